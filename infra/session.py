@@ -1,0 +1,56 @@
+"""The one Spark session of a process."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+_ALWAYS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.python.worker.reuse": "true",
+    "spark.sql.parquet.compression.codec": "zstd",
+}
+_LOCAL = {
+    "spark.master": "local[*]",
+    "spark.driver.memory": "2g",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "8",
+}
+"""Settings of a session that nobody submitted to a cluster; `spark-submit` brings its own."""
+
+
+def _under_spark_submit() -> bool:
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def is_local(spark: SparkSession) -> bool:
+    """Whether executors are threads of this process's own JVM."""
+    return spark.sparkContext.master.startswith("local")
+
+
+@contextlib.contextmanager
+def spark_session(app_name: str) -> Iterator[SparkSession]:
+    """The running session, or a new one that ends with the block."""
+    running = SparkSession.getActiveSession()
+    if running is not None:
+        yield running
+        return
+    settings = dict(_ALWAYS)
+    if not _under_spark_submit():
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        log4j = Path(__file__).parent / "deploy" / "log4j2.properties"
+        settings |= _LOCAL | {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log4j}"}
+    builder = SparkSession.builder.appName(app_name)
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
+    try:
+        yield spark
+    finally:
+        spark.stop()

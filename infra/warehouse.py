@@ -1,0 +1,128 @@
+"""A warehouse: snapshot tables behind atomic pointers, models, reports, rejects.
+
+A snapshot's run folder (`<table>/run=<run_id>/`) never changes once its `_run.json` is there; the pointer
+`<table>/_current.json` is that record plus the history, and is replaced last, in one step.
+"""
+
+import dataclasses
+import json
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from genremill.infra import storage
+from genremill.infra.errors import StorageError, UsageError
+
+HISTORY = 50
+"""Earlier runs that a pointer remembers."""
+
+
+def new_run_id() -> str:
+    """A run id that sorts by time: `20261121T105400-3fa9c1`."""
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One immutable run of a snapshot table."""
+
+    run_id: str
+    path: str
+    rows: int
+    schema_hash: str
+    inputs: dict[str, str]
+    """What it was made from: digests and run ids by name, and the settings. Equal inputs, equal rows."""
+    code_version: str
+    written_at: str
+    details: dict[str, Any] = field(default_factory=dict)
+    """What readers of this table need beside its columns (names of the features, kind of split)."""
+
+
+@dataclass(frozen=True)
+class Current:
+    """What `_current.json` says: the current snapshot, when it became so, and those before it."""
+
+    snapshot: Snapshot
+    published_at: str
+    previous: tuple[Snapshot, ...] = ()
+
+    def to_json(self) -> str:
+        """The pointer file's text; the snapshot's fields stand at its top level."""
+        record = dataclasses.asdict(self)
+        return json.dumps(record.pop("snapshot") | record, indent=2, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Current":
+        """Parses a pointer file."""
+        record = json.loads(text)
+        previous = tuple(Snapshot(**one) for one in record.pop("previous"))
+        return cls(published_at=record.pop("published_at"), previous=previous, snapshot=Snapshot(**record))
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """One URI that holds all tables, models and reports."""
+
+    uri: str
+
+    @classmethod
+    def at(cls, location: str) -> "Warehouse":
+        """The warehouse at a path or URI; a warehouse that is a file is an error."""
+        uri = storage.absolute_uri(location)
+        if storage.local_path(uri).is_file():
+            raise UsageError(f"--warehouse {location} is a file; expected a folder")
+        return cls(uri)
+
+    def path(self, *parts: str) -> str:
+        """The URI of something in the warehouse."""
+        return "/".join((self.uri, *parts))
+
+    def run_path(self, table: str, run_id: str) -> str:
+        """The folder of one run of a table."""
+        return self.path(table, f"run={run_id}")
+
+    def tmp(self, run_id: str, *parts: str) -> str:
+        """Scratch space of one run, removed when the run ends."""
+        return self.path("_tmp", run_id, *parts)
+
+    def current(self, table: str) -> Current | None:
+        """What is current of a table, or None before its first run."""
+        pointer = self.path(table, "_current.json")
+        if not storage.exists(pointer):
+            return None
+        try:
+            return Current.from_json(storage.read_bytes(pointer).decode())
+        except (ValueError, TypeError, KeyError) as err:
+            raise StorageError(f"{pointer} is not a pointer file of genremill: {err}") from err
+
+    def require(self, table: str, made_by: str) -> Snapshot:
+        """The current snapshot of a table that a job cannot do without."""
+        current = self.current(table)
+        if current is None:
+            raise UsageError(f"{self.uri} has no current {table!r} table yet: run `genremill {made_by}` first")
+        return current.snapshot
+
+    def finish(self, table: str, snapshot: Snapshot) -> None:
+        """Marks a run's folder as complete, by writing its record beside its data."""
+        record = json.dumps(dataclasses.asdict(snapshot), indent=2, ensure_ascii=False)
+        storage.write_atomic(self.run_path(table, snapshot.run_id) + "/_run.json", record.encode())
+
+    def finished(self, table: str, run_id: str) -> Snapshot | None:
+        """The record of a complete run, or None where there is no such run or it never finished."""
+        record = self.run_path(table, run_id) + "/_run.json"
+        return Snapshot(**json.loads(storage.read_bytes(record))) if storage.exists(record) else None
+
+    def runs(self, table: str) -> list[Snapshot]:
+        """All complete runs of a table, oldest first."""
+        names = [name.removeprefix("run=") for name in storage.folders(self.path(table)) if name[:4] == "run="]
+        return [found for name in sorted(names) if (found := self.finished(table, name))]
+
+    def publish(self, table: str, snapshot: Snapshot) -> Current:
+        """Makes a complete run the current one, in one atomic step."""
+        before = self.current(table)
+        history = (before.snapshot, *before.previous) if before else ()
+        previous = tuple(one for one in history if one.run_id != snapshot.run_id)[:HISTORY]
+        current = Current(snapshot, storage.utc_now(), previous)
+        storage.write_atomic(self.path(table, "_current.json"), current.to_json().encode())
+        return current

@@ -1,0 +1,182 @@
+"""Every table, in pipeline order: columns, units, key, and the check each write goes through."""
+
+import enum
+import functools
+import hashlib
+import operator
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame, SparkSession, functions as F, types as T
+
+from genremill.infra.errors import GenremillError
+
+
+class ContractError(GenremillError):
+    """A table that was about to be published does not keep its contract."""
+
+
+class Split(enum.StrEnum):
+    """The part of the data a track (or, under `rows`, a pair) belongs to."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+    UNLISTED = "unlisted"  # not named by the split file: neither fitted on nor measured
+    ROWS = "rows"  # the split belongs to each (track, genre) pair, not to the track
+
+
+class Reason(enum.StrEnum):
+    """Why a row of a track table is in `rejects`."""
+
+    MALFORMED_ROW = "malformed_row"  # more or fewer fields than the header
+    NO_ID = "no_id"
+    MISSING_VALUE = "missing_value"  # a feature without a value
+    NOT_A_NUMBER = "not_a_number"  # text in a numeric column
+    NON_FINITE = "non_finite"  # NaN, infinity, or too large for a float
+    ZERO_DURATION = "zero_duration"  # a duration of 0 or less
+
+
+class Status(enum.StrEnum):
+    """What became of a track in `tags`."""
+
+    TAGGED = "tagged"
+    ABSTAINED = "abstained"
+    OUTLIER = "outlier"
+    NO_FEATURES = "no_features"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's name and promise. Columns beyond the schema (kept ones) may follow it."""
+
+    name: str
+    schema: T.StructType
+    key: str | None = None
+    not_null: tuple[str, ...] = ()
+
+    def columns(self) -> list[str]:
+        """Column names in contract order."""
+        return self.schema.names
+
+    def check_schema(self, df: DataFrame) -> None:
+        """Raises with every difference between a frame's columns and the contract's, found beside expected."""
+        found = {field.name: field.dataType.simpleString() for field in df.schema}
+        expected = {field.name: field.dataType.simpleString() for field in self.schema}
+        problems = [
+            f"{name}: expected {kind}, found {found.get(name, 'no such column')}"
+            for name, kind in expected.items()
+            if found.get(name) != kind
+        ]
+        if problems:
+            raise ContractError(f"table {self.name}: " + "; ".join(problems))
+
+    def checked_rows(self, spark: SparkSession, path: str) -> int:
+        """Number of rows written at `path`, once schema, key and nulls have been found as promised."""
+        df = spark.read.parquet(path)
+        self.check_schema(df)
+        nulls = {name: F.count_if(F.col(name).isNull()) for name in self.not_null}
+        distinct = F.count_distinct(self.key) if self.key else F.lit(0)
+        row = df.agg(
+            F.count("*").alias("rows"),
+            distinct.alias("distinct"),
+            *(count.alias(f"null {name}") for name, count in nulls.items()),
+        ).first()
+        counts: dict[str, int] = row.asDict() if row else {}
+        problems = [f"{n:,} rows without {name}" for name in nulls if (n := counts[f"null {name}"])]
+        if self.key and counts["distinct"] != counts["rows"]:
+            problems.append(f"{counts['rows']:,} rows, {counts['distinct']:,} distinct {self.key}")
+        if problems:
+            raise ContractError(f"table {self.name} at {path}: " + "; ".join(problems))
+        return counts["rows"]
+
+
+def schema_hash(schema: T.StructType) -> str:
+    """Short digest of a schema's names and types; nullability, which Parquet forgets, left out."""
+    columns = [(field.name, field.dataType.simpleString()) for field in schema]
+    return hashlib.sha256(repr(columns).encode()).hexdigest()[:12]
+
+
+def any_of(conditions: list[Column]) -> Column:
+    """Whether at least one of the conditions holds; false for none."""
+    return functools.reduce(operator.or_, conditions, F.lit(False))
+
+
+_TEXT, _LONG, _DOUBLE = T.StringType(), T.LongType(), T.DoubleType()
+
+
+def _schema(**columns: T.DataType) -> T.StructType:
+    return T.StructType([T.StructField(name, kind) for name, kind in columns.items()])
+
+
+TRACKS = Table(
+    "tracks",
+    _schema(
+        track_id=_TEXT,
+        recording_id=_TEXT,  # smallest track_id among the re-releases of one recording
+        artist_id=_TEXT,  # smallest track_id among the tracks joined by first artist or recording
+        title=_TEXT,
+        album=_TEXT,
+        artists=T.ArrayType(_TEXT),  # as credited, first artist first
+        genres=T.ArrayType(_TEXT),  # sorted; empty where the track has no label
+        popularity=_DOUBLE,  # the source's own unit
+        duration_s=_DOUBLE,  # seconds
+        audio_uri=_TEXT,
+        table_features=T.ArrayType(T.FloatType()),  # raw values; names stand in _current.json
+        split=_TEXT,  # a Split
+        source_rows=_LONG,  # rows of the input that this track stands for
+    ),
+    key="track_id",
+    not_null=("track_id", "recording_id", "artist_id", "genres", "table_features", "split", "source_rows"),
+)
+
+REJECTS = Table(
+    "rejects",
+    _schema(
+        stage=_TEXT,  # the job that rejected it
+        key=_TEXT,  # track_id where there is one, else file and row number
+        reason=_TEXT,  # a Reason
+        detail=_TEXT,
+        etag=_TEXT,
+        fingerprint=_TEXT,
+        run_id=_TEXT,
+    ),
+    not_null=("stage", "key", "reason", "run_id"),
+)
+
+GENRE_PROFILES = Table(
+    "genre_profiles",
+    _schema(
+        genre=_TEXT,
+        tracks=_LONG,  # (track, genre) pairs the means are taken over
+        means=T.ArrayType(_DOUBLE),  # of the encoded inputs; names stand in _current.json
+    ),
+    key="genre",
+    not_null=("genre", "tracks", "means"),
+)
+
+GENRE_MAP = Table(
+    "genre_map",
+    _schema(genre=_TEXT, cluster_id=T.IntegerType(), cluster_name=_TEXT, method=_TEXT),
+    key="genre",
+    not_null=("genre", "cluster_id", "cluster_name", "method"),
+)
+
+_TOP = T.ArrayType(_schema(label=_TEXT, probability=T.FloatType()))
+
+TAGS = Table(
+    "tags",
+    _schema(
+        track_id=_TEXT,
+        label=_TEXT,  # null unless tagged
+        cluster_id=T.IntegerType(),  # null unless tagged, or where the label is in no cluster
+        confidence=T.FloatType(),  # probability of the likeliest label, 0 to 1
+        top=_TOP,  # the five likeliest labels, falling
+        status=_TEXT,  # a Status
+        inputs=T.ArrayType(_TEXT),  # what the tag rests on
+        model_version=_TEXT,  # <name>/<version>
+        genre_map_version=_TEXT,  # run of genre_map that the model was trained with
+        tracks_run=_TEXT,  # run of tracks that these tags belong to
+    ),
+    key="track_id",
+    not_null=("track_id", "status", "inputs", "model_version", "tracks_run"),
+)

@@ -1,0 +1,249 @@
+"""Reads a track table, writes one row a track with all its genres, and sends bad rows to `rejects`.
+
+Reads: a CSV or Parquet table. Writes: `tracks` (current at the end), `rejects`.
+
+    spark-submit jobs/ingest.py --warehouse file:///data/warehouse --tracks file:///data/tracks.csv
+"""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
+
+from genremill.infra import storage
+from genremill.infra.errors import UsageError
+from genremill.infra.log import LOGGER
+from genremill.infra.session import spark_session
+from genremill.infra.version import code_version
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs import command, splits
+from genremill.jobs.contracts import REJECTS, TAGS, TRACKS, schema_hash
+from genremill.jobs.recordings import VECTOR_FEATURES, Groups, node, track_groups
+from genremill.jobs.row_checks import checked_rows, rejected
+from genremill.jobs.splits import Fractions, SplitBy, SplitRule
+from genremill.jobs.track_source import Columns, Layout, read_table, resolve
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a track table is read and split."""
+
+    split: SplitBy = "artist"
+    """What never crosses from train to test: an artist, a recording, or nothing (rows, the reports' way)."""
+    fractions: Fractions = (0.8, 0.1, 0.1)
+    """Shares of train, validation and test."""
+    split_seed: int = 0
+    """Another seed draws other splits."""
+    split_file: str | None = None
+    """CSV with the columns id and split, in place of a drawn split; ids it lacks are left out."""
+    columns: Columns = dataclasses.field(default_factory=Columns)
+    delimiter: str = ","
+    """What separates the fields of a CSV file."""
+    multiline: bool = False
+    """Quoted CSV fields may hold line breaks; such a file is read by one task."""
+    limit: int | None = None
+    """Only this many rows of the table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Options):
+    """The track table, and how it is read and split."""
+
+    tracks: str
+    """Path or URI of the track table, CSV or Parquet."""
+
+
+def transform(good: DataFrame, kept: Sequence[str]) -> DataFrame:
+    """One row a track_id: all its genres, and of differing rows the one with the greatest values."""
+    values = ["popularity", "duration_s", "table_features", "title", "album", "artists", "audio_uri", *kept]
+    return (
+        good.groupBy("track_id")
+        .agg(
+            F.max(F.struct(*values)).alias("row"),
+            F.array_sort(F.array_distinct(F.flatten(F.collect_set("genres")))).alias("genres"),
+            F.count("*").alias("source_rows"),
+        )
+        .select("track_id", "row.*", "genres", "source_rows")
+    )
+
+
+def with_group_ids(tracks: DataFrame, groups: Groups) -> DataFrame:
+    """Adds recording_id and artist_id: the smallest track_id of a track's recording and of its artist."""
+    ids = tracks.select("track_id", node(F.col("track_id")).alias("node"))
+    for name, members in (("recording", groups.recordings), ("artist", groups.artists)):
+        group = F.coalesce(name, "node")
+        smallest = F.min("track_id").over(Window.partitionBy("group"))
+        ids = ids.join(members, "node", "left").withColumn("group", group)
+        ids = ids.withColumn(f"{name}_id", smallest).drop(name, "group")
+    return tracks.join(ids.drop("node"), "track_id", "inner")
+
+
+def inputs(cfg: Config) -> dict[str, str]:
+    """What the result depends on: the table's files and the settings."""
+    settings = dataclasses.asdict(cfg)
+    files = {"tracks": cfg.tracks} | ({"split_file": cfg.split_file} if cfg.split_file else {})
+    digests = {name: storage.inventory(storage.absolute_uri(uri)).digest for name, uri in files.items()}
+    return digests | {"settings": json.dumps(settings, sort_keys=True)}
+
+
+def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
+    """Reads, checks, groups, splits and publishes."""
+    source = storage.absolute_uri(cfg.tracks)
+    made_from = inputs(cfg)
+    raw = read_table(spark, source, cfg.delimiter, cfg.multiline)
+    raw = raw.limit(cfg.limit) if cfg.limit else raw
+    layout = resolve(raw, cfg.columns, f"--tracks {source}")
+    _refuse_clashes(layout)
+    rows = _checkpoint(spark, work, checked_rows(raw, layout), "rows")
+    total = rows.count()
+    rejects = _write_rejects(spark, work, rows, positions_count_blocks=not storage.is_parquet(source))
+    LOGGER.info("%d rows read, %d rejected: %s", total, sum(rejects.values()), rejects or "none")
+    if total == sum(rejects.values()):
+        why = f"all {total} rejected ({rejects})" if total else "it has a header and no rows"
+        raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` stays as it was")
+    grouped = _grouped_tracks(spark, work, rows.where(F.col("problem").isNull()), layout)
+    rule = _split_rule(cfg)
+    tracks = _with_split(spark, work, grouped, rule, cfg).select(*TRACKS.columns(), *layout.keep)
+    summary = {"source_rows": total, "rejected": rejects, "features": [one.name for one in layout.features]}
+    if work.dry_run:
+        return command.Outcome(summary | {"tracks": tracks.count()}, "dry run: nothing written")
+    snapshot = _write_tracks(spark, work, tracks, layout, rule, made_from)
+    accounted = _sum(spark, snapshot, work.warehouse) + sum(rejects.values())
+    if accounted != total:
+        raise UsageError(f"{total} rows read, but {accounted} accounted for; was {source} changed meanwhile?")
+    work.warehouse.publish("tracks", snapshot)
+    counts = _counts(spark.read.parquet(work.warehouse.path(snapshot.path)))
+    LOGGER.info("%d tracks, %d recordings, splits %s", counts["tracks"], counts["recordings"], counts["splits"])
+    return command.Outcome(summary | counts, _text(snapshot, total, rejects, counts))
+
+
+def _checkpoint(spark: SparkSession, work: command.Run, df: DataFrame, name: str) -> DataFrame:
+    path = work.warehouse.tmp(work.run_id, name)
+    df.write.parquet(path)
+    return spark.read.parquet(path)
+
+
+def _refuse_clashes(layout: Layout) -> None:
+    taken = set(TRACKS.columns()) | set(TAGS.columns())
+    if clashes := [name for name in layout.keep if name in taken]:
+        raise UsageError(f"--columns.keep {' '.join(clashes)}: the tables have columns of that name already")
+
+
+def _write_rejects(
+    spark: SparkSession, work: command.Run, rows: DataFrame, positions_count_blocks: bool
+) -> dict[str, int]:
+    """Writes the bad rows, where there are any, and gives their number by reason."""
+    bad = rejected(rows, work.run_id, positions_count_blocks)
+    found = rows.where(F.col("problem").isNotNull()).groupBy("problem.reason").count().collect()
+    counts = {row["reason"]: row["count"] for row in sorted(found)}
+    if counts and not work.dry_run:
+        path = work.warehouse.run_path("rejects", work.run_id)
+        bad.write.mode("append").parquet(path)
+        REJECTS.checked_rows(spark, path)
+    return counts
+
+
+def _grouped_tracks(spark: SparkSession, work: command.Run, good: DataFrame, layout: Layout) -> DataFrame:
+    tracks = _checkpoint(spark, work, transform(good, layout.keep), "tracks")
+    groups = track_groups(tracks, _vector(layout), lambda df, name: _checkpoint(spark, work, df, name))
+    return with_group_ids(tracks, groups)
+
+
+def _vector(layout: Layout) -> Column | None:
+    """What makes two feature vectors the same: all features but popularity, where there are enough."""
+    positions = [at for at, one in enumerate(layout.features) if not one.is_popularity]
+    if len(layout.features) < VECTOR_FEATURES:
+        return None
+    return F.array(*(F.get("table_features", F.lit(at)) for at in positions))
+
+
+def _split_rule(cfg: Config) -> SplitRule:
+    if cfg.split_file is None:
+        return SplitRule(cfg.split, cfg.fractions, cfg.split_seed)
+    listed = storage.inventory(storage.absolute_uri(cfg.split_file))
+    return SplitRule("file", cfg.fractions, cfg.split_seed, listed.digest)
+
+
+def _with_split(
+    spark: SparkSession, work: command.Run, tracks: DataFrame, rule: SplitRule, cfg: Config
+) -> DataFrame:
+    if cfg.split_file is not None:
+        listed = splits.read_split_file(spark, storage.absolute_uri(cfg.split_file), tracks)
+        return splits.with_listed_split(tracks, listed)
+    current = work.warehouse.current("tracks")
+    same_rule = current is not None and current.snapshot.details["split"] == _as_json(rule)
+    previous = None
+    if current is not None and same_rule:
+        previous = spark.read.parquet(work.warehouse.path(current.snapshot.path)).select("track_id", "split")
+    return splits.with_split(tracks, rule, previous)
+
+
+def _as_json(rule: SplitRule) -> dict[str, object]:
+    return json.loads(json.dumps(dataclasses.asdict(rule)))  # type: ignore[no-any-return]
+
+
+def _write_tracks(
+    spark: SparkSession,
+    work: command.Run,
+    tracks: DataFrame,
+    layout: Layout,
+    rule: SplitRule,
+    made_from: dict[str, str],
+) -> Snapshot:
+    path = work.warehouse.run_path("tracks", work.run_id)
+    tracks.write.parquet(path)
+    snapshot = Snapshot(
+        run_id=work.run_id,
+        path=f"tracks/run={work.run_id}",
+        rows=TRACKS.checked_rows(spark, path),
+        schema_hash=schema_hash(tracks.schema),
+        inputs=made_from,
+        code_version=code_version(),
+        written_at=storage.utc_now(),
+        details={
+            "features": [dataclasses.asdict(one) for one in layout.features],
+            "split": _as_json(rule),
+            "kept": list(layout.keep),
+        },
+    )
+    work.warehouse.finish("tracks", snapshot)
+    return snapshot
+
+
+def _sum(spark: SparkSession, snapshot: Snapshot, warehouse: Warehouse) -> int:
+    row = spark.read.parquet(warehouse.path(snapshot.path)).agg(F.sum("source_rows")).first()
+    return int(row[0]) if row else 0
+
+
+def _counts(tracks: DataFrame) -> dict[str, object]:
+    row = tracks.agg(
+        F.count("*"), F.count_distinct("recording_id"), F.count_distinct("artist_id"), F.count_if(F.size("genres") > 0)
+    ).first()
+    names = ("tracks", "recordings", "artists", "labelled")
+    counts: dict[str, object] = dict(zip(names, row, strict=True)) if row else {}
+    parts = {found["split"]: found["count"] for found in tracks.groupBy("split").count().collect()}
+    return counts | {"splits": dict(sorted(parts.items()))}
+
+
+def _text(snapshot: Snapshot, total: int, rejects: dict[str, int], counts: dict[str, object]) -> str:
+    return (
+        f"tracks: {snapshot.rows:,} tracks from {total:,} rows ({sum(rejects.values()):,} rejected), "
+        f"{counts['recordings']:,} recordings, splits {counts['splits']}"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+
+    def job(work: command.Run, cfg: Config) -> command.Outcome:
+        with spark_session("genremill ingest") as spark:
+            return run(spark, work, cfg)
+
+    return command.main("ingest", __doc__, Config, job, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

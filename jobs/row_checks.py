@@ -1,0 +1,101 @@
+"""Rows of a track table, typed value by value: a good row has a track's values, a bad one a reason."""
+
+from pyspark.sql import Column, DataFrame, Window, functions as F
+
+from genremill.jobs.contracts import Reason
+from genremill.jobs.track_source import BLOCK, FILE, MALFORMED, POSITION, Layout, number, text
+
+FLOAT_MAX = 3.4028234663852886e38
+
+
+def checked_rows(raw: DataFrame, layout: Layout) -> DataFrame:
+    """Every input row, parsed, with `problem` (reason, detail) null where the row is good."""
+    return raw.select(
+        text(layout.id).alias("track_id"),
+        *(_optional_text(getattr(layout, role)).alias(role) for role in ("title", "album", "audio_uri")),
+        _list(raw, layout.artists).alias("artists"),
+        _list(raw, layout.genre, separator=None).alias("genres"),
+        _optional_number(layout.popularity).alias("popularity"),
+        (_optional_number(layout.duration) / 1000.0).alias("duration_s"),
+        F.array(*(number(one.name).cast("float") for one in layout.features))
+        .cast("array<float>")
+        .alias("table_features"),
+        *(F.col(f"`{name}`") for name in layout.keep),
+        _problem(layout).alias("problem"),
+        *(FILE, BLOCK, POSITION),
+    )
+
+
+def _optional_text(name: str | None) -> Column:
+    return text(name) if name else F.lit(None).cast("string")
+
+
+def _optional_number(name: str | None) -> Column:
+    return number(name) if name else F.lit(None).cast("double")
+
+
+def _list(raw: DataFrame, name: str | None, separator: str | None = ";") -> Column:
+    """A column of text, or of lists of text, as an array without blanks; empty where it is null."""
+    if name is None:
+        return F.array().cast("array<string>")
+    if raw.schema[name].dataType.typeName() == "array":
+        values = F.coalesce(F.col(f"`{name}`").cast("array<string>"), F.array().cast("array<string>"))
+    else:
+        whole = F.coalesce(text(name), F.lit(""))
+        values = F.split(whole, separator) if separator else F.array(whole)
+    return F.filter(F.transform(values, F.trim), lambda one: one != "")
+
+
+def _problem(layout: Layout) -> Column:
+    """The first rule that a row breaks, as (reason, detail); null for a good row."""
+    found = [
+        _when(F.col(MALFORMED).isNotNull(), Reason.MALFORMED_ROW, F.col(MALFORMED)),
+        _when(text(layout.id).isNull(), Reason.NO_ID, F.lit(f"{layout.id} is blank")),
+    ]
+    for name in (one.name for one in layout.features):
+        value, label = number(name), F.lit(f"{name}: ")
+        shown = F.concat(label, F.coalesce(text(name), F.lit("")))
+        found += [
+            _when(text(name).isNull(), Reason.MISSING_VALUE, F.lit(f"{name} has no value")),
+            _when(value.isNull(), Reason.NOT_A_NUMBER, shown),
+            _when(F.isnan(value) | (F.abs(value) > FLOAT_MAX), Reason.NON_FINITE, shown),
+        ]
+    if layout.duration:
+        shown = F.concat(F.lit(f"{layout.duration}: "), text(layout.duration))
+        found.append(_when(number(layout.duration) <= 0, Reason.ZERO_DURATION, shown))
+    return F.coalesce(*found)
+
+
+def _when(condition: Column, reason: Reason, detail: Column) -> Column:
+    return F.when(condition, F.struct(F.lit(reason.value).alias("reason"), F.left(detail, F.lit(200)).alias("detail")))
+
+
+def rejected(rows: DataFrame, run_id: str, positions_count_blocks: bool) -> DataFrame:
+    """The bad rows as rows of `rejects`; without an id, a row's key is its file and row number.
+
+    `positions_count_blocks` says that positions start anew in each block (CSV), not once a file (Parquet).
+    """
+    bad = rows.where(F.col("problem").isNotNull())
+    if positions_count_blocks:
+        bad = bad.join(F.broadcast(_block_starts(rows)), [FILE, BLOCK], "left")
+        row_number = F.col(POSITION) - F.col("first") + F.col("before") + 1
+    else:
+        row_number = F.col(POSITION) + 1
+    place = F.concat_ws(":", FILE, row_number.cast("string"))
+    return bad.select(
+        F.lit("ingest").alias("stage"),
+        F.coalesce("track_id", place).alias("key"),
+        F.col("problem.reason").alias("reason"),
+        F.col("problem.detail").alias("detail"),
+        F.lit(None).cast("string").alias("etag"),
+        F.lit(None).cast("string").alias("fingerprint"),
+        F.lit(run_id).alias("run_id"),
+    )
+
+
+def _block_starts(rows: DataFrame) -> DataFrame:
+    """For each block of each file its first position and how many rows of the file come before it."""
+    blocks = rows.groupBy(FILE, BLOCK).agg(F.min(POSITION).alias("first"), F.count("*").alias("count"))
+    earlier = Window.partitionBy(FILE).orderBy(BLOCK).rowsBetween(Window.unboundedPreceding, -1)
+    before = F.coalesce(F.sum("count").over(earlier), F.lit(0))
+    return blocks.select(FILE, BLOCK, "first", before.alias("before"))

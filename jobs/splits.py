@@ -1,0 +1,89 @@
+"""Train, validation and test: assigned once, by a stable hash of what must not cross."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
+
+from genremill.infra.errors import UsageError
+from genremill.jobs.contracts import Split
+
+SplitBy = Literal["artist", "recording", "rows"]
+PARTS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
+Fractions = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How a `tracks` snapshot was split; stands in its `_current.json`."""
+
+    by: str  # artist, recording, rows or file
+    fractions: Fractions
+    seed: int
+    file: str | None = None  # digest of the split file
+
+    def __post_init__(self) -> None:
+        if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-6 or self.fractions[0] == 0:
+            raise UsageError(f"--fractions {self.fractions}: expected three shares that add up to 1, train above 0")
+
+
+def unit_hash(seed: int, *columns: str) -> Column:
+    """A number in [0, 1) that depends on the seed and the columns' values alone."""
+    return F.shiftrightunsigned(F.xxhash64(F.lit(seed), *columns), 11) / float(1 << 53)
+
+
+def part_of(draw: Column, fractions: Fractions) -> Column:
+    """The part that a number in [0, 1) falls into."""
+    train, validation, _ = fractions
+    return (
+        F.when(draw < train, Split.TRAIN.value)
+        .when(draw < train + validation, Split.VALIDATION.value)
+        .otherwise(Split.TEST.value)
+    )
+
+
+def with_split(tracks: DataFrame, rule: SplitRule, previous: DataFrame | None) -> DataFrame:
+    """Adds `split`, by the hash of the artist or the recording.
+
+    A track in `previous` (track_id, split) keeps its split. New tracks follow the known tracks of their
+    group, those of the smallest track_id where groups that have grown together disagree.
+    """
+    if rule.by == "rows":
+        return tracks.withColumn("split", F.lit(Split.ROWS.value))
+    group = f"{rule.by}_id"
+    drawn = part_of(unit_hash(rule.seed, group), rule.fractions)
+    if previous is None:
+        return tracks.withColumn("split", drawn)
+    known = tracks.join(previous.withColumnRenamed("split", "known"), "track_id", "left")
+    first_known = F.min(F.when(F.col("known").isNotNull(), F.struct("track_id", "known")))
+    of_group = first_known.over(Window.partitionBy(group)).getField("known")
+    return known.withColumn("split", F.coalesce("known", of_group, drawn)).drop("known")
+
+
+def with_listed_split(tracks: DataFrame, listed: DataFrame) -> DataFrame:
+    """Adds `split` from a split file's (track_id, split); tracks it does not name are unlisted."""
+    split = F.coalesce("split", F.lit(Split.UNLISTED.value))
+    return tracks.join(listed, "track_id", "left").withColumn("split", split)
+
+
+def read_split_file(spark: SparkSession, uri: str, tracks: DataFrame) -> DataFrame:
+    """(track_id, split) of a CSV file with the columns id and split, checked against the tracks."""
+    raw = spark.read.options(header=True, escape='"').csv(uri)
+    if set(raw.columns) != {"id", "split"}:
+        raise UsageError(f"--split-file {uri}: expected the columns id, split; found {', '.join(raw.columns)}")
+    listed = raw.select(F.trim("id").alias("track_id"), F.trim("split").alias("split")).distinct()
+    names = {row["split"] for row in listed.select("split").distinct().limit(10).collect()}
+    if unknown := names - {part.value for part in PARTS}:
+        shown = ", ".join(sorted(repr(name) for name in unknown))
+        raise UsageError(f"--split-file {uri}: expected train, validation or test; found {shown}")
+    twice = listed.groupBy("track_id").count().where("count > 1").first()
+    if twice:
+        raise UsageError(f"--split-file {uri}: {twice['track_id']!r} is listed under two splits")
+    if listed.join(tracks, "track_id", "left_semi").isEmpty():
+        examples = [frame.select("track_id").first() for frame in (listed, tracks)]
+        file_id, table_id = (row["track_id"] if row else None for row in examples)
+        raise UsageError(
+            f"--split-file {uri}: none of its ids is in the table; it has ids like {file_id!r}, "
+            f"the table like {table_id!r}"
+        )
+    return listed

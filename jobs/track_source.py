@@ -1,0 +1,215 @@
+"""The track table as its owner keeps it: read as text, its columns found by name, its features by value."""
+
+import enum
+from dataclasses import dataclass, fields
+
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession, functions as F, types as T
+
+from genremill.infra import storage
+from genremill.infra.errors import UsageError
+from genremill.infra.log import LOGGER
+
+MALFORMED = "_malformed"
+FILE, BLOCK, POSITION = "_file", "_block", "_position"
+"""Where a row was read: file, start of its block in bytes, and a number that rises within the block."""
+OWN_COLUMNS = (MALFORMED, FILE, BLOCK, POSITION)
+
+NUMERIC_SHARE = 0.99
+"""A column is numeric if at least this share of its values parse."""
+FILLED_SHARE = 0.5
+"""A column with fewer values than this share of the rows is no feature: it would reject most rows."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of the table plays which part."""
+
+    id: str = "track_id"
+    """Key of a track, kept as text."""
+    title: str = "track_name"
+    """Title of the track."""
+    album: str = "album_name"
+    """Album of the track."""
+    artists: str = "artists"
+    """Artists as credited, `;` between them."""
+    genre: str = "track_genre"
+    """One genre label; a track may have several rows."""
+    popularity: str = "popularity"
+    """Popularity, stored but no input unless asked for."""
+    duration: str = "duration_ms"
+    """Duration in milliseconds."""
+    audio_uri: str = "audio_uri"
+    """Where the track's audio lies."""
+    features: tuple[str, ...] = ()
+    """Exactly these are the table features [popularity, duration and every other numeric column]."""
+    ignore: tuple[str, ...] = ()
+    """Columns to leave out."""
+    categorical: tuple[str, ...] = ("key", "time_signature")
+    """Features whose numbers are codes: one-hot encoded."""
+    keep: tuple[str, ...] = ()
+    """Columns carried through to `tags`."""
+
+
+ROLES = ("id", "title", "album", "artists", "genre", "popularity", "duration", "audio_uri")
+
+
+class Kind(enum.StrEnum):
+    """How a feature's numbers are read."""
+
+    NUMERIC = "numeric"
+    CATEGORICAL = "categorical"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One value of `tracks.table_features`."""
+
+    name: str
+    kind: Kind
+    is_popularity: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table's columns, each part resolved to a column that is there, or None."""
+
+    id: str
+    title: str | None
+    album: str | None
+    artists: str | None
+    genre: str | None
+    popularity: str | None
+    duration: str | None
+    audio_uri: str | None
+    features: tuple[Feature, ...]
+    keep: tuple[str, ...]
+
+
+def read_table(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -> DataFrame:
+    """All columns of a CSV or Parquet table, with where each row was read; CSV columns are all text.
+
+    A CSV row with more or fewer fields than the header has `_malformed` set to its raw text.
+    """
+    found = storage.inventory(uri)
+    if found.size_bytes == 0:
+        raise UsageError(f"--tracks {uri} is empty; expected a CSV or Parquet table")
+    try:
+        if storage.is_parquet(uri):
+            df = spark.read.parquet(uri).withColumn(MALFORMED, F.lit(None).cast("string"))
+            position = F.col("_metadata.row_index")
+        else:
+            df = _read_csv(spark, uri, delimiter, multiline)
+            position = F.monotonically_increasing_id()
+        where = F.col("_metadata.file_path"), F.col("_metadata.file_block_start")
+        return df.select("*", where[0].alias(FILE), where[1].alias(BLOCK), position.alias(POSITION))
+    except PySparkException as err:
+        first_line = str(err).strip().partition("\n")[0]
+        raise UsageError(f"--tracks {uri} cannot be read as a table: {first_line}") from err
+
+
+def _read_csv(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -> DataFrame:
+    # Spark's default escape is a backslash; CSV as everyone else writes it doubles the quote.
+    reader = spark.read.options(
+        header=True, sep=delimiter, quote='"', escape='"', multiLine=multiline, encoding="UTF-8"
+    )
+    names = reader.csv(uri).columns
+    # Spark calls an unnamed column _c0, and then misses that name in the header.
+    written = ["" if name == f"_c{at}" else name for at, name in enumerate(names)]
+    schema = T.StructType([T.StructField(name, T.StringType()) for name in (*written, MALFORMED)])
+    # enforceSchema off: files of a folder whose headers differ are an error, not shifted columns.
+    options = {"columnNameOfCorruptRecord": MALFORMED, "enforceSchema": False, "columnPruning": False}
+    df = reader.options(**options).schema(schema).csv(uri)
+    return df.toDF(*names, MALFORMED)
+
+
+def resolve(df: DataFrame, columns: Columns, source: str) -> Layout:
+    """Finds each part's column and the features; one error names every column that should be there and is not."""
+    there = [name for name in df.columns if name not in OWN_COLUMNS]
+    asked = {role: getattr(columns, role) for role in ROLES}
+    defaults = {one.name: one.default for one in fields(Columns)}
+    by_flag = {role: name for role, name in asked.items() if name != defaults[role] or role == "id"}
+    explicit = {f"--columns.{role.replace('_', '-')} {name}": name for role, name in by_flag.items()}
+    for flag in ("features", "ignore", "keep", "categorical"):
+        if getattr(columns, flag) != defaults[flag]:
+            explicit |= {f"--columns.{flag} {name}": name for name in getattr(columns, flag)}
+    missing = [flag for flag, name in explicit.items() if name not in there]
+    if missing:
+        raise UsageError(_missing(source, missing, there))
+    part = {role: name for role, name in asked.items() if name in there and name not in columns.ignore}
+    return Layout(
+        features=_features(df, columns, part, there),
+        keep=columns.keep,
+        id=columns.id,
+        **{role: part.get(role) for role in ROLES if role != "id"},
+    )
+
+
+def _missing(source: str, missing: list[str], there: list[str]) -> str:
+    found = ", ".join(repr(name) for name in there[:40]) + (" …" if len(there) > 40 else "")
+    message = f"{source}: no column for {'; '.join(missing)}. Found {len(there)} columns: {found}."
+    if len(there) == 1:
+        other = max(";\t|,", key=there[0].count)
+        if there[0].count(other):
+            message += f" The delimiter looks like {other!r}: pass it as --delimiter."
+    return message
+
+
+def _is_row_index(name: str) -> bool:
+    return name.strip() == "" or name == "_c0" or name.startswith("Unnamed: ")
+
+
+def _features(
+    df: DataFrame, columns: Columns, part: dict[str, str], there: list[str]
+) -> tuple[Feature, ...]:
+    not_features = {name for role, name in part.items() if role not in ("popularity", "duration")}
+    not_features |= set(columns.ignore) | set(columns.keep)
+    candidates = [name for name in there if name not in not_features and not _is_row_index(name)]
+    numeric = _numeric_columns(df, candidates) if not columns.features else list(columns.features)
+    own = [name for role in ("popularity", "duration") if (name := part.get(role, "")) in numeric]
+    ordered = columns.features or (*own, *(name for name in numeric if name not in own))
+    return tuple(
+        Feature(
+            name,
+            Kind.CATEGORICAL if name in columns.categorical else Kind.NUMERIC,
+            is_popularity=name == part.get("popularity"),
+        )
+        for name in ordered
+    )
+
+
+def text(name: str) -> Column:
+    """A column's value as trimmed text; null where it is blank."""
+    trimmed = F.trim(F.col(f"`{name}`").cast("string"))
+    return F.when(trimmed != "", trimmed)
+
+
+def number(name: str) -> Column:
+    """A column's value as a double, TRUE and FALSE as 1 and 0; null where it is neither."""
+    value = text(name)
+    truth = F.when(F.lower(value) == "true", 1.0).when(F.lower(value) == "false", 0.0)
+    return F.coalesce(value.try_cast("double"), truth)
+
+
+def _numeric_columns(df: DataFrame, candidates: list[str]) -> list[str]:
+    """Those of the candidates that are numeric, by one pass over the table."""
+    kinds = {field.name: field.dataType for field in df.schema}
+    scalar = [name for name in candidates if isinstance(kinds[name], T.AtomicType)]
+    counts = df.where(F.col(MALFORMED).isNull()).agg(
+        F.count("*").alias("rows"),
+        *(F.count(text(name)).alias(f"filled {name}") for name in scalar),
+        *(F.count(number(name)).alias(f"parsed {name}") for name in scalar),
+    )
+    found = counts.first()
+    count: dict[str, int] = found.asDict() if found else {}
+    numeric = []
+    for name in scalar:
+        filled, parsed = count[f"filled {name}"], count[f"parsed {name}"]
+        if parsed and parsed >= NUMERIC_SHARE * filled and filled >= FILLED_SHARE * count["rows"]:
+            numeric.append(name)
+        elif parsed > 0.5 * filled:
+            LOGGER.warning(
+                "column %r is no feature: %d of %d rows have a value, %d of those a number",
+                *(name, filled, count["rows"], parsed),
+            )
+    return numeric

@@ -1,0 +1,123 @@
+"""The held-out pairs that a model version is measured on.
+
+Shape suffixes: P pairs of (track, label), T tracks, C classes.
+"""
+
+import enum
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genremill.infra.errors import UsageError
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+class Split(enum.StrEnum):
+    """How tracks were parted into train, validation and test."""
+
+    ARTIST = "artist"
+    RECORDING = "recording"
+    ROWS = "rows"
+    FILE = "file"
+
+
+class Labels(enum.StrEnum):
+    """What a model's classes are."""
+
+    GENRE = "genre"
+    CLUSTER = "cluster"
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """P held-out pairs over T tracks, and what the model said of each track.
+
+    Parameters
+    ----------
+    probabilities_TC : float32, finite, a row's sum is 1
+    pair_track_P, pair_label_P : index of a pair's track and class; every track has a pair
+    artist_T : the component of artists a track belongs to, as a number or a text; it is resampled whole
+    unseen_T : True where none of a track's credited artists is in train
+    cluster_of_class_C : index into `cluster_names`, -1 for a class of no cluster; None without a genre map
+    """
+
+    split: Split
+    classes: tuple[str, ...]
+    probabilities_TC: NDArray[np.float32]
+    pair_track_P: Integers
+    pair_label_P: Integers
+    artist_T: NDArray[Any]
+    unseen_T: Flags
+    cluster_of_class_C: Integers | None = None
+    cluster_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        tracks, classes = self.probabilities_TC.shape
+        found = (len(self.classes), len(self.artist_T), len(self.unseen_T), len(self.pair_label_P))
+        expected = (classes, tracks, tracks, len(self.pair_track_P))
+        if found != expected:
+            raise UsageError(
+                f"held-out sample: (classes, artists, unseen flags, labels) are {found}, expected {expected}"
+            )
+        if not np.isfinite(self.probabilities_TC).all():
+            raise UsageError("held-out sample: the model gave probabilities that are not finite numbers")
+        if len(np.unique(self.pair_track_P)) != tracks:
+            raise UsageError(f"held-out sample: some of its {tracks} tracks have no label")
+
+    @cached_property
+    def top_T(self) -> Integers:
+        """Each track's top tag; of equal probabilities the first class."""
+        top_T: Integers = self.probabilities_TC.argmax(axis=1)
+        return top_T
+
+    @cached_property
+    def confidence_T(self) -> Floats:
+        """The probability of each track's top tag."""
+        confidence_T: Floats = self.probabilities_TC.max(axis=1).astype(np.float64)
+        return confidence_T
+
+    @cached_property
+    def truth_TC(self) -> Flags:
+        """True where a class is one of a track's labels."""
+        truth_TC = np.zeros(self.probabilities_TC.shape, dtype=np.bool_)
+        truth_TC[self.pair_track_P, self.pair_label_P] = True
+        return truth_TC
+
+    @cached_property
+    def right_T(self) -> Flags:
+        """True where a track's top tag is one of its labels."""
+        return self.truth_TC[np.arange(len(self.top_T)), self.top_T]
+
+    def only(self, keep_T: Flags) -> "HeldOut":
+        """The sample of the tracks where keep_T is True."""
+        keep_P = keep_T[self.pair_track_P]
+        new_index_T = np.cumsum(keep_T) - 1
+        return replace(
+            self,
+            probabilities_TC=self.probabilities_TC[keep_T],
+            pair_track_P=new_index_T[self.pair_track_P[keep_P]],
+            pair_label_P=self.pair_label_P[keep_P],
+            artist_T=self.artist_T[keep_T],
+            unseen_T=self.unseen_T[keep_T],
+        )
+
+    def units(self) -> "HeldOut":
+        """What figures "per track" count: the tracks, but each pair as a track of its own under `rows`.
+
+        Under `rows` a track's other labels lie in train, so its held-out label alone decides.
+        """
+        if self.split is not Split.ROWS:
+            return self
+        return replace(
+            self,
+            probabilities_TC=self.probabilities_TC[self.pair_track_P],
+            pair_track_P=np.arange(len(self.pair_track_P)),
+            artist_T=self.artist_T[self.pair_track_P],
+            unseen_T=self.unseen_T[self.pair_track_P],
+        )

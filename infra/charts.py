@@ -20,6 +20,28 @@ class Axis:
     low: float
     high: float
     percent: bool = False
+    whole: bool = False
+
+    @classmethod
+    def over(
+        cls, label: str, values: Sequence[float], *, percent: bool = False, whole: bool = False
+    ) -> "Axis":
+        """An axis that just holds the values, and some room where they are all one.
+
+        >>> Axis.over("epoch", [1, 2, 5])
+        Axis(label='epoch', low=1, high=5, percent=False, whole=False)
+        """
+        low, high = min(values, default=0.0), max(values, default=1.0)
+        room = 0.0 if high > low else 0.5 * abs(low) or 0.5
+        return cls(label, low - room, high + room, percent, whole)
+
+    def ticks(self) -> list[float]:
+        """Round values along the axis, whole ones if the axis counts.
+
+        >>> Axis("epoch", 1, 3, whole=True).ticks()
+        [1.0, 2.0, 3.0]
+        """
+        return [value for value in ticks(self.low, self.high) if not self.whole or value == round(value)]
 
     def share(self, value: float) -> float:
         """Where a value lies, 0 at the low end and 1 at the high one.
@@ -102,11 +124,9 @@ def _frame(x: Axis, y: Axis) -> Markup:
             element("line", x1=LEFT, x2=RIGHT, y1=_down(y, value), y2=_down(y, value), class_="grid"),
             _text(y.tick_text(value), LEFT - 8, _down(y, value) + 4, "end"),
         )
-        for value in ticks(y.low, y.high)
+        for value in y.ticks()
     ]
-    along = [
-        _text(x.tick_text(value), _right(x, value), BOTTOM + 18, "middle") for value in ticks(x.low, x.high)
-    ]
+    along = [_text(x.tick_text(value), _right(x, value), BOTTOM + 18, "middle") for value in x.ticks()]
     base = element("line", x1=LEFT, x2=RIGHT, y1=BOTTOM, y2=BOTTOM, class_="axis")
     return join(*across, *along, base, _text(x.label, RIGHT, BOTTOM + 36, "end", "axis-label"))
 

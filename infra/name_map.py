@@ -36,10 +36,13 @@ class _Box:
 
 def name_map(title: str, description: str, places: Sequence[Place]) -> Markup:
     """Points on a plane of free scale; a name that would cover another is left to the point's tooltip."""
-    across = _axis([place.x for place in places])
-    up = _axis([place.y for place in places])
+    across = Axis.over("", [place.x for place in places])
+    up = Axis.over("", [place.y for place in places])
     points = [
-        (EDGE + across.share(place.x) * (WIDTH - 2 * EDGE), HEIGHT - EDGE - up.share(place.y) * (HEIGHT - 2 * EDGE))
+        (
+            EDGE + across.share(place.x) * (WIDTH - 2 * EDGE),
+            HEIGHT - EDGE - up.share(place.y) * (HEIGHT - 2 * EDGE),
+        )
         for place in places
     ]
     taken = [_Box(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in points]
@@ -51,11 +54,6 @@ def name_map(title: str, description: str, places: Sequence[Place]) -> Markup:
             taken.append(room)
             drawn.append(element("text", place.name, x=room.left, y=room.bottom - 3, class_="place-name"))
     return chart(title, description, *drawn, width=WIDTH, height=HEIGHT)
-
-
-def _axis(values: Sequence[float]) -> Axis:
-    low, high = min(values), max(values)
-    return Axis("", low, high if high > low else low + 1)
 
 
 def _point(place: Place, x: float, y: float) -> Markup:
@@ -77,5 +75,7 @@ def _room(name: str, x: float, y: float, taken: Sequence[_Box]) -> _Box | None:
         (x - width / 2, y + RADIUS),
     )
     boxes = (_Box(left, top, left + width, top + height) for left, top in corners)
-    page = (box for box in boxes if box.left > 0 and box.right < WIDTH and box.top > 0 and box.bottom < HEIGHT)
+    page = (
+        box for box in boxes if box.left > 0 and box.right < WIDTH and box.top > 0 and box.bottom < HEIGHT
+    )
     return next((box for box in page if not any(box.meets(other) for other in taken)), None)

@@ -1,4 +1,4 @@
-"""The parts of a report page: one self-contained HTML file that asks nothing of any other host and runs no script."""
+"""The parts of a report page: one HTML file that asks nothing of any other host and runs no script."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,13 +74,13 @@ def side_by_side(*items: str) -> Markup:
     return element("div", *items, class_="side-by-side")
 
 
-def stat(label: str, value: str, detail: str) -> Markup:
-    """A headline number."""
+def stat(label: str, value: str, *details: str) -> Markup:
+    """A headline number, and under it a line for each detail."""
     return element(
         "div",
         element("p", label, class_="stat-label"),
         element("p", value, class_="stat-value"),
-        element("p", detail, class_="stat-detail"),
+        *(element("p", detail, class_="stat-detail") for detail in details),
         class_="stat",
     )
 

@@ -89,6 +89,11 @@ def remove(uri: str) -> None:
     shutil.rmtree(local_path(uri), ignore_errors=True)
 
 
+def remove_object(uri: str) -> None:
+    """Removes one object; one that is not there is fine."""
+    local_path(uri).unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class Inventory:
     """What lies under a URI, enough to tell whether it has changed."""

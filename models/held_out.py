@@ -18,7 +18,7 @@ Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
-class Split(enum.StrEnum):
+class SplitBy(enum.StrEnum):
     """How tracks were parted into train, validation and test."""
 
     ARTIST = "artist"
@@ -47,7 +47,7 @@ class HeldOut:
     cluster_of_class_C : index into `cluster_names`, -1 for a class of no cluster; None without a genre map
     """
 
-    split: Split
+    split: SplitBy
     classes: tuple[str, ...]
     probabilities_TC: NDArray[np.float32]
     pair_track_P: Integers
@@ -112,7 +112,7 @@ class HeldOut:
 
         Under `rows` a track's other labels lie in train, so its held-out label alone decides.
         """
-        if self.split is not Split.ROWS:
+        if self.split is not SplitBy.ROWS:
             return self
         return replace(
             self,

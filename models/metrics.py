@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from genremill.infra.errors import UsageError
 from genremill.models.calibration import expected_calibration_error
-from genremill.models.held_out import Flags, Floats, HeldOut, Integers, Labels, Split
+from genremill.models.held_out import Flags, Floats, HeldOut, Integers, Labels, SplitBy
 from genremill.models.tallies import Tallies, tally
 
 REPLICATES = 1000
@@ -83,7 +83,7 @@ class Metrics:
     """All of metrics.json: the figures on all held-out tracks, and on those of unseen artists."""
 
     subject: Subject
-    split: Split
+    split: SplitBy
     classes: tuple[str, ...]
     figures: Figures
     unseen_artists: Figures | None
@@ -106,7 +106,7 @@ def measure(held_out: HeldOut, subject: Subject, *, seed: int = 0, replicates: i
     cluster mate of `a`:
 
     >>> sample = HeldOut(
-    ...     Split.ARTIST, ("a", "b", "c"), np.tile(np.float32([0.5, 0.3, 0.2]), (2, 1)),
+    ...     SplitBy.ARTIST, ("a", "b", "c"), np.tile(np.float32([0.5, 0.3, 0.2]), (2, 1)),
     ...     pair_track_P=np.array([0, 0, 1]), pair_label_P=np.array([0, 1, 2]),
     ...     artist_T=np.array(["x", "y"]), unseen_T=np.array([False, False]),
     ...     cluster_of_class_C=np.array([0, 0, 1]), cluster_names=("mild", "wild"))
@@ -143,7 +143,7 @@ def _figures(held_out: HeldOut, seed: int, replicates: int) -> Figures:
         rows=len(units.pair_label_P),
         top1=interval(lambda t: t.top1_A / t.pairs_A),
         top5=interval(lambda t: t.top5_A / t.pairs_A),
-        any_label=None if units.split is Split.ROWS else interval(lambda t: t.right_A / t.tracks_A),
+        any_label=None if units.split is SplitBy.ROWS else interval(lambda t: t.right_A / t.tracks_A),
         ceiling_top1=ceiling(held_out.pair_track_P, held_out.pair_label_P),
         macro_f1=interval(lambda t: macro_f1(t.hits_AC, t.truths_AC, t.chosen_AC)),
         closeness=None

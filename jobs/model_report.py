@@ -1,0 +1,92 @@
+"""The HTML report of a model version on held-out tracks: what `evaluate` writes beside metrics.json."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from genremill.infra import pages
+from genremill.infra.markup import Markup
+from genremill.jobs.report_confusions import confusions
+from genremill.jobs.report_figures import class_table, figures_table, headline
+from genremill.jobs.report_pictures import (
+    ClusterMap,
+    Correlations,
+    Epoch,
+    calibration,
+    cluster_map,
+    correlations,
+    learning,
+)
+from genremill.models.calibration import CoveragePoint, ReliabilityBin
+from genremill.models.held_out import Integers, SplitBy
+from genremill.models.metrics import Metrics
+
+SPLIT_NAMES = {
+    SplitBy.ARTIST: "artist split",
+    SplitBy.RECORDING: "recording split",
+    SplitBy.ROWS: "rows split",
+    SplitBy.FILE: "split from a file",
+}
+SPLIT_MEANINGS = {
+    SplitBy.ARTIST: "Held out by first artist and recording: the model was trained on no track of these artists.",
+    SplitBy.RECORDING: "Held out by recording: the model was trained on no release of these recordings, but it "
+    "may know their artists. Expect less on artists it has never met.",
+    SplitBy.ROWS: "Held out row by row, the protocol of the reports: the same track may stand in train under "
+    "another genre, and its artist nearly always does.",
+    SplitBy.FILE: "Held out by a list of tracks: what the figures promise depends on what that list keeps apart.",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a report shows; what is None or empty is left out, with a line that says why."""
+
+    metrics: Metrics
+    confusion_CC: Integers
+    reliability: Sequence[ReliabilityBin]
+    coverage: Sequence[CoveragePoint]
+    epochs: Sequence[Epoch] = ()
+    clusters: ClusterMap | None = None
+    correlations: Correlations | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def render(report: Report) -> str:
+    """The report as one self-contained HTML document."""
+    metrics = report.metrics
+    title = f"{metrics.subject.model_version}, {SPLIT_NAMES[metrics.split]}"
+    return pages.page(
+        f"{title} · genremill",
+        pages.masthead("genremill · model report", title, SPLIT_MEANINGS[metrics.split]),
+        *([_leak_warning()] if metrics.split is SplitBy.ROWS else []),
+        headline(metrics),
+        pages.section("Figures", figures_table(metrics)),
+        learning(report.epochs),
+        calibration(report.reliability, report.coverage),
+        confusions(metrics, report.confusion_CC, report.clusters),
+        pages.section(f"Each {metrics.subject.labels}", class_table(metrics)),
+        cluster_map(report.clusters),
+        correlations(report.correlations),
+        pages.section("This run", pages.facts(_facts(report))),
+    )
+
+
+def _leak_warning() -> Markup:
+    return pages.warning(
+        "Not an honest estimate.",
+        "Tracks and artists stand on both sides of this split, so the figures are higher than on any music the "
+        "model has not met. They compare with the reports, and with nothing else.",
+    )
+
+
+def _facts(report: Report) -> dict[str, str]:
+    metrics = report.metrics
+    inputs = metrics.subject.inputs
+    return {
+        "Model version": metrics.subject.model_version,
+        "Split": SPLIT_NAMES[metrics.split],
+        "Labels": f"{metrics.subject.labels}, {len(metrics.classes)} classes",
+        "Inputs": ", ".join(inputs),
+        "Popularity": "an input" if metrics.subject.use_popularity else "not an input",
+        "Held-out pairs": f"{metrics.figures.rows:,}",
+        **report.facts,
+    }

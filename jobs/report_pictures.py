@@ -1,0 +1,176 @@
+"""The pictures of a model report: learning, calibration, the map of genres and the correlation of features."""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from genremill.infra import pages
+from genremill.infra.charts import Axis, Series, line_chart
+from genremill.infra.heat_map import heat_map
+from genremill.infra.markup import Markup
+from genremill.infra.name_map import Place, name_map
+from genremill.infra.pages import Column
+from genremill.jobs.report_figures import percent
+from genremill.models.calibration import CoveragePoint, ReliabilityBin
+from genremill.models.held_out import Floats
+
+CORRELATION_STEPS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch of training came to; losses in nats."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ClusterMap:
+    """Which cluster a genre is in, an index into `names`; `xy` places genres on a plane."""
+
+    names: Sequence[str]
+    cluster_of: Mapping[str, int]
+    xy: Mapping[str, tuple[float, float]] | None = None
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """Pearson correlation of each two of F table features, NaN where one is constant."""
+
+    names: Sequence[str]
+    matrix_FF: Floats
+
+
+def learning(epochs: Sequence[Epoch]) -> Markup:
+    """The section of loss, accuracy and learning rate by epoch."""
+    if not epochs:
+        return pages.section(
+            "Learning", pages.absent("Left out: this model version keeps no record of epochs.")
+        )
+    loss = [
+        _by_epoch("train", epochs, [one.train_loss for one in epochs]),
+        _by_epoch("validation", epochs, [one.validation_loss for one in epochs]),
+    ]
+    accuracy = [
+        _by_epoch("train", epochs, [one.train_accuracy for one in epochs]),
+        _by_epoch("validation", epochs, [one.validation_accuracy for one in epochs]),
+    ]
+    rate = [_by_epoch("learning rate", epochs, [one.learning_rate for one in epochs])]
+    seconds = sum(one.seconds for one in epochs)
+    return pages.section(
+        "Learning",
+        pages.side_by_side(
+            _curves("Loss", epochs, loss, "Loss as it was trained on, in nats."),
+            _curves("Accuracy", epochs, accuracy, "Top-1 of pairs.", percent=True),
+            _curves("Learning rate", epochs, rate, f"{len(epochs)} epochs took {seconds:,.0f} s."),
+        ),
+    )
+
+
+def calibration(reliability: Sequence[ReliabilityBin], coverage: Sequence[CoveragePoint]) -> Markup:
+    """The section on how far confidence can be trusted, and on what abstaining brings."""
+    accuracy = Axis("accuracy", 0.0, 1.0, percent=True)
+    everything = coverage[-1]
+    surest = min(coverage, key=lambda point: abs(point.coverage - 0.8))
+    reliable = line_chart(
+        "Reliability diagram",
+        "Accuracy against confidence; a calibrated model lies on the diagonal.",
+        Axis("confidence", 0.0, 1.0, percent=True),
+        accuracy,
+        [
+            Series("calibrated", [(0.0, 0.0), (1.0, 1.0)], guide=True),
+            Series("this model", [(one.confidence, one.accuracy) for one in reliability], marks=True),
+        ],
+    )
+    abstaining = line_chart(
+        "Accuracy by coverage",
+        "Accuracy of the surest answers against the share of tracks they cover.",
+        Axis("tracks answered", 0.0, 1.0, percent=True),
+        accuracy,
+        [
+            Series("answering all", [(0.0, everything.accuracy), (1.0, everything.accuracy)], guide=True),
+            Series("the surest only", [(one.coverage, one.accuracy) for one in coverage]),
+        ],
+    )
+    mass = f"Accuracy against confidence, {len(reliability)} points of equally many answers. Under the diagonal: "
+    lift = f"Answering only the surest {percent(surest.coverage)} brings {percent(surest.accuracy)} "
+    return pages.section(
+        "Confidence",
+        pages.side_by_side(
+            pages.figure(reliable, f"{mass}surer than right."),
+            pages.figure(abstaining, f"{lift}right, answering all {percent(everything.accuracy)}."),
+        ),
+    )
+
+
+def cluster_map(clusters: ClusterMap | None) -> Markup:
+    """The section that lists each cluster's genres, and draws them on a plane."""
+    if clusters is None:
+        return pages.section("Clusters", pages.absent("Left out: there is no genre map."))
+    members: dict[int, list[str]] = defaultdict(list)
+    for genre, cluster in sorted(clusters.cluster_of.items()):
+        members[cluster].append(genre)
+    rows = [[str(one + 1), clusters.names[one], ", ".join(members[one])] for one in sorted(members)]
+    columns = [Column("No."), Column("Cluster", number=False), Column("Genres", number=False)]
+    listing = pages.table(f"{len(members)} clusters of {len(clusters.cluster_of)} genres.", columns, rows)
+    return pages.section("Clusters", listing, _plane(clusters))
+
+
+def correlations(found: Correlations | None) -> Markup:
+    """The section of the features' correlations with each other and with popularity."""
+    if found is None:
+        return pages.section("Features", pages.absent("Left out: the tracks have no table features."))
+    values = np.nan_to_num(found.matrix_FF).tolist()
+    picture = heat_map(
+        "Correlation of features",
+        "Pearson correlation of each two table features, popularity among them.",
+        found.names,
+        values,
+        CORRELATION_STEPS,
+        _correlation,
+    )
+    caption = "Pearson correlation; blue rises together, orange against each other, blank is under 0.05."
+    return pages.section("Features", pages.figure(picture, caption))
+
+
+def _by_epoch(name: str, epochs: Sequence[Epoch], values: Sequence[float | None]) -> Series:
+    known = zip(epochs, values, strict=True)
+    return Series(name, [(one.epoch, y) for one, y in known if y is not None and math.isfinite(y)])
+
+
+def _curves(
+    title: str, epochs: Sequence[Epoch], series: Sequence[Series], caption: str, percent: bool = False
+) -> Markup:
+    drawn = [one for one in series if one.points]
+    x = Axis.over("epoch", [one.epoch for one in epochs], whole=True)
+    y = Axis.over(title, [value for one in drawn for _, value in one.points], percent=percent)
+    description = f"{title} after each of {len(epochs)} epochs."
+    return pages.figure(line_chart(f"{title} by epoch", description, x, y, drawn), f"{title}. {caption}")
+
+
+def _plane(clusters: ClusterMap) -> Markup:
+    if not clusters.xy:
+        return pages.absent("No map is drawn: the genres have no coordinates.")
+    places = [
+        Place(genre, *clusters.xy[genre], group=cluster)
+        for genre, cluster in sorted(clusters.cluster_of.items())
+        if genre in clusters.xy
+    ]
+    picture = name_map("Map of genres", "Genres near each other have like mean features.", places)
+    return pages.figure(
+        picture,
+        "The genres by the two main directions in which their mean features differ; a point's number is its cluster's.",
+    )
+
+
+def _correlation(value: float) -> str:
+    return f"{value:.2f}".replace("0.", ".").replace("-", "\N{MINUS SIGN}")

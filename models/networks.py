@@ -1,0 +1,77 @@
+"""The networks on a track table, and what all networks have in common.
+
+Shape suffixes: B batch, F raw features, E encoded inputs, H heads, C classes.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from genremill.models.table_encoder import TableEncoder
+
+Inputs = dict[str, Tensor]
+"""Named inputs of a batch, each of shape (B, width)."""
+
+TABLE = "table"
+"""Name of the input that holds a track's raw table features."""
+
+
+class Network(nn.Module):
+    """A classifier of named inputs; heads vote by the mean of their probabilities, and learn each alone."""
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Logits, shape (H, B, C)."""
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def probabilities(self, inputs: Inputs) -> Tensor:
+        """Probability of each class, shape (B, C)."""
+        logits_HBC: Tensor = self(inputs)
+        if logits_HBC.shape[0] == 1:
+            return logits_HBC[0].softmax(dim=-1)
+        return logits_HBC.softmax(dim=-1).mean(dim=0)
+
+
+class TableNetwork(Network):
+    """A stack of layers on the encoded table features."""
+
+    def __init__(self, encoder: TableEncoder, layers: nn.Sequential) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.layers = layers
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Logits of the one head, shape (1, B, C)."""
+        logits_BC: Tensor = self.layers(self.encoder(inputs[TABLE]))
+        return logits_BC.unsqueeze(0)
+
+
+def linear(encoder: TableEncoder, classes: int) -> Network:
+    """Multinomial logistic regression."""
+    return TableNetwork(encoder, nn.Sequential(nn.Linear(encoder.encoded_count, classes)))
+
+
+def fcnn(encoder: TableEncoder, classes: int) -> Network:
+    """Report A's feed-forward network: at 30 inputs and 114 classes 195,826 parameters, as Keras counts.
+
+    Batch normalisation with Keras' momentum and epsilon, weights drawn as Keras draws them.
+    """
+    layers = nn.Sequential(
+        *(nn.Linear(encoder.encoded_count, 512), nn.ReLU()),
+        *(nn.Linear(512, 256), nn.ReLU()),
+        nn.BatchNorm1d(256, eps=1e-3, momentum=0.01),
+        nn.Dropout(0.2),
+        *(nn.Linear(256, 128), nn.ReLU()),
+        nn.Linear(128, classes),
+    )
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    return TableNetwork(encoder, layers)
+
+
+def parameter_count(network: Network) -> int:
+    """Parameters as Keras counts them: trained weights and the running statistics of batch normalisation."""
+    trained = sum(weight.numel() for weight in network.parameters())
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+    return trained + sum(2 * layer.num_features for layer in norms)

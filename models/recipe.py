@@ -1,0 +1,60 @@
+"""How a model is trained: batch, epochs, schedule, stopping."""
+
+import enum
+import math
+from dataclasses import dataclass
+
+
+class Schedule(enum.StrEnum):
+    """How the learning rate changes."""
+
+    CONSTANT = "constant"
+    EXPONENTIAL = "exponential"  # × gamma after each epoch
+    STEP = "step"  # × gamma after every `step_epochs` epochs
+    ONE_CYCLE = "one_cycle"  # up to the rate over `warmup` of the steps, then down to 0 by a cosine
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of the training loop."""
+
+    epochs: int
+    batch: int
+    learning_rate: float
+    schedule: Schedule = Schedule.CONSTANT
+    gamma: float = 0.9
+    step_epochs: int = 10
+    warmup: float = 0.3
+    weight_decay: float = 0.0
+    beta2: float = 0.999
+    label_smoothing: float = 0.0
+    clip: float | None = None
+    """Largest norm of the gradient."""
+    ema: float | None = None
+    """Decay of the weights' moving average, which is what is measured and saved."""
+    patience: int | None = None
+    """Epochs without a better validation loss before training stops; None never stops."""
+    min_delta: float = 0.0
+    """A validation loss must fall by more than this to be better."""
+
+    def rate(self, step: int, steps_per_epoch: int) -> float:
+        """Learning rate at a step counted from 0.
+
+        >>> Recipe(2, 32, 1.0, Schedule.EXPONENTIAL).rate(step=10, steps_per_epoch=10)
+        0.9
+        """
+        epoch = step // steps_per_epoch
+        match self.schedule:
+            case Schedule.EXPONENTIAL:
+                return self.learning_rate * self.gamma**epoch
+            case Schedule.STEP:
+                return self.learning_rate * self.gamma ** (epoch // self.step_epochs)
+            case Schedule.ONE_CYCLE:
+                return self.learning_rate * self._one_cycle(step / max(steps_per_epoch * self.epochs, 1))
+            case Schedule.CONSTANT:
+                return self.learning_rate
+
+    def _one_cycle(self, progress: float) -> float:
+        if progress < self.warmup:
+            return max(progress / self.warmup, 1e-3)
+        return 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))

@@ -1,0 +1,126 @@
+"""Raw table features to model inputs: scaling and one-hot, fitted on train rows, kept in the weights.
+
+Shape suffixes: B batch, F raw features, N numeric features, G grid points, C categories over all
+categorical features, E encoded inputs (N + C).
+"""
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+GRID_POINTS = 1001
+"""Quantiles that a rank transform is stored as."""
+
+
+class Scaling(enum.StrEnum):
+    """How numeric features are scaled."""
+
+    MINMAX = "minmax"  # smallest to 0, largest to 1, as the reports do
+    RANK = "rank"  # share of the train rows at or below the value: 0 to 1
+    STANDARD = "standard"  # mean 0, deviation 1
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """A raw feature: its name, and whether its numbers are codes."""
+
+    name: str
+    categorical: bool
+
+
+class TableEncoder(nn.Module):
+    """Encodes raw features; all it has learned lies in buffers, so that it travels with the weights."""
+
+    def __init__(self, features: tuple[FeatureSpec, ...], scaling: Scaling, categories: int = 0) -> None:
+        super().__init__()
+        self.features = features
+        self.scaling = scaling
+        numeric = [at for at, one in enumerate(features) if not one.categorical]
+        self.numeric_count = len(numeric)
+        self.encoded_count = len(numeric) + categories
+        self.register_buffer("numeric_N", torch.tensor(numeric, dtype=torch.long))
+        points = GRID_POINTS if scaling is Scaling.RANK else 2
+        self.register_buffer("grid_NG", torch.zeros(len(numeric), points))
+        self.register_buffer("category_feature_C", torch.zeros(categories, dtype=torch.long))
+        self.register_buffer("category_value_C", torch.zeros(categories))
+        self.numeric_N: Tensor
+        self.grid_NG: Tensor
+        self.category_feature_C: Tensor
+        self.category_value_C: Tensor
+
+    @classmethod
+    def fit(
+        cls, x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...], scaling: Scaling
+    ) -> "TableEncoder":
+        """An encoder fitted on rows of raw features, shape (rows, features)."""
+        codes = [
+            (at, float(value))
+            for at, one in enumerate(features)
+            if one.categorical
+            for value in np.unique(x_BF[:, at])
+        ]
+        encoder = cls(features, scaling, len(codes))
+        encoder.category_feature_C[:] = torch.tensor([at for at, _ in codes], dtype=torch.long)
+        encoder.category_value_C[:] = torch.tensor([value for _, value in codes])
+        numeric_BN = x_BF[:, encoder.numeric_N.numpy()]
+        encoder.grid_NG[:] = torch.from_numpy(_grid(numeric_BN, scaling))
+        return encoder
+
+    @property
+    def encoded_names(self) -> list[str]:
+        """Names of the encoded inputs: `tempo`, …, `key=7`, …"""
+        numeric = [self.features[int(at)].name for at in self.numeric_N]
+        pairs = zip(self.category_feature_C.tolist(), self.category_value_C.tolist(), strict=True)
+        return numeric + [f"{self.features[at].name}={value:g}" for at, value in pairs]
+
+    def numeric(self, x_BF: Tensor) -> Tensor:
+        """Scaled numeric features, shape (B, N)."""
+        x_BN = x_BF[:, self.numeric_N]
+        low_N, high_N = self.grid_NG[:, 0], self.grid_NG[:, -1]
+        if self.scaling is Scaling.RANK:
+            return _ranks(x_BN, self.grid_NG)
+        span_N = torch.where(high_N > low_N, high_N - low_N, 1.0)
+        return (x_BN - low_N) / span_N
+
+    def one_hot(self, x_BF: Tensor) -> Tensor:
+        """Indicators of the categories seen in training, shape (B, C); all 0 for a new one."""
+        return (x_BF[:, self.category_feature_C] == self.category_value_C).to(x_BF.dtype)
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        """Encoded inputs, shape (B, E): scaled numeric features, then indicators."""
+        return torch.cat([self.numeric(x_BF), self.one_hot(x_BF)], dim=1)
+
+
+def _grid(x_BN: npt.NDArray[np.float32], scaling: Scaling) -> npt.NDArray[np.float32]:
+    if scaling is Scaling.RANK:
+        quantiles = np.quantile(x_BN, np.linspace(0, 1, GRID_POINTS), axis=0)
+        return quantiles.T.astype(np.float32)
+    if scaling is Scaling.MINMAX:
+        return np.stack([x_BN.min(axis=0), x_BN.max(axis=0)], axis=1).astype(np.float32)
+    mean, deviation = x_BN.mean(axis=0, dtype=np.float64), x_BN.std(axis=0, dtype=np.float64)
+    return np.stack([mean, mean + deviation], axis=1).astype(np.float32)
+
+
+def _ranks(x_BN: Tensor, grid_NG: Tensor) -> Tensor:
+    """Ranks by linear interpolation between quantiles; a value repeated in the grid gets its middle rank.
+
+    >>> grid = torch.tensor([[0.0, 1.0, 1.0, 1.0, 3.0]])
+    >>> _ranks(torch.tensor([[0.0], [1.0], [2.0], [9.0]]), grid).flatten().tolist()
+    [0.0, 0.5, 0.875, 1.0]
+    """
+    x_NB = x_BN.T.contiguous()
+    last = grid_NG.shape[1] - 1
+    left_NB = torch.searchsorted(grid_NG, x_NB, right=False)
+    right_NB = torch.searchsorted(grid_NG, x_NB, right=True)
+    below_NB = (right_NB - 1).clamp(0, last)
+    above_NB = left_NB.clamp(0, last)
+    low_NB, high_NB = grid_NG.gather(1, below_NB), grid_NG.gather(1, above_NB)
+    between_NB = torch.where(high_NB > low_NB, (x_NB - low_NB) / (high_NB - low_NB), 0.0)
+    inside_NB = below_NB + between_NB
+    on_grid_NB = (left_NB + right_NB - 1) / 2
+    position_NB = torch.where(right_NB > left_NB, on_grid_NB, inside_NB)
+    return (position_NB.clamp(0, last) / last).T

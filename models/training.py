@@ -1,0 +1,331 @@
+"""The training loop: one process of one or many, fed by petastorm shards, in step by DDP.
+
+Everything random depends on (seed, epoch, rank) alone, so that a run that goes on from a checkpoint ends
+with the same weights as one that was never interrupted.
+"""
+
+import copy
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+
+from genremill.infra import storage
+from genremill.infra.errors import GenremillError, UsageError
+from genremill.infra.log import LOGGER, start_log
+from genremill.models import artifact, checkpoints, shards
+from genremill.models.artifact import ModelCard
+from genremill.models.checkpoints import Checkpoint
+from genremill.models.networks import Network
+from genremill.models.recipe import Recipe
+from genremill.models.shards import ShardReader
+from genremill.models.weights import read_weights
+
+
+class TrainingDiverged(UsageError):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a rank needs to train; picklable."""
+
+    card: ModelCard
+    recipe: Recipe
+    seed: int
+    workers: int
+    threads: int
+    train: str
+    """Folder of the training shards."""
+    validation: str | None
+    """Folder of the validation shards; None where there are no validation rows."""
+    initial: str
+    """Folder with the fitted encoder's tensors in `encoder.safetensors`."""
+    initial_sha256: str
+    checkpoints: str
+    run_id: str
+    resume: bool = True
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of the training curves. Losses are means of the cross-entropy over rows."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float
+    rows: int
+
+
+def digest(card: ModelCard, recipe: Recipe, seed: int, workers: int, threads: int, data: list[str]) -> str:
+    """Names a training by configuration, shards and code: equal digests end with equal weights."""
+    code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    settings = {
+        "card": card.to_json(),
+        "recipe": dataclasses.asdict(recipe),
+        "run": [seed, workers, threads],
+        "data": data,
+        "torch": torch.__version__,
+    }
+    whole = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for source in code:
+        whole.update(source)
+    return whole.hexdigest()[:20]
+
+
+def train_rank(plan: Plan) -> list[dict[str, Any]]:
+    """Trains as one rank of `torchrun`'s group; the best weights end in the last checkpoint."""
+    rank = int(os.environ["RANK"])
+    start_log(plan.run_id, "train" if rank == 0 else f"train[{rank}]")
+    torch.set_num_threads(plan.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    use_gpu = torch.cuda.is_available() and bool(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if use_gpu else torch.device("cpu")
+    dist.init_process_group("nccl" if use_gpu else "gloo")
+    try:
+        return _Trainer(plan, rank, device).train()
+    except GenremillError as err:
+        record = {"error": type(err).__name__, "message": str(err)}
+        storage.write_atomic(f"{plan.checkpoints}/failed.json", json.dumps(record).encode())
+        raise
+    finally:
+        dist.destroy_process_group()
+
+
+class _Trainer:
+    """State of one rank's training."""
+
+    def __init__(self, plan: Plan, rank: int, device: torch.device) -> None:
+        self.plan, self.rank, self.device = plan, rank, device
+        self.recipe = plan.recipe
+        torch.manual_seed(plan.seed)
+        self.network = _initial_network(plan).to(device)
+        self.average = copy.deepcopy(self.network) if self.recipe.ema else None
+        self.parallel = DistributedDataParallel(self.network)
+        self.optimizer = _optimizer(self.network, self.recipe)
+        self.manifest = shards.read_manifest(plan.train)
+        self.reader = ShardReader(
+            plan.train,
+            self.manifest,
+            batch=max(self.recipe.batch // plan.workers, 2),
+            rank=rank,
+            world=plan.workers,
+            seed=plan.seed,
+        )
+        self.steps = self.reader.steps
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_epoch, self.best_loss = 0, math.inf
+
+    @property
+    def measured(self) -> Network:
+        """The network that is validated and saved: the moving average where there is one."""
+        return self.average or self.network
+
+    def train(self) -> list[dict[str, Any]]:
+        first = self._resume() + 1
+        for epoch in range(first, self.recipe.epochs + 1):
+            if self._stopped():
+                break
+            self._epoch(epoch)
+        return self.history
+
+    def _stopped(self) -> bool:
+        patience = self.recipe.patience
+        return patience is not None and len(self.history) - self.best_epoch >= patience
+
+    def _epoch(self, epoch: int) -> None:
+        started = time.monotonic()
+        torch.manual_seed(_seed(self.plan.seed, epoch, self.rank))
+        loss, correct, rows = self._train_pass(epoch)
+        validation = self._validate() if self.plan.validation else None
+        record = EpochRecord(
+            epoch=epoch,
+            train_loss=loss / rows,
+            train_accuracy=correct / rows,
+            validation_loss=validation[0] if validation else None,
+            validation_accuracy=validation[1] if validation else None,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            seconds=time.monotonic() - started,
+            rows=rows,
+        )
+        self.history.append(dataclasses.asdict(record))
+        self._keep_best(epoch, record)
+        if self.rank == 0:
+            self._checkpoint(epoch)
+            LOGGER.info(_progress_line(record, self.recipe.epochs))
+        dist.barrier()
+
+    def _train_pass(self, epoch: int) -> tuple[float, int, int]:
+        """One pass over this rank's rows: summed loss, right answers and rows of all ranks."""
+        self.parallel.train()
+        totals = torch.zeros(3, dtype=torch.float64)
+        for step, (inputs, label_B) in enumerate(self.reader.epoch(epoch), start=(epoch - 1) * self.steps):
+            loss, right = self._step(step, {n: x.to(self.device) for n, x in inputs.items()}, label_B)
+            if not math.isfinite(loss):
+                raise TrainingDiverged(
+                    f"the loss is {loss} in epoch {epoch}, step {step + 1 - (epoch - 1) * self.steps} of "
+                    f"{self.steps}, on rank {self.rank}; try a lower --learning-rate"
+                )
+            totals += torch.tensor([loss * len(label_B), right, len(label_B)], dtype=torch.float64)
+        loss_sum, correct, rows = _sum_over_ranks(totals, self.device)
+        if int(rows) != self.manifest.rows:
+            raise GenremillError(f"epoch {epoch} saw {int(rows)} rows of the manifest's {self.manifest.rows}")
+        return loss_sum, int(correct), int(rows)
+
+    def _step(self, step: int, inputs: dict[str, Tensor], label_B: Tensor) -> tuple[float, int]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate(step, self.steps)
+        label_B = label_B.to(self.device)
+        logits_HBC: Tensor = self.parallel(inputs)
+        loss = _loss(logits_HBC, label_B, self.recipe.label_smoothing)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        self.optimizer.step()
+        if self.average is not None and self.recipe.ema:
+            _follow(self.average, self.network, min(self.recipe.ema, (1 + step) / (10 + step)))
+        answer_B = logits_HBC.detach().softmax(dim=-1).mean(dim=0).argmax(dim=-1)
+        return loss.item(), int((answer_B == label_B).sum())
+
+    def _validate(self) -> tuple[float, float]:
+        """Mean cross-entropy and accuracy over the validation rows of all ranks."""
+        folder = self.plan.validation or ""
+        manifest = shards.read_manifest(folder)
+        reader = ShardReader(
+            folder, manifest, batch=4096, rank=self.rank, world=self.plan.workers, shuffle=False
+        )
+        network = self.measured.eval()
+        totals = torch.zeros(2, dtype=torch.float64)
+        for inputs, label_B in reader.epoch(1):
+            label_B = label_B.to(self.device)
+            p_BC = network.probabilities({name: x.to(self.device) for name, x in inputs.items()})
+            truth_B = p_BC.gather(1, label_B[:, None]).clamp_min(1e-12)
+            right = int((p_BC.argmax(dim=-1) == label_B).sum())
+            totals += torch.tensor([float(-truth_B.log().sum()), right], dtype=torch.float64)
+        loss, right_sum = _sum_over_ranks(totals, self.device)
+        return loss / manifest.rows, right_sum / manifest.rows
+
+    def _keep_best(self, epoch: int, record: EpochRecord) -> None:
+        """Remembers the weights of the lowest validation loss, or the last where nothing is validated."""
+        loss = record.validation_loss
+        if loss is None or loss < self.best_loss - self.recipe.min_delta:
+            self.best_epoch, self.best_loss = epoch, self.best_loss if loss is None else loss
+            self.best = {name: value.detach().clone() for name, value in self.measured.state_dict().items()}
+
+    def _checkpoint(self, epoch: int) -> None:
+        parts: dict[str, dict[str, Tensor]] = {
+            "model": self.network.state_dict(),
+            "best": self.best,
+            "average": self.average.state_dict() if self.average else {},
+            "optimizer": _optimizer_tensors(self.optimizer),
+        }
+        tensors = {f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()}
+        record = {"history": self.history, "best_epoch": self.best_epoch, "best_loss": _json(self.best_loss)}
+        checkpoints.save(self.plan.checkpoints, Checkpoint(epoch, tensors, record))
+
+    def _resume(self) -> int:
+        """Takes up the newest checkpoint and gives its epoch; 0 where training starts anew."""
+        found = checkpoints.newest(self.plan.checkpoints) if self.plan.resume else None
+        if found is None:
+            return 0
+        self.network.load_state_dict(part(found.tensors, "model"))
+        if self.average is not None:
+            self.average.load_state_dict(part(found.tensors, "average"))
+        _load_optimizer(self.optimizer, part(found.tensors, "optimizer"))
+        self.best = {name: value.to(self.device) for name, value in part(found.tensors, "best").items()}
+        self.history = found.record["history"]
+        self.best_epoch = found.record["best_epoch"]
+        self.best_loss = math.inf if found.record["best_loss"] is None else found.record["best_loss"]
+        if self.rank == 0:
+            LOGGER.info("going on after epoch %d of a training that was interrupted", found.epoch)
+        return found.epoch
+
+
+def part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of one part of a checkpoint: `model`, `best`, `average` or `optimizer`."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _initial_network(plan: Plan) -> Network:
+    network = artifact.build(plan.card)
+    encoder = read_weights(f"{plan.initial}/encoder.safetensors", plan.initial_sha256)
+    network.load_state_dict(encoder, strict=False)
+    return network
+
+
+def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW that decays matrices only; Adam where the recipe has no weight decay."""
+    matrices = [weight for weight in network.parameters() if weight.ndim > 1]
+    others = [weight for weight in network.parameters() if weight.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, recipe.beta2))
+
+
+def _loss(logits_HBC: Tensor, label_B: Tensor, label_smoothing: float) -> Tensor:
+    """Mean cross-entropy of every head on its own."""
+    heads = logits_HBC.shape[0]
+    return cross_entropy(logits_HBC.flatten(0, 1), label_B.repeat(heads), label_smoothing=label_smoothing)
+
+
+@torch.no_grad()
+def _follow(average: Network, network: Network, decay: float) -> None:
+    for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
+        slow.lerp_(fast, 1 - decay)
+    for slow_buffer, buffer in zip(average.buffers(), network.buffers(), strict=True):
+        slow_buffer.copy_(buffer)
+
+
+def _seed(seed: int, epoch: int, rank: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {epoch} {rank}".encode()).digest()[:7], "big")
+
+
+def _sum_over_ranks(values: Tensor, device: torch.device) -> list[float]:
+    summed = values.to(device)
+    dist.all_reduce(summed)
+    return [float(value) for value in summed]
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"{at}.{name}": value for at, named in state.items() for name, value in named.items()}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        at, _, name = key.partition(".")
+        state.setdefault(int(at), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _json(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _progress_line(record: EpochRecord, epochs: int) -> str:
+    line = (
+        f"epoch {record.epoch} of {epochs}: loss {record.train_loss:.4f}, accuracy {record.train_accuracy:.3f}"
+    )
+    if record.validation_loss is not None and record.validation_accuracy is not None:
+        line += f"; validation {record.validation_loss:.4f}, {record.validation_accuracy:.3f}"
+    rate = record.rows / max(record.seconds, 1e-9)
+    return f"{line}; {record.seconds:.1f} s, {rate:,.0f} rows/s, {(epochs - record.epoch) * record.seconds:.0f} s left"
+

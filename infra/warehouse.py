@@ -126,3 +126,12 @@ class Warehouse:
         current = Current(snapshot, storage.utc_now(), previous)
         storage.write_atomic(self.path(table, "_current.json"), current.to_json().encode())
         return current
+
+    def roll_back(self, table: str) -> Current:
+        """Makes the snapshot before the current one current again, and forgets the one it replaces."""
+        before = self.current(table)
+        if before is None or not before.previous:
+            raise UsageError(f"{self.uri}: {table!r} has no earlier snapshot")
+        current = Current(before.previous[0], storage.utc_now(), before.previous[1:])
+        storage.write_atomic(self.path(table, "_current.json"), current.to_json().encode())
+        return current

@@ -232,7 +232,8 @@ def _plan(
     encoder: TableEncoder,
 ) -> training.Plan:
     threads = max(LOCAL_THREADS // cfg.workers, 1)
-    digest = training.digest(card, recipe, cfg.seed, cfg.workers, threads, list(data.digests))
+    bare = dataclasses.replace(card, snapshots={}, clusters={}, genre_map={})
+    digest = training.digest(bare, recipe, cfg.seed, cfg.workers, threads, list(data.digests))
     initial = work.warehouse.tmp(work.run_id, "initial")
     tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
     return training.Plan(

@@ -18,6 +18,8 @@ TABLE = "table"
 class Network(nn.Module):
     """A classifier of named inputs; heads vote by the mean of their probabilities, and learn each alone."""
 
+    classes: int
+
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits, shape (H, B, C)."""
         raise NotImplementedError
@@ -34,8 +36,9 @@ class Network(nn.Module):
 class TableNetwork(Network):
     """A stack of layers on the encoded table features."""
 
-    def __init__(self, encoder: TableEncoder, layers: nn.Sequential) -> None:
+    def __init__(self, encoder: TableEncoder, classes: int, layers: nn.Sequential) -> None:
         super().__init__()
+        self.classes = classes
         self.encoder = encoder
         self.layers = layers
 
@@ -47,7 +50,7 @@ class TableNetwork(Network):
 
 def linear(encoder: TableEncoder, classes: int) -> Network:
     """Multinomial logistic regression."""
-    return TableNetwork(encoder, nn.Sequential(nn.Linear(encoder.encoded_count, classes)))
+    return TableNetwork(encoder, classes, nn.Sequential(nn.Linear(encoder.encoded_count, classes)))
 
 
 def fcnn(encoder: TableEncoder, classes: int) -> Network:
@@ -67,7 +70,7 @@ def fcnn(encoder: TableEncoder, classes: int) -> Network:
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
-    return TableNetwork(encoder, layers)
+    return TableNetwork(encoder, classes, layers)
 
 
 def parameter_count(network: Network) -> int:

@@ -1,0 +1,43 @@
+"""Which model version a job uses, and how its features are found in a track table."""
+
+from genremill.infra import storage
+from genremill.infra.errors import UsageError
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.models.artifact import ModelCard
+
+
+def newest(warehouse: Warehouse) -> str:
+    """The newest model version of a warehouse, as <name>/<version>; versions sort by time."""
+    root = warehouse.path("models")
+    versions = [
+        (version, name)
+        for name in storage.folders(root)
+        for version in storage.folders(f"{root}/{name}")
+        if storage.exists(f"{root}/{name}/{version}/model.json") and not version.endswith(".staging")
+    ]
+    if not versions:
+        raise UsageError(f"{warehouse.uri} has no model yet: run `genremill train` first")
+    version, name = max(versions)
+    return f"{name}/{version}"
+
+
+def folder_of(warehouse: Warehouse, version: str | None) -> tuple[str, str]:
+    """Version and folder of a named model version, or of the newest."""
+    version = version or newest(warehouse)
+    folder = warehouse.path("models", version)
+    if version.count("/") != 1 or ".." in version or not storage.exists(f"{folder}/model.json"):
+        raise UsageError(f"--model-version {version}: no such model in {warehouse.uri}; expected <name>/<version>")
+    return version, folder
+
+
+def positions(card: ModelCard, tracks: Snapshot) -> tuple[int, ...]:
+    """Where the model's features stand in `tracks.table_features`, by name; empty where tracks have none."""
+    there = [one["name"] for one in tracks.details["features"]]
+    if not there:
+        return ()
+    if missing := [one.name for one in card.features if one.name not in there]:
+        raise UsageError(
+            f"the model takes {', '.join(missing)}, which the tracks of run {tracks.run_id} lack; they have {there}"
+        )
+    return tuple(there.index(one.name) for one in card.features)
+

@@ -1,0 +1,126 @@
+"""Tags every track with a model version: a staged run of `tags`, which `publish` makes current.
+
+Reads: `tracks`, a model version. Writes: `tags/run=<run_id>/` (staged).
+
+    spark-submit jobs/score.py --warehouse file:///data/warehouse
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession, types as T
+
+from genremill.infra import storage
+from genremill.infra.errors import UsageError
+from genremill.infra.log import LOGGER
+from genremill.infra.session import spark_session
+from genremill.infra.version import code_version
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs import command, model_versions
+from genremill.jobs.contracts import TAGS, ContractError, schema_hash
+from genremill.models import artifact
+from genremill.models.artifact import ModelCard
+from genremill.udfs.tagging import tagger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Which model tags the catalog."""
+
+    model_version: str | None = None
+    """<name>/<version> [the newest of the warehouse]."""
+    model: str | None = None
+    """Folder of a model from elsewhere, in place of a version of this warehouse."""
+    limit: int | None = None
+    """Only this many tracks, for a look at the speed; such tags cannot be published."""
+
+
+@dataclass(frozen=True)
+class _Model:
+    version: str
+    folder: str
+    card: ModelCard
+
+
+def transform(tracks: DataFrame, snapshot: Snapshot, model: str, version: str, card: ModelCard) -> DataFrame:
+    """Tags of tracks, in contract order, kept columns last."""
+    kept = snapshot.details["kept"]
+    constants = {
+        "model_version": version,
+        "genre_map_version": card.snapshots.get("genre_map"),
+        "tracks_run": snapshot.run_id,
+    }
+    schema = T.StructType([*TAGS.schema.fields, *(tracks.schema[name] for name in kept)])
+    tag = tagger(model, model_versions.positions(card, snapshot), constants, schema.names)
+    return tracks.select("track_id", "table_features", *kept).mapInArrow(tag, schema)
+
+
+def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
+    """What the result depends on."""
+    model = _model(warehouse, cfg)
+    tracks = warehouse.require("tracks", "ingest --tracks …")
+    return {"tracks": tracks.run_id, "model": model.version, "sha256": model.card.sha256, "limit": str(cfg.limit)}
+
+
+def _model(warehouse: Warehouse, cfg: Config) -> _Model:
+    if cfg.model and cfg.model_version:
+        raise UsageError("--model and --model-version name two models; expected one of them")
+    if cfg.model:
+        folder = storage.absolute_uri(cfg.model)
+        card = artifact.read_card(folder)
+        return _Model(f"{card.model}/{folder.rpartition('/')[2]}", folder, card)
+    version, folder = model_versions.folder_of(warehouse, cfg.model_version)
+    return _Model(version, folder, artifact.read_card(folder))
+
+
+def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
+    """Scores all tracks and stages their tags."""
+    model = _model(work.warehouse, cfg)
+    artifact.load(model.folder)  # refuses damaged weights here, before any task
+    snapshot = work.warehouse.require("tracks", "ingest --tracks …")
+    tracks = spark.read.parquet(work.warehouse.path(snapshot.path))
+    tracks = tracks.limit(cfg.limit) if cfg.limit else tracks
+    tags = transform(tracks, snapshot, model.folder, model.version, model.card)
+    if work.dry_run:
+        return command.Outcome({"tracks": snapshot.rows, "model_version": model.version}, "dry run: nothing scored")
+    LOGGER.info("scoring %d tracks with %s", snapshot.rows, model.version)
+    path = work.warehouse.run_path("tags", work.run_id)
+    tags.write.parquet(path)
+    staged = Snapshot(
+        run_id=work.run_id,
+        path=f"tags/run={work.run_id}",
+        rows=TAGS.checked_rows(spark, path),
+        schema_hash=schema_hash(tags.schema),
+        inputs=inputs(work.warehouse, cfg),
+        code_version=code_version(),
+        written_at=storage.utc_now(),
+        details={
+            "model_version": model.version,
+            "model": model.folder,
+            "genre_map_version": model.card.snapshots.get("genre_map"),
+            "tracks_run": snapshot.run_id,
+            "kept": snapshot.details["kept"],
+        },
+    )
+    expected = min(snapshot.rows, cfg.limit or snapshot.rows)
+    if staged.rows != expected:
+        raise ContractError(f"{staged.rows} rows of tags for {expected} tracks")
+    work.warehouse.finish("tags", staged)
+    summary = {"staged": work.run_id, "rows": staged.rows, "path": path, "model_version": model.version}
+    return command.Outcome(summary, f"tags: {staged.rows:,} rows staged in run {work.run_id}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+
+    def job(work: command.Run, cfg: Config) -> command.Outcome:
+        with spark_session("genremill score") as spark:
+            return run(spark, work, cfg)
+
+    return command.main("score", __doc__, Config, job, argv)
+
+
+
+if __name__ == "__main__":
+    sys.exit(main())

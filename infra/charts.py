@@ -1,13 +1,14 @@
 """Charts as inline SVG: no scripts, no library; colours come from the page's style sheet."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genremill.infra.markup import Markup, element, join
 
-WIDTH, HEIGHT = 460, 300
-LEFT, RIGHT, TOP, BOTTOM = 54, 446, 34, 256
+WIDTH, HEIGHT = 360, 270
+LEFT, RIGHT, TOP, BOTTOM = 48, 334, 34, 226
 LETTER_WIDTH = 6.6
 SERIES_COLOURS = 3
 
@@ -23,25 +24,28 @@ class Axis:
     whole: bool = False
 
     @classmethod
-    def over(
-        cls, label: str, values: Sequence[float], *, percent: bool = False, whole: bool = False
-    ) -> "Axis":
-        """An axis that just holds the values, and some room where they are all one.
+    def over(cls, label: str, values: Sequence[float], percent: bool = False) -> "Axis":
+        """An axis that holds the values between round ends.
 
-        >>> Axis.over("epoch", [1, 2, 5])
-        Axis(label='epoch', low=1, high=5, percent=False, whole=False)
+        >>> Axis.over("loss", [2.31, 3.9])
+        Axis(label='loss', low=2.0, high=4.0, percent=False, whole=False)
         """
-        low, high = min(values, default=0.0), max(values, default=1.0)
-        room = 0.0 if high > low else 0.5 * abs(low) or 0.5
-        return cls(label, low - room, high + room, percent, whole)
+        low, high = min(values, default=0.0), max(values, default=0.0)
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        step = tick_step(low, high)
+        return cls(label, math.floor(low / step) * step, math.ceil(high / step) * step, percent)
 
     def ticks(self) -> list[float]:
-        """Round values along the axis, whole ones if the axis counts.
+        """Round values along the axis, whole ones if it counts.
 
         >>> Axis("epoch", 1, 3, whole=True).ticks()
         [1.0, 2.0, 3.0]
         """
-        return [value for value in ticks(self.low, self.high) if not self.whole or value == round(value)]
+        step = tick_step(self.low, self.high)
+        step = max(step, 1.0) if self.whole else step
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [round(index * step, 10) for index in range(first, last + 1)]
 
     def share(self, value: float) -> float:
         """Where a value lies, 0 at the low end and 1 at the high one.
@@ -70,18 +74,14 @@ class Series:
     marks: bool = False
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """Round values from low to high, at most `most` of them; their step is 1, 2 or 5 times a power of ten.
+def tick_step(low: float, high: float, most: int = 6) -> float:
+    """The step 1, 2 or 5 times a power of ten that parts a range by at most `most` ticks.
 
-    >>> ticks(0, 1)
-    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    >>> ticks(3, 12, most=4)
-    [5.0, 10.0]
+    >>> tick_step(0, 1), tick_step(3, 12, most=4)
+    (0.2, 5.0)
     """
-    power = 10 ** math.floor(math.log10((high - low) / most))
-    step = next(power * factor for factor in (1, 2, 5, 10, 20) if (high - low) / (power * factor) <= most - 1)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(float(index * step), 10) for index in range(first, last + 1)]
+    power = 10.0 ** math.floor(math.log10((high - low) / most))
+    return next(power * factor for factor in (1, 2, 5, 10, 20) if (high - low) / (power * factor) <= most - 1)
 
 
 def chart(title: str, description: str, *content: str, width: float, height: float) -> Markup:
@@ -101,8 +101,11 @@ def chart(title: str, description: str, *content: str, width: float, height: flo
 
 def line_chart(title: str, description: str, x: Axis, y: Axis, series: Sequence[Series]) -> Markup:
     """Lines over common axes, told apart by colour and by dashes, with a legend above."""
-    lines = [_line(one, x, y, index) for index, one in enumerate(series)]
-    return chart(title, description, _frame(x, y), *lines, _legend(series), width=WIDTH, height=HEIGHT)
+    styles = _styles(series)
+    lines = [_line(one, x, y, style) for one, style in zip(series, styles, strict=True)]
+    return chart(
+        title, description, _frame(x, y), *lines, _legend(series, styles), width=WIDTH, height=HEIGHT
+    )
 
 
 def meter(share: float, width: float = 72) -> Markup:
@@ -131,27 +134,27 @@ def _frame(x: Axis, y: Axis) -> Markup:
     return join(*across, *along, base, _text(x.label, RIGHT, BOTTOM + 36, "end", "axis-label"))
 
 
-def _line(series: Series, x: Axis, y: Axis, index: int) -> Markup:
+def _line(series: Series, x: Axis, y: Axis, style: str) -> Markup:
     points = [(_right(x, across), _down(y, up)) for across, up in series.points]
     path = "L".join(f"{across:.1f} {up:.1f}" for across, up in points)
-    style = _style(series, index)
     marks = [element("circle", cx=across, cy=up, r=3.2, class_=f"mark {style}") for across, up in points]
     line = element("path", d=f"M{path}", class_=f"line {style}") if points else join()
     return join(line, *(marks if series.marks or len(points) == 1 else []))
 
 
-def _legend(series: Sequence[Series]) -> Markup:
+def _legend(series: Sequence[Series], styles: Sequence[str]) -> Markup:
     entries, left = [], float(LEFT)
-    for index, one in enumerate(series):
-        style = _style(one, index)
+    for one, style in zip(series, styles, strict=True):
         sample = element("line", x1=left, x2=left + 20, y1=14, y2=14, class_=f"line {style}")
         entries.append(join(sample, _text(one.name, left + 26, 18, "start", "legend")))
         left += 26 + LETTER_WIDTH * len(one.name) + 18
     return join(*entries)
 
 
-def _style(series: Series, index: int) -> str:
-    return "guide" if series.guide else f"series-{index % SERIES_COLOURS}"
+def _styles(series: Sequence[Series]) -> list[str]:
+    """A class of the style sheet for each line; guides take none of the colours."""
+    colours = itertools.count()
+    return ["guide" if one.guide else f"series-{next(colours) % SERIES_COLOURS}" for one in series]
 
 
 def _text(text: str, x: float, y: float, anchor: str, kind: str = "tick") -> Markup:

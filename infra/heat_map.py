@@ -10,7 +10,8 @@ from genremill.infra.markup import Markup, element, join
 
 SHADES = (0.10, 0.22, 0.38, 0.56, 0.76, 1.0)
 LONGEST_NAME = 26
-LEGEND_HEIGHT = 44
+NUMBERED_CELL = 26
+LEGEND_HEIGHT, LEGEND_STEP = 44, 62
 
 
 def heat_map(
@@ -27,7 +28,11 @@ def heat_map(
     Negative values have a colour of their own. Up to 32 names, each shaded cell also shows its value.
     `blocks` are the sizes of consecutive groups of names, outlined on the diagonal.
     """
-    cell = next(size for most, size in ((12, 40), (32, 30), (60, 15), (len(names), 9)) if len(names) <= most)
+    cell = next(
+        size
+        for most, size in ((12, 40), (32, NUMBERED_CELL), (60, 15), (len(names), 9))
+        if len(names) <= most
+    )
     font = min(12, cell)
     labels = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in names]
     margin = max(map(len, labels), default=0) * LETTER_WIDTH * font / 12 + 14
@@ -37,12 +42,12 @@ def heat_map(
         _names(labels, cell, font),
         element("rect", width=side, height=side, class_="heat-ground"),
         _cells(values, steps, cell),
-        _numbers(values, steps, cell, show) if cell >= 30 else join(),
+        _numbers(values, steps, cell, show) if cell >= NUMBERED_CELL else join(),
         _outlines(blocks, cell),
         transform=f"translate({margin:.0f} {margin:.0f})",
     )
     legend = element("g", _legend(steps, show), transform=f"translate({margin:.0f} {margin + side + 16:.0f})")
-    width = margin + max(side, 56 * len(steps)) + 10
+    width = margin + max(side, LEGEND_STEP * len(steps)) + 10
     return chart(title, description, drawing, legend, width=width, height=margin + side + LEGEND_HEIGHT)
 
 
@@ -128,9 +133,14 @@ def _legend(steps: Sequence[float], show: Callable[[float], str]) -> Markup:
         *(
             join(
                 element(
-                    "rect", x=56 * index, width=14, height=14, fill_opacity=opacity, class_=_colour(False)
+                    "rect",
+                    x=LEGEND_STEP * index,
+                    width=14,
+                    height=14,
+                    fill_opacity=opacity,
+                    class_=_colour(False),
                 ),
-                element("text", f"≥ {show(step)}", x=56 * index + 18, y=11, class_="tick"),
+                element("text", f"≥ {show(step)}", x=LEGEND_STEP * index + 18, y=11, class_="tick"),
             )
             for index, (step, opacity) in enumerate(zip(steps, SHADES, strict=True))
         )

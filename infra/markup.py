@@ -16,12 +16,12 @@ class Markup(str):
 
 
 def escape(text: str) -> Markup:
-    """The text as markup that shows it, with a replacement character for what cannot be printed.
+    r"""The text as markup that shows it, with a replacement character for what cannot be printed.
 
     >>> escape("<script>")
     '&lt;script&gt;'
-    >>> escape("\\x1b[31mred")
-    '\ufffd[31mred'
+    >>> escape("\x1b[31mred")
+    '�[31mred'
     """
     return text if isinstance(text, Markup) else Markup(html.escape(_UNPRINTABLE.sub("\ufffd", text)))
 

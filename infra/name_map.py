@@ -1,14 +1,14 @@
-"""A map of names on a plane as inline SVG: each point bears its group's number, and its name where there is room."""
+"""A map of names on a plane as inline SVG; a point bears its group's number, and its name where it fits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from genremill.infra.charts import Axis, LETTER_WIDTH, chart
-from genremill.infra.markup import Markup, element, join
+from genremill.infra.charts import LETTER_WIDTH, Axis, chart
+from genremill.infra.markup import Markup, element
 
 WIDTH, HEIGHT, EDGE = 1080, 720, 24
 GROUP_COLOURS = 8
-RADIUS = 8
+RADIUS = 7.5
 FONT = 11
 
 
@@ -36,8 +36,8 @@ class _Box:
 
 def name_map(title: str, description: str, places: Sequence[Place]) -> Markup:
     """Points on a plane of free scale; a name that would cover another is left to the point's tooltip."""
-    across = Axis.over("", [place.x for place in places])
-    up = Axis.over("", [place.y for place in places])
+    across = _extent([place.x for place in places])
+    up = _extent([place.y for place in places])
     points = [
         (
             EDGE + across.share(place.x) * (WIDTH - 2 * EDGE),
@@ -56,6 +56,11 @@ def name_map(title: str, description: str, places: Sequence[Place]) -> Markup:
     return chart(title, description, *drawn, width=WIDTH, height=HEIGHT)
 
 
+def _extent(values: Sequence[float]) -> Axis:
+    low, high = min(values), max(values)
+    return Axis("", low, high if high > low else low + 1)
+
+
 def _point(place: Place, x: float, y: float) -> Markup:
     return element(
         "g",
@@ -66,13 +71,13 @@ def _point(place: Place, x: float, y: float) -> Markup:
 
 
 def _room(name: str, x: float, y: float, taken: Sequence[_Box]) -> _Box | None:
-    """Where the name fits beside its point: right, left, above or below; None where nowhere."""
+    """Where the name fits beside its point, right of it at best; None where nowhere."""
     width, height = len(name) * LETTER_WIDTH * FONT / 12, FONT + 1
+    right, left, middle = x + RADIUS + 2, x - RADIUS - 2 - width, x - width / 2
+    above, below, beside = y - RADIUS - height, y + RADIUS, y - height / 2
     corners = (
-        (x + RADIUS + 2, y - height / 2),
-        (x - RADIUS - 2 - width, y - height / 2),
-        (x - width / 2, y - RADIUS - height),
-        (x - width / 2, y + RADIUS),
+        *((right, beside), (left, beside), (middle, above), (middle, below)),
+        *((right, above), (right, below), (left, above), (left, below)),
     )
     boxes = (_Box(left, top, left + width, top + height) for left, top in corners)
     page = (

@@ -93,20 +93,9 @@ def stats(*items: Markup) -> Markup:
 def table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Markup:
     """A table whose first column names the row; wider than the screen, it scrolls."""
     head = element("tr", *(element("th", one.heading, scope="col", class_=_kind(one)) for one in columns))
-    body = [
-        element(
-            "tr",
-            *(
-                _cell(text, one, index == 0)
-                for index, (text, one) in enumerate(zip(row, columns, strict=True))
-            ),
-        )
-        for row in rows
-    ]
-    return _scrolling(
-        caption,
-        element("table", element("caption", caption), element("thead", head), element("tbody", *body)),
-    )
+    body = [_row(row, columns) for row in rows]
+    content = element("table", element("thead", head), element("tbody", *body), aria_label=caption)
+    return element("div", element("p", caption, class_="caption"), _scrolling(caption, content))
 
 
 def facts(entries: Mapping[str, str]) -> Markup:
@@ -115,10 +104,14 @@ def facts(entries: Mapping[str, str]) -> Markup:
     return element("dl", *lines)
 
 
-def _cell(text: str, column: Column, first: bool) -> Markup:
-    if first:
-        return element("th", cell_text(text), scope="row", class_=_kind(column))
-    return element("td", cell_text(text), class_=_kind(column))
+def _row(texts: Sequence[str], columns: Sequence[Column]) -> Markup:
+    name, *values = (cell_text(text) for text in texts)
+    first, *others = columns
+    return element(
+        "tr",
+        element("th", name, scope="row", class_=_kind(first)),
+        *(element("td", value, class_=_kind(one)) for value, one in zip(values, others, strict=True)),
+    )
 
 
 def _kind(column: Column) -> str:

@@ -46,6 +46,8 @@ class Current:
     snapshot: Snapshot
     published_at: str
     previous: tuple[Snapshot, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+    """Runs that were rolled back: never published again unless named."""
 
     def to_json(self) -> str:
         """The pointer file's text; the snapshot's fields stand at its top level."""
@@ -56,8 +58,10 @@ class Current:
     def from_json(cls, text: str) -> "Current":
         """Parses a pointer file."""
         record = json.loads(text)
+        published_at = record.pop("published_at")
         previous = tuple(Snapshot(**one) for one in record.pop("previous"))
-        return cls(published_at=record.pop("published_at"), previous=previous, snapshot=Snapshot(**record))
+        withdrawn = tuple(record.pop("withdrawn"))
+        return cls(Snapshot(**record), published_at, previous, withdrawn)
 
 
 @dataclass(frozen=True)
@@ -123,15 +127,17 @@ class Warehouse:
         before = self.current(table)
         history = (before.snapshot, *before.previous) if before else ()
         previous = tuple(one for one in history if one.run_id != snapshot.run_id)[:HISTORY]
-        current = Current(snapshot, storage.utc_now(), previous)
+        withdrawn = tuple(one for one in before.withdrawn if one != snapshot.run_id) if before else ()
+        current = Current(snapshot, storage.utc_now(), previous, withdrawn)
         storage.write_atomic(self.path(table, "_current.json"), current.to_json().encode())
         return current
 
     def roll_back(self, table: str) -> Current:
-        """Makes the snapshot before the current one current again, and forgets the one it replaces."""
+        """Makes the snapshot before the current one current again, and withdraws the one it replaces."""
         before = self.current(table)
         if before is None or not before.previous:
             raise UsageError(f"{self.uri}: {table!r} has no earlier snapshot")
-        current = Current(before.previous[0], storage.utc_now(), before.previous[1:])
+        withdrawn = (*before.withdrawn, before.snapshot.run_id)
+        current = Current(before.previous[0], storage.utc_now(), before.previous[1:], withdrawn)
         storage.write_atomic(self.path(table, "_current.json"), current.to_json().encode())
         return current

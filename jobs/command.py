@@ -62,24 +62,41 @@ class Outcome:
 
 def main(
     job: str,
-    description: str,
+    description: str | None,
     config_type: type[ConfigT],
     run: Callable[[Run, ConfigT], Outcome],
     argv: Sequence[str] | None,
     common_type: type[Common] = Writing,
 ) -> int:
-    """Parses flags, runs the job, prints what it says, and returns the exit code."""
-    run_id = new_run_id()
-    start_log(run_id, job)
-    try:
-        common, cfg = parse(job, description, config_type, common_type, sys.argv[1:] if argv is None else argv)
+    """Parses flags, runs the job in its warehouse, prints what it says, and returns the exit code."""
+
+    def in_warehouse(common: Common, cfg: ConfigT) -> Outcome:
         started = time.monotonic()
+        run_id = new_run_id()
+        start_log(run_id, job)
         work = Run(Warehouse.at(common.warehouse), run_id, getattr(common, "dry_run", False))
         try:
             outcome = run(work, cfg)
         finally:
             storage.remove(work.warehouse.tmp(run_id))
         LOGGER.info("done in %.1f s", time.monotonic() - started)
+        return dataclasses.replace(outcome, summary={"run_id": run_id} | outcome.summary)
+
+    return plain_main(job, description, config_type, in_warehouse, argv, common_type)
+
+
+def plain_main(
+    job: str,
+    description: str | None,
+    config_type: type[ConfigT],
+    run: Callable[[Any, ConfigT], Outcome],
+    argv: Sequence[str] | None,
+    common_type: type[Common],
+) -> int:
+    """The same for a job that works in no warehouse: `run` gets the shared flags themselves."""
+    try:
+        common, cfg = parse(job, description or "", config_type, common_type, sys.argv[1:] if argv is None else argv)
+        outcome = run(common, cfg)
     except GenremillError as err:
         print(f"genremill {job}: {err}", file=sys.stderr)
         return err.exit_code
@@ -87,7 +104,7 @@ def main(
         print(f"genremill {job}: interrupted; what was current stays current", file=sys.stderr)
         return 130
     if common.json:
-        print(json.dumps({"run_id": run_id} | outcome.summary, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(outcome.summary, ensure_ascii=False, allow_nan=False))
     elif outcome.text:
         print(outcome.text)
     return outcome.exit_code
@@ -193,10 +210,10 @@ def _check_names(job: str, arguments: list[str], flags: type) -> None:
     for argument in arguments:
         name = argument.removeprefix("--").partition("=")[0].replace("_", "-")
         if argument.startswith("--") and name and name not in known:
-            near = _nearest(name, sorted(known))
+            near = _nearest("--" + name, sorted("--" + one for one in known))
             raise UsageError(f"no flag --{name}{near}; `genremill {job} --help` lists them")
 
 
 def _nearest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"; did you mean {close[0]}?" if close else ""

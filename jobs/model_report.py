@@ -27,12 +27,13 @@ SPLIT_NAMES = {
     SplitBy.FILE: "split from a file",
 }
 SPLIT_MEANINGS = {
-    SplitBy.ARTIST: "Held out by first artist and recording: the model was trained on no track of these artists.",
-    SplitBy.RECORDING: "Held out by recording: the model was trained on no release of these recordings, but it "
-    "may know their artists. Expect less on artists it has never met.",
+    SplitBy.ARTIST: "Held out by first artist and recording: no track of these artists was trained on.",
+    SplitBy.RECORDING: "Held out by recording: no release of these recordings was trained on, but their "
+    "artists may be known. Expect less on artists the model has never met.",
     SplitBy.ROWS: "Held out row by row, the protocol of the reports: the same track may stand in train under "
     "another genre, and its artist nearly always does.",
-    SplitBy.FILE: "Held out by a list of tracks: what the figures promise depends on what that list keeps apart.",
+    SplitBy.FILE: "Held out by a list of tracks: what the figures promise depends on "
+    "what that list keeps apart.",
 }
 
 
@@ -63,9 +64,9 @@ def render(report: Report) -> str:
         learning(report.epochs),
         calibration(report.reliability, report.coverage),
         confusions(metrics, report.confusion_CC, report.clusters),
-        pages.section(f"Each {metrics.subject.labels}", class_table(metrics)),
         cluster_map(report.clusters),
         correlations(report.correlations),
+        pages.section(f"Each {metrics.subject.labels}", class_table(metrics)),
         pages.section("This run", pages.facts(_facts(report))),
     )
 
@@ -73,8 +74,8 @@ def render(report: Report) -> str:
 def _leak_warning() -> Markup:
     return pages.warning(
         "Not an honest estimate.",
-        "Tracks and artists stand on both sides of this split, so the figures are higher than on any music the "
-        "model has not met. They compare with the reports, and with nothing else.",
+        "Tracks and artists stand on both sides of this split, so the figures are higher than on any "
+        "music the model has not met. They compare with the reports, and with nothing else.",
     )
 
 

@@ -44,6 +44,7 @@ def staged(warehouse: Warehouse, run_id: str | None) -> Snapshot:
         return found
     current = warehouse.current("tags")
     known = {one.run_id for one in (current.snapshot, *current.previous)} if current else set()
+    known |= set(current.withdrawn) if current else set()
     fresh = [one for one in warehouse.runs("tags") if one.run_id not in known]
     if not fresh:
         raise UsageError(f"{warehouse.uri} has no staged tags: run `genremill score` first")

@@ -1,4 +1,4 @@
-"""Which classes a model takes for which: the matrix of classes, that of clusters, and the worst confusions."""
+"""Which classes a model takes for which: by class, by cluster, and the most frequent confusions."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ def confusions(metrics: Metrics, confusion_CC: Integers, clusters: ClusterMap | 
         )
         return pages.section("Confusions", _matrix(metrics.classes, confusion_CC, noun), worst, why)
     cluster_C = np.array([clusters.cluster_of.get(name, -1) for name in metrics.classes])
-    order_C = np.lexsort((metrics.classes, cluster_C))
+    order_C = np.lexsort((np.array(metrics.classes), cluster_C))
     names = [metrics.classes[index] for index in order_C]
     known, member_C, sizes = np.unique(cluster_C, return_inverse=True, return_counts=True)
     in_cluster_CK = np.eye(len(known), dtype=np.int64)[member_C]
@@ -35,8 +35,9 @@ def confusions(metrics: Metrics, confusion_CC: Integers, clusters: ClusterMap | 
     return pages.section(
         "Confusions",
         _matrix(names, confusion_CC[np.ix_(order_C, order_C)], noun, sizes.tolist()),
-        worst,
-        _matrix(cluster_names, in_cluster_CK.T @ confusion_CC @ in_cluster_CK, "cluster"),
+        pages.side_by_side(
+            worst, _matrix(cluster_names, in_cluster_CK.T @ confusion_CC @ in_cluster_CK, "cluster")
+        ),
     )
 
 
@@ -49,11 +50,11 @@ def _matrix(names: Sequence[str], confusion_CC: Integers, noun: str, blocks: Seq
         names,
         of_label_CC.tolist(),
         STEPS,
-        lambda share: f"{100 * share:.0f} %",
+        lambda share: f"{100 * share:.0f}",
         blocks,
     )
     outlined = " Outlined: the genres of one cluster." if blocks else ""
-    caption = f"By {noun}. A row is the true {noun}, a column the answer; the shade is the share of the row."
+    caption = f"By {noun}. A row is the true {noun}, a column the answer; shades are percent of the row."
     return pages.figure(picture, caption + outlined)
 
 

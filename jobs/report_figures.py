@@ -89,7 +89,9 @@ def figures_table(metrics: Metrics) -> Markup:
         caption += " No held-out track is by unseen artists alone, so that subset is left out."
     else:
         pairs = metrics.unseen_artists.rows
-        caption += f" Unseen artists: the {pairs:,} of {metrics.figures.rows:,} pairs with no credited artist in train."
+        caption += (
+            f" Unseen artists: {pairs:,} of {metrics.figures.rows:,} pairs, no credited artist in train."
+        )
     return pages.table(caption, [*columns, Column("What it says", number=False)], rows)
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a model report: learning, calibration, the map of genres and the correlation of features."""
+"""The pictures of a model report: learning, confidence, the map of genres, correlations of features."""
 
 import math
 from collections import defaultdict
@@ -70,8 +70,13 @@ def learning(epochs: Sequence[Epoch]) -> Markup:
         "Learning",
         pages.side_by_side(
             _curves("Loss", epochs, loss, "Loss as it was trained on, in nats."),
-            _curves("Accuracy", epochs, accuracy, "Top-1 of pairs.", percent=True),
-            _curves("Learning rate", epochs, rate, f"{len(epochs)} epochs took {seconds:,.0f} s."),
+            _curves("Accuracy", epochs, accuracy, "Top-1 accuracy of pairs.", percent=True),
+            _curves(
+                "Learning rate",
+                epochs,
+                rate,
+                f"Learning rate at the end of an epoch; {len(epochs)} epochs took {seconds:,.0f} s.",
+            ),
         ),
     )
 
@@ -101,12 +106,12 @@ def calibration(reliability: Sequence[ReliabilityBin], coverage: Sequence[Covera
             Series("the surest only", [(one.coverage, one.accuracy) for one in coverage]),
         ],
     )
-    mass = f"Accuracy against confidence, {len(reliability)} points of equally many answers. Under the diagonal: "
+    mass = f"Accuracy against confidence, {len(reliability)} points of equally many answers; "
     lift = f"Answering only the surest {percent(surest.coverage)} brings {percent(surest.accuracy)} "
     return pages.section(
         "Confidence",
         pages.side_by_side(
-            pages.figure(reliable, f"{mass}surer than right."),
+            pages.figure(reliable, f"{mass}under the diagonal, the model is surer than right."),
             pages.figure(abstaining, f"{lift}right, answering all {percent(everything.accuracy)}."),
         ),
     )
@@ -151,10 +156,11 @@ def _curves(
     title: str, epochs: Sequence[Epoch], series: Sequence[Series], caption: str, percent: bool = False
 ) -> Markup:
     drawn = [one for one in series if one.points]
-    x = Axis.over("epoch", [one.epoch for one in epochs], whole=True)
+    first, last = epochs[0].epoch, epochs[-1].epoch
+    x = Axis("epoch", first, max(last, first + 1), whole=True)
     y = Axis.over(title, [value for one in drawn for _, value in one.points], percent=percent)
     description = f"{title} after each of {len(epochs)} epochs."
-    return pages.figure(line_chart(f"{title} by epoch", description, x, y, drawn), f"{title}. {caption}")
+    return pages.figure(line_chart(f"{title} by epoch", description, x, y, drawn), caption)
 
 
 def _plane(clusters: ClusterMap) -> Markup:
@@ -168,9 +174,10 @@ def _plane(clusters: ClusterMap) -> Markup:
     picture = name_map("Map of genres", "Genres near each other have like mean features.", places)
     return pages.figure(
         picture,
-        "The genres by the two main directions in which their mean features differ; a point's number is its cluster's.",
+        "The two main directions in which the genres' mean features differ; a number is the cluster's.",
     )
 
 
 def _correlation(value: float) -> str:
-    return f"{value:.2f}".replace("0.", ".").replace("-", "\N{MINUS SIGN}")
+    text = "1" if value > 0.995 else f"{abs(value):.2f}".removeprefix("0")
+    return f"\N{MINUS SIGN}{text}" if value < 0 else text

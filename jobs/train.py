@@ -27,9 +27,10 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command
 from genremill.jobs.contracts import Split
 from genremill.jobs.splits import unit_hash
-from genremill.jobs.training_pairs import Labels, TableInputs, balanced, labelled, pairs_of, rule_of
+from genremill.jobs.training_pairs import TableInputs, balanced, labelled, pairs_of, rule_of
 from genremill.models import artifact, checkpoints, shards, training, zoo
 from genremill.models.artifact import Cluster, ModelCard
+from genremill.models.held_out import Labels
 from genremill.models.recipe import Recipe, Schedule
 from genremill.models.table_encoder import TableEncoder
 from genremill.models.weights import write_weights
@@ -126,6 +127,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         model=cfg.model,
         classes=data.classes,
         features=data.inputs.features,
+        size=entry.size(data.rows[Split.TRAIN]),
         categories=len(encoder.category_value_C),
         labels=cfg.labels.value,
         use_popularity=cfg.use_popularity,

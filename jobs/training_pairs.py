@@ -1,6 +1,5 @@
 """The (track, genre) pairs that models are trained and measured on."""
 
-import enum
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame, Window, functions as F
@@ -10,13 +9,6 @@ from genremill.infra.warehouse import Snapshot
 from genremill.jobs.contracts import Split
 from genremill.jobs.splits import SplitRule, part_of, unit_hash
 from genremill.models.table_encoder import FeatureSpec
-
-
-class Labels(enum.StrEnum):
-    """What a model's classes are."""
-
-    GENRE = "genre"
-    CLUSTER = "cluster"
 
 
 @dataclass(frozen=True)

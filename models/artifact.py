@@ -12,7 +12,7 @@ from torch import Tensor
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.models import zoo
-from genremill.models.networks import Network
+from genremill.models.networks import Network, Size
 from genremill.models.table_encoder import FeatureSpec, TableEncoder
 from genremill.models.weights import read_weights, write_weights
 
@@ -35,6 +35,7 @@ class ModelCard:
     classes: tuple[str, ...]
     features: tuple[FeatureSpec, ...]
     """Raw table features, in the order the network takes them."""
+    size: Size
     categories: int
     """One-hot columns over all categorical features."""
     labels: str
@@ -68,6 +69,7 @@ class ModelCard:
                 raise UsageError(f"{source}: made by another version of genremill")
             record["classes"] = tuple(record["classes"])
             record["inputs"] = tuple(record["inputs"])
+            record["size"] = Size(**record["size"])
             record["features"] = tuple(FeatureSpec(**one) for one in record["features"])
             record["clusters"] = {name: Cluster(**one) for name, one in record["clusters"].items()}
             return cls(**record)
@@ -78,7 +80,8 @@ class ModelCard:
 def build(card: ModelCard) -> Network:
     """The network that a card describes, its weights still to be loaded."""
     entry = zoo.entry(card.model)
-    return entry.build(TableEncoder(card.features, entry.scaling, card.categories), len(card.classes))
+    encoder = TableEncoder(card.features, entry.scaling, card.categories)
+    return entry.build(encoder, len(card.classes), card.size)
 
 
 def save(folder: str, card: ModelCard, tensors: dict[str, Tensor]) -> ModelCard:

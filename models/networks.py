@@ -3,6 +3,8 @@
 Shape suffixes: B batch, F raw features, E encoded inputs, H heads, C classes.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,16 @@ Inputs = dict[str, Tensor]
 
 TABLE = "table"
 """Name of the input that holds a track's raw table features."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a network is, where that is not fixed by the report it comes from."""
+
+    width: int = 256
+    depth: int = 2
+    members: int = 1
+    dropout: float = 0.0
 
 
 class Network(nn.Module):
@@ -48,12 +60,12 @@ class TableNetwork(Network):
         return logits_BC.unsqueeze(0)
 
 
-def linear(encoder: TableEncoder, classes: int) -> Network:
+def linear(encoder: TableEncoder, classes: int, size: Size) -> Network:
     """Multinomial logistic regression."""
     return TableNetwork(encoder, classes, nn.Sequential(nn.Linear(encoder.encoded_count, classes)))
 
 
-def fcnn(encoder: TableEncoder, classes: int) -> Network:
+def fcnn(encoder: TableEncoder, classes: int, size: Size) -> Network:
     """Report A's feed-forward network: at 30 inputs and 114 classes 195,826 parameters, as Keras counts.
 
     Batch normalisation with Keras' momentum and epsilon, weights drawn as Keras draws them.

@@ -114,13 +114,10 @@ def _ranks(x_BN: Tensor, grid_NG: Tensor) -> Tensor:
     """
     x_NB = x_BN.T.contiguous()
     last = grid_NG.shape[1] - 1
-    left_NB = torch.searchsorted(grid_NG, x_NB, right=False)
-    right_NB = torch.searchsorted(grid_NG, x_NB, right=True)
-    below_NB = (right_NB - 1).clamp(0, last)
-    above_NB = left_NB.clamp(0, last)
-    low_NB, high_NB = grid_NG.gather(1, below_NB), grid_NG.gather(1, above_NB)
-    between_NB = torch.where(high_NB > low_NB, (x_NB - low_NB) / (high_NB - low_NB), 0.0)
-    inside_NB = below_NB + between_NB
-    on_grid_NB = (left_NB + right_NB - 1) / 2
-    position_NB = torch.where(right_NB > left_NB, on_grid_NB, inside_NB)
-    return (position_NB.clamp(0, last) / last).T
+    below_NB = (torch.searchsorted(grid_NG, x_NB, right=True) - 1).clamp(0, last)
+    above_NB = torch.searchsorted(grid_NG, x_NB).clamp(0, last)
+    low_NB = grid_NG.gather(1, below_NB)
+    gap_NB = grid_NG.gather(1, above_NB) - low_NB
+    # A value tied over several quantiles has above <= below and no gap: half way is the middle of its ranks.
+    part_NB = torch.where(gap_NB > 0, (x_NB - low_NB) / gap_NB, 0.5)
+    return ((below_NB + part_NB * (above_NB - below_NB)) / last).T

@@ -1,0 +1,156 @@
+"""All of it, in one Spark session: ingest, cluster, train, evaluate, score, publish.
+
+A step whose inputs and settings have not changed since its last run is skipped whole.
+
+    spark-submit jobs/nightly.py --warehouse file:///data/warehouse --tracks file:///data/tracks.csv
+"""
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark.sql import SparkSession, functions as F
+
+from genremill.infra.errors import UsageError
+from genremill.infra.log import LOGGER
+from genremill.infra.session import spark_session
+from genremill.infra.warehouse import Warehouse
+from genremill.jobs import cluster, command, evaluate, ingest, model_versions, publish, score, train
+from genremill.models import artifact
+
+SAMPLE_ROWS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The track table, and each job's settings under its name."""
+
+    tracks: str
+    """Path or URI of the track table, CSV or Parquet."""
+    ingest: ingest.Options = field(default_factory=ingest.Options)
+    cluster: cluster.Config = field(default_factory=cluster.Config)
+    train: train.Config = field(default_factory=train.Config)
+    evaluate: evaluate.Config = field(default_factory=evaluate.Config)
+    score: score.Config = field(default_factory=score.Config)
+    publish: publish.Config = field(default_factory=publish.Config)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One job of the night: whether it has work to do, and how it does it."""
+
+    name: str
+    stale: Callable[[], bool]
+    run: Callable[[], command.Outcome]
+
+
+def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
+    """The night's steps in order; a model from elsewhere leaves nothing to cluster, train or evaluate."""
+    warehouse = work.warehouse
+    source = ingest.Config(tracks=cfg.tracks, **{f.name: getattr(cfg.ingest, f.name) for f in dataclasses.fields(cfg.ingest)})
+
+    def table_is_stale(table: str, wanted: Callable[[], dict[str, str]]) -> Callable[[], bool]:
+        def stale() -> bool:
+            current = warehouse.current(table)
+            return current is None or current.snapshot.inputs != wanted()
+
+        return stale
+
+    first = Step("ingest", table_is_stale("tracks", lambda: ingest.inputs(source)), lambda: ingest.run(spark, work, source))
+    learning = [
+        Step(
+            "cluster",
+            table_is_stale("genre_map", lambda: cluster.inputs(warehouse, cfg.cluster)),
+            lambda: cluster.run(spark, work, cfg.cluster),
+        ),
+        Step("train", lambda: _model_is_stale(warehouse, cfg.train), lambda: train.run(spark, work, cfg.train)),
+        Step(
+            "evaluate",
+            lambda: _report_of(warehouse, cfg.evaluate) is None,
+            lambda: evaluate.run(spark, work, cfg.evaluate),
+        ),
+    ]
+    tags_are_stale = table_is_stale("tags", lambda: score.inputs(warehouse, cfg.score))
+    tagging = [
+        Step("score", tags_are_stale, lambda: score.run(spark, work, cfg.score)),
+        Step("publish", tags_are_stale, lambda: publish.run(spark, work, dataclasses.replace(cfg.publish, run=work.run_id))),
+    ]
+    return [first, *([] if cfg.score.model or cfg.score.model_version else learning), *tagging]
+
+
+def _model_is_stale(warehouse: Warehouse, cfg: train.Config) -> bool:
+    try:
+        _, folder = model_versions.folder_of(warehouse, None)
+    except UsageError:
+        return True
+    return bool(artifact.read_card(folder).training.get("made_from") != train.inputs(warehouse, cfg))
+
+
+def _report_of(warehouse: Warehouse, cfg: evaluate.Config) -> str | None:
+    """The newest report on a model version."""
+    version, _ = model_versions.folder_of(warehouse, cfg.model_version)
+    return evaluate.report_of(warehouse, version)
+
+
+def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
+    """Runs the steps that have work to do, and shows a sample of the tags."""
+    if cfg.publish.rollback or cfg.publish.run:
+        raise UsageError("--publish.rollback and --publish.run belong to `genremill publish`")
+    found: dict[str, Any] = {}
+    for step in steps(spark, work, cfg):
+        started = time.monotonic()
+        if work.dry_run and found:
+            found[step.name] = "would run"
+        elif not step.stale():
+            LOGGER.info("%s: nothing has changed, skipped", step.name)
+            found |= {} if work.dry_run else {step.name: "skipped"}
+        elif work.dry_run:
+            found[step.name] = "would run"
+        else:
+            LOGGER.info("%s: starting", step.name)
+            found[step.name] = step.run().summary | {"seconds": round(time.monotonic() - started, 1)}
+            LOGGER.info("%s: done in %.1f s", step.name, time.monotonic() - started)
+    if work.dry_run:
+        return command.Outcome({"steps": found}, f"dry run: {', '.join(found) or 'nothing'} would run")
+    return command.Outcome({"steps": found}, _closing(spark, work.warehouse, cfg))
+
+
+def _closing(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> str:
+    """A sample of the current tags, and where to read on."""
+    snapshot = warehouse.require("tags", "publish")
+    tags = spark.read.parquet(warehouse.path(snapshot.path))
+    tracks = spark.read.parquet(warehouse.path("tracks", f"run={snapshot.details['tracks_run']}"))
+    sample = tags.orderBy(F.xxhash64("track_id")).limit(SAMPLE_ROWS).join(tracks, "track_id", "inner")
+    rows = sample.select("track_id", "artists", "title", "genres", "label", "confidence").collect()
+    lines = [f"{'artist':<24}{'title':<32}{'source says':<24}{'tag':<20}confidence"]
+    for row in sorted(rows):
+        confidence = "" if row["confidence"] is None else f"{row['confidence']:.2f}"
+        cells = (";".join(row["artists"]), row["title"] or row["track_id"], ", ".join(row["genres"]), row["label"] or "–")
+        lines.append("".join(_cell(text, width) for text, width in zip(cells, (24, 32, 24, 20), strict=True)) + confidence)
+    lines.append(f"\ntags: {snapshot.rows:,} rows in {warehouse.path(snapshot.path)}")
+    report = None if cfg.score.model else evaluate.report_of(warehouse, snapshot.details["model_version"])
+    return "\n".join([*lines, *([f"report: {report}"] if report else [])])
+
+
+def _cell(text: str, width: int) -> str:
+    """Text in a column; what could move a terminal's cursor is shown as a dot."""
+    plain = "".join(letter if letter.isprintable() else "·" for letter in text)
+    return f"{plain if len(plain) < width else plain[: width - 2] + '…':<{width}}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+
+    def job(work: command.Run, cfg: Config) -> command.Outcome:
+        with spark_session("genremill nightly") as spark:
+            return run(spark, work, cfg)
+
+    return command.main("nightly", __doc__, Config, job, argv)
+
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Lists each table's current snapshot: path, rows, when, by which run.
+
+Reads: the pointers of a warehouse. Starts no Spark.
+
+    genremill tables --warehouse build/warehouse
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from genremill.infra.warehouse import Warehouse
+from genremill.jobs import command
+
+TABLES = ("tracks", "genre_profiles", "genre_map", "tags")
+"""Snapshot tables, in pipeline order."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Nothing to choose."""
+
+
+def run(common: command.Common, cfg: Config) -> command.Outcome:
+    """The current snapshot of every table that has one."""
+    warehouse = Warehouse.at(common.warehouse)
+    found = {}
+    for table in TABLES:
+        current = warehouse.current(table)
+        if current is not None:
+            found[table] = {
+                "run_id": current.snapshot.run_id,
+                "path": warehouse.path(current.snapshot.path),
+                "rows": current.snapshot.rows,
+                "published_at": current.published_at,
+            }
+    lines = [
+        f"{table:<16}{one['rows']:>12,} rows  {one['published_at']}  {one['path']}" for table, one in found.items()
+    ]
+    return command.Outcome(found, "\n".join(lines) or f"{warehouse.uri} has no tables yet")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    return command.plain_main("tables", __doc__, Config, run, argv, command.Common)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

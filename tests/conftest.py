@@ -1,0 +1,71 @@
+"""What tests share: one Spark session, a catalog built from one base row, the data folder beside the project."""
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from genremill.infra.session import spark_session
+
+BASE_ROW: dict[str, Any] = {
+    "": 0,
+    "track_id": "t0",
+    "artists": "Ada;Bo",
+    "album_name": "Album",
+    "track_name": "Title",
+    "popularity": 50,
+    "duration_ms": 200_000,
+    "explicit": "False",
+    "danceability": 0.5,
+    "energy": 0.6,
+    "key": 1,
+    "loudness": -6.5,
+    "mode": 1,
+    "speechiness": 0.05,
+    "acousticness": 0.1,
+    "instrumentalness": 0.0,
+    "liveness": 0.2,
+    "valence": 0.4,
+    "tempo": 120.5,
+    "time_signature": 4,
+    "track_genre": "rock",
+}
+DATA = Path(os.environ.get("GENREMILL_TEST_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> str:
+    """A CSV file of rows that override `BASE_ROW`."""
+    with path.open("w", newline="") as out:
+        writer = csv.DictWriter(out, list(BASE_ROW))
+        writer.writeheader()
+        writer.writerows([BASE_ROW | {"": at} | row for at, row in enumerate(rows)])
+    return str(path)
+
+
+def catalog(count: int, **overrides: Any) -> list[dict[str, Any]]:
+    """Rows of tracks that have nothing in common: own id, artist, title and tempo."""
+    return [
+        {"track_id": f"t{at}", "artists": f"Artist {at}", "track_name": f"Title {at}", "tempo": 60 + at * 0.25}
+        | overrides
+        for at in range(count)
+    ]
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """The one Spark session of a test run; the jobs' `main` find it running."""
+    with spark_session("genremill tests") as session:
+        session.conf.set("spark.sql.shuffle.partitions", "2")
+        yield session
+
+
+def real_data(name: str) -> Path:
+    """A file of the real data; the test is skipped where it is not at hand."""
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"{path} is not here; set GENREMILL_TEST_DATA to the folder with the real tables")
+    return path

@@ -1,0 +1,261 @@
+"""The figures of metrics.json: against cases with one right answer, and what must never change them."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from genremill.infra.errors import UsageError
+from genremill.models.calibration import coverage_curve, reliability
+from genremill.models.held_out import HeldOut, Labels, SplitBy
+from genremill.models.metrics import Figures, Metrics, Subject, confusion, measure
+
+SUBJECT = Subject("mlp/1", Labels.GENRE, ("table",), use_popularity=False)
+
+
+def held_out(
+    probabilities: list[list[float]],
+    pairs: list[tuple[int, int]],
+    *,
+    split: SplitBy = SplitBy.ARTIST,
+    artists: list[str] | None = None,
+    unseen: list[bool] | None = None,
+    clusters: list[int] | None = None,
+) -> HeldOut:
+    tracks, classes = len(probabilities), len(probabilities[0])
+    return HeldOut(
+        split=split,
+        classes=tuple(f"genre-{c}" for c in range(classes)),
+        probabilities_TC=np.array(probabilities, dtype=np.float32),
+        pair_track_P=np.array([track for track, _ in pairs]),
+        pair_label_P=np.array([label for _, label in pairs]),
+        artist_T=np.array(artists or [f"artist-{t}" for t in range(tracks)]),
+        unseen_T=np.array(unseen or [False] * tracks),
+        cluster_of_class_C=None if clusters is None else np.array(clusters),
+        cluster_names=tuple(f"cluster-{c}" for c in range(3)),
+    )
+
+
+def random_sample(seed: int = 0, tracks: int = 600, classes: int = 7, sharpness: float = 1.0) -> HeldOut:
+    """Tracks whose label is drawn from the very probabilities that the model states, if sharpness is 1."""
+    rng = np.random.default_rng(seed)
+    truth_TC = rng.dirichlet(np.full(classes, 0.4), tracks)
+    label_T = np.array([rng.choice(classes, p=row) for row in truth_TC])
+    stated_TC = truth_TC**sharpness
+    stated_TC /= stated_TC.sum(axis=1, keepdims=True)
+    also_T = np.arange(0, tracks, 3)
+    return HeldOut(
+        SplitBy.ARTIST,
+        tuple(f"genre-{c}" for c in range(classes)),
+        stated_TC.astype(np.float32),
+        pair_track_P=np.concatenate([np.arange(tracks), also_T]),
+        pair_label_P=np.concatenate([label_T, (label_T[also_T] + 1) % classes]),
+        artist_T=rng.integers(tracks // 4, size=tracks),
+        unseen_T=rng.random(tracks) < 0.3,
+        cluster_of_class_C=np.arange(classes) % 3,
+        cluster_names=("a", "b", "c"),
+    )
+
+
+def figures(sample: HeldOut) -> Figures:
+    return measure(sample, SUBJECT, replicates=200).figures
+
+
+def numbers(metrics: Metrics) -> list[float]:
+    """Every number of metrics.json, in order; its keys and texts do not count."""
+    found: list[float] = []
+
+    def walk(node: object) -> None:
+        if isinstance(node, dict):
+            for value in node.values():
+                walk(value)
+        elif isinstance(node, (int, float)):
+            found.append(node)
+
+    walk(json.loads(json.dumps(metrics.as_json(), allow_nan=False)))
+    return found
+
+
+def test_perfect_predictor() -> None:
+    found = figures(held_out([[1, 0, 0], [0, 1, 0], [0, 0, 1]], [(0, 0), (1, 1), (2, 2)], clusters=[0, 0, 1]))
+    shares = (found.top1, found.top5, found.any_label, found.macro_f1)
+    assert [(s.value, s.low, s.high) for s in shares if s] == [(1, 1, 1)] * 4
+    assert (found.ece.value, found.brier.value, found.nll.value) == (0, 0, 0)
+    assert found.ceiling_top1 == 1
+    assert found.closeness is None  # no answer is wrong
+    assert {one.roc_auc for one in found.per_class.values()} == {1}
+
+
+def test_constant_predictor_is_right_on_its_class_alone() -> None:
+    found = figures(held_out([[0.25] * 4] * 4, [(t, t) for t in range(4)]))
+    assert found.top1.value == 0.25
+    assert found.top5.value == 1
+    assert found.macro_f1.value == pytest.approx(2 * 1 / (1 + 4) / 4)
+    assert found.ece.value == 0
+    assert found.brier.value == pytest.approx((0.75**2 + 3 * 0.25**2) / 4)
+    assert found.nll.value == pytest.approx(np.log(4))
+    assert {one.roc_auc for one in found.per_class.values()} == {0.5}
+    assert [one.precision for one in found.per_class.values()] == [0.25, None, None, None]
+    assert [one.recall for one in found.per_class.values()] == [1, 0, 0, 0]
+
+
+def test_track_with_two_labels_limits_top1_but_not_any_label() -> None:
+    found = figures(held_out([[0.6, 0.3, 0.1]], [(0, 0), (0, 1)]))
+    assert found.ceiling_top1 == found.top1.value == 0.5
+    assert found.any_label is not None
+    assert found.any_label.value == 1
+    assert found.brier.value == pytest.approx(0.4**2)
+    assert (found.top1.low, found.top1.high) == (None, None)  # one artist says nothing of others
+
+
+def test_top5_ends_after_the_fifth_class_and_ties_stand_in_class_order() -> None:
+    falling = [[7, 6, 5, 4, 3, 2, 1]]
+    assert [figures(held_out(falling, [(0, label)])).top5.value for label in (4, 5)] == [1, 0]
+    tied = [[1 / 7] * 7]
+    assert [figures(held_out(tied, [(0, label)])).top5.value for label in (4, 5)] == [1, 0]
+
+
+def test_closeness_counts_wrong_answers_in_the_labels_cluster() -> None:
+    says_first = [[0.5, 0.3, 0.1, 0.1]] * 4
+    found = figures(held_out(says_first, [(0, 0), (1, 1), (2, 2), (3, 3)], clusters=[0, 0, 1, -1]))
+    assert found.closeness is not None
+    assert found.closeness.value == pytest.approx(1 / 3)
+    assert found.closeness_chance == pytest.approx((2 / 4) ** 2 + (1 / 4) ** 2)
+
+
+def test_closeness_is_left_out_without_a_map() -> None:
+    found = figures(held_out([[0.9, 0.1]] * 2, [(0, 0), (1, 1)]))
+    assert found.closeness is found.closeness_chance is None
+
+
+def test_macro_f1_and_confusion_by_hand() -> None:
+    answers = [[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    sample = held_out(answers, [(0, 0), (1, 1), (2, 1), (3, 1)])
+    found = figures(sample)
+    assert found.macro_f1.value == pytest.approx((2 / 3 + 2 / 4) / 2)  # the third class is nobody's label
+    assert found.per_class["genre-2"].f1 is found.per_class["genre-2"].roc_auc is None
+    table = confusion(sample.pair_label_P, sample.top_T[sample.pair_track_P], classes=3)
+    assert table.tolist() == [[1, 0, 0], [1, 1, 1], [0, 0, 0]]
+
+
+def test_calibrated_model_has_a_small_ece_and_an_overconfident_one_has_not() -> None:
+    honest = random_sample(tracks=4000)
+    single = replace(honest, pair_track_P=np.arange(4000), pair_label_P=honest.pair_label_P[:4000])
+    boastful = random_sample(tracks=4000, sharpness=4)
+    boastful = replace(boastful, pair_track_P=np.arange(4000), pair_label_P=boastful.pair_label_P[:4000])
+    assert figures(single).ece.value < 0.03
+    assert figures(boastful).ece.value > 0.2
+    assert figures(single).top1.value == figures(boastful).top1.value
+    assert figures(single).nll.value < figures(boastful).nll.value
+
+
+def test_rows_split_judges_each_pair_by_its_own_label() -> None:
+    sample = held_out([[0.6, 0.3, 0.1]], [(0, 0), (0, 1)], split=SplitBy.ROWS)
+    found = figures(sample)
+    assert found.any_label is None
+    assert found.ceiling_top1 == 0.5
+    assert found.brier.value == pytest.approx((0.4**2 + 0.6**2) / 2)
+    assert found.ece.value == pytest.approx(0.1)
+
+
+def test_interval_is_by_artist_not_by_row() -> None:
+    right, wrong = [0.9, 0.1], [0.1, 0.9]
+    tracks = [right, wrong] * 100
+    pairs = [(t, 0) for t in range(200)]
+    spread_out = figures(held_out(tracks, pairs)).top1
+    prolific = figures(
+        held_out(tracks, pairs, artists=[f"artist-{t % 2 + 2 * (t // 50)}" for t in range(200)])
+    ).top1
+    assert spread_out.value == prolific.value == 0.5
+    assert spread_out.low == pytest.approx(0.5 - 1.96 * np.sqrt(0.25 / 200), abs=0.02)
+    assert prolific.low is not None
+    assert prolific.low < 0.3
+
+
+def test_intervals_hold_their_values() -> None:
+    metrics = measure(random_sample(), SUBJECT)
+    intervals = [one for one in vars(metrics.figures).values() if hasattr(one, "low")]
+    assert len(intervals) == 8
+    assert all(one.low < one.value < one.high for one in intervals)
+
+
+def test_order_of_pairs_and_of_tracks_changes_nothing() -> None:
+    sample, rng = random_sample(), np.random.default_rng(1)
+    pair_order = rng.permutation(len(sample.pair_track_P))
+    track_order = rng.permutation(len(sample.artist_T))
+    shuffled = replace(
+        sample,
+        probabilities_TC=sample.probabilities_TC[track_order],
+        artist_T=sample.artist_T[track_order],
+        unseen_T=sample.unseen_T[track_order],
+        pair_track_P=np.argsort(track_order)[sample.pair_track_P][pair_order],
+        pair_label_P=sample.pair_label_P[pair_order],
+    )
+    for split in SplitBy:
+        before = measure(replace(sample, split=split), SUBJECT, replicates=50)
+        after = measure(replace(shuffled, split=split), SUBJECT, replicates=50)
+        assert numbers(after) == pytest.approx(numbers(before), rel=1e-9)
+
+
+def test_unseen_artists_are_measured_as_if_alone() -> None:
+    sample = random_sample()
+    metrics = measure(sample, SUBJECT, replicates=50)
+    alone = measure(sample.only(sample.unseen_T), SUBJECT, replicates=50)
+    assert metrics.unseen_artists == alone.figures != metrics.figures
+    nobody = measure(replace(sample, unseen_T=np.zeros(600, dtype=bool)), SUBJECT, replicates=50)
+    assert nobody.unseen_artists is None
+
+
+def test_json_has_the_names_of_the_design() -> None:
+    document = measure(random_sample(), SUBJECT, replicates=50).as_json()
+    json.dumps(document, allow_nan=False)
+    names = (
+        "model_version labels inputs use_popularity split classes rows top1 top5 any_label ceiling_top1 macro_f1 "
+        "closeness closeness_chance ece brier nll per_class unseen_artists"
+    )
+    assert list(document) == names.split()
+    assert set(document["top1"]) == {"value", "low", "high"}  # type: ignore[call-overload]
+
+
+def test_more_artists_than_blocks_still_count_every_pair() -> None:
+    sample = random_sample(tracks=6000)
+    metrics = measure(replace(sample, artist_T=np.arange(6000)), SUBJECT, replicates=20)
+    assert metrics.figures.rows == 8000
+    assert metrics.figures.top1.value == figures(sample).top1.value
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"artist_T": np.array(["x"])}, "expected"),
+        ({"probabilities_TC": np.array([[0.5, np.nan], [0.5, 0.5]], np.float32)}, "finite"),
+        ({"pair_track_P": np.array([0, 0])}, "no label"),
+    ],
+)
+def test_a_broken_sample_is_refused(change: dict[str, np.ndarray], message: str) -> None:
+    sample = held_out([[0.9, 0.1], [0.2, 0.8]], [(0, 0), (1, 1)])
+    with pytest.raises(UsageError, match=message):
+        replace(sample, **change)  # type: ignore[arg-type]
+
+
+def test_an_empty_sample_is_refused() -> None:
+    sample = held_out([[0.9, 0.1]], [(0, 0)])
+    with pytest.raises(UsageError, match="nothing to measure"):
+        measure(sample.only(np.array([False])), SUBJECT)
+
+
+def test_coverage_curve_ends_at_the_accuracy_of_all_answers() -> None:
+    sample = random_sample()
+    curve = coverage_curve(sample.confidence_T, sample.right_T, points=20)
+    assert curve[-1].coverage == 1
+    assert curve[-1].accuracy == sample.right_T.mean()
+    assert curve[0].accuracy > curve[-1].accuracy
+    assert len(curve) <= 20
+
+
+def test_reliability_bins_hold_equally_many_answers() -> None:
+    sample = random_sample()
+    bins = reliability(sample.confidence_T, sample.right_T, bins=10)
+    assert {one.answers for one in bins} == {60}
+    assert [one.confidence for one in bins] == sorted(one.confidence for one in bins)

@@ -1,0 +1,123 @@
+"""Every model of the zoo: counts, fitting, chance, and the way to disk and back."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genremill.infra.errors import UsageError
+from genremill.models import artifact, weights, zoo
+from genremill.models.artifact import ModelCard
+from genremill.models.networks import TABLE, Network, Size, parameter_count
+from genremill.models.table_encoder import FeatureSpec, Scaling, TableEncoder
+
+FEATURES = tuple(FeatureSpec(name, name == "key") for name in ("tempo", "energy", "valence", "key"))
+
+
+def _rows(count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.column_stack([rng.normal(size=(count, 3)), rng.integers(12, size=count)]).astype(np.float32)
+
+
+def _network(model: str, rows: np.ndarray, classes: int) -> Network:
+    torch.manual_seed(0)
+    entry = zoo.entry(model)
+    return entry.build(TableEncoder.fit(rows, FEATURES, entry.scaling), classes, entry.size(len(rows)))
+
+
+def test_fcnn_has_the_parameters_of_report_a() -> None:
+    encoder = TableEncoder(tuple(FeatureSpec(str(at), False) for at in range(30)), Scaling.MINMAX)
+    assert parameter_count(zoo.entry("fcnn").build(encoder, 114, Size())) == 195_826
+
+
+@pytest.mark.parametrize("model", ["fcnn", "periodic_mlp"])
+def test_a_network_fits_64_examples(model: str) -> None:
+    rows = _rows(64)
+    label = torch.from_numpy(np.random.default_rng(1).integers(8, size=64))
+    network = _network(model, rows, 8)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    inputs = {TABLE: torch.from_numpy(rows)}
+    for _ in range(400):
+        logits = network(inputs)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), label.repeat(len(logits)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    right = network.eval().probabilities(inputs).argmax(dim=1) == label
+    assert right.float().mean() >= 0.98
+
+
+@pytest.mark.parametrize("model", zoo.ZOO)
+def test_probabilities_add_up_whatever_the_batch(model: str) -> None:
+    rows = _rows(50)
+    network = _network(model, rows, 5).eval()
+    whole = network.probabilities({TABLE: torch.from_numpy(rows)})
+    assert whole.shape == (50, 5)
+    torch.testing.assert_close(whole.sum(dim=1), torch.ones(50))
+    parts = [network.probabilities({TABLE: one}) for one in torch.from_numpy(rows).split(7)]
+    torch.testing.assert_close(torch.cat(parts), whole)
+
+
+def _saved(model: str, folder: Path) -> tuple[str, Network, np.ndarray]:
+    rows = _rows(50)
+    network = _network(model, rows, 3)
+    card = ModelCard(
+        model=model,
+        classes=("a", "b", "c"),
+        features=FEATURES,
+        size=zoo.entry(model).size(50),
+        categories=network.encoder.encoded_count - 3,  # type: ignore[union-attr,operator]
+        labels="genre",
+        use_popularity=False,
+        clusters={"a": artifact.Cluster(0, "a / b")},
+        genre_map={"a": 0},
+    )
+    uri = f"file://{folder}/{model}"
+    artifact.save(uri, card, network.state_dict())
+    return uri, network.eval(), rows
+
+
+@pytest.mark.parametrize("model", zoo.ZOO)
+def test_a_round_trip_changes_nothing(model: str, tmp_path: Path) -> None:
+    uri, network, rows = _saved(model, tmp_path)
+    card, loaded = artifact.load(uri)
+    inputs = {TABLE: torch.from_numpy(rows)}
+    assert torch.equal(loaded.probabilities(inputs), network.probabilities(inputs))
+    assert card.classes == ("a", "b", "c")
+    assert card.clusters == {"a": artifact.Cluster(0, "a / b")}
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    uri, *_ = _saved("linear", tmp_path)
+    file = tmp_path / "linear" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(UsageError, match="expected sha256"):
+        artifact.load(uri)
+
+
+def test_weights_of_another_shape_or_not_finite_are_refused(tmp_path: Path) -> None:
+    uri, network, _ = _saved("linear", tmp_path)
+    card = artifact.read_card(uri)
+    short = {name: value for name, value in network.state_dict().items() if not name.endswith("bias")}
+    artifact.save(f"file://{tmp_path}/short", card, short)
+    with pytest.raises(UsageError, match=r"layers.0.bias: expected \(3,\), found None"):
+        artifact.load(f"file://{tmp_path}/short")
+    network.get_parameter("layers.0.bias").data[0] = float("nan")
+    artifact.save(f"file://{tmp_path}/nan", card, network.state_dict())
+    with pytest.raises(UsageError, match=r"layers\.0\.bias is not finite"):
+        artifact.load(f"file://{tmp_path}/nan")
+
+
+def test_a_pickle_is_refused_unopened(tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(b"\x80\x04cos\nsystem\n(S'touch /tmp/never'\ntR.")
+    with pytest.raises(UsageError, match="are never opened"):
+        artifact.load(f"file://{tmp_path}")
+    path = f"file://{tmp_path}/model.pt"
+    with pytest.raises(weights.DamagedWeights, match="expected sha256"):
+        weights.read_weights(path, "0" * 64)
+
+
+def test_an_unknown_model_is_an_error() -> None:
+    with pytest.raises(UsageError, match="there are fcnn, linear, periodic_mlp"):
+        zoo.entry("resnet")

@@ -1,0 +1,241 @@
+"""ingest: what becomes of each row, and which tracks belong together."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from genremill.infra.warehouse import Current, Warehouse
+from genremill.jobs import ingest
+from tests.conftest import catalog, real_data, write_csv
+
+
+class Ingested:
+    """What one run of ingest left in its warehouse."""
+
+    def __init__(self, spark: SparkSession, folder: Path, table: str, *flags: str) -> None:
+        self.spark = spark
+        self.warehouse = Warehouse.at(str(folder / "warehouse"))
+        arguments = ["--warehouse", str(folder / "warehouse"), "--tracks", table, *flags]
+        self.exit_code = ingest.main(arguments)
+
+    @property
+    def current(self) -> Current:
+        current = self.warehouse.current("tracks")
+        assert current is not None
+        return current
+
+    @property
+    def tracks(self) -> DataFrame:
+        return self.spark.read.parquet(self.warehouse.path(self.current.snapshot.path))
+
+    def rows(self) -> dict[str, Any]:
+        return {row["track_id"]: row for row in self.tracks.collect()}
+
+    def rejects(self) -> dict[str, tuple[str, str]]:
+        path = self.warehouse.run_path("rejects", self.current.snapshot.run_id)
+        return {row["key"]: (row["reason"], row["detail"]) for row in self.spark.read.parquet(path).collect()}
+
+
+def test_a_track_under_two_genres_is_one_row(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [*catalog(3), catalog(1, track_genre="pop")[0], catalog(1, track_genre="pop")[0]]
+    found = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", rows)).rows()
+    assert found["t0"]["genres"] == ["pop", "rock"]
+    assert found["t0"]["source_rows"] == 3
+    assert found["t1"]["genres"] == ["rock"]
+    assert len(found) == 3
+
+
+def test_bad_rows_are_rejected_with_their_reason_and_the_counts_add_up(spark: SparkSession, tmp_path: Path) -> None:
+    bad: dict[str, tuple[dict[str, Any], str]] = {
+        "missing": ({"energy": ""}, "missing_value"),
+        "nan": ({"valence": "NaN"}, "non_finite"),
+        "inf": ({"valence": "Infinity"}, "non_finite"),
+        "huge": ({"valence": "1e300"}, "non_finite"),
+        "text": ({"loudness": "loud"}, "not_a_number"),
+        "zero": ({"duration_ms": 0}, "zero_duration"),
+    }
+    spoiled = [{"track_id": name} | change for name, (change, _) in bad.items()]
+    table = write_csv(tmp_path / "t.csv", [*catalog(200), *spoiled, {"track_id": "  "}])
+    with Path(table).open("a") as out:
+        out.write("999,short,row\n")
+    found = Ingested(spark, tmp_path, table)
+    assert found.exit_code == 0
+    rejects = found.rejects()
+    assert {key: rejects[key][0] for key in bad} == {key: reason for key, (_, reason) in bad.items()}
+    assert rejects["text"][1] == "loudness: loud"
+    assert rejects["short"][0] == "malformed_row"
+    assert [reason for key, (reason, _) in rejects.items() if key.endswith("t.csv:207")] == ["no_id"]
+    assert len(rejects) == 8
+    assert sum(row["source_rows"] for row in found.rows().values()) + len(rejects) == 208
+
+
+def test_marks_for_not_found_are_values(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [*catalog(5), {"track_id": "odd", "tempo": 0, "time_signature": 0, "key": -1}]
+    found = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", rows))
+    names = [one["name"] for one in found.current.snapshot.details["features"]]
+    values = dict(zip(names, found.rows()["odd"]["table_features"], strict=True))
+    assert (values["tempo"], values["time_signature"], values["key"]) == (0, 0, -1)
+
+
+def test_ids_are_text_and_the_row_index_is_no_feature(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [row | {"track_id": f"00{at}"} for at, row in enumerate(catalog(4))]
+    found = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", rows))
+    assert set(found.rows()) == {"000", "001", "002", "003"}
+    names = [one["name"] for one in found.current.snapshot.details["features"]]
+    assert names[:2] == ["popularity", "duration_ms"]
+    assert len(names) == 15
+    assert "_c0" not in names
+
+
+def test_quotes_inside_quotes_shift_no_column(spark: SparkSession, tmp_path: Path) -> None:
+    title = 'The "Best", Of; All\\'
+    rows = [*catalog(3), {"track_id": "q", "track_name": title}]
+    found = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", rows)).rows()["q"]
+    assert found["title"] == title
+    assert found["duration_s"] == 200.0
+
+
+def test_line_breaks_in_fields_are_read_when_asked_for(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [*catalog(3), {"track_id": "q", "track_name": "two\nlines"}]
+    found = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", rows), "--multiline").rows()
+    assert found["q"]["title"] == "two\nlines"
+
+
+def test_rereleases_join_and_artists_never_cross_splits(spark: SparkSession, tmp_path: Path) -> None:
+    rows = catalog(60)
+    rows[1] |= {"tempo": rows[0]["tempo"], "popularity": 3}  # same vector but popularity
+    rows[2] |= {"track_name": " TITLE 1 ", "artists": "artist 1;Guest"}  # same title and first artist as 1
+    rows[3] |= {"artists": "Artist 2"}
+    rows[4] |= {"track_name": "", "artists": ""}
+    rows[5] |= {"track_name": "", "artists": ""}
+    found = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", rows), "--fractions", ".5", ".25", ".25").rows()
+    assert {found[f"t{at}"]["recording_id"] for at in (0, 1, 2)} == {"t0"}
+    assert found["t3"]["recording_id"] == "t3"
+    assert found["t4"]["recording_id"] != found["t5"]["recording_id"]
+    splits: dict[str, set[str]] = {}
+    for row in found.values():
+        splits.setdefault(row["artist_id"], set()).add(row["split"])
+    assert {len(parts) for parts in splits.values()} == {1}
+    assert {row["split"] for row in found.values()} == {"train", "validation", "test"}
+
+
+def test_splits_depend_on_neither_order_nor_partitions(spark: SparkSession, tmp_path: Path) -> None:
+    rows = catalog(40)
+    (tmp_path / "b").mkdir()
+    one = Ingested(spark, tmp_path, write_csv(tmp_path / "a.csv", rows)).rows()
+    spark.read.options(header=True).csv(str(tmp_path / "a.csv")).repartition(5).write.parquet(str(tmp_path / "p"))
+    two = Ingested(spark, tmp_path / "b", str(tmp_path / "p")).rows()
+    assert {key: row["split"] for key, row in one.items()} == {key: row["split"] for key, row in two.items()}
+    assert {key: row["table_features"] for key, row in one.items()} == {
+        key: row["table_features"] for key, row in two.items()
+    }
+
+
+def test_a_known_track_keeps_its_split_and_new_ones_follow_it(spark: SparkSession, tmp_path: Path) -> None:
+    rows = catalog(30)
+    before = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", rows)).rows()
+    # "!" sorts before every other id, so the group's hash changes with this newcomer.
+    new = [row | {"track_id": f"!{row['track_id']}", "track_name": "New", "valence": 0.9} for row in rows]
+    after = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", [*rows, *new])).rows()
+    assert {key: row["split"] for key, row in before.items()} == {key: after[key]["split"] for key in before}
+    assert all(after[f"!{key}"]["split"] == row["split"] for key, row in before.items())
+
+
+def test_a_table_without_features_or_labels_is_a_catalog_too(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("track_id,audio_uri\na,file:///x.wav\nb,file:///y.wav\n")
+    found = Ingested(spark, tmp_path, str(tmp_path / "t.csv")).rows()
+    assert found["a"]["table_features"] == []
+    assert found["a"]["genres"] == []
+    assert found["b"]["audio_uri"] == "file:///y.wav"
+
+
+def test_the_split_file_decides(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("id,split\nt0,train\nt1,test\n")
+    table = write_csv(tmp_path / "t.csv", catalog(3))
+    found = Ingested(spark, tmp_path, table, "--split-file", str(tmp_path / "s.csv")).rows()
+    assert {key: row["split"] for key, row in found.items()} == {"t0": "train", "t1": "test", "t2": "unlisted"}
+
+
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [
+        ("id,split\nt0.wav,train\n", "none of its ids is in the table; it has ids like 't0.wav', the table like 't"),
+        ("id,split\nt0,valid\n", "expected train, validation or test; found 'valid'"),
+        ("track,split\nt0,train\n", "expected the columns id, split; found track, split"),
+        ("id,split\nt0,train\nt0,test\n", "'t0' is listed under two splits"),
+    ],
+)
+def test_a_wrong_split_file_is_an_error(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str], listed: str, message: str
+) -> None:
+    (tmp_path / "s.csv").write_text(listed)
+    table = write_csv(tmp_path / "t.csv", catalog(3))
+    found = Ingested(spark, tmp_path, table, "--split-file", str(tmp_path / "s.csv"))
+    assert found.exit_code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "message"),
+    [
+        ("", [], "is empty; expected a CSV or Parquet table"),
+        ("track_id,tempo\n", [], "it has a header and no rows"),
+        ("track_id;tempo\na;1\n", [], "The delimiter looks like ';'"),
+        ("id,tempo\na,1\n", [], "no column for --columns.id track_id. Found 2 columns: 'id', 'tempo'"),
+        ("track_id,tempo\na,1\n", ["--columns.genre", "style"], "no column for --columns.genre style"),
+        ("track_id,tempo\na,1\n", ["--columns.keep", "isrc"], "no column for --columns.keep isrc"),
+        ("track_id,label\na,1\n", ["--columns.keep", "label"], "have columns of that name already"),
+        ("track_id,tempo\na,1\n", ["--fractions", ".5", ".1", ".1"], "add up to 1"),
+        ("track_id,tempo\n,1\n", [], "no usable row, all 1 rejected"),
+    ],
+)
+def test_a_wrong_table_is_one_clear_error(
+    spark: SparkSession,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    flags: list[str],
+    message: str,
+) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    found = Ingested(spark, tmp_path, str(tmp_path / "t.csv"), *flags)
+    assert found.exit_code == 2
+    assert message in capsys.readouterr().err
+    assert found.warehouse.current("tracks") is None
+
+
+def test_a_wrong_path_is_an_error(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Ingested(spark, tmp_path, str(tmp_path / "nowhere.csv")).exit_code == 2
+    assert "no such file or folder" in capsys.readouterr().err
+
+
+def test_json_is_one_document(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", catalog(3)), "--json")
+    document = json.loads(capsys.readouterr().out)
+    assert document["source_rows"] == 3
+    assert document["tracks"] == 3
+
+
+def test_another_schema_by_flags(spark: SparkSession, tmp_path: Path) -> None:
+    table = real_data("tidytuesday-spotify/spotify_songs.csv")
+    flags = ["--columns.artists", "track_artist", "--columns.album", "track_album_name"]
+    flags += ["--columns.genre", "playlist_subgenre", "--columns.popularity", "track_popularity"]
+    found = Ingested(spark, tmp_path, str(table), *flags)
+    names = [one["name"] for one in found.current.snapshot.details["features"]]
+    assert names == [
+        *("track_popularity", "duration_ms", "danceability", "energy", "key", "loudness", "mode", "speechiness"),
+        *("acousticness", "instrumentalness", "liveness", "valence", "tempo"),
+    ]
+    assert found.current.snapshot.rows == 28_356
+    assert sum(row["source_rows"] for row in found.rows().values()) == 32_833
+
+
+def test_feature_tables_have_no_popularity_and_no_duration(spark: SparkSession, tmp_path: Path) -> None:
+    table = real_data("gtzan-features/features_30_sec.csv")
+    flags = ["--columns.id", "filename", "--columns.genre", "label", "--columns.ignore", "length"]
+    found = Ingested(spark, tmp_path, str(table), *flags)
+    assert len(found.current.snapshot.details["features"]) == 57
+    assert found.current.snapshot.rows == 1000

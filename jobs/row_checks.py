@@ -10,14 +10,23 @@ FLOAT_MAX = 3.4028234663852886e38
 
 def checked_rows(raw: DataFrame, layout: Layout) -> DataFrame:
     """Every input row, parsed, with `problem` (reason, detail) null where the row is good."""
-    return raw.select(
+    measured = {one.name for one in layout.features} | {layout.popularity, layout.duration} - {None}
+    texts = raw.select(
         text(layout.id).alias("track_id"),
         *(_optional_text(getattr(layout, role)).alias(role) for role in ("title", "album", "audio_uri")),
         _list(raw, layout.artists).alias("artists"),
         _list(raw, layout.genre, separator=None).alias("genres"),
+        *(text(name).alias(_text_of(name)) for name in sorted(measured)),
+        *(F.col(f"`{name}`") for name in layout.keep),
+        *(MALFORMED, FILE, BLOCK, POSITION),
+    )
+    # In steps of their own, so that Spark computes a text and its number once, not once a rule.
+    numbers = texts.withColumns({_number_of(name): number(_text(name)) for name in sorted(measured)})
+    return numbers.select(
+        *("track_id", "title", "album", "audio_uri", "artists", "genres"),
         _optional_number(layout.popularity).alias("popularity"),
         (_optional_number(layout.duration) / 1000.0).alias("duration_s"),
-        F.array(*(number(one.name).cast("float") for one in layout.features))
+        F.array(*(_number(one.name).cast("float") for one in layout.features))
         .cast("array<float>")
         .alias("table_features"),
         *(F.col(f"`{name}`") for name in layout.keep),
@@ -26,12 +35,28 @@ def checked_rows(raw: DataFrame, layout: Layout) -> DataFrame:
     )
 
 
+def _text_of(name: str) -> str:
+    return f"text of {name}"
+
+
+def _number_of(name: str) -> str:
+    return f"number of {name}"
+
+
+def _text(name: str) -> Column:
+    return F.col(f"`{_text_of(name)}`")
+
+
+def _number(name: str) -> Column:
+    return F.col(f"`{_number_of(name)}`")
+
+
 def _optional_text(name: str | None) -> Column:
     return text(name) if name else F.lit(None).cast("string")
 
 
 def _optional_number(name: str | None) -> Column:
-    return number(name) if name else F.lit(None).cast("double")
+    return _number(name) if name else F.lit(None).cast("double")
 
 
 def _list(raw: DataFrame, name: str | None, separator: str | None = ";") -> Column:
@@ -48,22 +73,26 @@ def _list(raw: DataFrame, name: str | None, separator: str | None = ";") -> Colu
 
 def _problem(layout: Layout) -> Column:
     """The first rule that a row breaks, as (reason, detail); null for a good row."""
+    names = [one.name for one in layout.features]
     found = [
         _when(F.col(MALFORMED).isNotNull(), Reason.MALFORMED_ROW, F.col(MALFORMED)),
-        _when(text(layout.id).isNull(), Reason.NO_ID, F.lit(f"{layout.id} is blank")),
+        _when(F.col("track_id").isNull(), Reason.NO_ID, F.lit(f"{layout.id} is blank")),
+        *(rule for name in names for rule in _value_rules(name)),
     ]
-    for name in (one.name for one in layout.features):
-        value, label = number(name), F.lit(f"{name}: ")
-        shown = F.concat(label, F.coalesce(text(name), F.lit("")))
-        found += [
-            _when(text(name).isNull(), Reason.MISSING_VALUE, F.lit(f"{name} has no value")),
-            _when(value.isNull(), Reason.NOT_A_NUMBER, shown),
-            _when(F.isnan(value) | (F.abs(value) > FLOAT_MAX), Reason.NON_FINITE, shown),
-        ]
     if layout.duration:
-        shown = F.concat(F.lit(f"{layout.duration}: "), text(layout.duration))
-        found.append(_when(number(layout.duration) <= 0, Reason.ZERO_DURATION, shown))
+        shown = F.concat(F.lit(f"{layout.duration}: "), _text(layout.duration))
+        found.append(_when(_number(layout.duration) <= 0, Reason.ZERO_DURATION, shown))
     return F.coalesce(*found)
+
+
+def _value_rules(name: str) -> list[Column]:
+    shown = F.concat(F.lit(f"{name}: "), _text(name))
+    not_finite = F.isnan(_number(name)) | (F.abs(_number(name)) > FLOAT_MAX)
+    return [
+        _when(_text(name).isNull(), Reason.MISSING_VALUE, F.lit(f"{name} has no value")),
+        _when(_number(name).isNull(), Reason.NOT_A_NUMBER, shown),
+        _when(not_finite, Reason.NON_FINITE, shown),
+    ]
 
 
 def _when(condition: Column, reason: Reason, detail: Column) -> Column:

@@ -13,6 +13,7 @@ from genremill.infra.log import LOGGER
 MALFORMED = "_malformed"
 FILE, BLOCK, POSITION = "_file", "_block", "_position"
 """Where a row was read: file, start of its block in bytes, and a number that rises within the block."""
+NUMBER = r"^(?i)[+-]?(\d+\.?\d*(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?|nan|inf|infinity)$"
 OWN_COLUMNS = (MALFORMED, FILE, BLOCK, POSITION)
 
 NUMERIC_SHARE = 0.99
@@ -184,21 +185,28 @@ def text(name: str) -> Column:
     return F.when(trimmed != "", trimmed)
 
 
-def number(name: str) -> Column:
-    """A column's value as a double, TRUE and FALSE as 1 and 0; null where it is neither."""
-    value = text(name)
-    truth = F.when(F.lower(value) == "true", 1.0).when(F.lower(value) == "false", 0.0)
-    return F.coalesce(value.try_cast("double"), truth)
+def number(value: Column) -> Column:
+    """Trimmed text as a double, TRUE and FALSE as 1 and 0; null where it is neither.
+
+    The pattern goes first: a cast that fails builds an exception, which a column of titles has for each row.
+    """
+    truth = F.lower(value)
+    return (
+        F.when(value.rlike(NUMBER), value.try_cast("double"))
+        .when(truth == "true", 1.0)
+        .when(truth == "false", 0.0)
+    )
 
 
 def _numeric_columns(df: DataFrame, candidates: list[str]) -> list[str]:
     """Those of the candidates that are numeric, by one pass over the table."""
     kinds = {field.name: field.dataType for field in df.schema}
     scalar = [name for name in candidates if isinstance(kinds[name], T.AtomicType)]
-    counts = df.where(F.col(MALFORMED).isNull()).agg(
+    whole = df.where(F.col(MALFORMED).isNull()).select(*(text(name).alias(name) for name in scalar))
+    counts = whole.agg(
         F.count("*").alias("rows"),
-        *(F.count(text(name)).alias(f"filled {name}") for name in scalar),
-        *(F.count(number(name)).alias(f"parsed {name}") for name in scalar),
+        *(F.count(F.col(f"`{name}`")).alias(f"filled {name}") for name in scalar),
+        *(F.count(number(F.col(f"`{name}`"))).alias(f"parsed {name}") for name in scalar),
     )
     found = counts.first()
     count: dict[str, int] = found.asDict() if found else {}

@@ -128,15 +128,12 @@ def _petastorm() -> ModuleType:
     reader: Any = importlib.import_module("petastorm.reader")
     worker: Any = importlib.import_module("petastorm.arrow_reader_worker")
     metadata: Any = importlib.import_module("petastorm.etl.dataset_metadata")
-    indexing: Any = importlib.import_module("petastorm.etl.rowgroup_indexing")
     legacy: Any = importlib.import_module("petastorm.etl.legacy")
     schema: Any = importlib.import_module("petastorm.unischema")
     reader.pq = worker.pq = metadata.pq = _view(pq, ParquetDataset=_Dataset, ParquetDatasetPiece=_Piece)
     worker.np = schema.np = _view(np, unicode_=np.str_, string_=np.bytes_)
     worker.ParquetFile = lambda opened: opened  # _Folder has parsed it
     reader.ConcurrentVentilator.start = _ventilate_now
-    metadata.depickle_legacy_package_name_compatible = _refuse_to_unpickle
-    indexing.depickle_legacy_package_name_compatible = _refuse_to_unpickle
     legacy.restricted_loads = _refuse_to_unpickle
     return petastorm
 

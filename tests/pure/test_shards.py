@@ -5,6 +5,7 @@ import importlib
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def shards(folder: Path, sizes: Sequence[int], group: int = 10) -> Manifest:
     folder.mkdir(parents=True, exist_ok=True)
     starts = np.cumsum([0, *sizes])
     for index, (start, rows) in enumerate(zip(starts, sizes, strict=False)):
-        name = f"part-{index:05d}.parquet"
+        name = f"part #{index:05d}.parquet"
         pq.write_table(numbered_rows(int(start), rows), folder / name, row_group_size=group)
         (folder / f".{name}.crc").write_bytes(b"crc")
     (folder / "_SUCCESS").touch()
@@ -61,7 +62,7 @@ def labels(reader: ShardReader, epoch: int = 0) -> list[int]:
 
 def test_a_manifest_says_what_the_footers_say_and_survives_the_disk(folder: Path) -> None:
     manifest = shards(folder, [25, 10])
-    files = (ShardFile("part-00000.parquet", (10, 10, 5)), ShardFile("part-00001.parquet", (10,)))
+    files = (ShardFile("part #00000.parquet", (10, 10, 5)), ShardFile("part #00001.parquet", (10,)))
     assert manifest == Manifest("digest", {"table": 3, "gtzan57": 1}, files)
     assert manifest.rows == 35
     write_manifest(str(folder), manifest)
@@ -104,12 +105,12 @@ def test_rows_are_mixed_across_row_groups(folder: Path) -> None:
 
 
 def test_without_shuffle_rows_come_as_the_files_have_them(folder: Path) -> None:
-    manifest = shards(folder, [25, 10, 38])
+    manifest = shards(folder, [25, *[4] * 12])
     reader = ShardReader(str(folder), manifest, 16, shuffle=False, seed=7, buffer_rows=20)
     assert labels(reader) == list(range(73))
 
 
-@pytest.mark.parametrize(("rows", "batch"), [(73, 8), (73, 72), (73, 73), (73, 1000), (74, 8)])
+@pytest.mark.parametrize(("rows", "batch"), [(73, 8), (73, 37), (73, 72), (73, 73), (73, 1000), (74, 8)])
 def test_every_rank_takes_the_same_steps_none_of_one_row(folder: Path, rows: int, batch: int) -> None:
     manifest = shards(folder, [rows - 48, 48])
     for rank in (0, 1):
@@ -140,6 +141,15 @@ def test_two_readers_of_one_process_do_not_mix(folder: Path) -> None:
     assert [n for _, b in read for n in b] == labels(two)
 
 
+def test_no_thread_feeds_the_row_groups(folder: Path) -> None:
+    manifest = shards(folder, [100])  # petastorm's would be waiting now, three groups ahead
+    labels(ShardReader(str(folder), manifest, 8))
+    before = threading.active_count()
+    batches = ShardReader(str(folder), manifest, 8, buffer_rows=1).epoch(0)
+    next(batches)
+    assert threading.active_count() == before
+
+
 def test_sixty_epochs_lose_nothing(folder: Path) -> None:
     manifest = shards(folder, [50])  # petastorm's pool of threads lost all rows of 7 to 10 such epochs
     reader = ShardReader(str(folder), manifest, 8)
@@ -149,14 +159,14 @@ def test_sixty_epochs_lose_nothing(folder: Path) -> None:
 @pytest.mark.parametrize("rows", [24, 26])
 def test_rows_lost_or_gained_since_the_manifest_are_an_error(folder: Path, rows: int) -> None:
     manifest = shards(folder, [25])
-    pq.write_table(numbered_rows(0, rows), folder / "part-00000.parquet", row_group_size=10)
+    pq.write_table(numbered_rows(0, rows), folder / "part #00000.parquet", row_group_size=10)
     with pytest.raises(StorageError, match=f"spaces.*read {rows} rows; expected 25"):
         labels(ShardReader(str(folder), manifest, 8))
 
 
 def test_a_lost_row_is_found_before_the_first_step_when_the_shard_fits_the_buffer(folder: Path) -> None:
     manifest = shards(folder, [25])
-    pq.write_table(numbered_rows(0, 24), folder / "part-00000.parquet", row_group_size=10)
+    pq.write_table(numbered_rows(0, 24), folder / "part #00000.parquet", row_group_size=10)
     with pytest.raises(StorageError, match="read 24 rows"):
         next(ShardReader(str(folder), manifest, 8).epoch(0))
 
@@ -164,7 +174,7 @@ def test_a_lost_row_is_found_before_the_first_step_when_the_shard_fits_the_buffe
 @pytest.mark.parametrize("content", [None, b"PAR1 cut off"])
 def test_a_missing_or_broken_file_is_worth_a_retry(folder: Path, content: bytes | None) -> None:
     manifest = shards(folder, [25, 10])
-    path = folder / "part-00001.parquet"
+    path = folder / "part #00001.parquet"
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(StorageError, match="spaces"):
         labels(ShardReader(str(folder), manifest, 8))
@@ -182,7 +192,7 @@ def test_lists_of_unequal_length_are_refused(folder: Path, lists: list[list[floa
 def test_a_null_label_is_refused(folder: Path) -> None:
     manifest = shards(folder, [25])
     rows = numbered_rows(0, 25).set_column(3, "label", pa.array([None, *range(24)], pa.int32()))
-    pq.write_table(rows, folder / "part-00000.parquet")
+    pq.write_table(rows, folder / "part #00000.parquet")
     with pytest.raises(UsageError, match="float64; expected integers without nulls"):
         labels(ShardReader(str(folder), manifest, 8))
 

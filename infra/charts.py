@@ -32,7 +32,8 @@ class Axis:
         """
         low, high = min(values, default=0.0), max(values, default=0.0)
         if low == high:
-            low, high = low - 0.5, high + 0.5
+            room = abs(low) / 2 or 0.5
+            low, high = low - room, high + room
         step = tick_step(low, high)
         return cls(label, math.floor(low / step) * step, math.ceil(high / step) * step, percent)
 

@@ -1,6 +1,6 @@
 """Small objects (pointers, manifests, model files, reports) of a warehouse; Spark handles the tables.
 
-Every operation takes a full URI. Local files are the one store so far: other schemes are refused by name.
+Every operation takes a full URI, spelled as Hadoop spells them: nothing is percent-encoded. Local files are the one store so far: other schemes are refused by name.
 """
 
 import hashlib
@@ -10,7 +10,6 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
 
 from genremill.infra.errors import StorageError, UsageError
 
@@ -24,19 +23,18 @@ def absolute_uri(location: str) -> str:
     if not location.strip():
         raise UsageError("an empty path was given; expected a path or a file: URI")
     if "://" not in location and not location.startswith("file:"):
-        return "file://" + quote(str(Path(location).absolute()))
-    scheme, _, path, *_ = urlsplit(location)
-    if scheme == "file":
-        return "file://" + path.rstrip("/") if path != "/" else "file:///"
+        return f"file://{Path(location).absolute()}"
+    if location.startswith("file:"):
+        return "file:///" + location.removeprefix("file:").strip("/")
     return location.rstrip("/")
 
 
 def local_path(uri: str) -> Path:
     """The path of a `file:` URI; any other scheme is a `UsageError`."""
-    parts = urlsplit(absolute_uri(uri))
-    if parts.scheme != "file":
-        raise UsageError(f"{uri}: only file: URIs are supported for this, found {parts.scheme}:")
-    return Path(unquote(parts.path))
+    scheme, _, path = absolute_uri(uri).partition("://")
+    if scheme != "file":
+        raise UsageError(f"{uri}: only file: URIs are supported for this, found {scheme}:")
+    return Path(path)
 
 
 def exists(uri: str) -> bool:

@@ -59,11 +59,12 @@ LINES = (
 def headline(metrics: Metrics) -> Markup:
     """The six numbers to read first."""
     figures, unseen = metrics.figures, metrics.unseen_artists
+    labelled = sum(one.support > 0 for one in figures.per_class.values())
     return pages.stats(
         _stat("Top-1", figures.top1, f"ceiling {percent(figures.ceiling_top1)}"),
         _stat("Top-5", figures.top5, "of pairs"),
         _stat("Any label", figures.any_label, "of tracks"),
-        _stat("Macro-F1", figures.macro_f1, f"over {len(metrics.classes)} classes"),
+        _stat("Macro-F1", figures.macro_f1, f"over {labelled} classes"),
         _stat("Closeness", figures.closeness, f"chance {percent(figures.closeness_chance)}"),
         _stat(
             "Top-1, unseen artists",

@@ -40,7 +40,8 @@ ROWS_A_GROUP = 16_384
 ROWS_A_FILE = 4_000_000
 FIT_ROWS = 1_000_000
 """Train rows that the encoder is fitted on at most; the shards lie in hash order, so these are a sample."""
-LOCAL_THREADS = 2
+THREADS = 1
+"""Threads of a rank: networks this small gain little from two, and lose much where cores are shared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,9 +234,8 @@ def _plan(
     data: _Data,
     encoder: TableEncoder,
 ) -> training.Plan:
-    threads = max(LOCAL_THREADS // cfg.workers, 1)
     bare = dataclasses.replace(card, snapshots={}, clusters={}, genre_map={})
-    digest = training.digest(bare, recipe, cfg.seed, cfg.workers, threads, list(data.digests))
+    digest = training.digest(bare, recipe, cfg.seed, cfg.workers, THREADS, list(data.digests))
     initial = work.warehouse.tmp(work.run_id, "initial")
     tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
     return training.Plan(
@@ -243,7 +243,7 @@ def _plan(
         recipe=recipe,
         seed=cfg.seed,
         workers=cfg.workers,
-        threads=threads,
+        threads=THREADS,
         train=data.train,
         validation=data.validation,
         initial=initial,

@@ -59,6 +59,11 @@ def random_sample(seed: int = 0, tracks: int = 600, classes: int = 7, sharpness:
     )
 
 
+def single_labels(sample: HeldOut) -> HeldOut:
+    tracks = len(sample.artist_T)
+    return replace(sample, pair_track_P=np.arange(tracks), pair_label_P=sample.pair_label_P[:tracks])
+
+
 def figures(sample: HeldOut) -> Figures:
     return measure(sample, SUBJECT, replicates=200).figures
 
@@ -123,6 +128,9 @@ def test_closeness_counts_wrong_answers_in_the_labels_cluster() -> None:
     assert found.closeness is not None
     assert found.closeness.value == pytest.approx(1 / 3)
     assert found.closeness_chance == pytest.approx((2 / 4) ** 2 + (1 / 4) ** 2)
+    unmapped = figures(held_out(says_first, [(0, 0), (1, 1), (2, 2), (3, 3)], clusters=[-1, -1, 0, 0]))
+    assert unmapped.closeness is not None
+    assert unmapped.closeness.value == 0
 
 
 def test_closeness_is_left_out_without_a_map() -> None:
@@ -141,14 +149,13 @@ def test_macro_f1_and_confusion_by_hand() -> None:
 
 
 def test_calibrated_model_has_a_small_ece_and_an_overconfident_one_has_not() -> None:
-    honest = random_sample(tracks=4000)
-    single = replace(honest, pair_track_P=np.arange(4000), pair_label_P=honest.pair_label_P[:4000])
-    boastful = random_sample(tracks=4000, sharpness=4)
-    boastful = replace(boastful, pair_track_P=np.arange(4000), pair_label_P=boastful.pair_label_P[:4000])
-    assert figures(single).ece.value < 0.03
-    assert figures(boastful).ece.value > 0.2
-    assert figures(single).top1.value == figures(boastful).top1.value
-    assert figures(single).nll.value < figures(boastful).nll.value
+    honest, boastful = (figures(single_labels(random_sample(tracks=2000, sharpness=s))) for s in (1, 4))
+    assert honest.ece.value < 0.04
+    assert boastful.ece.value > 0.2
+    assert honest.top1.value == boastful.top1.value
+    assert honest.nll.value < boastful.nll.value
+    assert honest.ece.low is not None
+    assert honest.ece.low < honest.ece.value  # resampling alone raises it above the value
 
 
 def test_rows_split_judges_each_pair_by_its_own_label() -> None:

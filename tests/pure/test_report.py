@@ -184,7 +184,8 @@ def test_a_cluster_model_is_not_compared_by_cluster() -> None:
     subject = replace(one.metrics.subject, labels=Labels.CLUSTER)
     page = render(replace(one, metrics=replace(one.metrics, subject=subject)))
     assert "Each cluster" in texts(page, "h2")
-    assert "By genre" not in page
+    assert "Clusters are not compared" in page
+    assert page.count("<figcaption>By cluster") == 1
 
 
 def test_markup_escapes_all_but_markup() -> None:

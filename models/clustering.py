@@ -1,0 +1,160 @@
+"""Clusters of genres: how many, which, how sure, and what they are called.
+
+Shape suffixes: G genres, D encoded inputs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import silhouette_score
+
+from genremill.infra.errors import UsageError
+from genremill.models.partitions import Method, Partition, partitions
+from genremill.models.profiles import Floats, Profiles, ProfileSums
+from genremill.models.stability import bootstrap_agreement, halves_agreement
+
+FEWEST, MOST = 12, 24
+"""Numbers of clusters that are tried where none is asked for; fewer are always more stable, and say less."""
+NAMED_AFTER = 3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A number of clusters, and how good it is: see `Clustering`."""
+
+    clusters: int
+    silhouette: float | None
+    stability: float
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Genre to cluster id, and how far to trust it.
+
+    Parameters
+    ----------
+    assignment : genre to id, genres sorted; 0 is the largest cluster, and of equals the first by name
+    names : by id; a cluster is called after the genres nearest to its centre
+    silhouette : mean over genres, -1 to 1, in the space that the method clusters in, so not to be compared
+        between methods of different inputs; None for one cluster, or as many clusters as genres
+    stability : mean adjusted Rand index of fits on two artist-disjoint halves; None for a map
+    bootstrap : mean adjusted Rand index of fits on resampled artists with this one; None for a map
+    trials : the numbers of clusters that were tried, this one among them; none for a map
+    unknown : genres of the map that the catalog lacks
+    """
+
+    method: Method
+    assignment: dict[str, int]
+    names: tuple[str, ...]
+    silhouette: float | None
+    stability: float | None = None
+    bootstrap: float | None = None
+    trials: tuple[Trial, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+def cluster_genres(
+    sums: ProfileSums, method: Method, clusters: int | None = None, seed: int = 0
+) -> Clustering:
+    """The clusters a method finds; as many as asked for, else the most stable number (`candidates`)."""
+    weights_B = sums.even_weights()
+    profiles = sums.profiles(weights_B)
+    sizes = _sizes(method, clusters, len(profiles.genres))
+    fits = partitions(sums, weights_B, method, sizes, seed)
+    stability = halves_agreement(sums, method, sizes, seed).tolist()
+    points_GD = method.points(profiles)
+    trials = tuple(
+        Trial(len(set(fit.values())), silhouette(points_GD, fit), score)
+        for fit, score in zip(fits, stability, strict=True)
+    )
+    best = int(np.argmax(stability))
+    assignment = numbered(fits[best])
+    return Clustering(
+        method,
+        assignment,
+        cluster_names(profiles, points_GD, assignment),
+        trials[best].silhouette,
+        trials[best].stability,
+        bootstrap_agreement(sums, method, fits[best], sizes[best], seed),
+        trials,
+    )
+
+
+def manual_clusters(sums: ProfileSums, cluster_of: Mapping[str, str]) -> Clustering:
+    """The clusters of a map of genre to cluster name; genres it does not list are in none."""
+    profiles = sums.profiles(sums.even_weights())
+    listed = [at for at, genre in enumerate(profiles.genres) if genre in cluster_of]
+    if not listed:
+        raise UsageError(
+            f"--map lists none of the {len(profiles.genres)} genres, such as {profiles.genres[0]!r}"
+        )
+    named = {profiles.genres[at]: cluster_of[profiles.genres[at]] for at in listed}
+    ordered = sorted(set(named.values()))
+    assignment = numbered({genre: ordered.index(name) for genre, name in named.items()})
+    return Clustering(
+        Method.MANUAL,
+        assignment,
+        tuple(dict(sorted((assignment[genre], name) for genre, name in named.items())).values()),
+        silhouette(profiles.whitened()[listed], assignment),
+        unknown=tuple(sorted(cluster_of.keys() - set(profiles.genres))),
+    )
+
+
+def candidates(genres: int) -> range:
+    """Numbers of clusters to choose from: 12 to 24, at most half the genres.
+
+    >>> candidates(114), candidates(30), candidates(10)
+    (range(12, 25), range(12, 16), range(5, 6))
+    """
+    half = max(genres // 2, 1)
+    return range(min(FEWEST, half), min(MOST, half) + 1)
+
+
+def numbered(partition: Partition) -> Partition:
+    """The same clusters numbered by falling size, of equals by the first genre's name; genres sorted.
+
+    >>> numbered({"rock": 7, "pop": 3, "jazz": 7})
+    {'jazz': 0, 'pop': 1, 'rock': 0}
+    """
+    members: dict[int, list[str]] = {}
+    for genre in sorted(partition):
+        members.setdefault(partition[genre], []).append(genre)
+    ordered = sorted(members.values(), key=lambda genres: (-len(genres), genres[0]))
+    return dict(sorted((genre, number) for number, genres in enumerate(ordered) for genre in genres))
+
+
+def silhouette(points_GD: Floats, partition: Partition) -> float | None:
+    """Mean silhouette of the genres; None where their clusters are one, or as many as they are."""
+    labels = list(partition.values())
+    if not 1 < len(set(labels)) < len(labels):
+        return None
+    return float(silhouette_score(points_GD, labels))
+
+
+def cluster_names(profiles: Profiles, points_GD: Floats, assignment: Partition) -> tuple[str, ...]:
+    """Each cluster's genres nearest to its centre (weighted by pairs), nearest first: no two names are alike."""
+    label_G = np.array(list(assignment.values()))
+    names: list[str] = []
+    for number in range(label_G.max() + 1):
+        members = np.flatnonzero(label_G == number)
+        centre_D = np.average(points_GD[members], axis=0, weights=profiles.counts_G[members])
+        nearest = np.argsort(((points_GD[members] - centre_D) ** 2).sum(axis=1), kind="stable")
+        name = " / ".join(profiles.genres[at] for at in members[nearest[:NAMED_AFTER]])
+        # Genres are in one cluster each, so only a genre that is itself called "a / b" can repeat a name.
+        names.append(f"{name} ({number})" if name in names else name)
+    return tuple(names)
+
+
+def _sizes(method: Method, clusters: int | None, genres: int) -> range:
+    if method is Method.AFFINITY:
+        if clusters is not None:
+            raise UsageError(f"--clusters {clusters}: affinity finds their number itself; expected none")
+        return range(1, 2)
+    if clusters is None:
+        return candidates(genres)
+    if not 1 <= clusters <= genres:
+        raise UsageError(
+            f"--clusters {clusters}: expected 1 to {genres}, the number of genres that have tracks"
+        )
+    return range(clusters, clusters + 1)

@@ -1,0 +1,186 @@
+"""The training loop in one process: recipes, resuming, stopping, and what it refuses."""
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from genremill.models import checkpoints, shards, training, zoo
+from genremill.models.artifact import ModelCard
+from genremill.models.recipe import Recipe, Schedule
+from genremill.models.table_encoder import FeatureSpec, TableEncoder
+from genremill.models.training import Plan
+from genremill.models.weights import write_weights
+
+FEATURES = (FeatureSpec("a", False), FeatureSpec("b", False), FeatureSpec("c", True))
+RECIPE = Recipe(epochs=4, batch=64, learning_rate=5e-3, schedule=Schedule.ONE_CYCLE, weight_decay=0.01)
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The environment that torchrun gives a rank."""
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_PORT", "0")
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+
+
+def _shards(folder: Path, rows: int, seed: int, label: Any = None) -> str:
+    rng = np.random.default_rng(seed)
+    x = np.column_stack([rng.normal(size=(rows, 2)), rng.integers(3, size=rows)]).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.int64) + 2 * (x[:, 1] > 0) if label is None else label(rng, rows)
+    folder.mkdir(parents=True)
+    table = pa.table({"table": pa.array(list(x), pa.list_(pa.float32())), "label": pa.array(y, pa.int64())})
+    pq.write_table(table, folder / "part-0.parquet", row_group_size=-(-rows // 4))
+    uri = f"file://{folder}"
+    shards.write_manifest(uri, shards.manifest_of(uri, f"{rows}-{seed}"))
+    return uri
+
+
+def _plan(folder: Path, model: str = "periodic_mlp", recipe: Recipe = RECIPE, label: Any = None) -> Plan:
+    train = _shards(folder / "train", 500, 1, label)
+    validation = _shards(folder / "validation", 200, 2, label)
+    x = pq.read_table(folder / "train")["table"].combine_chunks().flatten().to_numpy().reshape(-1, 3)
+    entry = zoo.entry(model)
+    encoder = TableEncoder.fit(x, FEATURES, entry.scaling)
+    tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    card = ModelCard(
+        model=model,
+        classes=("a", "b", "c", "d"),
+        features=FEATURES,
+        size=entry.size(500),
+        categories=3,
+        labels="genre",
+        use_popularity=False,
+        clusters={},
+        genre_map={},
+    )
+    return Plan(
+        card=card,
+        recipe=recipe,
+        seed=0,
+        workers=1,
+        threads=1,
+        train=train,
+        validation=validation,
+        initial=f"file://{folder}",
+        initial_sha256=write_weights(f"file://{folder}/encoder.safetensors", tensors),
+        checkpoints=f"file://{folder}/checkpoints",
+        run_id="test",
+    )
+
+
+def _final(plan: Plan) -> dict[str, torch.Tensor]:
+    found = checkpoints.newest(plan.checkpoints)
+    assert found is not None
+    return found.tensors
+
+
+def _equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_training_learns_what_is_there(tmp_path: Path) -> None:
+    history = training.train_rank(_plan(tmp_path))
+    assert [one["epoch"] for one in history] == [1, 2, 3, 4]
+    assert history[-1]["validation_accuracy"] > 0.9
+    assert all(one["rows"] == 500 for one in history)
+
+
+def test_shuffled_labels_stay_at_chance(tmp_path: Path) -> None:
+    history = training.train_rank(_plan(tmp_path, label=lambda rng, rows: rng.integers(4, size=rows)))
+    assert abs(history[-1]["validation_accuracy"] - 0.25) < 0.1
+
+
+@pytest.mark.parametrize("ema", [None, 0.99])
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, ema: float | None) -> None:
+    recipe = dataclasses.replace(RECIPE, ema=ema)
+    whole = _plan(tmp_path / "whole", recipe=recipe)
+    training.train_rank(whole)
+    cut = _plan(tmp_path / "cut", recipe=recipe)
+
+    class Killed(Exception):
+        pass
+
+    original = checkpoints.save
+
+    def save_then_die(folder: str, checkpoint: checkpoints.Checkpoint) -> None:
+        original(folder, checkpoint)
+        if checkpoint.epoch == 2:
+            raise Killed
+
+    checkpoints.save = save_then_die
+    try:
+        with pytest.raises(Killed):
+            training.train_rank(cut)
+    finally:
+        checkpoints.save = original
+    history = training.train_rank(cut)
+    assert len(history) == 4
+    assert _equal(_final(whole), _final(cut))
+
+
+def test_a_truncated_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    plan = _plan(tmp_path)
+    training.train_rank(plan)
+    end = _final(plan)
+    newest = tmp_path / "checkpoints" / "epoch-00004" / "model.safetensors"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    found = checkpoints.newest(plan.checkpoints)
+    assert found is not None
+    assert found.epoch == 3
+    training.train_rank(plan)
+    assert _equal(end, _final(plan))
+
+
+def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
+    one = _plan(tmp_path)
+    training.train_rank(one)
+    first = _final(one)
+    shutil.rmtree(tmp_path / "checkpoints")
+    training.train_rank(dataclasses.replace(one, seed=1))
+    assert not _equal(first, _final(one))
+
+
+def test_training_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None:
+    noise = dataclasses.replace(
+        RECIPE, epochs=40, patience=2, schedule=Schedule.CONSTANT, learning_rate=0.05, weight_decay=0.0
+    )
+    plan = _plan(tmp_path, recipe=noise, label=lambda rng, rows: rng.integers(4, size=rows))
+    history = training.train_rank(plan)
+    best = min(range(len(history)), key=lambda at: history[at]["validation_loss"])
+    assert len(history) == best + 3
+    found = checkpoints.newest(plan.checkpoints)
+    assert found is not None
+    assert found.record["best_epoch"] == best + 1
+
+
+def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path: Path) -> None:
+    plan = _plan(tmp_path, model="linear", recipe=dataclasses.replace(RECIPE, learning_rate=1e38))
+    with pytest.raises(training.TrainingDiverged, match=r"the loss is (nan|inf) in epoch \d, step \d+ of 8, on rank 0"):
+        training.train_rank(plan)
+    assert (tmp_path / "checkpoints" / "failed.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (Schedule.CONSTANT, [1, 1, 1, 1]),
+        (Schedule.EXPONENTIAL, [1, 1, 0.5, 0.5]),
+        (Schedule.STEP, [1, 1, 0.5, 0.5]),
+        (Schedule.ONE_CYCLE, [0.001, 0.5, 1, 0.5]),
+    ],
+)
+def test_schedules(schedule: Schedule, expected: list[float]) -> None:
+    recipe = Recipe(2, 8, 1.0, schedule, gamma=0.5, step_epochs=1, warmup=0.5)
+    assert [recipe.rate(step, 2) for step in range(4)] == pytest.approx(expected)

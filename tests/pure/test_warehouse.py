@@ -1,0 +1,95 @@
+"""Pointers and runs: what is current changes in one step, and only to runs that are complete."""
+
+from pathlib import Path
+
+import pytest
+
+from genremill.infra import storage
+from genremill.infra.errors import StorageError, UsageError
+from genremill.infra.warehouse import Snapshot, Warehouse, new_run_id
+
+
+def _snapshot(run_id: str, rows: int = 3) -> Snapshot:
+    return Snapshot(run_id, f"tags/run={run_id}", rows, "hash", {"tracks": "x"}, "0.1.0", "2026-01-01T00:00:00Z")
+
+
+def _finished(warehouse: Warehouse, run_id: str) -> Snapshot:
+    snapshot = _snapshot(run_id)
+    warehouse.finish("tags", snapshot)
+    return snapshot
+
+
+def test_the_pointer_remembers_what_was_current(tmp_path: Path) -> None:
+    warehouse = Warehouse.at(str(tmp_path))
+    assert warehouse.current("tags") is None
+    for run_id in ("1", "2", "3"):
+        warehouse.publish("tags", _finished(warehouse, run_id))
+    current = warehouse.current("tags")
+    assert current is not None
+    assert current.snapshot == _snapshot("3")
+    assert [one.run_id for one in current.previous] == ["2", "1"]
+
+
+def test_rolling_back_withdraws_the_run(tmp_path: Path) -> None:
+    warehouse = Warehouse.at(str(tmp_path))
+    for run_id in ("1", "2"):
+        warehouse.publish("tags", _finished(warehouse, run_id))
+    current = warehouse.roll_back("tags")
+    assert (current.snapshot.run_id, current.withdrawn) == ("1", ("2",))
+    with pytest.raises(UsageError, match="no earlier snapshot"):
+        warehouse.roll_back("tags")
+    again = warehouse.publish("tags", _snapshot("2"))
+    assert (again.snapshot.run_id, again.withdrawn) == ("2", ())
+
+
+def test_a_run_without_its_record_is_not_there(tmp_path: Path) -> None:
+    warehouse = Warehouse.at(str(tmp_path))
+    _finished(warehouse, "1")
+    (tmp_path / "tags" / "run=2").mkdir()
+    assert [one.run_id for one in warehouse.runs("tags")] == ["1"]
+
+
+def test_what_is_missing_is_named_with_the_job_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no current 'tracks' table yet: run `genremill ingest` first"):
+        Warehouse.at(str(tmp_path)).require("tracks", "ingest")
+
+
+def test_a_damaged_pointer_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "tags").mkdir()
+    (tmp_path / "tags" / "_current.json").write_text('{"run_id": 1')
+    with pytest.raises(StorageError, match=r"_current\.json is not a pointer"):
+        Warehouse.at(str(tmp_path)).current("tags")
+
+
+def test_an_atomic_write_leaves_nothing_else_behind(tmp_path: Path) -> None:
+    uri = f"file://{tmp_path}/a b.json"
+    storage.write_atomic(uri, b"old")
+    storage.write_atomic(uri, b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a b.json"]
+    assert storage.read_bytes(uri) == b"new"
+
+
+def test_paths_and_uris_are_the_same_place(tmp_path: Path) -> None:
+    for location in (str(tmp_path / "x y"), f"file://{tmp_path}/x y/", f"file:{tmp_path}/x y"):
+        assert storage.local_path(storage.absolute_uri(location)) == tmp_path / "x y"
+
+
+def test_other_schemes_are_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="only file: URIs"):
+        storage.read_bytes("http://169.254.169.254/latest")
+
+
+def test_inventories_change_with_the_files(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1")
+    (tmp_path / "_SUCCESS").write_text("")
+    one = storage.inventory(str(tmp_path))
+    assert (one.files, one.size_bytes) == (1, 1)
+    (tmp_path / "_SUCCESS").write_text("x")
+    assert storage.inventory(str(tmp_path)) == one
+    (tmp_path / "a.csv").write_text("12")
+    assert storage.inventory(str(tmp_path)).digest != one.digest
+
+
+def test_run_ids_sort_by_time() -> None:
+    assert len({new_run_id() for _ in range(100)}) == 100
+    assert "20260101T000000-ffffff" < new_run_id()

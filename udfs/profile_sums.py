@@ -1,0 +1,73 @@
+"""Sums that genre profiles are made of, one row a bucket of artists: as many rows as buckets, however large the table.
+
+Shape suffixes: N pairs of a batch, F raw features, D encoded inputs, B buckets, G genres.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from genremill.models.profiles import ProfileSums, partial_sums, with_spread
+from genremill.models.table_encoder import Scaling, TableEncoder
+from genremill.udfs.tagging import BatchFunction, feature_rows
+
+SCHEMA = "bucket int, counts binary, sums binary, squares binary"
+
+
+def encoded(encoder: TableEncoder, x_NF: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The inputs that profiles are taken over: ranks and their spread, or raw values, then indicators."""
+    rows = torch.from_numpy(x_NF)
+    one_hot = encoder.one_hot(rows).numpy()
+    if encoder.scaling is Scaling.RANK:
+        return np.hstack([with_spread(encoder.numeric(rows).numpy().astype(np.float64)), one_hot])
+    return np.hstack([x_NF[:, encoder.numeric_N.numpy()].astype(np.float64), one_hot])
+
+
+def encoded_names(encoder: TableEncoder) -> list[str]:
+    """Names of the encoded inputs, in the order of `encoded`."""
+    names = encoder.encoded_names
+    numeric, one_hot = names[: encoder.numeric_count], names[encoder.numeric_count :]
+    if encoder.scaling is Scaling.RANK:
+        numeric = [f"rank of {name}" for name in numeric] + [f"squared rank of {name}" for name in numeric]
+    return numeric + one_hot
+
+
+def summer(encoder: TableEncoder, positions: tuple[int, ...], genres: tuple[str, ...], buckets: int) -> BatchFunction:
+    """A `mapInArrow` function from (genre, bucket, table_features) to `SCHEMA`, a row for each bucket it saw."""
+    index = {name: at for at, name in enumerate(genres)}
+
+    def sum_up(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        torch.set_num_threads(1)
+        total: ProfileSums | None = None
+        for batch in batches:
+            x_NF, has = feature_rows(batch.column("table_features"), positions)
+            names = batch.column("genre").filter(has).to_pylist()
+            genre_N = np.array([index[name] for name in names], np.int64)
+            bucket_N = batch.column("bucket").filter(has).to_numpy().astype(np.int64)
+            part = partial_sums(encoded(encoder, x_NF), genre_N, bucket_N, genres, buckets)
+            total = part if total is None else total + part
+        if total is not None:
+            yield _rows(total)
+
+    return sum_up
+
+
+def _rows(sums: ProfileSums) -> pa.RecordBatch:
+    seen = np.flatnonzero(sums.counts_BG.sum(axis=1))
+    parts = [[one[at].tobytes() for at in seen] for one in (sums.counts_BG, sums.sums_BGD, sums.squares_BDD)]
+    arrays = [pa.array(seen, pa.int32()), *(pa.array(part, pa.binary()) for part in parts)]
+    return pa.RecordBatch.from_arrays(arrays, names=["bucket", "counts", "sums", "squares"])
+
+
+def gathered(rows: list[tuple[int, bytes, bytes, bytes]], genres: tuple[str, ...], width: int, buckets: int) -> ProfileSums:
+    """The sums of all buckets, from the rows of all partitions; each bucket comes from one of them."""
+    counts, sums = np.zeros((buckets, len(genres))), np.zeros((buckets, len(genres), width))
+    squares = np.zeros((buckets, width, width))
+    for bucket, count_bytes, sum_bytes, square_bytes in rows:
+        counts[bucket] += np.frombuffer(count_bytes)
+        sums[bucket] += np.frombuffer(sum_bytes).reshape(len(genres), width)
+        squares[bucket] += np.frombuffer(square_bytes).reshape(width, width)
+    return ProfileSums(genres, counts, sums, squares)

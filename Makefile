@@ -36,7 +36,7 @@ test: $(READY) ## Run the tests
 check: $(READY) $(TYPING) ## Lint, check the format and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy jobs udfs models infra tests
+	$(BIN)/mypy $(TYPING)/*/ tests
 
 $(TYPING): # mypy sees genremill.<folder> through these links, as the package mapping has it
 	mkdir -p $@

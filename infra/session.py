@@ -31,7 +31,7 @@ def _under_spark_submit() -> bool:
 
 def is_local(spark: SparkSession) -> bool:
     """Whether executors are threads of this process's own JVM."""
-    return spark.sparkContext.master.startswith("local")
+    return str(spark.sparkContext.master).startswith("local")
 
 
 @contextlib.contextmanager

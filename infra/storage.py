@@ -1,6 +1,7 @@
 """Small objects (pointers, manifests, model files, reports) of a warehouse; Spark handles the tables.
 
-Every operation takes a full URI, spelled as Hadoop spells them: nothing is percent-encoded. Local files are the one store so far: other schemes are refused by name.
+Every operation takes a full URI, spelled as Hadoop spells them: nothing is percent-encoded. Local files are
+the one store so far: other schemes are refused by name.
 """
 
 import hashlib

@@ -104,7 +104,9 @@ class Warehouse:
         """The current snapshot of a table that a job cannot do without."""
         current = self.current(table)
         if current is None:
-            raise UsageError(f"{self.uri} has no current {table!r} table yet: run `genremill {made_by}` first")
+            raise UsageError(
+                f"{self.uri} has no current {table!r} table yet: run `genremill {made_by}` first"
+            )
         return current.snapshot
 
     def finish(self, table: str, snapshot: Snapshot) -> None:
@@ -119,7 +121,9 @@ class Warehouse:
 
     def runs(self, table: str) -> list[Snapshot]:
         """All complete runs of a table, oldest first."""
-        names = [name.removeprefix("run=") for name in storage.folders(self.path(table)) if name[:4] == "run="]
+        names = [
+            name.removeprefix("run=") for name in storage.folders(self.path(table)) if name[:4] == "run="
+        ]
         return [found for name in sorted(names) if (found := self.finished(table, name))]
 
     def publish(self, table: str, snapshot: Snapshot) -> Current:

@@ -32,12 +32,17 @@ def content_audits(tags: DataFrame, tracks: DataFrame, classes: tuple[str, ...])
         (F.count("*") - F.count_distinct("track_id")).alias("duplicated tracks"),
         F.count_if(F.isnan("confidence") | odd).alias("rows with a probability that is none"),
         F.count_if(F.size(F.array_except(top_labels, labels)) > 0).alias("rows with unknown labels"),
-        F.count_if((F.col("status") == "tagged") & F.col("label").isNull()).alias("tagged rows without a label"),
+        F.count_if((F.col("status") == "tagged") & F.col("label").isNull()).alias(
+            "tagged rows without a label"
+        ),
     ).first()
     values: dict[str, int] = counted.asDict() if counted else {}
     rows = values.pop("rows")
     missing = tracks.join(tags, "track_id", "left_anti").count()
-    found = {"tracks without tags": missing, "rows more or less than tracks": abs(rows - tracks.count())} | values
+    found = {
+        "tracks without tags": missing,
+        "rows more or less than tracks": abs(rows - tracks.count()),
+    } | values
     return [Audit(name, value, 0) for name, value in found.items()]
 
 

@@ -8,7 +8,7 @@ import time
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import tyro
 
@@ -18,6 +18,7 @@ from genremill.infra.log import LOGGER, start_log
 from genremill.infra.warehouse import Warehouse, new_run_id
 
 ConfigT = TypeVar("ConfigT")
+YamlValue: TypeAlias = bool | int | float | str | list[bool | int | float | str] | None
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,9 @@ def plain_main(
 ) -> int:
     """The same for a job that works in no warehouse: `run` gets the shared flags themselves."""
     try:
-        common, cfg = parse(job, description or "", config_type, common_type, sys.argv[1:] if argv is None else argv)
+        common, cfg = parse(
+            job, description or "", config_type, common_type, sys.argv[1:] if argv is None else argv
+        )
         outcome = run(common, cfg)
     except GenremillError as err:
         print(f"genremill {job}: {err}", file=sys.stderr)
@@ -117,7 +120,7 @@ def parse(
     common_type: type[Common],
     argv: Sequence[str],
 ) -> tuple[Common, ConfigT]:
-    """The shared flags and the job's Config from a command line, over a YAML file's defaults if one is named."""
+    """The shared flags and the job's Config, from a command line over a YAML file's defaults."""
     flat = tyro.conf.arg(name="")
     both = dataclasses.make_dataclass(
         "Flags", [("common", Annotated[common_type, flat]), ("job", Annotated[config_type, flat])]
@@ -171,7 +174,7 @@ def _flatten(settings: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]
     return found
 
 
-def _as_arguments(name: str, value: Any, default: Any) -> list[str]:
+def _as_arguments(name: str, value: YamlValue, default: object) -> list[str]:
     if isinstance(value, bool) or isinstance(default, bool):
         if not isinstance(value, bool):
             raise UsageError(f"--config: {name} is on or off; expected true or false, found {value!r}")

@@ -59,7 +59,7 @@ class Table:
         return self.schema.names
 
     def check_schema(self, df: DataFrame) -> None:
-        """Raises with every difference between a frame's columns and the contract's, found beside expected."""
+        """Raises with every difference of a frame's columns to the contract's, found beside expected."""
         found = {field.name: field.dataType.simpleString() for field in df.schema}
         expected = {field.name: field.dataType.simpleString() for field in self.schema}
         problems = [

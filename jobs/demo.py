@@ -19,7 +19,18 @@ from genremill.infra import storage
 
 GENRES = (
     *("ambient", "black-metal", "bluegrass", "blues", "classical", "country", "death-metal", "deep-house"),
-    *("drum-and-bass", "dubstep", "folk", "funk", "gospel", "grunge", "hard-rock", "hip-hop", "house", "indie"),
+    *(
+        "drum-and-bass",
+        "dubstep",
+        "folk",
+        "funk",
+        "gospel",
+        "grunge",
+        "hard-rock",
+        "hip-hop",
+        "house",
+        "indie",
+    ),
     *("jazz", "k-pop", "opera", "piano", "pop", "punk", "reggae", "rock", "salsa", "samba", "soul", "techno"),
 )
 HEADER = (
@@ -30,10 +41,35 @@ HEADER = (
 TRAITS = 10
 """Hidden traits that a genre, an artist and a track share; the audio features are read off them."""
 WORDS = (
-    *("amber", "blue", "borrowed", "broken", "city", "cold", "dancing", "dust", "echo", "electric", "evening"),
+    *(
+        "amber",
+        "blue",
+        "borrowed",
+        "broken",
+        "city",
+        "cold",
+        "dancing",
+        "dust",
+        "echo",
+        "electric",
+        "evening",
+    ),
     *("fire", "ghost", "golden", "harbour", "heart", "hollow", "house", "iron", "letters", "light", "lonely"),
     *("midnight", "mirror", "moon", "morning", "neon", "northern", "ocean", "paper", "rain", "red", "river"),
-    *("road", "salt", "silver", "sleep", "slow", "small", "snow", "stone", "storm", "summer", "velvet", "wild"),
+    *(
+        "road",
+        "salt",
+        "silver",
+        "sleep",
+        "slow",
+        "small",
+        "snow",
+        "stone",
+        "storm",
+        "summer",
+        "velvet",
+        "wild",
+    ),
 )
 
 
@@ -77,9 +113,13 @@ def _genre_centres(rng: np.random.Generator) -> list[np.ndarray]:
 
 
 def _artists(rng: np.random.Generator, count: int) -> list[tuple[str, np.ndarray, int]]:
-    names = {f"The {_word(rng)} {_word(rng)}s" if rng.random() < 0.4 else f"{_word(rng)} {_word(rng)}" for _ in range(2 * count)}
+    names = {
+        f"The {_word(rng)} {_word(rng)}s" if rng.random() < 0.4 else f"{_word(rng)} {_word(rng)}"
+        for _ in range(2 * count)
+    }
     return [
-        (name, 0.5 * rng.normal(size=TRAITS), int(rng.integers(len(GENRES)))) for name in sorted(names)[:count]
+        (name, 0.5 * rng.normal(size=TRAITS), int(rng.integers(len(GENRES))))
+        for name in sorted(names)[:count]
     ]
 
 

@@ -1,6 +1,6 @@
 """Checks Java, Spark, the Python packages and the warehouse, and says how to mend what is missing.
 
-    genremill doctor --warehouse build/warehouse
+genremill doctor --warehouse build/warehouse
 """
 
 import importlib
@@ -43,11 +43,15 @@ def check_java() -> str:
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     if java is None or not Path(java).exists():
-        raise CheckFailed(f"no Java found; install {JAVA_NEEDED} or newer (Debian: apt install openjdk-17-jre-headless)")
+        raise CheckFailed(
+            f"no Java found; install {JAVA_NEEDED} or newer (Debian: apt install openjdk-17-jre-headless)"
+        )
     said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
     found = re.search(r'version "(\d+)', said)
     if found is None or int(found[1]) < JAVA_NEEDED:
-        raise CheckFailed(f"{java} is {said.splitlines()[0] if said else 'no Java'}; {JAVA_NEEDED} or newer is needed")
+        raise CheckFailed(
+            f"{java} is {said.splitlines()[0] if said else 'no Java'}; {JAVA_NEEDED} or newer is needed"
+        )
     return f"{found[1]}, {java}"
 
 

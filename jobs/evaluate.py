@@ -50,7 +50,9 @@ class _Genres:
     correlations: Correlations | None
 
 
-def transform(tracks: DataFrame, genre_map: DataFrame | None, card: ModelCard, snapshot: Snapshot) -> DataFrame:
+def transform(
+    tracks: DataFrame, genre_map: DataFrame | None, card: ModelCard, snapshot: Snapshot
+) -> DataFrame:
     """Held-out tracks: track_id, table_features, artist_id, unseen, and `labels`, the classes they bear."""
     settings = card.training["settings"]
     cfg = train.Config(per_class=settings["per_class"], seed=settings["seed"])
@@ -60,7 +62,12 @@ def transform(tracks: DataFrame, genre_map: DataFrame | None, card: ModelCard, s
     labels = held_out.groupBy("track_id").agg(F.collect_list("class").alias("labels"))
     trained = known.where(F.col("split") == Split.TRAIN.value).select("track_id").distinct()
     credited = tracks.select("track_id", F.explode("artists").alias("artist"))
-    heard = credited.join(trained, "track_id", "left_semi").select("artist").distinct().withColumn("heard", F.lit(True))
+    heard = (
+        credited.join(trained, "track_id", "left_semi")
+        .select("artist")
+        .distinct()
+        .withColumn("heard", F.lit(True))
+    )
     seen = (
         credited.join(labels, "track_id", "left_semi")
         .join(heard, "artist", "inner")
@@ -99,8 +106,9 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     LOGGER.info("top-1 %.3f, top-5 %.3f (%s split)", figures.top1.value, figures.top5.value, metrics.split)
     summary = {"model_version": version, "report": f"{report}/report.html", "metrics": metrics.as_json()}
     text = (
-        f"{version} on {figures.rows:,} held-out pairs, {metrics.split} split: top-1 {figures.top1.value:.3f}, "
-        f"top-5 {figures.top5.value:.3f} (ceiling {figures.ceiling_top1:.3f})\nreport: {report}/report.html"
+        f"{version} on {figures.rows:,} held-out pairs, {metrics.split} split: "
+        f"top-1 {figures.top1.value:.3f}, top-5 {figures.top5.value:.3f} (ceiling {figures.ceiling_top1:.3f})\n"
+        f"report: {report}/report.html"
     )
     return command.Outcome(summary, text)
 
@@ -118,12 +126,14 @@ def _trained_on(warehouse: Warehouse, version: str, card: ModelCard) -> Snapshot
     run_id = card.snapshots.get("tracks", "")
     snapshot = warehouse.finished("tracks", run_id) if run_id else None
     if snapshot is None:
-        raise UsageError(f"{version} was trained on run {run_id!r} of tracks, which {warehouse.uri} no longer has")
+        raise UsageError(
+            f"{version} was trained on run {run_id!r} of tracks, which {warehouse.uri} no longer has"
+        )
     return snapshot
 
 
 def _genre_map(spark: SparkSession, warehouse: Warehouse, card: ModelCard) -> DataFrame | None:
-    """The map that turned genres into the model's labels, out of the artifact; None where labels are genres."""
+    """The map from genres to the model's labels, out of the artifact; None where labels are genres."""
     if Labels(card.labels) is Labels.GENRE:
         return None
     names = {cluster.id: cluster.name for cluster in card.clusters.values()}
@@ -136,7 +146,10 @@ def _collect(spark: SparkSession, path: str, folder: str, card: ModelCard, snaps
     tracks = spark.read.parquet(path)
     predict = predictor(folder, model_versions.positions(card, snapshot))
     schema = T.StructType(
-        [T.StructField("track_id", T.StringType()), T.StructField("probabilities", T.ArrayType(T.FloatType()))]
+        [
+            T.StructField("track_id", T.StringType()),
+            T.StructField("probabilities", T.ArrayType(T.FloatType())),
+        ]
     )
     answers = tracks.select("track_id", "table_features").mapInArrow(predict, schema)
     table = tracks.drop("table_features").join(answers, "track_id", "inner").orderBy("track_id").toArrow()
@@ -167,11 +180,15 @@ def _genres(tracks: DataFrame, snapshot: Snapshot) -> _Genres:
     names = [one["name"] for one in snapshot.details["features"]]
     if not names:
         return _Genres((), np.zeros((0, 0)), None)
-    values = tracks.select(*(F.get("table_features", F.lit(at)).alias(f"f{at}") for at in range(len(names))), "genres")
+    values = tracks.select(
+        *(F.get("table_features", F.lit(at)).alias(f"f{at}") for at in range(len(names))), "genres"
+    )
     columns = [f"f{at}" for at in range(len(names))]
     pairs = [(a, b) for at, a in enumerate(columns) for b in columns[at + 1 :]]
     row = values.agg(
-        *(F.mean(name) for name in columns), *(F.stddev(name) for name in columns), *(F.corr(a, b) for a, b in pairs)
+        *(F.mean(name) for name in columns),
+        *(F.stddev(name) for name in columns),
+        *(F.corr(a, b) for a, b in pairs),
     ).first()
     found = np.array([np.nan if one is None else one for one in (row or ())], dtype=np.float64)
     mean_F, deviation_F = found[: len(names)], found[len(names) : 2 * len(names)]
@@ -225,7 +242,11 @@ def _cluster_map(card: ModelCard, genres: _Genres) -> ClusterMap | None:
         centred = genres.means - genres.means.mean(axis=0)
         left, scale, _ = np.linalg.svd(centred, full_matrices=False)
         plane = left[:, :2] * scale[:2]
-        xy = {name: (float(x), float(y)) for name, (x, y) in zip(genres.names, plane, strict=True) if name in cluster_of}
+        xy = {
+            name: (float(x), float(y))
+            for name, (x, y) in zip(genres.names, plane, strict=True)
+            if name in cluster_of
+        }
     return ClusterMap([name for _, name in places], cluster_of, xy)
 
 

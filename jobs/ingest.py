@@ -116,7 +116,9 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         raise UsageError(f"{total} rows read, but {accounted} accounted for; was {source} changed meanwhile?")
     work.warehouse.publish("tracks", snapshot)
     counts = _counts(spark.read.parquet(work.warehouse.path(snapshot.path)))
-    LOGGER.info("%d tracks, %d recordings, splits %s", counts["tracks"], counts["recordings"], counts["splits"])
+    LOGGER.info(
+        "%d tracks, %d recordings, splits %s", counts["tracks"], counts["recordings"], counts["splits"]
+    )
     return command.Outcome(summary | counts, _text(snapshot, total, rejects, counts))
 
 
@@ -220,7 +222,10 @@ def _sum(spark: SparkSession, snapshot: Snapshot, warehouse: Warehouse) -> int:
 
 def _counts(tracks: DataFrame) -> dict[str, object]:
     row = tracks.agg(
-        F.count("*"), F.count_distinct("recording_id"), F.count_distinct("artist_id"), F.count_if(F.size("genres") > 0)
+        F.count("*"),
+        F.count_distinct("recording_id"),
+        F.count_distinct("artist_id"),
+        F.count_if(F.size("genres") > 0),
     ).first()
     names = ("tracks", "recordings", "artists", "labelled")
     counts: dict[str, object] = dict(zip(names, row, strict=True)) if row else {}

@@ -26,7 +26,9 @@ def folder_of(warehouse: Warehouse, version: str | None) -> tuple[str, str]:
     version = version or newest(warehouse)
     folder = warehouse.path("models", version)
     if version.count("/") != 1 or ".." in version or not storage.exists(f"{folder}/model.json"):
-        raise UsageError(f"--model-version {version}: no such model in {warehouse.uri}; expected <name>/<version>")
+        raise UsageError(
+            f"--model-version {version}: no such model in {warehouse.uri}; expected <name>/<version>"
+        )
     return version, folder
 
 
@@ -37,7 +39,7 @@ def positions(card: ModelCard, tracks: Snapshot) -> tuple[int, ...]:
         return ()
     if missing := [one.name for one in card.features if one.name not in there]:
         raise UsageError(
-            f"the model takes {', '.join(missing)}, which the tracks of run {tracks.run_id} lack; they have {there}"
+            f"the model takes {', '.join(missing)}, which the tracks of run {tracks.run_id} lack; "
+            f"they have {', '.join(there)}"
         )
     return tuple(there.index(one.name) for one in card.features)
-

@@ -50,7 +50,9 @@ class Step:
 def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
     """The night's steps in order; a model from elsewhere leaves nothing to cluster, train or evaluate."""
     warehouse = work.warehouse
-    source = ingest.Config(tracks=cfg.tracks, **{f.name: getattr(cfg.ingest, f.name) for f in dataclasses.fields(cfg.ingest)})
+    source = ingest.Config(
+        tracks=cfg.tracks, **{f.name: getattr(cfg.ingest, f.name) for f in dataclasses.fields(cfg.ingest)}
+    )
 
     def table_is_stale(table: str, wanted: Callable[[], dict[str, str]]) -> Callable[[], bool]:
         def stale() -> bool:
@@ -59,14 +61,20 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
 
         return stale
 
-    first = Step("ingest", table_is_stale("tracks", lambda: ingest.inputs(source)), lambda: ingest.run(spark, work, source))
+    first = Step(
+        "ingest",
+        table_is_stale("tracks", lambda: ingest.inputs(source)),
+        lambda: ingest.run(spark, work, source),
+    )
     learning = [
         Step(
             "cluster",
             table_is_stale("genre_map", lambda: cluster.inputs(warehouse, cfg.cluster)),
             lambda: cluster.run(spark, work, cfg.cluster),
         ),
-        Step("train", lambda: _model_is_stale(warehouse, cfg.train), lambda: train.run(spark, work, cfg.train)),
+        Step(
+            "train", lambda: _model_is_stale(warehouse, cfg.train), lambda: train.run(spark, work, cfg.train)
+        ),
         Step(
             "evaluate",
             lambda: _report_of(warehouse, cfg.evaluate) is None,
@@ -76,7 +84,11 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
     tags_are_stale = table_is_stale("tags", lambda: score.inputs(warehouse, cfg.score))
     tagging = [
         Step("score", tags_are_stale, lambda: score.run(spark, work, cfg.score)),
-        Step("publish", tags_are_stale, lambda: publish.run(spark, work, dataclasses.replace(cfg.publish, run=work.run_id))),
+        Step(
+            "publish",
+            tags_are_stale,
+            lambda: publish.run(spark, work, dataclasses.replace(cfg.publish, run=work.run_id)),
+        ),
     ]
     return [first, *([] if cfg.score.model or cfg.score.model_version else learning), *tagging]
 
@@ -128,8 +140,16 @@ def _closing(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> str:
     lines = [f"{'artist':<24}{'title':<32}{'source says':<24}{'tag':<20}confidence"]
     for row in sorted(rows):
         confidence = "" if row["confidence"] is None else f"{row['confidence']:.2f}"
-        cells = (";".join(row["artists"]), row["title"] or row["track_id"], ", ".join(row["genres"]), row["label"] or "–")
-        lines.append("".join(_cell(text, width) for text, width in zip(cells, (24, 32, 24, 20), strict=True)) + confidence)
+        cells = (
+            ";".join(row["artists"]),
+            row["title"] or row["track_id"],
+            ", ".join(row["genres"]),
+            row["label"] or "–",
+        )
+        lines.append(
+            "".join(_cell(text, width) for text, width in zip(cells, (24, 32, 24, 20), strict=True))
+            + confidence
+        )
     lines.append(f"\ntags: {snapshot.rows:,} rows in {warehouse.path(snapshot.path)}")
     report = None if cfg.score.model else evaluate.report_of(warehouse, snapshot.details["model_version"])
     return "\n".join([*lines, *([f"report: {report}"] if report else [])])
@@ -149,7 +169,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run(spark, work, cfg)
 
     return command.main("nightly", __doc__, Config, job, argv)
-
 
 
 if __name__ == "__main__":

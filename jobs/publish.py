@@ -58,14 +58,18 @@ def audit(spark: SparkSession, warehouse: Warehouse, candidate: Snapshot, cfg: C
     tags = spark.read.parquet(path)
     tracks_run = warehouse.finished("tracks", candidate.details["tracks_run"])
     if tracks_run is None:
-        raise UsageError(f"the tracks of run {candidate.details['tracks_run']}, which these tags tag, are gone")
+        raise UsageError(
+            f"the tracks of run {candidate.details['tracks_run']}, which these tags tag, are gone"
+        )
     tracks = spark.read.parquet(warehouse.path(tracks_run.path)).select("track_id")
     card = artifact.read_card(candidate.details["model"])
     audits = content_audits(tags, tracks, card.classes)
     current = warehouse.current("tags")
     if current is not None and current.snapshot.run_id != candidate.run_id:
         before = current.snapshot
-        same = all(before.details[name] == candidate.details[name] for name in ("model_version", "genre_map_version"))
+        same = all(
+            before.details[name] == candidate.details[name] for name in ("model_version", "genre_map_version")
+        )
         limit = cfg.max_churn if same else cfg.max_churn_new
         audits.append(Audit("churn", churn(tags, spark.read.parquet(warehouse.path(before.path))), limit))
     return audits
@@ -78,7 +82,9 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     for one in audits:
         LOGGER.info("audit %s: %s", "passed" if one.passed else "FAILED", one)
     if failed := [str(one) for one in audits if not one.passed]:
-        raise AuditRefused(f"tags of run {candidate.run_id} are refused: {'; '.join(failed)}; nothing has changed")
+        raise AuditRefused(
+            f"tags of run {candidate.run_id} are refused: {'; '.join(failed)}; nothing has changed"
+        )
     summary = {
         "published": candidate.run_id,
         "rows": candidate.rows,

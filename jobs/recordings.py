@@ -45,7 +45,9 @@ def track_groups(tracks: DataFrame, vector: Column | None, checkpoint: Checkpoin
     nodes = checkpoint(
         tracks.select(
             node(F.col("track_id")).alias("node"),
-            (F.xxhash64(F.lit("vector"), vector) if vector is not None else F.lit(None).cast("long")).alias("vector"),
+            (F.xxhash64(F.lit("vector"), vector) if vector is not None else F.lit(None).cast("long")).alias(
+                "vector"
+            ),
             F.when(
                 folded(F.col("title")).isNotNull() & first_artist().isNotNull(),
                 F.xxhash64(F.lit("name"), folded(F.col("title")), first_artist()),
@@ -56,10 +58,13 @@ def track_groups(tracks: DataFrame, vector: Column | None, checkpoint: Checkpoin
     )
     same_recording = _star(nodes, "vector").unionByName(_star(nodes, "name"))
     recordings = connected_components(same_recording, checkpoint, "recordings")
-    same_artist = _star(nodes, "artist").unionByName(recordings.select(F.col("node").alias("u"), F.col("component").alias("v")))
+    same_artist = _star(nodes, "artist").unionByName(
+        recordings.select(F.col("node").alias("u"), F.col("component").alias("v"))
+    )
     artists = connected_components(same_artist, checkpoint, "artists")
     return Groups(
-        recordings.withColumnRenamed("component", "recording"), artists.withColumnRenamed("component", "artist")
+        recordings.withColumnRenamed("component", "recording"),
+        artists.withColumnRenamed("component", "artist"),
     )
 
 
@@ -111,5 +116,7 @@ def _large_star(edges: DataFrame) -> DataFrame:
 def _small_star(edges: DataFrame) -> DataFrame:
     """Joins a node and its smaller neighbours to the smallest of them."""
     with_smallest = edges.select("u", "v", F.min("v").over(Window.partitionBy("u")).alias("m"))
-    pairs = F.array(F.struct(F.col("u"), F.col("m").alias("v")), F.struct(F.col("v").alias("u"), F.col("m").alias("v")))
+    pairs = F.array(
+        F.struct(F.col("u"), F.col("m").alias("v")), F.struct(F.col("v").alias("u"), F.col("m").alias("v"))
+    )
     return with_smallest.select(F.inline(pairs)).where(F.col("u") != F.col("v")).distinct()

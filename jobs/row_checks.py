@@ -10,18 +10,19 @@ FLOAT_MAX = 3.4028234663852886e38
 
 def checked_rows(raw: DataFrame, layout: Layout) -> DataFrame:
     """Every input row, parsed, with `problem` (reason, detail) null where the row is good."""
-    measured = {one.name for one in layout.features} | {layout.popularity, layout.duration} - {None}
+    others = [name for name in (layout.popularity, layout.duration) if name]
+    measured = sorted({one.name for one in layout.features} | set(others))
     texts = raw.select(
         text(layout.id).alias("track_id"),
         *(_optional_text(getattr(layout, role)).alias(role) for role in ("title", "album", "audio_uri")),
         _list(raw, layout.artists).alias("artists"),
         _list(raw, layout.genre, separator=None).alias("genres"),
-        *(text(name).alias(_text_of(name)) for name in sorted(measured)),
+        *(text(name).alias(_text_of(name)) for name in measured),
         *(F.col(f"`{name}`") for name in layout.keep),
         *(MALFORMED, FILE, BLOCK, POSITION),
     )
     # In steps of their own, so that Spark computes a text and its number once, not once a rule.
-    numbers = texts.withColumns({_number_of(name): number(_text(name)) for name in sorted(measured)})
+    numbers = texts.withColumns({_number_of(name): number(_text(name)) for name in measured})
     return numbers.select(
         *("track_id", "title", "album", "audio_uri", "artists", "genres"),
         _optional_number(layout.popularity).alias("popularity"),
@@ -96,7 +97,9 @@ def _value_rules(name: str) -> list[Column]:
 
 
 def _when(condition: Column, reason: Reason, detail: Column) -> Column:
-    return F.when(condition, F.struct(F.lit(reason.value).alias("reason"), F.left(detail, F.lit(200)).alias("detail")))
+    return F.when(
+        condition, F.struct(F.lit(reason.value).alias("reason"), F.left(detail, F.lit(200)).alias("detail"))
+    )
 
 
 def rejected(rows: DataFrame, run_id: str, positions_count_blocks: bool) -> DataFrame:

@@ -60,7 +60,12 @@ def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
     """What the result depends on."""
     model = _model(warehouse, cfg)
     tracks = warehouse.require("tracks", "ingest --tracks …")
-    return {"tracks": tracks.run_id, "model": model.version, "sha256": model.card.sha256, "limit": str(cfg.limit)}
+    return {
+        "tracks": tracks.run_id,
+        "model": model.version,
+        "sha256": model.card.sha256,
+        "limit": str(cfg.limit),
+    }
 
 
 def _model(warehouse: Warehouse, cfg: Config) -> _Model:
@@ -83,7 +88,9 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     tracks = tracks.limit(cfg.limit) if cfg.limit else tracks
     tags = transform(tracks, snapshot, model.folder, model.version, model.card)
     if work.dry_run:
-        return command.Outcome({"tracks": snapshot.rows, "model_version": model.version}, "dry run: nothing scored")
+        return command.Outcome(
+            {"tracks": snapshot.rows, "model_version": model.version}, "dry run: nothing scored"
+        )
     LOGGER.info("scoring %d tracks with %s", snapshot.rows, model.version)
     path = work.warehouse.run_path("tags", work.run_id)
     tags.write.parquet(path)
@@ -119,7 +126,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return run(spark, work, cfg)
 
     return command.main("score", __doc__, Config, job, argv)
-
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ class SplitRule:
 
     def __post_init__(self) -> None:
         if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-6 or self.fractions[0] == 0:
-            raise UsageError(f"--fractions {self.fractions}: expected three shares that add up to 1, train above 0")
+            raise UsageError(
+                f"--fractions {self.fractions}: expected three shares that add up to 1, train above 0"
+            )
 
 
 def unit_hash(seed: int, *columns: str) -> Column:
@@ -70,7 +72,9 @@ def read_split_file(spark: SparkSession, uri: str, tracks: DataFrame) -> DataFra
     """(track_id, split) of a CSV file with the columns id and split, checked against the tracks."""
     raw = spark.read.options(header=True, escape='"').csv(uri)
     if set(raw.columns) != {"id", "split"}:
-        raise UsageError(f"--split-file {uri}: expected the columns id, split; found {', '.join(raw.columns)}")
+        raise UsageError(
+            f"--split-file {uri}: expected the columns id, split; found {', '.join(raw.columns)}"
+        )
     listed = raw.select(F.trim("id").alias("track_id"), F.trim("split").alias("split")).distinct()
     names = {row["split"] for row in listed.select("split").distinct().limit(10).collect()}
     if unknown := names - {part.value for part in PARTS}:

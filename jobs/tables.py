@@ -35,7 +35,8 @@ def run(common: command.Common, cfg: Config) -> command.Outcome:
                 "published_at": current.published_at,
             }
     lines = [
-        f"{table:<16}{one['rows']:>12,} rows  {one['published_at']}  {one['path']}" for table, one in found.items()
+        f"{table:<16}{one['rows']:>12,} rows  {one['published_at']}  {one['path']}"
+        for table, one in found.items()
     ]
     return command.Outcome(found, "\n".join(lines) or f"{warehouse.uri} has no tables yet")
 

@@ -119,13 +119,13 @@ def _read_csv(spark: SparkSession, uri: str, delimiter: str, multiline: bool) ->
     written = ["" if name == f"_c{at}" else name for at, name in enumerate(names)]
     schema = T.StructType([T.StructField(name, T.StringType()) for name in (*written, MALFORMED)])
     # enforceSchema off: files of a folder whose headers differ are an error, not shifted columns.
-    options = {"columnNameOfCorruptRecord": MALFORMED, "enforceSchema": False, "columnPruning": False}
-    df = reader.options(**options).schema(schema).csv(uri)
+    strict = reader.options(columnNameOfCorruptRecord=MALFORMED, enforceSchema=False, columnPruning=False)
+    df = strict.schema(schema).csv(uri)
     return df.toDF(*names, MALFORMED)
 
 
 def resolve(df: DataFrame, columns: Columns, source: str) -> Layout:
-    """Finds each part's column and the features; one error names every column that should be there and is not."""
+    """Finds each part's column, and the features; one error names every column that is not there."""
     there = [name for name in df.columns if name not in OWN_COLUMNS]
     asked = {role: getattr(columns, role) for role in ROLES}
     defaults = {one.name: one.default for one in fields(Columns)}
@@ -160,9 +160,7 @@ def _is_row_index(name: str) -> bool:
     return name.strip() == "" or name == "_c0" or name.startswith("Unnamed: ")
 
 
-def _features(
-    df: DataFrame, columns: Columns, part: dict[str, str], there: list[str]
-) -> tuple[Feature, ...]:
+def _features(df: DataFrame, columns: Columns, part: dict[str, str], there: list[str]) -> tuple[Feature, ...]:
     not_features = {name for role, name in part.items() if role not in ("popularity", "duration")}
     not_features |= set(columns.ignore) | set(columns.keep)
     candidates = [name for name in there if name not in not_features and not _is_row_index(name)]

@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -91,7 +92,9 @@ class _Data:
 def transform(tracks: DataFrame, genre_map: DataFrame | None, cfg: Config, snapshot: Snapshot) -> DataFrame:
     """The labelled, balanced pairs of a tracks table: track_id, genre, class, split, table_features."""
     pairs = labelled(pairs_of(tracks, rule_of(snapshot)), genre_map)
-    return balanced(pairs, cfg.per_class, cfg.seed).select("track_id", "genre", "class", "split", "table_features")
+    return balanced(pairs, cfg.per_class, cfg.seed).select(
+        "track_id", "genre", "class", "split", "table_features"
+    )
 
 
 def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
@@ -167,10 +170,15 @@ def _write_shards(
     spark: SparkSession, work: command.Run, pairs: DataFrame, table: TableInputs, workers: int
 ) -> _Data:
     """Train and validation pairs as Parquet with equal row groups, in an order drawn by hash."""
-    counts = {(row["split"], row["class"]): row["count"] for row in pairs.groupBy("split", "class").count().collect()}
+    counts = {
+        (row["split"], row["class"]): row["count"]
+        for row in pairs.groupBy("split", "class").count().collect()
+    }
     classes = tuple(sorted({name for split, name in counts if split == Split.TRAIN}))
     if len(classes) < 2:
-        raise UsageError(f"training needs 2 classes or more; the train split has {len(classes)}: {list(classes)}")
+        raise UsageError(
+            f"training needs 2 classes or more; the train split has {len(classes)}: {list(classes)}"
+        )
     label = spark.createDataFrame(list(enumerate(classes)), "label long, class string")
     examples = pairs.join(F.broadcast(label), "class", "inner").select(
         table.column().alias("table"),
@@ -183,7 +191,9 @@ def _write_shards(
         part.value: sum(n for (split, name), n in counts.items() if split == part and name in classes)
         for part in (Split.TRAIN, Split.VALIDATION, Split.TEST)
     }
-    folders = {part: work.warehouse.tmp(work.run_id, "shards", part) for part in (Split.TRAIN, Split.VALIDATION)}
+    folders = {
+        part: work.warehouse.tmp(work.run_id, "shards", part) for part in (Split.TRAIN, Split.VALIDATION)
+    }
     digests = tuple(
         _write_part(examples.where(F.col("split") == part.value), folder, rows[part], workers)
         for part, folder in folders.items()
@@ -209,7 +219,9 @@ def _sample(data: _Data) -> npt.NDArray[np.float32]:
     """Raw features of the first train rows, shape (rows, features)."""
     import pyarrow.dataset as ds
 
-    table = ds.dataset(str(storage.local_path(data.train)), format="parquet").head(FIT_ROWS, columns=["table"])
+    table = ds.dataset(str(storage.local_path(data.train)), format="parquet").head(
+        FIT_ROWS, columns=["table"]
+    )
     values = table.column("table").combine_chunks()
     flat: npt.NDArray[np.float32] = values.flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(-1, len(data.inputs.features))
@@ -254,7 +266,7 @@ def _plan(
     )
 
 
-def _train(spark: SparkSession, plan: training.Plan) -> list[dict[str, object]]:
+def _train(spark: SparkSession, plan: training.Plan) -> list[dict[str, Any]]:
     """Runs the ranks to their end, and turns what one of them raised into this process's error."""
     failed = f"{plan.checkpoints}/failed.json"
     storage.remove_object(failed)
@@ -265,20 +277,22 @@ def _train(spark: SparkSession, plan: training.Plan) -> list[dict[str, object]]:
     distributor = TorchDistributor(plan.workers, local_mode=is_local(spark), use_gpu=gpus > 0)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # ranks print there, results go to stdout
-            history: list[dict[str, object]] = distributor.run(training.train_rank, plan)
+            history = distributor.run(training.train_rank, plan)
     except RuntimeError as err:
         if storage.exists(failed):
             record = json.loads(storage.read_bytes(failed))
             kind = UsageError if record["error"] == training.TrainingDiverged.__name__ else GenremillError
             raise kind(record["message"]) from err
-        raise StorageError(f"a training process died; the same command goes on after the last epoch: {err}") from err
-    return history
+        raise StorageError(
+            f"a training process died; the same command goes on after the last epoch: {err}"
+        ) from err
+    return history or []
 
 
 def _seal(
     work: command.Run,
     plan: training.Plan,
-    history: list[dict[str, object]],
+    history: list[dict[str, Any]],
     data: _Data,
     made_from: dict[str, str],
     cfg: Config,

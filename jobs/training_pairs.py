@@ -62,4 +62,8 @@ def balanced(pairs: DataFrame, per_class: int | None, seed: int) -> DataFrame:
     if per_class is None:
         return pairs
     order = Window.partitionBy("class").orderBy(unit_hash(seed, "track_id", "genre"), "track_id", "genre")
-    return pairs.withColumn("_place", F.row_number().over(order)).where(F.col("_place") <= per_class).drop("_place")
+    return (
+        pairs.withColumn("_place", F.row_number().over(order))
+        .where(F.col("_place") <= per_class)
+        .drop("_place")
+    )

@@ -117,8 +117,12 @@ def load(folder: str) -> tuple[ModelCard, Network]:
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if expected != found:
-        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-        shown = "; ".join(f"{name}: expected {expected.get(name)}, found {found.get(name)}" for name in wrong[:5])
+        wrong = sorted(
+            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+        )
+        shown = "; ".join(
+            f"{name}: expected {expected.get(name)}, found {found.get(name)}" for name in wrong[:5]
+        )
         raise UsageError(f"{folder}: the weights do not fit {card.model}: {shown}")
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():

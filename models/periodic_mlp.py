@@ -1,4 +1,4 @@
-"""The model `periodic_mlp`: periodic embeddings of numbers, and a few small networks that share their weights.
+"""The model `periodic_mlp`: periodic embeddings of numbers, and small networks that share their weights.
 
 Shape suffixes: B batch, N numeric features, P frequencies a feature, S sines and cosines (2 P), D values a
 feature, I inputs of a layer, O outputs, H heads (members), C classes.
@@ -30,7 +30,9 @@ class PeriodicEmbedding(nn.Module):
         super().__init__()
         bound = 1 / math.sqrt(2 * FREQUENCIES)
         self.frequency_NP = nn.Parameter(torch.randn(features, FREQUENCIES) * FREQUENCY_DEVIATION)
-        self.weight_NSD = nn.Parameter(torch.empty(features, 2 * FREQUENCIES, EMBEDDING).uniform_(-bound, bound))
+        self.weight_NSD = nn.Parameter(
+            torch.empty(features, 2 * FREQUENCIES, EMBEDDING).uniform_(-bound, bound)
+        )
         self.bias_N1D = nn.Parameter(torch.empty(features, 1, EMBEDDING).uniform_(-bound, bound))
 
     def forward(self, x_BN: Tensor) -> Tensor:
@@ -42,7 +44,7 @@ class PeriodicEmbedding(nn.Module):
 
 
 class SharedLinear(nn.Module):
-    """A linear layer whose matrix all members share; scales of inputs and outputs and biases are their own."""
+    """A linear layer whose matrix all members share; scales and biases are each member's own."""
 
     def __init__(self, scale_HI: Tensor, outputs: int) -> None:
         super().__init__()

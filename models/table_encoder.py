@@ -72,7 +72,7 @@ class TableEncoder(nn.Module):
 
     @property
     def encoded_names(self) -> list[str]:
-        """Names of the encoded inputs: `tempo`, …, `key=7`, …"""
+        """Names of the encoded inputs, such as `tempo` and `key=7`."""
         numeric = [self.features[int(at)].name for at in self.numeric_N]
         pairs = zip(self.category_feature_C.tolist(), self.category_value_C.tolist(), strict=True)
         return numeric + [f"{self.features[at].name}={value:g}" for at, value in pairs]

@@ -173,7 +173,7 @@ class _Trainer:
 
     def _train_pass(self, epoch: int) -> tuple[float, int, int]:
         """One pass over this rank's rows: summed loss, right answers and rows of all ranks."""
-        self.parallel.train()
+        self.parallel.train(True)  # type: ignore[no-untyped-call]
         totals = torch.zeros(3, dtype=torch.float64)
         for step, (inputs, label_B) in enumerate(self.reader.epoch(epoch), start=(epoch - 1) * self.steps):
             loss, right = self._step(step, {n: x.to(self.device) for n, x in inputs.items()}, label_B)
@@ -195,7 +195,7 @@ class _Trainer:
         logits_HBC: Tensor = self.parallel(inputs)
         loss = _loss(logits_HBC, label_B, self.recipe.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         if self.recipe.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()
@@ -275,7 +275,10 @@ def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW that decays matrices only; Adam where the recipe has no weight decay."""
     matrices = [weight for weight in network.parameters() if weight.ndim > 1]
     others = [weight for weight in network.parameters() if weight.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": matrices, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, recipe.beta2))
 
 
@@ -321,11 +324,10 @@ def _json(value: float) -> float | None:
 
 
 def _progress_line(record: EpochRecord, epochs: int) -> str:
-    line = (
-        f"epoch {record.epoch} of {epochs}: loss {record.train_loss:.4f}, accuracy {record.train_accuracy:.3f}"
-    )
+    line = f"epoch {record.epoch} of {epochs}: "
+    line += f"loss {record.train_loss:.4f}, accuracy {record.train_accuracy:.3f}"
     if record.validation_loss is not None and record.validation_accuracy is not None:
         line += f"; validation {record.validation_loss:.4f}, {record.validation_accuracy:.3f}"
     rate = record.rows / max(record.seconds, 1e-9)
-    return f"{line}; {record.seconds:.1f} s, {rate:,.0f} rows/s, {(epochs - record.epoch) * record.seconds:.0f} s left"
-
+    left = (epochs - record.epoch) * record.seconds
+    return f"{line}; {record.seconds:.1f} s, {rate:,.0f} rows/s, {left:.0f} s left"

@@ -16,7 +16,9 @@ class DamagedWeights(UsageError):
 
 def write_weights(uri: str, tensors: dict[str, Tensor]) -> str:
     """Writes tensors in one atomic step and gives the file's sha256."""
-    data = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    data = safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    )
     storage.write_atomic(uri, data)
     return hashlib.sha256(data).hexdigest()
 
@@ -26,7 +28,9 @@ def read_weights(uri: str, sha256: str) -> dict[str, Tensor]:
     data = storage.read_bytes(uri)
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
-        raise DamagedWeights(f"{uri}: expected sha256 {sha256[:12]}…, found {found[:12]}… ({len(data):,} bytes)")
+        raise DamagedWeights(
+            f"{uri}: expected sha256 {sha256[:12]}…, found {found[:12]}… ({len(data):,} bytes)"
+        )
     try:
         return safetensors.torch.load(data)
     except safetensors.SafetensorError as err:

@@ -1,4 +1,4 @@
-"""What tests share: one Spark session, a catalog built from one base row, the data folder beside the project."""
+"""What tests share: one Spark session, a catalog built from one base row, the real data if at hand."""
 
 import csv
 import os
@@ -49,7 +49,12 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> str:
 def catalog(count: int, **overrides: Any) -> list[dict[str, Any]]:
     """Rows of tracks that have nothing in common: own id, artist, title and tempo."""
     return [
-        {"track_id": f"t{at}", "artists": f"Artist {at}", "track_name": f"Title {at}", "tempo": 60 + at * 0.25}
+        {
+            "track_id": f"t{at}",
+            "artists": f"Artist {at}",
+            "track_name": f"Title {at}",
+            "tempo": 60 + at * 0.25,
+        }
         | overrides
         for at in range(count)
     ]

@@ -1,4 +1,4 @@
-"""Sums that genre profiles are made of, one row a bucket of artists: as many rows as buckets, however large the table.
+"""Sums that genre profiles are made of: one row a bucket of artists, however large the table.
 
 Shape suffixes: N pairs of a batch, F raw features, D encoded inputs, B buckets, G genres.
 """
@@ -35,8 +35,10 @@ def encoded_names(encoder: TableEncoder) -> list[str]:
     return numeric + one_hot
 
 
-def summer(encoder: TableEncoder, positions: tuple[int, ...], genres: tuple[str, ...], buckets: int) -> BatchFunction:
-    """A `mapInArrow` function from (genre, bucket, table_features) to `SCHEMA`, a row for each bucket it saw."""
+def summer(
+    encoder: TableEncoder, positions: tuple[int, ...], genres: tuple[str, ...], buckets: int
+) -> BatchFunction:
+    """A `mapInArrow` function from (genre, bucket, table_features) to `SCHEMA`, one row a bucket."""
     index = {name: at for at, name in enumerate(genres)}
 
     def sum_up(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -62,7 +64,9 @@ def _rows(sums: ProfileSums) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, names=["bucket", "counts", "sums", "squares"])
 
 
-def gathered(rows: list[tuple[int, bytes, bytes, bytes]], genres: tuple[str, ...], width: int, buckets: int) -> ProfileSums:
+def gathered(
+    rows: list[tuple[int, bytes, bytes, bytes]], genres: tuple[str, ...], width: int, buckets: int
+) -> ProfileSums:
     """The sums of all buckets, from the rows of all partitions; each bucket comes from one of them."""
     counts, sums = np.zeros((buckets, len(genres))), np.zeros((buckets, len(genres), width))
     squares = np.zeros((buckets, width, width))

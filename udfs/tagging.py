@@ -25,7 +25,9 @@ BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 _TOP_TYPE = pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float32())]))
 
 
-def feature_rows(column: pa.ListArray, positions: tuple[int, ...]) -> tuple[npt.NDArray[np.float32], pa.BooleanArray]:
+def feature_rows(
+    column: pa.ListArray, positions: tuple[int, ...]
+) -> tuple[npt.NDArray[np.float32], pa.BooleanArray]:
     """The chosen features of the rows that have features, shape (rows with, F), and which rows those are."""
     has = pc.fill_null(pc.greater(pc.list_value_length(column), 0), False)
     values = column.filter(has)
@@ -38,21 +40,27 @@ def feature_rows(column: pa.ListArray, positions: tuple[int, ...]) -> tuple[npt.
 
 def probabilities(network: Network, x_BF: npt.NDArray[np.float32]) -> torch.Tensor:
     """Probability of each class for rows of raw features, shape (B, C)."""
-    parts = [network.probabilities({TABLE: chunk}) for chunk in torch.from_numpy(x_BF).split(CHUNK_ROWS)]
+    parts = [
+        network.probabilities({TABLE: chunk}) for chunk in torch.split(torch.from_numpy(x_BF), CHUNK_ROWS)
+    ]
     return torch.cat(parts)
 
 
-def top_labels(network: Network, x_BF: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+def top_labels(
+    network: Network, x_BF: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
     """Indices and probabilities of the likeliest classes, falling, both of shape (B, K)."""
     found = [
         network.probabilities({TABLE: chunk}).topk(min(TOP, network.classes))
-        for chunk in torch.from_numpy(x_BF).split(CHUNK_ROWS)
+        for chunk in torch.split(torch.from_numpy(x_BF), CHUNK_ROWS)
     ]
     index_BK = torch.cat([one.indices for one in found])
     return index_BK.numpy(), torch.cat([one.values for one in found]).numpy()
 
 
-def tag_batch(batch: pa.RecordBatch, card: ModelCard, network: Network, positions: tuple[int, ...]) -> dict[str, pa.Array]:
+def tag_batch(
+    batch: pa.RecordBatch, card: ModelCard, network: Network, positions: tuple[int, ...]
+) -> dict[str, pa.Array]:
     """The columns of `tags` that depend on the model, for a batch of tracks."""
     x_BF, has = feature_rows(batch.column("table_features"), positions)
     rows = len(batch)
@@ -61,7 +69,9 @@ def tag_batch(batch: pa.RecordBatch, card: ModelCard, network: Network, position
     else:
         index_BK, p_BK = top_labels(network, x_BF)
     # Row of the answer for each row of the batch; null where the track has no features.
-    answer = pc.if_else(has, pc.subtract(pc.cumulative_sum(pc.cast(has, pa.int64())), 1), pa.scalar(None, pa.int64()))
+    answer = pc.if_else(
+        has, pc.subtract(pc.cumulative_sum(pc.cast(has, pa.int64())), 1), pa.scalar(None, pa.int64())
+    )
     labels, clusters = pa.array(card.classes, pa.string()), _cluster_ids(card)
     best = pa.array(index_BK[:, 0])
     flat = pa.StructArray.from_arrays(
@@ -91,7 +101,9 @@ def _cluster_ids(card: ModelCard) -> pa.Array:
     )
 
 
-def tagger(model: str, positions: tuple[int, ...], constants: dict[str, str | None], columns: list[str]) -> BatchFunction:
+def tagger(
+    model: str, positions: tuple[int, ...], constants: dict[str, str | None], columns: list[str]
+) -> BatchFunction:
     """A `mapInArrow` function that turns tracks into tags with the model in the folder `model`.
 
     `positions` are the model's features in `table_features`, `constants` the columns equal in all rows,
@@ -103,7 +115,10 @@ def tagger(model: str, positions: tuple[int, ...], constants: dict[str, str | No
         card, network = artifact.load(model)
         for batch in batches:
             found = tag_batch(batch, card, network, positions)
-            found |= {name: pa.repeat(pa.scalar(value, pa.string()), len(batch)) for name, value in constants.items()}
+            found |= {
+                name: pa.repeat(pa.scalar(value, pa.string()), len(batch))
+                for name, value in constants.items()
+            }
             arrays = [found[name] if name in found else batch.column(name) for name in columns]
             yield pa.RecordBatch.from_arrays(arrays, names=columns)
 

@@ -28,7 +28,9 @@ def test_imports_go_to_the_right_only(path: Path) -> None:
     assert all(ORDER.index(folder) >= own for folder in folders), f"{path} imports {folders}"
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if p.parent.name == "models"], ids=lambda path: str(path.name))
+@pytest.mark.parametrize(
+    "path", [p for p in SOURCES if p.parent.name == "models"], ids=lambda path: str(path.name)
+)
 def test_models_know_no_spark_frames(path: Path) -> None:
     assert not any(name.startswith("pyspark") for name in _imported(path))
 

@@ -26,7 +26,12 @@ RECIPE = Recipe(epochs=4, batch=64, learning_rate=5e-3, schedule=Schedule.ONE_CY
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The environment that torchrun gives a rank."""
-    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}.items():
+    for name, value in {
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_ADDR": "127.0.0.1",
+    }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MASTER_PORT", "0")
     threads = torch.get_num_threads()
@@ -167,7 +172,9 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None
 
 def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path: Path) -> None:
     plan = _plan(tmp_path, model="linear", recipe=dataclasses.replace(RECIPE, learning_rate=1e38))
-    with pytest.raises(training.TrainingDiverged, match=r"the loss is (nan|inf) in epoch \d, step \d+ of 8, on rank 0"):
+    with pytest.raises(
+        training.TrainingDiverged, match=r"the loss is (nan|inf) in epoch \d, step \d+ of 8, on rank 0"
+    ):
         training.train_rank(plan)
     assert (tmp_path / "checkpoints" / "failed.json").exists()
 

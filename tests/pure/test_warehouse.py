@@ -10,7 +10,9 @@ from genremill.infra.warehouse import Snapshot, Warehouse, new_run_id
 
 
 def _snapshot(run_id: str, rows: int = 3) -> Snapshot:
-    return Snapshot(run_id, f"tags/run={run_id}", rows, "hash", {"tracks": "x"}, "0.1.0", "2026-01-01T00:00:00Z")
+    return Snapshot(
+        run_id, f"tags/run={run_id}", rows, "hash", {"tracks": "x"}, "0.1.0", "2026-01-01T00:00:00Z"
+    )
 
 
 def _finished(warehouse: Warehouse, run_id: str) -> Snapshot:
@@ -92,4 +94,4 @@ def test_inventories_change_with_the_files(tmp_path: Path) -> None:
 
 def test_run_ids_sort_by_time() -> None:
     assert len({new_run_id() for _ in range(100)}) == 100
-    assert "20260101T000000-ffffff" < new_run_id()
+    assert new_run_id() > "20260101T000000-ffffff"

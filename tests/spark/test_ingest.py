@@ -48,7 +48,9 @@ def test_a_track_under_two_genres_is_one_row(spark: SparkSession, tmp_path: Path
     assert len(found) == 3
 
 
-def test_bad_rows_are_rejected_with_their_reason_and_the_counts_add_up(spark: SparkSession, tmp_path: Path) -> None:
+def test_bad_rows_are_rejected_with_their_reason_and_the_counts_add_up(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     bad: dict[str, tuple[dict[str, Any], str]] = {
         "missing": ({"energy": ""}, "missing_value"),
         "nan": ({"valence": "NaN"}, "non_finite"),
@@ -111,7 +113,9 @@ def test_rereleases_join_and_artists_never_cross_splits(spark: SparkSession, tmp
     rows[3] |= {"artists": "Artist 2"}
     rows[4] |= {"track_name": "", "artists": ""}
     rows[5] |= {"track_name": "", "artists": ""}
-    found = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", rows), "--fractions", ".5", ".25", ".25").rows()
+    found = Ingested(
+        spark, tmp_path, write_csv(tmp_path / "t.csv", rows), "--fractions", ".5", ".25", ".25"
+    ).rows()
     assert {found[f"t{at}"]["recording_id"] for at in (0, 1, 2)} == {"t0"}
     assert found["t3"]["recording_id"] == "t3"
     assert found["t4"]["recording_id"] != found["t5"]["recording_id"]
@@ -126,7 +130,9 @@ def test_splits_depend_on_neither_order_nor_partitions(spark: SparkSession, tmp_
     rows = catalog(40)
     (tmp_path / "b").mkdir()
     one = Ingested(spark, tmp_path, write_csv(tmp_path / "a.csv", rows)).rows()
-    spark.read.options(header=True).csv(str(tmp_path / "a.csv")).repartition(5).write.parquet(str(tmp_path / "p"))
+    spark.read.options(header=True).csv(str(tmp_path / "a.csv")).repartition(5).write.parquet(
+        str(tmp_path / "p")
+    )
     two = Ingested(spark, tmp_path / "b", str(tmp_path / "p")).rows()
     assert {key: row["split"] for key, row in one.items()} == {key: row["split"] for key, row in two.items()}
     assert {key: row["table_features"] for key, row in one.items()} == {
@@ -156,13 +162,20 @@ def test_the_split_file_decides(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("id,split\nt0,train\nt1,test\n")
     table = write_csv(tmp_path / "t.csv", catalog(3))
     found = Ingested(spark, tmp_path, table, "--split-file", str(tmp_path / "s.csv")).rows()
-    assert {key: row["split"] for key, row in found.items()} == {"t0": "train", "t1": "test", "t2": "unlisted"}
+    assert {key: row["split"] for key, row in found.items()} == {
+        "t0": "train",
+        "t1": "test",
+        "t2": "unlisted",
+    }
 
 
 @pytest.mark.parametrize(
     ("listed", "message"),
     [
-        ("id,split\nt0.wav,train\n", "none of its ids is in the table; it has ids like 't0.wav', the table like 't"),
+        (
+            "id,split\nt0.wav,train\n",
+            "none of its ids is in the table; it has ids like 't0.wav', the table like 't",
+        ),
         ("id,split\nt0,valid\n", "expected train, validation or test; found 'valid'"),
         ("track,split\nt0,train\n", "expected the columns id, split; found track, split"),
         ("id,split\nt0,train\nt0,test\n", "'t0' is listed under two splits"),
@@ -207,12 +220,16 @@ def test_a_wrong_table_is_one_clear_error(
     assert found.warehouse.current("tracks") is None
 
 
-def test_a_wrong_path_is_an_error(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_path_is_an_error(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert Ingested(spark, tmp_path, str(tmp_path / "nowhere.csv")).exit_code == 2
     assert "no such file or folder" in capsys.readouterr().err
 
 
-def test_json_is_one_document(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_one_document(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", catalog(3)), "--json")
     document = json.loads(capsys.readouterr().out)
     assert document["source_rows"] == 3
@@ -226,7 +243,16 @@ def test_another_schema_by_flags(spark: SparkSession, tmp_path: Path) -> None:
     found = Ingested(spark, tmp_path, str(table), *flags)
     names = [one["name"] for one in found.current.snapshot.details["features"]]
     assert names == [
-        *("track_popularity", "duration_ms", "danceability", "energy", "key", "loudness", "mode", "speechiness"),
+        *(
+            "track_popularity",
+            "duration_ms",
+            "danceability",
+            "energy",
+            "key",
+            "loudness",
+            "mode",
+            "speechiness",
+        ),
         *("acousticness", "instrumentalness", "liveness", "valence", "tempo"),
     ]
     assert found.current.snapshot.rows == 28_356

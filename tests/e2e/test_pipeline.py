@@ -1,0 +1,276 @@
+"""The jobs' `main`, each feeding the next, on a small demo catalog."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from genremill.infra.warehouse import Warehouse
+from genremill.jobs import cli, demo
+
+FAST = ["--model", "linear", "--epochs", "3"]
+
+
+class Catalog:
+    """A warehouse, and the jobs run on it."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self.uri = str(folder / "warehouse")
+        self.warehouse = Warehouse.at(self.uri)
+        self.tracks = str(folder / "tracks.csv")
+        self.capsys = capsys
+
+    def run(self, job: str, *flags: str, exit_code: int = 0) -> dict[str, Any]:
+        self.capsys.readouterr()
+        assert cli.main([job, "--warehouse", self.uri, "--json", *flags]) == exit_code
+        out = self.capsys.readouterr().out
+        return json.loads(out) if exit_code == 0 else {}
+
+
+@pytest.fixture(scope="module")
+def ready(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a demo catalog that has been ingested, clustered and trained on."""
+    folder = tmp_path_factory.mktemp("e2e")
+    assert demo.main(["--out", str(folder / "tracks.csv"), "--tracks", "1500"]) == 0
+    where = ["--warehouse", str(folder / "warehouse")]
+    assert cli.main(["ingest", *where, "--tracks", str(folder / "tracks.csv")]) == 0
+    assert cli.main(["cluster", *where, "--clusters", "6"]) == 0
+    assert cli.main(["train", *where, *FAST]) == 0
+    return folder
+
+
+@pytest.fixture
+def catalog(ready: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Catalog]:
+    """A copy of it for one test."""
+    shutil.copytree(ready, tmp_path / "copy")
+    yield Catalog(tmp_path / "copy", capsys)
+
+
+def _labels(spark: SparkSession, catalog: Catalog) -> dict[str, str]:
+    current = catalog.warehouse.current("tags")
+    assert current is not None
+    tags = spark.read.parquet(catalog.warehouse.path(current.snapshot.path))
+    return {row["track_id"]: row["label"] for row in tags.select("track_id", "label").collect()}
+
+
+def test_every_track_gets_its_tag_and_the_report_says_how_good(spark: SparkSession, catalog: Catalog) -> None:
+    metrics = catalog.run("evaluate")["metrics"]
+    staged = catalog.run("score")
+    assert catalog.warehouse.current("tags") is None
+    catalog.run("publish")
+    tables = catalog.run("tables")
+    assert tables["tags"]["rows"] == tables["tracks"]["rows"] == staged["rows"]
+    tags = spark.read.parquet(tables["tags"]["path"])
+    row = tags.orderBy("track_id").first()
+    assert row is not None
+    assert row["status"] == "tagged"
+    assert row["label"] == row["top"][0]["label"]
+    assert [one["probability"] for one in row["top"]] == sorted((one["probability"] for one in row["top"]), reverse=True)
+    assert len(row["top"]) == 5
+    genre_map = spark.read.parquet(tables["genre_map"]["path"])
+    clusters = {one["genre"]: one["cluster_id"] for one in genre_map.collect()}
+    assert all(one["cluster_id"] == clusters[one["label"]] for one in tags.limit(50).collect())
+    # 30 genres: far above chance on artists never heard, and no better than anyone could be.
+    assert 0.3 < metrics["top1"]["value"] < metrics["ceiling_top1"]
+    assert metrics["split"] == "artist"
+    page = next(Path(catalog.uri).glob("reports/*/report.html")).read_text()
+    assert "artist split" in page
+
+
+def test_scores_do_not_depend_on_batches_or_partitions(spark: SparkSession, catalog: Catalog) -> None:
+    catalog.run("score")
+    catalog.run("publish")
+    one = _labels(spark, catalog)
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "7")
+    try:
+        catalog.run("score")
+    finally:
+        spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "10000")
+    catalog.run("publish")
+    assert _labels(spark, catalog) == one
+
+
+def test_rolling_back_and_publishing_by_name(spark: SparkSession, catalog: Catalog) -> None:
+    first = catalog.run("score")["staged"]
+    catalog.run("publish")
+    second = catalog.run("score")["staged"]
+    assert catalog.run("publish")["published"] == second
+    assert catalog.run("publish", "--rollback")["published"] == first
+    assert catalog.run("tables")["tags"]["run_id"] == first
+    catalog.run("publish", exit_code=2)  # nothing new is staged: what was withdrawn does not come back by itself
+    assert catalog.run("publish", "--run", second)["published"] == second
+
+
+@pytest.mark.parametrize(
+    ("spoil", "audit"),
+    [
+        ("SELECT * FROM tags WHERE track_id NOT IN (SELECT min(track_id) FROM tags)", "tracks without tags 1"),
+        ("SELECT * EXCEPT (label), 'polka' AS label FROM tags", None),
+        (
+            "SELECT * EXCEPT (top), transform(top, one -> named_struct('label', 'polka', 'probability', "
+            "one.probability)) AS top FROM tags",
+            "rows with unknown labels",
+        ),
+        ("SELECT * EXCEPT (confidence), float('nan') AS confidence FROM tags", "a probability that is none"),
+    ],
+)
+def test_tags_that_are_wrong_are_refused_and_the_old_stay(
+    spark: SparkSession, catalog: Catalog, spoil: str, audit: str | None
+) -> None:
+    good = catalog.run("score")["staged"]
+    catalog.run("publish")
+    bad = catalog.run("score")["staged"]
+    folder = Path(catalog.uri) / "tags" / f"run={bad}"
+    spark.read.parquet(str(folder)).createOrReplaceTempView("tags")
+    columns = spark.table("tags").columns
+    spark.sql(spoil).select(*columns).write.parquet(str(folder) + "-spoiled")
+    for file in folder.glob("part-*"):
+        file.unlink()
+    for file in Path(str(folder) + "-spoiled").glob("part-*"):
+        shutil.copy(file, folder)
+    assert cli.main(["publish", "--warehouse", catalog.uri]) == 2
+    assert (audit or "churn") in catalog.capsys.readouterr().err
+    assert catalog.run("tables")["tags"]["run_id"] == good
+
+
+def test_a_model_from_elsewhere_tags_a_catalog_without_labels(spark: SparkSession, catalog: Catalog) -> None:
+    model = next(Path(catalog.uri).glob("models/linear/*"))
+    lines = Path(catalog.tracks).read_text().splitlines()
+    (catalog.folder / "unlabelled.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines))
+    other = Catalog(catalog.folder / "other", catalog.capsys)
+    other.run("ingest", "--tracks", str(catalog.folder / "unlabelled.csv"), "--columns.keep", "track_name", exit_code=2)
+    other.run("nightly", "--tracks", str(catalog.folder / "unlabelled.csv"), "--score.model", str(model))
+    tables = other.run("tables")
+    assert set(tables) == {"tracks", "tags"}
+    assert tables["tags"]["rows"] == tables["tracks"]["rows"]
+
+
+def test_kept_columns_reach_the_tags(spark: SparkSession, tmp_path: Path, catalog: Catalog) -> None:
+    lines = Path(catalog.tracks).read_text().splitlines()
+    kept = [lines[0] + ",isrc", *(f"{line},X{at}" for at, line in enumerate(lines[1:]))]
+    (tmp_path / "kept.csv").write_text("\n".join(kept))
+    catalog.run("ingest", "--tracks", str(tmp_path / "kept.csv"), "--columns.keep", "isrc")
+    catalog.run("score")
+    catalog.run("publish")
+    tables = catalog.run("tables")
+    tags, tracks = (spark.read.parquet(tables[name]["path"]) for name in ("tags", "tracks"))
+    assert tags.join(tracks, ["track_id", "isrc"], "inner").count() == tables["tags"]["rows"]
+
+
+def test_nightly_skips_what_has_not_changed(spark: SparkSession, catalog: Catalog) -> None:
+    flags = ["--tracks", catalog.tracks, "--train.model", "linear", "--train.epochs", "2", "--cluster.clusters", "5"]
+    assert set(catalog.run("nightly", *flags, "--dry-run")["steps"]) >= {"cluster", "train", "score", "publish"}
+    first = catalog.run("nightly", *flags)["steps"]
+    assert [name for name, said in first.items() if said == "skipped"] == ["ingest"]
+    before = catalog.run("tables")
+    second = catalog.run("nightly", *flags)["steps"]
+    assert set(second.values()) == {"skipped"}
+    assert catalog.run("tables") == before
+    third = catalog.run("nightly", *flags, "--train.seed", "1")["steps"]
+    assert [name for name, said in third.items() if said == "skipped"] == ["ingest", "cluster"]
+
+
+def test_cluster_labels_and_balanced_classes(catalog: Catalog) -> None:
+    trained = catalog.run("train", *FAST, "--labels", "cluster", "--per-class", "100", "--use-popularity")
+    assert sum(trained["rows"].values()) == 600
+    metrics = catalog.run("evaluate")["metrics"]
+    assert metrics["labels"] == "cluster"
+    assert len(metrics["classes"]) == 6
+    assert metrics["rows"] == trained["rows"]["test"]
+    assert metrics["use_popularity"] is True
+
+
+def test_two_workers_train_as_well_as_one(catalog: Catalog) -> None:
+    one = catalog.run("train", "--model", "linear", "--epochs", "4")["model_version"]
+    two = catalog.run("train", "--model", "linear", "--epochs", "4", "--workers", "2")["model_version"]
+    top1 = [catalog.run("evaluate", "--model-version", version)["metrics"]["top1"]["value"] for version in (one, two)]
+    assert abs(top1[0] - top1[1]) < 0.03
+
+
+def test_the_same_seed_gives_the_same_weights(catalog: Catalog) -> None:
+    folders = [Path(catalog.run("train", *FAST)["path"].removeprefix("file:")) for _ in range(2)]
+    assert folders[0] != folders[1]
+    hashes = [json.loads((folder / "model.json").read_text())["sha256"] for folder in folders]
+    assert hashes[0] == hashes[1]
+
+
+def test_a_loss_that_is_no_number_ends_the_job_with_one_line(catalog: Catalog) -> None:
+    flags = ["train", "--warehouse", catalog.uri, "--model", "linear", "--learning-rate", "1e38"]
+    assert cli.main(flags) == 2
+    assert "try a lower --learning-rate" in catalog.capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["kmeans", "spectral", "affinity", "agglomerative"])
+def test_the_reports_ways_of_clustering(spark: SparkSession, catalog: Catalog, method: str) -> None:
+    flags = [] if method == "affinity" else ["--clusters", "5"]
+    found = catalog.run("cluster", "--method", method, "--fit-on", "all", "--use-popularity", *flags)
+    assert found["genres"] == 30
+    assert found["stability"] is not None
+    tables = catalog.run("tables")
+    profiles = spark.read.parquet(tables["genre_profiles"]["path"])
+    assert profiles.count() == 30
+    assert {len(row["means"]) for row in profiles.collect()} == {13 + 12 + 4}
+
+
+def test_a_manual_map(spark: SparkSession, catalog: Catalog) -> None:
+    (catalog.folder / "map.yaml").write_text("rock: loud\npunk: loud\njazz: soft\npolka: odd\n")
+    found = catalog.run("cluster", "--method", "manual", "--map", str(catalog.folder / "map.yaml"))
+    assert (found["genres"], found["clusters"], found["unknown_genres"]) == (3, 2, ["polka"])
+    rows = spark.read.parquet(catalog.run("tables")["genre_map"]["path"]).collect()
+    assert {row["genre"]: row["cluster_name"] for row in rows} == {"rock": "loud", "punk": "loud", "jazz": "soft"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["cluster", "--method", "manual"], "--method manual and --map"),
+        (["cluster", "--method", "manual", "--map", "/nowhere.yaml"], "no such file"),
+        (["cluster", "--clusters", "99"], "expected 1 to 30"),
+        (["train", "--model", "resnet"], "no model is named 'resnet'"),
+        (["train", "--workers", "0"], "expected 1 or more"),
+        (["train", "--inputs", "gtzan57"], "expected table"),
+        (["score", "--model-version", "linear/../.."], "no such model"),
+        (["score", "--model", "/tmp"], "is no model"),
+        (["publish", "--run", "never"], "no complete run"),
+        (["publish"], "no staged tags"),
+        (["evaluate", "--model-version", "linear/never"], "no such model"),
+        (["train", "--wrokers", "2"], "did you mean --workers?"),
+        (["trian"], "did you mean 'train'?"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line(catalog: Catalog, flags: list[str], message: str) -> None:
+    assert cli.main([flags[0], "--warehouse", catalog.uri, *flags[1:]]) == 2
+    err = catalog.capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_settings_from_a_file(catalog: Catalog) -> None:
+    (catalog.folder / "nightly.yaml").write_text("model: linear\nepochs: 2\nuse-popularity: true\n")
+    flags = ["train", "--config", str(catalog.folder / "nightly.yaml"), "--epochs", "1"]
+    version = catalog.run(*flags)["model_version"]
+    card = json.loads((Path(catalog.uri) / "models" / version / "model.json").read_text())
+    assert (card["model"], len(card["training"]["history"]), card["use_popularity"]) == ("linear", 1, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("modle: linear\n", "no flag is named 'modle'; did you mean model?"),
+        ("!!python/object/apply:os.system ['touch never']\n", "is not plain YAML"),
+        ("- model\n", "expected a mapping"),
+        ("use-popularity: maybe\n", "expected true or false"),
+    ],
+)
+def test_a_wrong_settings_file_is_an_error(catalog: Catalog, text: str, message: str) -> None:
+    (catalog.folder / "c.yaml").write_text(text)
+    assert cli.main(["train", "--warehouse", catalog.uri, "--config", str(catalog.folder / "c.yaml")]) == 2
+    assert message in catalog.capsys.readouterr().err
+    assert not Path("never").exists()
+
+

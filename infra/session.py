@@ -6,7 +6,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from py4j.protocol import Py4JJavaError, Py4JNetworkError
 from pyspark.sql import SparkSession
+
+from genremill.infra.errors import StorageError
 
 _ALWAYS = {
     "spark.sql.session.timeZone": "UTC",
@@ -52,5 +55,9 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
     spark = builder.getOrCreate()
     try:
         yield spark
+    except (Py4JJavaError, Py4JNetworkError) as err:
+        # What Spark could not turn into an error of its own: a lost executor, a full disk, a dead JVM.
+        lines = [line for line in str(err).splitlines() if line.strip() and not line.startswith("\tat ")]
+        raise StorageError(f"Spark failed: {' '.join(lines[:3])}") from err
     finally:
         spark.stop()

@@ -103,6 +103,8 @@ def plain_main(
     except GenremillError as err:
         print(f"genremill {job}: {err}", file=sys.stderr)
         return err.exit_code
+    except SystemExit as err:  # tyro has said what is wrong, or printed the help
+        return ExitCode.USAGE if err.code else ExitCode.DONE
     except KeyboardInterrupt:
         print(f"genremill {job}: interrupted; what was current stays current", file=sys.stderr)
         return 130

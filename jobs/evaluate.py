@@ -107,7 +107,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     summary = {"model_version": version, "report": f"{report}/report.html", "metrics": metrics.as_json()}
     text = (
         f"{version} on {figures.rows:,} held-out pairs, {metrics.split} split: "
-        f"top-1 {figures.top1.value:.3f}, top-5 {figures.top5.value:.3f} (ceiling {figures.ceiling_top1:.3f})\n"
+        f"top-1 {figures.top1.value:.3f} of at most {figures.ceiling_top1:.3f}, "
+        f"top-5 {figures.top5.value:.3f}\n"
         f"report: {report}/report.html"
     )
     return command.Outcome(summary, text)

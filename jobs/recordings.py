@@ -88,11 +88,15 @@ def connected_components(edges: DataFrame, checkpoint: Checkpoint, name: str) ->
     current = checkpoint(downward.where(F.col("u") != F.col("v")).distinct(), f"{name}-0")
     state = _fingerprint(current)
     for number in range(1, MAX_ROUNDS + 1):
+        if not state[0]:
+            break
         current = checkpoint(current.transform(_large_star).transform(_small_star), f"{name}-{number}")
         before, state = state, _fingerprint(current)
         if state == before:
-            return current.select(F.col("u").alias("node"), F.col("v").alias("component"))
-    raise GenremillError(f"connected components of {name} did not settle in {MAX_ROUNDS} rounds")
+            break
+    else:
+        raise GenremillError(f"connected components of {name} did not settle in {MAX_ROUNDS} rounds")
+    return current.select(F.col("u").alias("node"), F.col("v").alias("component"))
 
 
 def _fingerprint(edges: DataFrame) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 Shape suffixes: G genres, D encoded inputs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,19 +84,19 @@ def cluster_genres(
 def manual_clusters(sums: ProfileSums, cluster_of: Mapping[str, str]) -> Clustering:
     """The clusters of a map of genre to cluster name; genres it does not list are in none."""
     profiles = sums.profiles(sums.even_weights())
-    listed = [at for at, genre in enumerate(profiles.genres) if genre in cluster_of]
-    if not listed:
+    listed_G = np.array([genre in cluster_of for genre in profiles.genres])
+    named = {genre: cluster_of[genre] for genre in profiles.genres if genre in cluster_of}
+    if not named:
         raise UsageError(
             f"--map lists none of the {len(profiles.genres)} genres, such as {profiles.genres[0]!r}"
         )
-    named = {profiles.genres[at]: cluster_of[profiles.genres[at]] for at in listed}
-    ordered = sorted(set(named.values()))
-    assignment = numbered({genre: ordered.index(name) for genre, name in named.items()})
+    assignment = numbered(named)
+    name_of = {assignment[genre]: name for genre, name in named.items()}
     return Clustering(
         Method.MANUAL,
         assignment,
-        tuple(dict(sorted((assignment[genre], name) for genre, name in named.items())).values()),
-        silhouette(profiles.whitened()[listed], assignment),
+        tuple(name_of[number] for number in sorted(name_of)),
+        silhouette(Method.MANUAL.points(profiles)[listed_G], assignment),
         unknown=tuple(sorted(cluster_of.keys() - set(profiles.genres))),
     )
 
@@ -111,15 +111,15 @@ def candidates(genres: int) -> range:
     return range(min(FEWEST, half), min(MOST, half) + 1)
 
 
-def numbered(partition: Partition) -> Partition:
+def numbered(cluster_of: Mapping[str, Hashable]) -> Partition:
     """The same clusters numbered by falling size, of equals by the first genre's name; genres sorted.
 
     >>> numbered({"rock": 7, "pop": 3, "jazz": 7})
     {'jazz': 0, 'pop': 1, 'rock': 0}
     """
-    members: dict[int, list[str]] = {}
-    for genre in sorted(partition):
-        members.setdefault(partition[genre], []).append(genre)
+    members: dict[Hashable, list[str]] = {}
+    for genre in sorted(cluster_of):
+        members.setdefault(cluster_of[genre], []).append(genre)
     ordered = sorted(members.values(), key=lambda genres: (-len(genres), genres[0]))
     return dict(sorted((genre, number) for number, genres in enumerate(ordered) for genre in genres))
 
@@ -133,7 +133,7 @@ def silhouette(points_GD: Floats, partition: Partition) -> float | None:
 
 
 def cluster_names(profiles: Profiles, points_GD: Floats, assignment: Partition) -> tuple[str, ...]:
-    """Each cluster's genres nearest to its centre (weighted by pairs), nearest first: no two names are alike."""
+    """Each cluster's genres nearest to its centre (weighted by pairs), nearest first; no name comes twice."""
     label_G = np.array(list(assignment.values()))
     names: list[str] = []
     for number in range(label_G.max() + 1):

@@ -32,7 +32,7 @@ class Method(enum.StrEnum):
 
     @property
     def ranked(self) -> bool:
-        """Whether the profiles are of ranks (`with_spread`) and indicators; else of raw values and indicators."""
+        """Whether profiles are to be of ranks, not raw values; categories are indicators in either case."""
         return self in (Method.CONSENSUS, Method.MANUAL)
 
     def points(self, profiles: Profiles) -> Floats:
@@ -43,7 +43,7 @@ class Method(enum.StrEnum):
 def partitions(
     sums: ProfileSums, weights_B: Floats, method: Method, sizes: Sequence[int], seed: int
 ) -> list[Partition]:
-    """A partition of the genres for each number of clusters; as many clusters as genres, where those are fewer.
+    """A partition of the genres for each number of clusters, which is lowered to that of genres with a pair.
 
     Affinity Propagation gives the number it finds, whatever is asked.
     """

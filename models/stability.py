@@ -1,4 +1,4 @@
-"""How much of a partition of genres stays when the artists are others: adjusted Rand indices, 1 the same, 0 chance.
+"""How much of a partition of genres stays with other artists: adjusted Rand indices, 1 all, 0 as by chance.
 
 Shape suffixes: B buckets of artists, K numbers of clusters.
 """
@@ -27,19 +27,17 @@ def agreement(one: Partition, other: Partition) -> float:
     return float(adjusted_rand_score([one[genre] for genre in genres], [other[genre] for genre in genres]))
 
 
-def halves(sums: ProfileSums, count: int, seed: int) -> Iterator[tuple[Floats, Floats]]:
-    """Weights (B,) of two halves of the buckets that have no artist in common, `count` times."""
+def halves(sums: ProfileSums, seed: int) -> Iterator[tuple[Floats, Floats]]:
+    """Weights (B,) of two halves of the buckets, which have no artist in common; `HALVINGS` times."""
     rng = np.random.default_rng((seed, 1))
     held = np.flatnonzero(sums.even_weights())
-    for _ in range(count):
+    for _ in range(HALVINGS):
         first_B = np.zeros(len(sums.counts_BG))
         first_B[rng.permutation(held)[: len(held) // 2]] = 1.0
         yield first_B, sums.even_weights() - first_B
 
 
-def halves_agreement(
-    sums: ProfileSums, method: Method, sizes: Sequence[int], seed: int, count: int = HALVINGS
-) -> Floats:
+def halves_agreement(sums: ProfileSums, method: Method, sizes: Sequence[int], seed: int) -> Floats:
     """Mean agreement, shape (K,), of the partitions fitted on two artist-disjoint halves.
 
     The hardest of the usual comparisons: samples of 80 % share most of their rows, and flatter.
@@ -56,7 +54,7 @@ def halves_agreement(
                 strict=True,
             )
         ]
-        for first_B, second_B in halves(sums, count, seed)
+        for first_B, second_B in halves(sums, seed)
     ]
     mean_K: Floats = np.mean(scores, axis=0)
     return mean_K

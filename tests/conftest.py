@@ -64,7 +64,14 @@ def catalog(count: int, **overrides: Any) -> list[dict[str, Any]]:
 def spark() -> Iterator[SparkSession]:
     """The one Spark session of a test run; the jobs' `main` find it running."""
     with spark_session("genremill tests") as session:
-        session.conf.set("spark.sql.shuffle.partitions", "2")
+        # Tables of a few rows: planning and compiling a query would take longer than running it.
+        for setting, value in {
+            "spark.sql.shuffle.partitions": "2",
+            "spark.sql.adaptive.enabled": "false",
+            "spark.sql.codegen.wholeStage": "false",
+            "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        }.items():
+            session.conf.set(setting, value)
         yield session
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from pyspark.sql import SparkSession
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import cli, demo
 
-FAST = ["--model", "linear", "--epochs", "3"]
+FAST = ["--model", "linear", "--epochs", "30", "--batch", "64"]
 
 
 class Catalog:
@@ -45,10 +44,10 @@ def ready(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def catalog(ready: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Catalog]:
+def catalog(ready: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Catalog:
     """A copy of it for one test."""
     shutil.copytree(ready, tmp_path / "copy")
-    yield Catalog(tmp_path / "copy", capsys)
+    return Catalog(tmp_path / "copy", capsys)
 
 
 def _labels(spark: SparkSession, catalog: Catalog) -> dict[str, str]:
@@ -70,7 +69,9 @@ def test_every_track_gets_its_tag_and_the_report_says_how_good(spark: SparkSessi
     assert row is not None
     assert row["status"] == "tagged"
     assert row["label"] == row["top"][0]["label"]
-    assert [one["probability"] for one in row["top"]] == sorted((one["probability"] for one in row["top"]), reverse=True)
+    assert [one["probability"] for one in row["top"]] == sorted(
+        (one["probability"] for one in row["top"]), reverse=True
+    )
     assert len(row["top"]) == 5
     genre_map = spark.read.parquet(tables["genre_map"]["path"])
     clusters = {one["genre"]: one["cluster_id"] for one in genre_map.collect()}
@@ -102,14 +103,19 @@ def test_rolling_back_and_publishing_by_name(spark: SparkSession, catalog: Catal
     assert catalog.run("publish")["published"] == second
     assert catalog.run("publish", "--rollback")["published"] == first
     assert catalog.run("tables")["tags"]["run_id"] == first
-    catalog.run("publish", exit_code=2)  # nothing new is staged: what was withdrawn does not come back by itself
+    catalog.run(
+        "publish", exit_code=2
+    )  # nothing new is staged: what was withdrawn does not come back by itself
     assert catalog.run("publish", "--run", second)["published"] == second
 
 
 @pytest.mark.parametrize(
     ("spoil", "audit"),
     [
-        ("SELECT * FROM tags WHERE track_id NOT IN (SELECT min(track_id) FROM tags)", "tracks without tags 1"),
+        (
+            "SELECT * FROM tags WHERE track_id NOT IN (SELECT min(track_id) FROM tags)",
+            "tracks without tags 1",
+        ),
         ("SELECT * EXCEPT (label), 'polka' AS label FROM tags", None),
         (
             "SELECT * EXCEPT (top), transform(top, one -> named_struct('label', 'polka', 'probability', "
@@ -143,7 +149,14 @@ def test_a_model_from_elsewhere_tags_a_catalog_without_labels(spark: SparkSessio
     lines = Path(catalog.tracks).read_text().splitlines()
     (catalog.folder / "unlabelled.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines))
     other = Catalog(catalog.folder / "other", catalog.capsys)
-    other.run("ingest", "--tracks", str(catalog.folder / "unlabelled.csv"), "--columns.keep", "track_name", exit_code=2)
+    other.run(
+        "ingest",
+        "--tracks",
+        str(catalog.folder / "unlabelled.csv"),
+        "--columns.keep",
+        "track_name",
+        exit_code=2,
+    )
     other.run("nightly", "--tracks", str(catalog.folder / "unlabelled.csv"), "--score.model", str(model))
     tables = other.run("tables")
     assert set(tables) == {"tracks", "tags"}
@@ -163,8 +176,22 @@ def test_kept_columns_reach_the_tags(spark: SparkSession, tmp_path: Path, catalo
 
 
 def test_nightly_skips_what_has_not_changed(spark: SparkSession, catalog: Catalog) -> None:
-    flags = ["--tracks", catalog.tracks, "--train.model", "linear", "--train.epochs", "2", "--cluster.clusters", "5"]
-    assert set(catalog.run("nightly", *flags, "--dry-run")["steps"]) >= {"cluster", "train", "score", "publish"}
+    flags = [
+        "--tracks",
+        catalog.tracks,
+        "--train.model",
+        "linear",
+        "--train.epochs",
+        "2",
+        "--cluster.clusters",
+        "5",
+    ]
+    assert set(catalog.run("nightly", *flags, "--dry-run")["steps"]) >= {
+        "cluster",
+        "train",
+        "score",
+        "publish",
+    }
     first = catalog.run("nightly", *flags)["steps"]
     assert [name for name, said in first.items() if said == "skipped"] == ["ingest"]
     before = catalog.run("tables")
@@ -188,7 +215,10 @@ def test_cluster_labels_and_balanced_classes(catalog: Catalog) -> None:
 def test_two_workers_train_as_well_as_one(catalog: Catalog) -> None:
     one = catalog.run("train", "--model", "linear", "--epochs", "4")["model_version"]
     two = catalog.run("train", "--model", "linear", "--epochs", "4", "--workers", "2")["model_version"]
-    top1 = [catalog.run("evaluate", "--model-version", version)["metrics"]["top1"]["value"] for version in (one, two)]
+    top1 = [
+        catalog.run("evaluate", "--model-version", version)["metrics"]["top1"]["value"]
+        for version in (one, two)
+    ]
     assert abs(top1[0] - top1[1]) < 0.03
 
 
@@ -222,7 +252,11 @@ def test_a_manual_map(spark: SparkSession, catalog: Catalog) -> None:
     found = catalog.run("cluster", "--method", "manual", "--map", str(catalog.folder / "map.yaml"))
     assert (found["genres"], found["clusters"], found["unknown_genres"]) == (3, 2, ["polka"])
     rows = spark.read.parquet(catalog.run("tables")["genre_map"]["path"]).collect()
-    assert {row["genre"]: row["cluster_name"] for row in rows} == {"rock": "loud", "punk": "loud", "jazz": "soft"}
+    assert {row["genre"]: row["cluster_name"] for row in rows} == {
+        "rock": "loud",
+        "punk": "loud",
+        "jazz": "soft",
+    }
 
 
 @pytest.mark.parametrize(
@@ -272,5 +306,3 @@ def test_a_wrong_settings_file_is_an_error(catalog: Catalog, text: str, message:
     assert cli.main(["train", "--warehouse", catalog.uri, "--config", str(catalog.folder / "c.yaml")]) == 2
     assert message in catalog.capsys.readouterr().err
     assert not Path("never").exists()
-
-

@@ -200,6 +200,8 @@ def _numeric_columns(df: DataFrame, candidates: list[str]) -> list[str]:
     """Those of the candidates that are numeric, by one pass over the table."""
     kinds = {field.name: field.dataType for field in df.schema}
     scalar = [name for name in candidates if isinstance(kinds[name], T.AtomicType)]
+    if not scalar:
+        return []
     whole = df.where(F.col(MALFORMED).isNull()).select(*(text(name).alias(name) for name in scalar))
     counts = whole.agg(
         F.count("*").alias("rows"),

@@ -37,7 +37,9 @@ from genremill.models.table_encoder import TableEncoder
 from genremill.models.weights import write_weights
 
 ROWS_A_GROUP = 16_384
-"""Rows of a row group at most; fewer where there would be fewer than 4 groups a worker."""
+"""Rows of a row group at most."""
+GROUPS_A_WORKER = 4
+"""Row groups of a worker at least; all workers have as many, so that their shares are equal."""
 ROWS_A_FILE = 4_000_000
 FIT_ROWS = 1_000_000
 """Train rows that the encoder is fitted on at most; the shards lie in hash order, so these are a sample."""
@@ -205,7 +207,8 @@ def _write_shards(
 
 def _write_part(examples: DataFrame, folder: str, rows: int, workers: int) -> str:
     """Writes one split's shards and their manifest; gives a digest of their rows."""
-    group = max(min(ROWS_A_GROUP, -(-rows // (4 * workers))), 1)
+    groups = workers * max(-(-rows // (workers * ROWS_A_GROUP)), GROUPS_A_WORKER)
+    group = -(-rows // groups)
     files = -(-rows // ROWS_A_FILE)
     ordered = examples.repartitionByRange(files, "order").sortWithinPartitions("order", "row_hash")
     ordered.select("table", "label").write.option("parquet.block.row.count.limit", group).parquet(folder)

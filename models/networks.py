@@ -25,6 +25,8 @@ class Size:
     depth: int = 2
     members: int = 1
     dropout: float = 0.0
+    frequency_deviation: float = 1.0
+    """Of the first frequencies of periodic embeddings, for inputs of unit variance: how fine they start."""
 
 
 class Network(nn.Module):

@@ -17,8 +17,6 @@ from genremill.models.networks import TABLE, Inputs, Network, Size
 from genremill.models.table_encoder import TableEncoder
 
 FREQUENCIES = 24
-FREQUENCY_DEVIATION = 0.3
-"""Of the first frequencies, for inputs of unit variance."""
 EMBEDDING = 16
 """Values a numeric feature is embedded in."""
 
@@ -26,10 +24,10 @@ EMBEDDING = 16
 class PeriodicEmbedding(nn.Module):
     """Each number as `EMBEDDING` values: sines and cosines of it, then a linear map of its own and a ReLU."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, deviation: float) -> None:
         super().__init__()
         bound = 1 / math.sqrt(2 * FREQUENCIES)
-        self.frequency_NP = nn.Parameter(torch.randn(features, FREQUENCIES) * FREQUENCY_DEVIATION)
+        self.frequency_NP = nn.Parameter(torch.randn(features, FREQUENCIES) * deviation)
         self.weight_NSD = nn.Parameter(
             torch.empty(features, 2 * FREQUENCIES, EMBEDDING).uniform_(-bound, bound)
         )
@@ -68,7 +66,7 @@ class PeriodicMLP(Network):
         super().__init__()
         self.classes = classes
         self.encoder = encoder
-        self.embedding = PeriodicEmbedding(encoder.numeric_count)
+        self.embedding = PeriodicEmbedding(encoder.numeric_count, size.frequency_deviation)
         self.dropout = nn.Dropout(size.dropout)
         # The first scales make members differ: one an input for numbers, one for all categories together.
         number_HN = torch.randn(size.members, encoder.numeric_count).repeat_interleave(EMBEDDING, dim=1)

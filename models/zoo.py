@@ -29,11 +29,16 @@ def _linear(rows: int) -> Recipe:
     return Recipe(epochs=12, batch=256, learning_rate=5e-3, schedule=Schedule.ONE_CYCLE)
 
 
+MANY_ROWS, FEW_ROWS = 50_000, 5_000
+"""Where `periodic_mlp` changes its recipe: fewer rows want smoother embeddings and smaller batches."""
+
+
 def _periodic(rows: int) -> Recipe:
+    epochs, batch = (12, 512) if rows >= MANY_ROWS else (15, 256) if rows >= FEW_ROWS else (30, 64)
     return Recipe(
-        epochs=12,
-        batch=512,
-        learning_rate=3e-3,
+        epochs=epochs,
+        batch=batch,
+        learning_rate=4e-3,
         schedule=Schedule.ONE_CYCLE,
         weight_decay=0.01,
         label_smoothing=0.05,
@@ -41,7 +46,8 @@ def _periodic(rows: int) -> Recipe:
 
 
 def _periodic_size(rows: int) -> Size:
-    return Size(width=256, depth=2, members=4, dropout=0.1)
+    deviation = 1.0 if rows >= MANY_ROWS else 0.3 if rows >= FEW_ROWS else 0.1
+    return Size(width=384, depth=2, members=3, dropout=0.1, frequency_deviation=deviation)
 
 
 ZOO: dict[str, Entry] = {

@@ -32,7 +32,7 @@ class Options:
     model: str = "periodic_mlp"
 
 
-def best_of(repeats: int, run: Callable[[], None]) -> float:
+def best_of(repeats: int, run: Callable[[], object]) -> float:
     """Seconds of the fastest of several runs."""
     times = []
     for _ in range(repeats):
@@ -59,8 +59,8 @@ def in_udf(folder: str, rows: int) -> None:
         {"model_version": "m", "genre_map_version": None, "tracks_run": "t"},
         TAGS.columns(),
     )
-    alone = rows / best_of(5, lambda: [network.probabilities({TABLE: one}) for one in chunks] and None)
-    inside = rows / best_of(5, lambda: [None for _ in tag(iter(batches))] and None)
+    alone = rows / best_of(5, lambda: [network.probabilities({TABLE: one}) for one in chunks])
+    inside = rows / best_of(5, lambda: [None for _ in tag(iter(batches))])
     print(
         f"one core, {card.model}: model {alone:,.0f} rows/s, UDF {inside:,.0f} rows/s ({inside / alone:.0%})"
     )

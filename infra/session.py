@@ -48,7 +48,10 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
     if not _under_spark_submit():
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         log4j = Path(__file__).parent / "deploy" / "log4j2.properties"
-        settings |= _LOCAL | {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log4j}"}
+        bar = {"spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower()}
+        settings |= (
+            _LOCAL | bar | {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log4j}"}
+        )
     builder = SparkSession.builder.appName(app_name)
     for key, value in settings.items():
         builder = builder.config(key, value)

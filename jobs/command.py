@@ -135,7 +135,7 @@ def parse(
         prog=f"genremill {job}",
         description=description.strip(),
         args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff,),
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.EnumChoicesFromValues),
     )
     return parsed.common, parsed.job
 

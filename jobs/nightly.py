@@ -19,6 +19,12 @@ from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import cluster, command, evaluate, ingest, model_versions, publish, score, train
+from genremill.jobs.cluster import Config as ClusterConfig
+from genremill.jobs.evaluate import Config as EvaluateConfig
+from genremill.jobs.ingest import Options as IngestOptions
+from genremill.jobs.publish import Config as PublishConfig
+from genremill.jobs.score import Config as ScoreConfig
+from genremill.jobs.train import Config as TrainConfig
 from genremill.models import artifact
 
 SAMPLE_ROWS = 10
@@ -30,12 +36,12 @@ class Config:
 
     tracks: str
     """Path or URI of the track table, CSV or Parquet."""
-    ingest: ingest.Options = field(default_factory=ingest.Options)
-    cluster: cluster.Config = field(default_factory=cluster.Config)
-    train: train.Config = field(default_factory=train.Config)
-    evaluate: evaluate.Config = field(default_factory=evaluate.Config)
-    score: score.Config = field(default_factory=score.Config)
-    publish: publish.Config = field(default_factory=publish.Config)
+    ingest: IngestOptions = field(default_factory=IngestOptions)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    publish: PublishConfig = field(default_factory=PublishConfig)
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
     return [first, *([] if cfg.score.model or cfg.score.model_version else learning), *tagging]
 
 
-def _model_is_stale(warehouse: Warehouse, cfg: train.Config) -> bool:
+def _model_is_stale(warehouse: Warehouse, cfg: TrainConfig) -> bool:
     try:
         _, folder = model_versions.folder_of(warehouse, None)
     except UsageError:
@@ -101,7 +107,7 @@ def _model_is_stale(warehouse: Warehouse, cfg: train.Config) -> bool:
     return bool(artifact.read_card(folder).training.get("made_from") != train.inputs(warehouse, cfg))
 
 
-def _report_of(warehouse: Warehouse, cfg: evaluate.Config) -> str | None:
+def _report_of(warehouse: Warehouse, cfg: EvaluateConfig) -> str | None:
     """The newest report on a model version."""
     version, _ = model_versions.folder_of(warehouse, cfg.model_version)
     return evaluate.report_of(warehouse, version)

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame, SparkSession, types as T
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
+from genremill.infra.progress import progress
 from genremill.infra.session import spark_session
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot, Warehouse
@@ -93,7 +94,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         )
     LOGGER.info("scoring %d tracks with %s", snapshot.rows, model.version)
     path = work.warehouse.run_path("tags", work.run_id)
-    tags.write.parquet(path)
+    with progress(spark, "score", snapshot.rows):
+        tags.write.parquet(path)
     staged = Snapshot(
         run_id=work.run_id,
         path=f"tags/run={work.run_id}",

@@ -104,8 +104,8 @@ def manual_clusters(sums: ProfileSums, cluster_of: Mapping[str, str]) -> Cluster
 def candidates(genres: int) -> range:
     """Numbers of clusters to choose from: 12 to 24, at most half the genres.
 
-    >>> candidates(114), candidates(30), candidates(10)
-    (range(12, 25), range(12, 16), range(5, 6))
+    >>> candidates(114), candidates(30), candidates(10), candidates(1)
+    (range(12, 25), range(12, 16), range(5, 6), range(1, 2))
     """
     half = max(genres // 2, 1)
     return range(min(FEWEST, half), min(MOST, half) + 1)

@@ -48,7 +48,8 @@ def artist_buckets(pairs: pd.DataFrame) -> Integers:
     edges = coo_array((np.ones(len(pairs)), (artist_N, recording_N)), shape=(size, size))
     count, component = connected_components(edges, directed=False)
     bucket_of = np.random.default_rng(SEED).integers(BUCKETS, size=count)
-    return bucket_of[component[artist_N]]
+    bucket_N: Integers = bucket_of[component[artist_N]]
+    return bucket_N
 
 
 def profile_sums(pairs: pd.DataFrame, scaling: Scaling, use_popularity: bool) -> ProfileSums:

@@ -3,7 +3,7 @@
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.models.artifact import ModelCard
+from genremill.models.model_card import ModelCard
 
 
 def newest(warehouse: Warehouse) -> str:

@@ -25,7 +25,7 @@ from genremill.jobs.ingest import Options as IngestOptions
 from genremill.jobs.publish import Config as PublishConfig
 from genremill.jobs.score import Config as ScoreConfig
 from genremill.jobs.train import Config as TrainConfig
-from genremill.models import artifact
+from genremill.models.model_card import read_card
 
 SAMPLE_ROWS = 10
 
@@ -104,7 +104,7 @@ def _model_is_stale(warehouse: Warehouse, cfg: TrainConfig) -> bool:
         _, folder = model_versions.folder_of(warehouse, None)
     except UsageError:
         return True
-    return bool(artifact.read_card(folder).training.get("made_from") != train.inputs(warehouse, cfg))
+    return bool(read_card(folder).training.get("made_from") != train.inputs(warehouse, cfg))
 
 
 def _report_of(warehouse: Warehouse, cfg: EvaluateConfig) -> str | None:

@@ -18,7 +18,7 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command
 from genremill.jobs.audits import Audit, churn, content_audits
 from genremill.jobs.contracts import TAGS
-from genremill.models import artifact
+from genremill.models.model_card import read_card
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def audit(spark: SparkSession, warehouse: Warehouse, candidate: Snapshot, cfg: C
             f"the tracks of run {candidate.details['tracks_run']}, which these tags tag, are gone"
         )
     tracks = spark.read.parquet(warehouse.path(tracks_run.path)).select("track_id")
-    card = artifact.read_card(candidate.details["model"])
+    card = read_card(candidate.details["model"])
     audits = content_audits(tags, tracks, card.classes)
     current = warehouse.current("tags")
     if current is not None and current.snapshot.run_id != candidate.run_id:

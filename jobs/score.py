@@ -20,9 +20,7 @@ from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, model_versions
 from genremill.jobs.contracts import TAGS, ContractError, schema_hash
-from genremill.models import artifact
-from genremill.models.artifact import ModelCard
-from genremill.udfs.tagging import tagger
+from genremill.models.model_card import ModelCard, read_card
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +44,8 @@ class _Model:
 
 def transform(tracks: DataFrame, snapshot: Snapshot, model: str, version: str, card: ModelCard) -> DataFrame:
     """Tags of tracks, in contract order, kept columns last."""
+    from genremill.udfs.tagging import tagger  # here: torch takes seconds to import, and --help needs none
+
     kept = snapshot.details["kept"]
     constants = {
         "model_version": version,
@@ -74,14 +74,16 @@ def _model(warehouse: Warehouse, cfg: Config) -> _Model:
         raise UsageError("--model and --model-version name two models; expected one of them")
     if cfg.model:
         folder = storage.absolute_uri(cfg.model)
-        card = artifact.read_card(folder)
+        card = read_card(folder)
         return _Model(f"{card.model}/{folder.rpartition('/')[2]}", folder, card)
     version, folder = model_versions.folder_of(warehouse, cfg.model_version)
-    return _Model(version, folder, artifact.read_card(folder))
+    return _Model(version, folder, read_card(folder))
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Scores all tracks and stages their tags."""
+    from genremill.models import artifact
+
     model = _model(work.warehouse, cfg)
     artifact.load(model.folder)  # refuses damaged weights here, before any task
     snapshot = work.warehouse.require("tracks", "ingest --tracks …")

@@ -8,7 +8,7 @@ from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs.contracts import Split
 from genremill.jobs.splits import SplitRule, part_of, unit_hash
-from genremill.models.table_encoder import FeatureSpec
+from genremill.models.features import FeatureSpec
 
 
 @dataclass(frozen=True)

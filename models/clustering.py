@@ -10,7 +10,8 @@ import numpy as np
 from sklearn.metrics import silhouette_score
 
 from genremill.infra.errors import UsageError
-from genremill.models.partitions import Method, Partition, partitions
+from genremill.models.cluster_method import Method
+from genremill.models.partitions import Partition, partitions, points
 from genremill.models.profiles import Floats, Profiles, ProfileSums
 from genremill.models.stability import bootstrap_agreement, halves_agreement
 
@@ -63,7 +64,7 @@ def cluster_genres(
     sizes = _sizes(method, clusters, len(profiles.genres))
     fits = partitions(sums, weights_B, method, sizes, seed)
     stability = halves_agreement(sums, method, sizes, seed).tolist()
-    points_GD = method.points(profiles)
+    points_GD = points(profiles, method)
     trials = tuple(
         Trial(len(set(fit.values())), silhouette(points_GD, fit), score)
         for fit, score in zip(fits, stability, strict=True)
@@ -96,7 +97,7 @@ def manual_clusters(sums: ProfileSums, cluster_of: Mapping[str, str]) -> Cluster
         Method.MANUAL,
         assignment,
         tuple(name_of[number] for number in sorted(name_of)),
-        silhouette(Method.MANUAL.points(profiles)[listed_G], assignment),
+        silhouette(points(profiles, Method.MANUAL)[listed_G], assignment),
         unknown=tuple(sorted(cluster_of.keys() - set(profiles.genres))),
     )
 

@@ -3,11 +3,10 @@
 Shape suffixes: B batch, F raw features, E encoded inputs, H heads, C classes.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
+from genremill.models.recipe import Size
 from genremill.models.table_encoder import TableEncoder
 
 Inputs = dict[str, Tensor]
@@ -15,18 +14,6 @@ Inputs = dict[str, Tensor]
 
 TABLE = "table"
 """Name of the input that holds a track's raw table features."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large a network is, where that is not fixed by the report it comes from."""
-
-    width: int = 256
-    depth: int = 2
-    members: int = 1
-    dropout: float = 0.0
-    frequency_deviation: float = 1.0
-    """Of the first frequencies of periodic embeddings, for inputs of unit variance: how fine they start."""
 
 
 class Network(nn.Module):

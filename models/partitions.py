@@ -3,7 +3,6 @@
 Shape suffixes: G genres, D encoded inputs, B buckets of artists, R resamples.
 """
 
-import enum
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from scipy.cluster.hierarchy import cophenet, cut_tree, linkage
 from sklearn.cluster import AffinityPropagation, AgglomerativeClustering, KMeans, SpectralClustering
 
 from genremill.infra.errors import UsageError
+from genremill.models.cluster_method import Method
 from genremill.models.profiles import Floats, Integers, Profiles, ProfileSums
 
 ROUNDS = 64
@@ -20,24 +20,9 @@ Partition = dict[str, int]
 """Genre to the number of its cluster; the numbers mean nothing."""
 
 
-class Method(enum.StrEnum):
-    """How genres are put into clusters."""
-
-    CONSENSUS = "consensus"  # mean of Ward trees over resampled artists, profiles whitened
-    KMEANS = "kmeans"  # this and the next two on MinMax-scaled means, as report A does
-    SPECTRAL = "spectral"
-    AFFINITY = "affinity"  # finds the number of clusters itself
-    AGGLOMERATIVE = "agglomerative"  # Ward's linkage, on the same means
-    MANUAL = "manual"  # given by a map
-
-    @property
-    def ranked(self) -> bool:
-        """Whether profiles are to be of ranks, not raw values; categories are indicators in either case."""
-        return self in (Method.CONSENSUS, Method.MANUAL)
-
-    def points(self, profiles: Profiles) -> Floats:
-        """The genres as the points that are clustered, shape (G, D)."""
-        return profiles.whitened() if self.ranked else profiles.scaled()
+def points(profiles: Profiles, method: Method) -> Floats:
+    """The genres as the points that a method clusters, shape (G, D)."""
+    return profiles.whitened() if method.ranked else profiles.scaled()
 
 
 def partitions(
@@ -55,7 +40,7 @@ def partitions(
         tree = consensus_tree(sums, weights_B, seed)
         labels = [cut_tree(tree, size)[:, 0] for size in sizes]
     else:
-        points_GD = method.points(profiles)
+        points_GD = points(profiles, method)
         labels = [_labels(points_GD, method, size, seed) for size in sizes]
     return [dict(zip(profiles.genres, label_G.tolist(), strict=True)) for label_G in labels]
 

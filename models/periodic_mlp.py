@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from genremill.models.networks import TABLE, Inputs, Network, Size
+from genremill.models.networks import TABLE, Inputs, Network
+from genremill.models.recipe import Size
 from genremill.models.table_encoder import TableEncoder
 
 FREQUENCIES = 24

@@ -1,8 +1,20 @@
-"""How a model is trained: batch, epochs, schedule, stopping."""
+"""How large a model is, and how it is trained: batch, epochs, schedule, stopping."""
 
 import enum
 import math
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a network is, where that is not fixed by the report it comes from."""
+
+    width: int = 256
+    depth: int = 2
+    members: int = 1
+    dropout: float = 0.0
+    frequency_deviation: float = 1.0
+    """Of the first frequencies of periodic embeddings, for inputs of unit variance: how fine they start."""
 
 
 class Schedule(enum.StrEnum):

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from sklearn.metrics import adjusted_rand_score
 
-from genremill.models.partitions import Method, Partition, partitions, resampled
+from genremill.models.cluster_method import Method
+from genremill.models.partitions import Partition, partitions, resampled
 from genremill.models.profiles import Floats, ProfileSums
 
 HALVINGS = 10

@@ -4,32 +4,15 @@ Shape suffixes: B batch, F raw features, N numeric features, G grid points, C ca
 categorical features, E encoded inputs (N + C).
 """
 
-import enum
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from genremill.models.features import FeatureSpec, Scaling
+
 GRID_POINTS = 1001
 """Quantiles that a rank transform is stored as."""
-
-
-class Scaling(enum.StrEnum):
-    """How numeric features are scaled."""
-
-    MINMAX = "minmax"  # smallest to 0, largest to 1, as the reports do
-    RANK = "rank"  # share of the train rows at or below the value: 0 to 1
-    STANDARD = "standard"  # mean 0, deviation 1
-
-
-@dataclass(frozen=True)
-class FeatureSpec:
-    """A raw feature: its name, and whether its numbers are codes."""
-
-    name: str
-    categorical: bool
 
 
 class TableEncoder(nn.Module):

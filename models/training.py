@@ -25,8 +25,8 @@ from genremill.infra import storage
 from genremill.infra.errors import GenremillError, UsageError
 from genremill.infra.log import LOGGER, start_log
 from genremill.models import artifact, checkpoints, shards
-from genremill.models.artifact import ModelCard
 from genremill.models.checkpoints import Checkpoint
+from genremill.models.model_card import ModelCard
 from genremill.models.networks import Network
 from genremill.models.recipe import Recipe
 from genremill.models.shards import ShardReader

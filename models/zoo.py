@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from genremill.infra.errors import UsageError
-from genremill.models.networks import Network, Size, fcnn, linear
+from genremill.models.features import Scaling
+from genremill.models.networks import Network, fcnn, linear
 from genremill.models.periodic_mlp import PeriodicMLP
-from genremill.models.recipe import Recipe, Schedule
-from genremill.models.table_encoder import Scaling, TableEncoder
+from genremill.models.recipe import Recipe, Schedule, Size
+from genremill.models.table_encoder import TableEncoder
 
 
 @dataclass(frozen=True)

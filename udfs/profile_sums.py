@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from genremill.models.features import Scaling
 from genremill.models.profiles import ProfileSums, partial_sums, with_spread
-from genremill.models.table_encoder import Scaling, TableEncoder
+from genremill.models.table_encoder import TableEncoder
 from genremill.udfs.tagging import BatchFunction, feature_rows
 
 SCHEMA = "bucket int, counts binary, sums binary, squares binary"

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import torch
 
 from genremill.models import artifact
-from genremill.models.artifact import ModelCard
+from genremill.models.model_card import ModelCard
 from genremill.models.networks import TABLE, Network
 
 TOP = 5

@@ -20,6 +20,7 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli, demo, model_versions, score
 from genremill.jobs.contracts import TAGS
 from genremill.models import artifact
+from genremill.models.model_card import read_card
 from genremill.models.networks import TABLE
 from genremill.udfs.tagging import CHUNK_ROWS, tagger
 
@@ -79,7 +80,7 @@ def whole_job(spark: SparkSession, warehouse: Warehouse, folder: str, rows: int)
     snapshot = warehouse.require("tracks", "ingest")
     path = warehouse.path("replicated")
     replicated(spark, warehouse, snapshot, rows).write.parquet(path)
-    card = artifact.read_card(folder)
+    card = read_card(folder)
     tags = score.transform(spark.read.parquet(path), replace(snapshot, rows=rows), folder, "m/1", card)
     read = best_of(2, lambda: spark.read.parquet(path).write.format("noop").mode("overwrite").save())
     tagged = best_of(1, lambda: tags.write.format("noop").mode("overwrite").save())

@@ -14,10 +14,11 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from genremill.models.partitions import Method
+from genremill.models.cluster_method import Method
+from genremill.models.features import FeatureSpec, Scaling
 from genremill.models.profiles import Integers, ProfileSums, partial_sums
 from genremill.models.stability import halves_agreement
-from genremill.models.table_encoder import FeatureSpec, Scaling, TableEncoder
+from genremill.models.table_encoder import TableEncoder
 from genremill.udfs.profile_sums import encoded
 
 TABLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "spotify-tracks" / "dataset.csv"

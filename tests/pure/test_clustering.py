@@ -8,6 +8,7 @@ import pytest
 
 from genremill.infra.errors import UsageError
 from genremill.models import partitions as partitions_module, stability
+from genremill.models.cluster_method import Method
 from genremill.models.clustering import (
     Clustering,
     candidates,
@@ -16,7 +17,7 @@ from genremill.models.clustering import (
     manual_clusters,
     numbered,
 )
-from genremill.models.partitions import Method, consensus_tree, partitions, resampled
+from genremill.models.partitions import consensus_tree, partitions, resampled
 from genremill.models.profiles import Floats, Integers, Profiles, ProfileSums, partial_sums
 from genremill.models.report_a_map import REPORT_A_MAP
 from genremill.models.stability import agreement, halves, halves_agreement
@@ -30,9 +31,9 @@ TRUE = {genre: genre.split("-")[0] for genre in GENRES}
 
 @pytest.fixture(autouse=True)
 def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partitions_module, "ROUNDS", 16)
-    monkeypatch.setattr(stability, "HALVINGS", 3)
-    monkeypatch.setattr(stability, "RESAMPLES", 3)
+    monkeypatch.setattr(partitions_module, "ROUNDS", 8)
+    monkeypatch.setattr(stability, "HALVINGS", 2)
+    monkeypatch.setattr(stability, "RESAMPLES", 2)
 
 
 def pairs(
@@ -178,7 +179,7 @@ def test_one_tree_serves_every_number_of_clusters() -> None:
     assert all(any(small <= large for large in groups(found[1])) for small in groups(found[2]))
 
 
-@pytest.mark.parametrize("count", range(1, 12))
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 11])
 @pytest.mark.parametrize("method", FITTED)
 def test_few_genres_are_clustered_too(method: Method, count: int) -> None:
     found = cluster_genres(sums_of(GENRES[:count], each=3), method)
@@ -262,8 +263,8 @@ def test_agreement_is_over_common_genres() -> None:
 
 
 def test_clusters_are_numbered_by_size_and_then_name() -> None:
-    cluster_of = {"f": "w", "d": "x", "a": "x", "c": "z", "b": "z", "e": "y"}
-    assert numbered(cluster_of) == {"a": 0, "b": 1, "c": 1, "d": 0, "e": 2, "f": 3}
+    cluster_of = {"a": "x", "c": "y", "d": "y", "b": "z", "e": "z"}
+    assert numbered(cluster_of) == {"a": 2, "b": 0, "c": 1, "d": 1, "e": 0}
 
 
 def test_clusters_are_called_after_their_central_genres() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from genremill.models.table_encoder import FeatureSpec, Scaling, TableEncoder
+from genremill.models.features import FeatureSpec, Scaling
+from genremill.models.table_encoder import TableEncoder
 
 FEATURES = (FeatureSpec("tempo", False), FeatureSpec("key", True), FeatureSpec("energy", False))
 ROWS = np.array([[60, 0, 0.0], [120, 7, 0.5], [180, 7, 1.0]], np.float32)

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from genremill.models import checkpoints, shards, training, zoo
-from genremill.models.artifact import ModelCard
+from genremill.models.features import FeatureSpec
+from genremill.models.model_card import ModelCard
 from genremill.models.recipe import Recipe, Schedule
-from genremill.models.table_encoder import FeatureSpec, TableEncoder
+from genremill.models.table_encoder import TableEncoder
 from genremill.models.training import Plan
 from genremill.models.weights import write_weights
 

@@ -8,9 +8,11 @@ import torch
 
 from genremill.infra.errors import UsageError
 from genremill.models import artifact, weights, zoo
-from genremill.models.artifact import ModelCard
-from genremill.models.networks import TABLE, Network, Size, parameter_count
-from genremill.models.table_encoder import FeatureSpec, Scaling, TableEncoder
+from genremill.models.features import FeatureSpec, Scaling
+from genremill.models.model_card import Cluster, ModelCard, read_card
+from genremill.models.networks import TABLE, Network, parameter_count
+from genremill.models.recipe import Size
+from genremill.models.table_encoder import TableEncoder
 
 FEATURES = tuple(FeatureSpec(name, name == "key") for name in ("tempo", "energy", "valence", "key"))
 
@@ -70,7 +72,7 @@ def _saved(model: str, folder: Path) -> tuple[str, Network, np.ndarray]:
         categories=len(np.unique(rows[:, 3])),
         labels="genre",
         use_popularity=False,
-        clusters={"a": artifact.Cluster(0, "a / b")},
+        clusters={"a": Cluster(0, "a / b")},
         genre_map={"a": 0},
     )
     uri = f"file://{folder}/{model}"
@@ -85,7 +87,7 @@ def test_a_round_trip_changes_nothing(model: str, tmp_path: Path) -> None:
     inputs = {TABLE: torch.from_numpy(rows)}
     assert torch.equal(loaded.probabilities(inputs), network.probabilities(inputs))
     assert card.classes == ("a", "b", "c")
-    assert card.clusters == {"a": artifact.Cluster(0, "a / b")}
+    assert card.clusters == {"a": Cluster(0, "a / b")}
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
@@ -98,7 +100,7 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
 
 def test_weights_of_another_shape_or_not_finite_are_refused(tmp_path: Path) -> None:
     uri, network, _ = _saved("linear", tmp_path)
-    card = artifact.read_card(uri)
+    card = read_card(uri)
     short = {name: value for name, value in network.state_dict().items() if not name.endswith("bias")}
     artifact.save(f"file://{tmp_path}/short", card, short)
     with pytest.raises(UsageError, match=r"layers.0.bias: expected \(3,\), found None"):

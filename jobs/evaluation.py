@@ -1,0 +1,155 @@
+"""The measuring of a model version: its answers on a held-out sample, the figures, and the report."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pyspark.sql import DataFrame, functions as F, types as T
+
+from genremill.infra.errors import UsageError
+from genremill.infra.warehouse import Snapshot
+from genremill.jobs import model_report, model_versions
+from genremill.jobs.contracts import Split
+from genremill.jobs.report_pictures import ClusterMap, Correlations, Epoch
+from genremill.models import calibration
+from genremill.models.held_out import HeldOut, Labels, SplitBy
+from genremill.models.metrics import Metrics, Subject, confusion, measure
+from genremill.models.model_card import ModelCard
+from genremill.udfs.tagging import predictor
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model version, and the run of `tracks` it was trained on."""
+
+    version: str
+    folder: str
+    card: ModelCard
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
+class _Genres:
+    """Means of the features by genre, for the map, and the features' correlations."""
+
+    names: tuple[str, ...]
+    means: npt.NDArray[np.float64]
+    correlations: Correlations | None
+
+
+def measured(model: Model, sample: DataFrame, tracks: DataFrame) -> tuple[Metrics, str]:
+    """The figures of a model on a bounded sample of held-out tracks, and the report's page."""
+    held_out = _collected(model, sample)
+    card = model.card
+    subject = Subject(model.version, Labels(card.labels), card.inputs, card.use_popularity)
+    metrics = measure(held_out, subject)
+    return metrics, _page(metrics, held_out, card, _genres(tracks, model.snapshot))
+
+
+def _collected(model: Model, sample: DataFrame) -> HeldOut:
+    """The sample with the model's probabilities, on the driver."""
+    card = model.card
+    predict = predictor(model.folder, model_versions.positions(card, model.snapshot))
+    schema = T.StructType(
+        [
+            T.StructField("track_id", T.StringType()),
+            T.StructField("probabilities", T.ArrayType(T.FloatType())),
+        ]
+    )
+    answers = sample.select("track_id", "table_features").mapInArrow(predict, schema)
+    table = sample.drop("table_features").join(answers, "track_id", "inner").orderBy("track_id").toArrow()
+    if not len(table):
+        raise UsageError("no held-out track bears a label the model knows; nothing can be measured")
+    index = {name: at for at, name in enumerate(card.classes)}
+    labels = table.column("labels").combine_chunks()
+    flat = table.column("probabilities").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    places = sorted({cluster.id: cluster.name for cluster in card.clusters.values()}.items())
+    place_of = {number: at for at, (number, _) in enumerate(places)}
+    clusters = [place_of[card.clusters[name].id] if name in card.clusters else -1 for name in card.classes]
+    by_genre = Labels(card.labels) is Labels.GENRE and bool(places)
+    return HeldOut(
+        split=SplitBy(model.snapshot.details["split"]["by"]),
+        classes=card.classes,
+        probabilities_TC=flat.reshape(len(table), len(card.classes)),
+        pair_track_P=np.repeat(np.arange(len(table)), np.diff(labels.offsets.to_numpy())),
+        pair_label_P=np.array([index[name] for name in labels.flatten().to_pylist()]),
+        artist_T=np.array(table.column("artist_id").to_pylist()),
+        unseen_T=np.array(table.column("unseen").to_pylist(), dtype=bool),
+        cluster_of_class_C=np.array(clusters) if by_genre else None,
+        cluster_names=tuple(name for _, name in places),
+    )
+
+
+def _genres(tracks: DataFrame, snapshot: Snapshot) -> _Genres:
+    """Means of the standardised features of each genre, and the correlation of each two features."""
+    names = [one["name"] for one in snapshot.details["features"]]
+    if not names:
+        return _Genres((), np.zeros((0, 0)), None)
+    values = tracks.select(
+        *(F.get("table_features", F.lit(at)).alias(f"f{at}") for at in range(len(names))), "genres"
+    )
+    columns = [f"f{at}" for at in range(len(names))]
+    pairs = [(a, b) for at, a in enumerate(columns) for b in columns[at + 1 :]]
+    row = values.agg(
+        *(F.mean(name) for name in columns),
+        *(F.stddev(name) for name in columns),
+        *(F.corr(a, b) for a, b in pairs),
+    ).first()
+    found = np.array([np.nan if one is None else one for one in (row or ())], dtype=np.float64)
+    mean_F, deviation_F = found[: len(names)], found[len(names) : 2 * len(names)]
+    matrix_FF = np.eye(len(names))
+    matrix_FF[np.triu_indices(len(names), 1)] = found[2 * len(names) :]
+    matrix_FF = np.triu(matrix_FF) + np.triu(matrix_FF, 1).T
+    by_genre = values.select(*columns, F.explode("genres").alias("genre")).groupBy("genre")
+    means = by_genre.agg(*(F.mean(name).alias(name) for name in columns)).orderBy("genre").collect()
+    means_GF = np.array([[row[name] for name in columns] for row in means], dtype=np.float64)
+    scale_F = np.where(np.nan_to_num(deviation_F) > 0, deviation_F, 1.0)
+    return _Genres(
+        tuple(row["genre"] for row in means), (means_GF - mean_F) / scale_F, Correlations(names, matrix_FF)
+    )
+
+
+def _page(metrics: Metrics, held_out: HeldOut, card: ModelCard, genres: _Genres) -> str:
+    units = held_out.units()
+    answer_P = units.top_T[units.pair_track_P]
+    history = card.training.get("history", [])
+    fields = Epoch.__dataclass_fields__
+    return model_report.render(
+        model_report.Report(
+            metrics=metrics,
+            confusion_CC=confusion(units.pair_label_P, answer_P, len(units.classes)),
+            reliability=calibration.reliability(units.confidence_T, units.right_T),
+            coverage=calibration.coverage_curve(units.confidence_T, units.right_T),
+            epochs=[Epoch(**{name: one[name] for name in fields}) for one in history],
+            clusters=_cluster_map(card, genres),
+            correlations=genres.correlations,
+            facts={
+                "Model": f"{card.model}, {len(card.classes)} classes",
+                "Train pairs": f"{card.training['rows'][Split.TRAIN]:,}",
+                "Best epoch": f"{card.training['best_epoch']} of {len(history)}",
+                "Seed": str(card.training["seed"]),
+                "Snapshots": ", ".join(f"{table} {run_id}" for table, run_id in card.snapshots.items()),
+                "Code": card.code_version,
+            },
+        )
+    )
+
+
+def _cluster_map(card: ModelCard, genres: _Genres) -> ClusterMap | None:
+    """Clusters by genre; on a plane by the two directions in which the genres' means differ most."""
+    if not card.genre_map:
+        return None
+    places = sorted({cluster.id: cluster.name for cluster in card.clusters.values()}.items())
+    at = {number: place for place, (number, _) in enumerate(places)}
+    cluster_of = {genre: at[number] for genre, number in card.genre_map.items() if number in at}
+    xy = None
+    if len(genres.names) > 2:
+        centred = genres.means - genres.means.mean(axis=0)
+        left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+        plane = left[:, :2] * scale[:2]
+        xy = {
+            name: (float(x), float(y))
+            for name, (x, y) in zip(genres.names, plane, strict=True)
+            if name in cluster_of
+        }
+    return ClusterMap([name for _, name in places], cluster_of, xy)

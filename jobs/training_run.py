@@ -1,0 +1,159 @@
+"""One training from its plan to its model version: the ranks, what they raise, and the artifact."""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import sys
+from typing import Any
+
+from pyspark.ml.torch.distributor import TorchDistributor
+from pyspark.sql import SparkSession
+
+from genremill.infra import storage
+from genremill.infra.errors import GenremillError, StorageError, UsageError
+from genremill.infra.log import LOGGER
+from genremill.infra.session import is_local
+from genremill.infra.version import code_version, git_revision
+from genremill.jobs import command, train
+from genremill.jobs.contracts import Split
+from genremill.jobs.training_set import TrainingSet, sample
+from genremill.models import artifact, checkpoints, training, zoo
+from genremill.models.held_out import Labels
+from genremill.models.model_card import Cluster, ModelCard
+from genremill.models.recipe import Recipe
+from genremill.models.table_encoder import TableEncoder
+from genremill.models.weights import write_weights
+
+THREADS = 1
+"""Threads of a rank: networks this small gain little from two, and lose much where cores are shared."""
+
+
+def fit(
+    spark: SparkSession,
+    work: command.Run,
+    cfg: train.Config,
+    data: TrainingSet,
+    genre_map: list[tuple[str, int, str]],
+    made_from: dict[str, str],
+) -> command.Outcome:
+    """Trains on a training set and writes the model version; `genre_map` is genre, cluster id and name."""
+    entry = zoo.entry(cfg.model)
+    rows = data.rows[Split.TRAIN]
+    recipe = _recipe(entry.recipe(rows), cfg)
+    encoder = TableEncoder.fit(sample(data), data.inputs.features, entry.scaling)
+    by_genre = Labels(cfg.labels) is Labels.GENRE
+    card = ModelCard(
+        model=cfg.model,
+        classes=data.classes,
+        features=data.inputs.features,
+        size=entry.size(rows),
+        categories=len(encoder.category_value_C),
+        labels=cfg.labels.value,
+        use_popularity=cfg.use_popularity,
+        clusters={genre if by_genre else name: Cluster(number, name) for genre, number, name in genre_map},
+        genre_map={genre: number for genre, number, _ in genre_map},
+        snapshots={name: made_from[name] for name in ("tracks", "genre_map") if made_from[name]},
+    )
+    plan = _plan(work, cfg, card, recipe, data, encoder)
+    LOGGER.info(
+        "%s on %d train pairs of %d classes: %d epochs of batch %d, %d worker(s)",
+        *(cfg.model, rows, len(data.classes), recipe.epochs, recipe.batch, cfg.workers),
+    )
+    history = _train(spark, plan)
+    return _seal(work, plan, history, data, made_from, cfg)
+
+
+def _recipe(recipe: Recipe, cfg: train.Config) -> Recipe:
+    flags = ("epochs", "batch", "learning_rate", "schedule", "patience")
+    return dataclasses.replace(recipe, **{name: v for name in flags if (v := getattr(cfg, name)) is not None})
+
+
+def _plan(
+    work: command.Run,
+    cfg: train.Config,
+    card: ModelCard,
+    recipe: Recipe,
+    data: TrainingSet,
+    encoder: TableEncoder,
+) -> training.Plan:
+    bare = dataclasses.replace(card, snapshots={}, clusters={}, genre_map={})
+    digest = training.digest(bare, recipe, cfg.seed, cfg.workers, THREADS, list(data.digests))
+    initial = work.warehouse.tmp(work.run_id, "initial")
+    tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    return training.Plan(
+        card=card,
+        recipe=recipe,
+        seed=cfg.seed,
+        workers=cfg.workers,
+        threads=THREADS,
+        train=data.train,
+        validation=data.validation,
+        initial=initial,
+        initial_sha256=write_weights(f"{initial}/encoder.safetensors", tensors),
+        checkpoints=work.warehouse.path("_checkpoints", digest),
+        run_id=work.run_id,
+        resume=cfg.resume,
+    )
+
+
+def _train(spark: SparkSession, plan: training.Plan) -> list[dict[str, Any]]:
+    """Runs the ranks to their end, and turns what one of them raised into this process's error."""
+    failed = f"{plan.checkpoints}/failed.json"
+    storage.remove_object(failed)
+    if not plan.resume:
+        storage.remove(plan.checkpoints)
+    logging.getLogger("TorchDistributor").setLevel(logging.ERROR)
+    gpus = int(spark.conf.get("spark.executor.resource.gpu.amount", "0") or "0")
+    distributor = TorchDistributor(plan.workers, local_mode=is_local(spark), use_gpu=gpus > 0)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # ranks print there, results go to stdout
+            history = distributor.run(training.train_rank, plan)
+    except RuntimeError as err:
+        if storage.exists(failed):
+            record = json.loads(storage.read_bytes(failed))
+            kind = UsageError if record["error"] == training.TrainingDiverged.__name__ else GenremillError
+            raise kind(record["message"]) from err
+        raise StorageError(
+            f"a training process died; the same command goes on after the last epoch: {err}"
+        ) from err
+    return history or []
+
+
+def _seal(
+    work: command.Run,
+    plan: training.Plan,
+    history: list[dict[str, Any]],
+    data: TrainingSet,
+    made_from: dict[str, str],
+    cfg: train.Config,
+) -> command.Outcome:
+    last = checkpoints.newest(plan.checkpoints)
+    if last is None:
+        raise StorageError(f"the training left no whole checkpoint in {plan.checkpoints}")
+    best = training.part(last.tensors, "best")
+    best_epoch = int(last.record["best_epoch"])
+    card = dataclasses.replace(
+        plan.card,
+        training={
+            "recipe": dataclasses.asdict(plan.recipe),
+            "settings": dataclasses.asdict(cfg),
+            "made_from": made_from,
+            "seed": cfg.seed,
+            "rows": data.rows,
+            "best_epoch": best_epoch,
+            "history": history,
+        },
+        metrics={"validation": history[best_epoch - 1]},
+        code_version=code_version(),
+        git_revision=git_revision(),
+        created_at=storage.utc_now(),
+    )
+    folder = work.warehouse.path("models", cfg.model, work.run_id)
+    artifact.save(folder, card, best)
+    storage.remove(plan.checkpoints)
+    version = f"{cfg.model}/{work.run_id}"
+    validation = history[best_epoch - 1]["validation_accuracy"]
+    LOGGER.info("model %s: best epoch %d, validation accuracy %s", version, best_epoch, validation)
+    summary = {"model_version": version, "path": folder, "rows": data.rows, "best_epoch": best_epoch}
+    return command.Outcome(summary, f"model {version}: {len(data.classes)} classes, best epoch {best_epoch}")

@@ -1,0 +1,20 @@
+"""What a model knows of its raw features before it has seen a row of them."""
+
+import enum
+from dataclasses import dataclass
+
+
+class Scaling(enum.StrEnum):
+    """How numeric features are scaled."""
+
+    MINMAX = "minmax"  # smallest to 0, largest to 1, as the reports do
+    RANK = "rank"  # share of the train rows at or below the value: 0 to 1
+    STANDARD = "standard"  # mean 0, deviation 1
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """A raw feature: its name, and whether its numbers are codes."""
+
+    name: str
+    categorical: bool

@@ -48,7 +48,7 @@ def partitions(
 def _labels(points_GD: Floats, method: Method, size: int, seed: int) -> Integers:
     match method:
         case Method.KMEANS:
-            model = KMeans(size, n_init=10, random_state=seed)
+            model = KMeans(size, random_state=seed)
         case Method.SPECTRAL:
             model = SpectralClustering(size, random_state=seed)
         case Method.AGGLOMERATIVE:

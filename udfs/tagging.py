@@ -31,7 +31,7 @@ def feature_rows(
     """The chosen features of the rows that have features, shape (rows with, F), and which rows those are."""
     has = pc.fill_null(pc.greater(pc.list_value_length(column), 0), False)
     values = column.filter(has)
-    flat = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    flat = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
     if not len(values):
         return np.zeros((0, len(positions)), np.float32), has
     rows: npt.NDArray[np.float32] = flat.reshape(len(values), -1)

@@ -177,6 +177,8 @@ def test_nightly_skips_what_has_not_changed(spark: SparkSession, catalog: Catalo
         "2",
         "--cluster.clusters",
         "5",
+        "--publish.max-churn-new",
+        "1",
     ]
     assert set(catalog.run("nightly", *flags, "--dry-run")["steps"]) >= {
         "cluster",

@@ -77,7 +77,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     snapshot = _trained_on(work.warehouse, version, card)
     tracks = spark.read.parquet(work.warehouse.path(snapshot.path))
     held_out = transform(tracks, _genre_map(spark, work.warehouse, card), card, snapshot)
-    sample = held_out.orderBy(unit_hash(0, "track_id")).limit(MAX_TRACKS)
+    sample = held_out.orderBy(unit_hash("sample", 0, "track_id")).limit(MAX_TRACKS)
     path = work.warehouse.tmp(work.run_id, "held_out")
     sample.write.parquet(path)
     model = evaluation.Model(version, folder, card, snapshot)

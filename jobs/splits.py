@@ -29,9 +29,12 @@ class SplitRule:
             )
 
 
-def unit_hash(seed: int, *columns: str) -> Column:
-    """A number in [0, 1) that depends on the seed and the columns' values alone."""
-    return F.shiftrightunsigned(F.xxhash64(F.lit(seed), *columns), 11) / float(1 << 53)
+def unit_hash(purpose: str, seed: int, *columns: str) -> Column:
+    """A number in [0, 1) that depends on the purpose, the seed and the columns' values alone.
+
+    The purpose keeps draws apart: by one hash, the rows chosen first would be the rows of the train split.
+    """
+    return F.shiftrightunsigned(F.xxhash64(F.lit(purpose), F.lit(seed), *columns), 11) / float(1 << 53)
 
 
 def part_of(draw: Column, fractions: Fractions) -> Column:
@@ -53,7 +56,7 @@ def with_split(tracks: DataFrame, rule: SplitRule, previous: DataFrame | None) -
     if rule.by == "rows":
         return tracks.withColumn("split", F.lit(Split.ROWS.value))
     group = f"{rule.by}_id"
-    drawn = part_of(unit_hash(rule.seed, group), rule.fractions)
+    drawn = part_of(unit_hash("split", rule.seed, group), rule.fractions)
     if previous is None:
         return tracks.withColumn("split", drawn)
     known = tracks.join(previous.withColumnRenamed("split", "known"), "track_id", "left")

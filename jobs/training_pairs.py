@@ -44,7 +44,7 @@ def rule_of(tracks: Snapshot) -> SplitRule:
 def pairs_of(tracks: DataFrame, rule: SplitRule) -> DataFrame:
     """One row a (track, genre) pair, with the pair's own split under `rows`."""
     pairs = tracks.select("*", F.explode("genres").alias("genre"))
-    drawn = part_of(unit_hash(rule.seed, "track_id", "genre"), rule.fractions)
+    drawn = part_of(unit_hash("split", rule.seed, "track_id", "genre"), rule.fractions)
     split = F.when(F.col("split") == Split.ROWS.value, drawn).otherwise(F.col("split"))
     return pairs.withColumn("split", split).where(F.col("split") != Split.UNLISTED.value)
 
@@ -61,7 +61,7 @@ def balanced(pairs: DataFrame, per_class: int | None, seed: int) -> DataFrame:
     """N pairs of each class, drawn over all splits by stable hash; all pairs where N is None."""
     if per_class is None:
         return pairs
-    order = Window.partitionBy("class").orderBy(unit_hash(seed, "track_id", "genre"), "track_id", "genre")
+    order = Window.partitionBy("class").orderBy(unit_hash("per class", seed, "track_id", "genre"), "track_id", "genre")
     return (
         pairs.withColumn("_place", F.row_number().over(order))
         .where(F.col("_place") <= per_class)

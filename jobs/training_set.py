@@ -54,7 +54,7 @@ def write_training_set(
         table.column().alias("table"),
         "label",
         "split",
-        unit_hash(0, "track_id", "genre").alias("order"),
+        unit_hash("order", 0, "track_id", "genre").alias("order"),
         F.xxhash64("track_id", "genre", "label", "table_features").alias("row_hash"),
     )
     rows = {

@@ -1,0 +1,38 @@
+"""Which pairs a model is trained on, and in which split they are."""
+
+from pyspark.sql import DataFrame, SparkSession, functions as F
+
+from genremill.jobs.splits import SplitRule
+from genremill.jobs.training_pairs import balanced, labelled, pairs_of
+
+RULE = SplitRule("rows", (0.8, 0.1, 0.1), seed=0)
+
+
+def _tracks(spark: SparkSession, count: int) -> DataFrame:
+    return spark.range(count).select(
+        F.concat(F.lit("t"), "id").alias("track_id"),
+        F.array(F.lit("rock"), F.when(F.col("id") % 4 == 0, "blues").otherwise("punk")).alias("genres"),
+        F.lit("rows").alias("split"),
+    )
+
+
+def test_rows_split_each_pair_on_its_own(spark: SparkSession) -> None:
+    pairs = pairs_of(_tracks(spark, 2_000), RULE)
+    share = {row["split"]: row["count"] / 4_000 for row in pairs.groupBy("split").count().collect()}
+    assert abs(share["train"] - 0.8) < 0.03
+    assert abs(share["test"] - 0.1) < 0.02
+    splits_of_track = pairs.groupBy("track_id").agg(F.count_distinct("split").alias("splits"))
+    assert splits_of_track.where("splits > 1").count() > 400
+
+
+def test_balanced_classes_keep_the_shares_of_the_splits(spark: SparkSession) -> None:
+    # Drawn by the split's own seed: the choice must not follow the split.
+    pairs = labelled(pairs_of(_tracks(spark, 4_000), RULE), None)
+    chosen = balanced(pairs, 500, seed=RULE.seed).cache()
+    assert {row["class"]: row["count"] for row in chosen.groupBy("class").count().collect()} == {
+        "rock": 500,
+        "punk": 500,
+        "blues": 500,
+    }
+    assert abs(chosen.where("split = 'test'").count() / 1_500 - 0.1) < 0.03
+    assert abs(chosen.where("split = 'train'").count() / 1_500 - 0.8) < 0.05

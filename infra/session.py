@@ -16,6 +16,7 @@ _ALWAYS = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.python.worker.reuse": "true",
     "spark.sql.parquet.compression.codec": "zstd",
+    "spark.python.sql.dataFrameDebugging.enabled": "false",  # four round trips to the JVM for each column
 }
 _LOCAL = {
     "spark.master": "local[*]",

@@ -55,7 +55,10 @@ def transform(tracks: DataFrame, snapshot: Snapshot, fit_on: str) -> DataFrame:
         pairs = pairs.where(F.col("split") == Split.TRAIN.value)
     bucket = F.pmod(F.xxhash64("artist_id"), F.lit(BUCKETS)).cast("int")
     return pairs.where(F.size("table_features") > 0).select(
-        "genre", bucket.alias("bucket"), "table_features", unit_hash("order", 0, "track_id", "genre").alias("order")
+        "genre",
+        bucket.alias("bucket"),
+        "table_features",
+        unit_hash("order", 0, "track_id", "genre").alias("order"),
     )
 
 

@@ -61,7 +61,9 @@ def balanced(pairs: DataFrame, per_class: int | None, seed: int) -> DataFrame:
     """N pairs of each class, drawn over all splits by stable hash; all pairs where N is None."""
     if per_class is None:
         return pairs
-    order = Window.partitionBy("class").orderBy(unit_hash("per class", seed, "track_id", "genre"), "track_id", "genre")
+    order = Window.partitionBy("class").orderBy(
+        unit_hash("per class", seed, "track_id", "genre"), "track_id", "genre"
+    )
     return (
         pairs.withColumn("_place", F.row_number().over(order))
         .where(F.col("_place") <= per_class)

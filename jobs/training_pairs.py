@@ -22,7 +22,7 @@ class TableInputs:
     def of(cls, tracks: Snapshot, use_popularity: bool) -> "TableInputs":
         """All features of a tracks snapshot, popularity only if asked for."""
         chosen = [
-            (at, FeatureSpec(one["name"], one["kind"] == "categorical"))
+            (at, FeatureSpec(one["name"], one["kind"] == "categorical", one["is_popularity"]))
             for at, one in enumerate(tracks.details["features"])
             if use_popularity or not one["is_popularity"]
         ]

@@ -14,7 +14,8 @@ class Scaling(enum.StrEnum):
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """A raw feature: its name, and whether its numbers are codes."""
+    """A raw feature: its name, whether its numbers are codes, and whether it is the track's popularity."""
 
     name: str
     categorical: bool
+    is_popularity: bool = False

@@ -26,19 +26,18 @@ PRIOR_PAIRS = 3
 half with 3, .60 with none and .59 with 20."""
 
 
-def with_spread(rank_NF: NDArray[Any]) -> Floats:
-    """Ranks r in [0, 1] as 2r - 1 and its square, shape (N, 2F), in [-1, 1].
+def with_spread(rank_NF: NDArray[Any], squared_F: NDArray[np.bool_]) -> Floats:
+    """Ranks r in [0, 1] as 2r - 1, then the square of that where `squared_F`, in [-1, 1].
 
     The mean of the square tells a genre that lies at both ends of an input from one in its middle. On the
-    Spotify table that makes clusters more stable between halves of the artists (mean adjusted Rand index .61,
-    ranks alone .56), but less so with popularity among the inputs (.48, ranks alone .59); leaving out the
-    square of popularity alone gives .60.
+    Spotify table that makes clusters more stable between halves of the artists (mean adjusted Rand index .62,
+    ranks alone .55). The square of popularity does the reverse (.45 with it, .59 without).
 
-    >>> with_spread(np.array([[0.0], [0.5], [0.75]])).tolist()
-    [[-1.0, 1.0], [0.0, 0.0], [0.5, 0.25]]
+    >>> with_spread(np.array([[0.0, 0.5], [0.5, 0.5], [0.75, 1.0]]), np.array([True, False])).tolist()
+    [[-1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.5, 1.0, 0.25]]
     """
     signed_NF = 2.0 * rank_NF - 1.0
-    return np.hstack([signed_NF, signed_NF**2])
+    return np.hstack([signed_NF, signed_NF[:, squared_F] ** 2])
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,9 +54,14 @@ class TableEncoder(nn.Module):
         return encoder
 
     @property
+    def numeric_features(self) -> list[FeatureSpec]:
+        """The features that are numbers, in order."""
+        return [one for one in self.features if not one.categorical]
+
+    @property
     def encoded_names(self) -> list[str]:
         """Names of the encoded inputs, such as `tempo` and `key=7`."""
-        numeric = [self.features[int(at)].name for at in self.numeric_N]
+        numeric = [one.name for one in self.numeric_features]
         pairs = zip(self.category_feature_C.tolist(), self.category_value_C.tolist(), strict=True)
         return numeric + [f"{self.features[at].name}={value:g}" for at, value in pairs]
 

@@ -23,7 +23,9 @@ def encoded(encoder: TableEncoder, x_NF: npt.NDArray[np.float32]) -> npt.NDArray
     rows = torch.from_numpy(x_NF)
     one_hot = encoder.one_hot(rows).numpy()
     if encoder.scaling is Scaling.RANK:
-        return np.hstack([with_spread(encoder.numeric(rows).numpy().astype(np.float64)), one_hot])
+        rank_NF = encoder.numeric(rows).numpy().astype(np.float64)
+        squared_F = np.array([not one.is_popularity for one in encoder.numeric_features], dtype=bool)
+        return np.hstack([with_spread(rank_NF, squared_F), one_hot])
     return np.hstack([x_NF[:, encoder.numeric_N.numpy()].astype(np.float64), one_hot])
 
 
@@ -32,7 +34,8 @@ def encoded_names(encoder: TableEncoder) -> list[str]:
     names = encoder.encoded_names
     numeric, one_hot = names[: encoder.numeric_count], names[encoder.numeric_count :]
     if encoder.scaling is Scaling.RANK:
-        numeric = [f"rank of {name}" for name in numeric] + [f"squared rank of {name}" for name in numeric]
+        squared = [one.name for one in encoder.numeric_features if not one.is_popularity]
+        numeric = [f"rank of {name}" for name in numeric] + [f"squared rank of {name}" for name in squared]
     return numeric + one_hot
 
 

@@ -56,7 +56,9 @@ def artist_buckets(pairs: pd.DataFrame) -> Integers:
 def profile_sums(pairs: pd.DataFrame, scaling: Scaling, use_popularity: bool) -> ProfileSums:
     """Sums of the encoded inputs, by bucket of artists."""
     numeric = NUMERIC if use_popularity else NUMERIC[1:]
-    specs = tuple(FeatureSpec(name, name in CATEGORICAL) for name in (*numeric, *CATEGORICAL))
+    specs = tuple(
+        FeatureSpec(name, name in CATEGORICAL, name == "popularity") for name in (*numeric, *CATEGORICAL)
+    )
     x_NF = pairs[[spec.name for spec in specs]].to_numpy(np.float32)
     genre_N, genres = pd.factorize(pairs["track_genre"], sort=True)
     x_ND = encoded(TableEncoder.fit(x_NF, specs, scaling), x_NF)

@@ -1,0 +1,28 @@
+"""The inputs that genre profiles are taken over, and their names."""
+
+import numpy as np
+
+from genremill.models.features import FeatureSpec, Scaling
+from genremill.models.table_encoder import TableEncoder
+from genremill.udfs.profile_sums import encoded, encoded_names
+
+FEATURES = (FeatureSpec("popularity", False, True), FeatureSpec("tempo", False), FeatureSpec("key", True))
+ROWS_NF = np.array([[0, 60, 0], [50, 120, 7], [100, 180, 7]], np.float32)
+
+
+def test_consensus_takes_ranks_and_their_squares_but_not_of_popularity() -> None:
+    encoder = TableEncoder.fit(ROWS_NF, FEATURES, Scaling.RANK)
+    assert encoded_names(encoder) == [
+        *("rank of popularity", "rank of tempo", "squared rank of tempo", "key=0", "key=7")
+    ]
+    np.testing.assert_allclose(
+        encoded(encoder, ROWS_NF), [[-1, -1, 1, 1, 0], [0, 0, 0, 0, 1], [1, 1, 1, 0, 1]], atol=1e-6
+    )
+
+
+def test_the_reports_methods_take_raw_values_and_indicators() -> None:
+    encoder = TableEncoder.fit(ROWS_NF, FEATURES, Scaling.STANDARD)
+    assert encoded_names(encoder) == ["popularity", "tempo", "key=0", "key=7"]
+    np.testing.assert_allclose(
+        encoded(encoder, ROWS_NF), [[0, 60, 1, 0], [50, 120, 0, 1], [100, 180, 0, 1]], atol=1e-6
+    )

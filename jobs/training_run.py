@@ -154,6 +154,7 @@ def _seal(
     storage.remove(plan.checkpoints)
     version = f"{cfg.model}/{work.run_id}"
     validation = history[best_epoch - 1]["validation_accuracy"]
-    LOGGER.info("model %s: best epoch %d, validation accuracy %s", version, best_epoch, validation)
+    shown = "no validation rows" if validation is None else f"validation accuracy {validation:.3f}"
+    LOGGER.info("model %s: best epoch %d, %s", version, best_epoch, shown)
     summary = {"model_version": version, "path": folder, "rows": data.rows, "best_epoch": best_epoch}
     return command.Outcome(summary, f"model {version}: {len(data.classes)} classes, best epoch {best_epoch}")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from genremill.infra.markup import Markup, element, join
 
-WIDTH, HEIGHT = 360, 270
-LEFT, RIGHT, TOP, BOTTOM = 48, 334, 34, 226
+WIDTH, HEIGHT = 336, 270  # fits a phone
+LEFT, RIGHT, TOP, BOTTOM = 48, 312, 34, 226
 LETTER_WIDTH = 6.6
 SERIES_COLOURS = 3
 

@@ -205,7 +205,7 @@ def test_line_chart_places_points_between_its_axes() -> None:
         "T", "D", axis, axis, [Series("guide", [(0, 0)], guide=True), Series("s", [(0, 0), (1, 1)])]
     )
     paths = {found["class"]: found["d"] for tag, found in read(chart).elements if tag == "path"}
-    assert paths["line series-0"] == "M48.0 226.0L334.0 34.0"
+    assert paths["line series-0"] == "M48.0 226.0L312.0 34.0"
     assert texts(chart, "title") == ["T"]
     assert texts(chart, "desc") == ["D"]
 

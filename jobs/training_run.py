@@ -18,11 +18,12 @@ from genremill.infra.version import code_version, git_revision
 from genremill.jobs import command, train
 from genremill.jobs.contracts import Split
 from genremill.jobs.training_set import TrainingSet, sample
-from genremill.models import artifact, checkpoints, training, zoo
+from genremill.models import artifact, checkpoints, training, training_plan, zoo
 from genremill.models.held_out import Labels
 from genremill.models.model_card import Cluster, ModelCard
 from genremill.models.recipe import Recipe
 from genremill.models.table_encoder import TableEncoder
+from genremill.models.training_plan import Plan
 from genremill.models.weights import write_weights
 
 THREADS = 1
@@ -76,12 +77,12 @@ def _plan(
     recipe: Recipe,
     data: TrainingSet,
     encoder: TableEncoder,
-) -> training.Plan:
+) -> Plan:
     bare = dataclasses.replace(card, snapshots={}, clusters={}, genre_map={})
-    digest = training.digest(bare, recipe, cfg.seed, cfg.workers, THREADS, list(data.digests))
+    digest = training_plan.digest(bare, recipe, cfg.seed, cfg.workers, THREADS, list(data.digests))
     initial = work.warehouse.tmp(work.run_id, "initial")
     tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
-    return training.Plan(
+    return Plan(
         card=card,
         recipe=recipe,
         seed=cfg.seed,
@@ -97,7 +98,7 @@ def _plan(
     )
 
 
-def _train(spark: SparkSession, plan: training.Plan) -> list[dict[str, Any]]:
+def _train(spark: SparkSession, plan: Plan) -> list[dict[str, Any]]:
     """Runs the ranks to their end, and turns what one of them raised into this process's error."""
     failed = f"{plan.checkpoints}/failed.json"
     storage.remove_object(failed)
@@ -122,7 +123,7 @@ def _train(spark: SparkSession, plan: training.Plan) -> list[dict[str, Any]]:
 
 def _seal(
     work: command.Run,
-    plan: training.Plan,
+    plan: Plan,
     history: list[dict[str, Any]],
     data: TrainingSet,
     made_from: dict[str, str],

@@ -12,7 +12,6 @@ import math
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,36 +25,15 @@ from genremill.infra.errors import GenremillError, UsageError
 from genremill.infra.log import LOGGER, start_log
 from genremill.models import artifact, checkpoints, shards
 from genremill.models.checkpoints import Checkpoint
-from genremill.models.model_card import ModelCard
 from genremill.models.networks import Network
 from genremill.models.recipe import Recipe
 from genremill.models.shards import ShardReader
+from genremill.models.training_plan import Plan
 from genremill.models.weights import read_weights
 
 
 class TrainingDiverged(UsageError):
     """The loss is no longer a number."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that a rank needs to train; picklable."""
-
-    card: ModelCard
-    recipe: Recipe
-    seed: int
-    workers: int
-    threads: int
-    train: str
-    """Folder of the training shards."""
-    validation: str | None
-    """Folder of the validation shards; None where there are no validation rows."""
-    initial: str
-    """Folder with the fitted encoder's tensors in `encoder.safetensors`."""
-    initial_sha256: str
-    checkpoints: str
-    run_id: str
-    resume: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,22 +48,6 @@ class EpochRecord:
     learning_rate: float
     seconds: float
     rows: int
-
-
-def digest(card: ModelCard, recipe: Recipe, seed: int, workers: int, threads: int, data: list[str]) -> str:
-    """Names a training by configuration, shards and code: equal digests end with equal weights."""
-    code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
-    settings = {
-        "card": card.to_json(),
-        "recipe": dataclasses.asdict(recipe),
-        "run": [seed, workers, threads],
-        "data": data,
-        "torch": torch.__version__,
-    }
-    whole = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for source in code:
-        whole.update(source)
-    return whole.hexdigest()[:20]
 
 
 def train_rank(plan: Plan) -> list[dict[str, Any]]:

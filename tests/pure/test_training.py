@@ -17,7 +17,7 @@ from genremill.models.features import FeatureSpec
 from genremill.models.model_card import ModelCard
 from genremill.models.recipe import Recipe, Schedule
 from genremill.models.table_encoder import TableEncoder
-from genremill.models.training import Plan
+from genremill.models.training_plan import Plan
 from genremill.models.weights import write_weights
 
 FEATURES = (FeatureSpec("a", False), FeatureSpec("b", False), FeatureSpec("c", True))

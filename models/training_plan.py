@@ -1,0 +1,49 @@
+"""What is trained on what, and the name by which an interrupted training is found again."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from genremill.models.model_card import ModelCard
+from genremill.models.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a rank needs to train; picklable."""
+
+    card: ModelCard
+    recipe: Recipe
+    seed: int
+    workers: int
+    threads: int
+    train: str
+    """Folder of the training shards."""
+    validation: str | None
+    """Folder of the validation shards; None where there are no validation rows."""
+    initial: str
+    """Folder with the fitted encoder's tensors in `encoder.safetensors`."""
+    initial_sha256: str
+    checkpoints: str
+    run_id: str
+    resume: bool = True
+
+
+def digest(card: ModelCard, recipe: Recipe, seed: int, workers: int, threads: int, data: list[str]) -> str:
+    """Names a training by configuration, shards and code: equal digests end with equal weights."""
+    code = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    settings = {
+        "card": card.to_json(),
+        "recipe": dataclasses.asdict(recipe),
+        "run": [seed, workers, threads],
+        "data": data,
+        "torch": torch.__version__,
+    }
+    whole = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for source in code:
+        whole.update(source)
+    return whole.hexdigest()[:20]

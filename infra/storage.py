@@ -4,11 +4,14 @@ Every operation takes a full URI, spelled as Hadoop spells them: nothing is perc
 the one store so far: other schemes are refused by name.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,17 +57,32 @@ def read_bytes(uri: str) -> bytes:
 def write_atomic(uri: str, data: bytes) -> None:
     """Puts an object in place in one step: readers see the old bytes or the new, never a part."""
     path = local_path(uri)
-    path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with staging.open("wb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
         staging.replace(path)
     except OSError as err:
-        staging.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            staging.unlink(missing_ok=True)
         raise StorageError(f"cannot write {uri}: {err.strerror}") from err
+
+
+@contextlib.contextmanager
+def lock(uri: str) -> Iterator[None]:
+    """Keeps other processes that lock the same URI waiting until the block ends."""
+    path = local_path(uri)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = path.open("w")
+    except OSError as err:
+        raise StorageError(f"cannot lock {uri}: {err.strerror}") from err
+    with held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def folders(uri: str) -> list[str]:
@@ -76,8 +94,8 @@ def folders(uri: str) -> list[str]:
 def move(source: str, target: str) -> None:
     """Renames a folder that nobody reads yet to its final name; an existing target stays as it is."""
     destination = local_path(target)
-    destination.parent.mkdir(parents=True, exist_ok=True)
     try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
         local_path(source).rename(destination)
     except OSError as err:
         raise StorageError(f"cannot move {source} to {target}: {err.strerror}") from err

@@ -109,6 +109,13 @@ class Warehouse:
             )
         return current.snapshot
 
+    def last_published(self, table: str) -> str:
+        """The newest run id that ever was current, as far as the pointer remembers; "" for none."""
+        current = self.current(table)
+        if current is None:
+            return ""
+        return max([current.snapshot.run_id, *(one.run_id for one in current.previous), *current.withdrawn])
+
     def finish(self, table: str, snapshot: Snapshot) -> None:
         """Marks a run's folder as complete, by writing its record beside its data."""
         record = json.dumps(dataclasses.asdict(snapshot), indent=2, ensure_ascii=False)
@@ -126,22 +133,29 @@ class Warehouse:
         ]
         return [found for name in sorted(names) if (found := self.finished(table, name))]
 
-    def publish(self, table: str, snapshot: Snapshot) -> Current:
-        """Makes a complete run the current one, in one atomic step."""
-        before = self.current(table)
-        history = (before.snapshot, *before.previous) if before else ()
-        previous = tuple(one for one in history if one.run_id != snapshot.run_id)[:HISTORY]
-        withdrawn = tuple(one for one in before.withdrawn if one != snapshot.run_id) if before else ()
-        current = Current(snapshot, storage.utc_now(), previous, withdrawn)
-        storage.write_atomic(self.path(table, "_current.json"), current.to_json().encode())
+    def publish(self, table: str, snapshot: Snapshot, audited_against: Current | None = None) -> Current:
+        """Makes a complete run the current one, in one atomic step.
+
+        Raises `StorageError` where what is current is no longer what the run was audited against.
+        """
+        with storage.lock(self.path(table, "_current.lock")):
+            before = self.current(table)
+            if audited_against is not None and before != audited_against:
+                raise StorageError(f"{self.path(table)} was published to meanwhile; nothing has changed")
+            history = (before.snapshot, *before.previous) if before else ()
+            previous = tuple(one for one in history if one.run_id != snapshot.run_id)[:HISTORY]
+            withdrawn = tuple(one for one in before.withdrawn if one != snapshot.run_id) if before else ()
+            current = Current(snapshot, storage.utc_now(), previous, withdrawn)
+            storage.write_atomic(self.path(table, "_current.json"), current.to_json().encode())
         return current
 
     def roll_back(self, table: str) -> Current:
         """Makes the snapshot before the current one current again, and withdraws the one it replaces."""
-        before = self.current(table)
-        if before is None or not before.previous:
-            raise UsageError(f"{self.uri}: {table!r} has no earlier snapshot")
-        withdrawn = (*before.withdrawn, before.snapshot.run_id)
-        current = Current(before.previous[0], storage.utc_now(), before.previous[1:], withdrawn)
-        storage.write_atomic(self.path(table, "_current.json"), current.to_json().encode())
+        with storage.lock(self.path(table, "_current.lock")):
+            before = self.current(table)
+            if before is None or not before.previous:
+                raise UsageError(f"{self.uri}: {table!r} has no earlier snapshot")
+            withdrawn = (*before.withdrawn, before.snapshot.run_id)
+            current = Current(before.previous[0], storage.utc_now(), before.previous[1:], withdrawn)
+            storage.write_atomic(self.path(table, "_current.json"), current.to_json().encode())
         return current

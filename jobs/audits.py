@@ -23,18 +23,19 @@ class Audit:
 
 
 def content_audits(tags: DataFrame, tracks: DataFrame, classes: tuple[str, ...]) -> list[Audit]:
-    """Tags that stand for no track, tracks without tags, answers that are not a probability or no class."""
-    labels = F.array(*(F.lit(name) for name in classes))
-    top_labels = F.col("top.label")
-    odd = F.exists("top", lambda one: F.isnan(one.probability) | ~one.probability.between(0, 1.001))
+    """Tracks without tags, tags without a track, answers that are not a probability or no class."""
+    given = F.array_compact(F.array_append(F.coalesce("top.label", F.array()), F.col("label")))
+    unknown = F.array_except(given, F.array(*(F.lit(name) for name in classes)))
+    probabilities = F.array_append(F.coalesce("top.probability", F.array()), F.col("confidence"))
+    odd = F.exists(F.array_compact(probabilities), lambda value: F.isnan(value) | ~value.between(0, 1.001))
+    tagged = F.col("status") == "tagged"
+    without_top = F.coalesce(F.size("top"), F.lit(0)) < 1
+    unanswered = F.col("label").isNull() | F.col("confidence").isNull() | without_top
     counted = tags.agg(
         F.count("*").alias("rows"),
-        (F.count("*") - F.count_distinct("track_id")).alias("duplicated tracks"),
-        F.count_if(F.isnan("confidence") | odd).alias("rows with a probability that is none"),
-        F.count_if(F.size(F.array_except(top_labels, labels)) > 0).alias("rows with unknown labels"),
-        F.count_if((F.col("status") == "tagged") & F.col("label").isNull()).alias(
-            "tagged rows without a label"
-        ),
+        F.count_if(odd).alias("rows with a probability that is none"),
+        F.count_if(F.size(unknown) > 0).alias("rows with unknown labels"),
+        F.count_if(tagged & unanswered).alias("tagged rows without an answer"),
     ).first()
     values: dict[str, int] = counted.asDict() if counted else {}
     rows = values.pop("rows")

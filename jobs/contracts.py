@@ -96,6 +96,15 @@ def schema_hash(schema: T.StructType) -> str:
     return hashlib.sha256(repr(columns).encode()).hexdigest()[:12]
 
 
+def quoted(name: str) -> str:
+    """A column's name as Spark's expressions take it, whatever letters it has.
+
+    >>> quoted("release.date"), quoted("a`b")
+    ('`release.date`', '`a``b`')
+    """
+    return "`" + name.replace("`", "``") + "`"
+
+
 def any_of(conditions: list[Column]) -> Column:
     """Whether at least one of the conditions holds; false for none."""
     return functools.reduce(operator.or_, conditions, F.lit(False))

@@ -19,6 +19,7 @@ from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, model_versions, train
 from genremill.jobs.contracts import Split
+from genremill.jobs.recordings import folded
 from genremill.jobs.splits import unit_hash
 from genremill.models.held_out import Labels
 from genremill.models.model_card import ModelCard, read_card
@@ -46,7 +47,9 @@ def transform(
     held_out = known.where(F.col("split") == Split.TEST.value)
     labels = held_out.groupBy("track_id").agg(F.collect_list("class").alias("labels"))
     trained = known.where(F.col("split") == Split.TRAIN.value).select("track_id").distinct()
-    credited = tracks.select("track_id", F.explode("artists").alias("artist"))
+    credited = tracks.select("track_id", F.explode("artists").alias("name")).select(
+        "track_id", folded(F.col("name")).alias("artist")
+    )
     heard = (
         credited.join(trained, "track_id", "left_semi")
         .select("artist")
@@ -82,18 +85,20 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     sample.write.parquet(path)
     model = evaluation.Model(version, folder, card, snapshot)
     metrics, page = evaluation.measured(model, spark.read.parquet(path), tracks)
-    report = work.warehouse.path("reports", work.run_id)
-    if not work.dry_run:
-        storage.write_atomic(f"{report}/report.html", page.encode())
-        storage.write_atomic(f"{report}/metrics.json", json.dumps(metrics.as_json(), indent=1).encode())
     figures = metrics.figures
-    summary = {"model_version": version, "report": f"{report}/report.html", "metrics": metrics.as_json()}
     text = (
         f"{version} on {figures.rows:,} held-out pairs, {metrics.split} split: "
         f"top-1 {figures.top1.value:.3f} of at most {figures.ceiling_top1:.3f}, "
         f"top-5 {figures.top5.value:.3f}"
     )
     LOGGER.info(text)
+    summary = {"model_version": version, "metrics": metrics.as_json()}
+    if work.dry_run:
+        return command.Outcome(summary, f"{text}\ndry run: no report written")
+    report = work.warehouse.path("reports", work.run_id)
+    summary["report"] = f"{report}/report.html"
+    storage.write_atomic(f"{report}/report.html", page.encode())
+    storage.write_atomic(f"{report}/metrics.json", json.dumps(metrics.as_json(), indent=1).encode())
     return command.Outcome(summary, f"{text}\nreport: {report}/report.html")
 
 

@@ -6,16 +6,21 @@ import numpy as np
 import numpy.typing as npt
 from pyspark.sql import DataFrame, functions as F, types as T
 
-from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs import model_report, model_versions
 from genremill.jobs.contracts import Split
 from genremill.jobs.report_pictures import ClusterMap, Correlations, Epoch
+from genremill.jobs.splits import unit_hash
 from genremill.models import calibration
-from genremill.models.held_out import HeldOut, Labels, SplitBy
+from genremill.models.held_out import HeldOut, Labels, NothingHeldOut, SplitBy
 from genremill.models.metrics import Metrics, Subject, confusion, measure
 from genremill.models.model_card import ModelCard
 from genremill.udfs.tagging import predictor
+
+MOST_CORRELATED = 64
+"""Features that a heat map of correlations is drawn of at most."""
+CORRELATED_TRACKS = 50_000
+"""Tracks that correlations are taken over at most, drawn by stable hash."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ def _collected(model: Model, sample: DataFrame) -> HeldOut:
     answers = sample.select("track_id", "table_features").mapInArrow(predict, schema)
     table = sample.drop("table_features").join(answers, "track_id", "inner").orderBy("track_id").toArrow()
     if not len(table):
-        raise UsageError("no held-out track bears a label the model knows; nothing can be measured")
+        raise NothingHeldOut("no held-out track bears a label the model knows; nothing can be measured")
     index = {name: at for at, name in enumerate(card.classes)}
     labels = table.column("labels").combine_chunks()
     flat = table.column("probabilities").combine_chunks().flatten().to_numpy(zero_copy_only=False)
@@ -89,24 +94,28 @@ def _genres(tracks: DataFrame, snapshot: Snapshot) -> _Genres:
         *(F.get("table_features", F.lit(at)).alias(f"f{at}") for at in range(len(names))), "genres"
     )
     columns = [f"f{at}" for at in range(len(names))]
-    pairs = [(a, b) for at, a in enumerate(columns) for b in columns[at + 1 :]]
-    row = values.agg(
-        *(F.mean(name) for name in columns),
-        *(F.stddev(name) for name in columns),
-        *(F.corr(a, b) for a, b in pairs),
-    ).first()
+    row = values.agg(*(F.mean(name) for name in columns), *(F.stddev(name) for name in columns)).first()
     found = np.array([np.nan if one is None else one for one in (row or ())], dtype=np.float64)
-    mean_F, deviation_F = found[: len(names)], found[len(names) : 2 * len(names)]
-    matrix_FF = np.eye(len(names))
-    matrix_FF[np.triu_indices(len(names), 1)] = found[2 * len(names) :]
-    matrix_FF = np.triu(matrix_FF) + np.triu(matrix_FF, 1).T
+    mean_F, deviation_F = np.split(found, 2)
     by_genre = values.select(*columns, F.explode("genres").alias("genre")).groupBy("genre")
     means = by_genre.agg(*(F.mean(name).alias(name) for name in columns)).orderBy("genre").collect()
     means_GF = np.array([[row[name] for name in columns] for row in means], dtype=np.float64)
     scale_F = np.where(np.nan_to_num(deviation_F) > 0, deviation_F, 1.0)
     return _Genres(
-        tuple(row["genre"] for row in means), (means_GF - mean_F) / scale_F, Correlations(names, matrix_FF)
+        tuple(row["genre"] for row in means), (means_GF - mean_F) / scale_F, _correlations(tracks, names)
     )
+
+
+def _correlations(tracks: DataFrame, names: list[str]) -> Correlations | None:
+    """Of each two features over a sample of the tracks; None where there are too many to be read."""
+    if len(names) > MOST_CORRELATED:
+        return None
+    complete = tracks.where(F.size("table_features") > 0).orderBy(unit_hash("sample", 0, "track_id"))
+    table = complete.select("table_features").limit(CORRELATED_TRACKS).toArrow()
+    flat = table.column("table_features").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    with np.errstate(invalid="ignore"):  # a constant feature has no correlation: NaN
+        matrix_FF = np.corrcoef(flat.reshape(len(table), -1).astype(np.float64), rowvar=False)
+    return Correlations(names, np.atleast_2d(matrix_FF))
 
 
 def _page(metrics: Metrics, held_out: HeldOut, card: ModelCard, genres: _Genres) -> str:

@@ -20,11 +20,14 @@ from genremill.infra.session import spark_session
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, splits
-from genremill.jobs.contracts import REJECTS, TAGS, TRACKS, schema_hash
+from genremill.jobs.contracts import REJECTS, TAGS, TRACKS, ContractError, quoted, schema_hash
 from genremill.jobs.recordings import VECTOR_FEATURES, Groups, node, track_groups
 from genremill.jobs.row_checks import checked_rows, rejected
 from genremill.jobs.splits import Fractions, SplitBy, SplitRule
-from genremill.jobs.track_source import Columns, Layout, read_table, resolve
+from genremill.jobs.track_source import BLOCK, FILE, MALFORMED, POSITION, Columns, Layout, read_table, resolve
+
+INTERNAL = ("problem", "known", FILE, BLOCK, POSITION, MALFORMED)
+"""Columns that ingest adds on its way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,8 @@ class Config(Options):
 
 def transform(good: DataFrame, kept: Sequence[str]) -> DataFrame:
     """One row a track_id: all its genres, and of differing rows the one with the greatest values."""
-    values = ["popularity", "duration_s", "table_features", "title", "album", "artists", "audio_uri", *kept]
+    own = ("popularity", "duration_s", "table_features", "title", "album", "artists", "audio_uri")
+    values = (*own, *map(quoted, kept))
     return (
         good.groupBy("track_id")
         .agg(
@@ -91,6 +95,8 @@ def inputs(cfg: Config) -> dict[str, str]:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Reads, checks, groups, splits and publishes."""
+    if cfg.limit is not None and cfg.limit < 1:
+        raise UsageError(f"--limit {cfg.limit}: expected 1 or more")
     source = storage.absolute_uri(cfg.tracks)
     made_from = inputs(cfg)
     raw = read_table(spark, source, cfg.delimiter, cfg.multiline)
@@ -106,14 +112,14 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` stays as it was")
     grouped = _grouped_tracks(spark, work, rows.where(F.col("problem").isNull()), layout)
     rule = _split_rule(cfg)
-    tracks = _with_split(spark, work, grouped, rule, cfg).select(*TRACKS.columns(), *layout.keep)
+    tracks = _with_split(spark, work, grouped, rule, cfg).select(*TRACKS.columns(), *map(quoted, layout.keep))
     summary = {"source_rows": total, "rejected": rejects, "features": [one.name for one in layout.features]}
     if work.dry_run:
         return command.Outcome(summary | {"tracks": tracks.count()}, "dry run: nothing written")
     snapshot = _write_tracks(spark, work, tracks, layout, rule, made_from)
     accounted = _sum(spark, snapshot, work.warehouse) + sum(rejects.values())
     if accounted != total:
-        raise UsageError(f"{total} rows read, but {accounted} accounted for; was {source} changed meanwhile?")
+        raise ContractError(f"{total} rows of {source} read, but {accounted} accounted for")
     work.warehouse.publish("tracks", snapshot)
     counts = _counts(spark.read.parquet(work.warehouse.path(snapshot.path)))
     LOGGER.info(
@@ -129,8 +135,8 @@ def _checkpoint(spark: SparkSession, work: command.Run, df: DataFrame, name: str
 
 
 def _refuse_clashes(layout: Layout) -> None:
-    taken = set(TRACKS.columns()) | set(TAGS.columns())
-    if clashes := [name for name in layout.keep if name in taken]:
+    taken = {*TRACKS.columns(), *TAGS.columns(), *INTERNAL}
+    if clashes := [name for name in layout.keep if name.lower() in taken]:
         raise UsageError(f"--columns.keep {' '.join(clashes)}: the tables have columns of that name already")
 
 
@@ -157,7 +163,7 @@ def _grouped_tracks(spark: SparkSession, work: command.Run, good: DataFrame, lay
 def _vector(layout: Layout) -> Column | None:
     """What makes two feature vectors the same: all features but popularity, where there are enough."""
     positions = [at for at, one in enumerate(layout.features) if not one.is_popularity]
-    if len(layout.features) < VECTOR_FEATURES:
+    if len(positions) < VECTOR_FEATURES:
         return None
     return F.array(*(F.get("table_features", F.lit(at)) for at in positions))
 

@@ -1,19 +1,37 @@
 """Which model version a job uses, and how its features are found in a track table."""
 
+import json
+
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.models.model_card import ModelCard
 
+REFUSED = "refused.json"
+"""Stands in the folder of a model whose tags an audit refused, or that were rolled back."""
 
-def newest(warehouse: Warehouse) -> str:
-    """The newest model version of a warehouse, as <name>/<version>; versions sort by time."""
+
+def refuse(warehouse: Warehouse, version: str, tags_run: str) -> None:
+    """Keeps a version of this warehouse from being taken unnamed; one from elsewhere always is named."""
+    folder = warehouse.path("models", version)
+    if storage.exists(f"{folder}/model.json"):
+        storage.write_atomic(f"{folder}/{REFUSED}", json.dumps({"tags_run": tags_run}).encode())
+
+
+def allow(warehouse: Warehouse, version: str) -> None:
+    """Takes a refusal back."""
+    storage.remove_object(warehouse.path("models", version, REFUSED))
+
+
+def newest(warehouse: Warehouse, with_refused: bool = False) -> str:
+    """The newest model version that no audit refused, as <name>/<version>; versions sort by time."""
     root = warehouse.path("models")
     versions = [
         (version, name)
         for name in storage.folders(root)
         for version in storage.folders(f"{root}/{name}")
         if storage.exists(f"{root}/{name}/{version}/model.json") and not version.endswith(".staging")
+        if with_refused or not storage.exists(f"{root}/{name}/{version}/{REFUSED}")
     ]
     if not versions:
         raise UsageError(f"{warehouse.uri} has no model yet: run `genremill train` first")

@@ -25,6 +25,7 @@ from genremill.jobs.ingest import Options as IngestOptions
 from genremill.jobs.publish import Config as PublishConfig
 from genremill.jobs.score import Config as ScoreConfig
 from genremill.jobs.train import Config as TrainConfig
+from genremill.models.held_out import NothingHeldOut
 from genremill.models.model_card import read_card
 
 SAMPLE_ROWS = 10
@@ -67,6 +68,19 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
 
         return stale
 
+    def made() -> str | None:
+        """The run of tags that is made of what is current, published or not."""
+        wanted = score.inputs(warehouse, cfg.score)
+        runs = [one.run_id for one in warehouse.runs("tags") if one.inputs == wanted]
+        return runs[-1] if runs else None
+
+    def unpublished() -> bool:
+        run, current = made(), warehouse.current("tags")
+        if current is not None and run in current.withdrawn:
+            LOGGER.warning("the tags of run %s were rolled back; `publish --run` brings them back", run)
+            return False
+        return current is None or run != current.snapshot.run_id
+
     first = Step(
         "ingest",
         table_is_stale("tracks", lambda: ingest.inputs(source)),
@@ -84,16 +98,15 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
         Step(
             "evaluate",
             lambda: _report_of(warehouse, cfg.evaluate) is None,
-            lambda: evaluate.run(spark, work, cfg.evaluate),
+            lambda: _evaluated(spark, work, cfg.evaluate),
         ),
     ]
-    tags_are_stale = table_is_stale("tags", lambda: score.inputs(warehouse, cfg.score))
     tagging = [
-        Step("score", tags_are_stale, lambda: score.run(spark, work, cfg.score)),
+        Step("score", lambda: made() is None, lambda: score.run(spark, work, cfg.score)),
         Step(
             "publish",
-            tags_are_stale,
-            lambda: publish.run(spark, work, dataclasses.replace(cfg.publish, run=work.run_id)),
+            unpublished,
+            lambda: publish.run(spark, work, dataclasses.replace(cfg.publish, run=made())),
         ),
     ]
     return [first, *([] if cfg.score.model or cfg.score.model_version else learning), *tagging]
@@ -101,10 +114,20 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
 
 def _model_is_stale(warehouse: Warehouse, cfg: TrainConfig) -> bool:
     try:
-        _, folder = model_versions.folder_of(warehouse, None)
+        version = model_versions.newest(warehouse, with_refused=True)
     except UsageError:
         return True
+    _, folder = model_versions.folder_of(warehouse, version)
     return bool(read_card(folder).training.get("made_from") != train.inputs(warehouse, cfg))
+
+
+def _evaluated(spark: SparkSession, work: command.Run, cfg: EvaluateConfig) -> command.Outcome:
+    """The report, where there is something to measure: a table split without a test part has no report."""
+    try:
+        return evaluate.run(spark, work, cfg)
+    except NothingHeldOut as err:
+        LOGGER.warning("no report: %s", err)
+        return command.Outcome({"report": None})
 
 
 def _report_of(warehouse: Warehouse, cfg: EvaluateConfig) -> str | None:
@@ -117,6 +140,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Runs the steps that have work to do, and shows a sample of the tags."""
     if cfg.publish.rollback or cfg.publish.run:
         raise UsageError("--publish.rollback and --publish.run belong to `genremill publish`")
+    if not (cfg.score.model or cfg.score.model_version):
+        train.check(cfg.train)
     found: dict[str, Any] = {}
     for step in steps(spark, work, cfg):
         started = time.monotonic()

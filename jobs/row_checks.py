@@ -2,7 +2,7 @@
 
 from pyspark.sql import Column, DataFrame, Window, functions as F
 
-from genremill.jobs.contracts import Reason
+from genremill.jobs.contracts import Reason, quoted
 from genremill.jobs.track_source import BLOCK, FILE, MALFORMED, POSITION, Layout, number, text
 
 FLOAT_MAX = 3.4028234663852886e38
@@ -18,7 +18,7 @@ def checked_rows(raw: DataFrame, layout: Layout) -> DataFrame:
         _list(raw, layout.artists).alias("artists"),
         _list(raw, layout.genre, separator=None).alias("genres"),
         *(text(name).alias(_text_of(name)) for name in measured),
-        *(F.col(f"`{name}`") for name in layout.keep),
+        *(F.col(quoted(name)) for name in layout.keep),
         *(MALFORMED, FILE, BLOCK, POSITION),
     )
     # In steps of their own, so that Spark computes a text and its number once, not once a rule.
@@ -30,7 +30,7 @@ def checked_rows(raw: DataFrame, layout: Layout) -> DataFrame:
         F.array(*(_number(one.name).cast("float") for one in layout.features))
         .cast("array<float>")
         .alias("table_features"),
-        *(F.col(f"`{name}`") for name in layout.keep),
+        *(F.col(quoted(name)) for name in layout.keep),
         _problem(layout).alias("problem"),
         *(FILE, BLOCK, POSITION),
     )
@@ -45,11 +45,11 @@ def _number_of(name: str) -> str:
 
 
 def _text(name: str) -> Column:
-    return F.col(f"`{_text_of(name)}`")
+    return F.col(quoted(_text_of(name)))
 
 
 def _number(name: str) -> Column:
-    return F.col(f"`{_number_of(name)}`")
+    return F.col(quoted(_number_of(name)))
 
 
 def _optional_text(name: str | None) -> Column:
@@ -65,7 +65,7 @@ def _list(raw: DataFrame, name: str | None, separator: str | None = ";") -> Colu
     if name is None:
         return F.array().cast("array<string>")
     if raw.schema[name].dataType.typeName() == "array":
-        values = F.coalesce(F.col(f"`{name}`").cast("array<string>"), F.array().cast("array<string>"))
+        values = F.coalesce(F.col(quoted(name)).cast("array<string>"), F.array().cast("array<string>"))
     else:
         whole = F.coalesce(text(name), F.lit(""))
         values = F.split(whole, separator) if separator else F.array(whole)

@@ -19,7 +19,7 @@ from genremill.infra.session import spark_session
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, model_versions
-from genremill.jobs.contracts import TAGS, ContractError, schema_hash
+from genremill.jobs.contracts import TAGS, ContractError, quoted, schema_hash
 from genremill.models.model_card import ModelCard, read_card
 
 
@@ -54,13 +54,15 @@ def transform(tracks: DataFrame, snapshot: Snapshot, model: str, version: str, c
     }
     schema = T.StructType([*TAGS.schema.fields, *(tracks.schema[name] for name in kept)])
     tag = tagger(model, model_versions.positions(card, snapshot), constants, schema.names)
-    return tracks.select("track_id", "table_features", *kept).mapInArrow(tag, schema)
+    return tracks.select("track_id", "table_features", *map(quoted, kept)).mapInArrow(tag, schema)
 
 
 def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
     """What the result depends on."""
-    model = _model(warehouse, cfg)
-    tracks = warehouse.require("tracks", "ingest --tracks …")
+    return _inputs(_model(warehouse, cfg), warehouse.require("tracks", "ingest --tracks …"), cfg)
+
+
+def _inputs(model: _Model, tracks: Snapshot, cfg: Config) -> dict[str, str]:
     return {
         "tracks": tracks.run_id,
         "model": model.version,
@@ -84,6 +86,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Scores all tracks and stages their tags."""
     from genremill.models import artifact
 
+    if cfg.limit is not None and cfg.limit < 1:
+        raise UsageError(f"--limit {cfg.limit}: expected 1 or more")
     model = _model(work.warehouse, cfg)
     artifact.load(model.folder)  # refuses damaged weights here, before any task
     snapshot = work.warehouse.require("tracks", "ingest --tracks …")
@@ -103,7 +107,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         path=f"tags/run={work.run_id}",
         rows=TAGS.checked_rows(spark, path),
         schema_hash=schema_hash(tags.schema),
-        inputs=inputs(work.warehouse, cfg),
+        inputs=_inputs(model, snapshot, cfg),
         code_version=code_version(),
         written_at=storage.utc_now(),
         details={

@@ -9,6 +9,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, functions as F, types a
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
+from genremill.jobs.contracts import quoted
 
 MALFORMED = "_malformed"
 FILE, BLOCK, POSITION = "_file", "_block", "_position"
@@ -179,7 +180,7 @@ def _features(df: DataFrame, columns: Columns, part: dict[str, str], there: list
 
 def text(name: str) -> Column:
     """A column's value as trimmed text; null where it is blank."""
-    trimmed = F.trim(F.col(f"`{name}`").cast("string"))
+    trimmed = F.trim(F.col(quoted(name)).cast("string"))
     return F.when(trimmed != "", trimmed)
 
 
@@ -205,8 +206,8 @@ def _numeric_columns(df: DataFrame, candidates: list[str]) -> list[str]:
     whole = df.where(F.col(MALFORMED).isNull()).select(*(text(name).alias(name) for name in scalar))
     counts = whole.agg(
         F.count("*").alias("rows"),
-        *(F.count(F.col(f"`{name}`")).alias(f"filled {name}") for name in scalar),
-        *(F.count(number(F.col(f"`{name}`"))).alias(f"parsed {name}") for name in scalar),
+        *(F.count(F.col(quoted(name))).alias(f"filled {name}") for name in scalar),
+        *(F.count(number(F.col(quoted(name)))).alias(f"parsed {name}") for name in scalar),
     )
     found = counts.first()
     count: dict[str, int] = found.asDict() if found else {}

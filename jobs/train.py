@@ -77,7 +77,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Writes the training set, trains over it, and seals the best weights as a model version."""
     from genremill.jobs import training_run  # here: torch takes seconds to import, and --help needs none
 
-    _check(cfg)
+    check(cfg)
     made_from = inputs(work.warehouse, cfg)
     tracks = work.warehouse.require("tracks", "ingest --tracks …")
     current_map = work.warehouse.current("genre_map")
@@ -98,7 +98,13 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     return training_run.fit(spark, work, cfg, data, [tuple(row) for row in rows], made_from)
 
 
-def _check(cfg: Config) -> None:
+def check(cfg: Config) -> None:
+    """Raises on settings that no data could make right."""
+    from genremill.models import zoo
+
+    zoo.entry(cfg.model)
+    if cfg.seed < 0:
+        raise UsageError(f"--seed {cfg.seed}: expected 0 or more")
     if cfg.workers < 1:
         raise UsageError(f"--workers {cfg.workers}: expected 1 or more")
     if cfg.inputs != "table":

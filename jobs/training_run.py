@@ -7,6 +7,7 @@ import logging
 import sys
 from typing import Any
 
+from pyspark.errors import PySparkException
 from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
 
@@ -28,6 +29,10 @@ from genremill.models.weights import write_weights
 
 THREADS = 1
 """Threads of a rank: networks this small gain little from two, and lose much where cores are shared."""
+
+
+RAISED = {kind.exit_code: kind for kind in (UsageError, StorageError)}
+"""What a rank's error becomes in this process."""
 
 
 def fit(
@@ -105,16 +110,17 @@ def _train(spark: SparkSession, plan: Plan) -> list[dict[str, Any]]:
     if not plan.resume:
         storage.remove(plan.checkpoints)
     logging.getLogger("TorchDistributor").setLevel(logging.ERROR)
-    gpus = int(spark.conf.get("spark.executor.resource.gpu.amount", "0") or "0")
-    distributor = TorchDistributor(plan.workers, local_mode=is_local(spark), use_gpu=gpus > 0)
+    local = is_local(spark)
+    owner = "driver" if local else "executor"
+    gpus = int(spark.conf.get(f"spark.{owner}.resource.gpu.amount", "0") or "0")
     try:
+        distributor = TorchDistributor(plan.workers, local_mode=local, use_gpu=gpus > 0)
         with contextlib.redirect_stdout(sys.stderr):  # ranks print there, results go to stdout
             history = distributor.run(training.train_rank, plan)
-    except RuntimeError as err:
+    except (RuntimeError, PySparkException) as err:  # from a process here, from a task on a cluster
         if storage.exists(failed):
             record = json.loads(storage.read_bytes(failed))
-            kind = UsageError if record["error"] == training.TrainingDiverged.__name__ else GenremillError
-            raise kind(record["message"]) from err
+            raise RAISED.get(record["exit_code"], GenremillError)(record["message"]) from err
         raise StorageError(
             f"a training process died; the same command goes on after the last epoch: {err}"
         ) from err

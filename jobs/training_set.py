@@ -18,7 +18,7 @@ from genremill.models import shards
 ROWS_A_GROUP = 16_384
 """Rows of a row group at most."""
 GROUPS_A_WORKER = 4
-"""Row groups of a worker at least; all workers have as many, so that their shares are equal."""
+"""Row groups of a worker at least; all workers have as many, so that their shares are as good as equal."""
 ROWS_A_FILE = 4_000_000
 FIT_ROWS = 1_000_000
 """Train rows that an encoder is fitted on at most; the shards lie in hash order, so these are a sample."""
@@ -64,12 +64,13 @@ def write_training_set(
     folders = {
         part: work.warehouse.tmp(work.run_id, "shards", part) for part in (Split.TRAIN, Split.VALIDATION)
     }
+    # Each worker validates a part; where there are not as many rows as workers, nothing is validated.
+    parts = [Split.TRAIN, Split.VALIDATION] if rows[Split.VALIDATION] >= workers else [Split.TRAIN]
     digests = tuple(
-        _write_part(examples.where(F.col("split") == part.value), folder, rows[part], workers)
-        for part, folder in folders.items()
-        if rows[part]
+        _write_part(examples.where(F.col("split") == part.value), folders[part], rows[part], workers)
+        for part in parts
     )
-    validation = folders[Split.VALIDATION] if rows[Split.VALIDATION] else None
+    validation = folders[Split.VALIDATION] if Split.VALIDATION in parts else None
     return TrainingSet(classes, table, folders[Split.TRAIN], validation, rows, digests)
 
 
@@ -78,7 +79,8 @@ def _write_part(examples: DataFrame, folder: str, rows: int, workers: int) -> st
     groups = workers * max(-(-rows // (workers * ROWS_A_GROUP)), GROUPS_A_WORKER)
     group = -(-rows // groups)
     files = -(-rows // ROWS_A_FILE)
-    ordered = examples.repartitionByRange(files, "order").sortWithinPartitions("order", "row_hash")
+    by_file = examples.repartitionById(files, F.floor(F.col("order") * files).cast("int"))
+    ordered = by_file.sortWithinPartitions("order", "row_hash")
     ordered.select("table", "label").write.option("parquet.block.row.count.limit", group).parquet(folder)
     row = examples.agg(F.count("*"), F.sum(F.col("row_hash") % (1 << 31))).first()
     digest = f"{row[0]}-{row[1]}" if row else "empty"

@@ -18,6 +18,10 @@ Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
+class NothingHeldOut(UsageError):
+    """No track is there to measure a model on."""
+
+
 class SplitBy(enum.StrEnum):
     """How tracks were parted into train, validation and test."""
 

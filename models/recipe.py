@@ -40,14 +40,8 @@ class Recipe:
     weight_decay: float = 0.0
     beta2: float = 0.999
     label_smoothing: float = 0.0
-    clip: float | None = None
-    """Largest norm of the gradient."""
-    ema: float | None = None
-    """Decay of the weights' moving average, which is what is measured and saved."""
     patience: int | None = None
     """Epochs without a better validation loss before training stops; None never stops."""
-    min_delta: float = 0.0
-    """A validation loss must fall by more than this to be better."""
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate at a step counted from 0.

@@ -4,7 +4,6 @@ Everything random depends on (seed, epoch, rank) alone, so that a run that goes 
 with the same weights as one that was never interrupted.
 """
 
-import copy
 import dataclasses
 import hashlib
 import json
@@ -16,7 +15,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
@@ -30,10 +29,6 @@ from genremill.models.recipe import Recipe
 from genremill.models.shards import ShardReader
 from genremill.models.training_plan import Plan
 from genremill.models.weights import read_weights
-
-
-class TrainingDiverged(UsageError):
-    """The loss is no longer a number."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +51,13 @@ def train_rank(plan: Plan) -> list[dict[str, Any]]:
     start_log(plan.run_id, "train" if rank == 0 else f"train[{rank}]")
     torch.set_num_threads(plan.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    use_gpu = torch.cuda.is_available() and bool(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    use_gpu = torch.cuda.is_available() and torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"])
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if use_gpu else torch.device("cpu")
     dist.init_process_group("nccl" if use_gpu else "gloo")
     try:
         return _Trainer(plan, rank, device).train()
     except GenremillError as err:
-        record = {"error": type(err).__name__, "message": str(err)}
+        record = {"exit_code": int(err.exit_code), "message": str(err)}
         storage.write_atomic(f"{plan.checkpoints}/failed.json", json.dumps(record).encode())
         raise
     finally:
@@ -77,7 +72,6 @@ class _Trainer:
         self.recipe = plan.recipe
         torch.manual_seed(plan.seed)
         self.network = _initial_network(plan).to(device)
-        self.average = copy.deepcopy(self.network) if self.recipe.ema else None
         self.parallel = DistributedDataParallel(self.network)
         self.optimizer = _optimizer(self.network, self.recipe)
         self.manifest = shards.read_manifest(plan.train)
@@ -93,11 +87,6 @@ class _Trainer:
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_loss = 0, math.inf
-
-    @property
-    def measured(self) -> Network:
-        """The network that is validated and saved: the moving average where there is one."""
-        return self.average or self.network
 
     def train(self) -> list[dict[str, Any]]:
         first = self._resume() + 1
@@ -140,7 +129,7 @@ class _Trainer:
         for step, (inputs, label_B) in enumerate(self.reader.epoch(epoch), start=(epoch - 1) * self.steps):
             loss, right = self._step(step, {n: x.to(self.device) for n, x in inputs.items()}, label_B)
             if not math.isfinite(loss):
-                raise TrainingDiverged(
+                raise UsageError(
                     f"the loss is {loss} in epoch {epoch}, step {step + 1 - (epoch - 1) * self.steps} of "
                     f"{self.steps}, on rank {self.rank}; try a lower --learning-rate"
                 )
@@ -158,11 +147,7 @@ class _Trainer:
         loss = _loss(logits_HBC, label_B, self.recipe.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        if self.recipe.clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()
-        if self.average is not None and self.recipe.ema:
-            _follow(self.average, self.network, min(self.recipe.ema, (1 + step) / (10 + step)))
         answer_B = logits_HBC.detach().softmax(dim=-1).mean(dim=0).argmax(dim=-1)
         return loss.item(), int((answer_B == label_B).sum())
 
@@ -173,7 +158,7 @@ class _Trainer:
         reader = ShardReader(
             folder, manifest, batch=4096, rank=self.rank, world=self.plan.workers, shuffle=False
         )
-        network = self.measured.eval()
+        network = self.network.eval()
         totals = torch.zeros(2, dtype=torch.float64)
         for inputs, label_B in reader.epoch(1):
             label_B = label_B.to(self.device)
@@ -192,15 +177,14 @@ class _Trainer:
         """
         loss = record.validation_loss
         stops_early = self.recipe.patience is not None
-        if loss is None or not stops_early or loss < self.best_loss - self.recipe.min_delta:
+        if loss is None or not stops_early or loss < self.best_loss:
             self.best_epoch, self.best_loss = epoch, self.best_loss if loss is None else loss
-            self.best = {name: value.detach().clone() for name, value in self.measured.state_dict().items()}
+            self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
     def _checkpoint(self, epoch: int) -> None:
         parts: dict[str, dict[str, Tensor]] = {
             "model": self.network.state_dict(),
             "best": self.best,
-            "average": self.average.state_dict() if self.average else {},
             "optimizer": _optimizer_tensors(self.optimizer),
         }
         tensors = {f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()}
@@ -213,8 +197,6 @@ class _Trainer:
         if found is None:
             return 0
         self.network.load_state_dict(part(found.tensors, "model"))
-        if self.average is not None:
-            self.average.load_state_dict(part(found.tensors, "average"))
         _load_optimizer(self.optimizer, part(found.tensors, "optimizer"))
         self.best = {name: value.to(self.device) for name, value in part(found.tensors, "best").items()}
         self.history = found.record["history"]
@@ -226,7 +208,7 @@ class _Trainer:
 
 
 def part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors of one part of a checkpoint: `model`, `best`, `average` or `optimizer`."""
+    """The tensors of one part of a checkpoint: `model`, `best` or `optimizer`."""
     prefix = f"{name}."
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
@@ -253,14 +235,6 @@ def _loss(logits_HBC: Tensor, label_B: Tensor, label_smoothing: float) -> Tensor
     """Mean cross-entropy of every head on its own."""
     heads = logits_HBC.shape[0]
     return cross_entropy(logits_HBC.flatten(0, 1), label_B.repeat(heads), label_smoothing=label_smoothing)
-
-
-@torch.no_grad()
-def _follow(average: Network, network: Network, decay: float) -> None:
-    for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
-        slow.lerp_(fast, 1 - decay)
-    for slow_buffer, buffer in zip(average.buffers(), network.buffers(), strict=True):
-        slow_buffer.copy_(buffer)
 
 
 def _seed(seed: int, epoch: int, rank: int) -> int:

@@ -18,7 +18,6 @@ class Entry:
     build: Callable[[TableEncoder, int, Size], Network]
     scaling: Scaling
     recipe: Callable[[int], Recipe]
-    source: str
     size: Callable[[int], Size] = lambda rows: Size()
 
 
@@ -52,11 +51,12 @@ def _periodic_size(rows: int) -> Size:
 
 
 ZOO: dict[str, Entry] = {
-    "fcnn": Entry(fcnn, Scaling.MINMAX, _keras_like, "report A"),
-    "linear": Entry(linear, Scaling.STANDARD, _linear, "multinomial logistic regression"),
-    "periodic_mlp": Entry(
-        PeriodicMLP, Scaling.RANK, _periodic, "arXiv 2203.05556, arXiv 2410.24210", _periodic_size
-    ),
+    # Report A's network.
+    "fcnn": Entry(fcnn, Scaling.MINMAX, _keras_like),
+    # Multinomial logistic regression.
+    "linear": Entry(linear, Scaling.STANDARD, _linear),
+    # Periodic embeddings (arXiv 2203.05556) under members that share weights (arXiv 2410.24210).
+    "periodic_mlp": Entry(PeriodicMLP, Scaling.RANK, _periodic, _periodic_size),
 }
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from genremill.infra.errors import UsageError
 from genremill.models import checkpoints, shards, training, zoo
 from genremill.models.features import FeatureSpec
 from genremill.models.model_card import ModelCard
@@ -30,6 +31,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in {
         "RANK": "0",
         "LOCAL_RANK": "0",
+        "LOCAL_WORLD_SIZE": "1",
         "WORLD_SIZE": "1",
         "MASTER_ADDR": "127.0.0.1",
     }.items():
@@ -108,12 +110,10 @@ def test_shuffled_labels_stay_at_chance(tmp_path: Path) -> None:
     assert abs(history[-1]["validation_accuracy"] - 0.25) < 0.1
 
 
-@pytest.mark.parametrize("ema", [None, 0.99])
-def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, ema: float | None) -> None:
-    recipe = dataclasses.replace(RECIPE, ema=ema)
-    whole = _plan(tmp_path / "whole", recipe=recipe)
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
+    whole = _plan(tmp_path / "whole")
     training.train_rank(whole)
-    cut = _plan(tmp_path / "cut", recipe=recipe)
+    cut = _plan(tmp_path / "cut")
 
     class Killed(Exception):
         pass
@@ -173,9 +173,7 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None
 
 def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path: Path) -> None:
     plan = _plan(tmp_path, model="linear", recipe=dataclasses.replace(RECIPE, learning_rate=1e38))
-    with pytest.raises(
-        training.TrainingDiverged, match=r"the loss is (nan|inf) in epoch \d, step \d+ of 8, on rank 0"
-    ):
+    with pytest.raises(UsageError, match=r"the loss is (nan|inf) in epoch \d, step \d+ of 8, on rank 0"):
         training.train_rank(plan)
     assert (tmp_path / "checkpoints" / "failed.json").exists()
 

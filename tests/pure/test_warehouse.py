@@ -44,6 +44,34 @@ def test_rolling_back_withdraws_the_run(tmp_path: Path) -> None:
     assert (again.snapshot.run_id, again.withdrawn) == ("2", ())
 
 
+def test_what_was_audited_against_something_else_is_not_published(tmp_path: Path) -> None:
+    warehouse = Warehouse.at(str(tmp_path))
+    seen = warehouse.publish("tags", _finished(warehouse, "1"))
+    warehouse.publish("tags", _finished(warehouse, "2"))
+    with pytest.raises(StorageError, match="published to meanwhile"):
+        warehouse.publish("tags", _finished(warehouse, "3"), audited_against=seen)
+    current = warehouse.current("tags")
+    assert current is not None
+    assert current.snapshot.run_id == "2"
+
+
+def test_the_last_published_run_may_be_one_that_was_withdrawn(tmp_path: Path) -> None:
+    warehouse = Warehouse.at(str(tmp_path))
+    assert warehouse.last_published("tags") == ""
+    for run_id in ("1", "2"):
+        warehouse.publish("tags", _finished(warehouse, run_id))
+    warehouse.roll_back("tags")
+    assert warehouse.last_published("tags") == "2"
+
+
+def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "tags").write_text("a file where a folder should be")
+    with pytest.raises(StorageError, match="cannot write"):
+        storage.write_atomic(f"file://{tmp_path}/tags/_current.json", b"")
+    with pytest.raises(StorageError, match="cannot lock"), storage.lock(f"file://{tmp_path}/tags/x.lock"):
+        pass
+
+
 def test_a_run_without_its_record_is_not_there(tmp_path: Path) -> None:
     warehouse = Warehouse.at(str(tmp_path))
     _finished(warehouse, "1")

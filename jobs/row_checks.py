@@ -69,7 +69,7 @@ def _list(raw: DataFrame, name: str | None, separator: str | None = ";") -> Colu
     else:
         whole = F.coalesce(text(name), F.lit(""))
         values = F.split(whole, separator) if separator else F.array(whole)
-    return F.filter(F.transform(values, F.trim), lambda one: one != "")
+    return F.filter(F.transform(values, lambda one: F.trim(one)), lambda one: one != "")
 
 
 def _problem(layout: Layout) -> Column:

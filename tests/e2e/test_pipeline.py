@@ -159,19 +159,25 @@ def test_nightly_skips_what_has_not_changed(spark: SparkSession, catalog: Catalo
     assert [name for name, said in third.items() if said == "skipped"] == ["ingest", "cluster"]
 
 
-def test_nightly_takes_up_staged_tags_and_leaves_rolled_back_ones_alone(catalog: Catalog) -> None:
+def test_nightly_takes_up_staged_tags_and_a_rollback_lasts(catalog: Catalog) -> None:
     flags = ["--tracks", catalog.tracks, "--train.model", "linear", "--train.epochs", "2"]
     flags += ["--cluster.clusters", "5", "--publish.max-churn-new", "1"]
-    old = catalog.run("score")["staged"]
+    old_model = catalog.run("score")["model_version"]
     catalog.run("publish")
     catalog.run("nightly", *flags)
     new = catalog.run("tables")["tags"]["run_id"]
     catalog.run("publish", "--rollback")
-    assert set(catalog.run("nightly", *flags)["steps"].values()) >= {"skipped"}
-    assert catalog.run("tables")["tags"]["run_id"] == old
+    steps = catalog.run("nightly", *flags)["steps"]
+    assert steps["train"] == "skipped"
+    assert steps["score"]["model_version"] == old_model
     # What is named is published again, and then stays.
     catalog.run("publish", "--run", new, "--max-churn-new", "1")
     assert set(catalog.run("nightly", *flags)["steps"].values()) == {"skipped"}
+    # As if killed between score and publish: the tags that are there are published, not made again.
+    (Path(catalog.uri) / "tags" / "_current.json").unlink()
+    steps = catalog.run("nightly", *flags)["steps"]
+    assert [name for name, said in steps.items() if said != "skipped"] == ["publish"]
+    assert catalog.run("tables")["tags"]["run_id"] == new
 
 
 def test_a_new_model_whose_tags_are_refused_is_not_taken_again(catalog: Catalog) -> None:

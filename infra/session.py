@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError, Py4JNetworkError
+from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from genremill.infra.errors import StorageError
@@ -43,7 +44,8 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
     """The running session, or a new one that ends with the block."""
     running = SparkSession.getActiveSession()
     if running is not None:
-        yield running
+        with _faults():
+            yield running
         return
     settings = dict(_ALWAYS)
     if not _under_spark_submit():
@@ -58,10 +60,22 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     try:
-        yield spark
+        with _faults():
+            yield spark
+    finally:
+        spark.stop()
+
+
+@contextlib.contextmanager
+def _faults() -> Iterator[None]:
+    """Turns faults of storage and cluster into `StorageError`s."""
+    try:
+        yield
     except (Py4JJavaError, Py4JNetworkError) as err:
         # What Spark could not turn into an error of its own: a lost executor, a full disk, a dead JVM.
         lines = [line for line in str(err).splitlines() if line.strip() and not line.startswith("\tat ")]
         raise StorageError(f"Spark failed: {' '.join(lines[:3])}") from err
-    finally:
-        spark.stop()
+    except AnalysisException as err:
+        if err.getCondition() != "PATH_NOT_FOUND":
+            raise
+        raise StorageError(f"a folder of the warehouse is gone: {str(err).partition(chr(10))[0]}") from err

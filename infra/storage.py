@@ -26,6 +26,8 @@ def absolute_uri(location: str) -> str:
     """
     if not location.strip():
         raise UsageError("an empty path was given; expected a path or a file: URI")
+    if pattern := sorted(set(location) & set("*?[]{}\\")):
+        raise UsageError(f"{location}: Spark takes {' '.join(pattern)} in a path for a pattern; rename it")
     if "://" not in location and not location.startswith("file:"):
         return f"file://{Path(location).absolute()}"
     if location.startswith("file:"):

@@ -97,8 +97,8 @@ class Warehouse:
             return None
         try:
             return Current.from_json(storage.read_bytes(pointer).decode())
-        except (ValueError, TypeError, KeyError) as err:
-            raise StorageError(f"{pointer} is not a pointer file of genremill: {err}") from err
+        except (ValueError, TypeError, KeyError, AttributeError) as err:
+            raise StorageError(f"{pointer} is not a pointer file of genremill: {err!r}") from err
 
     def require(self, table: str, made_by: str) -> Snapshot:
         """The current snapshot of a table that a job cannot do without."""
@@ -124,7 +124,12 @@ class Warehouse:
     def finished(self, table: str, run_id: str) -> Snapshot | None:
         """The record of a complete run, or None where there is no such run or it never finished."""
         record = self.run_path(table, run_id) + "/_run.json"
-        return Snapshot(**json.loads(storage.read_bytes(record))) if storage.exists(record) else None
+        if not storage.exists(record):
+            return None
+        try:
+            return Snapshot(**json.loads(storage.read_bytes(record)))
+        except (ValueError, TypeError) as err:
+            raise StorageError(f"{record} is not the record of a run: {err!r}") from err
 
     def runs(self, table: str) -> list[Snapshot]:
         """All complete runs of a table, oldest first."""

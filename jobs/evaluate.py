@@ -106,9 +106,17 @@ def report_of(warehouse: Warehouse, version: str) -> str | None:
     """The newest report on a model version, or None."""
     for run_id in reversed(storage.folders(warehouse.path("reports"))):
         metrics = warehouse.path("reports", run_id, "metrics.json")
-        if storage.exists(metrics) and json.loads(storage.read_bytes(metrics))["model_version"] == version:
+        if storage.exists(metrics) and _model_of(metrics) == version:
             return warehouse.path("reports", run_id, "report.html")
     return None
+
+
+def _model_of(metrics: str) -> str | None:
+    try:
+        return str(json.loads(storage.read_bytes(metrics))["model_version"])
+    except (ValueError, KeyError, TypeError):
+        LOGGER.warning("%s is damaged and passed over", metrics)
+        return None
 
 
 def _trained_on(warehouse: Warehouse, version: str, card: ModelCard) -> Snapshot:

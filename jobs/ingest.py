@@ -24,10 +24,12 @@ from genremill.jobs.contracts import REJECTS, TAGS, TRACKS, ContractError, quote
 from genremill.jobs.recordings import VECTOR_FEATURES, Groups, node, track_groups
 from genremill.jobs.row_checks import checked_rows, rejected
 from genremill.jobs.splits import Fractions, SplitBy, SplitRule
-from genremill.jobs.track_source import BLOCK, FILE, MALFORMED, POSITION, Columns, Layout, read_table, resolve
+from genremill.jobs.table_reader import OWN_COLUMNS, read_table, reading
+from genremill.jobs.track_source import Columns, Layout, resolve
 
-INTERNAL = ("problem", "known", FILE, BLOCK, POSITION, MALFORMED)
-"""Columns that ingest adds on its way."""
+INTERNAL = ("problem", "known", *OWN_COLUMNS)
+"""Columns that ingest adds on its way, and how the names of others begin."""
+PREFIXES = ("text of ", "number of ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,15 +97,17 @@ def inputs(cfg: Config) -> dict[str, str]:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Reads, checks, groups, splits and publishes."""
-    if cfg.limit is not None and cfg.limit < 1:
-        raise UsageError(f"--limit {cfg.limit}: expected 1 or more")
+    if cfg.limit is not None and not 0 < cfg.limit < 1 << 31:
+        raise UsageError(f"--limit {cfg.limit}: expected 1 to {(1 << 31) - 1}")
+    rule = _split_rule(cfg)
     source = storage.absolute_uri(cfg.tracks)
     made_from = inputs(cfg)
     raw = read_table(spark, source, cfg.delimiter, cfg.multiline)
     raw = raw.limit(cfg.limit) if cfg.limit else raw
-    layout = resolve(raw, cfg.columns, f"--tracks {source}")
-    _refuse_clashes(layout)
-    rows = _checkpoint(spark, work, checked_rows(raw, layout), "rows")
+    with reading(source):
+        layout = resolve(raw, cfg.columns, f"--tracks {source}")
+        _refuse_clashes(layout)
+        rows = _checkpoint(spark, work, checked_rows(raw, layout), "rows")
     total = rows.count()
     rejects = _write_rejects(spark, work, rows, positions_count_blocks=not storage.is_parquet(source))
     LOGGER.info("%d rows read, %d rejected: %s", total, sum(rejects.values()), rejects or "none")
@@ -111,7 +115,6 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         why = f"all {total} rejected ({rejects})" if total else "it has a header and no rows"
         raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` stays as it was")
     grouped = _grouped_tracks(spark, work, rows.where(F.col("problem").isNull()), layout)
-    rule = _split_rule(cfg)
     tracks = _with_split(spark, work, grouped, rule, cfg).select(*TRACKS.columns(), *map(quoted, layout.keep))
     summary = {"source_rows": total, "rejected": rejects, "features": [one.name for one in layout.features]}
     if work.dry_run:
@@ -136,7 +139,9 @@ def _checkpoint(spark: SparkSession, work: command.Run, df: DataFrame, name: str
 
 def _refuse_clashes(layout: Layout) -> None:
     taken = {*TRACKS.columns(), *TAGS.columns(), *INTERNAL}
-    if clashes := [name for name in layout.keep if name.lower() in taken]:
+    if clashes := [
+        name for name in layout.keep if name.lower() in taken or name.lower().startswith(PREFIXES)
+    ]:
         raise UsageError(f"--columns.keep {' '.join(clashes)}: the tables have columns of that name already")
 
 

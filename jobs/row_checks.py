@@ -3,7 +3,8 @@
 from pyspark.sql import Column, DataFrame, Window, functions as F
 
 from genremill.jobs.contracts import Reason, quoted
-from genremill.jobs.track_source import BLOCK, FILE, MALFORMED, POSITION, Layout, number, text
+from genremill.jobs.table_reader import BLOCK, FILE, MALFORMED, POSITION
+from genremill.jobs.track_source import Layout, number, text
 
 FLOAT_MAX = 3.4028234663852886e38
 
@@ -57,7 +58,10 @@ def _optional_text(name: str | None) -> Column:
 
 
 def _optional_number(name: str | None) -> Column:
-    return _number(name) if name else F.lit(None).cast("double")
+    """A finite number, or null."""
+    if name is None:
+        return F.lit(None).cast("double")
+    return F.when(F.abs(_number(name)) <= FLOAT_MAX, _number(name))
 
 
 def _list(raw: DataFrame, name: str | None, separator: str | None = ";") -> Column:
@@ -77,6 +81,7 @@ def _problem(layout: Layout) -> Column:
     names = [one.name for one in layout.features]
     found = [
         _when(F.col(MALFORMED).isNotNull(), Reason.MALFORMED_ROW, F.col(MALFORMED)),
+        _when(F.col("track_id").contains("\ufffd"), Reason.MALFORMED_ROW, F.lit("the id is not UTF-8")),
         _when(F.col("track_id").isNull(), Reason.NO_ID, F.lit(f"{layout.id} is blank")),
         *(rule for name in names for rule in _value_rules(name)),
     ]

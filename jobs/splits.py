@@ -23,7 +23,8 @@ class SplitRule:
     file: str | None = None  # digest of the split file
 
     def __post_init__(self) -> None:
-        if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-6 or self.fractions[0] == 0:
+        inside = all(0 <= share <= 1 for share in self.fractions)
+        if not inside or abs(sum(self.fractions) - 1) > 1e-6 or self.fractions[0] == 0:
             raise UsageError(
                 f"--fractions {self.fractions}: expected three shares that add up to 1, train above 0"
             )

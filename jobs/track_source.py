@@ -1,21 +1,16 @@
-"""The track table as its owner keeps it: read as text, its columns found by name, its features by value."""
+"""The columns of a track table: parts found by name, features by value."""
 
 import enum
 from dataclasses import dataclass, fields
 
-from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession, functions as F, types as T
+from pyspark.sql import Column, DataFrame, functions as F, types as T
 
-from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.jobs.contracts import quoted
+from genremill.jobs.table_reader import MALFORMED, OWN_COLUMNS
 
-MALFORMED = "_malformed"
-FILE, BLOCK, POSITION = "_file", "_block", "_position"
-"""Where a row was read: file, start of its block in bytes, and a number that rises within the block."""
 NUMBER = r"^(?i)[+-]?(\d+\.?\d*(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?|nan|inf|infinity)$"
-OWN_COLUMNS = (MALFORMED, FILE, BLOCK, POSITION)
 
 NUMERIC_SHARE = 0.99
 """A column is numeric if at least this share of its values parse."""
@@ -88,43 +83,6 @@ class Layout:
     keep: tuple[str, ...]
 
 
-def read_table(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -> DataFrame:
-    """All columns of a CSV or Parquet table, with where each row was read; CSV columns are all text.
-
-    A CSV row with more or fewer fields than the header has `_malformed` set to its raw text.
-    """
-    found = storage.inventory(uri)
-    if found.size_bytes == 0:
-        raise UsageError(f"--tracks {uri} is empty; expected a CSV or Parquet table")
-    try:
-        if storage.is_parquet(uri):
-            df = spark.read.parquet(uri).withColumn(MALFORMED, F.lit(None).cast("string"))
-            position = F.col("_metadata.row_index")
-        else:
-            df = _read_csv(spark, uri, delimiter, multiline)
-            position = F.monotonically_increasing_id()
-        where = F.col("_metadata.file_path"), F.col("_metadata.file_block_start")
-        return df.select("*", where[0].alias(FILE), where[1].alias(BLOCK), position.alias(POSITION))
-    except PySparkException as err:
-        first_line = str(err).strip().partition("\n")[0]
-        raise UsageError(f"--tracks {uri} cannot be read as a table: {first_line}") from err
-
-
-def _read_csv(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -> DataFrame:
-    # Spark's default escape is a backslash; CSV as everyone else writes it doubles the quote.
-    reader = spark.read.options(
-        header=True, sep=delimiter, quote='"', escape='"', multiLine=multiline, encoding="UTF-8"
-    )
-    names = reader.csv(uri).columns
-    # Spark calls an unnamed column _c0, and then misses that name in the header.
-    written = ["" if name == f"_c{at}" else name for at, name in enumerate(names)]
-    schema = T.StructType([T.StructField(name, T.StringType()) for name in (*written, MALFORMED)])
-    # enforceSchema off: files of a folder whose headers differ are an error, not shifted columns.
-    strict = reader.options(columnNameOfCorruptRecord=MALFORMED, enforceSchema=False, columnPruning=False)
-    df = strict.schema(schema).csv(uri)
-    return df.toDF(*names, MALFORMED)
-
-
 def resolve(df: DataFrame, columns: Columns, source: str) -> Layout:
     """Finds each part's column, and the features; one error names every column that is not there."""
     there = [name for name in df.columns if name not in OWN_COLUMNS]
@@ -138,6 +96,7 @@ def resolve(df: DataFrame, columns: Columns, source: str) -> Layout:
     missing = [flag for flag, name in explicit.items() if name not in there]
     if missing:
         raise UsageError(_missing(source, missing, there))
+    _refuse_contradictions(df, columns)
     part = {role: name for role, name in asked.items() if name in there and name not in columns.ignore}
     return Layout(
         features=_features(df, columns, part, there),
@@ -145,6 +104,25 @@ def resolve(df: DataFrame, columns: Columns, source: str) -> Layout:
         id=columns.id,
         **{role: part.get(role) for role in ROLES if role != "id"},
     )
+
+
+def _refuse_contradictions(df: DataFrame, columns: Columns) -> None:
+    """Raises on column flags that cannot all hold, and on ids that Spark would change."""
+    if columns.id in columns.ignore:
+        raise UsageError(f"--columns.ignore {columns.id}: it is the id, which no table can do without")
+    if both := sorted(set(columns.ignore) & {*columns.features, *columns.keep}):
+        raise UsageError(f"--columns.ignore {both[0]}: --columns.features or --columns.keep names it too")
+    for flag in ("features", "keep"):
+        names = getattr(columns, flag)
+        if doubled := [name for name in names if names.count(name) > 1]:
+            raise UsageError(f"--columns.{flag} names {doubled[0]!r} twice")
+    kind = df.schema[columns.id].dataType
+    if isinstance(kind, T.FloatType | T.DoubleType | T.BinaryType) or not isinstance(kind, T.AtomicType):
+        raise UsageError(
+            f"--columns.id {columns.id}: expected text or whole numbers, found {kind.simpleString()}"
+        )
+    if columns.popularity == columns.duration:
+        raise UsageError(f"--columns.popularity and --columns.duration both name {columns.duration!r}")
 
 
 def _missing(source: str, missing: list[str], there: list[str]) -> str:

@@ -7,6 +7,7 @@ Reads: `tracks`, `genre_map` where there is one. Writes: `models/<name>/<version
 
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,12 +104,14 @@ def check(cfg: Config) -> None:
     from genremill.models import zoo
 
     zoo.entry(cfg.model)
-    if cfg.seed < 0:
-        raise UsageError(f"--seed {cfg.seed}: expected 0 or more")
+    if not 0 <= cfg.seed < 1 << 32:
+        raise UsageError(f"--seed {cfg.seed}: expected 0 to {(1 << 32) - 1}")
     if cfg.workers < 1:
         raise UsageError(f"--workers {cfg.workers}: expected 1 or more")
     if cfg.inputs != "table":
         raise UsageError(f"--inputs {cfg.inputs}: expected table, the one input there is")
+    if cfg.learning_rate is not None and not 0 < cfg.learning_rate < math.inf:
+        raise UsageError(f"--learning-rate {cfg.learning_rate}: expected a number above 0")
     for flag in ("epochs", "batch", "per_class", "patience"):
         value = getattr(cfg, flag)
         if value is not None and value < 1:

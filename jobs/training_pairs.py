@@ -43,9 +43,8 @@ def rule_of(tracks: Snapshot) -> SplitRule:
 
 def pairs_of(tracks: DataFrame, rule: SplitRule) -> DataFrame:
     """One row a (track, genre) pair, with the pair's own split under `rows`."""
-    pairs = tracks.select(
-        *("track_id", "artist_id", "table_features", "split"), F.explode("genres").alias("genre")
-    )
+    own = tracks.drop("genre")  # a kept column may have this name
+    pairs = own.select("*", F.explode("genres").alias("genre"))
     drawn = part_of(unit_hash("split", rule.seed, "track_id", "genre"), rule.fractions)
     split = F.when(F.col("split") == Split.ROWS.value, drawn).otherwise(F.col("split"))
     return pairs.withColumn("split", split).where(F.col("split") != Split.UNLISTED.value)

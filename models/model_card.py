@@ -66,7 +66,12 @@ class ModelCard:
             record["size"] = Size(**record["size"])
             record["features"] = tuple(FeatureSpec(**one) for one in record["features"])
             record["clusters"] = {name: Cluster(**one) for name, one in record["clusters"].items()}
-            return cls(**record)
+            card = cls(**record)
+            if len(set(card.classes)) != len(card.classes) or not all(
+                isinstance(n, str) for n in card.classes
+            ):
+                raise ValueError("classes are not distinct texts")
+            return card
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise UsageError(f"{source} is not a model.json of genremill: {err!r}") from err
 

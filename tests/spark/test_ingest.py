@@ -1,15 +1,17 @@
 """ingest: what becomes of each row, and which tracks belong together."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from genremill.infra.warehouse import Current, Warehouse
 from genremill.jobs import ingest
-from tests.conftest import catalog, real_data, write_csv
+from tests.conftest import BASE_ROW, catalog, real_data, write_csv
 
 
 class Ingested:
@@ -46,6 +48,62 @@ def test_a_track_under_two_genres_is_one_row(spark: SparkSession, tmp_path: Path
     assert found["t0"]["source_rows"] == 3
     assert found["t1"]["genres"] == ["rock"]
     assert len(found) == 3
+
+
+def test_names_keep_their_digits_and_lose_their_blanks(spark: SparkSession, tmp_path: Path) -> None:
+    names = {"artists": " 070 Shake ; Sum 41;Galaxy 500;000", "track_genre": " 00s "}
+    found = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", [*catalog(2), {"track_id": "n"} | names]))
+    row = found.rows()["n"]
+    assert row["artists"] == ["070 Shake", "Sum 41", "Galaxy 500", "000"]
+    assert row["genres"] == ["00s"]
+
+
+def test_kept_columns_may_have_any_name(spark: SparkSession, tmp_path: Path) -> None:
+    rows = catalog(3)
+    table = pd.DataFrame([BASE_ROW | row for row in rows]).drop(columns="").assign(**{"is.rc `x`": "A1"})
+    table.to_parquet(tmp_path / "t.parquet")
+    flags = ["--columns.keep", "is.rc `x`", "track_genre"]
+    found = Ingested(spark, tmp_path, str(tmp_path / "t.parquet"), *flags).rows()["t0"]
+    assert (found["is.rc `x`"], found["track_genre"], found["genres"]) == ("A1", "rock", ["rock"])
+
+
+def test_files_of_a_folder_that_lack_a_column_lose_rows_in_sight(spark: SparkSession, tmp_path: Path) -> None:
+    table = pd.DataFrame([BASE_ROW | row for row in catalog(40)]).drop(columns="")
+    (tmp_path / "in").mkdir()
+    table[:1].drop(columns="tempo").to_parquet(tmp_path / "in" / "a.parquet")
+    table[1:].to_parquet(tmp_path / "in" / "b.parquet")
+    found = Ingested(spark, tmp_path, str(tmp_path / "in"))
+    assert found.rejects() == {"t0": ("missing_value", "tempo has no value")}
+    assert "tempo" in [one["name"] for one in found.current.snapshot.details["features"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"track_id": [0.5, 1.0]}, "--columns.id track_id: expected text or whole numbers, found double"),
+        ({"_file": ["x", "y"]}, "ingest adds a column '_file' of its own"),
+    ],
+)
+def test_a_wrong_parquet_table_is_one_clear_error(
+    spark: SparkSession,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, list[object]],
+    message: str,
+) -> None:
+    table = pd.DataFrame([BASE_ROW | row for row in catalog(2)]).drop(columns="").assign(**change)
+    table.to_parquet(tmp_path / "t.parquet")
+    assert Ingested(spark, tmp_path, str(tmp_path / "t.parquet")).exit_code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_damaged_files_are_no_fault_worth_a_retry(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = gzip.compress(Path(write_csv(tmp_path / "t.csv", catalog(500))).read_bytes())
+    (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
+    assert Ingested(spark, tmp_path, str(tmp_path / "cut.csv.gz")).exit_code == 2
+    assert "cut.csv.gz cannot be read as a table" in capsys.readouterr().err
 
 
 def test_bad_rows_are_rejected_with_their_reason_and_the_counts_add_up(
@@ -203,6 +261,11 @@ def test_a_wrong_split_file_is_an_error(
         ("track_id,label\na,1\n", ["--columns.keep", "label"], "have columns of that name already"),
         ("track_id,tempo\na,1\n", ["--fractions", ".5", ".1", ".1"], "add up to 1"),
         ("track_id,tempo\n,1\n", [], "no usable row, all 1 rejected"),
+        ("track_id,tempo,Tempo\na,1,2\n", [], "more than one column is named 'tempo'"),
+        ("track_id,tempo\na,1\n", ["--fractions", "nan", ".5", ".5"], "add up to 1"),
+        ("track_id,tempo\na,1\n", ["--columns.ignore", "track_id"], "it is the id"),
+        ("track_id,tempo\na,1\n", ["--columns.features", "tempo", "tempo"], "names 'tempo' twice"),
+        ("track_id,tempo\na,1\n", ["--limit", "0"], "--limit 0: expected 1 to"),
     ],
 )
 def test_a_wrong_table_is_one_clear_error(
@@ -225,6 +288,13 @@ def test_a_wrong_path_is_an_error(
 ) -> None:
     assert Ingested(spark, tmp_path, str(tmp_path / "nowhere.csv")).exit_code == 2
     assert "no such file or folder" in capsys.readouterr().err
+    assert Ingested(spark, tmp_path, str(tmp_path / "t*.csv")).exit_code == 2
+    assert "Spark takes * in a path for a pattern" in capsys.readouterr().err
+    write_csv(tmp_path / "t.csv", catalog(2))
+    (tmp_path / "in" / "deeper").mkdir(parents=True)
+    write_csv(tmp_path / "in" / "t.csv", catalog(2))
+    assert Ingested(spark, tmp_path, str(tmp_path / "in")).exit_code == 2
+    assert "has the folder 'deeper' in it" in capsys.readouterr().err
 
 
 def test_json_is_one_document(

@@ -29,7 +29,7 @@ def _help() -> str:
         "Re-tags music catalogs with genres, as Spark batch jobs.\n\n"
         f"{jobs}\n\n"
         "`genremill <job> --help` lists a job's flags. Exit codes: 0 done, 1 bug, 2 usage or refused by an\n"
-        "audit, 3 finished with rejects over the limit, 4 storage or cluster fault worth a retry."
+        "audit, 3 kept for jobs with a limit on rejects, 4 storage or cluster fault worth a retry."
     )
 
 

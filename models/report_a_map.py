@@ -1,4 +1,4 @@
-"""Report A's manual map of genre to group (reference: reports.md, part A), as its notebook has it.
+"""Report A's manual map of genre to group, as its notebook has it.
 
 Its groups r-n-b, metal, kids, classical and hip-hop are left out, for report A drops them: of the groups it
 is the five largest that it trains on. `latino` stands in two of its lists and is kept in latin.

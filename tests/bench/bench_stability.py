@@ -6,6 +6,7 @@ encodes them. Affinity Propagation finds its own number of clusters, so it has n
 Run: python tests/bench/bench_stability.py [dataset.csv]
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from genremill.models.stability import halves_agreement
 from genremill.models.table_encoder import TableEncoder
 from genremill.udfs.profile_sums import encoded
 
-TABLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "spotify-tracks" / "dataset.csv"
+DATA = Path(os.environ.get("GENREMILL_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+TABLE = DATA / "spotify-tracks" / "dataset.csv"
 CATEGORICAL = ("key", "time_signature")
 NUMERIC = (
     *("popularity", "duration_ms", "explicit", "danceability", "energy", "loudness", "mode", "speechiness"),

@@ -48,6 +48,11 @@ def exists(uri: str) -> bool:
     return local_path(uri).exists()
 
 
+def is_object(uri: str) -> bool:
+    """Whether an object, not a folder, is there."""
+    return local_path(uri).is_file()
+
+
 def read_bytes(uri: str) -> bytes:
     """All bytes of an object."""
     try:

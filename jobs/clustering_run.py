@@ -58,7 +58,7 @@ def _read_map(source: str) -> dict[str, str]:
     if source == "report-a":
         return REPORT_A_MAP
     uri = storage.absolute_uri(source)
-    if not storage.exists(uri):
+    if not storage.is_object(uri):
         raise UsageError(f"--map {source}: no such file; expected YAML of `genre: cluster`, or report-a")
     try:
         found = yaml.safe_load(storage.read_bytes(uri))

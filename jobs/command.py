@@ -153,7 +153,7 @@ def _flags_from_yaml(file: str, flags: type) -> list[str]:
     """The flags that a YAML file stands for; real flags follow them and win."""
     import yaml
 
-    if not storage.exists(storage.absolute_uri(file)):
+    if not storage.is_object(file):
         raise UsageError(f"--config {file}: no such file")
     try:
         settings = yaml.safe_load(storage.read_bytes(file))

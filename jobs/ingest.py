@@ -190,7 +190,11 @@ def _with_split(
     same_rule = current is not None and current.snapshot.details["split"] == _as_json(rule)
     previous = None
     if current is not None and same_rule:
-        previous = spark.read.parquet(work.warehouse.path(current.snapshot.path)).select("track_id", "split")
+        path = work.warehouse.path(current.snapshot.path)
+        if storage.exists(path):
+            previous = spark.read.parquet(path).select("track_id", "split")
+        else:
+            LOGGER.warning("%s is gone: all tracks are split anew", path)
     return splits.with_split(tracks, rule, previous)
 
 

@@ -26,7 +26,7 @@ class Split(enum.StrEnum):
 
 
 class Reason(enum.StrEnum):
-    """Why a row of a track table is in `rejects`."""
+    """Why a row of a track table is in `rejects`; audio has reasons of its own: `AudioReason`."""
 
     MALFORMED_ROW = "malformed_row"  # more or fewer fields than the header
     NO_ID = "no_id"
@@ -143,7 +143,7 @@ REJECTS = Table(
     _schema(
         stage=_TEXT,  # the job that rejected it
         key=_TEXT,  # track_id where there is one, else file and row number
-        reason=_TEXT,  # a Reason
+        reason=_TEXT,  # a Reason, or an AudioReason
         detail=_TEXT,
         etag=_TEXT,
         fingerprint=_TEXT,
@@ -151,6 +151,24 @@ REJECTS = Table(
     ),
     not_null=("stage", "key", "reason", "run_id"),
 )
+
+FEATURES = Table(
+    "features",
+    _schema(
+        track_id=_TEXT,
+        window=T.IntegerType(),  # number of the window in the track, from 0; 0 where the set takes it whole
+        window_start_s=_DOUBLE,  # seconds from the start of the part that was decoded
+        audio_uri=_TEXT,
+        etag=_TEXT,  # of the object it was computed from; a local file's is size and mtime
+        size=_LONG,  # bytes of that object
+        content_hash=_TEXT,  # sha256 of its bytes
+        values=T.ArrayType(T.FloatType()),  # names stand in _feature_set.json
+        coverage=T.FloatType(),  # decoded of what the header declares within the seconds asked for, 0 to 1
+        seconds_decoded=_DOUBLE,
+    ),
+    not_null=("track_id", "window", "audio_uri", "etag", "values", "coverage"),
+)
+"""A cache: the same row may be there twice; see `feature_cache.windows_of`."""
 
 GENRE_PROFILES = Table(
     "genre_profiles",

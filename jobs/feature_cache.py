@@ -1,0 +1,99 @@
+"""The `features` cache: append-only runs under the fingerprint of the settings that made them."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession, functions as F
+
+from genremill.infra import storage
+from genremill.infra.errors import StorageError, UsageError
+from genremill.infra.warehouse import Warehouse
+from genremill.jobs.contracts import FEATURES
+
+RECORD = "_feature_set.json"
+
+
+@dataclass(frozen=True)
+class CachedSet:
+    """A feature set that the warehouse has rows of."""
+
+    name: str
+    fingerprint: str
+    value_names: tuple[str, ...]
+    created_at: str
+    described: dict[str, Any]
+    """The whole of `_feature_set.json`: settings, versions, shape, names of the values."""
+
+
+def folder_of(warehouse: Warehouse, fingerprint: str) -> str:
+    """Where the runs of one fingerprint lie."""
+    return warehouse.path("features", f"fingerprint={fingerprint}")
+
+
+def cached_sets(warehouse: Warehouse) -> list[CachedSet]:
+    """All feature sets of a warehouse, oldest first."""
+    found = []
+    for name in storage.folders(warehouse.path("features")):
+        fingerprint = name.removeprefix("fingerprint=")
+        record = f"{folder_of(warehouse, fingerprint)}/{RECORD}"
+        if fingerprint == name or not storage.exists(record):
+            continue
+        try:
+            described = json.loads(storage.read_bytes(record))
+            found.append(
+                CachedSet(
+                    described["name"],
+                    fingerprint,
+                    tuple(described["values"]),
+                    described["created_at"],
+                    described,
+                )
+            )
+        except (ValueError, KeyError, TypeError) as err:
+            raise StorageError(f"{record} is not the record of a feature set: {err!r}") from err
+    return sorted(found, key=lambda one: (one.created_at, one.fingerprint))
+
+
+def newest(warehouse: Warehouse, name: str) -> CachedSet:
+    """The newest fingerprint of a set; a set that the warehouse lacks is an error that names those it has."""
+    sets = cached_sets(warehouse)
+    named = [one for one in sets if one.name == name]
+    if not named:
+        there = ", ".join(sorted({one.name for one in sets})) or "none"
+        raise UsageError(
+            f"{warehouse.uri} has no features of the set {name!r}, there are: {there}; "
+            f"`genremill extract --features {name}` makes them"
+        )
+    return named[-1]
+
+
+def runs_of(warehouse: Warehouse, fingerprint: str) -> list[str]:
+    """Ids of the runs that have rows under a fingerprint, oldest first."""
+    names = storage.folders(folder_of(warehouse, fingerprint))
+    return sorted(name.removeprefix("run=") for name in names if name.startswith("run="))
+
+
+def rows_of(spark: SparkSession, warehouse: Warehouse, fingerprint: str) -> DataFrame:
+    """Every row under a fingerprint, duplicates and old audio included, with its `run`."""
+    folder = folder_of(warehouse, fingerprint)
+    if not runs_of(warehouse, fingerprint):
+        return spark.createDataFrame([], FEATURES.schema).withColumn("run", F.lit(""))
+    rows = spark.read.schema(FEATURES.schema).option("recursiveFileLookup", "true").parquet(folder)
+    return rows.select("*", F.regexp_extract("_metadata.file_path", r"/run=([^/]+)/", 1).alias("run"))
+
+
+def windows_of(tracks: DataFrame, features: DataFrame) -> DataFrame:
+    """`tracks` that have features, with `windows`: array<array<float>>, the values of each window in order.
+
+    A track's rows are those of the newest run that has any for its present audio.
+    """
+    rows = features.join(tracks.select("track_id", "audio_uri"), ["track_id", "audio_uri"], "left_semi")
+    # The newest row of each window first; then the windows of the newest run alone.
+    by_run = rows.groupBy("track_id", "run", "window").agg(F.first("values").alias("values"))
+    by_run = by_run.groupBy("track_id", "run").agg(
+        F.sort_array(F.collect_list(F.struct("window", "values"))).alias("rows")
+    )
+    newest_run = by_run.groupBy("track_id").agg(F.max_by("rows", "run").alias("rows"))
+    windows = newest_run.select("track_id", F.transform("rows", lambda row: row["values"]).alias("windows"))
+    return tracks.join(windows, "track_id", "inner")

@@ -1,0 +1,149 @@
+"""Signals on which extraction must agree with librosa: synthesized ones, and real clips where at hand.
+
+`corpus(seconds)` has them all as mono float32 at 22,050 Hz; `sources(seconds)` has what a file would hold.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from tests.conftest import DATA
+
+Signal = npt.NDArray[np.float32]
+
+SR = 22050
+FRAME = 2048
+
+
+@dataclass(frozen=True)
+class Source:
+    """Samples as a file holds them, shape (n, channels)."""
+
+    samples: npt.NDArray[np.float32]
+    sr: int
+
+
+def tone(seconds: float, sr: int = SR, *, hz: float = 440.0, level: float = 0.5) -> Signal:
+    y: Signal = (level * np.sin(2 * np.pi * hz * _times(seconds, sr))).astype(np.float32)
+    return y
+
+
+def chord(seconds: float, sr: int = SR, *, root: float = 220.0) -> Signal:
+    """A minor seventh chord of decaying harmonics, restruck twice a second."""
+    t = _times(seconds, sr)
+    decay = np.exp(-3 * (t % 0.5))
+    partials = [
+        np.sin(2 * np.pi * root * 2 ** (step / 12) * k * t) / k for step in (0, 3, 7, 10) for k in range(1, 7)
+    ]
+    y: Signal = (0.08 * decay * np.sum(partials, axis=0)).astype(np.float32)
+    return y
+
+
+def drums(seconds: float, sr: int = SR, *, bpm: float = 126.0) -> Signal:
+    """A low decaying thump on each beat and a noise burst between two."""
+    t, rng = _times(seconds, sr), np.random.default_rng(3)
+    period = 60 / bpm
+    kick = np.exp(-18 * (t % period)) * np.sin(2 * np.pi * 55 * (t % period))
+    snare = np.exp(-40 * ((t + period / 2) % period)) * rng.standard_normal(len(t))
+    return (0.6 * kick + 0.15 * snare).astype(np.float32)
+
+
+def clicks(seconds: float, sr: int = SR, *, bpm: float = 100.0) -> Signal:
+    y = np.zeros(round(seconds * sr), np.float32)
+    y[:: round(sr * 60 / bpm)] = 1.0
+    return y
+
+
+def sweep(seconds: float, sr: int = SR, *, low: float = 40.0, high: float = 10_000.0) -> Signal:
+    t = _times(seconds, sr)
+    rate = float(np.log(high / low)) / seconds
+    return (0.5 * np.sin(2 * np.pi * low * np.expm1(rate * t) / rate)).astype(np.float32)
+
+
+def noise(seconds: float, sr: int = SR, *, level: float = 0.1) -> Signal:
+    return (level * np.random.default_rng(5).standard_normal(round(seconds * sr))).astype(np.float32)
+
+
+def song(seconds: float, sr: int = SR) -> Signal:
+    """Drums, a chord and a little noise together, detuned by 30 cents."""
+    detuned = chord(seconds, sr, root=220 * 2 ** (0.3 / 12))
+    return detuned + np.float32(0.5) * drums(seconds, sr) + noise(seconds, sr, level=0.003)
+
+
+def half_silent(seconds: float, sr: int = SR) -> Signal:
+    """A song between two stretches of exact zeros."""
+    y = song(seconds, sr)
+    y[: len(y) // 4] = 0
+    y[-len(y) // 4 :] = 0
+    return y
+
+
+def one_over_a_frame(_seconds: float, sr: int = SR) -> Signal:
+    return song(1.0, sr)[: FRAME + 1]
+
+
+SYNTHETIC: dict[str, Callable[[float], Signal]] = {
+    "tone": tone,
+    "high tone": lambda seconds: tone(seconds, hz=7040.5),
+    "chord": chord,
+    "drums": drums,
+    "clicks": clicks,
+    "sweep": sweep,
+    "noise": noise,
+    "song": song,
+    "half silent": half_silent,
+    "silence": lambda seconds: np.zeros(round(seconds * SR), np.float32),
+    "song at 1e-4": lambda seconds: np.float32(1e-4) * song(seconds),
+    "noise at 1e-6": lambda seconds: noise(seconds, level=1e-6),
+    "dc": lambda seconds: np.full(round(seconds * SR), 0.25, np.float32),
+    "song on dc": lambda seconds: song(seconds) + np.float32(0.25),
+    "clipped": lambda seconds: np.clip(6 * song(seconds), -1, 1),
+    "one over a frame": one_over_a_frame,
+}
+"""Mono signals at `SR`."""
+
+
+def sources(seconds: float) -> dict[str, Source]:
+    """Songs as files hold them: at 22.05 and 44.1 kHz, mono and stereo."""
+    found = {}
+    for sr in (SR, 2 * SR):
+        left, right = song(seconds, sr), drums(seconds, sr, bpm=93) + chord(seconds, sr, root=330)
+        found[f"mono {sr} Hz"] = Source(left[:, np.newaxis], sr)
+        found[f"stereo {sr} Hz"] = Source(np.stack([left, right], axis=1), sr)
+    return found
+
+
+def mono(source: Source, sr: int = SR) -> Signal:
+    """A source as the extractor sees it: mean of the channels, resampled by soxr (HQ)."""
+    y = source.samples.mean(axis=1, dtype=np.float32)
+    resampled: Signal = y if source.sr == sr else soxr.resample(y, source.sr, sr, quality="HQ")
+    return resampled
+
+
+def real_paths() -> list[Path]:
+    """Real recordings, MP3 and Ogg Vorbis, sorted by name; none where they are not at hand."""
+    return sorted(path for path in (DATA / "audio").glob("*/*") if path.suffix in (".mp3", ".ogg"))
+
+
+def real_clip(path: Path, seconds: float, *, offset: float = 5.0) -> Signal:
+    """Mono signal of a recording at `SR`, from `offset` seconds on."""
+    with soundfile.SoundFile(path) as audio:
+        audio.seek(min(round(offset * audio.samplerate), audio.frames // 2))
+        samples = audio.read(round(seconds * audio.samplerate), dtype="float32", always_2d=True)
+        return mono(Source(samples, audio.samplerate))
+
+
+def corpus(seconds: float, *, real: int | None = None) -> dict[str, Signal]:
+    """All signals by name, mono at `SR`; at most `real` recordings among them."""
+    found = {name: make(seconds) for name, make in SYNTHETIC.items()}
+    found |= {name: mono(source) for name, source in sources(seconds).items()}
+    return found | {path.stem[:24]: real_clip(path, seconds) for path in real_paths()[:real]}
+
+
+def _times(seconds: float, sr: int) -> npt.NDArray[np.float64]:
+    return np.arange(round(seconds * sr)) / sr

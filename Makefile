@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 TYPING := build/typing/genremill
 DEMO := build/demo/tracks.csv
 TRACKS ?= $(DEMO)
+AUDIO_ROOT ?= $(if $(filter $(DEMO),$(TRACKS)),$(dir $(DEMO)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check bench clean
@@ -25,9 +26,9 @@ $(READY): pyproject.toml requirements.lock
 	touch $(READY)
 
 run: $(READY) $(if $(filter $(DEMO),$(TRACKS)),$(DEMO)) ## Tag a demo catalog, or your own table: make run TRACKS=tracks.csv
-	$(BIN)/genremill nightly --tracks $(TRACKS) --warehouse $(WAREHOUSE)
+	$(BIN)/genremill nightly --tracks $(TRACKS) $(if $(AUDIO_ROOT),--audio-root $(AUDIO_ROOT)) --warehouse $(WAREHOUSE)
 
-$(DEMO): $(READY) jobs/demo.py
+$(DEMO): $(READY) jobs/demo.py jobs/demo_clips.py
 	$(BIN)/python -m genremill.jobs.demo --out $(DEMO)
 
 test: $(READY) ## Run the tests

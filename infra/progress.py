@@ -14,7 +14,7 @@ EVERY_S = 15.0
 
 
 @contextlib.contextmanager
-def progress(spark: SparkSession, what: str, rows: int) -> Iterator[None]:
+def progress(spark: SparkSession, what: str, rows: int, unit: str = "rows") -> Iterator[None]:
     """Says rows, rate and time left of the block's running stage, by its finished tasks."""
     if sys.stderr.isatty():
         yield
@@ -29,7 +29,8 @@ def progress(spark: SparkSession, what: str, rows: int) -> Iterator[None]:
             tasks = sum(info.numTasks for info in stages)
             finished = sum(info.numCompletedTasks for info in stages)
             if tasks:
-                LOGGER.info(progress_line(what, rows, finished / tasks, time.monotonic() - started))
+                seconds = time.monotonic() - started
+                LOGGER.info(progress_line(what, rows, finished / tasks, seconds, unit))
 
     teller = threading.Thread(target=tell, daemon=True)
     teller.start()
@@ -40,15 +41,16 @@ def progress(spark: SparkSession, what: str, rows: int) -> Iterator[None]:
         teller.join(timeout=1)
 
 
-def progress_line(what: str, rows: int, share: float, seconds: float) -> str:
+def progress_line(what: str, rows: int, share: float, seconds: float, unit: str = "rows") -> str:
     """One line of progress.
 
     >>> progress_line("score", 1000, 0.25, 10.0)
     'score: 250 of 1,000 rows, 25/s, 30 s left'
     """
     if share == 0:
-        return f"{what}: 0 of {rows:,} rows"
+        return f"{what}: 0 of {rows:,} {unit}"
     rate = rows * share / max(seconds, 1e-9)
     return (
-        f"{what}: {rows * share:,.0f} of {rows:,} rows, {rate:,.0f}/s, {seconds / share - seconds:.0f} s left"
+        f"{what}: {rows * share:,.0f} of {rows:,} {unit}, {rate:,.0f}/s, "
+        f"{seconds / share - seconds:.0f} s left"
     )

@@ -9,13 +9,15 @@ from importlib.metadata import version
 from genremill.infra.errors import ExitCode
 
 JOBS = {
-    "nightly": "all of it: ingest, cluster, train, evaluate, score, publish; unchanged steps are skipped",
+    "nightly": "all of it, from ingest to publish; a step whose inputs have not changed is skipped",
     "ingest": "read a track table, check it, write one row a track",
+    "extract": "read audio objects, decode them in a sandbox, write feature vectors",
     "cluster": "group the genres: genre to cluster",
     "train": "train a model on the labelled tracks",
     "evaluate": "metrics and the HTML report of a model on held-out tracks",
     "score": "tag every track with a model: staged tags",
     "publish": "audit staged tags and make them current, or refuse; also roll back",
+    "show": "one track: its tags, features and pictures of its audio",
     "tables": "list each table's current snapshot",
     "doctor": "check Java, Spark, Python packages and the warehouse",
 }
@@ -29,7 +31,7 @@ def _help() -> str:
         "Re-tags music catalogs with genres, as Spark batch jobs.\n\n"
         f"{jobs}\n\n"
         "`genremill <job> --help` lists a job's flags. Exit codes: 0 done, 1 bug, 2 usage or refused by an\n"
-        "audit, 3 kept for jobs with a limit on rejects, 4 storage or cluster fault worth a retry."
+        "audit, 3 finished, but with more rejects than the limit, 4 storage or cluster fault worth a retry."
     )
 
 

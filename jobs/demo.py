@@ -1,7 +1,7 @@
 """Makes a small catalog to try genremill on: seeded, and statistically like a real track table.
 
 Artists with a style of their own, tracks under several genres, re-releases under another id, tracks without
-a label, and a few rows that no careful job would take.
+a label, and a few rows that no careful job would take. Some tracks have a short clip of audio.
 
     python -m genremill.jobs.demo --out build/demo/tracks.csv
 """
@@ -16,6 +16,7 @@ import numpy as np
 import tyro
 
 from genremill.infra import storage
+from genremill.jobs.demo_clips import clip_name, write_clip
 
 GENRES = (
     *("ambient", "black-metal", "bluegrass", "blues", "classical", "country", "death-metal", "deep-house"),
@@ -36,7 +37,7 @@ GENRES = (
 HEADER = (
     *("track_id", "artists", "album_name", "track_name", "popularity", "duration_ms", "explicit"),
     *("danceability", "energy", "key", "loudness", "mode", "speechiness", "acousticness", "instrumentalness"),
-    *("liveness", "valence", "tempo", "time_signature", "track_genre"),
+    *("liveness", "valence", "tempo", "time_signature", "track_genre", "audio_uri"),
 )
 TRAITS = 10
 """Hidden traits that a genre, an artist and a track share; the audio features are read off them."""
@@ -81,29 +82,44 @@ class Options:
     """CSV file to write."""
     tracks: int = 6000
     """Recordings; re-releases and bad rows come on top."""
+    clips: int = 240
+    """Recordings that have a clip of audio, in the folder `clips` beside the CSV file."""
     seed: int = 0
     """Another seed makes another catalog."""
 
 
-def rows(count: int, seed: int) -> list[list[object]]:
-    """The catalog's rows, in `HEADER`'s order."""
+@dataclass(frozen=True)
+class Clip:
+    """A clip that a track of the catalog names."""
+
+    number: int
+    genre: int
+
+
+def rows(count: int, clips: int, seed: int) -> tuple[list[list[object]], list[Clip]]:
+    """The catalog's rows, in `HEADER`'s order, and the clips they name."""
     rng = np.random.default_rng(seed)
     centres = _genre_centres(rng)
     artists = _artists(rng, max(count // 8, 2))
     found: list[list[object]] = []
+    made: list[Clip] = []
     for number in range(count):
         name, style, home = artists[int(rng.integers(len(artists)))]
         genre = home if rng.random() < 0.85 else int(rng.integers(len(GENRES)))
         traits = centres[genre] + style + 0.55 * rng.normal(size=TRAITS)
         track = [_track_id(rng), *_names(rng, name, artists), *_features(rng, traits, genre)]
         labels = _labels(rng, centres, genre)
-        found += [[*track, label] for label in labels]
+        audio = ""
+        if number * clips // count < (number + 1) * clips // count:  # evenly over the catalog
+            made.append(Clip(len(made), genre))
+            audio = clip_name(made[-1].number)
+        found += [[*track, label, audio] for label in labels]
         if rng.random() < 0.08:  # a re-release: another id, album and popularity, the same sound
             copy = [_track_id(rng), track[1], _title(rng), track[3], int(rng.integers(60)), *track[5:]]
-            found.append([*copy, labels[0]])
+            found.append([*copy, labels[0], audio])
         if number % 400 == 399:
-            found.append(_bad_row(rng, [*track, labels[0]]))
-    return [found[at] for at in rng.permutation(len(found))]
+            found.append(_bad_row(rng, [*track, labels[0], ""]))
+    return [found[at] for at in rng.permutation(len(found))], made
 
 
 def _genre_centres(rng: np.random.Generator) -> list[np.ndarray]:
@@ -189,8 +205,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)
-    writer.writerows(rows(options.tracks, options.seed))
-    storage.write_atomic(storage.absolute_uri(options.out), text.getvalue().encode())
+    found, clips = rows(options.tracks, min(options.clips, options.tracks), options.seed)
+    writer.writerows(found)
+    out = storage.absolute_uri(options.out)
+    for one in clips:
+        write_clip(out.rpartition("/")[0], one.number, one.genre, len(GENRES), options.seed)
+    storage.write_atomic(out, text.getvalue().encode())
     return 0
 
 

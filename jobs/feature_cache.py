@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from genremill.infra import storage
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs.contracts import FEATURES
+from genremill.jobs.contracts import FEATURES, REJECTS
 
 RECORD = "_feature_set.json"
 
@@ -72,6 +72,34 @@ def runs_of(warehouse: Warehouse, fingerprint: str) -> list[str]:
     """Ids of the runs that have rows under a fingerprint, oldest first."""
     names = storage.folders(folder_of(warehouse, fingerprint))
     return sorted(name.removeprefix("run=") for name in names if name.startswith("run="))
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs between the records of two fingerprints, as `what: before → now`.
+
+    >>> differences({"settings": {"sr": 22050, "n_fft": 2048}}, {"settings": {"sr": 44100, "n_fft": 2048}})
+    ['sr: 22050 → 44100']
+    """
+    groups = ("settings", "versions")
+    flat_before, flat_now = (
+        {"revision": one.get("revision")}
+        | {key: value for name in groups for key, value in one.get(name, {}).items()}
+        for one in (before, now)
+    )
+    return [
+        f"{key}: {flat_before.get(key)} → {flat_now.get(key)}"
+        for key in sorted(flat_before | flat_now)
+        if flat_before.get(key) != flat_now.get(key)
+    ]
+
+
+def rejects(spark: SparkSession, warehouse: Warehouse) -> DataFrame:
+    """All rejects of all runs."""
+    runs = [name for name in storage.folders(warehouse.path("rejects")) if name.startswith("run=")]
+    if not runs:
+        return spark.createDataFrame([], REJECTS.schema)
+    folders = [warehouse.path("rejects", name) for name in runs]
+    return spark.read.schema(REJECTS.schema).parquet(*folders)
 
 
 def rows_of(spark: SparkSession, warehouse: Warehouse, fingerprint: str) -> DataFrame:

@@ -212,6 +212,7 @@ def _write_tracks(
 ) -> Snapshot:
     path = work.warehouse.run_path("tracks", work.run_id)
     tracks.write.parquet(path)
+    with_audio = spark.read.parquet(path).where(F.col("audio_uri").isNotNull()).count()
     snapshot = Snapshot(
         run_id=work.run_id,
         path=f"tracks/run={work.run_id}",
@@ -224,6 +225,7 @@ def _write_tracks(
             "features": [dataclasses.asdict(one) for one in layout.features],
             "split": _as_json(rule),
             "kept": list(layout.keep),
+            "with_audio": with_audio,
         },
     )
     work.warehouse.finish("tracks", snapshot)

@@ -1,4 +1,4 @@
-"""All of it, in one Spark session: ingest, cluster, train, evaluate, score, publish.
+"""All of it, in one Spark session: ingest, extract, cluster, train, evaluate, score, publish.
 
 A step whose inputs and settings have not changed since its last run is skipped whole.
 
@@ -14,13 +14,14 @@ from typing import Any
 
 from pyspark.sql import SparkSession, functions as F
 
-from genremill.infra.errors import UsageError
+from genremill.infra.errors import ExitCode, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import cluster, command, evaluate, ingest, model_versions, publish, score, train
+from genremill.jobs import cluster, command, evaluate, extract, ingest, model_versions, publish, score, train
 from genremill.jobs.cluster import Config as ClusterConfig
 from genremill.jobs.evaluate import Config as EvaluateConfig
+from genremill.jobs.extract import Options as ExtractOptions
 from genremill.jobs.ingest import Options as IngestOptions
 from genremill.jobs.publish import Config as PublishConfig
 from genremill.jobs.score import Config as ScoreConfig
@@ -37,7 +38,10 @@ class Config:
 
     tracks: str
     """Path or URI of the track table, CSV or Parquet."""
+    audio_root: tuple[str, ...] = ()
+    """Folders or prefixes that audio may be read from; without one, no audio is."""
     ingest: IngestOptions = field(default_factory=IngestOptions)
+    extract: ExtractOptions = field(default_factory=ExtractOptions)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
@@ -57,9 +61,8 @@ class Step:
 def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
     """The night's steps in order; a model from elsewhere leaves nothing to cluster, train or evaluate."""
     warehouse = work.warehouse
-    source = ingest.Config(
-        tracks=cfg.tracks, **{f.name: getattr(cfg.ingest, f.name) for f in dataclasses.fields(cfg.ingest)}
-    )
+    source = ingest.Config(tracks=cfg.tracks, **_fields(cfg.ingest))
+    audio = extract.Config(audio_root=cfg.audio_root, **_fields(cfg.extract))
 
     def table_is_stale(table: str, wanted: Callable[[], dict[str, str]]) -> Callable[[], bool]:
         def stale() -> bool:
@@ -86,6 +89,7 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
         table_is_stale("tracks", lambda: ingest.inputs(source)),
         lambda: ingest.run(spark, work, source),
     )
+    listening = Step("extract", lambda: _has_audio(warehouse, cfg), lambda: extract.run(spark, work, audio))
     learning = [
         Step(
             "cluster",
@@ -109,7 +113,20 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
             lambda: publish.run(spark, work, dataclasses.replace(cfg.publish, run=made())),
         ),
     ]
-    return [first, *([] if cfg.score.model or cfg.score.model_version else learning), *tagging]
+    return [first, listening, *([] if cfg.score.model or cfg.score.model_version else learning), *tagging]
+
+
+def _fields(options: IngestOptions | ExtractOptions) -> dict[str, Any]:
+    return {one.name: getattr(options, one.name) for one in dataclasses.fields(options)}
+
+
+def _has_audio(warehouse: Warehouse, cfg: Config) -> bool:
+    """Whether there is audio to look at; the job itself finds out what of it is new."""
+    tracks = warehouse.current("tracks")
+    count = tracks.snapshot.details.get("with_audio", 0) if tracks else 0
+    if count and not cfg.audio_root:
+        LOGGER.warning("%d tracks have an audio_uri; --audio-root says where audio may be read from", count)
+    return bool(count and cfg.audio_root)
 
 
 def _model_is_stale(warehouse: Warehouse, cfg: TrainConfig) -> bool:
@@ -142,7 +159,10 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         raise UsageError("--publish.rollback and --publish.run belong to `genremill publish`")
     if not (cfg.score.model or cfg.score.model_version):
         train.check(cfg.train)
+    if cfg.audio_root:
+        extract.check(extract.Config(audio_root=cfg.audio_root, **_fields(cfg.extract)))
     found: dict[str, Any] = {}
+    code = ExitCode.DONE
     for step in steps(spark, work, cfg):
         started = time.monotonic()
         if work.dry_run and found:
@@ -154,11 +174,13 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
             found[step.name] = "would run"
         else:
             LOGGER.info("%s: starting", step.name)
-            found[step.name] = step.run().summary | {"seconds": round(time.monotonic() - started, 1)}
+            outcome = step.run()
+            code = outcome.exit_code or code
+            found[step.name] = outcome.summary | {"seconds": round(time.monotonic() - started, 1)}
             LOGGER.info("%s: done in %.1f s", step.name, time.monotonic() - started)
     if work.dry_run:
         return command.Outcome({"steps": found}, f"dry run: {', '.join(found) or 'nothing'} would run")
-    return command.Outcome({"steps": found}, _closing(spark, work.warehouse, cfg))
+    return command.Outcome({"steps": found}, _closing(spark, work.warehouse, cfg), code)
 
 
 def _closing(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> str:

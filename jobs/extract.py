@@ -1,0 +1,185 @@
+"""Reads audio objects, decodes them in a sandbox, and adds their feature vectors to the cache.
+
+Reads: `tracks`, audio under --audio-root. Writes: `features`, `rejects`.
+
+    spark-submit jobs/extract.py --warehouse file:///data/warehouse --audio-root file:///data/audio
+"""
+
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame, SparkSession, functions as F
+
+from genremill.infra import storage
+from genremill.infra.audio_store import AudioStore
+from genremill.infra.errors import ExitCode, UsageError
+from genremill.infra.log import LOGGER
+from genremill.infra.session import spark_session
+from genremill.jobs import command, feature_cache
+from genremill.udfs import feature_set
+from genremill.udfs.decoding import DecodeSettings, Offset
+
+if TYPE_CHECKING:  # these import numba, and --help needs none
+    from genremill.jobs.extraction_run import Counts
+    from genremill.udfs.extraction import Extractor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Which features, of which part of the audio."""
+
+    features: tuple[str, ...] = ("gtzan57",)
+    """Feature sets, one or more of gtzan57, multiwindow, fma518."""
+    seconds: float = 30.0
+    """Seconds of each object that are decoded."""
+    offset: Offset = Offset.START
+    """Where they are taken: at the start, or in the middle."""
+    windows: str = "whole"
+    """Features of what was decoded as a whole, or of each window of so many seconds."""
+    max_rejects: float = 0.05
+    """Share of the tracks with audio that may be without features; beyond it the exit code is 3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Options):
+    """Where audio may lie, which features, of which part of it."""
+
+    audio_root: tuple[str, ...] = ()
+    """Folders or prefixes that audio may be read from; a path outside of them is refused."""
+
+
+def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
+    """Extracts what is lacking of each feature set."""
+    from genremill.jobs.extraction_run import SetRun  # here: --help needs no scipy
+
+    check(cfg)
+    snapshot = work.warehouse.require("tracks", "ingest --tracks …")
+    tracks = spark.read.parquet(work.warehouse.path(snapshot.path)).select("track_id", "audio_uri")
+    tracks = tracks.where(F.col("audio_uri").isNotNull())
+    if tracks.isEmpty():
+        raise UsageError(
+            f"no track of run {snapshot.run_id} has an audio_uri: "
+            "ingest takes it from the column that --columns.audio-uri names"
+        )
+    sets = _extractors(cfg)
+    objects = _objects(spark, work, tracks, AudioStore(cfg.audio_root))
+    found = {}
+    for settings in sets:
+        fingerprint = _registered(work, cfg, settings)
+        one = SetRun(spark, work, fingerprint, settings, tracks, objects)
+        found[one.name] = one.up_to_date()
+    return _outcome(found, work.dry_run, cfg.max_rejects)
+
+
+def check(cfg: Config) -> None:
+    """Raises on settings that no audio could make right."""
+    from genremill.udfs import feature_sets  # here: --help needs no scipy
+
+    if not cfg.audio_root:
+        raise UsageError("--audio-root is needed: the folders or prefixes that audio may be read from")
+    if not cfg.features:
+        raise UsageError(f"--features: expected one or more of {', '.join(feature_sets.FEATURE_SETS)}")
+    for name in cfg.features:
+        feature_sets.named(name)
+    if not 0.1 <= cfg.seconds <= 3600:
+        raise UsageError(f"--seconds {cfg.seconds:g}: expected 0.1 to 3600")
+    if not 0 <= cfg.max_rejects <= 1:
+        raise UsageError(f"--max-rejects {cfg.max_rejects:g}: expected a share from 0 to 1")
+    window_seconds(cfg)
+
+
+def window_seconds(cfg: Config) -> float | None:
+    """Seconds of a window, or None where audio is taken whole."""
+    if cfg.windows == "whole":
+        return None
+    try:
+        seconds = float(cfg.windows)
+    except ValueError:
+        seconds = math.nan
+    if not 0.1 <= seconds <= cfg.seconds:
+        raise UsageError(
+            f"--windows {cfg.windows}: expected whole, or seconds from 0.1 to --seconds {cfg.seconds:g}"
+        )
+    return seconds
+
+
+def _extractors(cfg: Config) -> "list[Extractor]":
+    from genremill.udfs import feature_sets
+    from genremill.udfs.extraction import Extractor
+
+    store = AudioStore(cfg.audio_root)
+    sets = [feature_sets.named(name) for name in dict.fromkeys(cfg.features)]
+    return [
+        Extractor(store, one, DecodeSettings(one.sr, cfg.seconds, cfg.offset), window_seconds(cfg))
+        for one in sets
+    ]
+
+
+def _objects(spark: SparkSession, work: command.Run, tracks: DataFrame, store: AudioStore) -> DataFrame:
+    """Every distinct audio object with etag and size, or why it cannot be read."""
+    from genremill.udfs import extraction
+
+    path = work.warehouse.tmp(work.run_id, "objects")
+    uris = tracks.select("audio_uri").distinct()
+    uris.mapInPandas(extraction.statter(store), extraction.OBJECT_SCHEMA).write.parquet(path)
+    return spark.read.parquet(path)
+
+
+def _registered(work: command.Run, cfg: Config, settings: "Extractor") -> str:
+    """The fingerprint of a set with these settings; the first run under it leaves its record."""
+    reading: dict[str, object] = {"seconds": cfg.seconds, "offset": cfg.offset.value, "windows": cfg.windows}
+    described = feature_set.record(settings.features, reading)
+    fingerprint = feature_set.fingerprint(described)
+    sets = feature_cache.cached_sets(work.warehouse)
+    if any(one.fingerprint == fingerprint for one in sets):
+        return fingerprint
+    if earlier := [one for one in sets if one.name == settings.features.name]:
+        LOGGER.info(
+            "%s: all audio is extracted again, for %s",
+            *(settings.features.name, "; ".join(feature_cache.differences(earlier[-1].described, described))),
+        )
+    if not work.dry_run:
+        record = described | {"created_at": storage.utc_now()}
+        folder = feature_cache.folder_of(work.warehouse, fingerprint)
+        storage.write_atomic(f"{folder}/{feature_cache.RECORD}", json.dumps(record, indent=1).encode())
+    return fingerprint
+
+
+def _outcome(found: "dict[str, Counts]", dry_run: bool, max_rejects: float) -> command.Outcome:
+    over = [name for name, one in found.items() if one.rejects_share > max_rejects]
+    for name in over:
+        LOGGER.warning(
+            "%s: %s of %s tracks with audio have no features, %.1f %%: more than --max-rejects %g",
+            *(name, f"{found[name].without:,}", f"{found[name].tracks:,}"),
+            *(100 * found[name].rejects_share, max_rejects),
+        )
+    lines = [
+        f"{name}: {one.decoded:,} clips {'to decode' if dry_run else 'decoded'}, {one.copied:,} copied, "
+        f"{one.tracks - one.without:,} of {one.tracks:,} tracks with audio have features; "
+        f"newly rejected: {one.rejected or 'none'}"
+        for name, one in found.items()
+    ]
+    summary = {
+        name: dataclasses.asdict(one) | {"rejects_share": one.rejects_share} for name, one in found.items()
+    }
+    code = ExitCode.REJECTS_OVER_LIMIT if over and not dry_run else ExitCode.DONE
+    return command.Outcome({"features": summary}, "\n".join(lines), code)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+
+    def job(work: command.Run, cfg: Config) -> command.Outcome:
+        with spark_session("genremill extract") as spark:
+            return run(spark, work, cfg)
+
+    return command.main("extract", __doc__, Config, job, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession, types as T
+
+from genremill.jobs import extraction_plan as plan, feature_cache
+from genremill.jobs.contracts import FEATURES, REJECTS
+
+OBJECTS = "audio_uri string, etag string, size long, reason string, detail string"
+ROWS = T.StructType([*FEATURES.schema.fields, T.StructField("run", T.StringType())])
+ROW: dict[str, Any] = {
+    "track_id": "t0",
+    "window": 0,
+    "window_start_s": 0.0,
+    "audio_uri": "file:///a/0.wav",
+    "etag": "e0",
+    "size": 10,
+    "content_hash": "h",
+    "values": [1.0],
+    "coverage": 1.0,
+    "seconds_decoded": 30.0,
+    "run": "r1",
+}
+Frame = Callable[..., DataFrame]
+
+
+@pytest.fixture
+def tracks(spark: SparkSession) -> Frame:
+    return lambda *rows: spark.createDataFrame(list(rows), "track_id string, audio_uri string")
+
+
+@pytest.fixture
+def objects(spark: SparkSession) -> Frame:
+    return lambda *rows: spark.createDataFrame([(*row, None, None) for row in rows], OBJECTS)
+
+
+@pytest.fixture
+def rows(spark: SparkSession) -> Frame:
+    return lambda *overrides: spark.createDataFrame([tuple((ROW | one).values()) for one in overrides], ROWS)
+
+
+@pytest.fixture
+def rejects(spark: SparkSession) -> Frame:
+    return lambda *told: spark.createDataFrame(
+        [("extract", key, reason, "", etag, "f", "r0") for key, reason, etag in told], REJECTS.schema
+    )
+
+
+def ids(df: DataFrame) -> list[str]:
+    return sorted(row["track_id"] for row in df.collect())
+
+
+def test_only_new_and_changed_audio_is_lacking(
+    tracks: Frame, objects: Frame, rows: Frame, rejects: Frame
+) -> None:
+    names = ("same", "changed", "moved", "new")
+    here = tracks(*((name, f"file:///a/{name}.wav") for name in names))
+    there = objects(*((f"file:///a/{name}.wav", "e1", 10) for name in names))
+    known = rows(
+        {"track_id": "same", "audio_uri": "file:///a/same.wav", "etag": "e1"},
+        {"track_id": "changed", "audio_uri": "file:///a/changed.wav", "etag": "e0"},
+        {"track_id": "moved", "audio_uri": "file:///b/moved.wav", "etag": "e1"},
+    )
+    assert ids(plan.lacking(here, there, known, rejects())) == ["changed", "moved", "new"]
+
+
+def test_a_bad_file_is_tried_again_only_when_it_changes(
+    tracks: Frame, objects: Frame, rows: Frame, rejects: Frame
+) -> None:
+    here = tracks(("bad", "file:///a/0.wav"), ("mended", "file:///a/1.wav"))
+    there = objects(("file:///a/0.wav", "e0", 1), ("file:///a/1.wav", "e1", 1))
+    told = rejects(("bad", "silent", "e0"), ("mended", "silent", "e0"))
+    assert ids(plan.lacking(here, there, rows(), told)) == ["mended"]
+
+
+def test_tracks_of_one_object_have_one_source(
+    tracks: Frame, objects: Frame, rows: Frame, rejects: Frame
+) -> None:
+    here = tracks(("a", "file:///a/0.wav"), ("b", "file:///a/0.wav"), ("c", "file:///a/1.wav"))
+    there = objects(("file:///a/0.wav", "e", 1), ("file:///a/1.wav", "e", 1))
+    found = plan.lacking(here, there, rows(), rejects()).collect()
+    assert len({row["source"] for row in found}) == 2
+
+
+def test_on_s3_equal_etag_and_size_are_one_audio(
+    tracks: Frame, objects: Frame, rows: Frame, rejects: Frame
+) -> None:
+    here = tracks(("a", "s3://b/0.mp3"), ("b", "s3a://b/copy.mp3"), ("c", "s3://b/2.mp3"))
+    there = objects(("s3://b/0.mp3", "e", 5), ("s3a://b/copy.mp3", "e", 5), ("s3://b/2.mp3", "e", 6))
+    found = plan.lacking(here, there, rows(), rejects()).collect()
+    assert len({row["source"] for row in found}) == 2
+
+
+def test_known_audio_is_copied_with_all_its_windows_once(
+    tracks: Frame, objects: Frame, rows: Frame, rejects: Frame
+) -> None:
+    audio = {"audio_uri": "s3://b/old.mp3", "etag": "e", "size": 5}
+    known = rows(
+        *({**audio, "window": at, "values": [float(at)]} for at in (0, 0, 1)),
+        {**audio, "track_id": "other", "run": "r0", "values": [9.0]},
+    )
+    here = tracks(("new", "s3://b/new.mp3"))
+    lack = plan.lacking(here, objects(("s3://b/new.mp3", "e", 5)), known, rejects())
+    found = plan.copies(lack, known).collect()
+    got = sorted((row["track_id"], row["audio_uri"], row["window"], row["values"]) for row in found)
+    assert got == [("new", "s3://b/new.mp3", 0, [0.0]), ("new", "s3://b/new.mp3", 1, [1.0])]
+
+
+def test_what_was_told_is_not_told_again(rejects: Frame) -> None:
+    before = rejects(("a", "missing", None), ("b", "silent", "e0"))
+    now = rejects(("a", "missing", None), ("b", "silent", "e1"), ("a", "path_refused", None))
+    found = sorted((row["key"], row["reason"]) for row in plan.unknown(now, before).collect())
+    assert found == [("a", "path_refused"), ("b", "silent")]
+
+
+def test_windows_are_those_of_the_newest_run_for_the_present_audio(tracks: Frame, rows: Frame) -> None:
+    known = rows(
+        *({"window": at, "values": [1.0 + at]} for at in (2, 0, 1)),
+        *({"run": "r2", "window": at, "values": [5.0 + at]} for at in (1, 0, 0)),
+        {"run": "r3", "audio_uri": "file:///a/former.wav", "values": [9.0]},
+    )
+    here = tracks(("t0", "file:///a/0.wav"), ("t1", "file:///a/0.wav"))
+    found = feature_cache.windows_of(here, known).collect()
+    assert [(row["track_id"], row["windows"]) for row in found] == [("t0", [[5.0], [6.0]])]

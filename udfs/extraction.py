@@ -1,0 +1,121 @@
+"""Features of audio objects: each is opened, decoded in a sandbox, cut into windows and measured.
+
+What is wrong with one object becomes a row with a reason; it never ends the job.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from genremill.infra.audio_faults import AudioReason, AudioRejected
+from genremill.infra.audio_store import AudioStore
+from genremill.udfs.decoding import DecodeSettings
+from genremill.udfs.feature_set import FeatureSet, Signal
+from genremill.udfs.sandbox import Sandbox
+
+OBJECT_SCHEMA = "audio_uri string, etag string, size long, reason string, detail string"
+WINDOW_SCHEMA = (
+    "audio_uri string, etag string, size long, content_hash string, window int, window_start_s double, "
+    "values array<float>, coverage float, seconds_decoded double, reason string, detail string"
+)
+BatchFunction = Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """All that turns one audio object into features; equal ones share a sandbox within a process."""
+
+    store: AudioStore
+    features: FeatureSet
+    decode: DecodeSettings
+    window_s: float | None
+    """Seconds of a window; None takes what was decoded as one."""
+
+
+def cut(y: Signal, sr: int, window_s: float | None) -> list[tuple[float, Signal]]:
+    """Start in seconds and samples of each whole window of a signal; a remainder is left out.
+
+    A signal shorter than one window is taken whole.
+
+    >>> [(start, len(part)) for start, part in cut(np.zeros(7, np.float32), sr=2, window_s=1.5)]
+    [(0.0, 3), (1.5, 3)]
+    """
+    if window_s is None:
+        return [(0.0, y)]
+    length = round(window_s * sr)
+    starts = range(0, len(y) - length + 1, length)
+    return [(start / sr, y[start : start + length]) for start in starts] or [(0.0, y)]
+
+
+def statter(store: AudioStore) -> BatchFunction:
+    """A `mapInPandas` function from (audio_uri) to `OBJECT_SCHEMA`: what is there, or why not."""
+
+    def stat(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for frame in frames:
+            yield _frame([_object_row(store, uri) for uri in frame["audio_uri"]], OBJECT_SCHEMA)
+
+    return stat
+
+
+def extractor(settings: Extractor) -> BatchFunction:
+    """A `mapInPandas` function from (audio_uri, etag, size) to `WINDOW_SCHEMA`.
+
+    An object gives a row for each of its windows, or one row with a reason.
+    """
+
+    def extract(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        sandbox = _sandbox()
+        for frame in frames:
+            rows = [row for one in frame.to_dict("records") for row in _window_rows(settings, sandbox, one)]
+            yield _frame(rows, WINDOW_SCHEMA)
+
+    return extract
+
+
+@functools.cache
+def _sandbox() -> Sandbox:
+    """The one sandbox of this worker process, reused from task to task."""
+    return Sandbox()
+
+
+def _object_row(store: AudioStore, uri: str) -> Row:
+    try:
+        found = store.stat(uri)
+    except AudioRejected as err:
+        return {"audio_uri": uri, "reason": err.reason.value, "detail": err.detail}
+    return {"audio_uri": uri, "etag": found.etag, "size": found.size}
+
+
+def _window_rows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
+    try:
+        return [row | found for found in _windows(settings, sandbox, row)]
+    except AudioRejected as err:
+        return [row | {"reason": err.reason.value, "detail": err.detail}]
+
+
+def _windows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
+    with settings.store.open(row["audio_uri"], row["etag"]) as audio:
+        decoded = sandbox.decode(audio.fd, settings.decode)
+        of_all = {
+            "content_hash": audio.content_hash,
+            "coverage": decoded.coverage,
+            "seconds_decoded": decoded.seconds_decoded,
+        }
+        parts = cut(decoded.y, settings.features.sr, settings.window_s)
+        found = [
+            of_all | {"window": at, "window_start_s": start, "values": settings.features.values(part)}
+            for at, (start, part) in enumerate(parts)
+        ]
+    if not all(np.isfinite(one["values"]).all() for one in found):
+        raise AudioRejected(AudioReason.NON_FINITE, "a feature is not a finite number")
+    return found
+
+
+def _frame(rows: list[Row], schema: str) -> pd.DataFrame:
+    names = [column.split()[0] for column in schema.split(", ")]
+    return pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in names})

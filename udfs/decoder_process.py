@@ -1,0 +1,106 @@
+"""The child that `sandbox` starts: decodes the files whose descriptors it is sent, with next to no rights.
+
+`python -m genremill.udfs.decoder_process CHANNEL SAMPLES MEMORY`: the descriptors of a socket and of shared
+memory, and how many bytes decoding may take. Imports little, since every new child waits for it.
+"""
+
+import ctypes
+import json
+import mmap
+import os
+import resource
+import signal
+import socket
+import sys
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+
+from genremill.infra.audio_faults import AudioRejected
+from genremill.udfs import decoding
+from genremill.udfs.decoding import Budget, Decoded, DecodeSettings, Offset, Signal
+
+READY = b"ready"
+MESSAGE_BYTES = 4096
+"""Longest request or answer; one message each."""
+DETAIL_CHARACTERS = 300
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+
+
+class Decode(Protocol):
+    """Signature of `decoding.decode`."""
+
+    def __call__(self, fd: int, settings: DecodeSettings, budget: Budget, out: Signal) -> Decoded: ...  # noqa: D102
+
+
+def serve(decode: Decode = decoding.decode) -> None:
+    """Answers requests until the parent closes its end; any error but `AudioRejected` ends the process."""
+    channel_fd, samples_fd, memory_bytes = map(int, sys.argv[1:4])
+    channel = socket.socket(fileno=channel_fd)
+    samples = np.frombuffer(mmap.mmap(samples_fd, 0), np.float32)
+    _confine(memory_bytes)
+    _report_crashes(channel)
+    channel.send(READY)
+    while True:
+        request, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 1)
+        if not request:
+            return
+        channel.send(_answer(json.loads(request), fds[0], samples, decode))
+        os.close(fds[0])
+
+
+def _answer(request: dict[str, dict[str, float]], fd: int, samples: Signal, decode: Decode) -> bytes:
+    """The number of samples and what else `Decoded` has, or a reason; the samples lie in shared memory."""
+    asked = request["settings"]
+    settings = DecodeSettings(
+        sr=int(asked["sr"]), seconds=asked["seconds"], offset=Offset(str(asked["offset"]))
+    )
+    try:
+        decoded = decode(fd, settings, Budget(**request["budget"]), samples)  # type: ignore[arg-type]
+    except AudioRejected as rejected:
+        return json.dumps({"reason": rejected.reason, "detail": rejected.detail[:DETAIL_CHARACTERS]}).encode()
+    found = {
+        "samples": len(decoded.y),
+        "coverage": decoded.coverage,
+        "seconds_decoded": decoded.seconds_decoded,
+    }
+    return json.dumps(found).encode()
+
+
+def _confine(memory_bytes: int) -> None:
+    """Gives up what decoding does not need, for good.
+
+    The address space (RLIMIT_AS) is limited, not the data segment (RLIMIT_DATA), which would leave out shared
+    mappings; what the imports take, 110 to 150 MB of it, is not counted. With RLIMIT_FSIZE 0 no file can be
+    written or grown: the samples' memory is mapped, and sized by the parent.
+    """
+    with open("/proc/self/statm") as statm:
+        taken = int(statm.read().split()[0]) * mmap.PAGESIZE
+    for kind, most in (
+        (resource.RLIMIT_AS, taken + memory_bytes),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (most, most))
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    # A parent that dies in the meantime is noticed all the same: its end of the channel closes.
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # mpg123 writes several lines for each damaged frame: they would fill the executors' logs.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def _report_crashes(channel: socket.socket) -> None:
+    """Lets the parent know the name of an error that ends this process, MemoryError above all."""
+
+    def report(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
+        channel.send(json.dumps({"crash": f"{kind.__name__}: {error}"[:DETAIL_CHARACTERS]}).encode())
+
+    sys.excepthook = report
+
+
+if __name__ == "__main__":
+    serve()

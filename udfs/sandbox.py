@@ -1,0 +1,216 @@
+"""Decoding where a hostile or broken file does no harm: in a child process with limits, used again and again.
+
+A file that crashes the decoder, hangs it or makes it take memory costs that file and 0.2 s for a new child.
+Linux only: memory files, descriptors in messages, death signals.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import math
+import mmap
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from genremill.infra.audio_faults import AudioReason, AudioRejected
+from genremill.infra.errors import StorageError
+from genremill.udfs.decoder_process import MESSAGE_BYTES, READY
+from genremill.udfs.decoding import Budget, Decoded, DecodeSettings, Signal, capacity
+
+DECODER = "genremill.udfs.decoder_process"
+_PASSED_ON = ("LD_LIBRARY_PATH", "PYTHONHOME")
+"""All that the child sees of the environment, apart from where modules are: no credentials."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one file may take."""
+
+    memory_bytes: int = 256 * 2**20
+    """Beyond what the idle child has; 30 s of any codec take under 20 MiB."""
+    seconds: float = 20.0
+    """By the clock; 30 s of audio take 0.05."""
+    start_seconds: float = 60.0
+    """For a new child to be ready; on an idle machine it takes 0.2."""
+
+
+class Sandbox:
+    """A decoder in a child process; a context manager for one thread, which starts the child when it needs it.
+
+    The thread that decodes first must live as long as the sandbox: the child dies with it.
+
+    Parameters
+    ----------
+    limits, budget
+        What a file may take, and what its header may declare.
+    module
+        What the child runs: `decoder_process`, or in tests one that calls its `serve`.
+    """
+
+    def __init__(
+        self, limits: Limits | None = None, budget: Budget | None = None, *, module: str = DECODER
+    ) -> None:
+        self._limits = limits or Limits()
+        self._budget = budget or Budget()
+        self._module = module
+        self._child: _Child | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, which is its group's too; None before the first file and after a crash."""
+        return self._child.process.pid if self._child else None
+
+    def close(self) -> None:
+        """Kills the child and all it started; the next file starts another."""
+        if self._child:
+            self._child.kill()
+            self._child = None
+
+    def decode(self, fd: int, settings: DecodeSettings) -> Decoded:
+        """`decoding.decode` of an open file, in the child; the signal is a copy that the caller owns.
+
+        Open the file for reading only: the child gets the same descriptor. Its position is lost.
+
+        Raises
+        ------
+        AudioRejected
+            As `decoding.decode`, and `decode_timeout`, `decode_crashed` with the signal's or error's name.
+        StorageError
+            A child could not be started at all, which no file is to blame for.
+        """
+        child = self._idle_child(capacity(settings, self._budget))
+        try:
+            return child.decode(fd, settings, self._budget, self._limits.seconds)
+        except TimeoutError as err:
+            self.close()
+            took = f"not done after {self._limits.seconds:g} s"
+            raise AudioRejected(AudioReason.DECODE_TIMEOUT, took) from err
+        except _Crash as crash:
+            self.close()
+            raise AudioRejected(AudioReason.DECODE_CRASHED, str(crash) or child.ending()) from crash
+
+    def _idle_child(self, samples: int) -> "_Child":
+        """The child; a new one where there is none, it died or speaks unasked, or its memory is too small."""
+        if self._child and (self._child.has_spoken() or len(self._child.samples) < samples):
+            self.close()
+        if self._child is None:
+            self._child = _Child(self._module, self._limits, samples)
+        return self._child
+
+
+class _Crash(Exception):
+    """The child ended, or answered nonsense; says what it told before, if anything."""
+
+
+class _Child:
+    """One child process, its end of the channel and the memory shared with it, of `samples` float32."""
+
+    def __init__(self, module: str, limits: Limits, samples: int) -> None:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        memory = _shared_memory(4 * samples)
+        self.samples = np.frombuffer(mmap.mmap(memory, 0, prot=mmap.PROT_READ), np.float32)
+        arguments = [str(theirs.fileno()), str(memory), str(limits.memory_bytes)]
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), memory),
+                start_new_session=True,
+                env=_environment(),
+                cwd="/",
+            )
+        finally:
+            theirs.close()
+            os.close(memory)
+        try:
+            self._channel.settimeout(limits.start_seconds)
+            ready = self._channel.recv(MESSAGE_BYTES) == READY
+        except OSError:
+            ready = False
+        if not ready:
+            self.kill()
+            raise StorageError(
+                f"the decoder {module} did not start ({self.ending()}); its errors stand above"
+            )
+
+    def decode(self, fd: int, settings: DecodeSettings, budget: Budget, seconds: float) -> Decoded:
+        """The child's answer for one file; a `TimeoutError` or `_Crash` where there is none."""
+        request = {"settings": dataclasses.asdict(settings), "budget": dataclasses.asdict(budget)}
+        try:
+            self._channel.settimeout(seconds)
+            socket.send_fds(self._channel, [json.dumps(request).encode()], [fd])
+            answer = self._channel.recv(MESSAGE_BYTES)
+        except ConnectionError as err:
+            raise _Crash from err
+        if not answer:
+            raise _Crash
+        return _decoded(answer, self.samples)
+
+    def has_spoken(self) -> bool:
+        """Whether there is something to read unasked: an end of the channel, or nonsense."""
+        waiting = select.poll()
+        waiting.register(self._channel, select.POLLIN)
+        return bool(waiting.poll(0))
+
+    def kill(self) -> None:
+        """Ends the whole process group, and waits for the child to be gone."""
+        self._channel.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def ending(self) -> str:
+        """How the child ended: a signal's name or an exit status. A kill does not hide what came before it."""
+        code = self.process.returncode
+        return signal.Signals(-code).name if code < 0 else f"exit status {code}"
+
+
+def _decoded(answer: bytes, samples: Signal) -> Decoded:
+    """What an answer means; whatever it may not mean is a crash."""
+    try:
+        fields = json.loads(answer)
+        if "crash" in fields:
+            raise _Crash(fields["crash"])
+        if "reason" in fields:
+            raise AudioRejected(AudioReason(fields["reason"]), str(fields["detail"]))
+        length = int(fields["samples"])
+        found = Decoded(samples[:length].copy(), float(fields["coverage"]), float(fields["seconds_decoded"]))
+    except (ValueError, KeyError, TypeError, RecursionError) as err:
+        raise _Crash(f"it answered {answer[:40]!r}") from err
+    if not (0 < len(found.y) == length and 0 < found.coverage <= 1 and 0 < found.seconds_decoded < math.inf):
+        raise _Crash(f"it answered {answer[:40]!r}")
+    return found
+
+
+def _shared_memory(size: int) -> int:
+    """A descriptor of memory that nobody can shrink: reading what is gone would kill the parent."""
+    memory = os.memfd_create("samples", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(memory, size)
+    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return memory
+
+
+def _environment() -> dict[str, str]:
+    """Where modules are, one thread a library, and nothing else."""
+    own = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+    return own | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 import json
 import sys
 import time
@@ -19,6 +20,8 @@ from genremill.infra.warehouse import Warehouse, new_run_id
 
 ConfigT = TypeVar("ConfigT")
 YamlValue: TypeAlias = bool | int | float | str | list[bool | int | float | str] | None
+_POSITIONAL = typing.get_args(tyro.conf.Positional[str])[-1]
+"""What marks a field that is given by its place, not by a flag."""
 
 
 @dataclass(frozen=True)
@@ -193,11 +196,14 @@ def _as_arguments(name: str, value: YamlValue, default: object) -> list[str]:
 
 
 def flag_fields(flags: type, prefix: str = "") -> dict[str, Any]:
-    """Names of all flags of a dataclass of dataclasses, with their defaults."""
+    """Names of all flags of a dataclass of dataclasses, with their defaults; a positional one is no flag."""
     hints = typing.get_type_hints(flags)
+    annotated = typing.get_type_hints(flags, include_extras=True)
     found: dict[str, Any] = {}
     for one in dataclasses.fields(flags):
         kind = hints[one.name]
+        if _POSITIONAL in typing.get_args(annotated[one.name]):
+            continue
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             inner = "" if one.name in ("common", "job") and not prefix else f"{prefix}{one.name}."
             found |= flag_fields(kind, inner.replace("_", "-"))
@@ -214,7 +220,7 @@ def _check_names(job: str, arguments: list[str], flags: type) -> None:
         if isinstance(default, bool) and default:
             parent, _, leaf = name.rpartition(".")
             known.add(f"{parent}.no-{leaf}" if parent else f"no-{leaf}")
-    for argument in arguments:
+    for argument in itertools.takewhile(lambda one: one != "--", arguments):
         name = argument.removeprefix("--").partition("=")[0].replace("_", "-")
         if argument.startswith("--") and name and name not in known:
             near = _nearest("--" + name, sorted("--" + one for one in known))

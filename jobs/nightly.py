@@ -17,6 +17,7 @@ from pyspark.sql import SparkSession, functions as F
 from genremill.infra.errors import ExitCode, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
+from genremill.infra.terminal import cell
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import cluster, command, evaluate, extract, ingest, model_versions, publish, score, train
 from genremill.jobs.cluster import Config as ClusterConfig
@@ -200,18 +201,12 @@ def _closing(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> str:
             row["label"] or "–",
         )
         lines.append(
-            "".join(_cell(text, width) for text, width in zip(cells, (24, 32, 24, 20), strict=True))
+            "".join(cell(text, width) for text, width in zip(cells, (24, 32, 24, 20), strict=True))
             + confidence
         )
     lines.append(f"\ntags: {snapshot.rows:,} rows in {warehouse.path(snapshot.path)}")
     report = None if cfg.score.model else evaluate.report_of(warehouse, snapshot.details["model_version"])
     return "\n".join([*lines, *([f"report: {report}"] if report else [])])
-
-
-def _cell(text: str, width: int) -> str:
-    """Text in a column; what could move a terminal's cursor is shown as a dot."""
-    plain = "".join(letter if letter.isprintable() else "·" for letter in text)
-    return f"{plain if len(plain) < width else plain[: width - 2] + '…':<{width}}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,20 @@
+"""Text from data on a terminal: it can neither move the cursor nor reverse what stands beside it."""
+
+
+def plain(text: str) -> str:
+    r"""The text with a dot for whatever is not printable: control characters, escapes, marks of direction.
+
+    >>> plain("\x1b[31mred")
+    '·[31mred'
+    """
+    return "".join(letter if letter.isprintable() else "·" for letter in text)
+
+
+def cell(text: str, width: int) -> str:
+    """Plain text in a column of so many characters, cut where it is longer.
+
+    >>> cell("Interlude", 8), cell("Intro", 8)
+    ('Interl… ', 'Intro   ')
+    """
+    shown = plain(text)
+    return f"{shown if len(shown) < width else shown[: width - 2] + '…':<{width}}"

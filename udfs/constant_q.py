@@ -1,13 +1,13 @@
 """The constant-Q transform and the chroma made of it, number for number librosa 0.11's.
 
-Octave by octave, from the top: frames of the signal, their spectrum, a small sparse basis; then the signal is halved
-in rate and the next octave has the same basis again (Schoerkhuber and Klapuri, Constant-Q transform toolbox for
-music processing, 2010).
+Octave by octave, from the top: frames of the signal, their spectrum, a small sparse basis; then the signal is
+halved in rate and the next octave has the same basis again (Schoerkhuber and Klapuri, Constant-Q transform
+toolbox for music processing, 2010).
 
-Chroma is normalised frame by frame, so where there is next to nothing to hear (silence after a note, a constant, a
-tone above the highest octave) what it shows is the resampler's ringing and the rounding of the steps before, at full
-scale. Being equal there means the same roundings: the resampler is soxr with librosa's settings, spectra are
-computed in double precision and rounded to single, the basis is applied in single precision.
+Chroma is normalised frame by frame, so where there is next to nothing to hear (silence after a note, a
+constant, a tone above the highest octave) what it shows is the resampler's ringing and the rounding of the
+steps before, at full scale. Being equal there means the same roundings: the resampler is soxr with librosa's
+settings, spectra are computed in double precision and rounded to single, the basis is applied in single.
 """
 
 import functools
@@ -152,7 +152,10 @@ def chroma_cqt(transform: Matrix) -> Matrix:
 
 
 def chroma_cens(transform: Matrix) -> Matrix:
-    """Chroma energy normalized statistics (Mueller and Ewert 2011): quantised, smoothed chroma, shape (12, frames)."""
+    """Chroma energy normalized statistics: quantised, smoothed chroma, shape (12, frames).
+
+    Mueller and Ewert, Chroma Toolbox (2011).
+    """
     classes = _pitch_classes(transform)
     shares = _divided(classes, classes.sum(axis=0, dtype=np.float64))
     levels = np.zeros_like(shares)
@@ -164,7 +167,10 @@ def chroma_cens(transform: Matrix) -> Matrix:
 
 
 def tonnetz(chroma: Matrix) -> npt.NDArray[np.float64]:
-    """Tonal centroids (Harte, Sandler and Gasser 2006): fifths, minor and major thirds as x and y, shape (6, frames)."""
+    """Tonal centroids: fifths, minor and major thirds, each as x and y, shape (6, frames).
+
+    Harte, Sandler and Gasser, Detecting Harmonic Change in Musical Audio (2006).
+    """
     shares = _divided(chroma, chroma.sum(axis=0, dtype=np.float64))
     steps = np.multiply.outer([7 / 6, 7 / 6, 3 / 2, 3 / 2, 2 / 3, 2 / 3], np.arange(12.0))
     steps[::2] -= 0.5

@@ -1,6 +1,6 @@
 """Statistics of the rows of a feature matrix over its frames.
 
-In double precision throughout: a row of hundreds that varies by thousandths has no skewness left in single precision.
+In double precision throughout: a row of hundreds that varies by thousandths has no skewness left in single.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ fourth moments would measure is the rounding of single precision, magnified."""
 
 @dataclass(frozen=True)
 class Moments:
-    """Statistics of each row, all of shape (rows,); population moments, kurtosis of the normal distribution is 0."""
+    """Statistics of each row, all of shape (rows,): population moments; a normal row's kurtosis is 0."""
 
     mean: Statistic
     var: Statistic

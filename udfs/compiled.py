@@ -17,7 +17,7 @@ from numba.core import sigutils
 
 from genremill.infra.errors import UsageError
 
-MODULES = ("spectra",)
+MODULES = ("spectra", "medians", "hpss")
 """Modules of this package that have kernels."""
 COMMAND = "python -m genremill.udfs.compiled"
 

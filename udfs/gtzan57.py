@@ -1,0 +1,86 @@
+"""The 57 values of the GTZAN feature table (`features_30_sec.csv`), equal to librosa's and many times faster."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from genremill.udfs import rhythm, spectra
+from genremill.udfs.feature_set import FeatureSet, Signal
+from genremill.udfs.hpss import hpss
+
+SERIES = (
+    "chroma_stft",
+    "rms",
+    "spectral_centroid",
+    "spectral_bandwidth",
+    "rolloff",
+    "zero_crossing_rate",
+    "harmony",
+    "perceptr",
+)
+"""What a mean and a variance are taken of, before the tempo; as the table spells them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gtzan57(FeatureSet):
+    """Mean and variance of eight series and of the MFCCs, and the tempo.
+
+    Of a signal's frames: chroma (all pitch classes together), RMS, spectral centroid, bandwidth and rolloff in
+    Hz, zero crossings a sample, MFCCs; of its samples: the harmonic and the percussive part. One STFT serves all.
+    """
+
+    name: ClassVar[str] = "gtzan57"
+    revision: ClassVar[int] = 1
+
+    n_fft: int = 2048
+    """Samples of a frame."""
+    hop_length: int = 512
+    """Samples from one frame to the next."""
+    n_mels: int = 128
+    n_mfcc: int = 20
+    n_chroma: int = 12
+    roll_percent: float = 0.85
+    """Share of a frame's magnitude under its rolloff."""
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """Names of the 57 values, as in the table's header."""
+        coefficients = [f"mfcc{at}" for at in range(1, self.n_mfcc + 1)]
+        before, after = (
+            [f"{series}_{statistic}" for series in names for statistic in ("mean", "var")]
+            for names in (SERIES, coefficients)
+        )
+        return (*before, "tempo", *after)
+
+    def values(self, y: Signal) -> npt.NDArray[np.float32]:
+        """The features of one signal, shape (57,)."""
+        D_TF = spectra.stft(y, n_fft=self.n_fft, hop_length=self.hop_length)
+        S_TF = spectra.magnitude(D_TF)
+        P_TF = spectra.power(S_TF)
+        tuning = spectra.estimate_tuning(P_TF, sr=self.sr)
+        log_mel_TM = spectra.power_to_db(spectra.mel_spectrogram(P_TF, sr=self.sr, n_mels=self.n_mels))
+        onsets = rhythm.onset_strength(log_mel_TM, n_fft=self.n_fft, hop_length=self.hop_length)
+        series = (
+            spectra.chroma(P_TF, sr=self.sr, tuning=tuning, n_chroma=self.n_chroma),
+            spectra.rms(y, frame_length=self.n_fft, hop_length=self.hop_length),
+            *spectra.spectral_shape(S_TF, sr=self.sr, roll_percent=self.roll_percent),
+            spectra.zero_crossing_rate(y, frame_length=self.n_fft, hop_length=self.hop_length),
+            *hpss(y, D_TF, S_TF, hop_length=self.hop_length),
+        )
+        tempo = rhythm.tempo(onsets, sr=self.sr, hop_length=self.hop_length)
+        coefficients = spectra.mfcc(log_mel_TM, n_mfcc=self.n_mfcc).T
+        return np.array(
+            [
+                *(value for one in series for value in _mean_and_variance(one)),
+                tempo,
+                *(value for one in coefficients for value in _mean_and_variance(one)),
+            ],
+            np.float32,
+        )
+
+
+def _mean_and_variance(x: npt.NDArray[np.floating]) -> tuple[float, float]:
+    """Mean and variance of all values."""
+    return float(x.mean(dtype=np.float64)), float(x.var(dtype=np.float64))

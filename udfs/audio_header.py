@@ -32,13 +32,19 @@ class Header:
     """Hz; 48,000 for Opus, which decodes at that rate or a fraction of it."""
     channels: int
     frames: int | None
-    """Samples a channel; None where the header is silent and libsndfile's count has to do."""
+    """Samples a channel,; None where libsndfile's count has to do."""
 
 
 MP3_FRAMES = 250_000
 """Frames of an MP3 that are counted one by one where no header does: 1.8 hours at 44.1 kHz."""
 _CHUNKS = 1000
 """Chunks of a RIFF file that are walked to find its samples."""
+_OGG_PAGE = 27 + 255 + 255 * 255
+"""Bytes of the longest page."""
+_OGG_HEAD_PAGES = 1000
+"""Pages of comments and pictures that are walked to find the first with audio."""
+_OGG_FIRST_SECONDS = 10
+"""What the first page with audio ends before, if the stream begins at frame 0."""
 _UNKNOWN_SIZE = 0x7FFF0000
 """A RIFF data size from here on is the placeholder of a writer that could not seek back (ffmpeg, sox)."""
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
@@ -97,7 +103,7 @@ def read(fd: int) -> Header:
         if magic[:4] == b"fLaC":
             return _flac(os.pread(fd, 42, start))
         if magic[:4] == b"OggS":
-            return _ogg(os.pread(fd, 512, start))
+            return _ogg(fd, start, size)
         if found := _mp3(fd, start, size):
             return found
     except (struct.error, IndexError) as err:
@@ -150,15 +156,47 @@ def _flac(head: bytes) -> Header:
     return Header(Codec.FLAC, packed >> 44, (packed >> 41 & 7) + 1, packed & (1 << 36) - 1 or None)
 
 
-def _ogg(page: bytes) -> Header:
+def _ogg(fd: int, start: int, size: int) -> Header:
     """The codec's first packet, in the first page, behind its table of segments."""
+    page = os.pread(fd, 512, start)
     packet = page[27 + page[26] :]
     if packet.startswith(b"\x01vorbis"):
         channels, sr = struct.unpack_from("<BI", packet, 11)
-        return Header(Codec.VORBIS, sr, channels, None)
+        return Header(Codec.VORBIS, sr, channels, _ogg_frames(fd, start, size, sr))
     if packet.startswith(b"OpusHead"):
-        return Header(Codec.OPUS, 48000, packet[9], None)
+        (skipped,) = struct.unpack_from("<H", packet, 10)
+        frames = _ogg_frames(fd, start, size, 48000)
+        return Header(Codec.OPUS, 48000, packet[9], frames and max(0, frames - skipped))
     raise AudioRejected(AudioReason.CODEC_REFUSED, f"OGG stream that begins {packet[:8]!r}")
+
+
+def _ogg_frames(fd: int, start: int, size: int, sr: int) -> int | None:
+    """Frames up to the end of the last page, damaged or not; None where no such page is found.
+
+    Decoders pass over damaged pages: where the last ones are, they take the file for a shorter one. A stream
+    recorded from the radio begins at any frame; of it, what follows the first page with audio is counted.
+    """
+    serial = os.pread(fd, 4, start + 14)
+    first, at = 0, start
+    for _ in range(_OGG_HEAD_PAGES):
+        page = os.pread(fd, 27 + 255, at)
+        first = _ogg_position(page, 0, serial)
+        if first > 0 or len(page) < 27:
+            break
+        at += 27 + page[26] + sum(page[27 : 27 + page[26]])
+    tail = os.pread(fd, 2 * _OGG_PAGE, max(start, size - 2 * _OGG_PAGE))
+    found = len(tail)
+    while first > 0 and (found := tail.rfind(b"OggS", 0, found)) >= 0:
+        if (last := _ogg_position(tail, found, serial)) > 0:
+            return last if first < _OGG_FIRST_SECONDS * sr else last - first
+    return None
+
+
+def _ogg_position(data: bytes, at: int, serial: bytes) -> int:
+    """Frames up to the end of a page; -1 where none ends there, or it is no page of the stream."""
+    if len(data) < at + 27 or data[at : at + 4] != b"OggS" or data[at + 14 : at + 18] != serial:
+        return -1
+    return int.from_bytes(data[at + 6 : at + 14], "little", signed=True)
 
 
 @dataclass(frozen=True)

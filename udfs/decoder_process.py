@@ -13,13 +13,13 @@ import signal
 import socket
 import sys
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from genremill.infra.audio_faults import AudioRejected
 from genremill.udfs import decoding
-from genremill.udfs.decoding import Budget, Decoded, DecodeSettings, Offset, Signal
+from genremill.udfs.decoding import Budget, Decoded, DecodeSettings, Signal
 
 READY = b"ready"
 MESSAGE_BYTES = 4096
@@ -46,18 +46,15 @@ def serve(decode: Decode = decoding.decode) -> None:
         request, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 1)
         if not request:
             return
-        channel.send(_answer(json.loads(request), fds[0], samples, decode))
+        answer = _answer(json.loads(request), fds[0], samples, decode)
         os.close(fds[0])
+        channel.send(answer)
 
 
-def _answer(request: dict[str, dict[str, float]], fd: int, samples: Signal, decode: Decode) -> bytes:
+def _answer(request: dict[str, Any], fd: int, samples: Signal, decode: Decode) -> bytes:
     """The number of samples and what else `Decoded` has, or a reason; the samples lie in shared memory."""
-    asked = request["settings"]
-    settings = DecodeSettings(
-        sr=int(asked["sr"]), seconds=asked["seconds"], offset=Offset(str(asked["offset"]))
-    )
     try:
-        decoded = decode(fd, settings, Budget(**request["budget"]), samples)  # type: ignore[arg-type]
+        decoded = decode(fd, DecodeSettings(**request["settings"]), Budget(**request["budget"]), samples)
     except AudioRejected as rejected:
         return json.dumps({"reason": rejected.reason, "detail": rejected.detail[:DETAIL_CHARACTERS]}).encode()
     found = {

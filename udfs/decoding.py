@@ -1,4 +1,4 @@
-"""Audio objects as signals: the same samples as `librosa.load`, in half its time, and never a part for the whole.
+"""Audio objects as signals: the samples of `librosa.load` in half its time, never a part for the whole.
 
 Runs where a hostile file does no harm: in the child of `sandbox`. Everything that a header declares is
 checked against a budget before a sample is decoded, and only the seconds asked for are.
@@ -87,8 +87,8 @@ class Decoded:
     coverage: float
     """Frames decoded / frames that the container's header declares within the seconds asked for, in (0.9, 1].
 
-    A WAV declares the size of its `data` chunk, FLAC and most MP3s a count. An MP3 of constant bit rate
-    without a Xing header declares only its own size, and OGG only its last page: cut, they are whole."""
+    A WAV declares the size of its `data` chunk, FLAC and most MP3s a count, OGG the end of its last page. Two
+    look whole when they are cut: OGG, and an MP3 without a Xing header, which declares its own size alone."""
     seconds_decoded: float
 
 
@@ -199,12 +199,22 @@ def _check_agreement(header: Header, source: _Sequential) -> None:
         )
 
 
+def _declared_frames(header: Header, source: _Sequential) -> int:
+    """How long the file says it is, at the rate it is decoded at."""
+    counted: int = source.frames
+    if header.frames is None:
+        return counted
+    if header.codec in (Codec.VORBIS, Codec.OPUS):
+        return max(counted, int(header.frames * source.samplerate / header.sr))
+    return header.frames
+
+
 def _part(header: Header, source: _Sequential, settings: DecodeSettings) -> _Part:
-    declared = source.frames if header.frames is None else header.frames
+    declared = _declared_frames(header, source)
     wanted = int(settings.seconds * source.samplerate)
     if declared == _UNKNOWN_FRAMES:
         return _Part(0, wanted, declared=False)
-    start = max(0, (declared - wanted) // 2) if settings.offset is Offset.MIDDLE else 0
+    start = max(0, (declared - wanted) // 2) if settings.offset == Offset.MIDDLE else 0
     return _Part(start, min(wanted, declared - start))
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from genremill.infra.audio_faults import AudioReason, AudioRejected
 from genremill.infra.errors import StorageError
 from genremill.udfs.decoder_process import MESSAGE_BYTES, READY
-from genremill.udfs.decoding import Budget, Decoded, DecodeSettings, Signal, capacity
+from genremill.udfs.decoding import Budget, Decoded, DecodeSettings, capacity
 
 DECODER = "genremill.udfs.decoder_process"
 _PASSED_ON = ("LD_LIBRARY_PATH", "PYTHONHOME")
@@ -45,9 +45,9 @@ class Limits:
 
 
 class Sandbox:
-    """A decoder in a child process; a context manager for one thread, which starts the child when it needs it.
+    """A decoder in a child process, which the first file starts; a context manager for one thread.
 
-    The thread that decodes first must live as long as the sandbox: the child dies with it.
+    That thread must live as long as the sandbox: the child dies with the thread that started it.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class Sandbox:
 
     def _idle_child(self, samples: int) -> "_Child":
         """The child; a new one where there is none, it died or speaks unasked, or its memory is too small."""
-        if self._child and (self._child.has_spoken() or len(self._child.samples) < samples):
+        if self._child and (self._child.has_spoken() or self._child.samples < samples):
             self.close()
         if self._child is None:
             self._child = _Child(self._module, self._limits, samples)
@@ -126,7 +126,7 @@ class _Child:
     def __init__(self, module: str, limits: Limits, samples: int) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         memory = _shared_memory(4 * samples)
-        self.samples = np.frombuffer(mmap.mmap(memory, 0, prot=mmap.PROT_READ), np.float32)
+        self._memory = mmap.mmap(memory, 0, prot=mmap.PROT_READ)
         arguments = [str(theirs.fileno()), str(memory), str(limits.memory_bytes)]
         try:
             self.process = subprocess.Popen(
@@ -163,7 +163,12 @@ class _Child:
             raise _Crash from err
         if not answer:
             raise _Crash
-        return _decoded(answer, self.samples)
+        return _decoded(answer, self._memory)
+
+    @property
+    def samples(self) -> int:
+        """Samples of the longest signal that it can hand over."""
+        return len(self._memory) // 4
 
     def has_spoken(self) -> bool:
         """Whether there is something to read unasked: an end of the channel, or nonsense."""
@@ -174,17 +179,18 @@ class _Child:
     def kill(self) -> None:
         """Ends the whole process group, and waits for the child to be gone."""
         self._channel.close()
+        self._memory.close()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
     def ending(self) -> str:
-        """How the child ended: a signal's name or an exit status. A kill does not hide what came before it."""
+        """How the child ended: a signal's name or an exit status; a later kill does not hide the first."""
         code = self.process.returncode
         return signal.Signals(-code).name if code < 0 else f"exit status {code}"
 
 
-def _decoded(answer: bytes, samples: Signal) -> Decoded:
+def _decoded(answer: bytes, memory: mmap.mmap) -> Decoded:
     """What an answer means; whatever it may not mean is a crash."""
     try:
         fields = json.loads(answer)
@@ -192,13 +198,12 @@ def _decoded(answer: bytes, samples: Signal) -> Decoded:
             raise _Crash(fields["crash"])
         if "reason" in fields:
             raise AudioRejected(AudioReason(fields["reason"]), str(fields["detail"]))
-        length = int(fields["samples"])
-        found = Decoded(samples[:length].copy(), float(fields["coverage"]), float(fields["seconds_decoded"]))
+        length, coverage, seconds = int(fields["samples"]), fields["coverage"], fields["seconds_decoded"]
+        if not (length > 0 and 0 < coverage <= 1 and 0 < seconds < math.inf):
+            raise ValueError("no such signal")
+        return Decoded(np.frombuffer(memory, np.float32, length).copy(), coverage, seconds)
     except (ValueError, KeyError, TypeError, RecursionError) as err:
         raise _Crash(f"it answered {answer[:40]!r}") from err
-    if not (0 < len(found.y) == length and 0 < found.coverage <= 1 and 0 < found.seconds_decoded < math.inf):
-        raise _Crash(f"it answered {answer[:40]!r}")
-    return found
 
 
 def _shared_memory(size: int) -> int:

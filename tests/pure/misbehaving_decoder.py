@@ -1,0 +1,138 @@
+"""A child for `Sandbox` that decodes like the real one, and does what files beginning `do:` tell it to."""
+
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from genremill.infra.audio_faults import AudioReason, AudioRejected
+from genremill.udfs import decoding
+from genremill.udfs.decoder_process import serve
+from genremill.udfs.decoding import Budget, Decoded, DecodeSettings, Signal
+
+
+def _say(words: bytes) -> None:
+    os.write(int(sys.argv[1]), words)
+
+
+def _segfault() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _hang() -> None:
+    time.sleep(1000)
+
+
+def _exit() -> None:
+    os._exit(3)
+
+
+def _allocate() -> None:
+    blocks = []
+    while True:
+        blocks.append(np.ones(2**22, np.float32))
+
+
+def _map_memory() -> None:
+    blocks = []
+    while True:
+        blocks.append(mmap.mmap(-1, 2**24))
+
+
+def _grandchild() -> None:
+    """Hangs only where the grandchild could be started."""
+    subprocess.Popen(["sleep", "1000"])
+    _hang()
+
+
+def _write_file() -> None:
+    """Writes to the working directory or, where it may not, to a file without a name."""
+    with open(f"/tmp/{os.getpid()}", "wb") as out:
+        out.write(b"x")
+
+
+def _print() -> None:
+    print("words on stdout", flush=True)
+    os.write(1, b"more of them" * 10_000)
+    os.write(2, b"and on stderr" * 10_000)
+
+
+def _garbage() -> None:
+    _say(b"\xff\x00garbage")
+    _hang()
+
+
+def _deep_nesting() -> None:
+    _say(b"[" * 4000)
+    _hang()
+
+
+def _unknown_reason() -> None:
+    _say(b'{"reason": "bad mood", "detail": ""}')
+    _hang()
+
+
+def _too_many_samples() -> None:
+    _say(b'{"samples": 1000000000, "coverage": 1, "seconds_decoded": 30}')
+    _hang()
+
+
+def _nan_coverage() -> None:
+    _say(b'{"samples": 3000, "coverage": NaN, "seconds_decoded": 30}')
+    _hang()
+
+
+def _speak_twice() -> None:
+    """The right answer follows: this one is read for it, and that one waits for the next request."""
+    _say(b'{"reason": "silent", "detail": "too early"}')
+
+
+def _shrink_memory() -> None:
+    os.ftruncate(int(sys.argv[2]), 0)
+
+
+def _raise() -> None:
+    raise ZeroDivisionError("float division by zero")
+
+
+def _refuse() -> None:
+    raise AudioRejected(AudioReason.DECODE_FAILED, "\N{SNOWMAN}" * 5000)
+
+
+DEEDS = {
+    deed.__name__.lstrip("_"): deed
+    for deed in (
+        _segfault,
+        _hang,
+        _exit,
+        _allocate,
+        _map_memory,
+        _grandchild,
+        _write_file,
+        _print,
+        _garbage,
+        _deep_nesting,
+        _unknown_reason,
+        _too_many_samples,
+        _nan_coverage,
+        _speak_twice,
+        _shrink_memory,
+        _raise,
+        _refuse,
+    )
+}
+
+
+def decode(fd: int, settings: DecodeSettings, budget: Budget, out: Signal) -> Decoded:
+    told = os.pread(fd, 100, 0)
+    if told.startswith(b"do:"):
+        DEEDS[told.removeprefix(b"do:").decode()]()
+    return decoding.decode(fd, settings, budget, out)
+
+
+if __name__ == "__main__":
+    serve(decode)

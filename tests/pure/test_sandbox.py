@@ -1,0 +1,296 @@
+"""Whatever a child does costs one file; good files never notice."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genremill.infra.audio_faults import AudioReason, AudioRejected
+from genremill.infra.errors import StorageError
+from genremill.udfs import decoding
+from genremill.udfs.decoding import Budget, DecodeSettings, Offset
+from genremill.udfs.sandbox import Limits, Sandbox
+from tests.pure.audio_faults_corpus import FAULTS, SR, encoded, tone
+
+ROOT = Path(__file__).parent.parent.parent
+MISBEHAVING = "tests.pure.misbehaving_decoder"
+SETTINGS = DecodeSettings(sr=SR, seconds=30)
+LIMITS = Limits(seconds=0.5, memory_bytes=128 * 2**20)
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Iterator[int]:
+    """A descriptor of half a second of audio."""
+    path = tmp_path / "good.wav"
+    path.write_bytes(encoded(tone(SR // 2)))
+    fd = os.open(path, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """One whose child does as files tell it."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    with Sandbox(LIMITS, module=MISBEHAVING) as made:
+        yield made
+
+
+def told_to(deed: str, folder: Path) -> int:
+    """A descriptor of a file that makes the child do something."""
+    path = folder / deed
+    path.write_bytes(f"do:{deed}".encode())
+    return os.open(path, os.O_RDONLY)
+
+
+def rejected(sandbox: Sandbox, fd: int) -> AudioRejected:
+    with pytest.raises(AudioRejected) as caught:
+        sandbox.decode(fd, SETTINGS)
+    return caught.value
+
+
+def group(pid: int) -> list[int]:
+    """Processes of a session, those that have ended apart."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+        except (OSError, ValueError):
+            continue
+        if int(session) == pid and state not in "ZX":
+            found.append(int(entry.name))
+    return found
+
+
+def emptied(pid: int) -> bool:
+    """Whether a session has ended, a killed process taking a moment to go."""
+    deadline = time.monotonic() + 5
+    while group(pid) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return not group(pid)
+
+
+def descriptors(pid: int | str) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_signal_is_the_same_as_in_this_process(good: int) -> None:
+    with Sandbox() as sandbox:
+        for settings in (
+            SETTINGS,
+            DecodeSettings(sr=16000, seconds=0.25, offset=Offset.MIDDLE),
+            DecodeSettings(sr=SR, seconds=60),
+        ):
+            found, expected = sandbox.decode(good, settings), decoding.decode(good, settings)
+            np.testing.assert_array_equal(found.y, expected.y)
+            assert (found.coverage, found.seconds_decoded) == (expected.coverage, expected.seconds_decoded)
+
+
+def test_signal_stays_when_the_next_one_comes(good: int, tmp_path: Path) -> None:
+    (tmp_path / "other.wav").write_bytes(encoded(-tone(SR // 2)))
+    other = os.open(tmp_path / "other.wav", os.O_RDONLY)
+    with Sandbox() as sandbox:
+        first = sandbox.decode(good, SETTINGS).y
+        kept = first.copy()
+        sandbox.decode(other, SETTINGS)
+    os.close(other)
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_every_fault_has_its_reason_or_its_coverage(tmp_path: Path) -> None:
+    found: dict[str, tuple[AudioReason | None, float]] = {}
+    with Sandbox() as sandbox:
+        for fault in FAULTS:
+            (tmp_path / "audio").write_bytes(fault.make())
+            fd = os.open(tmp_path / "audio", os.O_RDONLY)
+            try:
+                found[fault.name] = (None, round(sandbox.decode(fd, SETTINGS).coverage, 3))
+            except AudioRejected as caught:
+                found[fault.name] = (caught.reason, 1.0)
+            finally:
+                os.close(fd)
+    assert found == {fault.name: (fault.reason, fault.coverage) for fault in FAULTS}
+
+
+@pytest.mark.parametrize(
+    ("deed", "reason", "detail"),
+    [
+        ("segfault", AudioReason.DECODE_CRASHED, "SIGSEGV"),
+        ("exit", AudioReason.DECODE_CRASHED, "exit status 3"),
+        ("hang", AudioReason.DECODE_TIMEOUT, "0.5 s"),
+        ("grandchild", AudioReason.DECODE_TIMEOUT, "0.5 s"),
+        ("allocate", AudioReason.DECODE_CRASHED, "MemoryError"),
+        ("map_memory", AudioReason.DECODE_CRASHED, "OSError: [Errno 12]"),
+        ("write_file", AudioReason.DECODE_CRASHED, "OSError: [Errno 27]"),
+        ("shrink_memory", AudioReason.DECODE_CRASHED, "Error"),
+        ("raise", AudioReason.DECODE_CRASHED, "ZeroDivisionError: float division by zero"),
+        ("garbage", AudioReason.DECODE_CRASHED, "garbage"),
+        ("deep_nesting", AudioReason.DECODE_CRASHED, "[[["),
+        ("unknown_reason", AudioReason.DECODE_CRASHED, "bad mood"),
+        ("too_many_samples", AudioReason.DECODE_CRASHED, "1000000000"),
+        ("nan_coverage", AudioReason.DECODE_CRASHED, "NaN"),
+    ],
+)
+def test_what_ends_a_child_costs_one_file(
+    deed: str, reason: AudioReason, detail: str, sandbox: Sandbox, good: int, tmp_path: Path
+) -> None:
+    before = sandbox.decode(good, SETTINGS)
+    first = sandbox.pid
+    assert first is not None
+    fd = told_to(deed, tmp_path)
+    found = rejected(sandbox, fd)
+    os.close(fd)
+    assert found.reason is reason
+    assert detail in found.detail
+    assert sandbox.pid is None
+    assert emptied(first)
+    np.testing.assert_array_equal(sandbox.decode(good, SETTINGS).y, before.y)
+    assert sandbox.pid != first
+
+
+def test_what_a_child_prints_goes_nowhere(sandbox: Sandbox, tmp_path: Path) -> None:
+    fd = told_to("print", tmp_path)
+    assert rejected(sandbox, fd).reason is AudioReason.NOT_AUDIO
+    os.close(fd)
+    assert sandbox.pid is not None
+
+
+def test_an_answer_too_many_is_nobodys(sandbox: Sandbox, good: int, tmp_path: Path) -> None:
+    fd = told_to("speak_twice", tmp_path)
+    assert rejected(sandbox, fd).detail == "too early"
+    os.close(fd)
+    first = sandbox.pid
+    time.sleep(0.05)
+    assert len(sandbox.decode(good, SETTINGS).y) == SR // 2
+    assert sandbox.pid != first
+
+
+def test_long_words_are_cut(sandbox: Sandbox, tmp_path: Path) -> None:
+    fd = told_to("refuse", tmp_path)
+    assert rejected(sandbox, fd).detail == "\N{SNOWMAN}" * 300
+    os.close(fd)
+    assert sandbox.pid is not None
+
+
+def test_one_poison_file_among_a_thousand_costs_one(sandbox: Sandbox, good: int, tmp_path: Path) -> None:
+    poison = told_to("segfault", tmp_path)
+    pids, refused = set(), []
+    for at in range(1000):
+        try:
+            assert len(sandbox.decode(poison if at == 500 else good, SETTINGS).y) == SR // 2
+            pids.add(sandbox.pid)
+        except AudioRejected as caught:
+            refused.append((at, caught.reason))
+    os.close(poison)
+    assert refused == [(500, AudioReason.DECODE_CRASHED)]
+    assert len(pids) == 2
+
+
+def test_a_child_that_died_between_files_costs_none(good: int) -> None:
+    with Sandbox() as sandbox:
+        sandbox.decode(good, SETTINGS)
+        first = sandbox.pid
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        time.sleep(0.05)
+        assert len(sandbox.decode(good, SETTINGS).y) == SR // 2
+        assert sandbox.pid != first
+
+
+def test_two_hundred_files_leave_no_descriptor(sandbox: Sandbox, good: int, tmp_path: Path) -> None:
+    poison = told_to("segfault", tmp_path)
+    sandbox.decode(good, SETTINGS)
+    mine, childs = descriptors("self"), descriptors(sandbox.pid or 0)
+    for at in range(200):
+        sandbox.decode(good, SETTINGS)
+        if at in (50, 100):
+            rejected(sandbox, poison)
+    os.close(poison)
+    assert descriptors("self") == mine - 1
+    assert descriptors(sandbox.pid or 0) == childs
+
+
+def test_closing_leaves_nothing(good: int) -> None:
+    before = descriptors("self")
+    with Sandbox() as sandbox:
+        sandbox.decode(good, SETTINGS)
+        pid = sandbox.pid
+        assert pid is not None
+        assert group(pid) == [pid]
+    assert sandbox.pid is None
+    assert not Path(f"/proc/{pid}").exists()  # not even as a zombie
+    assert descriptors("self") == before
+
+
+def test_a_killed_worker_leaves_no_child(tmp_path: Path) -> None:
+    fd = told_to("hang", tmp_path)
+    os.close(fd)
+    worker = (
+        "import os\n"
+        "from genremill.udfs.sandbox import Limits, Sandbox\n"
+        "from genremill.udfs.decoding import DecodeSettings\n"
+        "from genremill.infra.audio_faults import AudioRejected\n"
+        f"sandbox = Sandbox(Limits(), module={MISBEHAVING!r})\n"
+        "settings = DecodeSettings(sr=22050, seconds=30)\n"
+        "try:\n"
+        "    sandbox.decode(os.open('/dev/null', os.O_RDONLY), settings)\n"
+        "except AudioRejected:\n"
+        "    print(sandbox.pid, flush=True)\n"
+        f"sandbox.decode(os.open({str(tmp_path / 'hang')!r}, os.O_RDONLY), settings)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, env=environment) as running:
+        assert running.stdout
+        pid = int(running.stdout.readline())
+        time.sleep(0.1)
+        assert group(pid) == [pid]
+        running.kill()
+    assert emptied(pid)
+
+
+def test_child_knows_no_secrets_and_nothing_of_the_folder(good: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
+    with Sandbox() as sandbox:
+        sandbox.decode(good, SETTINGS)
+        process = Path(f"/proc/{sandbox.pid}")
+        names = {line.split("=")[0] for line in (process / "environ").read_text().split("\0") if line}
+        assert names <= {
+            "PYTHONPATH",
+            "OPENBLAS_NUM_THREADS",
+            "OMP_NUM_THREADS",
+            "LD_LIBRARY_PATH",
+            "PYTHONHOME",
+        }
+        assert os.readlink(process / "cwd") == "/"
+        limits = (process / "limits").read_text().splitlines()
+        for name in ("Max core file size", "Max file size"):
+            assert [line.split()[-3:-1] for line in limits if line.startswith(name)] == [["0", "0"]]
+        assert "NoNewPrivs:\t1" in (process / "status").read_text()
+
+
+def test_child_imports_only_what_decoding_needs(good: int) -> None:
+    with Sandbox() as sandbox:
+        sandbox.decode(good, SETTINGS)
+        mapped = Path(f"/proc/{sandbox.pid}/maps").read_text()
+    assert "soundfile" in mapped
+    heavy = ("pyspark", "pyarrow", "torch", "scipy", "numba", "pandas", "librosa")
+    assert not [name for name in heavy if f"/{name}/" in mapped]
+
+
+def test_a_child_that_cannot_start_is_no_fault_of_a_file(good: int) -> None:
+    with (
+        Sandbox(module="genremill.udfs.no_such_module") as sandbox,
+        pytest.raises(StorageError, match="status 1"),
+    ):
+        sandbox.decode(good, SETTINGS)
+
+
+def test_budget_goes_along(good: int) -> None:
+    with Sandbox(budget=Budget(object_bytes=100)) as sandbox:
+        assert rejected(sandbox, good).reason is AudioReason.HEADER_OVER_BUDGET

@@ -7,7 +7,7 @@ toolbox for music processing, 2010).
 Chroma is normalised frame by frame, so where there is next to nothing to hear (silence after a note, a
 constant, a tone above the highest octave) what it shows is the resampler's ringing and the rounding of the
 steps before, at full scale. Being equal there means the same roundings: the resampler is soxr with librosa's
-settings, spectra are computed in double precision and rounded to single, the basis is applied in single.
+settings, spectra are computed in double precision, rounded to single, and only then filtered.
 """
 
 import functools
@@ -22,6 +22,7 @@ import scipy.sparse
 import soxr
 
 from genremill.udfs.feature_set import Signal
+from genremill.udfs.spectra import TINY, frames
 
 Matrix = npt.NDArray[np.float32]
 
@@ -31,8 +32,8 @@ SPARSITY = 0.01
 """Share of each filter's spectrum, by magnitude, that is left out."""
 HANN_BANDWIDTH = 1.50018310546875
 """Equivalent noise bandwidth of the Hann window, in bins, as librosa's table has it."""
-TINY = float(np.finfo(np.float32).tiny)
-"""Norm under which a frame is left as it is."""
+FRAMES_AT_ONCE = 128
+"""Frames in one FFT call: they and their spectra stay in a core's L2 cache."""
 CENS_STEPS = (0.4, 0.2, 0.1, 0.05)
 CENS_FRAMES = 41
 
@@ -52,8 +53,10 @@ class Basis:
     """The filters of one octave at its own sample rate: all octaves have the same."""
 
     n_fft: int
-    spectra: scipy.sparse.csr_matrix
-    """Shape (bins_per_octave, n_fft // 2 + 1), complex64."""
+    low: int
+    """First bin of a spectrum of `n_fft` samples that any filter takes."""
+    filters: scipy.sparse.csr_matrix
+    """What each filter takes of the bins from `low` on, shape (bins_per_octave, bins taken), complex64."""
     lengths: npt.NDArray[np.float64]
     """Length of each of the transform's filters in samples at full rate, lowest bin first."""
     halvings: int
@@ -70,23 +73,27 @@ def constant_q(y: Signal, settings: ConstantQ, *, tuning: float) -> Matrix:
     hop_length = settings.hop_length >> basis.halvings
     octaves = []
     for octave in range(settings.n_octaves):
-        octaves.append(_responses(y, hop_length, basis.n_fft, basis.spectra * np.float32(2 ** (octave / 2))))
+        octaves.append(_responses(y, hop_length, basis, np.float32(2 ** (octave / 2))))
         if octave + 1 < settings.n_octaves:
             y, hop_length = _lower_rate(y, 2), hop_length // 2
-    frames = min(one.shape[1] for one in octaves)
-    transform = np.concatenate([one[:, :frames] for one in reversed(octaves)])
-    transform /= np.sqrt(basis.lengths)[:, np.newaxis]
-    magnitudes: Matrix = np.abs(transform)
+    count = min(one.shape[1] for one in octaves)
+    transform = np.concatenate([one[:, :count] for one in reversed(octaves)])
+    transform /= np.sqrt(basis.lengths).astype(np.float32)[:, np.newaxis]
+    return transform
+
+
+def _responses(y: Signal, hop_length: int, basis: Basis, scale: np.float32) -> Matrix:
+    """Magnitude of each filter's response to centred frames, shape (bins_per_octave, frames)."""
+    y_frames = frames(np.pad(y, basis.n_fft // 2), basis.n_fft, hop_length)
+    taken = basis.filters.shape[1]
+    spectra = np.empty((taken, len(y_frames)), np.complex64)
+    for start in range(0, len(y_frames), FRAMES_AT_ONCE):
+        block = slice(start, start + FRAMES_AT_ONCE)
+        transformed = scipy.fft.rfft(y_frames[block].astype(np.float64), overwrite_x=True)
+        spectra[:, block] = transformed[:, basis.low : basis.low + taken].T
+    # A sparse product adds up in the order of the bins, as librosa's does; a dense one would not.
+    magnitudes: Matrix = np.abs((basis.filters * scale) @ spectra)
     return magnitudes
-
-
-def _responses(
-    y: Signal, hop_length: int, n_fft: int, spectra: scipy.sparse.csr_matrix
-) -> npt.NDArray[np.complex64]:
-    padded = np.pad(y.astype(np.float64), n_fft // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length]
-    found: npt.NDArray[np.complex64] = spectra @ scipy.fft.rfft(frames, axis=1).astype(np.complex64).T
-    return found
 
 
 def _lower_rate(y: Signal, factor: int) -> Signal:
@@ -122,8 +129,10 @@ def _basis(settings: ConstantQ, tuning: float) -> Basis:
         start = (n_fft - len(wavelet)) // 2
         row[start : start + len(wavelet)] = wavelet
     filters *= (lengths[top] / n_fft)[:, np.newaxis]
-    spectra = scipy.fft.fft(filters, axis=1)[:, : n_fft // 2 + 1]
-    return Basis(n_fft, _sparse(spectra), lengths, halvings)
+    spectra = _sparse(scipy.fft.fft(filters, axis=1)[:, : n_fft // 2 + 1])
+    taken = np.flatnonzero(spectra.any(axis=0))
+    low, high = int(taken[0]), int(taken[-1]) + 1
+    return Basis(n_fft, low, scipy.sparse.csr_matrix(spectra[:, low:high]), lengths, halvings)
 
 
 def _halvings(settings: ConstantQ, cutoff: float) -> int:
@@ -133,13 +142,13 @@ def _halvings(settings: ConstantQ, cutoff: float) -> int:
     return min(room, max(0, even - settings.n_octaves + 1))
 
 
-def _sparse(spectra: npt.NDArray[np.complex64]) -> scipy.sparse.csr_matrix:
+def _sparse(spectra: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
     """The spectra without the smallest magnitudes that add up to less than `SPARSITY` of each row."""
     magnitudes = np.abs(spectra)
     ordered = np.sort(magnitudes, axis=1)
     share = np.cumsum(ordered / magnitudes.sum(axis=1, keepdims=True), axis=1)
     least = np.take_along_axis(ordered, np.argmin(share < SPARSITY, axis=1)[:, np.newaxis], axis=1)
-    return scipy.sparse.csr_matrix(np.where(magnitudes >= least, spectra, 0))
+    return np.where(magnitudes >= least, spectra, np.complex64(0))
 
 
 def chroma_cqt(transform: Matrix) -> Matrix:

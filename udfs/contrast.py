@@ -3,9 +3,7 @@
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
-from genremill.udfs.compiled import kernel
 from genremill.udfs.spectra import Double, Real, fft_frequencies
 
 FMIN = 200.0
@@ -24,7 +22,12 @@ def spectral_contrast(S_TF: Real, *, sr: int) -> Double:
     they were powers.
     """
     n_fft = 2 * (S_TF.shape[1] - 1)
-    valleys, peaks = _extremes(S_TF, *_bands(sr, n_fft))
+    bands = _bands(sr, n_fft)
+    valleys, peaks = np.empty((len(bands), len(S_TF))), np.empty((len(bands), len(S_TF)))
+    for valley, peak, (start, end, count) in zip(valleys, peaks, bands, strict=True):
+        ordered = np.sort(S_TF[:, start:end], axis=1)
+        valley[:] = ordered[:, :count].mean(axis=1)
+        peak[:] = ordered[:, -count:].mean(axis=1)
     return _decibels(peaks) - _decibels(valleys)
 
 
@@ -36,7 +39,7 @@ def _decibels(magnitudes: Double) -> Double:
 
 
 @lru_cache
-def _bands(sr: int, n_fft: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _bands(sr: int, n_fft: int) -> list[tuple[int, int, int]]:
     """First bin of each band, the bin after its last, and how many make a valley or a peak."""
     freqs = fft_frequencies(sr, n_fft)
     edges = np.concatenate(([0.0], FMIN * 2.0 ** np.arange(OCTAVES + 1)))
@@ -48,44 +51,4 @@ def _bands(sr: int, n_fft: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.i
     ends[-1] = len(freqs)
     counts = np.maximum(np.rint(QUANTILE * (ends - starts)).astype(np.int64), 1)
     ends[:-1] -= 1
-    return starts, ends, counts
-
-
-@kernel("(float32[:, ::1], int64[::1], int64[::1], int64[::1])")
-def _extremes(
-    S_TF: Real,
-    starts: npt.NDArray[np.int64],
-    ends: npt.NDArray[np.int64],
-    counts: npt.NDArray[np.int64],
-) -> tuple[Double, Double]:
-    """Mean of the `counts` smallest and of the largest magnitudes of each band, both of shape (bands, T).
-
-    Both lists are kept sorted while a frame is read: past its first bins few have to be inserted.
-    """
-    bands, frames = len(starts), len(S_TF)
-    valleys, peaks = np.empty((bands, frames)), np.empty((bands, frames))
-    low, high = np.empty(counts.max(), np.float32), np.empty(counts.max(), np.float32)
-    for t in range(frames):
-        for band in range(bands):
-            count = counts[band]
-            low[:count], high[:count] = np.inf, -np.inf
-            for k in range(starts[band], ends[band]):
-                here = S_TF[t, k]
-                if here < low[count - 1]:
-                    at = count - 1
-                    while at > 0 and low[at - 1] > here:
-                        low[at] = low[at - 1]
-                        at -= 1
-                    low[at] = here
-                if here > high[count - 1]:
-                    at = count - 1
-                    while at > 0 and high[at - 1] < here:
-                        high[at] = high[at - 1]
-                        at -= 1
-                    high[at] = here
-            valley, peak = 0.0, 0.0
-            for at in range(count):
-                valley += low[at]
-                peak += high[at]
-            valleys[band, t], peaks[band, t] = valley / count, peak / count
-    return valleys, peaks
+    return list(zip(starts.tolist(), ends.tolist(), counts.tolist(), strict=True))

@@ -30,8 +30,8 @@ ROWS = {
 }
 STATISTICS = ("kurtosis", "max", "mean", "median", "min", "skew", "std")
 FLOORS = {"mfcc": 1e-3, "spectral_contrast": 1e-3, "tonnetz": 1e-6}
-"""Standard deviation, in the feature's unit, up to which a row is constant: features that are small differences
-of larger numbers have no shape of their own under it."""
+"""Standard deviation, in the feature's unit, up to which a row is constant: features that are small
+differences of larger numbers have no shape of their own under it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Milliseconds of the 518 statistics of a 30 s clip on one core, against librosa, in one run.
 
-`OMP_NUM_THREADS=1 python tests/bench/bench_fma518.py`: once as the dataset's script computes them, features of one
-transform sharing it, and once calling each of librosa's functions on the signal.
+`OMP_NUM_THREADS=1 python -m tests.bench.bench_fma518`: once as the dataset's script computes them, features of
+one transform sharing it, and once calling each of librosa's functions on the signal.
 """
 
 import time

@@ -43,7 +43,7 @@ def scales() -> npt.NDArray[np.float64]:
 
 
 def reference(y: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """librosa's rows and scipy's statistics in double precision; a row that counts as constant has no shape."""
+    """librosa's rows and scipy's statistics, in double precision; a constant row has no shape."""
     found = librosa_fma518.rows(y)
     in_double = {name: np.asarray(found[name], np.float64) for name in ROWS}
     by_name = librosa_fma518.statistics(in_double)

@@ -1,6 +1,6 @@
 """Groups genres into clusters, by the profiles of their tracks.
 
-Reads: `tracks`. Writes: `genre_profiles`, `genre_map` (current at the end).
+Reads: `tracks`, `features` for inputs of audio. Writes: `genre_profiles`, `genre_map` (current at the end).
 
     spark-submit jobs/cluster.py --warehouse file:///data/warehouse --method consensus
 """
@@ -18,10 +18,11 @@ from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command
+from genremill.jobs import command, model_inputs
 from genremill.jobs.contracts import Split
+from genremill.jobs.model_inputs import ModelInputs
 from genremill.jobs.splits import unit_hash
-from genremill.jobs.training_pairs import TableInputs, pairs_of, rule_of
+from genremill.jobs.training_pairs import pairs_of, rule_of
 from genremill.models.cluster_method import Method
 
 BUCKETS = 64
@@ -34,8 +35,8 @@ class Config:
 
     method: Method = Method.CONSENSUS
     """consensus stays most alike from night to night; manual takes a map."""
-    inputs: str = "table"
-    """Inputs that the profiles are of."""
+    inputs: str | None = None
+    """What the profiles are of: table, feature sets, joined by + [the table, else the one feature set]."""
     clusters: int | None = None
     """Number of clusters [the most stable from 12 to 24, at most half the genres]."""
     fit_on: Literal["train", "all"] = "train"
@@ -48,16 +49,16 @@ class Config:
     """Fixes what the methods draw."""
 
 
-def transform(tracks: DataFrame, snapshot: Snapshot, fit_on: str) -> DataFrame:
-    """The pairs that profiles are taken over: genre, bucket of the artist, table_features."""
+def transform(tracks: DataFrame, snapshot: Snapshot, fit_on: str, inputs: ModelInputs) -> DataFrame:
+    """The pairs that profiles are taken over: genre, bucket of the artist, values."""
     pairs = pairs_of(tracks, rule_of(snapshot))
     if fit_on == "train":
         pairs = pairs.where(F.col("split") == Split.TRAIN.value)
     bucket = F.pmod(F.xxhash64("artist_id"), F.lit(BUCKETS)).cast("int")
-    return pairs.where(F.size("table_features") > 0).select(
+    return pairs.where(F.size(inputs.column) > 0).select(
         "genre",
         bucket.alias("bucket"),
-        "table_features",
+        inputs.vector().alias("values"),
         unit_hash("order", 0, "track_id", "genre").alias("order"),
     )
 
@@ -68,7 +69,11 @@ def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
     made_from = {"tracks": tracks.run_id, "settings": json.dumps(dataclasses.asdict(cfg), sort_keys=True)}
     if cfg.map and cfg.map != "report-a":
         made_from["map"] = storage.inventory(storage.absolute_uri(cfg.map)).digest
-    return made_from
+    return made_from | _inputs(warehouse, tracks, cfg).made_from(warehouse)
+
+
+def _inputs(warehouse: Warehouse, tracks: Snapshot, cfg: Config) -> ModelInputs:
+    return model_inputs.chosen(warehouse, tracks, cfg.inputs, None, cfg.use_popularity)
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
@@ -80,10 +85,10 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     _check(cfg)
     made_from = inputs(work.warehouse, cfg)
     snapshot = work.warehouse.require("tracks", "ingest --tracks …")
-    pairs = transform(spark.read.parquet(work.warehouse.path(snapshot.path)), snapshot, cfg.fit_on)
-    return clustering_run.fit(
-        spark, work, cfg, pairs, TableInputs.of(snapshot, cfg.use_popularity), made_from
-    )
+    taken = _inputs(work.warehouse, snapshot, cfg)
+    tracks = taken.of_complete(spark, work, spark.read.parquet(work.warehouse.path(snapshot.path)))
+    pairs = transform(tracks, snapshot, cfg.fit_on, taken)
+    return clustering_run.fit(spark, work, cfg, pairs, taken, made_from)
 
 
 def _check(cfg: Config) -> None:
@@ -91,8 +96,6 @@ def _check(cfg: Config) -> None:
         raise UsageError("--method manual and --map FILE|report-a belong together; expected both or neither")
     if not 0 <= cfg.seed < 1 << 32:
         raise UsageError(f"--seed {cfg.seed}: expected 0 to {(1 << 32) - 1}")
-    if cfg.inputs != "table":
-        raise UsageError(f"--inputs {cfg.inputs}: expected table, the one input there is")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

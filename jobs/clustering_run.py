@@ -14,17 +14,19 @@ from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs import cluster, command
 from genremill.jobs.contracts import GENRE_MAP, GENRE_PROFILES, Table, schema_hash
-from genremill.jobs.training_pairs import TableInputs
+from genremill.jobs.model_inputs import ModelInputs
 from genremill.models.cluster_method import Method
 from genremill.models.clustering import Clustering, cluster_genres, manual_clusters
 from genremill.models.features import Scaling
-from genremill.models.profiles import ProfileSums
+from genremill.models.profiles import ProfileSums, most_telling
 from genremill.models.report_a_map import REPORT_A_MAP
 from genremill.models.table_encoder import TableEncoder
 from genremill.udfs.profile_sums import SCHEMA, encoded_names, gathered, summer
 
-FIT_ROWS = 200_000
-"""Pairs that ranks and categories are fitted on at most, drawn by stable hash."""
+FIT_ROWS, FIT_VALUES = 200_000, 32_000_000
+"""Pairs, and values in them, that ranks and categories are fitted on at most, drawn by stable hash."""
+MAX_VALUES = 128
+"""Values that profiles are of at most: the sums grow with their square, to 50 MB at 128."""
 
 
 def fit(
@@ -32,13 +34,13 @@ def fit(
     work: command.Run,
     cfg: cluster.Config,
     pairs: DataFrame,
-    table: TableInputs,
+    inputs: ModelInputs,
     made_from: dict[str, str],
 ) -> command.Outcome:
     """Clusters the genres of the pairs, and publishes their profiles and the map."""
     cluster_of = _read_map(cfg.map) if cfg.map else None
-    encoder = _fit(pairs, table, cfg.method)
-    sums = _sums(pairs, table, encoder)
+    encoder, positions = _fit(pairs, inputs, cfg.method)
+    sums = _sums(pairs, positions, encoder)
     if cluster_of is None:
         found = cluster_genres(sums, cfg.method, cfg.clusters, cfg.seed)
     else:
@@ -69,30 +71,31 @@ def _read_map(source: str) -> dict[str, str]:
     return {str(genre): str(name) for genre, name in found.items()}
 
 
-def _fit(pairs: DataFrame, table: TableInputs, method: Method) -> TableEncoder:
-    """Ranks and categories, fitted on a sample of the pairs."""
-    sample = (
-        pairs.select(table.column().alias("x"), "order")
-        .orderBy("order")
-        .limit(FIT_ROWS)
-        .select("x")
-        .toArrow()
-    )
+def _fit(pairs: DataFrame, inputs: ModelInputs, method: Method) -> tuple[TableEncoder, tuple[int, ...]]:
+    """Ranks and categories, fitted on a sample of the pairs, and the places of the values they are of."""
+    rows = min(FIT_ROWS, FIT_VALUES // len(inputs.features))
+    sample = pairs.orderBy("order").limit(rows).select("genre", "values").toArrow()
     if not len(sample):
         raise UsageError(
             "no track to take a genre profile of: the train split has no labelled track with features"
         )
-    flat = sample.column("x").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    rows = flat.astype(np.float32).reshape(len(sample), -1)
-    return TableEncoder.fit(rows, table.features, Scaling.RANK if method.ranked else Scaling.STANDARD)
+    flat = sample.column("values").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    x_NF = flat.astype(np.float32).reshape(len(sample), -1)
+    positions = tuple(range(len(inputs.features)))
+    if len(positions) > MAX_VALUES:
+        positions = most_telling(x_NF, sample.column("genre").to_numpy(), MAX_VALUES)
+        LOGGER.info("profiles of the %d values of %d that tell most of the genre", MAX_VALUES, x_NF.shape[1])
+    features = tuple(inputs.features[at] for at in positions)
+    scaling = Scaling.RANK if method.ranked else Scaling.STANDARD
+    return TableEncoder.fit(x_NF[:, positions], features, scaling), positions
 
 
-def _sums(pairs: DataFrame, table: TableInputs, encoder: TableEncoder) -> ProfileSums:
+def _sums(pairs: DataFrame, positions: tuple[int, ...], encoder: TableEncoder) -> ProfileSums:
     """Sums by bucket and genre. Pairs go to executors by bucket, so that each bucket gives one row."""
     genres = tuple(row["genre"] for row in pairs.select("genre").distinct().orderBy("genre").collect())
     tasks = min(cluster.BUCKETS, 4 * pairs.sparkSession.sparkContext.defaultParallelism)
-    by_bucket = pairs.select("genre", "bucket", "table_features").repartition(tasks, "bucket")
-    rows = by_bucket.mapInArrow(summer(encoder, table.positions, genres, cluster.BUCKETS), SCHEMA).collect()
+    by_bucket = pairs.select("genre", "bucket", "values").repartition(tasks, "bucket")
+    rows = by_bucket.mapInArrow(summer(encoder, positions, genres, cluster.BUCKETS), SCHEMA).collect()
     return gathered([tuple(row) for row in rows], genres, len(encoded_names(encoder)), cluster.BUCKETS)
 
 

@@ -1,6 +1,7 @@
 """Measures a model version on held-out tracks: metrics.json and a self-contained HTML report.
 
-Reads: a model version, and the run of `tracks` it was trained on. Writes: `reports/<run_id>/`.
+Reads: a model version, the run of `tracks` it was trained on, `features` where it takes audio.
+Writes: `reports/<run_id>/`.
 
     spark-submit jobs/evaluate.py --warehouse file:///data/warehouse
 """
@@ -17,7 +18,7 @@ from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command, model_versions, train
+from genremill.jobs import command, model_inputs, model_versions, train
 from genremill.jobs.contracts import Split
 from genremill.jobs.recordings import folded
 from genremill.jobs.splits import unit_hash
@@ -37,9 +38,9 @@ class Config:
 
 
 def transform(
-    tracks: DataFrame, genre_map: DataFrame | None, card: ModelCard, snapshot: Snapshot
+    tracks: DataFrame, genre_map: DataFrame | None, card: ModelCard, snapshot: Snapshot, inputs: str
 ) -> DataFrame:
-    """Held-out tracks: track_id, table_features, artist_id, unseen, and `labels`, the classes they bear."""
+    """Held-out tracks: track_id, artist_id, inputs, unseen, and `labels`, the classes they bear."""
     settings = card.training["settings"]
     cfg = train.Config(per_class=settings["per_class"], seed=settings["seed"])
     pairs = train.transform(tracks, genre_map, cfg, snapshot)
@@ -64,10 +65,10 @@ def transform(
         .withColumn("seen", F.lit(True))
     )
     return (
-        tracks.select("track_id", "artist_id", "table_features")
+        tracks.select("track_id", "artist_id", inputs)
         .join(labels, "track_id", "inner")
         .join(seen, "track_id", "left")
-        .select("track_id", "artist_id", "table_features", F.col("seen").isNull().alias("unseen"), "labels")
+        .select("track_id", "artist_id", inputs, F.col("seen").isNull().alias("unseen"), "labels")
     )
 
 
@@ -79,11 +80,13 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     card = read_card(folder)
     snapshot = _trained_on(work.warehouse, version, card)
     tracks = spark.read.parquet(work.warehouse.path(snapshot.path))
-    held_out = transform(tracks, _genre_map(spark, work.warehouse, card), card, snapshot)
+    taken = model_inputs.of_model(work.warehouse, snapshot, card)
+    complete = taken.of_complete(spark, work, tracks)
+    held_out = transform(complete, _genre_map(spark, work.warehouse, card), card, snapshot, taken.column)
     sample = held_out.orderBy(unit_hash("sample", 0, "track_id")).limit(MAX_TRACKS)
     path = work.warehouse.tmp(work.run_id, "held_out")
     sample.write.parquet(path)
-    model = evaluation.Model(version, folder, card, snapshot)
+    model = evaluation.Model(version, folder, card, snapshot, taken)
     metrics, page = evaluation.measured(model, spark.read.parquet(path), tracks)
     figures = metrics.figures
     text = (

@@ -7,8 +7,9 @@ import numpy.typing as npt
 from pyspark.sql import DataFrame, functions as F, types as T
 
 from genremill.infra.warehouse import Snapshot
-from genremill.jobs import model_report, model_versions
+from genremill.jobs import model_report
 from genremill.jobs.contracts import Split
+from genremill.jobs.model_inputs import ModelInputs
 from genremill.jobs.report_pictures import ClusterMap, Correlations, Epoch
 from genremill.jobs.splits import unit_hash
 from genremill.models import calibration
@@ -25,12 +26,13 @@ CORRELATED_TRACKS = 50_000
 
 @dataclass(frozen=True)
 class Model:
-    """A model version, and the run of `tracks` it was trained on."""
+    """A model version, the run of `tracks` it was trained on, and what it takes of them."""
 
     version: str
     folder: str
     card: ModelCard
     snapshot: Snapshot
+    inputs: ModelInputs
 
 
 @dataclass(frozen=True)
@@ -53,16 +55,16 @@ def measured(model: Model, sample: DataFrame, tracks: DataFrame) -> tuple[Metric
 
 def _collected(model: Model, sample: DataFrame) -> HeldOut:
     """The sample with the model's probabilities, on the driver."""
-    card = model.card
-    predict = predictor(model.folder, model_versions.positions(card, model.snapshot))
+    card, column = model.card, model.inputs.column
+    predict = predictor(model.folder, column, model.inputs.positions)
     schema = T.StructType(
         [
             T.StructField("track_id", T.StringType()),
             T.StructField("probabilities", T.ArrayType(T.FloatType())),
         ]
     )
-    answers = sample.select("track_id", "table_features").mapInArrow(predict, schema)
-    table = sample.drop("table_features").join(answers, "track_id", "inner").orderBy("track_id").toArrow()
+    answers = sample.select("track_id", column).mapInArrow(predict, schema)
+    table = sample.drop(column).join(answers, "track_id", "inner").orderBy("track_id").toArrow()
     if not len(table):
         raise NothingHeldOut("no held-out track bears a label the model knows; nothing can be measured")
     index = {name: at for at, name in enumerate(card.classes)}

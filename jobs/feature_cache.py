@@ -55,9 +55,14 @@ def cached_sets(warehouse: Warehouse) -> list[CachedSet]:
     return sorted(found, key=lambda one: (one.created_at, one.fingerprint))
 
 
+def filled_sets(warehouse: Warehouse) -> list[CachedSet]:
+    """Those feature sets that have rows, oldest first."""
+    return [one for one in cached_sets(warehouse) if runs_of(warehouse, one.fingerprint)]
+
+
 def newest(warehouse: Warehouse, name: str) -> CachedSet:
     """The newest fingerprint of a set; a set that the warehouse lacks is an error that names those it has."""
-    sets = cached_sets(warehouse)
+    sets = filled_sets(warehouse)
     named = [one for one in sets if one.name == name]
     if not named:
         there = ", ".join(sorted({one.name for one in sets})) or "none"
@@ -112,7 +117,12 @@ def rows_of(spark: SparkSession, warehouse: Warehouse, fingerprint: str) -> Data
 
 
 def windows_of(tracks: DataFrame, features: DataFrame) -> DataFrame:
-    """`tracks` that have features, with `windows`: array<array<float>>, the values of each window in order.
+    """`tracks` that have features, with `windows`: see `windows_by_track`."""
+    return tracks.join(windows_by_track(tracks, features), "track_id", "inner")
+
+
+def windows_by_track(tracks: DataFrame, features: DataFrame) -> DataFrame:
+    """(track_id, windows) of `tracks` that have features: array<array<float>>, each window's values in order.
 
     A track's rows are those of the newest run that has any for its present audio.
     """
@@ -123,5 +133,4 @@ def windows_of(tracks: DataFrame, features: DataFrame) -> DataFrame:
         F.sort_array(F.collect_list(F.struct("window", "values"))).alias("rows")
     )
     newest_run = by_run.groupBy("track_id").agg(F.max_by("rows", "run").alias("rows"))
-    windows = newest_run.select("track_id", F.transform("rows", lambda row: row["values"]).alias("windows"))
-    return tracks.join(windows, "track_id", "inner")
+    return newest_run.select("track_id", F.transform("rows", lambda row: row["values"]).alias("windows"))

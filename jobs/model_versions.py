@@ -5,6 +5,7 @@ import json
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.models.features import TABLE
 from genremill.models.model_card import ModelCard
 
 REFUSED = "refused.json"
@@ -51,13 +52,14 @@ def folder_of(warehouse: Warehouse, version: str | None) -> tuple[str, str]:
 
 
 def positions(card: ModelCard, tracks: Snapshot) -> tuple[int, ...]:
-    """Where the model's features stand in `tracks.table_features`, by name; empty where tracks have none."""
+    """Where the model's table features stand in `tracks`, by name; empty where tracks have none."""
     there = [one["name"] for one in tracks.details["features"]]
     if not there:
         return ()
-    if missing := [one.name for one in card.features if one.name not in there]:
+    wanted = [one.name for one in card.features if one.input == TABLE]
+    if missing := [name for name in wanted if name not in there]:
         raise UsageError(
             f"the model takes {', '.join(missing)}, which the tracks of run {tracks.run_id} lack; "
             f"they have {', '.join(there)}"
         )
-    return tuple(there.index(one.name) for one in card.features)
+    return tuple(there.index(name) for name in wanted)

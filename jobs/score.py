@@ -1,6 +1,7 @@
 """Tags every track with a model version: a staged run of `tags`, which `publish` makes current.
 
-Reads: `tracks`, a model version. Writes: `tags/run=<run_id>/` (staged).
+Reads: `tracks`, a model version, `features` where the model takes audio.
+Writes: `tags/run=<run_id>/` (staged).
 
     spark-submit jobs/score.py --warehouse file:///data/warehouse
 """
@@ -18,8 +19,9 @@ from genremill.infra.progress import progress
 from genremill.infra.session import spark_session
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command, model_versions
+from genremill.jobs import command, model_inputs, model_versions
 from genremill.jobs.contracts import TAGS, ContractError, quoted, schema_hash
+from genremill.jobs.model_inputs import ModelInputs
 from genremill.models.model_card import ModelCard, read_card
 
 
@@ -42,8 +44,10 @@ class _Model:
     card: ModelCard
 
 
-def transform(tracks: DataFrame, snapshot: Snapshot, model: str, version: str, card: ModelCard) -> DataFrame:
-    """Tags of tracks, in contract order, kept columns last."""
+def transform(
+    tracks: DataFrame, snapshot: Snapshot, inputs: ModelInputs, model: str, version: str, card: ModelCard
+) -> DataFrame:
+    """Tags of tracks that have been given their inputs, in contract order, kept columns last."""
     from genremill.udfs.tagging import tagger  # here: torch takes seconds to import, and --help needs none
 
     kept = snapshot.details["kept"]
@@ -53,22 +57,20 @@ def transform(tracks: DataFrame, snapshot: Snapshot, model: str, version: str, c
         "tracks_run": snapshot.run_id,
     }
     schema = T.StructType([*TAGS.schema.fields, *(tracks.schema[name] for name in kept)])
-    tag = tagger(model, model_versions.positions(card, snapshot), constants, schema.names)
-    return tracks.select("track_id", "table_features", *map(quoted, kept)).mapInArrow(tag, schema)
+    tag = tagger(model, inputs.column, inputs.positions, constants, schema.names)
+    return tracks.select("track_id", inputs.column, *map(quoted, kept)).mapInArrow(tag, schema)
 
 
 def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
     """What the result depends on."""
-    return _inputs(_model(warehouse, cfg), warehouse.require("tracks", "ingest --tracks …"), cfg)
-
-
-def _inputs(model: _Model, tracks: Snapshot, cfg: Config) -> dict[str, str]:
+    model, tracks = _model(warehouse, cfg), warehouse.require("tracks", "ingest --tracks …")
+    taken = model_inputs.of_model(warehouse, tracks, model.card)
     return {
         "tracks": tracks.run_id,
         "model": model.version,
         "sha256": model.card.sha256,
         "limit": str(cfg.limit),
-    }
+    } | taken.made_from(warehouse)
 
 
 def _model(warehouse: Warehouse, cfg: Config) -> _Model:
@@ -88,12 +90,15 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
 
     if cfg.limit is not None and cfg.limit < 1:
         raise UsageError(f"--limit {cfg.limit}: expected 1 or more")
+    made_from = inputs(work.warehouse, cfg)
     model = _model(work.warehouse, cfg)
     artifact.load(model.folder)  # refuses damaged weights here, before any task
     snapshot = work.warehouse.require("tracks", "ingest --tracks …")
     tracks = spark.read.parquet(work.warehouse.path(snapshot.path))
     tracks = tracks.limit(cfg.limit) if cfg.limit else tracks
-    tags = transform(tracks, snapshot, model.folder, model.version, model.card)
+    taken = model_inputs.of_model(work.warehouse, snapshot, model.card)
+    with_inputs = taken.of_all(spark, work.warehouse, tracks)
+    tags = transform(with_inputs, snapshot, taken, model.folder, model.version, model.card)
     if work.dry_run:
         return command.Outcome(
             {"tracks": snapshot.rows, "model_version": model.version}, "dry run: nothing scored"
@@ -107,7 +112,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         path=f"tags/run={work.run_id}",
         rows=TAGS.checked_rows(spark, path),
         schema_hash=schema_hash(tags.schema),
-        inputs=_inputs(model, snapshot, cfg),
+        inputs=made_from,
         code_version=code_version(),
         written_at=storage.utc_now(),
         details={

@@ -1,6 +1,7 @@
 """Trains a model on the labelled tracks and writes a model version.
 
-Reads: `tracks`, `genre_map` where there is one. Writes: `models/<name>/<version>/`.
+Reads: `tracks`, `features` for inputs of audio, `genre_map` where there is one.
+Writes: `models/<name>/<version>/`.
 
     spark-submit jobs/train.py --warehouse file:///data/warehouse --workers 2
 """
@@ -17,10 +18,12 @@ from pyspark.sql import DataFrame, SparkSession
 from genremill.infra.errors import UsageError
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command
-from genremill.jobs.training_pairs import TableInputs, balanced, labelled, pairs_of, rule_of
+from genremill.jobs import command, model_inputs
+from genremill.jobs.model_inputs import ModelInputs
+from genremill.jobs.training_pairs import balanced, labelled, pairs_of, rule_of
 from genremill.jobs.training_set import write_training_set
 from genremill.models.held_out import Labels
+from genremill.models.pooling import Pooling
 from genremill.models.recipe import Schedule
 
 
@@ -32,8 +35,10 @@ class Config:
     """Model of the zoo."""
     labels: Labels = Labels.GENRE
     """Classes: the genres themselves, or the clusters of the current genre map."""
-    inputs: str = "table"
-    """Inputs, joined by +."""
+    inputs: str | None = None
+    """table and feature sets, joined by +, or auto: all the warehouse has [what the model takes]."""
+    pooling: Pooling = Pooling.MEAN
+    """How a track's answer is made of its windows': the mean of the probabilities, or a vote."""
     use_popularity: bool = False
     """Take popularity as an input, as the reports do; it is an artefact of the day the table was gathered."""
     per_class: int | None = None
@@ -56,22 +61,30 @@ class Config:
     """Stop after so many epochs without a better validation loss [the model's recipe]."""
 
 
-def transform(tracks: DataFrame, genre_map: DataFrame | None, cfg: Config, snapshot: Snapshot) -> DataFrame:
-    """The labelled, balanced pairs of a tracks table: track_id, genre, class, split, table_features."""
+def transform(
+    tracks: DataFrame, genre_map: DataFrame | None, cfg: Config, snapshot: Snapshot, *carried: str
+) -> DataFrame:
+    """The labelled, balanced pairs of a tracks table: track_id, genre, class, split, columns `carried`."""
     pairs = labelled(pairs_of(tracks, rule_of(snapshot)), genre_map)
-    return balanced(pairs, cfg.per_class, cfg.seed).select(
-        "track_id", "genre", "class", "split", "table_features"
-    )
+    return balanced(pairs, cfg.per_class, cfg.seed).select("track_id", "genre", "class", "split", *carried)
 
 
 def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
     """What the result depends on."""
     map_run = warehouse.current("genre_map")
+    tracks = warehouse.require("tracks", "ingest --tracks …")
     return {
-        "tracks": warehouse.require("tracks", "ingest --tracks …").run_id,
+        "tracks": tracks.run_id,
         "genre_map": map_run.snapshot.run_id if map_run else "",
         "settings": json.dumps(dataclasses.asdict(cfg), sort_keys=True),
-    }
+    } | _inputs(warehouse, tracks, cfg).made_from(warehouse)
+
+
+def _inputs(warehouse: Warehouse, tracks: Snapshot, cfg: Config) -> ModelInputs:
+    from genremill.models import zoo
+
+    takes = zoo.entry(cfg.model).takes
+    return model_inputs.chosen(warehouse, tracks, cfg.inputs, takes, cfg.use_popularity)
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
@@ -85,14 +98,15 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     if cfg.labels is Labels.CLUSTER and current_map is None:
         raise UsageError("--labels cluster needs a genre map: run `genremill cluster` first")
     genre_map = spark.read.parquet(work.warehouse.path(current_map.snapshot.path)) if current_map else None
+    taken = _inputs(work.warehouse, tracks, cfg)
     pairs = transform(
-        spark.read.parquet(work.warehouse.path(tracks.path)),
+        taken.of_complete(spark, work, spark.read.parquet(work.warehouse.path(tracks.path))),
         genre_map if cfg.labels is Labels.CLUSTER else None,
         cfg,
         tracks,
+        taken.column,
     )
-    table = TableInputs.of(tracks, cfg.use_popularity)
-    data = write_training_set(spark, work, pairs, table, cfg.workers)
+    data = write_training_set(spark, work, pairs, taken, cfg.workers)
     if work.dry_run:
         return command.Outcome({"rows": data.rows}, f"dry run: nothing trained; pairs {data.rows}")
     rows = genre_map.select("genre", "cluster_id", "cluster_name").collect() if genre_map else []
@@ -108,8 +122,6 @@ def check(cfg: Config) -> None:
         raise UsageError(f"--seed {cfg.seed}: expected 0 to {(1 << 32) - 1}")
     if cfg.workers < 1:
         raise UsageError(f"--workers {cfg.workers}: expected 1 or more")
-    if cfg.inputs != "table":
-        raise UsageError(f"--inputs {cfg.inputs}: expected table, the one input there is")
     if cfg.learning_rate is not None and not 0 < cfg.learning_rate < math.inf:
         raise UsageError(f"--learning-rate {cfg.learning_rate}: expected a number above 0")
     for flag in ("epochs", "batch", "per_class", "patience"):

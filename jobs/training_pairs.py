@@ -1,38 +1,10 @@
 """The (track, genre) pairs that models are trained and measured on."""
 
-from dataclasses import dataclass
+from pyspark.sql import DataFrame, Window, functions as F
 
-from pyspark.sql import Column, DataFrame, Window, functions as F
-
-from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs.contracts import Split
 from genremill.jobs.splits import SplitRule, part_of, unit_hash
-from genremill.models.features import FeatureSpec
-
-
-@dataclass(frozen=True)
-class TableInputs:
-    """The table features a model takes, and where they stand in `tracks.table_features`."""
-
-    features: tuple[FeatureSpec, ...]
-    positions: tuple[int, ...]
-
-    @classmethod
-    def of(cls, tracks: Snapshot, use_popularity: bool) -> "TableInputs":
-        """All features of a tracks snapshot, popularity only if asked for."""
-        chosen = [
-            (at, FeatureSpec(one["name"], one["kind"] == "categorical", one["is_popularity"]))
-            for at, one in enumerate(tracks.details["features"])
-            if use_popularity or not one["is_popularity"]
-        ]
-        if not chosen:
-            raise UsageError(f"the tracks of run {tracks.run_id} have no table features to learn from")
-        return cls(tuple(spec for _, spec in chosen), tuple(at for at, _ in chosen))
-
-    def column(self) -> Column:
-        """The chosen features of a track, in order."""
-        return F.array(*(F.get("table_features", F.lit(at)) for at in self.positions))
 
 
 def rule_of(tracks: Snapshot) -> SplitRule:

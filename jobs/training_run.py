@@ -45,26 +45,29 @@ def fit(
 ) -> command.Outcome:
     """Trains on a training set and writes the model version; `genre_map` is genre, cluster id and name."""
     entry = zoo.entry(cfg.model)
-    rows = data.rows[Split.TRAIN]
-    recipe = _recipe(entry.recipe(rows), cfg)
+    recipe = _recipe(entry.recipe(data.train_rows), cfg)
     encoder = TableEncoder.fit(sample(data), data.inputs.features, entry.scaling)
     by_genre = Labels(cfg.labels) is Labels.GENRE
     card = ModelCard(
         model=cfg.model,
         classes=data.classes,
         features=data.inputs.features,
-        size=entry.size(rows),
+        size=entry.size(data.train_rows),
         categories=len(encoder.category_value_C),
         labels=cfg.labels.value,
-        use_popularity=cfg.use_popularity,
+        use_popularity=any(one.is_popularity for one in data.inputs.features),
         clusters={genre if by_genre else name: Cluster(number, name) for genre, number, name in genre_map},
         genre_map={genre: number for genre, number, _ in genre_map},
+        inputs=data.inputs.names,
+        fingerprints=dict(data.inputs.fingerprints),
+        pooling=cfg.pooling,
         snapshots={name: made_from[name] for name in ("tracks", "genre_map") if made_from[name]},
     )
     plan = _plan(work, cfg, card, recipe, data, encoder)
     LOGGER.info(
-        "%s on %d train pairs of %d classes: %d epochs of batch %d, %d worker(s)",
-        *(cfg.model, rows, len(data.classes), recipe.epochs, recipe.batch, cfg.workers),
+        "%s from %s on %d rows of %d train pairs, %d classes: %d epochs of batch %d, %d worker(s)",
+        *(cfg.model, "+".join(card.inputs), data.train_rows, data.rows[Split.TRAIN], len(data.classes)),
+        *(recipe.epochs, recipe.batch, cfg.workers),
     )
     history = _train(spark, plan)
     return _seal(work, plan, history, data, made_from, cfg)

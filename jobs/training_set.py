@@ -1,4 +1,4 @@
-"""The training set on disk: pairs as Parquet shards with equal row groups, and what they hold."""
+"""The training set on disk: pairs as Parquet shards with equal row groups, one row a window."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.jobs import command
 from genremill.jobs.contracts import Split
+from genremill.jobs.model_inputs import ModelInputs
 from genremill.jobs.splits import unit_hash
-from genremill.jobs.training_pairs import TableInputs
 from genremill.models import shards
 
 ROWS_A_GROUP = 16_384
@@ -20,8 +20,9 @@ ROWS_A_GROUP = 16_384
 GROUPS_A_WORKER = 4
 """Row groups of a worker at least; all workers have as many, so that their shares are as good as equal."""
 ROWS_A_FILE = 4_000_000
-FIT_ROWS = 1_000_000
-"""Train rows that an encoder is fitted on at most; the shards lie in hash order, so these are a sample."""
+FIT_ROWS, FIT_VALUES = 1_000_000, 32_000_000
+"""Train rows, and values in them, that an encoder is fitted on at most; the shards lie in hash order, so
+these are a sample."""
 
 
 @dataclass(frozen=True)
@@ -29,49 +30,69 @@ class TrainingSet:
     """Shards on disk, and what they hold."""
 
     classes: tuple[str, ...]
-    inputs: TableInputs
+    inputs: ModelInputs
     train: str
     validation: str | None
     rows: dict[str, int]
+    """(track, genre) pairs by split."""
+    train_rows: int
+    """Rows trained on: a pair has one for each window."""
     digests: tuple[str, ...]
 
 
 def write_training_set(
-    spark: SparkSession, work: command.Run, pairs: DataFrame, table: TableInputs, workers: int
+    spark: SparkSession, work: command.Run, pairs: DataFrame, inputs: ModelInputs, workers: int
 ) -> TrainingSet:
     """Train and validation pairs as Parquet with equal row groups, in an order drawn by hash."""
+    windows = F.lit(1) if inputs.table_alone else F.size(inputs.column)
     counts = {
-        (row["split"], row["class"]): row["count"]
-        for row in pairs.groupBy("split", "class").count().collect()
+        (row["split"], row["class"]): (row["pairs"], row["rows"])
+        for row in pairs.groupBy("split", "class")
+        .agg(F.count("*").alias("pairs"), F.sum(windows).alias("rows"))
+        .collect()
     }
     classes = tuple(sorted({name for split, name in counts if split == Split.TRAIN}))
     if len(classes) < 2:
         raise UsageError(
-            f"training needs 2 classes or more; the train split has {len(classes)}: {list(classes)}"
+            f"training needs 2 classes or more; the train split has {len(classes)}: {list(classes)} "
+            f"(tracks that have {' and '.join(inputs.names)})"
         )
     label = spark.createDataFrame(list(enumerate(classes)), "label long, class string")
-    examples = pairs.join(F.broadcast(label), "class", "inner").select(
-        table.column().alias("table"),
-        "label",
-        "split",
-        unit_hash("order", 0, "track_id", "genre").alias("order"),
-        F.xxhash64("track_id", "genre", "label", "table_features").alias("row_hash"),
+    examples = _examples(pairs.join(F.broadcast(label), "class", "inner"), inputs)
+    rows, windows_of = (
+        {
+            part.value: sum(n[at] for (split, name), n in counts.items() if split == part and name in classes)
+            for part in (Split.TRAIN, Split.VALIDATION, Split.TEST)
+        }
+        for at in (0, 1)
     )
-    rows = {
-        part.value: sum(n for (split, name), n in counts.items() if split == part and name in classes)
-        for part in (Split.TRAIN, Split.VALIDATION, Split.TEST)
-    }
     folders = {
         part: work.warehouse.tmp(work.run_id, "shards", part) for part in (Split.TRAIN, Split.VALIDATION)
     }
     # Each worker validates a part; where there are not as many rows as workers, nothing is validated.
-    parts = [Split.TRAIN, Split.VALIDATION] if rows[Split.VALIDATION] >= workers else [Split.TRAIN]
+    parts = [Split.TRAIN, Split.VALIDATION] if windows_of[Split.VALIDATION] >= workers else [Split.TRAIN]
     digests = tuple(
-        _write_part(examples.where(F.col("split") == part.value), folders[part], rows[part], workers)
+        _write_part(examples.where(F.col("split") == part.value), folders[part], windows_of[part], workers)
         for part in parts
     )
     validation = folders[Split.VALIDATION] if Split.VALIDATION in parts else None
-    return TrainingSet(classes, table, folders[Split.TRAIN], validation, rows, digests)
+    return TrainingSet(
+        classes, inputs, folders[Split.TRAIN], validation, rows, windows_of[Split.TRAIN], digests
+    )
+
+
+def _examples(pairs: DataFrame, inputs: ModelInputs) -> DataFrame:
+    """The rows of the shards: a column for each input, label, split, place in the order, hash of the row."""
+    window = [] if inputs.table_alone else ["window"]
+    key = ["track_id", "genre", *window]
+    values = ["table_features"] if inputs.table_alone else inputs.names
+    return inputs.rows(pairs).select(
+        *inputs.names,
+        "label",
+        "split",
+        unit_hash("order", 0, *key).alias("order"),
+        F.xxhash64(*key, "label", *values).alias("row_hash"),
+    )
 
 
 def _write_part(examples: DataFrame, folder: str, rows: int, workers: int) -> str:
@@ -81,7 +102,8 @@ def _write_part(examples: DataFrame, folder: str, rows: int, workers: int) -> st
     files = -(-rows // ROWS_A_FILE)
     by_file = examples.repartitionById(files, F.floor(F.col("order") * files).cast("int"))
     ordered = by_file.sortWithinPartitions("order", "row_hash")
-    ordered.select("table", "label").write.option("parquet.block.row.count.limit", group).parquet(folder)
+    shard_rows = ordered.drop("split", "order", "row_hash")
+    shard_rows.write.option("parquet.block.row.count.limit", group).parquet(folder)
     row = examples.agg(F.count("*"), F.sum(F.col("row_hash") % (1 << 31))).first()
     digest = f"{row[0]}-{row[1]}" if row else "empty"
     shards.write_manifest(folder, shards.manifest_of(folder, digest))
@@ -89,10 +111,11 @@ def _write_part(examples: DataFrame, folder: str, rows: int, workers: int) -> st
 
 
 def sample(data: TrainingSet) -> npt.NDArray[np.float32]:
-    """Raw features of the first train rows, shape (rows, features)."""
-    table = ds.dataset(str(storage.local_path(data.train)), format="parquet").head(
-        FIT_ROWS, columns=["table"]
-    )
-    values = table.column("table").combine_chunks()
-    flat: npt.NDArray[np.float32] = values.flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(-1, len(data.inputs.features))
+    """Raw features of the first train rows, all inputs joined in order, shape (rows, features)."""
+    rows = min(FIT_ROWS, FIT_VALUES // len(data.inputs.features))
+    names = list(data.inputs.names)
+    shards_on_disk = ds.dataset(str(storage.local_path(data.train)), format="parquet")
+    table = shards_on_disk.head(rows, columns=names)
+    flat = [table.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False) for name in names]
+    values: npt.NDArray[np.float32] = np.hstack([one.reshape(len(table), -1) for one in flat])
+    return values

@@ -3,6 +3,9 @@
 import enum
 from dataclasses import dataclass
 
+TABLE = "table"
+"""Name of the input that holds a track's raw table features; other inputs are named by their feature set."""
+
 
 class Scaling(enum.StrEnum):
     """How numeric features are scaled."""
@@ -14,8 +17,9 @@ class Scaling(enum.StrEnum):
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """A raw feature: its name, whether its numbers are codes, and whether it is the track's popularity."""
+    """A raw feature: its name, whether its numbers are codes or the track's popularity, and its input."""
 
     name: str
     categorical: bool
     is_popularity: bool = False
+    input: str = TABLE

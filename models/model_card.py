@@ -7,10 +7,12 @@ from typing import Any
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
-from genremill.models.features import FeatureSpec
+from genremill.models.features import TABLE, FeatureSpec
+from genremill.models.pooling import Pooling
 from genremill.models.recipe import Size
 
-FORMAT = 1
+FORMAT = 2
+"""Grows when a field changes its meaning: cards of other formats are refused."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class ModelCard:
     model: str
     classes: tuple[str, ...]
     features: tuple[FeatureSpec, ...]
-    """Raw table features, in the order the network takes them."""
+    """Raw features of all inputs, in the order the network takes them."""
     size: Size
     categories: int
     """One-hot columns over all categorical features."""
@@ -39,7 +41,12 @@ class ModelCard:
     """Cluster by class; empty where there was no genre map."""
     genre_map: dict[str, int]
     """Cluster id by genre; empty where there was no genre map."""
-    inputs: tuple[str, ...] = ("table",)
+    inputs: tuple[str, ...] = (TABLE,)
+    """Names of the inputs in order: the table, feature sets."""
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    """Fingerprint by feature set among the inputs."""
+    pooling: Pooling = Pooling.MEAN
+    """How the answers of a track's windows become one."""
     snapshots: dict[str, str] = field(default_factory=dict)
     """Runs of the tables it was trained on."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -59,10 +66,14 @@ class ModelCard:
         """Parses `model.json`; `source` is named when it is not one."""
         try:
             record = json.loads(text)
-            if record.pop("format") != FORMAT:
-                raise UsageError(f"{source}: made by another version of genremill")
+            if (found := record.pop("format")) != FORMAT:
+                raise UsageError(
+                    f"{source} has format {found}, of another version of genremill; expected {FORMAT}: "
+                    "train the model again"
+                )
             record["classes"] = tuple(record["classes"])
             record["inputs"] = tuple(record["inputs"])
+            record["pooling"] = Pooling(record["pooling"])
             record["size"] = Size(**record["size"])
             record["features"] = tuple(FeatureSpec(**one) for one in record["features"])
             record["clusters"] = {name: Cluster(**one) for name, one in record["clusters"].items()}
@@ -71,6 +82,8 @@ class ModelCard:
                 isinstance(n, str) for n in card.classes
             ):
                 raise ValueError("classes are not distinct texts")
+            if tuple(dict.fromkeys(one.input for one in card.features)) != card.inputs:
+                raise ValueError(f"the features are not those of the inputs {card.inputs}, in order")
             return card
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise UsageError(f"{source} is not a model.json of genremill: {err!r}") from err

@@ -1,7 +1,9 @@
-"""The networks on a track table, and what all networks have in common.
+"""The networks on one vector a row, and what all networks have in common.
 
 Shape suffixes: B batch, F raw features, E encoded inputs, H heads, C classes.
 """
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +14,11 @@ from genremill.models.table_encoder import TableEncoder
 Inputs = dict[str, Tensor]
 """Named inputs of a batch, each of shape (B, width)."""
 
-TABLE = "table"
-"""Name of the input that holds a track's raw table features."""
+
+def joined(inputs: Inputs, order: tuple[str, ...]) -> Tensor:
+    """The inputs as one vector a row, in the order named, shape (B, F)."""
+    first, *rest = (inputs[name] for name in order)
+    return torch.cat([first, *rest], dim=1) if rest else first
 
 
 class Network(nn.Module):
@@ -34,8 +39,8 @@ class Network(nn.Module):
         return logits_HBC.softmax(dim=-1).mean(dim=0)
 
 
-class TableNetwork(Network):
-    """A stack of layers on the encoded table features."""
+class VectorNetwork(Network):
+    """A stack of layers on the encoded features of all inputs."""
 
     def __init__(self, encoder: TableEncoder, classes: int, layers: nn.Sequential) -> None:
         super().__init__()
@@ -45,13 +50,13 @@ class TableNetwork(Network):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the one head, shape (1, B, C)."""
-        logits_BC: Tensor = self.layers(self.encoder(inputs[TABLE]))
+        logits_BC: Tensor = self.layers(self.encoder(joined(inputs, self.encoder.inputs)))
         return logits_BC.unsqueeze(0)
 
 
 def linear(encoder: TableEncoder, classes: int, size: Size) -> Network:
     """Multinomial logistic regression."""
-    return TableNetwork(encoder, classes, nn.Sequential(nn.Linear(encoder.encoded_count, classes)))
+    return VectorNetwork(encoder, classes, nn.Sequential(nn.Linear(encoder.encoded_count, classes)))
 
 
 def fcnn(encoder: TableEncoder, classes: int, size: Size) -> Network:
@@ -71,7 +76,29 @@ def fcnn(encoder: TableEncoder, classes: int, size: Size) -> Network:
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
-    return TableNetwork(encoder, classes, layers)
+    return VectorNetwork(encoder, classes, layers)
+
+
+def mlp4(encoder: TableEncoder, classes: int, size: Size) -> Network:
+    """Report B's perceptron: at 57 inputs and 10 classes 202,826 parameters."""
+    return VectorNetwork(encoder, classes, _perceptron(encoder, (512, 256, 128, 64), classes, 0.2))
+
+
+def multiwindow_mlp(encoder: TableEncoder, classes: int, size: Size) -> Network:
+    """Report C's perceptron: one hidden layer, as wide as the mean of its inputs and outputs."""
+    hidden = (encoder.encoded_count + classes) // 2
+    return VectorNetwork(encoder, classes, _perceptron(encoder, (hidden,), classes, size.dropout))
+
+
+def _perceptron(
+    encoder: TableEncoder, hidden: tuple[int, ...], classes: int, dropout: float
+) -> nn.Sequential:
+    """Linear layers, with ReLU and dropout after each hidden one."""
+    widths = (encoder.encoded_count, *hidden)
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.Dropout(dropout)]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], classes))
 
 
 def parameter_count(network: Network) -> int:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from genremill.models.networks import TABLE, Inputs, Network
+from genremill.models.networks import Inputs, Network, joined
 from genremill.models.recipe import Size
 from genremill.models.table_encoder import TableEncoder
 
@@ -61,7 +61,7 @@ class SharedLinear(nn.Module):
 
 
 class PeriodicMLP(Network):
-    """Logits of each member from the raw table features."""
+    """Logits of each member from the raw features of all inputs."""
 
     def __init__(self, encoder: TableEncoder, classes: int, size: Size) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class PeriodicMLP(Network):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of each member, shape (H, B, C)."""
-        x_BF = inputs[TABLE]
+        x_BF = joined(inputs, self.encoder.inputs)
         rank_BN = (self.encoder.numeric(x_BF) - 0.5) * math.sqrt(12)  # unit variance
         h_HBI = torch.cat([self.embedding(rank_BN), self.encoder.one_hot(x_BF)], dim=1)[None]
         for layer in self.hidden:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import csr_array
+from sklearn.feature_selection import f_classif
 from sklearn.preprocessing import minmax_scale
 
 from genremill.infra.errors import UsageError
@@ -129,6 +130,13 @@ class ProfileSums:
         means_GD = sums_GD / counts_G[:, None]
         within_DD = (np.tensordot(weights_B, self.squares_BDD, 1) - means_GD.T @ sums_GD) / counts_G.sum()
         return Profiles(tuple(self.genres[at] for at in present), counts_G, means_GD, within_DD)
+
+
+def most_telling(x_NF: NDArray[Any], genre_N: NDArray[Any], count: int) -> tuple[int, ...]:
+    """The places of the values whose means differ most between genres, against the spread within (F test)."""
+    with np.errstate(invalid="ignore", divide="ignore"):  # a constant value has no F
+        ratio_F = np.nan_to_num(f_classif(x_NF, genre_N)[0])
+    return tuple(np.sort(np.argsort(-ratio_F, kind="stable")[:count]).tolist())
 
 
 def partial_sums(

@@ -1,4 +1,4 @@
-"""Raw table features to model inputs: scaling and one-hot, fitted on train rows, kept in the weights.
+"""Raw features to what layers take: scaling and one-hot, fitted on train rows, kept in the weights.
 
 Shape suffixes: B batch, F raw features, N numeric features, G grid points, C categories over all
 categorical features, E encoded inputs (N + C).
@@ -52,6 +52,11 @@ class TableEncoder(nn.Module):
         numeric_BN = x_BF[:, encoder.numeric_N.numpy()]
         encoder.grid_NG[:] = torch.from_numpy(_grid(numeric_BN, scaling))
         return encoder
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that the features come from, in order."""
+        return tuple(dict.fromkeys(one.input for one in self.features))
 
     @property
     def numeric_features(self) -> list[FeatureSpec]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from genremill.infra.errors import UsageError
 from genremill.models.features import Scaling
-from genremill.models.networks import Network, fcnn, linear
+from genremill.models.networks import Network, fcnn, linear, mlp4, multiwindow_mlp
 from genremill.models.periodic_mlp import PeriodicMLP
 from genremill.models.recipe import Recipe, Schedule, Size
 from genremill.models.table_encoder import TableEncoder
@@ -13,12 +13,16 @@ from genremill.models.table_encoder import TableEncoder
 
 @dataclass(frozen=True)
 class Entry:
-    """A model of the zoo. `recipe` and `size` are given the number of training rows."""
+    """A model of the zoo. `recipe` and `size` are given the number of training rows.
+
+    `takes` is the feature set that it was made for, and takes unless told otherwise; None for the table.
+    """
 
     build: Callable[[TableEncoder, int, Size], Network]
     scaling: Scaling
     recipe: Callable[[int], Recipe]
     size: Callable[[int], Size] = lambda rows: Size()
+    takes: str | None = None
 
 
 def _keras_like(rows: int) -> Recipe:
@@ -27,6 +31,10 @@ def _keras_like(rows: int) -> Recipe:
 
 def _linear(rows: int) -> Recipe:
     return Recipe(epochs=12, batch=256, learning_rate=5e-3, schedule=Schedule.ONE_CYCLE)
+
+
+def _perceptron(rows: int) -> Recipe:
+    return Recipe(epochs=200, batch=64, learning_rate=1e-3, patience=15)
 
 
 MANY_ROWS, FEW_ROWS = 50_000, 5_000
@@ -55,6 +63,12 @@ ZOO: dict[str, Entry] = {
     "fcnn": Entry(fcnn, Scaling.MINMAX, _keras_like),
     # Multinomial logistic regression.
     "linear": Entry(linear, Scaling.STANDARD, _linear),
+    # Report B's perceptron.
+    "mlp4": Entry(mlp4, Scaling.STANDARD, _perceptron, takes="gtzan57"),
+    # Report C's perceptron; it has dropout, and does not say how much.
+    "multiwindow_mlp": Entry(
+        multiwindow_mlp, Scaling.STANDARD, _perceptron, lambda rows: Size(dropout=0.2), takes="multiwindow"
+    ),
     # Periodic embeddings (arXiv 2203.05556) under members that share weights (arXiv 2410.24210).
     "periodic_mlp": Entry(PeriodicMLP, Scaling.RANK, _periodic, _periodic_size),
 }

@@ -42,14 +42,14 @@ def encoded_names(encoder: TableEncoder) -> list[str]:
 def summer(
     encoder: TableEncoder, positions: tuple[int, ...], genres: tuple[str, ...], buckets: int
 ) -> BatchFunction:
-    """A `mapInArrow` function from (genre, bucket, table_features) to `SCHEMA`, one row a bucket."""
+    """A `mapInArrow` function from (genre, bucket, values) to `SCHEMA`, one row a bucket."""
     index = {name: at for at, name in enumerate(genres)}
 
     def sum_up(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)
         total: ProfileSums | None = None
         for batch in batches:
-            x_NF, has = feature_rows(batch.column("table_features"), positions)
+            x_NF, has = feature_rows(batch.column("values"), positions)
             names = batch.column("genre").filter(has).to_pylist()
             genre_N = np.array([index[name] for name in names], np.int64)
             bucket_N = batch.column("bucket").filter(has).to_numpy().astype(np.int64)

@@ -17,11 +17,11 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import cli, demo, model_versions, score
+from genremill.jobs import cli, demo, model_inputs, model_versions, score
 from genremill.jobs.contracts import TAGS
 from genremill.models import artifact
+from genremill.models.features import TABLE
 from genremill.models.model_card import read_card
-from genremill.models.networks import TABLE
 from genremill.udfs.tagging import CHUNK_ROWS, tagger
 
 
@@ -56,6 +56,7 @@ def in_udf(folder: str, rows: int) -> None:
     batches = pa.Table.from_pydict(columns).to_batches(max_chunksize=10_000)
     tag = tagger(
         folder,
+        "table_features",
         tuple(range(len(card.features))),
         {"model_version": "m", "genre_map_version": None, "tracks_run": "t"},
         TAGS.columns(),
@@ -83,11 +84,12 @@ def whole_job(spark: SparkSession, warehouse: Warehouse, folder: str, rows: int)
     card = read_card(folder)
     tracks = spark.read.parquet(path)
     rows = tracks.count()
-    tags = score.transform(tracks, replace(snapshot, rows=rows), folder, "m/1", card)
+    inputs = model_inputs.of_model(warehouse, snapshot, card)
+    tags = score.transform(tracks, replace(snapshot, rows=rows), inputs, folder, "m/1", card)
     warm = spark.read.parquet(warehouse.path(snapshot.path)).repartition(
         spark.sparkContext.defaultParallelism
     )
-    score.transform(warm, snapshot, folder, "m/1", card).write.format("noop").mode("overwrite").save()
+    score.transform(warm, snapshot, inputs, folder, "m/1", card).write.format("noop").mode("overwrite").save()
     read = best_of(2, lambda: spark.read.parquet(path).write.format("noop").mode("overwrite").save())
     tagged = best_of(1, lambda: tags.write.format("noop").mode("overwrite").save())
     whole = best_of(1, lambda: tags.write.parquet(warehouse.path("scored")))

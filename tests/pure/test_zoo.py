@@ -8,9 +8,9 @@ import torch
 
 from genremill.infra.errors import UsageError
 from genremill.models import artifact, weights, zoo
-from genremill.models.features import FeatureSpec, Scaling
+from genremill.models.features import TABLE, FeatureSpec, Scaling
 from genremill.models.model_card import Cluster, ModelCard, read_card
-from genremill.models.networks import TABLE, Network, parameter_count
+from genremill.models.networks import Network, parameter_count
 from genremill.models.recipe import Size
 from genremill.models.table_encoder import TableEncoder
 
@@ -33,7 +33,18 @@ def test_fcnn_has_the_parameters_of_report_a() -> None:
     assert parameter_count(zoo.entry("fcnn").build(encoder, 114, Size())) == 195_826
 
 
-@pytest.mark.parametrize("model", ["fcnn", "periodic_mlp"])
+def test_mlp4_has_the_parameters_of_report_b() -> None:
+    encoder = TableEncoder(tuple(FeatureSpec(str(at), False) for at in range(57)), Scaling.STANDARD)
+    assert parameter_count(zoo.entry("mlp4").build(encoder, 10, Size())) == 202_826
+
+
+def test_multiwindow_mlp_has_a_layer_as_wide_as_the_mean_of_inputs_and_outputs() -> None:
+    encoder = TableEncoder(tuple(FeatureSpec(str(at), False) for at in range(90)), Scaling.STANDARD)
+    network = zoo.entry("multiwindow_mlp").build(encoder, 10, Size())
+    assert parameter_count(network) == 90 * 50 + 50 + 50 * 10 + 10
+
+
+@pytest.mark.parametrize("model", ["fcnn", "mlp4", "periodic_mlp"])
 def test_a_network_fits_64_examples(model: str) -> None:
     rows = _rows(64)
     label = torch.from_numpy(np.random.default_rng(1).integers(8, size=64))
@@ -121,5 +132,5 @@ def test_a_pickle_is_refused_unopened(tmp_path: Path) -> None:
 
 
 def test_an_unknown_model_is_an_error() -> None:
-    with pytest.raises(UsageError, match="there are fcnn, linear, periodic_mlp"):
+    with pytest.raises(UsageError, match="there are fcnn, linear, mlp4, multiwindow_mlp, periodic_mlp"):
         zoo.entry("resnet")

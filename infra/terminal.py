@@ -1,5 +1,7 @@
 """Text from data on a terminal: it can neither move the cursor nor reverse what stands beside it."""
 
+import json
+
 
 def plain(text: str) -> str:
     r"""The text with a dot for whatever is not printable: control characters, escapes, marks of direction.
@@ -18,3 +20,13 @@ def cell(text: str, width: int) -> str:
     """
     shown = plain(text)
     return f"{shown if len(shown) < width else shown[: width - 2] + '…':<{width}}"
+
+
+def json_line(document: object) -> str:
+    r"""The document as JSON on one line, with an escape for whatever is not printable.
+
+    >>> print(json_line({"title": "naïve \x9b1m"}))
+    {"title": "naïve \u009b1m"}
+    """
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+    return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)

@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import itertools
-import json
 import sys
 import time
 import typing
@@ -16,6 +15,7 @@ import tyro
 from genremill.infra import storage
 from genremill.infra.errors import ExitCode, GenremillError, UsageError
 from genremill.infra.log import LOGGER, start_log
+from genremill.infra.terminal import json_line
 from genremill.infra.warehouse import Warehouse, new_run_id
 
 ConfigT = TypeVar("ConfigT")
@@ -112,7 +112,7 @@ def plain_main(
         print(f"genremill {job}: interrupted; what was current stays current", file=sys.stderr)
         return 130
     if common.json:
-        print(json.dumps(outcome.summary, ensure_ascii=False, allow_nan=False))
+        print(json_line(outcome.summary))
     elif outcome.text:
         print(outcome.text)
     return outcome.exit_code

@@ -1,0 +1,192 @@
+"""Shows one track: what is known of it, its tag, its features, and a picture of its audio.
+
+Reads: `tracks`, `tags`, `features`, `rejects`, audio under --audio-root. Writes: a PNG file.
+
+    genremill show TRACK --warehouse build/warehouse --audio-root build/demo
+"""
+
+import dataclasses
+import hashlib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+from pyspark.sql import SparkSession
+
+from genremill.infra import storage
+from genremill.infra.audio_faults import AudioRejected
+from genremill.infra.audio_store import AudioStore
+from genremill.infra.errors import UsageError
+from genremill.infra.session import spark_session
+from genremill.infra.terminal import plain
+from genremill.jobs import command, track_sheet
+from genremill.jobs.track_sheet import TrackSheet, fact
+from genremill.udfs.decoding import Decoded, DecodeSettings, Offset
+
+SR = 22050
+"""Samples a second of what is drawn."""
+MAX_SECONDS = 600.0
+"""Beyond them a column of the picture would stand for more than half a second."""
+NAME_LENGTH = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Which track, and how to draw it."""
+
+    track: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="TRACK")]]
+    """A track_id, or the path or URI of audio."""
+    audio_root: tuple[str, ...] = ()
+    """Folders or prefixes that audio may be read from; without one, nothing is drawn."""
+    out: str | None = None
+    """PNG file to write; reports/show/<track>.png in the warehouse where it is left out."""
+    seconds: float = 30.0
+    """Seconds of audio that are drawn."""
+    offset: Offset = Offset.START
+    """Where they are taken: at the start, or in the middle."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is drawn, and what is written over it."""
+
+    name: str
+    audio_uri: str
+    heading: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What became of the audio: a picture, or the reason why there is none."""
+
+    audio_uri: str
+    path: str | None = None
+    seconds_decoded: float | None = None
+    coverage: float | None = None
+    """Decoded of what the header declares within the seconds asked for, 0 to 1."""
+    tempo: float | None = None
+    """Beats a minute."""
+    reason: str | None = None
+
+
+def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
+    """Prints what is known of the track, and draws its audio where there is some."""
+    check(cfg)
+    sheet = track_sheet.read(spark, work.warehouse, cfg.track)
+    if sheet is None:
+        return _of_audio_alone(work, cfg)
+    picture = None
+    if sheet.audio_uri is not None:
+        genres = f"genres: {', '.join(sheet.genres) or 'none'}"
+        tag = f"tag: {track_sheet.tag_in_words(sheet.tag)}"
+        subject = Subject(sheet.track_id, sheet.audio_uri, sheet.heading, (genres, tag))
+        try:
+            picture = _drawn(work, cfg, subject)
+        except AudioRejected as err:
+            picture = Picture(sheet.audio_uri, reason=str(err))
+    text = "\n".join([*track_sheet.lines_of(sheet), "", *_picture_lines(picture)])
+    return command.Outcome(_summary(sheet, picture), text)
+
+
+def check(cfg: Config) -> None:
+    """Raises on settings that no track could make right."""
+    if not 0.1 <= cfg.seconds <= MAX_SECONDS:
+        raise UsageError(f"--seconds {cfg.seconds:g}: expected 0.1 to {MAX_SECONDS:g}")
+    if cfg.out is not None and not cfg.out.endswith(".png"):
+        raise UsageError(f"--out {cfg.out}: expected the name of a file that ends in .png")
+    if cfg.out is not None and storage.exists(cfg.out) and not storage.is_object(cfg.out):
+        raise UsageError(f"--out {cfg.out} is a folder; expected a file")
+
+
+def _of_audio_alone(work: command.Run, cfg: Config) -> command.Outcome:
+    if "/" not in cfg.track:
+        raise UsageError(
+            f"{work.warehouse.uri} has no track {cfg.track!r}; "
+            "expected a track_id of its current tracks, or the path or URI of audio"
+        )
+    if not cfg.audio_root:
+        raise UsageError("--audio-root is needed: the folders or prefixes that audio may be read from")
+    heading = cfg.track.rpartition("/")[2]
+    subject = Subject(cfg.track, cfg.track, heading, ("of no track in this warehouse",))
+    try:
+        picture = _drawn(work, cfg, subject)
+    except AudioRejected as err:
+        raise UsageError(plain(f"{cfg.track}: {err}")) from err
+    lines = [fact("audio", cfg.track), *_picture_lines(picture)]
+    return command.Outcome(_summary(None, picture), "\n".join(lines))
+
+
+def _drawn(work: command.Run, cfg: Config, subject: Subject) -> Picture:
+    """Reads the audio and writes its picture, as far as flags allow."""
+    if not cfg.audio_root:
+        return Picture(subject.audio_uri, reason="not read: --audio-root says where audio may be read from")
+    default = work.warehouse.path("reports", "show", f"{safe_name(subject.name)}.png")
+    path = storage.absolute_uri(cfg.out or default)
+    if work.dry_run:
+        return Picture(subject.audio_uri, path)
+    from genremill.jobs import track_pictures  # here: --help needs neither librosa nor matplotlib
+
+    decoded = _decoded(cfg, subject.audio_uri)
+    settings = track_pictures.PictureSettings(sr=SR)
+    panels = track_pictures.analyse(decoded.y, settings)
+    within = f" within the middle {cfg.seconds:g} s" if cfg.offset is Offset.MIDDLE else ""
+    caption = track_pictures.Caption(subject.heading, subject.lines, f"time (s){within}")
+    storage.write_atomic(path, track_pictures.png(panels, settings, caption))
+    return Picture(subject.audio_uri, path, decoded.seconds_decoded, decoded.coverage, panels.tempo)
+
+
+def _decoded(cfg: Config, audio_uri: str) -> Decoded:
+    from genremill.udfs.sandbox import Sandbox
+
+    store = AudioStore(cfg.audio_root)
+    settings = DecodeSettings(sr=SR, seconds=cfg.seconds, offset=cfg.offset)
+    with store.open(store.stat(audio_uri)) as audio, Sandbox() as sandbox:
+        return sandbox.decode(audio.fd, settings)
+
+
+def safe_name(name: str) -> str:
+    """A file name that tells a track by its id, whatever the id is; different ids, different names.
+
+    >>> safe_name("7lmeHLHBe4nmXzuXc0HDjk")
+    '7lmeHLHBe4nmXzuXc0HDjk'
+    >>> safe_name("../../etc/passwd")
+    'etc-passwd-3754d6cb'
+    """
+    safe = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[-NAME_LENGTH:]
+    return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".strip("-")
+
+
+def _summary(sheet: TrackSheet | None, picture: Picture | None) -> dict[str, Any]:
+    return {
+        "track": dataclasses.asdict(sheet) if sheet else None,
+        "picture": dataclasses.asdict(picture) if picture else None,
+    }
+
+
+def _picture_lines(picture: Picture | None) -> list[str]:
+    if picture is None:
+        return [fact("picture", "none: there is no audio")]
+    if picture.reason is not None:
+        return [fact("picture", f"none: {picture.reason}")]
+    if picture.seconds_decoded is None:
+        return [fact("picture", f"dry run: would be written to {picture.path}")]
+    decoded = f"{picture.seconds_decoded:.1f} s decoded, {picture.tempo:.1f} beats/min"
+    return [fact("audio read", decoded), fact("picture", str(picture.path))]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+
+    def job(work: command.Run, cfg: Config) -> command.Outcome:
+        with spark_session("genremill show") as spark:
+            return run(spark, work, cfg)
+
+    return command.main("show", __doc__, Config, job, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,271 @@
+"""Audio objects on a real S3 server, with and without a bad day of the storage between."""
+
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import pickle
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from genremill.infra import s3_objects
+from genremill.infra.audio_faults import AudioReason, AudioRejected
+from genremill.infra.audio_store import AudioObject, AudioStore, OpenedAudio
+from genremill.infra.errors import StorageError
+from genremill.infra.s3_objects import Patience
+from tests.e2e.faulty_proxy import BAD_DAY, Fault, FaultyProxy, faulty_proxy, first, sometimes
+from tests.e2e.s3_server import OWNER, STRANGER, Identity, S3Server, free_ports, running_s3
+
+BUCKET = "music"
+ROOT = f"s3://{BUCKET}/clips"
+SONG = bytes(range(256)) * 5000  # two chunks
+QUICK = Patience(attempts=8, first_pause_s=0.001)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with running_s3(tmp_path_factory.mktemp("s3"), BUCKET, "elsewhere") as running:
+        client = running.client()
+        for key in ("clips/a.mp3", "clips2/a.mp3", "clips/b c/ü+?#%2e.mp3", "clips/d//e.mp3"):
+            client.put_object(Bucket=BUCKET, Key=key, Body=SONG)
+        client.put_object(Bucket=BUCKET, Key="clips/empty.mp3", Body=b"")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def running_proxy(server: S3Server) -> Iterator[FaultyProxy]:
+    with faulty_proxy(server.endpoint) as running:
+        s3_objects._client.cache_clear()
+        yield running
+        s3_objects._client.cache_clear()
+
+
+@pytest.fixture
+def proxy(running_proxy: FaultyProxy) -> FaultyProxy:
+    """The way to the server that the store takes; without faults until a test plans some."""
+    running_proxy.plan(first())
+    return running_proxy
+
+
+@pytest.fixture(autouse=True)
+def worker(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of a worker process, which keeps its client from test to test."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
+    _be(OWNER, monkeypatch)
+
+
+@pytest.fixture
+def environment(worker: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The environment of a worker process that has made no client yet."""
+    s3_objects._client.cache_clear()
+    yield monkeypatch
+    s3_objects._client.cache_clear()
+
+
+def _be(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in identity.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def read(store: AudioStore, audio: AudioObject) -> tuple[OpenedAudio, bytes]:
+    with store.open(audio) as opened, open(opened.fd, "rb", closefd=False) as source:
+        return opened, source.read()
+
+
+@contextlib.contextmanager
+def rejected(reason: AudioReason) -> Iterator[None]:
+    with pytest.raises(AudioRejected) as caught:
+        yield
+    assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        f"{ROOT}/a.mp3",
+        f"s3a://{BUCKET}/clips/a.mp3",
+        "a.mp3",
+        f"{ROOT}/b c/ü+?#%2e.mp3",
+        f"{ROOT}/d//e.mp3",
+    ],
+)
+def test_an_object_is_read_whole(uri: str) -> None:
+    store = pickle.loads(pickle.dumps(AudioStore((ROOT,), patience=QUICK)))
+    found = store.stat(uri)
+    assert found == AudioObject(uri, hashlib.md5(SONG).hexdigest(), len(SONG))
+    opened, body = read(store, found)
+    assert (opened.etag, opened.size) == (found.etag, found.size)
+    assert opened.content_hash == hashlib.sha256(SONG).hexdigest()
+    assert body == SONG
+
+
+def test_a_large_object_is_kept_in_a_file_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_objects, "IN_MEMORY_BYTES", 1000)
+    store = AudioStore((ROOT,), patience=QUICK)
+    with store.open(store.stat("a.mp3")) as opened:
+        assert os.fstat(opened.fd).st_nlink == 0
+        assert not os.get_inheritable(opened.fd)
+        assert os.read(opened.fd, 4) == SONG[:4]
+
+
+def test_an_empty_object_has_no_bytes() -> None:
+    store = AudioStore((ROOT,), patience=QUICK)
+    found = store.stat("empty.mp3")
+    assert found.size == 0
+    assert read(store, found)[1] == b""
+
+
+def test_an_object_over_the_limit_is_not_asked_for(proxy: FaultyProxy) -> None:
+    store = AudioStore((ROOT,), patience=QUICK, max_bytes=1000)
+    found = store.stat("a.mp3")
+    with rejected(AudioReason.HEADER_OVER_BUDGET), store.open(found):
+        pass
+    assert [method for method, _ in proxy.requests] == ["HEAD"]
+
+
+@pytest.mark.parametrize("uri", ["none.mp3", "a.mp3/b.mp3", f"{ROOT}/none.mp3"])
+def test_a_key_that_is_not_there_is_missing(proxy: FaultyProxy, uri: str) -> None:
+    store = AudioStore((ROOT,), patience=QUICK)
+    with rejected(AudioReason.MISSING):
+        store.stat(uri)
+    with rejected(AudioReason.MISSING), store.open(AudioObject(uri, "0" * 32, 1)):
+        pass
+    assert len(proxy.requests) == 2
+
+
+@pytest.mark.parametrize("uri", [f"s3://{BUCKET}/clips2/a.mp3", "s3://elsewhere/clips/a.mp3", "../a.mp3"])
+def test_nothing_is_asked_for_outside_the_root(proxy: FaultyProxy, uri: str) -> None:
+    with rejected(AudioReason.PATH_REFUSED):
+        AudioStore((ROOT,), patience=QUICK).stat(uri)
+    assert proxy.requests == []
+
+
+def test_an_object_replaced_since_it_was_found_is_changed(server: S3Server, proxy: FaultyProxy) -> None:
+    store, client = AudioStore((ROOT,), patience=QUICK), server.client()
+    client.put_object(Bucket=BUCKET, Key="clips/changing.mp3", Body=SONG)
+    found = store.stat("changing.mp3")
+    client.put_object(Bucket=BUCKET, Key="clips/changing.mp3", Body=SONG[::-1])
+    with rejected(AudioReason.CHANGED), store.open(found):
+        pass
+    client.delete_object(Bucket=BUCKET, Key="clips/changing.mp3")
+    with rejected(AudioReason.MISSING), store.open(found):
+        pass
+    assert [method for method, _ in proxy.requests] == ["HEAD", "GET", "GET"]
+
+
+@pytest.mark.parametrize("fault", BAD_DAY)
+def test_every_fault_is_tried_again(proxy: FaultyProxy, fault: Fault) -> None:
+    store = AudioStore((ROOT,), patience=QUICK)
+    found = store.stat("a.mp3")
+    proxy.plan(first(fault, fault))
+    assert read(store, found)[1] == SONG
+    assert [one for _, one in proxy.requests] == [fault, fault, None]
+
+
+@pytest.mark.parametrize("fault", [one for one in BAD_DAY if one is not Fault.CUT])
+def test_every_fault_of_looking_is_tried_again(proxy: FaultyProxy, fault: Fault) -> None:
+    proxy.plan(first(fault, fault))
+    assert AudioStore((ROOT,), patience=QUICK).stat("a.mp3").size == len(SONG)
+    assert [one for _, one in proxy.requests] == [fault, fault, None]
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.3])
+def test_many_reads_through_faults_are_right(proxy: FaultyProxy, rate: float) -> None:
+    store = AudioStore((ROOT,), patience=QUICK)
+    proxy.plan(sometimes(rate, seed=1))
+    for _ in range(30):
+        opened, body = read(store, store.stat("a.mp3"))
+        assert body == SONG
+        assert opened.content_hash == hashlib.sha256(SONG).hexdigest()
+    faults = [fault for _, fault in proxy.requests if fault]
+    assert faults
+    assert len(proxy.requests) > 60
+
+
+@pytest.mark.parametrize("fault", BAD_DAY)
+def test_a_storage_that_stays_down_is_no_reject(proxy: FaultyProxy, fault: Fault) -> None:
+    store = AudioStore((ROOT,), patience=QUICK)
+    found = store.stat("a.mp3")
+    proxy.plan(lambda _: fault)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(StorageError, match=f"{ROOT}/a.mp3: .*, 8 times"), store.open(found):
+        pass
+    assert len(proxy.requests) == QUICK.attempts
+    assert len(os.listdir("/proc/self/fd")) <= before + 1  # at most a connection that is kept
+
+
+def test_a_dead_endpoint_ends_in_a_bounded_time(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free_ports(1)[0]}")
+    started = time.monotonic()
+    with pytest.raises(StorageError, match="EndpointConnectionError, 3 times"):
+        AudioStore((ROOT,), patience=Patience(attempts=3, first_pause_s=0.1)).stat("a.mp3")
+    assert time.monotonic() - started < 3
+
+
+def test_pauses_grow_at_random_up_to_a_bound() -> None:
+    patience = Patience(first_pause_s=1, longest_pause_s=4)
+    longest = [max(patience.pause(attempt) for _ in range(200)) for attempt in (1, 2, 3, 4, 9)]
+    assert longest == pytest.approx([1, 2, 4, 4, 4], rel=0.1)
+    assert min(patience.pause(9) for _ in range(200)) < 0.4
+
+
+def test_denied_access_is_no_reject(environment: pytest.MonkeyPatch, proxy: FaultyProxy) -> None:
+    _be(STRANGER, environment)
+    store = AudioStore((ROOT,), patience=QUICK)
+    with pytest.raises(StorageError, match=f"{ROOT}/a.mp3: access denied"):
+        store.stat("a.mp3")
+    with (
+        pytest.raises(StorageError, match=r"access denied \(AccessDenied\)"),
+        store.open(AudioObject("a.mp3", "0" * 32, 1)),
+    ):
+        pass
+    assert len(proxy.requests) == 2
+
+
+def test_a_wrong_secret_is_not_told(environment: pytest.MonkeyPatch) -> None:
+    _be(Identity(OWNER.access_key, "a-wrong-secret"), environment)
+    with pytest.raises(StorageError) as caught:
+        AudioStore((ROOT,), patience=QUICK).stat("a.mp3")
+    assert "wrong" not in str(caught.value)
+    assert OWNER.access_key not in str(caught.value)
+
+
+def test_no_credentials_is_a_storage_error(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        environment.delenv(name)
+    environment.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    with pytest.raises(StorageError, match="NoCredentialsError"):
+        AudioStore((ROOT,), patience=QUICK).stat("a.mp3")
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_credentials_that_expire_are_asked_for_again(proxy: FaultyProxy, method: str) -> None:
+    store = AudioStore((ROOT,), patience=QUICK)
+    found = store.stat("a.mp3")
+    old = s3_objects._client(os.getpid(), QUICK.connect_timeout_s, QUICK.read_timeout_s)
+    proxy.plan(first(Fault.EXPIRED))
+    assert store.stat("a.mp3") == found if method == "HEAD" else read(store, found)[1] == SONG
+    assert [proxy.requests[0], proxy.requests[-1]] == [(method, Fault.EXPIRED), (method, None)]
+    assert s3_objects._client(os.getpid(), QUICK.connect_timeout_s, QUICK.read_timeout_s) is not old
+
+
+def _clients(store: AudioStore) -> tuple[int, int]:
+    for _ in range(3):
+        read(store, store.stat("a.mp3"))
+    return os.getpid(), s3_objects._client.cache_info().misses
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_process_makes_one_client_of_its_own() -> None:
+    store = AudioStore((ROOT,), patience=QUICK)
+    assert _clients(store) == (os.getpid(), 1)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        child, made = pool.apply_async(_clients, (store,)).get(timeout=20)
+    assert child != os.getpid()
+    assert made == 2  # the parent's, which it does not use, and its own

@@ -17,7 +17,7 @@ from numba.core import sigutils
 
 from genremill.infra.errors import UsageError
 
-MODULES = ("spectra", "medians", "hpss")
+MODULES = ("lanes", "spectra", "medians", "hpss")
 """Modules of this package that have kernels."""
 COMMAND = "python -m genremill.udfs.compiled"
 
@@ -52,7 +52,9 @@ def kernel(signature: str, *, fastmath: set[str] | bool = False) -> Callable[[F]
     """
 
     def decorate(function: F) -> F:
-        dispatcher: Any = numba.njit(cache=True, nogil=True, fastmath=fastmath)(function)
+        # Python's error model looks at each divisor first, and no loop with a division would be vectorised.
+        compiler = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)
+        dispatcher: Any = compiler(function)
         arguments, _ = sigutils.normalize_signature(signature)  # type: ignore[no-untyped-call]
         _KERNELS.append(Kernel(dispatcher, tuple(arguments)))
         decorated: F = dispatcher

@@ -1,4 +1,4 @@
-"""The 57 values of the GTZAN feature table (`features_30_sec.csv`), equal to librosa's and many times faster."""
+"""The 57 values of the GTZAN feature table, `features_30_sec.csv`, equal to librosa's."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,8 +27,9 @@ SERIES = (
 class Gtzan57(FeatureSet):
     """Mean and variance of eight series and of the MFCCs, and the tempo.
 
-    Of a signal's frames: chroma (all pitch classes together), RMS, spectral centroid, bandwidth and rolloff in
-    Hz, zero crossings a sample, MFCCs; of its samples: the harmonic and the percussive part. One STFT serves all.
+    Of a signal's frames: chroma (all pitch classes together), RMS, spectral centroid, bandwidth and rolloff
+    in Hz, zero crossings a sample, MFCCs; of its samples: the harmonic and the percussive part. One STFT
+    serves them all.
     """
 
     name: ClassVar[str] = "gtzan57"

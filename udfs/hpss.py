@@ -1,4 +1,4 @@
-"""Harmonic and percussive part of a signal, equal to `librosa.effects.hpss`: medians, soft masks, inverse STFT.
+"""Harmonic and percussive part of a signal, equal to `librosa.effects.hpss`.
 
 A magnitude spectrum smoothed along time keeps what is harmonic, along frequency what is percussive.
 Fitzgerald, "Harmonic/percussive separation using median filtering", DAFx 2010.
@@ -17,7 +17,7 @@ from genremill.udfs.spectra import FRAMES_AT_ONCE, TINY, Complex, Real, hann
 
 
 def hpss(y: Signal, D_TF: Complex, S_TF: Real, *, hop_length: int) -> tuple[Signal, Signal]:
-    """Harmonic and percussive part of `y`, each of shape (n,), from its centred STFT and the magnitude of it."""
+    """Harmonic and percussive part of `y`, each of shape (n,), from its centred STFT and the magnitudes."""
     n_fft = 2 * (S_TF.shape[1] - 1)
     harmonic_TF, percussive_TF = medians_down_columns(S_TF), medians_along_rows(S_TF)
     sums = np.zeros(n_fft + hop_length * (len(D_TF) - 1), np.float32)
@@ -25,9 +25,7 @@ def hpss(y: Signal, D_TF: Complex, S_TF: Real, *, hop_length: int) -> tuple[Sign
     for start in range(0, len(D_TF), FRAMES_AT_ONCE):
         block = slice(start, start + FRAMES_AT_ONCE)
         masked_TF = np.empty_like(D_TF[block])
-        _mask(
-            D_TF[block].view(np.float32), harmonic_TF[block], percussive_TF[block], masked_TF.view(np.float32)
-        )
+        _mask(D_TF[block], harmonic_TF[block], percussive_TF[block], masked_TF)
         frames_TN = scipy.fft.irfft(masked_TF, n_fft, overwrite_x=True)
         _overlap_add(frames_TN, window, sums[start * hop_length :], hop_length)
     inside = slice(n_fft // 2, n_fft // 2 + len(y))
@@ -36,19 +34,26 @@ def hpss(y: Signal, D_TF: Complex, S_TF: Real, *, hop_length: int) -> tuple[Sign
     return harmonic, y - harmonic
 
 
-@kernel("(float32[:, ::1], float32[:, ::1], float32[:, ::1], float32[:, ::1])", fastmath={"contract", "nsz"})
-def _mask(D_TF: Real, harmonic_TF: Real, percussive_TF: Real, masked_TF: Real) -> None:
-    """Harmonic share of a spectrum, real and imaginary parts in turn: h² / (h² + p²), a half where both are 0."""
-    count, bins = harmonic_TF.shape
+@kernel(
+    "(complex64[:, ::1], float32[:, ::1], float32[:, ::1], complex64[:, ::1])",
+    fastmath={"contract", "nnan", "nsz"},
+)
+def _mask(D_TF: Complex, harmonic_TF: Real, percussive_TF: Real, masked_TF: Complex) -> None:
+    """Harmonic share h² / (h² + p²) of a spectrum, a half where both are 0."""
+    count, bins = D_TF.shape
+    share_F = np.empty(bins, np.float32)
+    one, half = np.float32(1), np.float32(0.5)
     for t in range(count):
         for k in range(bins):
             h, p = harmonic_TF[t, k], percussive_TF[t, k]
-            largest = max(h, p)
-            scale = np.float32(1) / largest if largest >= TINY else np.float32(0)
-            h, p = h * scale, p * scale
-            share = h * h / (h * h + p * p) if largest >= TINY else np.float32(0.5)
-            masked_TF[t, 2 * k] = D_TF[t, 2 * k] * share
-            masked_TF[t, 2 * k + 1] = D_TF[t, 2 * k + 1] * share
+            larger = max(h, p)
+            # The smaller relative to the larger, as squares could underflow.
+            ratio = min(h, p) / max(larger, TINY)
+            of_larger = one / (one + ratio * ratio)
+            share = of_larger if h > p else one - of_larger
+            share_F[k] = share if larger >= TINY else half
+        for k in range(bins):
+            masked_TF[t, k] = complex(D_TF[t, k].real * share_F[k], D_TF[t, k].imag * share_F[k])
 
 
 @kernel("(float32[:, ::1], float32[::1], float32[::1], int64)", fastmath={"contract", "nsz"})
@@ -64,7 +69,7 @@ def _overlap_add(frames_TN: Real, window: Real, sums: Real, hop_length: int) -> 
 def _window_gain(n_fft: int, hop_length: int, count: int) -> Real:
     """What undoes the window's squares where `count` frames overlap, shape (samples,)."""
     squares = np.zeros(n_fft + hop_length * (count - 1), np.float32)
-    window = np.square(hann(n_fft)).astype(np.float32)
+    window: Real = np.square(hann(n_fft)).astype(np.float32)
     for t in range(count):
         squares[t * hop_length :][:n_fft] += window
-    return np.float32(1) / np.where(squares > TINY, squares, np.float32(1))
+    return np.reciprocal(np.where(squares > TINY, squares, 1), dtype=np.float32)

@@ -1,11 +1,10 @@
-"""Running medians of 31 over the rows or the columns of a matrix, with the bits of `scipy.ndimage.median_filter`.
+"""Running medians of 31 down or along a matrix, with the bits of `scipy.ndimage.median_filter`.
 
-Sixteen neighbouring outputs share one selection network of minima and maxima, which works on sixteen columns at
-once in vector registers: 17 comparisons an output, where sorting each window alone would take 190. The network
-is written straight into LLVM's code; as Python loops it would be slow, as a list of Python statements slow to
-compile.
+Sixteen neighbouring outputs share one selection network of minima and maxima, which works on sixteen columns
+at once in vector registers: 33 minima and maxima an output. The network is written straight into LLVM's code;
+as loops it would be slow, as a long list of Python statements slow to compile.
 
-Shares work between outputs as in Adams, "Fast median filters using separable sorting networks", SIGGRAPH 2021.
+Work is shared as in Adams, "Fast median filters using separable sorting networks", SIGGRAPH 2021.
 """
 
 from collections.abc import Callable
@@ -13,20 +12,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 from genremill.udfs.compiled import kernel
-
-Matrix = npt.NDArray[np.float32]
+from genremill.udfs.lanes import (
+    TILE,
+    Code,
+    Matrix,
+    at_least_a_tile,
+    intrinsic,
+    lanes_at,
+    transpose_back,
+    transpose_rows,
+)
 
 WINDOW = 31
-TILE = 16
-"""Neighbouring medians from one network, (WINDOW + 1) / 2 so that halving ends at one; and columns at once."""
 ROWS = WINDOW + TILE - 1
-"""Neighbouring inputs that these are the medians of."""
+"""Neighbouring inputs of one network, for `TILE` medians: (WINDOW + 1) / 2, so that halving ends at one."""
 
 
 @dataclass(frozen=True)
@@ -94,71 +96,34 @@ class Network:
         return self._sort_bitonic(smaller) + self._sort_bitonic(larger)
 
 
-_LANES = ir.VectorType(ir.FloatType(), TILE)
-
-
-def _pointer(context: Any, builder: Any, array_type: Any, array: Any, at: Any) -> Any:
-    """Pointer to `TILE` neighbouring floats of an array, from its flat index `at` on."""
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [at]), _LANES.as_pointer())
-
-
 @intrinsic
 def _medians_of_rows(
-    typing_context: Any, source: Any, starts: Any, target: Any, start: Any, stride: Any
-) -> Any:
+    _typing: Code, source: Code, starts: Code, target: Code, start: Code, stride: Code
+) -> Code:
     """Medians of `ROWS` rows of `TILE` floats, at flat indices `starts` of `source`.
 
     They go to rows of `target`, at the flat indices `start`, `start + stride`, …
     """
 
-    def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        def smaller(a: Any, b: Any) -> Any:
+    def write(context: Code, builder: Code, signature: Code, args: Code) -> Code:
+        def smaller(a: Code, b: Code) -> Code:
             return builder.select(builder.fcmp_ordered("<", a, b), a, b)
 
-        def larger(a: Any, b: Any) -> Any:
+        def larger(a: Code, b: Code) -> Code:
             return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
         source, starts, target, start, stride = args
         places = context.make_array(signature.args[1])(context, builder, starts).data
         rows = []
         for row in range(ROWS):
-            at = builder.load(builder.gep(places, [ir.IntType(64)(row)]))
-            rows.append(builder.load(_pointer(context, builder, signature.args[0], source, at), align=4))
+            at = builder.load(builder.gep(places, [context.get_constant(types.intp, row)]))
+            rows.append(builder.load(lanes_at(context, builder, signature.args[0], source, at), align=4))
         for median in Network(smaller, larger).medians(rows):
-            builder.store(median, _pointer(context, builder, signature.args[2], target, start), align=4)
+            builder.store(median, lanes_at(context, builder, signature.args[2], target, start), align=4)
             start = builder.add(start, stride)
         return context.get_dummy_value()
 
     return types.void(source, starts, target, start, stride), write
-
-
-@intrinsic
-def _transpose_tile(
-    typing_context: Any, source: Any, at: Any, width: Any, target: Any, to: Any, new_width: Any
-) -> Any:
-    """Transposes `TILE` rows of `TILE` floats: from flat index `at` of `source`, a row `width` long, to `to`."""
-
-    def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        source, at, width, target, to, new_width = args
-        rows = []
-        for _ in range(TILE):
-            rows.append(builder.load(_pointer(context, builder, signature.args[0], source, at), align=4))
-            at = builder.add(at, width)
-        # Interleaving the rows of one half with those of the other, log2(TILE) times, is a transpose.
-        masks = [
-            ir.VectorType(ir.IntType(32), TILE)([lane // 2 + TILE * (lane % 2) for lane in lanes])
-            for lanes in (range(TILE), range(TILE, 2 * TILE))
-        ]
-        for _ in range(TILE.bit_length() - 1):
-            halves = zip(rows[: TILE // 2], rows[TILE // 2 :], strict=True)
-            rows = [builder.shuffle_vector(a, b, mask) for a, b in halves for mask in masks]
-        for row in rows:
-            builder.store(row, _pointer(context, builder, signature.args[3], target, to), align=4)
-            to = builder.add(to, new_width)
-        return context.get_dummy_value()
-
-    return types.void(source, at, width, target, to, new_width), write
 
 
 @kernel("(int64, int64)")
@@ -192,14 +157,10 @@ def _along_rows(S: Matrix, found: Matrix) -> None:
     height, width = S.shape
     columns, medians = np.empty((width, TILE), np.float32), np.empty((width, TILE), np.float32)
     for tile in range(0, height, TILE):
-        top = min(tile, height - TILE) * width
-        for tile_left in range(0, width, TILE):
-            left = min(tile_left, width - TILE)
-            _transpose_tile(S, top + left, width, columns, left * TILE, TILE)
+        first = min(tile, height - TILE)
+        transpose_rows(S, first, columns)
         _down_columns(columns, width, medians)
-        for tile_left in range(0, width, TILE):
-            left = min(tile_left, width - TILE)
-            _transpose_tile(medians, left * TILE, TILE, found, top + left, width)
+        transpose_back(medians, found, first)
 
 
 def medians_down_columns(S: Matrix) -> Matrix:
@@ -211,7 +172,7 @@ def medians_down_columns(S: Matrix) -> Matrix:
 
 def medians_along_rows(S: Matrix) -> Matrix:
     """Running median of 31 columns in each row, the ends mirrored; shape as S, at least 16 columns."""
-    padded = np.pad(S, ((0, max(0, TILE - len(S))), (0, 0))) if len(S) < TILE else S
+    padded = at_least_a_tile(S)
     found = np.empty_like(padded)
     _along_rows(padded, found)
     return found[: len(S)]

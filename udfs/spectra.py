@@ -13,6 +13,7 @@ import scipy.signal
 
 from genremill.udfs.compiled import kernel
 from genremill.udfs.feature_set import Signal
+from genremill.udfs.lanes import TILE, at_least_a_tile, transpose_rows
 
 Real = npt.NDArray[np.float32]
 Complex = npt.NDArray[np.complex64]
@@ -20,9 +21,7 @@ Double = npt.NDArray[np.float64]
 
 FRAMES_AT_ONCE = 16
 """Frames in one FFT call: windowed frames and spectra of so many stay in a core's L2 cache."""
-TINY = float(np.finfo(np.float32).tiny)
-ROLLOFF_STEP = 64
-"""Bins that are summed at once on the way to a rolloff."""
+TINY = np.finfo(np.float32).tiny
 ZERO = 1e-10
 """Samples up to this magnitude count as zero where signs are compared."""
 
@@ -50,13 +49,24 @@ def stft(y: Signal, *, n_fft: int, hop_length: int) -> Complex:
 
     As librosa does, transforms in double precision and keeps single: the bits are librosa's.
     """
-    windowed_by = hann(n_fft)
-    y_T = frames(np.pad(y, n_fft // 2), n_fft, hop_length)
-    D_TF = np.empty((len(y_T), n_fft // 2 + 1), np.complex64)
-    for start in range(0, len(y_T), FRAMES_AT_ONCE):
-        block = slice(start, start + FRAMES_AT_ONCE)
-        D_TF[block] = scipy.fft.rfft(windowed_by * y_T[block], overwrite_x=True)
+    padded = np.pad(y, n_fft // 2)
+    count = 1 + (len(padded) - n_fft) // hop_length
+    D_TF = np.empty((count, n_fft // 2 + 1), np.complex64)
+    windowed = np.empty((FRAMES_AT_ONCE, n_fft))
+    for start in range(0, count, FRAMES_AT_ONCE):
+        block = D_TF[start : start + FRAMES_AT_ONCE]
+        _window(padded[start * hop_length :], hann(n_fft), hop_length, windowed)
+        block[:] = scipy.fft.rfft(windowed[: len(block)])
     return D_TF
+
+
+@kernel("(float32[::1], float64[::1], int64, float64[:, ::1])")
+def _window(y: Signal, window: Double, hop_length: int, windowed: Double) -> None:
+    """Fills `windowed` with the signal's first frames, as many as there are, times the window."""
+    length = len(window)
+    for t in range(min(len(windowed), 1 + (len(y) - length) // hop_length)):
+        for n in range(length):
+            windowed[t, n] = y[t * hop_length + n] * window[n]
 
 
 def magnitude(D_TF: Complex) -> Real:
@@ -74,41 +84,55 @@ def spectral_shape(S_TF: Real, *, sr: int, roll_percent: float = 0.85) -> tuple[
 
     As `librosa.feature.spectral_centroid`, `spectral_bandwidth` and `spectral_rolloff`.
     """
-    n_fft = 2 * (S_TF.shape[1] - 1)
-    centroid, bandwidth, rolloff = _spectral_shape(S_TF, roll_percent) * (sr / n_fft)
+    bin_width = sr / (2 * (S_TF.shape[1] - 1))
+    centroid, bandwidth = _centroid_and_bandwidth(S_TF) * bin_width
+    rolloff = _rolloff(at_least_a_tile(S_TF), roll_percent)[: len(S_TF)] * bin_width
     return centroid, bandwidth, rolloff
 
 
-@kernel("(float32[:, ::1], float64)", fastmath={"contract", "nsz", "reassoc"})
-def _spectral_shape(S_TF: Real, roll_percent: float) -> Double:
-    """Centroid, bandwidth and rolloff in bins, shape (3, T)."""
+@kernel("(float32[:, ::1],)", fastmath={"contract", "nsz", "reassoc"})
+def _centroid_and_bandwidth(S_TF: Real) -> Double:
+    """Centroid and bandwidth in bins, shape (2, T)."""
     count, bins = S_TF.shape
-    found = np.zeros((3, count))
+    found = np.zeros((2, count))
     for t in range(count):
-        S_F = S_TF[t]
         total, first, second = 0.0, 0.0, 0.0
         for k in range(bins):
-            total += np.float64(S_F[k])
-            first += np.float64(S_F[k]) * k
-            second += np.float64(S_F[k]) * k * k
-        if total < TINY:
-            continue
-        centroid = first / total
-        found[0, t] = centroid
-        found[1, t] = np.sqrt(max(0.0, second / total - centroid * centroid))
-        threshold, below, k = roll_percent * total, 0.0, 0
-        while k + ROLLOFF_STEP <= bins:
-            step = 0.0
-            for j in range(ROLLOFF_STEP):
-                step += np.float64(S_F[k + j])
-            if below + step >= threshold:
-                break
-            below += step
-            k += ROLLOFF_STEP
-        while k < bins - 1 and below + S_F[k] < threshold:
-            below += S_F[k]
-            k += 1
-        found[2, t] = k
+            weight = np.float64(S_TF[t, k])
+            total += weight
+            first += weight * k
+            second += weight * k * k
+        if total >= TINY:
+            centroid = first / total
+            found[0, t] = centroid
+            found[1, t] = np.sqrt(max(0.0, second / total - centroid * centroid))
+    return found
+
+
+# Sums in the order and precision of librosa's: in a frame with most of its energy in few bins, the many weak
+# ones count for no more than their rounding.
+@kernel("(float32[:, ::1], float64)")
+def _rolloff(S_TF: Real, roll_percent: float) -> npt.NDArray[np.int64]:
+    """First bin at which the sum of a frame's bins reaches its share of the whole, shape (T,)."""
+    count, bins = S_TF.shape
+    found = np.empty(count, np.int64)
+    columns = np.empty((bins, TILE), np.float32)
+    sums, shares, below = np.empty(TILE, np.float32), np.empty(TILE, np.float32), np.empty(TILE, np.int32)
+    for tile in range(0, count, TILE):
+        first = min(tile, count - TILE)
+        transpose_rows(S_TF, first, columns)
+        sums[:] = 0
+        for k in range(bins):
+            for lane in range(TILE):
+                sums[lane] += columns[k, lane]
+        shares[:] = np.float32(roll_percent) * sums
+        sums[:] = 0
+        below[:] = 0
+        for k in range(bins):
+            for lane in range(TILE):
+                sums[lane] += columns[k, lane]
+                below[lane] += np.int32(sums[lane] < shares[lane])
+        found[first : first + TILE] = below
     return found
 
 
@@ -160,23 +184,28 @@ def mel_spectrogram(P_TF: Real, *, sr: int, n_mels: int = 128) -> Real:
     """Power in mel bands, shape (T, M); as `librosa.feature.melspectrogram`."""
     n_fft = 2 * (P_TF.shape[1] - 1)
     starts, ends = _mel_bands(sr, n_fft, n_mels)
-    return _sums_in_bands(P_TF, mel_filters(sr, n_fft, n_mels=n_mels), starts, ends)
+    filters = mel_filters(sr, n_fft, n_mels=n_mels)
+    return _sums_in_bands(at_least_a_tile(P_TF), filters, starts, ends)[: len(P_TF)]
 
 
-@kernel("(float32[:, ::1], float32[:, ::1], int64[::1], int64[::1])", fastmath={"contract", "nsz", "reassoc"})
+@kernel("(float32[:, ::1], float32[:, ::1], int64[::1], int64[::1])", fastmath={"contract", "nsz"})
 def _sums_in_bands(
     P_TF: Real, weights_MF: Real, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
 ) -> Real:
     """Weighted sums over bins; a band's weights are zero outside its start and end."""
-    count, bands = len(P_TF), len(weights_MF)
-    sums_TM = np.empty((count, bands), np.float32)
-    for t in range(count):
+    (count, bins), bands = P_TF.shape, len(weights_MF)
+    found = np.empty((count, bands), np.float32)
+    columns, sums = np.empty((bins, TILE), np.float32), np.empty(TILE, np.float32)
+    for tile in range(0, count, TILE):
+        first = min(tile, count - TILE)
+        transpose_rows(P_TF, first, columns)
         for m in range(bands):
-            total = np.float32(0)
+            sums[:] = 0
             for k in range(starts[m], ends[m]):
-                total += P_TF[t, k] * weights_MF[m, k]
-            sums_TM[t, m] = total
-    return sums_TM
+                for lane in range(TILE):
+                    sums[lane] += weights_MF[m, k] * columns[k, lane]
+            found[first : first + TILE, m] = sums
+    return found
 
 
 def mfcc(log_mel_TM: Real, *, n_mfcc: int = 20) -> Real:
@@ -220,7 +249,8 @@ def estimate_tuning(
     """Deviation from A = 440 Hz in semitones, in [-0.5, 0.5); as `librosa.estimate_tuning` of powers."""
     n_fft = 2 * (P_TF.shape[1] - 1)
     low, high = np.searchsorted(fft_frequencies(sr, n_fft), (fmin, fmax))
-    pitches, strengths = _spectral_peaks(P_TF, int(low), int(high), float(sr), n_fft)
+    over = np.float32(0.1) * P_TF.max(axis=1)
+    pitches, strengths = _spectral_peaks(P_TF, over, int(low), int(high), float(sr), n_fft)
     if not len(pitches):
         return 0.0
     pitches = pitches[strengths >= np.median(strengths)]
@@ -232,25 +262,21 @@ def estimate_tuning(
 
 
 # Rounding stays as written: the histogram of pitches must fall into librosa's bins.
-@kernel("(float32[:, ::1], int64, int64, float64, int64)")
-def _spectral_peaks(P_TF: Real, low: int, high: int, sr: float, n_fft: int) -> tuple[Real, Real]:
-    """Frequency in Hz and power of each frame's peaks over a tenth of its largest bin.
+@kernel("(float32[:, ::1], float32[::1], int64, int64, float64, int64)")
+def _spectral_peaks(P_TF: Real, over: Real, low: int, high: int, sr: float, n_fft: int) -> tuple[Real, Real]:
+    """Frequency in Hz and power of each frame's peaks that are larger than the frame's `over`.
 
     As `librosa.piptrack` finds them in bins `low` to `high`: interpolated by parabolas.
     """
-    count, bins = P_TF.shape
+    count = len(P_TF)
     room = count * (high - low + 1) // 2 + 1
     pitches, strengths = np.empty(room, np.float32), np.empty(room, np.float32)
     peaks = 0
     for t in range(count):
         P_F = P_TF[t]
-        largest = np.float32(0)
-        for k in range(bins):
-            largest = P_F[k] if P_F[k] > largest else largest
-        over = np.float32(np.float32(0.1) * largest)
         for k in range(low, high):
             here, before, after = P_F[k], P_F[k - 1], P_F[k + 1]
-            if here > over and here > before and here >= after:
+            if here > over[t] and here > before and here >= after:
                 bend = np.float64(np.float32(after + before)) - 2.0 * here
                 slope = np.float64(np.float32(after - before)) / 2
                 shift = np.float32(0)

@@ -17,7 +17,7 @@ from numba.core import sigutils
 
 from genremill.infra.errors import UsageError
 
-MODULES = ("lanes", "spectra", "medians", "hpss")
+MODULES = ("lanes", "spectra", "medians", "hpss", "rhythm", "gtzan57")
 """Modules of this package that have kernels."""
 COMMAND = "python -m genremill.udfs.compiled"
 

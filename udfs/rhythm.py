@@ -1,15 +1,16 @@
 """Onset strength and tempo, equal to what `librosa.beat.beat_track` finds without tracking any beat.
 
-Shape suffixes: T frames, M mel bands, W frames of an autocorrelation window.
+Shape suffixes: T frames, M mel bands, N samples of a padded window, F bins of its spectrum.
 """
 
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import scipy.fft
-import scipy.signal
 
-from genremill.udfs.spectra import Double, Real
+from genremill.udfs.compiled import kernel
+from genremill.udfs.spectra import Double, Real, hann
 
 AC_SECONDS = 8.0
 """Length of the window within which onsets are compared with themselves."""
@@ -66,15 +67,38 @@ def mean_tempogram(onsets: Real, length: int) -> Double:
     As the mean over time of `librosa.feature.tempogram`: the spectra are averaged, and inverted once.
     """
     padded = np.pad(onsets, length // 2, mode="linear_ramp", end_values=0)
-    windows_TW = np.lib.stride_tricks.sliding_window_view(padded, length)[: len(onsets)]
-    hann: Double = scipy.signal.get_window("hann", length, fftbins=True)
     n_fft = scipy.fft.next_fast_len(2 * length - 1, real=True)
+    windows_TN, energy_T = np.zeros((FRAMES_AT_ONCE, n_fft)), np.zeros(FRAMES_AT_ONCE)
     total = np.zeros(n_fft // 2 + 1)
     for start in range(0, len(onsets), FRAMES_AT_ONCE):
-        windowed = windows_TW[start : start + FRAMES_AT_ONCE] * hann
-        energy = np.einsum("tw,tw->t", windowed, windowed)
-        spectrum = scipy.fft.rfft(windowed, n_fft)
-        share = np.divide(1.0, energy, out=np.zeros_like(energy), where=energy > 0)
-        total += share @ (spectrum.real**2 + spectrum.imag**2)
+        count = min(FRAMES_AT_ONCE, len(onsets) - start)
+        _window(padded[start : start + count + length - 1], hann(length), windows_TN, energy_T)
+        _add_power(scipy.fft.rfft(windows_TN[:count]), energy_T, total)
     mean: Double = scipy.fft.irfft(total, n_fft)[:length] / len(onsets)
     return mean
+
+
+@kernel(
+    "(float32[::1], float64[::1], float64[:, ::1], float64[::1])", fastmath={"contract", "nsz", "reassoc"}
+)
+def _window(x: Real, window: Double, windows_TN: Double, energy_T: Double) -> None:
+    """Fills windows at each step of one sample, and their energies."""
+    length = len(window)
+    for t in range(len(x) - length + 1):
+        energy = 0.0
+        for n in range(length):
+            value = x[t + n] * window[n]
+            windows_TN[t, n] = value
+            energy += value * value
+        energy_T[t] = energy
+
+
+@kernel("(complex128[:, ::1], float64[::1], float64[::1])", fastmath={"contract", "nsz"})
+def _add_power(spectra_TF: npt.NDArray[np.complex128], energy_T: Double, total: Double) -> None:
+    """Adds each frame's power spectrum, relative to its energy."""
+    count, bins = spectra_TF.shape
+    for t in range(count):
+        if energy_T[t] > 0:
+            share = 1 / energy_T[t]
+            for k in range(bins):
+                total[k] += share * (spectra_TF[t, k].real ** 2 + spectra_TF[t, k].imag ** 2)

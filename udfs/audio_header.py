@@ -5,7 +5,6 @@ Other containers and codecs are where decoders' vulnerabilities live. Names and 
 """
 
 import enum
-import mmap
 import os
 import struct
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ class Header:
     """Hz; 48,000 for Opus, which decodes at that rate or a fraction of it."""
     channels: int
     frames: int | None
-    """Samples a channel,; None where libsndfile's count has to do."""
+    """Samples a channel; None where libsndfile's count has to do."""
 
 
 MP3_FRAMES = 250_000
@@ -99,7 +98,7 @@ def read(fd: int) -> Header:
     magic = os.pread(fd, 12, start)
     try:
         if magic[:4] in (b"RIFF", b"RF64") and magic[8:] == b"WAVE":
-            return _wav(fd, size)
+            return _wav(fd, start, size)
         if magic[:4] == b"fLaC":
             return _flac(os.pread(fd, 42, start))
         if magic[:4] == b"OggS":
@@ -123,11 +122,11 @@ def _after_id3(fd: int) -> int:
     return start
 
 
-def _wav(fd: int, size: int) -> Header:
+def _wav(fd: int, start: int, size: int) -> Header:
     """A RIFF/WAVE or RF64 header: `fmt `, and how many bytes `data` (or `ds64`) declares."""
     sr = channels = frame_bytes = 0
     long_size = None
-    at = 12
+    at = start + 12
     for _ in range(_CHUNKS):
         name, length = struct.unpack("<4sI", os.pread(fd, 8, at))
         if name == b"ds64":
@@ -234,23 +233,21 @@ def _mp3(fd: int, start: int, size: int) -> Header | None:
     side = {(3, 2): 32, (3, 1): 17}.get((first.version, first.channels), 17 if first.channels == 2 else 9)
     tag, flags = struct.unpack_from(">4sI", head, 4 + side)
     counted = tag in (b"Xing", b"Info") and flags & 1
-    return Header(Codec.MP3, first.sr, first.channels, None if counted else _mp3_samples(fd, start))
+    return Header(Codec.MP3, first.sr, first.channels, None if counted else _mp3_samples(fd, start, size))
 
 
-def _mp3_samples(fd: int, start: int) -> int | None:
+def _mp3_samples(fd: int, start: int, size: int) -> int | None:
     """Samples of an MP3 without a count, from its frames' headers; None where they end in something else.
 
     libsndfile takes the first frame's bit rate for all: exact where the rate is constant, and a guess
     that can be wrong several times over where it is not.
     """
-    samples = 0
-    with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as data:
-        at, size = start, len(data)
-        for _ in range(MP3_FRAMES):
-            frame = _mp3_frame(data[at : at + 4])
-            if frame is None:
-                ended = size - at < 4 or data[at : at + 3] == b"TAG" or data[at : at + 8] == b"APETAGEX"
-                return samples if ended else None
-            at += frame.length
-            samples += frame.samples if at <= size else 0
+    samples, at = 0, start
+    for _ in range(MP3_FRAMES):
+        head = os.pread(fd, 4, at)
+        frame = _mp3_frame(head)
+        if frame is None:
+            return samples if len(head) < 4 or head[:3] == b"TAG" or head == b"APET" else None
+        at += frame.length
+        samples += frame.samples if at <= size else 0
     return None

@@ -85,7 +85,7 @@ class Decoded:
     y: Signal
     """Mono, shape (n,), at the settings' `sr`."""
     coverage: float
-    """Frames decoded / frames that the container's header declares within the seconds asked for, in (0.9, 1].
+    """Frames decoded / frames that the container's header declares within the seconds asked for, in [0.9, 1].
 
     A WAV declares the size of its `data` chunk, FLAC and most MP3s a count, OGG the end of its last page. Two
     look whole when they are cut: OGG, and an MP3 without a Xing header, which declares its own size alone."""
@@ -142,7 +142,7 @@ def decode(
 
 def capacity(settings: DecodeSettings, budget: Budget) -> int:
     """Samples of the longest signal that `decode` can give."""
-    return min(math.ceil(settings.seconds * settings.sr), budget.decoded_bytes // 4)
+    return min(math.ceil(settings.seconds * settings.sr) + 1, budget.decoded_bytes // 4)
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]

@@ -108,8 +108,8 @@ class Sandbox:
             raise AudioRejected(AudioReason.DECODE_CRASHED, str(crash) or child.ending()) from crash
 
     def _idle_child(self, samples: int) -> "_Child":
-        """The child; a new one where there is none, it died or speaks unasked, or its memory is too small."""
-        if self._child and (self._child.has_spoken() or self._child.samples < samples):
+        """The child; a new one where there is none, it is not to be asked, or its memory is too small."""
+        if self._child and not (self._child.is_idle() and self._child.samples >= samples):
             self.close()
         if self._child is None:
             self._child = _Child(self._module, self._limits, samples)
@@ -126,6 +126,7 @@ class _Child:
     def __init__(self, module: str, limits: Limits, samples: int) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         memory = _shared_memory(4 * samples)
+        self._owes_answer = False
         self._memory = mmap.mmap(memory, 0, prot=mmap.PROT_READ)
         arguments = [str(theirs.fileno()), str(memory), str(limits.memory_bytes)]
         try:
@@ -138,6 +139,8 @@ class _Child:
                 env=_environment(),
                 cwd="/",
             )
+        except OSError as err:
+            raise StorageError(f"cannot start {sys.executable}: {err.strerror}") from err
         finally:
             theirs.close()
             os.close(memory)
@@ -157,8 +160,10 @@ class _Child:
         request = {"settings": dataclasses.asdict(settings), "budget": dataclasses.asdict(budget)}
         try:
             self._channel.settimeout(seconds)
+            self._owes_answer = True
             socket.send_fds(self._channel, [json.dumps(request).encode()], [fd])
             answer = self._channel.recv(MESSAGE_BYTES)
+            self._owes_answer = False
         except ConnectionError as err:
             raise _Crash from err
         if not answer:
@@ -170,11 +175,11 @@ class _Child:
         """Samples of the longest signal that it can hand over."""
         return len(self._memory) // 4
 
-    def has_spoken(self) -> bool:
-        """Whether there is something to read unasked: an end of the channel, or nonsense."""
+    def is_idle(self) -> bool:
+        """Whether it lives, owes no answer (to a caller who was interrupted) and has not spoken unasked."""
         waiting = select.poll()
         waiting.register(self._channel, select.POLLIN)
-        return bool(waiting.poll(0))
+        return not self._owes_answer and not waiting.poll(0)
 
     def kill(self) -> None:
         """Ends the whole process group, and waits for the child to be gone."""

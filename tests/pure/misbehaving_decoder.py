@@ -27,6 +27,11 @@ def _hang() -> None:
     time.sleep(1000)
 
 
+def _dawdle() -> None:
+    time.sleep(0.3)
+    raise AudioRejected(AudioReason.SILENT, "too late")
+
+
 def _exit() -> None:
     os._exit(3)
 
@@ -50,9 +55,8 @@ def _grandchild() -> None:
 
 
 def _write_file() -> None:
-    """Writes to the working directory or, where it may not, to a file without a name."""
-    with open(f"/tmp/{os.getpid()}", "wb") as out:
-        out.write(b"x")
+    """A file without a name: nothing is left behind where it may be written."""
+    os.write(os.open("/tmp", os.O_TMPFILE | os.O_WRONLY), b"x")
 
 
 def _print() -> None:
@@ -108,6 +112,7 @@ DEEDS = {
     for deed in (
         _segfault,
         _hang,
+        _dawdle,
         _exit,
         _allocate,
         _map_memory,

@@ -21,7 +21,9 @@ from tests.pure.audio_faults_corpus import FAULTS, SR, encoded, tone
 ROOT = Path(__file__).parent.parent.parent
 MISBEHAVING = "tests.pure.misbehaving_decoder"
 SETTINGS = DecodeSettings(sr=SR, seconds=30)
-LIMITS = Limits(seconds=0.5, memory_bytes=128 * 2**20)
+MEMORY_BYTES = 128 * 2**20
+PATIENT = Limits(memory_bytes=MEMORY_BYTES)
+HASTY = Limits(memory_bytes=MEMORY_BYTES, seconds=0.75)
 
 
 @pytest.fixture
@@ -35,10 +37,10 @@ def good(tmp_path: Path) -> Iterator[int]:
 
 
 @pytest.fixture
-def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """One whose child does as files tell it."""
+def sandbox(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """One whose child does as files tell it; tests may ask for other limits."""
     monkeypatch.syspath_prepend(str(ROOT))
-    with Sandbox(LIMITS, module=MISBEHAVING) as made:
+    with Sandbox(getattr(request, "param", PATIENT), module=MISBEHAVING) as made:
         yield made
 
 
@@ -119,26 +121,28 @@ def test_every_fault_has_its_reason_or_its_coverage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("deed", "reason", "detail"),
+    ("sandbox", "deed", "reason", "detail"),
     [
-        ("segfault", AudioReason.DECODE_CRASHED, "SIGSEGV"),
-        ("exit", AudioReason.DECODE_CRASHED, "exit status 3"),
-        ("hang", AudioReason.DECODE_TIMEOUT, "0.5 s"),
-        ("grandchild", AudioReason.DECODE_TIMEOUT, "0.5 s"),
-        ("allocate", AudioReason.DECODE_CRASHED, "MemoryError"),
-        ("map_memory", AudioReason.DECODE_CRASHED, "OSError: [Errno 12]"),
-        ("write_file", AudioReason.DECODE_CRASHED, "OSError: [Errno 27]"),
-        ("shrink_memory", AudioReason.DECODE_CRASHED, "Error"),
-        ("raise", AudioReason.DECODE_CRASHED, "ZeroDivisionError: float division by zero"),
-        ("garbage", AudioReason.DECODE_CRASHED, "garbage"),
-        ("deep_nesting", AudioReason.DECODE_CRASHED, "[[["),
-        ("unknown_reason", AudioReason.DECODE_CRASHED, "bad mood"),
-        ("too_many_samples", AudioReason.DECODE_CRASHED, "1000000000"),
-        ("nan_coverage", AudioReason.DECODE_CRASHED, "NaN"),
+        (PATIENT, "segfault", AudioReason.DECODE_CRASHED, "SIGSEGV"),
+        (PATIENT, "exit", AudioReason.DECODE_CRASHED, "exit status 3"),
+        (HASTY, "hang", AudioReason.DECODE_TIMEOUT, "0.75 s"),
+        (HASTY, "grandchild", AudioReason.DECODE_TIMEOUT, "0.75 s"),
+        (PATIENT, "allocate", AudioReason.DECODE_CRASHED, "MemoryError"),
+        (PATIENT, "map_memory", AudioReason.DECODE_CRASHED, "OSError: [Errno 12]"),
+        (PATIENT, "write_file", AudioReason.DECODE_CRASHED, "OSError: [Errno 27]"),
+        (PATIENT, "shrink_memory", AudioReason.DECODE_CRASHED, "Error"),
+        (PATIENT, "raise", AudioReason.DECODE_CRASHED, "ZeroDivisionError: float division by zero"),
+        (PATIENT, "garbage", AudioReason.DECODE_CRASHED, "garbage"),
+        (PATIENT, "deep_nesting", AudioReason.DECODE_CRASHED, "[[["),
+        (PATIENT, "unknown_reason", AudioReason.DECODE_CRASHED, "bad mood"),
+        (PATIENT, "too_many_samples", AudioReason.DECODE_CRASHED, "1000000000"),
+        (PATIENT, "nan_coverage", AudioReason.DECODE_CRASHED, "NaN"),
     ],
+    indirect=["sandbox"],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_ends_a_child_costs_one_file(
-    deed: str, reason: AudioReason, detail: str, sandbox: Sandbox, good: int, tmp_path: Path
+    sandbox: Sandbox, deed: str, reason: AudioReason, detail: str, good: int, tmp_path: Path
 ) -> None:
     before = sandbox.decode(good, SETTINGS)
     first = sandbox.pid
@@ -201,6 +205,24 @@ def test_a_child_that_died_between_files_costs_none(good: int) -> None:
         time.sleep(0.05)
         assert len(sandbox.decode(good, SETTINGS).y) == SR // 2
         assert sandbox.pid != first
+
+
+def test_the_answer_to_an_interrupted_caller_is_nobodys(sandbox: Sandbox, good: int, tmp_path: Path) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(_: int, __: object) -> None:
+        raise Interrupted
+
+    sandbox.decode(good, SETTINGS)
+    slow = told_to("dawdle", tmp_path)
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    with pytest.raises(Interrupted):
+        sandbox.decode(slow, SETTINGS)
+    signal.signal(signal.SIGALRM, previous)
+    os.close(slow)
+    assert len(sandbox.decode(good, SETTINGS).y) == SR // 2
 
 
 def test_two_hundred_files_leave_no_descriptor(sandbox: Sandbox, good: int, tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError, Py4JNetworkError
-from pyspark.errors import AnalysisException
+from pyspark.errors import AnalysisException, PythonException
 from pyspark.sql import SparkSession
 
-from genremill.infra.errors import StorageError
+from genremill.infra.errors import GenremillError, StorageError, UsageError
 
 _ALWAYS = {
     "spark.sql.session.timeZone": "UTC",
@@ -28,6 +28,10 @@ _LOCAL = {
     "spark.sql.shuffle.partitions": "8",
 }
 """Settings of a session that nobody submitted to a cluster; `spark-submit` brings its own."""
+
+
+_RAISED = {f"\n{kind.__module__}.{kind.__qualname__}: ": kind for kind in (UsageError, StorageError)}
+"""How a traceback from a Python worker names the errors that are raised on purpose."""
 
 
 def _under_spark_submit() -> bool:
@@ -75,7 +79,24 @@ def _faults() -> Iterator[None]:
         # What Spark could not turn into an error of its own: a lost executor, a full disk, a dead JVM.
         lines = [line for line in str(err).splitlines() if line.strip() and not line.startswith("\tat ")]
         raise StorageError(f"Spark failed: {' '.join(lines[:3])}") from err
+    except PythonException as err:
+        raised = _raised_in_worker(str(err))
+        if raised is None:
+            raise
+        raise raised from err
     except AnalysisException as err:
         if err.getCondition() != "PATH_NOT_FOUND":
             raise
         raise StorageError(f"a folder of the warehouse is gone: {str(err).partition(chr(10))[0]}") from err
+
+
+def _raised_in_worker(text: str) -> GenremillError | None:
+    r"""What a Python worker raised on purpose, by the text of its traceback; None for anything else.
+
+    >>> _raised_in_worker("Traceback:\n  File …\ngenremill.infra.errors.UsageError: no such model")
+    UsageError('no such model')
+    """
+    for name, kind in _RAISED.items():
+        if name in text:
+            return kind(text.rpartition(name)[2].strip())
+    return None

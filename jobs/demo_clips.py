@@ -53,9 +53,9 @@ def style_of(genre: int, genres: int) -> Style:
     )
 
 
-def clip(style: Style, rng: np.random.Generator) -> Signal:
-    """One track in a style: mono, shape (SECONDS × SR,), peak 0.8."""
-    t = np.arange(int(SECONDS * SR)) / SR
+def clip(style: Style, rng: np.random.Generator, seconds: float = SECONDS) -> Signal:
+    """One track in a style: mono, shape (seconds × SR,), peak 0.8."""
+    t = np.arange(int(seconds * SR)) / SR
     beat = t * style.beats_per_minute * rng.uniform(0.95, 1.05) / 60
     since_beat = (beat % 1) * 60 / style.beats_per_minute  # seconds
     bar = (beat // 4).astype(int)

@@ -1,4 +1,4 @@
-"""Checks Java, Spark, the Python packages and the warehouse, and says how to mend what is missing.
+"""Checks Java, Spark, Python packages, decoders and the warehouse, and says how to mend what is missing.
 
 genremill doctor --warehouse build/warehouse
 """
@@ -79,6 +79,23 @@ def check_sklearn() -> str:
     return version("scikit-learn")
 
 
+def check_audio() -> str:
+    """Versions of what decodes audio, and the formats that genremill takes."""
+    soundfile = importlib.import_module("soundfile")
+    missing = {"WAV", "FLAC", "OGG", "MP3"} - set(soundfile.available_formats())
+    if missing:
+        raise CheckFailed(f"{soundfile.__libsndfile_version__} lacks {', '.join(sorted(missing))}")
+    return f"{soundfile.__libsndfile_version__}, soxr {version('soxr')}, librosa {version('librosa')}"
+
+
+def check_kernels() -> str:
+    """Whether the compiled parts of feature extraction are there for this CPU."""
+    compiled = importlib.import_module("genremill.udfs.compiled")
+    if not compiled.is_warm():
+        raise CheckFailed(f"not compiled for this CPU: `{compiled.COMMAND}` takes less than a minute")
+    return f"{len(compiled.kernels())} compiled"
+
+
 def check_warehouse(location: str) -> str:
     """A round trip of a small object."""
     probe = f"{storage.absolute_uri(location)}/_tmp/doctor-{uuid.uuid4().hex}"
@@ -99,7 +116,7 @@ def run(checks: dict[str, Callable[[], str]]) -> command.Outcome:
             found[name] = {"ok": True, "found": check()}
         except (GenremillError, ImportError, OSError) as err:
             found[name] = {"ok": False, "found": str(err)}
-    lines = [f"{'ok  ' if one['ok'] else 'FAIL'}  {name:<14}{one['found']}" for name, one in found.items()]
+    lines = [f"{'ok  ' if one['ok'] else 'FAIL'}  {name:<15}{one['found']}" for name, one in found.items()]
     healthy = all(one["ok"] for one in found.values())
     code = ExitCode.DONE if healthy else ExitCode.USAGE
     return command.Outcome({"checks": found, "ok": healthy}, "\n".join(lines), code)
@@ -113,6 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "torch": check_torch,
         "petastorm": check_petastorm,
         "scikit-learn": check_sklearn,
+        "audio": check_audio,
+        "numba kernels": check_kernels,
     }
 
     def job(common: command.Common, cfg: Config) -> command.Outcome:

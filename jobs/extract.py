@@ -55,9 +55,14 @@ class Config(Options):
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Extracts what is lacking of each feature set."""
-    from genremill.jobs.extraction_run import SetRun  # here: --help needs no scipy
+    from genremill.jobs.extraction_run import SetRun  # here: numba takes a while, and --help needs none
+    from genremill.udfs import compiled
 
     check(cfg)
+    if not compiled.is_warm():
+        LOGGER.info("compiling for this machine, once: `%s` does it beforehand", compiled.COMMAND)
+        for one in compiled.kernels():
+            one.load()
     snapshot = work.warehouse.require("tracks", "ingest --tracks …")
     tracks = spark.read.parquet(work.warehouse.path(snapshot.path)).select("track_id", "audio_uri")
     tracks = tracks.where(F.col("audio_uri").isNotNull())
@@ -78,7 +83,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
 
 def check(cfg: Config) -> None:
     """Raises on settings that no audio could make right."""
-    from genremill.udfs import feature_sets  # here: --help needs no scipy
+    from genremill.udfs import feature_sets  # here: numba takes a while, and --help needs none
 
     if not cfg.audio_root:
         raise UsageError("--audio-root is needed: the folders or prefixes that audio may be read from")
@@ -115,7 +120,9 @@ def _extractors(cfg: Config) -> "list[Extractor]":
     store = AudioStore(cfg.audio_root)
     sets = [feature_sets.named(name) for name in dict.fromkeys(cfg.features)]
     return [
-        Extractor(store, one, DecodeSettings(one.sr, cfg.seconds, cfg.offset), window_seconds(cfg))
+        Extractor(
+            store, one, DecodeSettings(sr=one.sr, seconds=cfg.seconds, offset=cfg.offset), window_seconds(cfg)
+        )
         for one in sets
     ]
 

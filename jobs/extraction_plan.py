@@ -6,7 +6,6 @@ audio too. Nothing is decoded twice for that.
 
 from pyspark.sql import Column, DataFrame, Window, functions as F
 
-from genremill.infra.audio_faults import AudioReason
 from genremill.jobs.contracts import FEATURES, REJECTS
 
 STAGE = "extract"
@@ -45,29 +44,30 @@ def copies(lack: DataFrame, rows: DataFrame) -> DataFrame:
     return found.select("track_id", "audio_uri", "row.*").select(*FEATURES.columns())
 
 
-def features_of(extracted: DataFrame, lack: DataFrame) -> DataFrame:
-    """Rows of `features` for every track of each decoded object."""
-    good = extracted.where(F.col("reason").isNull()).withColumnRenamed("audio_uri", "source")
-    targets = lack.select("track_id", "audio_uri", "source")
-    return good.join(targets, "source", "inner").select(*FEATURES.columns())
+def of_tracks(extracted: DataFrame, lack: DataFrame) -> DataFrame:
+    """What was extracted or refused, for each track that has this audio."""
+    tracks = lack.select("track_id", "audio_uri", "content")
+    return extracted.withColumn("content", content()).drop("audio_uri").join(tracks, "content", "inner")
 
 
-def rejects_of(faulty: DataFrame, tracks: DataFrame, fingerprint: str, run_id: str) -> DataFrame:
-    """Rows of `rejects` for every track of each object with a reason; `tracks` has (track_id, audio_uri)."""
-    bad = faulty.where(F.col("reason").isNotNull()).select("audio_uri", "etag", "reason", "detail")
-    return (
-        bad.join(tracks.select("track_id", "audio_uri"), "audio_uri", "inner")
-        .select(
-            F.lit(STAGE).alias("stage"),
-            F.col("track_id").alias("key"),
-            "reason",
-            F.concat_ws(": ", "audio_uri", "detail").alias("detail"),
-            "etag",
-            F.lit(fingerprint).alias("fingerprint"),
-            F.lit(run_id).alias("run_id"),
-        )
-        .select(*REJECTS.columns())
-    )
+def features_of(found: DataFrame) -> DataFrame:
+    """Rows of `features`: those without a reason."""
+    return found.where(F.col("reason").isNull()).select(*FEATURES.columns())
+
+
+def rejects_of(found: DataFrame, fingerprint: str, run_id: str) -> DataFrame:
+    """Rows of `rejects`: those with a reason."""
+    columns = {
+        "stage": F.lit(STAGE),
+        "key": F.col("track_id"),
+        "reason": F.col("reason"),
+        "detail": F.concat_ws(": ", "audio_uri", "detail"),
+        "etag": F.col("etag"),
+        "fingerprint": F.lit(fingerprint),
+        "run_id": F.lit(run_id),
+    }
+    refused = found.where(F.col("reason").isNotNull())
+    return refused.select(*(columns[name].alias(name) for name in REJECTS.columns()))
 
 
 def unknown(rejects: DataFrame, before: DataFrame) -> DataFrame:
@@ -79,8 +79,3 @@ def unknown(rejects: DataFrame, before: DataFrame) -> DataFrame:
         & rejects["etag"].eqNullSafe(told["told_etag"])
     )
     return rejects.join(told, same, "left_anti")
-
-
-def unreadable(objects: DataFrame) -> DataFrame:
-    """Objects that could not even be looked at."""
-    return objects.where(F.col("reason").isin([AudioReason.MISSING, AudioReason.PATH_REFUSED]))

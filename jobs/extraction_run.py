@@ -1,4 +1,8 @@
-"""One feature set brought up to date with the audio: what is lacking is copied or decoded, batch by batch."""
+"""One feature set brought up to date with the audio: what is lacking is copied or decoded.
+
+What tasks have extracted is kept from the moment each of them ends, in a folder that readers do not see; so
+the next run takes up what a killed one had done.
+"""
 
 import dataclasses
 import time
@@ -7,8 +11,9 @@ from dataclasses import dataclass, field
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
+from genremill.infra import storage
 from genremill.infra.log import LOGGER
-from genremill.infra.progress import progress
+from genremill.infra.progress import progress, progress_line
 from genremill.jobs import command, extraction_plan as plan, feature_cache
 from genremill.jobs.contracts import FEATURES, REJECTS
 from genremill.udfs import extraction
@@ -16,7 +21,9 @@ from genremill.udfs import extraction
 OBJECTS_A_TASK = 25
 """About a second of work: a killed task costs little, and none is left running long after the others."""
 OBJECTS_A_CORE = 1_000
-"""Objects of a batch, by core. A batch is written when it is done, so a killed job loses one at most."""
+"""Objects of a batch, by core: features and rejects are written after each."""
+BY_TASK = {"mapreduce.fileoutputcommitter.algorithm.version": "2"}
+"""Each task's file appears when the task ends, not when all have."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +68,29 @@ class SetRun:
 
     def up_to_date(self) -> Counts:
         """Does what is lacking, and counts."""
-        lack = self._kept(self._lacking(), f"lacking-{self.name}")
-        copies = self._kept(plan.copies(lack, self._rows()), f"copies-{self.name}")
+        lack = self._kept(self._lacking(), "lacking")
+        rejected = Counter[str]()
+        if not self.work.dry_run:
+            rejected += self._append_rejects(self.objects.join(self.tracks, "audio_uri", "inner"))
+            if left := storage.folders(self._pending()):
+                for run in left:
+                    LOGGER.info("extract %s: taking up what %s has left", self.name, run)
+                    rejected += self._settle(run, lack)
+                lack = self._kept(self._lacking(), "still-lacking")
+        copies = self._kept(plan.copies(lack, self._rows()), "copies")
         fresh = lack.join(copies.select("track_id").distinct(), "track_id", "left_anti")
-        fresh = self._kept(fresh, f"fresh-{self.name}")
-        copied = copies.select("track_id").distinct().count()
-        decoded = fresh.select("source").distinct().count()
-        done = Counts(self.fingerprint, self.tracks.count(), decoded, copied)
+        fresh = self._kept(fresh, "fresh")
+        done = Counts(
+            self.fingerprint,
+            tracks=self.tracks.count(),
+            decoded=fresh.select("source").distinct().count(),
+            copied=copies.select("track_id").distinct().count(),
+        )
         if self.work.dry_run:
             return done
-        if copied:
+        if done.copied:
             self._append_features(copies)
-        rejected = self._append_rejects(plan.unreadable(self.objects))
-        rejected += self._decode(fresh, decoded)
+        rejected += self._decode(fresh, done.decoded)
         return dataclasses.replace(done, rejected=dict(sorted(rejected.items())), without=self._without())
 
     def _rows(self) -> DataFrame:
@@ -89,50 +106,55 @@ class SetRun:
 
     def _kept(self, df: DataFrame, name: str) -> DataFrame:
         """A table on disk for the run's time: what it is made from changes while the run writes."""
-        path = self.work.warehouse.tmp(self.work.run_id, name)
+        path = self.work.warehouse.tmp(self.work.run_id, self.fingerprint, name)
         df.write.parquet(path)
         return self.spark.read.parquet(path)
+
+    def _pending(self, *parts: str) -> str:
+        return "/".join((feature_cache.folder_of(self.work.warehouse, self.fingerprint), "_pending", *parts))
 
     def _decode(self, fresh: DataFrame, objects: int) -> Counter[str]:
         """Decodes in batches; each one's features and rejects are written before the next begins."""
         cores = self.spark.sparkContext.defaultParallelism
         batches = -(-objects // (OBJECTS_A_CORE * cores))
+        tasks = max(cores, -(-objects // max(batches * OBJECTS_A_TASK, 1)))
         sources = fresh.select(F.col("source").alias("audio_uri"), "etag", "size").distinct()
-        batch = F.pmod(F.xxhash64("audio_uri"), F.lit(batches))
-        rejected: Counter[str] = Counter()
-        started, finished = time.monotonic(), 0
+        extract = extraction.extractor(self.settings)
+        rejected = Counter[str]()
+        started = time.monotonic()
         for number in range(batches):
-            part = sources.where(batch == number)
-            tasks = max(cores, -(-objects // (batches * OBJECTS_A_TASK)))
+            part = sources.where(F.pmod(F.xxhash64("audio_uri"), F.lit(batches)) == number)
+            extracted = part.repartition(tasks).mapInPandas(extract, extraction.WINDOW_SCHEMA)
             with progress(self.spark, f"extract {self.name}", objects // batches, "clips"):
-                extracted = self._kept(
-                    part.repartition(tasks).mapInPandas(
-                        extraction.extractor(self.settings), extraction.WINDOW_SCHEMA
-                    ),
-                    f"extracted-{self.name}-{number}",
-                )
-            finished += extracted.select("audio_uri").distinct().count()
-            self._append_features(plan.features_of(extracted, fresh))
-            rejected += self._append_rejects(extracted, fresh)
-            self._tell(finished, objects, time.monotonic() - started, rejected)
+                extracted.write.mode("append").options(**BY_TASK).parquet(self._pending(self.work.run_id))
+            rejected += self._settle(self.work.run_id, fresh)
+            share, seconds = (number + 1) / batches, time.monotonic() - started
+            line = progress_line(f"extract {self.name}", objects, share, seconds, "clips")
+            LOGGER.info("%s; rejected: %s", line, dict(rejected) or "none")
+        return rejected
+
+    def _settle(self, run: str, lack: DataFrame) -> Counter[str]:
+        """Turns what the tasks of a run have left into features and rejects of their tracks."""
+        folder = self._pending(run)
+        extracted = self.spark.read.schema(extraction.WINDOW_SCHEMA).parquet(folder)
+        found = plan.of_tracks(extracted, lack)
+        self._append_features(plan.features_of(found))
+        rejected = self._append_rejects(found)
+        storage.remove(folder)
         return rejected
 
     def _append_features(self, rows: DataFrame) -> None:
+        FEATURES.check_schema(rows)
         folder = feature_cache.folder_of(self.work.warehouse, self.fingerprint)
         cores = self.spark.sparkContext.defaultParallelism
-        FEATURES.check_schema(rows)
         rows.coalesce(cores).write.mode("append").parquet(f"{folder}/run={self.work.run_id}")
 
-    def _append_rejects(self, faulty: DataFrame, tracks: DataFrame | None = None) -> Counter[str]:
+    def _append_rejects(self, found: DataFrame) -> Counter[str]:
         """Writes what no earlier run has told of, where there is any; gives tracks by reason."""
-        targets = (
-            self.tracks if tracks is None else tracks.select("track_id", F.col("source").alias("audio_uri"))
-        )
-        found = plan.rejects_of(faulty, targets, self.fingerprint, self.work.run_id)
-        new = plan.unknown(found, self._rejects())
+        new = plan.unknown(plan.rejects_of(found, self.fingerprint, self.work.run_id), self._rejects())
+        REJECTS.check_schema(new)
         counts = Counter({row["reason"]: row["count"] for row in new.groupBy("reason").count().collect()})
         if counts:
-            REJECTS.check_schema(new)
             path = self.work.warehouse.run_path("rejects", self.work.run_id)
             new.coalesce(1).write.mode("append").parquet(path)
         return counts
@@ -143,11 +165,3 @@ class SetRun:
             self._rows(), ["track_id", "audio_uri", "etag"], "left_semi"
         )
         return self.tracks.count() - have.count()
-
-    def _tell(self, finished: int, objects: int, seconds: float, rejected: Counter[str]) -> None:
-        rate = finished / max(seconds, 1e-9)
-        LOGGER.info(
-            "extract %s: %s of %s clips, %.1f/s, rejected: %s, %.0f s left",
-            *(self.name, f"{finished:,}", f"{objects:,}", rate, dict(rejected) or "none"),
-            (objects - finished) / max(rate, 1e-9),
-        )

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from genremill.infra.audio_faults import AudioReason, AudioRejected
-from genremill.infra.audio_store import AudioStore
+from genremill.infra.audio_store import AudioObject, AudioStore
+from genremill.udfs import compiled
 from genremill.udfs.decoding import DecodeSettings
 from genremill.udfs.feature_set import FeatureSet, Signal
 from genremill.udfs.sandbox import Sandbox
@@ -65,10 +66,12 @@ def statter(store: AudioStore) -> BatchFunction:
 def extractor(settings: Extractor) -> BatchFunction:
     """A `mapInPandas` function from (audio_uri, etag, size) to `WINDOW_SCHEMA`.
 
-    An object gives a row for each of its windows, or one row with a reason.
+    An object gives a row for each of its windows, or one row with a reason. Raises `UsageError` where the
+    kernels are not compiled for this machine.
     """
 
     def extract(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        compiled.require_warm()
         sandbox = _sandbox()
         for frame in frames:
             rows = [row for one in frame.to_dict("records") for row in _window_rows(settings, sandbox, one)]
@@ -99,7 +102,7 @@ def _window_rows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
 
 
 def _windows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
-    with settings.store.open(row["audio_uri"], row["etag"]) as audio:
+    with settings.store.open(AudioObject(row["audio_uri"], row["etag"], row["size"])) as audio:
         decoded = sandbox.decode(audio.fd, settings.decode)
         of_all = {
             "content_hash": audio.content_hash,

@@ -1,0 +1,181 @@
+"""`extract` on real files: good ones, bad ones, and jobs that are killed half-way."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+from pyspark.sql import SparkSession
+
+from genremill.infra.warehouse import Warehouse
+from genremill.jobs import cli, extraction_run, feature_cache
+from genremill.jobs.demo_clips import SR, clip, style_of
+from tests.e2e.test_kills import killed_when
+
+GOOD = 12
+BAD = {"html.mp3": "not_audio", "cut.wav": "truncated", "short.wav": "too_short", "gone.wav": "missing"}
+OUTSIDE = "../../etc/passwd"
+
+
+class Audio:
+    """A warehouse with tracks, and the clips they name."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], spark: SparkSession) -> None:
+        self.clips, self.uri = folder / "clips", str(folder / "warehouse")
+        self.warehouse = Warehouse.at(self.uri)
+        self.flags = ["--warehouse", self.uri, "--audio-root", str(self.clips)]
+        self.capsys, self.spark, self.log = capsys, spark, ""
+
+    def extract(self, *flags: str, exit_code: int = 0) -> dict[str, Any]:
+        self.capsys.readouterr()
+        assert cli.main(["extract", *self.flags, "--json", *flags]) == exit_code
+        out, self.log = self.capsys.readouterr()
+        return json.loads(out)["features"]["gtzan57"] if out else {}
+
+    def features(self, fingerprint: str) -> dict[tuple[str, int], list[float]]:
+        """Values by track and window, as readers see them."""
+        tracks = self.spark.read.parquet(self.warehouse.path(self.warehouse.require("tracks", "").path))
+        rows = feature_cache.rows_of(self.spark, self.warehouse, fingerprint)
+        found = feature_cache.windows_of(tracks, rows).select("track_id", "windows").collect()
+        return {(row["track_id"], at): one for row in found for at, one in enumerate(row["windows"])}
+
+    def rejects(self) -> dict[str, str]:
+        rows = feature_cache.rejects(self.spark, self.warehouse).where("stage = 'extract'").collect()
+        assert len({row["key"] for row in rows}) == len(rows)
+        return {row["key"]: row["reason"] for row in rows}
+
+    def files(self) -> set[str]:
+        return {str(path) for path in Path(self.uri).rglob("*.parquet")}
+
+
+@pytest.fixture(scope="module")
+def ingested(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tracks of good and of bad clips, without features of any kind."""
+    folder = tmp_path_factory.mktemp("audio")
+    clips = folder / "clips"
+    clips.mkdir()
+    for at in range(GOOD):
+        y = clip(style_of(at % 4, 4), np.random.default_rng(at))[: 3 * SR]
+        sf.write(clips / f"{at}.{'flac' if at % 2 else 'wav'}", y, SR)
+    (clips / "html.mp3").write_text("<html>503</html>")
+    (clips / "cut.wav").write_bytes((clips / "0.wav").read_bytes()[:20_000])
+    sf.write(clips / "short.wav", np.ones(100) / 2, SR)
+    names = [f"{at}.{'flac' if at % 2 else 'wav'}" for at in range(GOOD)]
+    lines = ["track_id,track_genre,artists,audio_uri"]
+    lines += [f"t{at},g{at % 4},artist {at},{name}" for at, name in enumerate(names)]
+    lines += [f"again,g0,artist 0,{names[0]}", "silent,g1,artist 1,"]
+    lines += [f"{name},g0,artist x{at},{name}" for at, name in enumerate((*BAD, OUTSIDE))]
+    (folder / "tracks.csv").write_text("\n".join(lines) + "\n")
+    where = ["--warehouse", str(folder / "warehouse"), "--tracks", str(folder / "tracks.csv")]
+    assert cli.main(["ingest", *where]) == 0
+    return folder
+
+
+@pytest.fixture
+def audio(ingested: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spark: SparkSession) -> Audio:
+    folder = Path(shutil.copytree(ingested, tmp_path / "copy"))
+    return Audio(folder, capsys, spark)
+
+
+def test_each_track_has_features_or_a_reject_and_a_second_night_adds_nothing(audio: Audio) -> None:
+    found = audio.extract(exit_code=3)
+    expected = BAD | {OUTSIDE: "path_refused"}
+    assert audio.rejects() == expected
+    values = audio.features(found["fingerprint"])
+    assert set(values) == {(f"t{at}", 0) for at in range(GOOD)} | {("again", 0)}
+    assert values["again", 0] == values["t0", 0]
+    assert all(len(one) == 57 and np.isfinite(one).all() for one in values.values())
+    assert (found["tracks"], found["without"]) == (GOOD + 1 + len(expected), len(expected))
+    assert sum(found["rejected"].values()) == len(expected)
+    before = audio.files()
+    again = audio.extract("--max-rejects", "0.3")
+    assert (again["decoded"], again["copied"], again["rejected"]) == (0, 0, {})
+    assert audio.files() == before
+
+
+def test_changed_and_mended_audio_is_decoded_again_and_nothing_else(audio: Audio) -> None:
+    found = audio.extract("--max-rejects", "1")
+    before = audio.features(found["fingerprint"])
+    shutil.copy(audio.clips / "1.flac", audio.clips / "0.wav")
+    shutil.copy(audio.clips / "2.wav", audio.clips / "short.wav")
+    again = audio.extract("--max-rejects", "1")
+    assert (again["decoded"], again["copied"]) == (2, 0)
+    after = audio.features(found["fingerprint"])
+    assert after["t0", 0] == after["again", 0] == before["t1", 0]
+    assert after["short.wav", 0] == before["t2", 0]
+    assert {key: after[key] for key in before if key[0] not in ("t0", "again")} == {
+        key: before[key] for key in before if key[0] not in ("t0", "again")
+    }
+
+
+def test_other_settings_are_another_fingerprint_and_say_so(audio: Audio) -> None:
+    whole = audio.extract("--max-rejects", "1")
+    windows = audio.extract("--max-rejects", "1", "--windows", "1")
+    assert "windows: whole → 1" in audio.log
+    assert windows["fingerprint"] != whole["fingerprint"]
+    assert windows["decoded"] == whole["decoded"]
+    keys = {window for track, window in audio.features(windows["fingerprint"]) if track == "t0"}
+    assert keys == {0, 1, 2}
+
+
+def test_a_killed_extraction_goes_on_where_it_was(audio: Audio) -> None:
+    clips = {name: (audio.clips / name).read_bytes() for name in ("0.wav", "2.wav", "4.wav")}
+    lines = ["track_id,track_genre,artists,audio_uri"]
+    for at in range(240):
+        name = f"many{at}.wav"
+        (audio.clips / name).write_bytes(clips[f"{at % 3 * 2}.wav"])
+        lines.append(f"m{at},g{at % 3},artist {at},{name}")
+    table = audio.clips.parent / "many.csv"
+    table.write_text("\n".join(lines) + "\n")
+    assert cli.main(["ingest", "--warehouse", audio.uri, "--tracks", str(table)]) == 0
+    done = Path(audio.uri) / "features"
+    killed_when(lambda: len(list(done.rglob("_pending/*/part-*.parquet"))) >= 3, "extract", *audio.flags)
+    resumed = audio.extract()
+    assert 0 < resumed["decoded"] < 240 - 2 * extraction_run.OBJECTS_A_TASK / 2
+    assert len(audio.features(resumed["fingerprint"])) == 240
+    shutil.rmtree(done)
+    whole = audio.extract()
+    assert whole["decoded"] == 240
+    assert audio.features(whole["fingerprint"]) == audio.features(resumed["fingerprint"])
+
+
+def test_no_audio_root_and_no_audio_are_refused(audio: Audio, tmp_path: Path) -> None:
+    assert cli.main(["extract", "--warehouse", audio.uri]) == 2
+    assert "--audio-root" in audio.capsys.readouterr().err
+    assert cli.main(["extract", "--warehouse", audio.uri, "--audio-root", str(tmp_path / "gone")]) == 2
+    assert "gone" in audio.capsys.readouterr().err
+    assert cli.main(["extract", *audio.flags, "--features", "gtzan58"]) == 2
+    assert "gtzan57" in audio.capsys.readouterr().err
+    assert cli.main(["extract", *audio.flags, "--windows", "60"]) == 2
+    assert "--windows" in audio.capsys.readouterr().err
+
+
+def test_a_worker_killed_half_way_costs_nothing(audio: Audio, tmp_path: Path) -> None:
+    marker = str(tmp_path / "killed")
+
+    from genremill.udfs import feature_sets
+    from genremill.udfs.gtzan57 import Gtzan57
+
+    class Deadly(Gtzan57):
+        """Ends its worker at the first signal it sees."""
+
+        def values(self, y: Any) -> Any:
+            if not os.path.exists(marker):
+                open(marker, "w").close()
+                os.kill(os.getpid(), 9)
+            return super().values(y)
+
+    named = feature_sets.FEATURE_SETS
+    before = dict(named)
+    named["gtzan57"] = Deadly
+    try:
+        found = audio.extract("--max-rejects", "1")
+    finally:
+        named.update(before)
+    assert os.path.exists(marker)
+    assert len(audio.features(found["fingerprint"])) == GOOD + 1
+    assert audio.rejects() == BAD | {OUTSIDE: "path_refused"}

@@ -3,9 +3,10 @@
 Shape suffixes: F bins of frequency, T frames, M mel bands, C pitch classes, L lags of the tempogram, P tempi.
 """
 
+import contextlib
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,15 +140,28 @@ def at_tempi(tempogram_LT: Floats, tempi_P: Floats, settings: PictureSettings) -
 def png(panels: Panels, settings: PictureSettings, caption: Caption) -> bytes:
     """The picture as a PNG file."""
     out = io.BytesIO()
-    with mpl.rc_context(STYLE | {"font.family": _fonts()}), warnings.catch_warnings():
-        # A letter that no font has is drawn as a box; there is nothing to do about it.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        draw(panels, settings, caption).savefig(out, format="png")
+    with _style():
+        _figure(panels, settings, caption).savefig(out, format="png")
     return out.getvalue()
 
 
 def draw(panels: Panels, settings: PictureSettings, caption: Caption) -> Figure:
     """The picture: four panels one under the other, and a colour bar beside each but the first."""
+    with _style():
+        return _figure(panels, settings, caption)
+
+
+@contextlib.contextmanager
+def _style() -> Iterator[None]:
+    installed = set(font_manager.get_font_names())
+    fonts = [name for name in FONTS if name in installed]
+    with mpl.rc_context(STYLE | {"font.family": fonts}), warnings.catch_warnings():
+        # A letter that no font has is drawn as a box; there is nothing to do about it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def _figure(panels: Panels, settings: PictureSettings, caption: Caption) -> Figure:
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     header = TOP - TITLE_HEIGHT - LINE_HEIGHT * len(caption.lines)
@@ -184,11 +198,6 @@ def draw(panels: Panels, settings: PictureSettings, caption: Caption) -> Figure:
     figure.align_ylabels(axes)
     _write(figure, caption)
     return figure
-
-
-def _fonts() -> list[str]:
-    installed = set(font_manager.get_font_names())
-    return [name for name in FONTS if name in installed]
 
 
 def _write(figure: Figure, caption: Caption) -> None:
@@ -263,7 +272,7 @@ def _tempogram(axes: Axes, panels: Panels, settings: PictureSettings) -> AxesIma
     axes.set_title("Tempogram")
     axes.set_ylabel("tempo (beats/min)")
     if panels.tempo:
-        axes.set_title(f"tempo {panels.tempo:.0f} beats/min", loc="right", color=MUTED, fontsize=10)
+        axes.set_title(f"tempo {panels.tempo:.1f} beats/min", loc="right", color=MUTED, fontsize=10)
     if TEMPO_TICKS[0] <= panels.tempo <= TEMPO_TICKS[-1]:
         axes.axhline(row_of(panels.tempo), color="white", linewidth=1, linestyle=(0, (6, 4)))
     return image

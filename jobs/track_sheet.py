@@ -10,8 +10,8 @@ from genremill.infra.warehouse import Warehouse
 from genremill.jobs import feature_cache
 from genremill.jobs.feature_cache import CachedSet
 
-LABEL_WIDTH, WIDTH = 12, 108
-"""Characters of a line, and of its label."""
+WIDTH, LABEL_WIDTH, GAP = 112, 12, "   "
+"""Characters of a line, of its label, and between two columns."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _listing(values: Mapping[str, float]) -> list[str]:
     if not values:
         return []
     name_width = max(map(len, values))
-    cells = [plain(f"{name:<{name_width}}  {value:>11.5g}") for name, value in values.items()]
-    columns = max(1, WIDTH // (name_width + 16))
+    cells = [plain(f"{name:<{name_width}} {value:>10.4g}") for name, value in values.items()]
+    columns = max(1, WIDTH // (len(cells[0]) + len(GAP)))
     height = -(-len(cells) // columns)
-    return ["  " + "   ".join(cells[row::height]) for row in range(height)]
+    return [GAP + GAP.join(cells[row::height]) for row in range(height)]

@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from genremill.infra.audio_faults import AudioReason, AudioRejected
-from genremill.infra.audio_paths import Place
+from genremill.infra.audio_paths import Place, shown
 from genremill.infra.errors import StorageError
 
 CHUNK_BYTES = 1 << 20
@@ -83,7 +83,9 @@ def fetch(place: Place, etag: str, size: int, patience: Patience) -> tuple[IO[by
         found = client.get_object(Bucket=place.bucket, Key=place.key, IfMatch=etag)
         with contextlib.closing(found["Body"]) as body:
             if _etag(found) != etag:  # a server that does not know If-Match
-                raise AudioRejected(AudioReason.CHANGED, f"{place}: ETag {_etag(found)}, expected {etag}")
+                raise AudioRejected(
+                    AudioReason.CHANGED, f"{shown(str(place))}: ETag {_etag(found)}, expected {etag}"
+                )
             return _copy(body, size)
 
     return _patiently(get, place, patience)
@@ -119,36 +121,37 @@ def _etag(response: dict[str, Any]) -> str:
 
 def _patiently(operation: Callable[[_Client], Result], place: Place, patience: Patience) -> Result:
     """The operation's result, tried again while the storage's answer may be better the next time."""
+    what = shown(str(place))
     for attempt in range(1, patience.attempts + 1):
         try:
             return operation(_client(os.getpid(), patience.connect_timeout_s, patience.read_timeout_s))
         except ClientError as err:
-            _raise_if_final(err, place)
+            _raise_if_final(err, what)
             fault: Exception = err
         except (BotoCoreError, HTTPError, ShortBody) as err:
             fault = err
         except OSError as err:
-            raise StorageError(f"cannot keep {place} while it is decoded: {err.strerror}") from err
+            raise StorageError(f"cannot keep {what} while it is decoded: {err.strerror}") from err
         if attempt < patience.attempts:
             time.sleep(patience.pause(attempt))
-    raise StorageError(f"cannot read {place}: {_name(fault)}, {patience.attempts} times") from fault
+    raise StorageError(f"cannot read {what}: {_name(fault)}, {patience.attempts} times") from fault
 
 
-def _raise_if_final(err: ClientError, place: Place) -> None:
+def _raise_if_final(err: ClientError, what: str) -> None:
     code, status = _name(err), err.response["ResponseMetadata"]["HTTPStatusCode"]
     if status == 404 or code in _GONE:
-        raise AudioRejected(AudioReason.MISSING, f"{place}: {code}") from err
+        raise AudioRejected(AudioReason.MISSING, f"{what}: {code}") from err
     if status == 412:
-        raise AudioRejected(AudioReason.CHANGED, f"{place}: has another ETag by now") from err
+        raise AudioRejected(AudioReason.CHANGED, f"{what}: has another ETag by now") from err
     if code in _STALE:
         _client.cache_clear()  # the next client asks the provider chain again
     elif status in (401, 403):
         # Without s3:ListBucket, S3 gives this answer for a key that does not exist, too.
         raise StorageError(
-            f"{place}: access denied ({code}); s3:GetObject and s3:ListBucket are needed"
+            f"{what}: access denied ({code}); s3:GetObject and s3:ListBucket are needed"
         ) from err
     elif not (status >= 500 or status == 429 or code in _TRANSIENT):
-        raise StorageError(f"cannot read {place}: {code} ({status})") from err
+        raise StorageError(f"cannot read {what}: {code} ({status})") from err
 
 
 def _name(fault: Exception) -> str:

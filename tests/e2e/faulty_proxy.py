@@ -57,6 +57,8 @@ class FaultyProxy:
         self.choose: Chooser = first()
         self.requests: list[tuple[str, Fault | None]] = []
         """Method and fault of each request so far."""
+        self.statuses: list[int] = []
+        """What the server behind answered to those that reached it."""
 
     def next(self, method: str) -> Fault | None:
         """The fault of a request that has just come."""
@@ -68,7 +70,7 @@ class FaultyProxy:
     def plan(self, choose: Chooser) -> None:
         """Forgets the requests so far, and takes the faults of those to come from `choose`."""
         with self._lock:
-            self.choose, self.requests = choose, []
+            self.choose, self.requests, self.statuses = choose, [], []
 
 
 @contextlib.contextmanager
@@ -108,6 +110,7 @@ def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
                 # The Host header goes on as it came: it is part of what the client has signed.
                 connection.request(self.command, self.path, headers=dict(self.headers.items()))
                 answer = connection.getresponse()
+                proxy.statuses.append(answer.status)
                 return answer.status, answer.getheaders(), answer.read()
 
         def _hang_up(self) -> None:

@@ -52,10 +52,10 @@ class S3Server:
     endpoint: str
 
     def client(self) -> Any:
-        """A boto3 client of the owner."""
-        return boto3.session.Session(OWNER.access_key, OWNER.secret_key, region_name=REGION).client(
-            "s3", endpoint_url=self.endpoint, config=Config(s3={"addressing_style": "path"})
-        )
+        """A boto3 client of the owner that stores no checksums, as most objects on S3 have none."""
+        config = Config(s3={"addressing_style": "path"}, request_checksum_calculation="when_required")
+        session = boto3.session.Session(OWNER.access_key, OWNER.secret_key, region_name=REGION)
+        return session.client("s3", endpoint_url=self.endpoint, config=config)
 
 
 def _weed() -> str:

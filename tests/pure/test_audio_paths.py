@@ -35,6 +35,7 @@ def audio(tmp_path: Path) -> Path:
     (folder / "link.mp3").symlink_to(tmp_path / "outside" / "a.mp3")
     (folder / "relative.mp3").symlink_to("../outside/a.mp3")
     (folder / "parent").symlink_to(tmp_path / "outside")
+    (folder / "sibling").symlink_to("../audio2")
     (folder / "circle").symlink_to("circle")
     os.mkfifo(folder / "fifo")
     return folder
@@ -92,6 +93,7 @@ def read(store: AudioStore, uri: str) -> bytes:
         "link.mp3",
         "{root}/relative.mp3",
         "{root}/parent/a.mp3",
+        "{root}/sibling/a.mp3",
         "file://{root}/parent/a.mp3",
         "http://169.254.169.254/",
         "http://169.254.169.254/latest/meta-data/",

@@ -37,9 +37,14 @@ class Kernel:
         key = cache._index_key(self.arguments, self.dispatcher.targetctx.codegen())
         return cache._cache_file.load(key) is not None
 
+    def is_loaded(self) -> bool:
+        """Whether this process has the compiled form."""
+        return self.arguments in self.dispatcher.overloads
+
     def load(self) -> None:
         """Loads the compiled form; where it is not in the cache, compiles it and puts it there."""
-        self.dispatcher.compile(self.arguments)
+        if not self.is_loaded():
+            self.dispatcher.compile(self.arguments)
 
 
 _KERNELS: list[Kernel] = []
@@ -81,9 +86,7 @@ def require_warm() -> None:
     From then on a call with other argument types is an error too, not a compilation in the middle of a task.
     """
     for one in kernels():
-        if one.dispatcher.signatures:
-            continue
-        if not one.is_cached():
+        if not one.is_loaded() and not one.is_cached():
             name, where = one.dispatcher.__name__, one.dispatcher.stats.cache_path
             raise UsageError(f"{name} is not compiled: nothing for this CPU in {where}; run {COMMAND}")
         one.load()

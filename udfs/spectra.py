@@ -9,7 +9,6 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
-import scipy.signal
 
 from genremill.udfs.compiled import kernel
 from genremill.udfs.feature_set import Signal
@@ -29,7 +28,8 @@ ZERO = 1e-10
 @lru_cache
 def hann(n_fft: int) -> Double:
     """The periodic Hann window, shape (n_fft,)."""
-    window: Double = scipy.signal.get_window("hann", n_fft, fftbins=True)
+    # To the bit what scipy.signal gives, which takes a third of a second to import.
+    window: Double = 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, n_fft + 1)[:-1])
     return window
 
 

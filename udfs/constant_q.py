@@ -87,10 +87,13 @@ def _responses(y: Signal, hop_length: int, basis: Basis, scale: np.float32) -> M
     y_frames = frames(np.pad(y, basis.n_fft // 2), basis.n_fft, hop_length)
     taken = basis.filters.shape[1]
     spectra = np.empty((taken, len(y_frames)), np.complex64)
+    double = np.empty((FRAMES_AT_ONCE, basis.n_fft))
+    transformed = np.empty((FRAMES_AT_ONCE, basis.n_fft // 2 + 1), np.complex128)
     for start in range(0, len(y_frames), FRAMES_AT_ONCE):
-        block = slice(start, start + FRAMES_AT_ONCE)
-        transformed = scipy.fft.rfft(y_frames[block].astype(np.float64), overwrite_x=True)
-        spectra[:, block] = transformed[:, basis.low : basis.low + taken].T
+        count = min(FRAMES_AT_ONCE, len(y_frames) - start)
+        double[:count] = y_frames[start : start + count]
+        np.fft.rfft(double[:count], out=transformed[:count])
+        spectra[:, start : start + count] = transformed[:count, basis.low : basis.low + taken].T
     # A sparse product adds up in the order of the bins, as librosa's does; a dense one would not.
     magnitudes: Matrix = np.abs((basis.filters * scale) @ spectra)
     return magnitudes

@@ -11,6 +11,7 @@ from genremill.udfs import spectra
 from genremill.udfs.constant_q import ConstantQ, chroma_cens, chroma_cqt, constant_q, tonnetz
 from genremill.udfs.contrast import spectral_contrast
 from genremill.udfs.feature_set import FeatureSet, Signal
+from genremill.udfs.magnitudes import magnitudes
 from genremill.udfs.moments import Moments, median, moments
 
 N_FFT = 2048
@@ -66,12 +67,13 @@ class Fma518(FeatureSet):
         """Each feature, shape (rows, frames)."""
         sr = self.sr
         yield "zcr", spectra.zero_crossing_rate(y, frame_length=N_FFT, hop_length=HOP_LENGTH)[np.newaxis]
-        S_TF = spectra.magnitude(spectra.stft(y, n_fft=N_FFT, hop_length=HOP_LENGTH))
+        S_TF = magnitudes(y, n_fft=N_FFT, hop_length=HOP_LENGTH)
         centroid, bandwidth, rolloff = spectra.spectral_shape(S_TF, sr=sr)
         yield "spectral_centroid", centroid[np.newaxis]
         yield "spectral_bandwidth", bandwidth[np.newaxis]
         yield "spectral_rolloff", rolloff[np.newaxis]
         yield "spectral_contrast", spectral_contrast(S_TF, sr=sr)
+        yield "rms", _rms(S_TF)[np.newaxis]
         # The transform's tuning is estimated from magnitudes, that of the chroma filters from powers.
         transform = constant_q(
             y, ConstantQ(sr=sr, hop_length=HOP_LENGTH), tuning=spectra.estimate_tuning(S_TF, sr=sr)
@@ -80,17 +82,17 @@ class Fma518(FeatureSet):
         cens = chroma_cens(transform)
         yield "chroma_cens", cens
         yield "tonnetz", tonnetz(cens)
-        P_TF = spectra.power(S_TF)
-        yield "rms", _rms(P_TF)[np.newaxis]
+        # In place: a second array of this size would be fresh from the system for each clip.
+        P_TF = np.square(S_TF, out=S_TF)
         yield "chroma_stft", spectra.chroma(P_TF, sr=sr, tuning=spectra.estimate_tuning(P_TF, sr=sr)).T
         log_mel_TM = spectra.power_to_db(spectra.mel_spectrogram(P_TF, sr=sr))
         yield "mfcc", spectra.mfcc(log_mel_TM, n_mfcc=20).T
 
 
-def _rms(P_TF: spectra.Real) -> spectra.Double:
+def _rms(S_TF: spectra.Real) -> spectra.Real:
     """Root mean square of each windowed frame, shape (T,), by Parseval's theorem."""
-    sums = P_TF.sum(axis=1, dtype=np.float64) - (P_TF[:, 0] + P_TF[:, -1]) / 2
-    level: spectra.Double = np.sqrt(2 * sums) / N_FFT
+    once = np.square(S_TF[:, 0]) + np.square(S_TF[:, -1])
+    level: spectra.Real = np.sqrt(2 * np.einsum("tf,tf->t", S_TF, S_TF) - once) / np.float32(N_FFT)
     return level
 
 

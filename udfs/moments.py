@@ -65,7 +65,7 @@ def moments(rows: npt.NDArray[np.floating], *, floor: float = 0.0) -> Moments:
 def median(rows: npt.NDArray[np.floating]) -> Statistic:
     """The median of each row over its frames, shape (rows,)."""
     frames = rows.shape[1]
-    middle = (frames - 1) // 2, frames // 2
-    ordered = np.partition(rows, middle, axis=1)
-    halves: Statistic = (ordered[:, middle[0]].astype(np.float64) + ordered[:, middle[1]]) / 2
+    # numpy sorts with vector instructions and partitions without: sorting is the faster.
+    ordered = np.sort(rows, axis=1).astype(np.float64, copy=False)
+    halves: Statistic = (ordered[:, (frames - 1) // 2] + ordered[:, frames // 2]) / 2
     return halves

@@ -12,6 +12,7 @@ from genremill.udfs import spectra
 from genremill.udfs.constant_q import ConstantQ, Matrix, chroma_cens, chroma_cqt, constant_q, tonnetz
 from genremill.udfs.contrast import spectral_contrast
 from genremill.udfs.feature_set import FeatureSet, Signal
+from genremill.udfs.magnitudes import magnitudes
 from genremill.udfs.moments import moments
 from genremill.udfs.tempogram import onset_strength, tempogram_ratio
 
@@ -41,8 +42,8 @@ class Multiwindow(FeatureSet):
 
     A window size is `n_fft`, and the length of a frame for zero crossings; frames are a quarter of it apart.
     CENS and tonnetz have no window but take the same hops, from a transform of 12 bins an octave; ratios are
-    those of the tempogram of the window's own mel spectrogram. Names are `<feature>_<row>_<statistic>_<window>`,
-    rows from 01 on. A constant row has skewness and kurtosis 0.
+    those of the tempogram of the window's own mel spectrogram. Names are
+    `<feature>_<row>_<statistic>_<window>`, rows from 01 on. A constant row has skewness and kurtosis 0.
     """
 
     name: ClassVar[str] = "multiwindow"
@@ -78,9 +79,9 @@ class Multiwindow(FeatureSet):
 
     def _transform(self, y: Signal, hop_length: int) -> Matrix:
         """The constant-Q transform at the smallest hop; a larger hop has every so many of its frames."""
-        magnitudes = spectra.magnitude(spectra.stft(y, n_fft=TUNING_WINDOW, hop_length=TUNING_WINDOW // 4))
+        S_TF = magnitudes(y, n_fft=TUNING_WINDOW, hop_length=TUNING_WINDOW // 4)
         settings = ConstantQ(sr=self.sr, hop_length=hop_length)
-        return constant_q(y, settings, tuning=spectra.estimate_tuning(magnitudes, sr=self.sr))
+        return constant_q(y, settings, tuning=spectra.estimate_tuning(S_TF, sr=self.sr))
 
     def _features(
         self, y: Signal, window: int, transform: Matrix
@@ -90,7 +91,7 @@ class Multiwindow(FeatureSet):
         yield "zcr", spectra.zero_crossing_rate(y, frame_length=window, hop_length=hop_length)[np.newaxis]
         yield "chroma_cens", chroma_cens(transform)
         yield "tonnetz", tonnetz(chroma_cqt(transform))
-        S_TF = spectra.magnitude(spectra.stft(y, n_fft=window, hop_length=hop_length))
+        S_TF = magnitudes(y, n_fft=window, hop_length=hop_length)
         centroid, bandwidth, rolloff = spectra.spectral_shape(S_TF, sr=sr)
         yield "spectral_centroid", centroid[np.newaxis]
         yield "spectral_bandwidth", bandwidth[np.newaxis]

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import tyro
 
@@ -18,22 +19,25 @@ from tests.pure.audio_corpus import real_clip, real_paths, song
 
 @dataclass(frozen=True)
 class Options:
-    """How long a clip, and how often each is repeated; the fastest counts."""
+    """How many clips, how long, and how often each is repeated; the fastest counts."""
 
+    clips: int = 6
     seconds: float = 30.0
     repeats: int = 7
 
 
-def best_of(repeats: int, run: Callable[[], object]) -> float:
-    """Milliseconds of the fastest of several runs, the first not counted."""
-    times = []
-    run()
+def milliseconds(repeats: int, runs: list[Callable[[], object]]) -> list[float]:
+    """Fastest time of each of several runs, made in turn so that all see the same machine.
+
+    Time of the process, not of the clock: other work on the machine may not count.
+    """
+    fastest = [float("inf")] * len(runs)
     for _ in range(repeats):
-        # Of the process, not of the clock: other work on the machine may not count.
-        started = time.process_time()
-        run()
-        times.append(time.process_time() - started)
-    return 1000 * min(times)
+        for at, run in enumerate(runs):
+            started = time.process_time()
+            run()
+            fastest[at] = min(fastest[at], 1000 * (time.process_time() - started))
+    return fastest
 
 
 def main(options: Options) -> None:
@@ -46,10 +50,13 @@ def main(options: Options) -> None:
         if len(y := real_clip(path, options.seconds)) >= 0.9 * options.seconds * features.sr
     }
     print(f"{'clip':22}{'genremill':>10}{'script':>8}{'ratio':>7}{'each on y':>11}{'ratio':>7}   ms, times")
-    for name, y in list(clips.items())[:6]:
-        own = best_of(options.repeats, lambda y=y: features.values(y))  # type: ignore[misc]
-        script = best_of(options.repeats // 2, lambda y=y: librosa_fma518.statistics_of_script(y))  # type: ignore[misc]
-        each = best_of(1, lambda y=y: librosa_fma518.statistics_of_signal(y))  # type: ignore[misc]
+    for name, y in list(clips.items())[: options.clips]:
+        runs = [
+            partial(features.values, y),
+            partial(librosa_fma518.statistics_of_script, y),
+            partial(librosa_fma518.statistics_of_signal, y),
+        ]
+        own, script, each = milliseconds(options.repeats, runs)
         print(f"{name:22}{own:10.1f}{script:8.0f}{script / own:7.1f}{each:11.0f}{each / own:7.1f}")
 
 

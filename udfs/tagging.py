@@ -84,7 +84,8 @@ def model_rows(column: pa.ListArray, names: tuple[str, ...], positions: tuple[in
     windows = tracks.flatten()
     inputs = {}
     for name in names:
-        flat = pc.struct_field(windows, name).flatten().to_numpy(zero_copy_only=False)
+        values = pc.struct_field(windows, name).flatten()
+        flat = values.to_numpy(zero_copy_only=False).astype(np.float32)
         inputs[name] = flat.reshape(len(windows), -1) if len(windows) else flat.reshape(0, 0)
     return ModelRows(inputs, pc.list_value_length(tracks).to_numpy().astype(np.int64), has)
 

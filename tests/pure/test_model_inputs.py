@@ -1,0 +1,157 @@
+"""Which inputs a flag means, which of them a model finds again, and what is said where there are none."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from genremill.infra.errors import UsageError
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs.model_inputs import ModelInputs, chosen, of_model
+from genremill.models.features import TABLE, FeatureSpec
+from genremill.models.model_card import ModelCard
+from genremill.models.recipe import Size
+
+POPULARITY, TEMPO, KEY = (
+    FeatureSpec("popularity", False, True),
+    FeatureSpec("tempo", False),
+    FeatureSpec("key", True),
+)
+RMS, ZCR = (FeatureSpec(name, False, input="gtzan57") for name in ("rms", "zcr"))
+
+
+def _tracks(*features: FeatureSpec) -> Snapshot:
+    kinds = [
+        {
+            "name": one.name,
+            "kind": "categorical" if one.categorical else "numeric",
+            "is_popularity": one.is_popularity,
+        }
+        for one in features
+    ]
+    return Snapshot("t1", "tracks/run=t1", 1, "", {}, "", "", {"features": kinds})
+
+
+TABULAR, BARE = _tracks(POPULARITY, TEMPO, KEY), _tracks()
+
+
+def _add_set(warehouse: Warehouse, name: str, fingerprint: str, created_at: str, *runs: str) -> None:
+    folder = Path(warehouse.uri.removeprefix("file://")) / "features" / f"fingerprint={fingerprint}"
+    folder.mkdir(parents=True)
+    record = {"name": name, "values": ["rms", "zcr"], "created_at": created_at, "settings": {}, "shape": [2]}
+    (folder / "_feature_set.json").write_text(json.dumps(record))
+    for run in runs:
+        (folder / f"run={run}").mkdir()
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    """A warehouse with two fingerprints of gtzan57, and a third that has no rows."""
+    found = Warehouse.at(str(tmp_path))
+    _add_set(found, "gtzan57", "aa", "2026-01-02", "r1", "r2")
+    _add_set(found, "gtzan57", "bb", "2026-01-01", "r1")
+    _add_set(found, "gtzan57", "cc", "2026-01-03")
+    return found
+
+
+def test_a_name_means_the_newest_fingerprint_that_has_rows(warehouse: Warehouse) -> None:
+    found = chosen(warehouse, TABULAR, "gtzan57", None, use_popularity=False)
+    assert found == ModelInputs(("gtzan57",), (RMS, ZCR), (), {"gtzan57": "aa"})
+    assert found.made_from(warehouse) == {"gtzan57": "aa: 2 runs to r2"}
+
+
+def test_inputs_come_in_the_order_named_and_popularity_is_the_tables(warehouse: Warehouse) -> None:
+    found = chosen(warehouse, TABULAR, "gtzan57+table", None, use_popularity=False)
+    assert found.features == (RMS, ZCR, TEMPO, KEY)
+    assert found.positions == (1, 2)
+    popular = chosen(warehouse, TABULAR, "table+gtzan57", None, use_popularity=True)
+    assert popular.features == (POPULARITY, TEMPO, KEY, RMS, ZCR)
+
+
+@pytest.mark.parametrize(
+    ("tracks", "asked", "takes", "names"),
+    [
+        (TABULAR, None, None, (TABLE,)),
+        (BARE, None, None, ("gtzan57",)),
+        (TABULAR, None, "gtzan57", ("gtzan57",)),
+        (TABULAR, "table", "gtzan57", (TABLE,)),
+        (TABULAR, "auto", None, (TABLE, "gtzan57")),
+        (BARE, "auto", "multiwindow", ("gtzan57",)),
+    ],
+)
+def test_without_a_flag_a_model_gets_what_it_takes(
+    warehouse: Warehouse, tracks: Snapshot, asked: str | None, takes: str | None, names: tuple[str, ...]
+) -> None:
+    assert chosen(warehouse, tracks, asked, takes, use_popularity=False).names == names
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("gtzna57", "no features of the set 'gtzna57', there are: gtzan57"),
+        ("gtzan57+fma518", "`genremill extract --features fma518` makes them"),
+        ("table", "the tracks of run t1 have no table features"),
+        ("gtzan57+gtzan57", r"--inputs gtzan57\+gtzan57: expected different names, joined by \+"),
+        ("gtzan57+", r"--inputs gtzan57\+: expected different names, joined by \+"),
+    ],
+)
+def test_inputs_that_are_not_there(warehouse: Warehouse, asked: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        chosen(warehouse, BARE, asked, None, use_popularity=False)
+
+
+def test_of_several_sets_one_must_be_named(warehouse: Warehouse) -> None:
+    _add_set(warehouse, "fma518", "dd", "2026-01-01", "r1")
+    with pytest.raises(UsageError, match="--inputs is needed: one or more of fma518, gtzan57"):
+        chosen(warehouse, BARE, None, None, use_popularity=False)
+    assert chosen(warehouse, TABULAR, None, None, use_popularity=False).names == (TABLE,)
+
+
+def test_a_warehouse_without_any_features_says_what_makes_them(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"no table features, and .* no features of audio: `genremill extract"
+    ):
+        chosen(Warehouse.at(str(tmp_path)), BARE, "auto", None, use_popularity=False)
+
+
+def _card(inputs: ModelInputs) -> ModelCard:
+    return ModelCard(
+        model="linear",
+        classes=("a", "b"),
+        features=inputs.features,
+        size=Size(),
+        categories=0,
+        labels="genre",
+        use_popularity=False,
+        clusters={},
+        genre_map={},
+        inputs=inputs.names,
+        fingerprints=dict(inputs.fingerprints),
+    )
+
+
+def test_a_model_finds_its_own_fingerprint_and_its_columns_by_name(warehouse: Warehouse) -> None:
+    card = _card(ModelInputs(("gtzan57", TABLE), (RMS, ZCR, KEY, TEMPO), (), {"gtzan57": "bb"}))
+    card = ModelCard.from_json(card.to_json(), "model.json")
+    found = of_model(warehouse, TABULAR, card)
+    assert (found.names, found.positions, found.fingerprints) == (
+        ("gtzan57", TABLE),
+        (2, 1),
+        {"gtzan57": "bb"},
+    )
+
+
+def test_another_fingerprint_is_refused(warehouse: Warehouse) -> None:
+    card = _card(ModelInputs(("gtzan57",), (RMS, ZCR), (), {"gtzan57": "ee"}))
+    with pytest.raises(UsageError, match=r"takes gtzan57 of fingerprint ee, .* found: bb, aa"):
+        of_model(warehouse, TABULAR, card)
+
+
+def test_cards_of_another_format_or_order_are_refused(warehouse: Warehouse) -> None:
+    card = _card(ModelInputs(("gtzan57", TABLE), (RMS, TEMPO), (), {"gtzan57": "aa"}))
+    old = json.loads(card.to_json()) | {"format": 1}
+    with pytest.raises(UsageError, match=r"has format 1, .* expected 2: train the model again"):
+        ModelCard.from_json(json.dumps(old), "model.json")
+    swapped = json.loads(card.to_json()) | {"inputs": [TABLE, "gtzan57"]}
+    with pytest.raises(UsageError, match="the features are not those of the inputs"):
+        ModelCard.from_json(json.dumps(swapped), "model.json")

@@ -1,0 +1,79 @@
+"""One answer a track: pooling by mean and by vote, and the windows of a batch as a network gets them."""
+
+import numpy as np
+import pyarrow as pa
+from torch import Tensor
+
+from genremill.models.features import TABLE
+from genremill.models.networks import Inputs, Network, joined
+from genremill.models.pooling import Pooling, pooled
+from genremill.udfs.tagging import CHUNK_ROWS, model_rows, probabilities, top_labels
+
+# Three windows of a track, then one of another.
+P_RC = np.array([[0.9, 0.1, 0.0], [0.3, 0.4, 0.3], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6]], np.float32)
+WINDOWS_T = np.array([3, 1])
+
+
+def test_the_mean_of_the_windows() -> None:
+    found = pooled(P_RC, WINDOWS_T, Pooling.MEAN)
+    np.testing.assert_allclose(found, [[0.5, 0.3, 0.2], [0.2, 0.2, 0.6]], rtol=1e-6)
+
+
+def test_a_vote_is_the_share_of_the_windows() -> None:
+    found = pooled(P_RC, WINDOWS_T, Pooling.VOTE)
+    np.testing.assert_allclose(found, [[1 / 3, 2 / 3, 0.0], [0.0, 0.0, 1.0]], atol=5e-3)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
+    assert found.argmax(axis=1).tolist() == [1, 2]  # by the mean it would be 0
+
+
+def test_equal_shares_are_decided_by_the_mean() -> None:
+    p_RC = np.array([[0.6, 0.4, 0.0], [0.1, 0.8, 0.1]], np.float32)
+    assert pooled(p_RC, np.array([2]), Pooling.VOTE).argmax() == 1
+    assert pooled(p_RC[:, [1, 0, 2]], np.array([2]), Pooling.VOTE).argmax() == 0
+
+
+def test_no_tracks() -> None:
+    assert pooled(np.zeros((0, 3), np.float32), np.array([], np.int64), Pooling.VOTE).shape == (0, 3)
+
+
+class _FirstValues(Network):
+    """Probabilities that are the first two values it is given."""
+
+    classes = 2
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        return joined(inputs, ("gtzan57", TABLE))[None, :, :2].log()
+
+
+def _batch(rows: list[list[tuple[float, float, float]] | None]) -> pa.ListArray:
+    kind = pa.list_(pa.struct([("gtzan57", pa.list_(pa.float32())), (TABLE, pa.list_(pa.float32()))]))
+    return pa.array(
+        [None if one is None else [{"gtzan57": [a], TABLE: [b, c]} for a, b, c in one] for one in rows],
+        kind,
+    )
+
+
+def test_windows_become_rows_and_tracks_without_them_none() -> None:
+    column = _batch([None, [(0.9, 0.1, 7), (0.4, 0.6, 7)], None, [(0.2, 0.8, 8)]]).slice(1)
+    rows = model_rows(column, ("gtzan57", TABLE), ())
+    assert rows.has.to_pylist() == [True, False, True]
+    assert rows.windows_T is not None
+    assert rows.windows_T.tolist() == [2, 1]
+    assert rows.inputs[TABLE].tolist() == [[np.float32(0.1), 7], [np.float32(0.6), 7], [np.float32(0.8), 8]]
+    found = probabilities(_FirstValues(), rows, Pooling.MEAN)
+    np.testing.assert_allclose(found, [[0.65, 0.35], [0.2, 0.8]], rtol=1e-6)
+    index_TK, p_TK = top_labels(_FirstValues(), rows, Pooling.MEAN)
+    assert index_TK.tolist() == [[0, 1], [1, 0]]
+    np.testing.assert_allclose(p_TK, [[0.65, 0.35], [0.8, 0.2]], rtol=1e-6)
+
+
+def test_a_batch_in_which_no_track_has_its_inputs() -> None:
+    rows = model_rows(_batch([None, None]), ("gtzan57", TABLE), ())
+    assert (rows.tracks, rows.has.to_pylist()) == (0, [False, False])
+
+
+def test_chunks_do_not_change_the_answers() -> None:
+    p = np.random.default_rng(0).uniform(0.1, 0.9, CHUNK_ROWS + 5)
+    column = _batch([[(one, 1 - one, 0)] * 3 for one in p])
+    found = probabilities(_FirstValues(), model_rows(column, ("gtzan57", TABLE), ()), Pooling.MEAN)
+    np.testing.assert_allclose(found[:, 0], p, rtol=1e-5)

@@ -51,7 +51,7 @@ def main(options: Options) -> None:
     }
     print(f"{'clip':22}{'genremill':>10}{'script':>8}{'ratio':>7}{'each on y':>11}{'ratio':>7}   ms, times")
     for name, y in list(clips.items())[: options.clips]:
-        runs = [
+        runs: list[Callable[[], object]] = [
             partial(features.values, y),
             partial(librosa_fma518.statistics_of_script, y),
             partial(librosa_fma518.statistics_of_signal, y),

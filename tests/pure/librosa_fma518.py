@@ -36,12 +36,12 @@ def rows(y: npt.NDArray[np.float32], sr: int = SR) -> Rows:
 
 
 def rows_of_signal(y: npt.NDArray[np.float32], sr: int = SR) -> Rows:
-    """Each feature by its own call on the signal, nothing shared."""
+    """Each feature by its own call on the signal, chroma with librosa's own 36 bins an octave."""
     return {
         "zcr": feature.zero_crossing_rate(y, frame_length=N_FFT, hop_length=HOP),
-        "chroma_cqt": feature.chroma_cqt(y=y, sr=sr, hop_length=HOP, bins_per_octave=12),
-        "chroma_cens": feature.chroma_cens(y=y, sr=sr, hop_length=HOP, bins_per_octave=12),
-        "tonnetz": feature.tonnetz(y=y, sr=sr, hop_length=HOP, bins_per_octave=12),
+        "chroma_cqt": feature.chroma_cqt(y=y, sr=sr, hop_length=HOP),
+        "chroma_cens": feature.chroma_cens(y=y, sr=sr, hop_length=HOP),
+        "tonnetz": feature.tonnetz(y=y, sr=sr, hop_length=HOP),
         "chroma_stft": feature.chroma_stft(y=y, sr=sr, n_fft=N_FFT, hop_length=HOP),
         "rms": feature.rms(y=y, frame_length=N_FFT, hop_length=HOP),
         "spectral_centroid": feature.spectral_centroid(y=y, sr=sr, n_fft=N_FFT, hop_length=HOP),

@@ -4,6 +4,7 @@ Frames come first, shape (frames, bins), so that a frame lies together in memory
 Shape suffixes: T frames, F bins of the spectrum, M mel bands, C pitch classes.
 """
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -20,8 +21,10 @@ Double = npt.NDArray[np.float64]
 
 FRAMES_AT_ONCE = 16
 """Frames in one FFT call: windowed frames and spectra of so many stay in a core's L2 cache."""
+BINS_AT_ONCE = 4
+"""Bins of a mel band that are weighted in one step."""
 TINY = np.finfo(np.float32).tiny
-ZERO = 1e-10
+ZERO = np.float32(1e-10)
 """Samples up to this magnitude count as zero where signs are compared."""
 
 
@@ -117,22 +120,15 @@ def _rolloff(S_TF: Real, roll_percent: float) -> npt.NDArray[np.int64]:
     count, bins = S_TF.shape
     found = np.empty(count, np.int64)
     columns = np.empty((bins, TILE), np.float32)
-    sums, shares, below = np.empty(TILE, np.float32), np.empty(TILE, np.float32), np.empty(TILE, np.int32)
+    running = columns.reshape(bins * TILE)
     for tile in range(0, count, TILE):
         first = min(tile, count - TILE)
         transpose_rows(S_TF, first, columns)
-        sums[:] = 0
-        for k in range(bins):
-            for lane in range(TILE):
-                sums[lane] += columns[k, lane]
-        shares[:] = np.float32(roll_percent) * sums
-        sums[:] = 0
-        below[:] = 0
-        for k in range(bins):
-            for lane in range(TILE):
-                sums[lane] += columns[k, lane]
-                below[lane] += np.int32(sums[lane] < shares[lane])
-        found[first : first + TILE] = below
+        for at in range(TILE, bins * TILE):
+            running[at] += running[at - TILE]
+        for lane in range(TILE):
+            share = np.float32(roll_percent) * columns[bins - 1, lane]
+            found[first + lane] = np.searchsorted(columns[:, lane], share)
     return found
 
 
@@ -174,10 +170,11 @@ def mel_filters(sr: int, n_fft: int, *, n_mels: int = 128) -> Real:
 
 @lru_cache
 def _mel_bands(sr: int, n_fft: int, n_mels: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """First bin of each mel band, and the bin after its last."""
+    """First bin of each mel band, and the bin after its last; a multiple of `BINS_AT_ONCE` lies between."""
     lit = mel_filters(sr, n_fft, n_mels=n_mels) > 0
-    starts = lit.argmax(axis=1)
-    return starts, starts + lit.sum(axis=1)
+    widths = BINS_AT_ONCE * np.ceil(lit.sum(axis=1) / BINS_AT_ONCE).astype(np.int64)
+    ends = np.minimum(lit.argmax(axis=1) + widths, lit.shape[1])
+    return ends - widths, ends
 
 
 def mel_spectrogram(P_TF: Real, *, sr: int, n_mels: int = 128) -> Real:
@@ -201,9 +198,12 @@ def _sums_in_bands(
         transpose_rows(P_TF, first, columns)
         for m in range(bands):
             sums[:] = 0
-            for k in range(starts[m], ends[m]):
+            for k in range(starts[m], ends[m], BINS_AT_ONCE):
+                a, b, c, d = weights_MF[m, k : k + BINS_AT_ONCE]
                 for lane in range(TILE):
-                    sums[lane] += weights_MF[m, k] * columns[k, lane]
+                    first_two = a * columns[k, lane] + b * columns[k + 1, lane]
+                    last_two = c * columns[k + 2, lane] + d * columns[k + 3, lane]
+                    sums[lane] += first_two + last_two
             found[first : first + TILE, m] = sums
     return found
 
@@ -269,21 +269,26 @@ def _spectral_peaks(P_TF: Real, over: Real, low: int, high: int, sr: float, n_ff
     As `librosa.piptrack` finds them in bins `low` to `high`: interpolated by parabolas.
     """
     count = len(P_TF)
+    is_peak = np.empty(high - low, np.uint8)
     room = count * (high - low + 1) // 2 + 1
     pitches, strengths = np.empty(room, np.float32), np.empty(room, np.float32)
     peaks = 0
     for t in range(count):
-        P_F = P_TF[t]
-        for k in range(low, high):
-            here, before, after = P_F[k], P_F[k - 1], P_F[k + 1]
-            if here > over[t] and here > before and here >= after:
+        here_F, least = P_TF[t, low:high], over[t]
+        before_F, after_F = P_TF[t, low - 1 : high - 1], P_TF[t, low + 1 : high + 1]
+        # Apart from the rest, as this loop can be vectorised: peaks are few.
+        for k in range(high - low):
+            is_peak[k] = (here_F[k] > least) & (here_F[k] > before_F[k]) & (here_F[k] >= after_F[k])
+        for k in range(high - low):
+            if is_peak[k]:
+                here, before, after = here_F[k], before_F[k], after_F[k]
                 bend = np.float64(np.float32(after + before)) - 2.0 * here
                 slope = np.float64(np.float32(after - before)) / 2
                 shift = np.float32(0)
                 if abs(slope) < abs(bend):
                     shift = np.float32(-slope / bend)
                 rise = np.float32(np.float32(after - before) / np.float32(2))
-                pitches[peaks] = (k + shift) * sr / n_fft
+                pitches[peaks] = (low + k + shift) * sr / n_fft
                 strengths[peaks] = here + np.float32(np.float32(0.5) * rise * shift)
                 peaks += 1
     return pitches[:peaks], strengths[:peaks]
@@ -291,9 +296,9 @@ def _spectral_peaks(P_TF: Real, over: Real, low: int, high: int, sr: float, n_ff
 
 def rms(y: Signal, *, frame_length: int, hop_length: int) -> Double:
     """Root mean square of each centred frame, zeros beyond the ends, shape (T,); as `librosa.feature.rms`."""
-    squares = np.square(np.pad(y, frame_length // 2))
-    sums = _sums_over_frames(squares, frame_length, hop_length)
-    level: Double = np.sqrt(sums / frame_length)
+    block = math.gcd(frame_length, hop_length)
+    energies = _block_energies(np.pad(y, frame_length // 2), block)
+    level: Double = np.sqrt(_frame_sums(energies, frame_length // block, hop_length // block) / frame_length)
     return level
 
 
@@ -302,22 +307,41 @@ def zero_crossing_rate(y: Signal, *, frame_length: int, hop_length: int) -> Doub
 
     As `librosa.feature.zero_crossing_rate`: the first and the last sample go on beyond the ends.
     """
-    negative = np.pad(y < -np.float32(ZERO), frame_length // 2, mode="edge")
-    crossings = np.zeros(len(negative), np.float32)
-    crossings[1:] = negative[1:] != negative[:-1]
-    sums = _sums_over_frames(crossings, frame_length, hop_length)
+    block = math.gcd(frame_length, hop_length)
+    padded = np.pad(y, (frame_length // 2 + 1, frame_length // 2), mode="edge")
+    crossings = _frame_sums(_block_crossings(padded, block), frame_length // block, hop_length // block)
     # A frame's first sample has none before it.
-    rate: Double = (sums - crossings[: len(sums) * hop_length : hop_length]) / frame_length
-    return rate
+    starts = hop_length * np.arange(len(crossings))
+    crossings -= (padded[starts] < -ZERO) != (padded[starts + 1] < -ZERO)
+    return crossings / frame_length
 
 
-def _sums_over_frames(x: Signal, frame_length: int, hop_length: int) -> Double:
-    """Sums of overlapping frames, shape (T,), from the sums of their hops where these fill a frame."""
-    count = 1 + (len(x) - frame_length) // hop_length
-    if frame_length % hop_length:
-        sums: Double = frames(x, frame_length, hop_length).sum(axis=1, dtype=np.float64)
-        return sums
-    in_frame = frame_length // hop_length
-    hops = x[: (count + in_frame - 1) * hop_length].reshape(-1, hop_length).sum(axis=1, dtype=np.float64)
-    by_frame: Double = np.lib.stride_tricks.sliding_window_view(hops, in_frame).sum(axis=1)
-    return by_frame
+def _frame_sums(block_sums: Double, frame_blocks: int, hop_blocks: int) -> Double:
+    """Sums of overlapping frames from those of their blocks, shape (T,)."""
+    by_frame = np.lib.stride_tricks.sliding_window_view(block_sums, frame_blocks)[::hop_blocks]
+    sums: Double = by_frame.sum(axis=1)
+    return sums
+
+
+@kernel("(float32[::1], int64)", fastmath={"contract", "nsz", "reassoc"})
+def _block_energies(x: Signal, block: int) -> Double:
+    """Sum of squares of each block of samples."""
+    sums = np.zeros(len(x) // block)
+    for at in range(len(sums)):
+        total, samples = 0.0, x[at * block :]
+        for n in range(block):
+            total += np.float64(samples[n]) * samples[n]
+        sums[at] = total
+    return sums
+
+
+@kernel("(float32[::1], int64)")
+def _block_crossings(x: Signal, block: int) -> Double:
+    """Samples of each block whose sign is not that of the sample after."""
+    sums = np.zeros((len(x) - 1) // block)
+    for at in range(len(sums)):
+        count, here, after = np.int32(0), x[at * block :], x[at * block + 1 :]
+        for n in range(block):
+            count += np.int32((here[n] < -ZERO) != (after[n] < -ZERO))
+        sums[at] = count
+    return sums

@@ -27,7 +27,7 @@ MIN_SAMPLES = 2048
 MIN_PEAK = 10 ** (-90 / 20)
 """Peak of a signal without its mean under which it is silence: -90 dBFS, one step of 16 bits."""
 MIN_COVERAGE = 0.9
-BLOCK = 32768
+BLOCK = 65536
 """Frames decoded, mixed and resampled at once: as many as stay in the cache, and all the memory it takes."""
 _UNKNOWN_FRAMES = 2**63 - 1
 """What libsndfile says of a FLAC whose writer could not seek back."""

@@ -134,9 +134,10 @@ class ProfileSums:
 
 def most_telling(x_NF: NDArray[Any], genre_N: NDArray[Any], count: int) -> tuple[int, ...]:
     """The places of the values whose means differ most between genres, against the spread within (F test)."""
-    with np.errstate(invalid="ignore", divide="ignore"):  # a constant value has no F
-        ratio_F = np.nan_to_num(f_classif(x_NF, genre_N)[0])
-    return tuple(np.sort(np.argsort(-ratio_F, kind="stable")[:count]).tolist())
+    varying = np.flatnonzero(np.ptp(x_NF, axis=0) > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):  # one genre, or values constant within each
+        ratio = np.nan_to_num(f_classif(x_NF[:, varying], genre_N)[0])
+    return tuple(np.sort(varying[np.argsort(-ratio, kind="stable")[:count]]).tolist())
 
 
 def partial_sums(

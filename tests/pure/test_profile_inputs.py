@@ -3,6 +3,7 @@
 import numpy as np
 
 from genremill.models.features import FeatureSpec, Scaling
+from genremill.models.profiles import most_telling
 from genremill.models.table_encoder import TableEncoder
 from genremill.udfs.profile_sums import encoded, encoded_names
 
@@ -26,3 +27,13 @@ def test_the_reports_methods_take_raw_values_and_indicators() -> None:
     np.testing.assert_allclose(
         encoded(encoder, ROWS_NF), [[0, 60, 1, 0], [50, 120, 0, 1], [100, 180, 0, 1]], atol=1e-6
     )
+
+
+def test_of_many_values_those_that_tell_the_genres_apart_are_taken() -> None:
+    rng = np.random.default_rng(0)
+    genre_N = np.repeat(["a", "b", "c"], 50)
+    x_NF = rng.normal(size=(150, 6))
+    x_NF[:, 4] += np.repeat([0, 2, 4], 50)
+    x_NF[:, 1] += np.repeat([3, 0, 0], 50)
+    x_NF[:, 0] = 7.0  # a constant tells nothing
+    assert most_telling(x_NF, genre_N, 2) == (1, 4)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genremill.udfs import spectra
+from genremill.udfs.allocator import keep_freed_memory
 from genremill.udfs.constant_q import ConstantQ, chroma_cens, chroma_cqt, constant_q, tonnetz
 from genremill.udfs.contrast import spectral_contrast
 from genremill.udfs.feature_set import FeatureSet, Signal
@@ -62,6 +63,11 @@ class Fma518(FeatureSet):
         """The statistics of one signal, shape (518,)."""
         found = dict(self._features(y))
         return np.concatenate([_statistics(found[name], FLOORS.get(name, 0.0)) for name in ROWS])
+
+    def warm(self) -> None:
+        """Loads compiled code, fills tables, and keeps memory for the next signal."""
+        keep_freed_memory()
+        super().warm()
 
     def _features(self, y: Signal) -> Iterator[tuple[str, npt.NDArray[np.floating]]]:
         """Each feature, shape (rows, frames)."""

@@ -44,6 +44,7 @@ def main(options: Options) -> None:
     """Prints one line a clip."""
     warnings.simplefilter("ignore")
     features = Fma518()
+    features.warm()
     clips = {"song": song(options.seconds)} | {
         path.stem[:20]: y
         for path in real_paths()

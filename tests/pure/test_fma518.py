@@ -9,9 +9,37 @@ import pytest
 from genremill.udfs.fma518 import FLOORS, ROWS, STATISTICS, Fma518
 from genremill.udfs.moments import median, moments
 from tests.pure import librosa_fma518
-from tests.pure.audio_corpus import corpus, noise
+from tests.pure.audio_corpus import Signal, corpus, noise, song, tone
 
-SIGNALS = corpus(3.0, real=3)
+SECONDS = 3.0
+
+
+def band_limited(y: Signal) -> Signal:
+    """The lower quarter of a signal's spectrum, and exactly nothing over it."""
+    spectrum = np.fft.rfft(y)
+    spectrum[len(spectrum) // 4 :] = 0
+    return np.fft.irfft(spectrum, len(y)).astype(np.float32)
+
+
+def extremes() -> dict[str, Signal]:
+    """Signals with next to nothing in some frames or bands, where rounding decides what normalising shows."""
+    y = song(SECONDS)
+    falling = np.exp(-4 * np.linspace(0, SECONDS, len(y), dtype=np.float32))
+    bits = np.random.default_rng(1).random(len(y)) < 1e-3
+    return {
+        "a last bit now and then": (bits / 32768).astype(np.float32),
+        "at 1e-10": np.float32(1e-10) * y,
+        "fading": falling * y,
+        "fading in 16 bits": np.round(falling * y * 32768) / np.float32(32768),
+        "band-limited": band_limited(y),
+        "once more at 1e-5": np.tile(y[: len(y) // 2], 2)
+        * np.repeat(np.array([1, 1e-5], np.float32), len(y) // 2),
+        "over the highest filter": tone(SECONDS, hz=9000),
+        "dc, then silence": np.repeat(np.array([0.3, 0], np.float32), len(y) // 2),
+    }
+
+
+SIGNALS = corpus(SECONDS, real=3) | extremes()
 FEATURES = Fma518()
 SCALES = {
     "chroma_cens": 1.0,

@@ -45,7 +45,7 @@ $(TYPING): # mypy sees genremill.<folder> through these links, as the package ma
 	for folder in jobs udfs models infra; do ln -sfn ../../../$$folder $@/$$folder; done
 
 bench: $(READY) ## Measure speed and accuracy; prints tables
-	for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	for file in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$file .py) || exit 1; done
 
 clean: ## Remove the venv and everything built
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -22,7 +22,7 @@ class AudioReason(enum.StrEnum):
     NON_FINITE = "non_finite"  # NaN or infinity among the samples or the features
 
 
-class AudioRejected(Exception):  # noqa: N818 -- not an error of the program: what is wrong with one object
+class AudioRejected(Exception):
     """One audio object gives no features; the job goes on."""
 
     def __init__(self, reason: AudioReason, detail: str = "") -> None:

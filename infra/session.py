@@ -20,7 +20,7 @@ _ALWAYS = {
     "spark.python.sql.dataFrameDebugging.enabled": "false",  # four round trips to the JVM for each column
 }
 _LOCAL = {
-    "spark.master": "local[*]",
+    "spark.master": "local[*, 3]",  # a task whose worker dies is tried again
     "spark.driver.memory": "2g",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",

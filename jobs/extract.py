@@ -61,8 +61,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     check(cfg)
     if not compiled.is_warm():
         LOGGER.info("compiling for this machine, once: `%s` does it beforehand", compiled.COMMAND)
-        for one in compiled.kernels():
-            one.load()
+        compiled.compile_missing()
     snapshot = work.warehouse.require("tracks", "ingest --tracks …")
     tracks = spark.read.parquet(work.warehouse.path(snapshot.path)).select("track_id", "audio_uri")
     tracks = tracks.where(F.col("audio_uri").isNotNull())

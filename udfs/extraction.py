@@ -71,7 +71,7 @@ def extractor(settings: Extractor) -> BatchFunction:
     """
 
     def extract(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        compiled.require_warm()
+        _make_ready(settings.features)
         sandbox = _sandbox()
         for frame in frames:
             rows = [row for one in frame.to_dict("records") for row in _window_rows(settings, sandbox, one)]
@@ -84,6 +84,13 @@ def extractor(settings: Extractor) -> BatchFunction:
 def _sandbox() -> Sandbox:
     """The one sandbox of this worker process, reused from task to task."""
     return Sandbox()
+
+
+@functools.cache
+def _make_ready(features: FeatureSet) -> None:
+    """Loads what the set needs, once for each worker process."""
+    compiled.require_warm()
+    features.warm()
 
 
 def _object_row(store: AudioStore, uri: str) -> Row:
@@ -104,19 +111,19 @@ def _window_rows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
 def _windows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
     with settings.store.open(AudioObject(row["audio_uri"], row["etag"], row["size"])) as audio:
         decoded = sandbox.decode(audio.fd, settings.decode)
-        of_all = {
-            "content_hash": audio.content_hash,
-            "coverage": decoded.coverage,
-            "seconds_decoded": decoded.seconds_decoded,
-        }
         parts = cut(decoded.y, settings.features.sr, settings.window_s)
-        found = [
-            of_all | {"window": at, "window_start_s": start, "values": settings.features.values(part)}
-            for at, (start, part) in enumerate(parts)
-        ]
-    if not all(np.isfinite(one["values"]).all() for one in found):
+        values = [settings.features.values(part) for _, part in parts]
+    if not np.isfinite(values).all():
         raise AudioRejected(AudioReason.NON_FINITE, "a feature is not a finite number")
-    return found
+    of_all = {
+        "content_hash": audio.content_hash,
+        "coverage": decoded.coverage,
+        "seconds_decoded": decoded.seconds_decoded,
+    }
+    return [
+        of_all | {"window": at, "window_start_s": start, "values": row}
+        for at, ((start, _), row) in enumerate(zip(parts, values, strict=True))
+    ]
 
 
 def _frame(rows: list[Row], schema: str) -> pd.DataFrame:

@@ -39,7 +39,7 @@ class FeatureSet:
         raise NotImplementedError
 
     def warm(self) -> None:
-        """Does what the first call would have to do once for each process: loads compiled code, fills tables."""
+        """Does what a first call has to do once for each process: loads compiled code, fills tables."""
         self.values(np.random.default_rng(0).normal(scale=0.1, size=self.sr).astype(np.float32))
 
 

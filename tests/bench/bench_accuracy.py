@@ -2,7 +2,7 @@
 
 Takes about three quarters of an hour on two cores. `--only` runs a part of it:
 
-    python tests/bench/bench_accuracy.py --only rows artist
+    python -m tests.bench.bench_accuracy --only rows artist
 """
 
 import contextlib

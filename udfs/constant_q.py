@@ -21,6 +21,7 @@ import scipy.signal
 import scipy.sparse
 import soxr
 
+from genremill.infra.errors import UsageError
 from genremill.udfs.feature_set import Signal
 from genremill.udfs.spectra import TINY, frames
 
@@ -40,12 +41,18 @@ CENS_FRAMES = 41
 
 @dataclass(frozen=True)
 class ConstantQ:
-    """Which bins a transform has, and how often."""
+    """Which bins a transform has, and how often; the hop is halved with the rate, octave by octave."""
 
     sr: int = 22050
     hop_length: int = 512
     bins_per_octave: int = 12
     n_octaves: int = 7
+
+    def __post_init__(self) -> None:
+        if self.hop_length % 2 ** (self.n_octaves - 1):
+            raise UsageError(
+                f"a hop of {self.hop_length} samples: expected a multiple of {2 ** (self.n_octaves - 1)}"
+            )
 
 
 @dataclass(frozen=True)

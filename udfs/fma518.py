@@ -13,7 +13,9 @@ from genremill.udfs.constant_q import ConstantQ, chroma_cens, chroma_cqt, consta
 from genremill.udfs.contrast import spectral_contrast
 from genremill.udfs.feature_set import FeatureSet, Signal
 from genremill.udfs.magnitudes import magnitudes
-from genremill.udfs.moments import Moments, median, moments
+from genremill.udfs.moments import median, moments
+
+Features = dict[str, npt.NDArray[np.floating]]
 
 N_FFT = 2048
 HOP_LENGTH = 512
@@ -62,7 +64,10 @@ class Fma518(FeatureSet):
     def values(self, y: Signal) -> npt.NDArray[np.float32]:
         """The statistics of one signal, shape (518,)."""
         found = dict(self._features(y))
-        return np.concatenate([_statistics(found[name], FLOORS.get(name, 0.0)) for name in ROWS])
+        # At some rates the transform has a frame more than the spectrum.
+        of_transform = {name: found.pop(name) for name in ("chroma_cqt", "chroma_cens", "tonnetz")}
+        tables = _statistics(found) | _statistics(of_transform)
+        return np.concatenate([tables[name].ravel() for name in ROWS]).astype(np.float32)
 
     def warm(self) -> None:
         """Loads compiled code, fills tables, and keeps memory for the next signal."""
@@ -102,10 +107,13 @@ def _rms(S_TF: spectra.Real) -> spectra.Real:
     return level
 
 
-def _statistics(rows: npt.NDArray[np.floating], floor: float) -> npt.NDArray[np.float32]:
-    """The seven statistics of each row, statistic by statistic, shape (7 * rows,)."""
-    found: Moments = moments(rows, floor=floor)
+def _statistics(found: Features) -> Features:
+    """The statistics of each feature's rows, shape (7, rows); all features have the same number of frames."""
+    rows = np.concatenate(list(found.values()))
+    counts = [len(one) for one in found.values()]
+    of_rows = moments(rows, floor=np.repeat([FLOORS.get(name, 0.0) for name in found], counts))
     middle = median(rows)
-    return np.concatenate(
-        [found.kurtosis, found.max, found.mean, middle, found.min, found.skew, found.std]
-    ).astype(np.float32)
+    table = np.stack(
+        [of_rows.kurtosis, of_rows.max, of_rows.mean, middle, of_rows.min, of_rows.skew, of_rows.std]
+    )
+    return dict(zip(found, np.split(table, np.cumsum(counts)[:-1], axis=1), strict=True))

@@ -5,7 +5,7 @@ import numpy as np
 from genremill.udfs.feature_set import Signal
 from genremill.udfs.spectra import Real, frames, hann
 
-FRAMES_AT_ONCE = 16
+FRAMES_AT_ONCE = 32
 """Frames in one FFT call: windowed frames and spectra of so many stay in a core's L2 cache."""
 
 

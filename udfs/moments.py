@@ -27,11 +27,11 @@ class Moments:
     max: Statistic
 
 
-def moments(rows: npt.NDArray[np.floating], *, floor: float = 0.0) -> Moments:
+def moments(rows: npt.NDArray[np.floating], *, floor: float | Statistic = 0.0) -> Moments:
     """The moments and extremes of each row over its frames, `rows` of shape (rows, frames).
 
     Skewness and kurtosis of a constant row, where scipy's are NaN, are 0; `floor` is the standard deviation,
-    in the row's unit, up to which a row is constant however small its values are.
+    in the row's unit, up to which a row is constant however small its values are, for all rows or each.
 
     >>> float(moments(np.array([[0.0, 0.0, 0.0, 4.0]])).skew[0])  # 2 / sqrt(3)
     1.1547005383792515

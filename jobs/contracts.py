@@ -168,7 +168,7 @@ FEATURES = Table(
     ),
     not_null=("track_id", "window", "audio_uri", "etag", "values", "coverage"),
 )
-"""A cache: the same row may be there twice; see `feature_cache.windows_of`."""
+"""A cache: the same row may be there twice; see `feature_cache.windows_by_track`."""
 
 GENRE_PROFILES = Table(
     "genre_profiles",

@@ -65,7 +65,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     snapshot = work.warehouse.require("tracks", "ingest --tracks …")
     tracks = spark.read.parquet(work.warehouse.path(snapshot.path)).select("track_id", "audio_uri")
     tracks = tracks.where(F.col("audio_uri").isNotNull())
-    if tracks.isEmpty():
+    count = tracks.count()
+    if not count:
         raise UsageError(
             f"no track of run {snapshot.run_id} has an audio_uri: "
             "ingest takes it from the column that --columns.audio-uri names"
@@ -75,7 +76,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     found = {}
     for settings in sets:
         fingerprint = _registered(work, cfg, settings)
-        one = SetRun(spark, work, fingerprint, settings, tracks, objects)
+        one = SetRun(spark, work, fingerprint, settings, tracks, count, objects)
         found[one.name] = one.up_to_date()
     return _outcome(found, work.dry_run, cfg.max_rejects)
 

@@ -58,6 +58,7 @@ class SetRun:
     settings: extraction.Extractor
     tracks: DataFrame
     """track_id and audio_uri of the tracks with audio."""
+    track_count: int
     objects: DataFrame
     """Every distinct audio object: etag and size, or a reason."""
 
@@ -77,21 +78,28 @@ class SetRun:
                     LOGGER.info("extract %s: taking up what %s has left", self.name, run)
                     rejected += self._settle(run, lack)
                 lack = self._kept(self._lacking(), "still-lacking")
-        copies = self._kept(plan.copies(lack, self._rows()), "copies")
-        fresh = lack.join(copies.select("track_id").distinct(), "track_id", "left_anti")
-        fresh = self._kept(fresh, "fresh")
+        copies, fresh = self._divided(lack)
         done = Counts(
             self.fingerprint,
-            tracks=self.tracks.count(),
+            tracks=self.track_count,
             decoded=fresh.select("source").distinct().count(),
-            copied=copies.select("track_id").distinct().count(),
+            copied=copies.select("track_id").distinct().count() if copies else 0,
         )
         if self.work.dry_run:
             return done
-        if done.copied:
+        if copies and done.copied:
             self._append_features(copies)
-        rejected += self._decode(fresh, done.decoded)
+        if done.decoded:
+            rejected += self._decode(fresh, done.decoded)
         return dataclasses.replace(done, rejected=dict(sorted(rejected.items())), without=self._without())
+
+    def _divided(self, lack: DataFrame) -> tuple[DataFrame | None, DataFrame]:
+        """Copies of rows of the same audio, None where the cache is empty; and what is to be decoded."""
+        if not feature_cache.runs_of(self.work.warehouse, self.fingerprint):
+            return None, lack
+        copies = self._kept(plan.copies(lack, self._rows()), "copies")
+        fresh = lack.join(copies.select("track_id").distinct(), "track_id", "left_anti")
+        return copies, self._kept(fresh, "fresh")
 
     def _rows(self) -> DataFrame:
         return feature_cache.rows_of(self.spark, self.work.warehouse, self.fingerprint)
@@ -164,4 +172,4 @@ class SetRun:
         have = self.tracks.join(readable, "audio_uri", "inner").join(
             self._rows(), ["track_id", "audio_uri", "etag"], "left_semi"
         )
-        return self.tracks.count() - have.count()
+        return self.track_count - have.count()

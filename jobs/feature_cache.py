@@ -116,11 +116,6 @@ def rows_of(spark: SparkSession, warehouse: Warehouse, fingerprint: str) -> Data
     return rows.select("*", F.regexp_extract("_metadata.file_path", r"/run=([^/]+)/", 1).alias("run"))
 
 
-def windows_of(tracks: DataFrame, features: DataFrame) -> DataFrame:
-    """`tracks` that have features, with `windows`: see `windows_by_track`."""
-    return tracks.join(windows_by_track(tracks, features), "track_id", "inner")
-
-
 def windows_by_track(tracks: DataFrame, features: DataFrame) -> DataFrame:
     """(track_id, windows) of `tracks` that have features: array<array<float>>, each window's values in order.
 

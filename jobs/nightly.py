@@ -133,10 +133,10 @@ def _has_audio(warehouse: Warehouse, cfg: Config) -> bool:
 def _model_is_stale(warehouse: Warehouse, cfg: TrainConfig) -> bool:
     try:
         version = model_versions.newest(warehouse, with_refused=True)
-    except UsageError:
+        card = read_card(model_versions.folder_of(warehouse, version)[1])
+    except UsageError:  # there is none, or none that this version can read
         return True
-    _, folder = model_versions.folder_of(warehouse, version)
-    return bool(read_card(folder).training.get("made_from") != train.inputs(warehouse, cfg))
+    return bool(card.training.get("made_from") != train.inputs(warehouse, cfg))
 
 
 def _evaluated(spark: SparkSession, work: command.Run, cfg: EvaluateConfig) -> command.Outcome:

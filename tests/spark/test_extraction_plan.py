@@ -121,5 +121,5 @@ def test_windows_are_those_of_the_newest_run_for_the_present_audio(tracks: Frame
         {"run": "r3", "audio_uri": "file:///a/former.wav", "values": [9.0]},
     )
     here = tracks(("t0", "file:///a/0.wav"), ("t1", "file:///a/0.wav"))
-    found = feature_cache.windows_of(here, known).collect()
+    found = feature_cache.windows_by_track(here, known).collect()
     assert [(row["track_id"], row["windows"]) for row in found] == [("t0", [[5.0], [6.0]])]

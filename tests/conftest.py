@@ -11,6 +11,9 @@ from pyspark.sql import SparkSession
 
 from genremill.infra.session import spark_session
 
+# Thousands of small queries: compiling them well would take longer than running them.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
 BASE_ROW: dict[str, Any] = {
     "": 0,
     "track_id": "t0",

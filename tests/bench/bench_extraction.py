@@ -19,8 +19,8 @@ import tyro
 from genremill.udfs import compiled, rhythm, spectra
 from genremill.udfs.feature_set import Signal
 from genremill.udfs.gtzan57 import Gtzan57
-from tests.pure.audio_corpus import SR, real_clip, real_paths, song
-from tests.pure.librosa_reference import librosa_series, librosa_tempo
+from tests.audio.audio_corpus import SR, real_clip, real_paths, song
+from tests.audio.librosa_reference import librosa_series, librosa_tempo
 
 SETTINGS = Gtzan57()
 FIRST_CLIP = """

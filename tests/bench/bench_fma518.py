@@ -13,8 +13,8 @@ from functools import partial
 import tyro
 
 from genremill.udfs.fma518 import Fma518
-from tests.pure import librosa_fma518
-from tests.pure.audio_corpus import real_clip, real_paths, song
+from tests.audio import librosa_fma518
+from tests.audio.audio_corpus import real_clip, real_paths, song
 
 
 @dataclass(frozen=True)

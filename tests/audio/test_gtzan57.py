@@ -25,9 +25,9 @@ from genremill.udfs.gtzan57 import Gtzan57
 from genremill.udfs.hpss import hpss
 from genremill.udfs.lanes import TILE
 from genremill.udfs.medians import WINDOW, Network, medians_along_rows, medians_down_columns
+from tests.audio.audio_corpus import SR, clicks, corpus, drums, noise, song, tone
+from tests.audio.librosa_reference import librosa_tuning, librosa_values
 from tests.conftest import real_data
-from tests.pure.audio_corpus import SR, clicks, corpus, drums, noise, song, tone
-from tests.pure.librosa_reference import librosa_tuning, librosa_values
 
 pytestmark = pytest.mark.filterwarnings("ignore:Trying to estimate tuning")
 

@@ -16,10 +16,10 @@ from genremill.infra.errors import StorageError
 from genremill.udfs import decoding
 from genremill.udfs.decoding import Budget, DecodeSettings, Offset
 from genremill.udfs.sandbox import Limits, Sandbox
-from tests.pure.audio_faults_corpus import FAULTS, SR, encoded, tone
+from tests.audio.audio_faults_corpus import FAULTS, SR, encoded, tone
 
 ROOT = Path(__file__).parent.parent.parent
-MISBEHAVING = "tests.pure.misbehaving_decoder"
+MISBEHAVING = "tests.audio.misbehaving_decoder"
 SETTINGS = DecodeSettings(sr=SR, seconds=30)
 MEMORY_BYTES = 128 * 2**20
 PATIENT = Limits(memory_bytes=MEMORY_BYTES)

@@ -14,8 +14,7 @@ from genremill.infra.errors import UsageError
 from genremill.udfs import audio_header, decoding
 from genremill.udfs.audio_header import Codec
 from genremill.udfs.decoding import Budget, Decoded, DecodeSettings, Offset, capacity
-from tests.conftest import real_data
-from tests.pure.audio_faults_corpus import (
+from tests.audio.audio_faults_corpus import (
     FAULTS,
     FRAMES,
     SR,
@@ -30,6 +29,7 @@ from tests.pure.audio_faults_corpus import (
     wav,
     without_xing,
 )
+from tests.conftest import real_data
 
 SETTINGS = DecodeSettings(sr=SR, seconds=30)
 

@@ -11,8 +11,8 @@ from scipy import stats
 from genremill.infra.errors import UsageError
 from genremill.udfs.multiwindow import FLOORS, ROWS, STATISTICS, Multiwindow
 from genremill.udfs.tempogram import RATIOS, tempogram_ratio
-from tests.pure.audio_corpus import SYNTHETIC, noise, real_clip, real_paths
-from tests.pure.test_fma518 import SCALES, TOLERANCE
+from tests.audio.audio_corpus import SYNTHETIC, noise, real_clip, real_paths
+from tests.audio.test_fma518 import SCALES, TOLERANCE
 
 SR = 22050
 SECONDS = 1.5

@@ -10,8 +10,8 @@ import pytest
 
 from genremill.udfs.fma518 import FLOORS, ROWS, STATISTICS, Fma518
 from genremill.udfs.moments import median, moments
-from tests.pure import librosa_fma518
-from tests.pure.audio_corpus import Signal, corpus, noise, song, tone
+from tests.audio import librosa_fma518
+from tests.audio.audio_corpus import Signal, corpus, noise, song, tone
 
 SECONDS = 3.0
 

@@ -33,7 +33,7 @@ $(DEMO): $(READY) jobs/demo.py jobs/demo_clips.py
 	$(BIN)/python -m genremill.jobs.demo --out $(DEMO)
 
 test: $(READY) ## Run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests jobs udfs models infra
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests jobs udfs models infra
 
 check: $(READY) $(TYPING) ## Lint, check the format and the types
 	$(BIN)/ruff check .

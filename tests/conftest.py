@@ -40,6 +40,13 @@ BASE_ROW: dict[str, Any] = {
 DATA = Path(os.environ.get("GENREMILL_TEST_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Gives a file's tests to one worker, and those that share the catalog `ready` too: it is made once."""
+    for item in items:
+        group = "ready" if "catalog" in getattr(item, "fixturenames", ()) else item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> str:
     """A CSV file of rows that override `BASE_ROW`."""
     with path.open("w", newline="") as out:

@@ -137,8 +137,11 @@ def test_a_killed_extraction_goes_on_where_it_was(audio: Audio) -> None:
     killed_when(lambda: len(list(done.rglob("_pending/*/part-*.parquet"))) >= 2, "extract", *audio.flags)
     resumed = audio.extract()
     assert 0 < resumed["decoded"] < MANY - extraction_run.OBJECTS_A_TASK / 2
-    whole = [Gtzan57().values(sf.read(audio.clips / name, dtype="float32")[0]).tolist() for name in names]
-    assert audio.features(resumed["fingerprint"]) == {(f"m{at}", 0): whole[at % 3] for at in range(MANY)}
+    whole = [Gtzan57().values(sf.read(audio.clips / name, dtype="float32")[0]) for name in names]
+    found = audio.features(resumed["fingerprint"])
+    assert set(found) == {(f"m{at}", 0) for at in range(MANY)}
+    # The number of BLAS threads, which differs here and in a worker, moves a last bit.
+    assert all(np.allclose(found[f"m{at}", 0], whole[at % 3], rtol=1e-5) for at in range(MANY))
 
 
 def test_no_audio_root_and_no_audio_are_refused(audio: Audio, tmp_path: Path) -> None:

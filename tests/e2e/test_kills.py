@@ -47,7 +47,7 @@ def test_a_killed_score_leaves_the_tags_as_they_are(catalog: Catalog) -> None:
 
 
 def test_a_killed_training_goes_on_and_ends_with_the_same_weights(catalog: Catalog) -> None:
-    flags = ["--model", "linear", "--epochs", "20", "--batch", "16", "--seed", "7"]
+    flags = ["--model", "linear", "--epochs", "10", "--batch", "16", "--seed", "7"]
     checkpoints = Path(catalog.uri) / "_checkpoints"
     killed_when(
         lambda: bool(list(checkpoints.glob("*/epoch-00003/model.json"))),

@@ -111,4 +111,6 @@ def _faults(uri: str) -> Iterator[None]:
             errno.EINVAL,
         ):  # EINVAL: `realpath` read a link that was one no more
             raise refused(uri, "links were changed while it was looked up") from err
+        if err.errno in (errno.EACCES, errno.EPERM):  # the root itself has been opened by then
+            raise refused(uri, "no permission to read it") from err
         raise StorageError(f"cannot read {shown(uri)}: {err.strerror}") from err

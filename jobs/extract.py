@@ -29,6 +29,10 @@ if TYPE_CHECKING:  # these import numba, and --help needs none
     from genremill.udfs.extraction import Extractor
 
 
+MOST_SECONDS = 1200
+"""As much of 44.1 kHz stereo as the decoder's budget allows, with some to spare."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """Which features, of which part of the audio."""
@@ -91,8 +95,8 @@ def check(cfg: Config) -> None:
         raise UsageError(f"--features: expected one or more of {', '.join(feature_sets.FEATURE_SETS)}")
     for name in cfg.features:
         feature_sets.named(name)
-    if not 0.1 <= cfg.seconds <= 3600:
-        raise UsageError(f"--seconds {cfg.seconds:g}: expected 0.1 to 3600")
+    if not 0.1 <= cfg.seconds <= MOST_SECONDS:
+        raise UsageError(f"--seconds {cfg.seconds:g}: expected 0.1 to {MOST_SECONDS}")
     if not 0 <= cfg.max_rejects <= 1:
         raise UsageError(f"--max-rejects {cfg.max_rejects:g}: expected a share from 0 to 1")
     window_seconds(cfg)
@@ -138,20 +142,21 @@ def _objects(spark: SparkSession, work: command.Run, tracks: DataFrame, store: A
 
 
 def _registered(work: command.Run, cfg: Config, settings: "Extractor") -> str:
-    """The fingerprint of a set with these settings; the first run under it leaves its record."""
-    reading: dict[str, object] = {"seconds": cfg.seconds, "offset": cfg.offset.value, "windows": cfg.windows}
+    """The fingerprint of a set with these settings, whose record says that it is the one in use."""
+    windows = settings.window_s or cfg.windows
+    reading: dict[str, object] = {"seconds": cfg.seconds, "offset": cfg.offset.value, "windows": windows}
     described = feature_set.record(settings.features, reading)
     fingerprint = feature_set.fingerprint(described)
-    sets = feature_cache.cached_sets(work.warehouse)
-    if any(one.fingerprint == fingerprint for one in sets):
+    sets = [one for one in feature_cache.cached_sets(work.warehouse) if one.name == settings.features.name]
+    if sets and sets[-1].fingerprint == fingerprint:
         return fingerprint
-    if earlier := [one for one in sets if one.name == settings.features.name]:
-        LOGGER.info(
-            "%s: all audio is extracted again, for %s",
-            *(settings.features.name, "; ".join(feature_cache.differences(earlier[-1].described, described))),
-        )
+    if sets:
+        changed = "; ".join(feature_cache.differences(sets[-1].described, described))
+        LOGGER.info("%s: features of other settings than before: %s", settings.features.name, changed)
     if not work.dry_run:
-        record = described | {"created_at": storage.utc_now()}
+        now = storage.utc_now()
+        known = [one.described for one in sets if one.fingerprint == fingerprint]
+        record = (known[0] if known else described | {"created_at": now}) | {"used_at": now}
         folder = feature_cache.folder_of(work.warehouse, fingerprint)
         storage.write_atomic(f"{folder}/{feature_cache.RECORD}", json.dumps(record, indent=1).encode())
     return fingerprint
@@ -167,8 +172,8 @@ def _outcome(found: "dict[str, Counts]", dry_run: bool, max_rejects: float) -> c
         )
     lines = [
         f"{name}: {one.decoded:,} clips {'to decode' if dry_run else 'decoded'}, {one.copied:,} copied, "
-        f"{one.tracks - one.without:,} of {one.tracks:,} tracks with audio have features; "
-        f"newly rejected: {one.rejected or 'none'}"
+        f"{one.tracks - one.without:,} of {one.tracks:,} tracks with audio have features"
+        + (" now" if dry_run else f"; newly rejected: {one.rejected or 'none'}")
         for name, one in found.items()
     ]
     summary = {

@@ -6,16 +6,19 @@ audio too. Nothing is decoded twice for that.
 
 from pyspark.sql import Column, DataFrame, Window, functions as F
 
+from genremill.infra.audio_faults import AudioReason
 from genremill.jobs.contracts import FEATURES, REJECTS
 
 STAGE = "extract"
 """How rejects of audio name their job."""
+PASSING = (AudioReason.MISSING, AudioReason.CHANGED, AudioReason.PATH_REFUSED, AudioReason.DECODE_TIMEOUT)
+"""Reasons that may be gone the next night though the etag is the same."""
 _OF_THE_AUDIO = [name for name in FEATURES.columns() if name not in ("track_id", "audio_uri")]
 
 
 def content() -> Column:
     """What tells one audio from another: equal for equal audio."""
-    on_s3 = F.col("audio_uri").rlike("^s3a?://")
+    on_s3 = F.col("audio_uri").rlike("(?i)^s3a?://")
     place = F.when(on_s3, F.col("size").cast("string")).otherwise(F.col("audio_uri"))
     return F.concat_ws("\n", "etag", place)
 
@@ -28,10 +31,21 @@ def lacking(tracks: DataFrame, objects: DataFrame, rows: DataFrame, rejects: Dat
     """
     readable = objects.where(F.col("reason").isNull()).select("audio_uri", "etag", "size")
     wanted = tracks.join(readable, "audio_uri", "inner")
-    new = wanted.join(rows, ["track_id", "audio_uri", "etag"], "left_anti")
-    known_bad = rejects.select(F.col("key").alias("track_id"), "etag")
-    new = new.join(known_bad, ["track_id", "etag"], "left_anti").withColumn("content", content())
+    new = wanted.join(held(rows), ["track_id", "audio_uri", "etag"], "left_anti")
+    told = rejects.where(~F.col("reason").isin(*PASSING))
+    told = told.select(F.col("key").alias("track_id"), F.col("etag").alias("told"), "detail")
+    bad = (
+        (new["track_id"] == told["track_id"])
+        & (new["etag"] == told["told"])
+        & told["detail"].startswith(new["audio_uri"])
+    )
+    new = new.join(told, bad, "left_anti").withColumn("content", content())
     return new.withColumn("source", F.min("audio_uri").over(Window.partitionBy("content")))
+
+
+def held(rows: DataFrame) -> DataFrame:
+    """(track_id, audio_uri, etag) of the audio whose features readers get: those of the newest run."""
+    return rows.groupBy("track_id", "audio_uri").agg(F.max_by("etag", "run").alias("etag"))
 
 
 def copies(lack: DataFrame, rows: DataFrame) -> DataFrame:
@@ -57,11 +71,12 @@ def features_of(found: DataFrame) -> DataFrame:
 
 def rejects_of(found: DataFrame, fingerprint: str, run_id: str) -> DataFrame:
     """Rows of `rejects`: those with a reason."""
+    detail = F.when(F.col("detail").startswith(F.col("audio_uri")), F.col("detail"))
     columns = {
         "stage": F.lit(STAGE),
         "key": F.col("track_id"),
         "reason": F.col("reason"),
-        "detail": F.concat_ws(": ", "audio_uri", "detail"),
+        "detail": detail.otherwise(F.concat_ws(": ", "audio_uri", "detail")),
         "etag": F.col("etag"),
         "fingerprint": F.lit(fingerprint),
         "run_id": F.lit(run_id),

@@ -20,7 +20,7 @@ from genremill.udfs import extraction
 
 OBJECTS_A_TASK = 25
 """About a second of work: a killed task costs little, and none is left running long after the others."""
-OBJECTS_A_CORE = 1_000
+OBJECTS_A_CORE = 500
 """Objects of a batch, by core: features and rejects are written after each."""
 BY_TASK = {"mapreduce.fileoutputcommitter.algorithm.version": "2"}
 """Each task's file appears when the task ends, not when all have."""
@@ -68,7 +68,14 @@ class SetRun:
         return self.settings.features.name
 
     def up_to_date(self) -> Counts:
-        """Does what is lacking, and counts."""
+        """Does what is lacking, and counts. Another run on the same set is waited for."""
+        if self.work.dry_run:
+            return self._done()
+        lock = f"{feature_cache.folder_of(self.work.warehouse, self.fingerprint)}/_extract.lock"
+        with storage.lock(lock):
+            return self._done()
+
+    def _done(self) -> Counts:
         lack = self._kept(self._lacking(), "lacking")
         rejected = Counter[str]()
         if not self.work.dry_run:
@@ -86,7 +93,7 @@ class SetRun:
             copied=copies.select("track_id").distinct().count() if copies else 0,
         )
         if self.work.dry_run:
-            return done
+            return dataclasses.replace(done, without=self._without())
         if copies and done.copied:
             self._append_features(copies)
         if done.decoded:
@@ -146,7 +153,9 @@ class SetRun:
         folder = self._pending(run)
         extracted = self.spark.read.schema(extraction.WINDOW_SCHEMA).parquet(folder)
         found = plan.of_tracks(extracted, lack)
-        self._append_features(plan.features_of(found))
+        good = plan.features_of(found)
+        if not good.isEmpty():  # an empty run would look like news to those who read the cache
+            self._append_features(good)
         rejected = self._append_rejects(found)
         storage.remove(folder)
         return rejected
@@ -155,7 +164,8 @@ class SetRun:
         FEATURES.check_schema(rows)
         folder = feature_cache.folder_of(self.work.warehouse, self.fingerprint)
         cores = self.spark.sparkContext.defaultParallelism
-        rows.coalesce(cores).write.mode("append").parquet(f"{folder}/run={self.work.run_id}")
+        whole = rows.repartition(cores, "track_id")  # a track's windows in one file: all of them or none
+        whole.write.mode("append").parquet(f"{folder}/run={self.work.run_id}")
 
     def _append_rejects(self, found: DataFrame) -> Counter[str]:
         """Writes what no earlier run has told of, where there is any; gives tracks by reason."""
@@ -170,6 +180,6 @@ class SetRun:
     def _without(self) -> int:
         readable = self.objects.where(F.col("reason").isNull()).select("audio_uri", "etag")
         have = self.tracks.join(readable, "audio_uri", "inner").join(
-            self._rows(), ["track_id", "audio_uri", "etag"], "left_semi"
+            plan.held(self._rows()), ["track_id", "audio_uri", "etag"], "left_semi"
         )
         return self.track_count - have.count()

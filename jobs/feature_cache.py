@@ -21,7 +21,8 @@ class CachedSet:
     name: str
     fingerprint: str
     value_names: tuple[str, ...]
-    created_at: str
+    used_at: str
+    """When `extract` last turned to these settings from others."""
     described: dict[str, Any]
     """The whole of `_feature_set.json`: settings, versions, shape, names of the values."""
 
@@ -32,7 +33,7 @@ def folder_of(warehouse: Warehouse, fingerprint: str) -> str:
 
 
 def cached_sets(warehouse: Warehouse) -> list[CachedSet]:
-    """All feature sets of a warehouse, oldest first."""
+    """All feature sets of a warehouse, those last used at the end."""
     found = []
     for name in storage.folders(warehouse.path("features")):
         fingerprint = name.removeprefix("fingerprint=")
@@ -46,13 +47,13 @@ def cached_sets(warehouse: Warehouse) -> list[CachedSet]:
                     described["name"],
                     fingerprint,
                     tuple(described["values"]),
-                    described["created_at"],
+                    described.get("used_at", described["created_at"]),
                     described,
                 )
             )
         except (ValueError, KeyError, TypeError) as err:
             raise StorageError(f"{record} is not the record of a feature set: {err!r}") from err
-    return sorted(found, key=lambda one: (one.created_at, one.fingerprint))
+    return sorted(found, key=lambda one: (one.used_at, one.fingerprint))
 
 
 def filled_sets(warehouse: Warehouse) -> list[CachedSet]:

@@ -212,7 +212,8 @@ def _write_tracks(
 ) -> Snapshot:
     path = work.warehouse.run_path("tracks", work.run_id)
     tracks.write.parquet(path)
-    with_audio = spark.read.parquet(path).where(F.col("audio_uri").isNotNull()).count()
+    written = spark.read.parquet(path)
+    with_audio = written.where(F.col("audio_uri").isNotNull()).count() if layout.audio_uri else 0
     snapshot = Snapshot(
         run_id=work.run_id,
         path=f"tracks/run={work.run_id}",

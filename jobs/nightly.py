@@ -72,6 +72,14 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
 
         return stale
 
+    def audio_is_new() -> bool:
+        if not _has_audio(warehouse, cfg):
+            return False
+        if not work.dry_run:
+            return True  # the job itself finds out what is new
+        found = extract.run(spark, work, audio).summary["features"].values()
+        return any(one["decoded"] + one["copied"] for one in found)
+
     def made() -> str | None:
         """The run of tags that is made of what is current, published or not."""
         wanted = score.inputs(warehouse, cfg.score)
@@ -90,7 +98,7 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
         table_is_stale("tracks", lambda: ingest.inputs(source)),
         lambda: ingest.run(spark, work, source),
     )
-    listening = Step("extract", lambda: _has_audio(warehouse, cfg), lambda: extract.run(spark, work, audio))
+    listening = Step("extract", audio_is_new, lambda: extract.run(spark, work, audio))
     learning = [
         Step(
             "cluster",
@@ -122,7 +130,7 @@ def _fields(options: IngestOptions | ExtractOptions) -> dict[str, Any]:
 
 
 def _has_audio(warehouse: Warehouse, cfg: Config) -> bool:
-    """Whether there is audio to look at; the job itself finds out what of it is new."""
+    """Whether there is audio to look at."""
     tracks = warehouse.current("tracks")
     count = tracks.snapshot.details.get("with_audio", 0) if tracks else 0
     if count and not cfg.audio_root:

@@ -35,7 +35,7 @@ class Catalog:
 def ready(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a demo catalog that has been ingested, clustered and trained on."""
     folder = tmp_path_factory.mktemp("e2e")
-    assert demo.main(["--out", str(folder / "tracks.csv"), "--tracks", "1500"]) == 0
+    assert demo.main(["--out", str(folder / "tracks.csv"), "--tracks", "1500", "--clips", "0"]) == 0
     where = ["--warehouse", str(folder / "warehouse")]
     assert cli.main(["ingest", *where, "--tracks", str(folder / "tracks.csv")]) == 0
     assert cli.main(["cluster", *where, "--clusters", "6"]) == 0

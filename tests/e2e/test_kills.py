@@ -62,7 +62,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(catalog: Catal
         json.loads((models / one["model_version"] / "model.json").read_text()) for one in (resumed, whole)
     ]
     assert cards[0]["sha256"] == cards[1]["sha256"]
-    assert len(cards[0]["training"]["history"]) == 20
+    assert len(cards[0]["training"]["history"]) == 10
 
 
 def test_a_killed_ingest_leaves_the_tracks_as_they_are(catalog: Catalog) -> None:

@@ -43,7 +43,7 @@ def rows(spark: SparkSession) -> Frame:
 @pytest.fixture
 def rejects(spark: SparkSession) -> Frame:
     return lambda *told: spark.createDataFrame(
-        [("extract", key, reason, "", etag, "f", "r0") for key, reason, etag in told], REJECTS.schema
+        [("extract", *one[:2], one[3] if one[3:] else "", one[2], "f", "r0") for one in told], REJECTS.schema
     )
 
 
@@ -68,10 +68,27 @@ def test_only_new_and_changed_audio_is_lacking(
 def test_a_bad_file_is_tried_again_only_when_it_changes(
     tracks: Frame, objects: Frame, rows: Frame, rejects: Frame
 ) -> None:
-    here = tracks(("bad", "file:///a/0.wav"), ("mended", "file:///a/1.wav"))
-    there = objects(("file:///a/0.wav", "e0", 1), ("file:///a/1.wav", "e1", 1))
-    told = rejects(("bad", "silent", "e0"), ("mended", "silent", "e0"))
-    assert ids(plan.lacking(here, there, rows(), told)) == ["mended"]
+    names = ("bad", "mended", "slow", "elsewhere")
+    here = tracks(*((name, f"file:///a/{name}.wav") for name in names))
+    there = objects(*((f"file:///a/{name}.wav", "e0", 1) for name in names))
+    told = rejects(
+        ("bad", "silent", "e0", "file:///a/bad.wav: peak"),
+        ("mended", "silent", "e1", "file:///a/mended.wav: peak"),
+        ("slow", "decode_timeout", "e0", "file:///a/slow.wav: 20 s"),
+        ("elsewhere", "silent", "e0", "file:///b/elsewhere.wav: peak"),
+    )
+    assert ids(plan.lacking(here, there, rows(), told)) == ["elsewhere", "mended", "slow"]
+
+
+def test_audio_put_back_to_an_earlier_version_is_brought_back_without_decoding(
+    tracks: Frame, objects: Frame, rows: Frame, rejects: Frame
+) -> None:
+    known = rows({"etag": "e0"}, {"etag": "e1", "run": "r2", "values": [2.0]})
+    lack = plan.lacking(
+        tracks(("t0", ROW["audio_uri"])), objects((ROW["audio_uri"], "e0", 10)), known, rejects()
+    )
+    assert ids(lack) == ["t0"]
+    assert [row["values"] for row in plan.copies(lack, known).collect()] == [[1.0]]
 
 
 def test_tracks_of_one_object_have_one_source(

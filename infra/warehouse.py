@@ -131,12 +131,14 @@ class Warehouse:
         except (ValueError, TypeError) as err:
             raise StorageError(f"{record} is not the record of a run: {err!r}") from err
 
+    def run_ids(self, *table: str) -> list[str]:
+        """Ids of the runs that have a folder under a table, complete or not, oldest first."""
+        names = storage.folders(self.path(*table))
+        return sorted(name.removeprefix("run=") for name in names if name.startswith("run="))
+
     def runs(self, table: str) -> list[Snapshot]:
         """All complete runs of a table, oldest first."""
-        names = [
-            name.removeprefix("run=") for name in storage.folders(self.path(table)) if name[:4] == "run="
-        ]
-        return [found for name in sorted(names) if (found := self.finished(table, name))]
+        return [found for run_id in self.run_ids(table) if (found := self.finished(table, run_id))]
 
     def publish(self, table: str, snapshot: Snapshot, audited_against: Current | None = None) -> Current:
         """Makes a complete run the current one, in one atomic step.

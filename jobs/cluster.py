@@ -94,8 +94,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
 def _check(cfg: Config) -> None:
     if (cfg.method is Method.MANUAL) != (cfg.map is not None):
         raise UsageError("--method manual and --map FILE|report-a belong together; expected both or neither")
-    if not 0 <= cfg.seed < 1 << 32:
-        raise UsageError(f"--seed {cfg.seed}: expected 0 to {(1 << 32) - 1}")
+    command.check_seed(cfg.seed)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

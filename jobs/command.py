@@ -64,6 +64,12 @@ class Outcome:
     exit_code: ExitCode = field(default=ExitCode.DONE)
 
 
+def check_seed(seed: int) -> None:
+    """Raises on a --seed that numpy and torch cannot both take."""
+    if not 0 <= seed < 1 << 32:
+        raise UsageError(f"--seed {seed}: expected 0 to {(1 << 32) - 1}")
+
+
 def main(
     job: str,
     description: str | None,

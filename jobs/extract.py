@@ -75,10 +75,10 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
             f"no track of run {snapshot.run_id} has an audio_uri: "
             "ingest takes it from the column that --columns.audio-uri names"
         )
-    sets = _extractors(cfg)
-    objects = _objects(spark, work, tracks, AudioStore(cfg.audio_root))
+    store = AudioStore(cfg.audio_root)
+    objects = _objects(spark, work, tracks, store)
     found = {}
-    for settings in sets:
+    for settings in _extractors(cfg, store):
         fingerprint = _registered(work, cfg, settings)
         one = SetRun(spark, work, fingerprint, settings, tracks, count, objects)
         found[one.name] = one.up_to_date()
@@ -117,11 +117,10 @@ def window_seconds(cfg: Config) -> float | None:
     return seconds
 
 
-def _extractors(cfg: Config) -> "list[Extractor]":
+def _extractors(cfg: Config, store: AudioStore) -> "list[Extractor]":
     from genremill.udfs import feature_sets
     from genremill.udfs.extraction import Extractor
 
-    store = AudioStore(cfg.audio_root)
     sets = [feature_sets.named(name) for name in dict.fromkeys(cfg.features)]
     return [
         Extractor(

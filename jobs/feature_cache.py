@@ -76,8 +76,7 @@ def newest(warehouse: Warehouse, name: str) -> CachedSet:
 
 def runs_of(warehouse: Warehouse, fingerprint: str) -> list[str]:
     """Ids of the runs that have rows under a fingerprint, oldest first."""
-    names = storage.folders(folder_of(warehouse, fingerprint))
-    return sorted(name.removeprefix("run=") for name in names if name.startswith("run="))
+    return warehouse.run_ids("features", f"fingerprint={fingerprint}")
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -101,10 +100,9 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def rejects(spark: SparkSession, warehouse: Warehouse) -> DataFrame:
     """All rejects of all runs."""
-    runs = [name for name in storage.folders(warehouse.path("rejects")) if name.startswith("run=")]
-    if not runs:
+    folders = [warehouse.run_path("rejects", run_id) for run_id in warehouse.run_ids("rejects")]
+    if not folders:
         return spark.createDataFrame([], REJECTS.schema)
-    folders = [warehouse.path("rejects", name) for name in runs]
     return spark.read.schema(REJECTS.schema).parquet(*folders)
 
 

@@ -63,7 +63,6 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
     """The night's steps in order; a model from elsewhere leaves nothing to cluster, train or evaluate."""
     warehouse = work.warehouse
     source = ingest.Config(tracks=cfg.tracks, **_fields(cfg.ingest))
-    audio = extract.Config(audio_root=cfg.audio_root, **_fields(cfg.extract))
 
     def table_is_stale(table: str, wanted: Callable[[], dict[str, str]]) -> Callable[[], bool]:
         def stale() -> bool:
@@ -71,14 +70,6 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
             return current is None or current.snapshot.inputs != wanted()
 
         return stale
-
-    def audio_is_new() -> bool:
-        if not _has_audio(warehouse, cfg):
-            return False
-        if not work.dry_run:
-            return True  # the job itself finds out what is new
-        found = extract.run(spark, work, audio).summary["features"].values()
-        return any(one["decoded"] + one["copied"] for one in found)
 
     def made() -> str | None:
         """The run of tags that is made of what is current, published or not."""
@@ -98,7 +89,6 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
         table_is_stale("tracks", lambda: ingest.inputs(source)),
         lambda: ingest.run(spark, work, source),
     )
-    listening = Step("extract", audio_is_new, lambda: extract.run(spark, work, audio))
     learning = [
         Step(
             "cluster",
@@ -122,11 +112,34 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
             lambda: publish.run(spark, work, dataclasses.replace(cfg.publish, run=made())),
         ),
     ]
-    return [first, listening, *([] if cfg.score.model or cfg.score.model_version else learning), *tagging]
+    return [
+        first,
+        _listening(spark, work, cfg),
+        *([] if cfg.score.model or cfg.score.model_version else learning),
+        *tagging,
+    ]
 
 
 def _fields(options: IngestOptions | ExtractOptions) -> dict[str, Any]:
     return {one.name: getattr(options, one.name) for one in dataclasses.fields(options)}
+
+
+def _audio(cfg: Config) -> extract.Config:
+    return extract.Config(audio_root=cfg.audio_root, **_fields(cfg.extract))
+
+
+def _listening(spark: SparkSession, work: command.Run, cfg: Config) -> Step:
+    """The step that extracts; the job itself finds out what is new, and in a dry run is asked beforehand."""
+
+    def has_news() -> bool:
+        if not _has_audio(work.warehouse, cfg):
+            return False
+        if not work.dry_run:
+            return True
+        found = extract.run(spark, work, _audio(cfg)).summary["features"].values()
+        return any(one["decoded"] + one["copied"] for one in found)
+
+    return Step("extract", has_news, lambda: extract.run(spark, work, _audio(cfg)))
 
 
 def _has_audio(warehouse: Warehouse, cfg: Config) -> bool:
@@ -169,7 +182,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     if not (cfg.score.model or cfg.score.model_version):
         train.check(cfg.train)
     if cfg.audio_root:
-        extract.check(extract.Config(audio_root=cfg.audio_root, **_fields(cfg.extract)))
+        extract.check(_audio(cfg))
     found: dict[str, Any] = {}
     code = ExitCode.DONE
     for step in steps(spark, work, cfg):

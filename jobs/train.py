@@ -118,8 +118,7 @@ def check(cfg: Config) -> None:
     from genremill.models import zoo
 
     zoo.entry(cfg.model)
-    if not 0 <= cfg.seed < 1 << 32:
-        raise UsageError(f"--seed {cfg.seed}: expected 0 to {(1 << 32) - 1}")
+    command.check_seed(cfg.seed)
     if cfg.workers < 1:
         raise UsageError(f"--workers {cfg.workers}: expected 1 or more")
     if cfg.learning_rate is not None and not 0 < cfg.learning_rate < math.inf:

@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Extractor:
-    """All that turns one audio object into features; equal ones share a sandbox within a process."""
+    """All that turns one audio object into features, apart from the sandbox of the process it happens in."""
 
     store: AudioStore
     features: FeatureSet

@@ -13,6 +13,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from genremill.udfs.allocator import keep_freed_memory
+
 Signal = npt.NDArray[np.float32]
 LIBRARIES = ("librosa", "numpy", "scipy", "soundfile", "soxr")
 """Their versions are part of a fingerprint: another one may give other values."""
@@ -39,7 +41,8 @@ class FeatureSet:
         raise NotImplementedError
 
     def warm(self) -> None:
-        """Does what a first call has to do once for each process: loads compiled code, fills tables."""
+        """Does what a process has to do once: keeps memory for the next signal, loads code, fills tables."""
+        keep_freed_memory()
         self.values(np.random.default_rng(0).normal(scale=0.1, size=self.sr).astype(np.float32))
 
 

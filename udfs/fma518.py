@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from genremill.udfs import spectra
-from genremill.udfs.allocator import keep_freed_memory
 from genremill.udfs.constant_q import ConstantQ, chroma_cens, chroma_cqt, constant_q, tonnetz
 from genremill.udfs.contrast import spectral_contrast
 from genremill.udfs.feature_set import FeatureSet, Signal
@@ -68,11 +67,6 @@ class Fma518(FeatureSet):
         of_transform = {name: found.pop(name) for name in ("chroma_cqt", "chroma_cens", "tonnetz")}
         tables = _statistics(found) | _statistics(of_transform)
         return np.concatenate([tables[name].ravel() for name in ROWS]).astype(np.float32)
-
-    def warm(self) -> None:
-        """Loads compiled code, fills tables, and keeps memory for the next signal."""
-        keep_freed_memory()
-        super().warm()
 
     def _features(self, y: Signal) -> Iterator[tuple[str, npt.NDArray[np.floating]]]:
         """Each feature, shape (rows, frames)."""

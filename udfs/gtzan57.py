@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from genremill.udfs import rhythm, spectra
-from genremill.udfs.allocator import keep_freed_memory
 from genremill.udfs.compiled import kernel
 from genremill.udfs.feature_set import FeatureSet, Signal
 from genremill.udfs.hpss import hpss
@@ -76,11 +75,6 @@ class Gtzan57(FeatureSet):
         tempo = rhythm.tempo(onsets, sr=self.sr, hop_length=self.hop_length)
         coefficients = spectra.mfcc(log_mel_TM, n_mfcc=self.n_mfcc).T
         return np.array([*_statistics(series), tempo, *_statistics(coefficients)], np.float32)
-
-    def warm(self) -> None:
-        """Loads compiled code, fills tables, and keeps memory for the next signal."""
-        keep_freed_memory()
-        super().warm()
 
 
 def _statistics(series: Iterable[npt.NDArray[np.floating]]) -> list[float]:

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from genremill.infra.errors import UsageError
 from genremill.udfs import spectra
-from genremill.udfs.allocator import keep_freed_memory
 from genremill.udfs.constant_q import ConstantQ, Matrix, chroma_cens, chroma_cqt, constant_q, tonnetz
 from genremill.udfs.contrast import spectral_contrast
 from genremill.udfs.feature_set import FeatureSet, Signal
@@ -77,11 +76,6 @@ class Multiwindow(FeatureSet):
             features = dict(self._features(y, window, transform[:, :: window // finest]))
             found += [_statistics(features[name], FLOORS.get(name, 0.0)) for name in ROWS]
         return np.concatenate(found)
-
-    def warm(self) -> None:
-        """Loads compiled code, fills tables, and keeps memory for the next signal."""
-        keep_freed_memory()
-        super().warm()
 
     def _transform(self, y: Signal, hop_length: int) -> Matrix:
         """The constant-Q transform at the smallest hop; a larger hop has every so many of its frames."""

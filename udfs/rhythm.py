@@ -47,13 +47,16 @@ def tempo(onsets: Real, *, sr: int, hop_length: int) -> float:
     if not onsets.any():
         return 0.0
     length = int(AC_SECONDS * sr // hop_length)
-    bpm, log_prior = _tempo_prior(sr, hop_length, length)
+    bpm, log_prior = tempo_prior(sr, hop_length, length)
     return float(bpm[np.argmax(np.log1p(1e6 * mean_tempogram(onsets, length)) + log_prior)])
 
 
 @lru_cache
-def _tempo_prior(sr: int, hop_length: int, length: int) -> tuple[Double, Double]:
-    """Beats a minute of each lag, and the logarithm of how likely they are."""
+def tempo_prior(sr: int, hop_length: int, length: int) -> tuple[Double, Double]:
+    """Beats a minute of each lag, infinite at none, and the logarithm of how likely they are.
+
+    Both of shape (length,); log-normal around 120 beats a minute, and none over 320.
+    """
     with np.errstate(divide="ignore"):
         bpm = 60.0 * sr / (hop_length * np.arange(length))
     log_prior = -0.5 * (np.log2(bpm) - np.log2(START_BPM)) ** 2

@@ -10,14 +10,13 @@ import numpy.typing as npt
 import scipy.fft
 import scipy.signal
 
+from genremill.udfs.rhythm import tempo_prior
 from genremill.udfs.spectra import Double, Real
 
 LAGS = 384
 """Frames of the window within which onsets are compared with themselves."""
 RATIOS = (4, 8 / 3, 3, 2, 4 / 3, 3 / 2, 1, 2 / 3, 3 / 4, 1 / 2, 1 / 3, 3 / 8, 1 / 4)
 """Multiples of the tempo (Prockup et al., Modeling Genre with the Music Genome Project, 2015)."""
-START_BPM = 120.0
-MAX_BPM = 320.0
 FRAMES_AT_ONCE = 128
 
 
@@ -38,7 +37,7 @@ def tempogram_ratio(onsets: Real, *, sr: int, hop_length: int) -> Double:
     """
     padded = np.pad(onsets, LAGS // 2, mode="linear_ramp", end_values=0)
     windows_TL = np.lib.stride_tricks.sliding_window_view(padded, LAGS)[: len(onsets)]
-    log_prior_L = _log_prior(sr, hop_length)
+    _, log_prior_L = tempo_prior(sr, hop_length, LAGS)
     lower_LR, upper_LR, share_LR = _neighbours(sr, hop_length)
     found = np.empty((len(RATIOS), len(onsets)))
     for start in range(0, len(onsets), FRAMES_AT_ONCE):
@@ -62,29 +61,13 @@ def _tempogram(windows_TL: Real) -> Double:
     return tempogram
 
 
-def _tempi(sr: int, hop_length: int) -> Double:
-    """Beats a minute of each lag; that of no lag is infinite."""
-    with np.errstate(divide="ignore"):
-        tempi: Double = 60.0 * sr / (hop_length * np.arange(LAGS, dtype=np.float64))
-    return tempi
-
-
-@lru_cache
-def _log_prior(sr: int, hop_length: int) -> Double:
-    """Logarithm of how likely each lag is: log-normal around 120 beats a minute, none over 320."""
-    tempi = _tempi(sr, hop_length)
-    log_prior: Double = -0.5 * (np.log2(tempi) - np.log2(START_BPM)) ** 2
-    log_prior[: np.argmax(tempi < MAX_BPM)] = -np.inf
-    return log_prior
-
-
 @lru_cache
 def _neighbours(sr: int, hop_length: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Double]:
     """For each lag's tempo and each ratio: the lags below and above in tempo, and where between them it lies.
 
     All of shape (L, R); NaN where the tempogram does not reach.
     """
-    tempi = _tempi(sr, hop_length)
+    tempi, _ = tempo_prior(sr, hop_length, LAGS)
     rising = tempi[:0:-1]
     with np.errstate(invalid="ignore"):
         wanted = np.multiply.outer(tempi, RATIOS)

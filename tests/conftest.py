@@ -1,11 +1,13 @@
 """What tests share: one Spark session, a catalog built from one base row, the real data if at hand."""
 
 import csv
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
@@ -83,6 +85,24 @@ def spark() -> Iterator[SparkSession]:
         }.items():
             session.conf.set(setting, value)
         yield session
+
+
+@pytest.fixture(scope="session")
+def librosa_compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """librosa's numba functions, compiled by one pytest worker at a time.
+
+    Two that compile one function for two types at once can mix both up in numba's cache: later calls crash.
+    """
+    import librosa
+
+    with (tmp_path_factory.getbasetemp().parent / "librosa.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for dtype in (np.float32, np.float64):
+            y = np.sin(np.arange(22050, dtype=dtype))
+            librosa.zero_crossings(y)
+            librosa.piptrack(y=y)
+            librosa.istft(librosa.stft(y))
+            librosa.cqt(y, sr=22050, n_bins=12)
 
 
 def real_data(name: str) -> Path:

@@ -9,7 +9,7 @@ from genremill.infra import audio_paths, local_files, s3_objects
 from genremill.infra.audio_faults import AudioReason, AudioRejected
 from genremill.infra.audio_paths import Place, shown
 from genremill.infra.errors import UsageError
-from genremill.infra.s3_objects import Patience
+from genremill.infra.s3_client import Patience
 
 MAX_BYTES = 1 << 30
 """A larger object is not opened: 100 minutes of stereo at 44.1 kHz and 16 bit fit."""

@@ -10,6 +10,7 @@ from py4j.protocol import Py4JJavaError, Py4JNetworkError
 from pyspark.errors import AnalysisException, PythonException
 from pyspark.sql import SparkSession
 
+from genremill.infra import s3_access
 from genremill.infra.errors import GenremillError, StorageError, UsageError
 
 _ALWAYS = {
@@ -65,6 +66,7 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
     spark = builder.getOrCreate()
     try:
         with _faults():
+            s3_access.share(spark)
             yield spark
     finally:
         spark.stop()

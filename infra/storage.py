@@ -1,121 +1,161 @@
-"""Small objects (pointers, manifests, model files, reports) of a warehouse; Spark handles the tables.
+"""Small objects (pointers, records, model files, reports) of a warehouse; Spark handles the tables.
 
-Every operation takes a full URI, spelled as Hadoop spells them: nothing is percent-encoded. Local files are
-the one store so far: other schemes are refused by name.
+Every operation takes a full URI, spelled as Hadoop spells them: nothing is percent-encoded. `file:` URIs go
+to the file system, `s3a:` ones to S3; other schemes are refused by name.
 """
 
 import contextlib
-import fcntl
 import hashlib
-import os
-import shutil
+import re
 import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
-from genremill.infra.errors import StorageError, UsageError
+from pyarrow.fs import FileSystem
+
+from genremill.infra.errors import UsageError
+from genremill.infra.local_store import LocalStore, path_of
+from genremill.infra.objects import StoredObject, Upload
+from genremill.infra.s3_store import S3Store
+
+_S3 = re.compile(r"s3[an]?://", re.IGNORECASE)
+_BUCKET = re.compile(r"s3a://[A-Za-z0-9][A-Za-z0-9._-]{2,254}(/.*)?")
+
+
+Store: TypeAlias = LocalStore | S3Store
+_STORES: dict[str, Store] = {"file": LocalStore(), "s3a": S3Store()}
 
 
 def absolute_uri(location: str) -> str:
-    """The URI of a path or URI: a plain path becomes `file:///…`, a trailing slash goes.
+    """The URI of a path or URI: a plain path becomes `file:///…`, `s3:` `s3a:`, and a trailing slash goes.
 
     >>> absolute_uri("file:/data/warehouse/")
     'file:///data/warehouse'
+    >>> absolute_uri("s3://music/warehouse/")
+    's3a://music/warehouse'
     """
     if not location.strip():
-        raise UsageError("an empty path was given; expected a path or a file: URI")
+        raise UsageError("an empty path was given; expected a path, a file: or an s3a: URI")
     if pattern := sorted(set(location) & set("*?[]{}\\")):
         raise UsageError(f"{location}: Spark takes {' '.join(pattern)} in a path for a pattern; rename it")
-    if "://" not in location and not location.startswith("file:"):
-        return f"file://{Path(location).absolute()}"
     if location.startswith("file:"):
         return "file:///" + location.removeprefix("file:").strip("/")
-    return location.rstrip("/")
+    if "://" not in location:
+        return f"file://{Path(location).absolute()}"
+    uri = _S3.sub("s3a://", location, count=1).rstrip("/")
+    if uri.startswith("s3a:") and (not _BUCKET.fullmatch(uri) or "//" in uri.removeprefix("s3a://")):
+        raise UsageError(f"{location}: expected s3a://bucket/prefix, without an empty name between slashes")
+    return uri
+
+
+def _store(uri: str) -> tuple[Store, str]:
+    """The storage behind a URI, and the URI in full."""
+    absolute = absolute_uri(uri)
+    scheme = absolute.partition("://")[0]
+    if scheme not in _STORES:
+        raise UsageError(f"{uri}: only file: and s3a: URIs are supported for this, found {scheme}:")
+    return _STORES[scheme], absolute
+
+
+def is_s3(uri: str) -> bool:
+    """Whether a URI, as `absolute_uri` gives it, is of S3."""
+    return uri.startswith("s3a:")
 
 
 def local_path(uri: str) -> Path:
     """The path of a `file:` URI; any other scheme is a `UsageError`."""
-    scheme, _, path = absolute_uri(uri).partition("://")
-    if scheme != "file":
-        raise UsageError(f"{uri}: only file: URIs are supported for this, found {scheme}:")
-    return Path(path)
+    absolute = absolute_uri(uri)
+    if not absolute.startswith("file:"):
+        raise UsageError(f"{uri}: expected a local path, found {absolute.partition(':')[0]}:")
+    return path_of(absolute)
 
 
 def exists(uri: str) -> bool:
     """Whether an object or a folder is there."""
-    return local_path(uri).exists()
+    store, uri = _store(uri)
+    return store.state(uri) is not None or bool(store.folders(uri)) or any(True for _ in store.objects(uri))
 
 
 def is_object(uri: str) -> bool:
     """Whether an object, not a folder, is there."""
-    return local_path(uri).is_file()
+    store, uri = _store(uri)
+    return store.state(uri) is not None
 
 
 def read_bytes(uri: str) -> bytes:
     """All bytes of an object."""
-    try:
-        return local_path(uri).read_bytes()
-    except OSError as err:
-        raise StorageError(f"cannot read {uri}: {err.strerror}") from err
+    return read_version(uri)[0]
+
+
+def read_version(uri: str) -> tuple[bytes, str]:
+    """All bytes of an object, and their version: what `write_over` takes."""
+    store, uri = _store(uri)
+    return store.read(uri)
 
 
 def write_atomic(uri: str, data: bytes) -> None:
     """Puts an object in place in one step: readers see the old bytes or the new, never a part."""
-    path = local_path(uri)
-    staging = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with staging.open("wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        staging.replace(path)
-    except OSError as err:
-        with contextlib.suppress(OSError):
-            staging.unlink(missing_ok=True)
-        raise StorageError(f"cannot write {uri}: {err.strerror}") from err
+    store, uri = _store(uri)
+    store.write(uri, data)
 
 
-@contextlib.contextmanager
-def lock(uri: str) -> Iterator[None]:
+def write_over(uri: str, data: bytes, version: str | None) -> None:
+    """Replaces an object in one step if nobody else has; `Conflict` if somebody has, and nothing is written.
+
+    `version` is what `read_version` gave with the bytes that these replace, None where there was no object.
+    """
+    store, uri = _store(uri)
+    store.write_over(uri, data, version)
+
+
+def lock(uri: str) -> contextlib.AbstractContextManager[None]:
     """Keeps other processes that lock the same URI waiting until the block ends."""
-    path = local_path(uri)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        held = path.open("w")
-    except OSError as err:
-        raise StorageError(f"cannot lock {uri}: {err.strerror}") from err
-    with held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
+    store, uri = _store(uri)
+    return store.lock(uri)
 
 
 def folders(uri: str) -> list[str]:
     """Names of the folders directly under `uri`, sorted; none where it does not exist."""
-    path = local_path(uri)
-    return sorted(entry.name for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
+    store, uri = _store(uri)
+    return store.folders(uri)
 
 
-def move(source: str, target: str) -> None:
-    """Renames a folder that nobody reads yet to its final name; an existing target stays as it is."""
-    destination = local_path(target)
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        local_path(source).rename(destination)
-    except OSError as err:
-        raise StorageError(f"cannot move {source} to {target}: {err.strerror}") from err
+def objects(uri: str) -> Iterator[StoredObject]:
+    """All objects under a folder, hidden ones too, by name."""
+    store, uri = _store(uri)
+    return store.objects(uri)
 
 
 def remove(uri: str) -> None:
     """Removes a folder and all below it; one that is not there is fine."""
-    shutil.rmtree(local_path(uri), ignore_errors=True)
+    store, uri = _store(uri)
+    store.remove(uri)
 
 
 def remove_object(uri: str) -> None:
     """Removes one object; one that is not there is fine."""
-    local_path(uri).unlink(missing_ok=True)
+    store, uri = _store(uri)
+    store.remove_object(uri)
+
+
+def uploads(uri: str) -> list[Upload]:
+    """Multipart uploads under a folder that were begun and not ended, by anybody, on S3."""
+    store, uri = _store(uri)
+    return store.uploads(uri)
+
+
+def abort(uri: str, upload: Upload) -> None:
+    """Gives up an upload under a folder; one that has ended is fine."""
+    store, uri = _store(uri)
+    store.abort(uri, upload)
+
+
+def arrow(uri: str) -> tuple[FileSystem, str]:
+    """Pyarrow's file system for a URI, and the path in it."""
+    store, uri = _store(uri)
+    return store.arrow(uri)
 
 
 @dataclass(frozen=True)
@@ -128,31 +168,38 @@ class Inventory:
 
 
 def inventory(uri: str) -> Inventory:
-    """Names, sizes and modification times of all files under a path (or of the one file)."""
-    path = local_path(uri)
-    if not path.exists():
-        raise UsageError(f"{uri}: no such file or folder")
-    found = [path] if path.is_file() else sorted(p for p in path.rglob("*") if _is_data(p, path))
-    lines = [(str(p.relative_to(path)), p.stat().st_size, p.stat().st_mtime_ns) for p in found]
+    """Names, sizes and versions of all data files under a path (or of the one file)."""
+    found = _data(uri)
+    lines = [(one.name, one.size, one.version) for one in found]
     digest = hashlib.sha256(repr(lines).encode()).hexdigest()[:16]
-    return Inventory(len(found), sum(size for _, size, _ in lines), digest)
+    return Inventory(len(found), sum(one.size for one in found), digest)
 
 
-def _is_data(path: Path, root: Path) -> bool:
-    hidden = any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
-    return path.is_file() and not hidden
+def is_parquet(uri: str) -> bool:
+    """Whether a file, or the first data file of a folder, is Parquet by its magic bytes."""
+    store, uri = _store(uri)
+    found = _data(uri)
+    if not found:
+        return False
+    first = uri if store.state(uri) else f"{uri}/{found[0].name}"
+    return store.read(first, 4)[0] == b"PAR1"
+
+
+def _data(uri: str) -> list[StoredObject]:
+    """The object itself, or all under the folder that Spark would read."""
+    store, uri = _store(uri)
+    if one := store.state(uri):
+        return [one]
+    found = list(store.objects(uri))
+    if not found and not store.folders(uri):
+        raise UsageError(f"{uri}: no such file or folder")
+    return [one for one in found if not _hidden(one.name.split("/"))]
+
+
+def _hidden(names: Iterable[str]) -> bool:
+    return any(name.startswith((".", "_")) for name in names)
 
 
 def utc_now() -> str:
     """The time now as ISO 8601 in UTC, to the second."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def is_parquet(uri: str) -> bool:
-    """Whether a file, or the first data file of a folder, is Parquet by its magic bytes."""
-    path = local_path(uri)
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if _is_data(p, path))
-    if not files:
-        return False
-    with files[0].open("rb") as source:
-        return source.read(4) == b"PAR1"

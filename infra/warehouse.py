@@ -13,7 +13,9 @@ from typing import Any
 
 from genremill.infra import storage
 from genremill.infra.errors import StorageError, UsageError
+from genremill.infra.objects import Conflict
 
+POINTER = "_current.json"
 HISTORY = 50
 """Earlier runs that a pointer remembers."""
 
@@ -74,7 +76,7 @@ class Warehouse:
     def at(cls, location: str) -> "Warehouse":
         """The warehouse at a path or URI; a warehouse that is a file is an error."""
         uri = storage.absolute_uri(location)
-        if storage.local_path(uri).is_file():
+        if storage.is_object(uri):
             raise UsageError(f"--warehouse {location} is a file; expected a folder")
         return cls(uri)
 
@@ -92,11 +94,16 @@ class Warehouse:
 
     def current(self, table: str) -> Current | None:
         """What is current of a table, or None before its first run."""
-        pointer = self.path(table, "_current.json")
-        if not storage.exists(pointer):
-            return None
+        return self._pointer(table)[0]
+
+    def _pointer(self, table: str) -> tuple[Current | None, str | None]:
+        """What is current of a table, and the version of the pointer that says so."""
+        pointer = self.path(table, POINTER)
+        if not storage.is_object(pointer):
+            return None, None
+        data, version = storage.read_version(pointer)
         try:
-            return Current.from_json(storage.read_bytes(pointer).decode())
+            return Current.from_json(data.decode()), version
         except (ValueError, TypeError, KeyError, AttributeError) as err:
             raise StorageError(f"{pointer} is not a pointer file of genremill: {err!r}") from err
 
@@ -124,7 +131,7 @@ class Warehouse:
     def finished(self, table: str, run_id: str) -> Snapshot | None:
         """The record of a complete run, or None where there is no such run or it never finished."""
         record = self.run_path(table, run_id) + "/_run.json"
-        if not storage.exists(record):
+        if not storage.is_object(record):
             return None
         try:
             return Snapshot(**json.loads(storage.read_bytes(record)))
@@ -143,26 +150,27 @@ class Warehouse:
     def publish(self, table: str, snapshot: Snapshot, audited_against: Current | None = None) -> Current:
         """Makes a complete run the current one, in one atomic step.
 
-        Raises `StorageError` where what is current is no longer what the run was audited against.
+        Of two that publish at once, one raises `Conflict`; so does a run that was audited against what is no
+        longer current.
         """
-        with storage.lock(self.path(table, "_current.lock")):
-            before = self.current(table)
-            if audited_against is not None and before != audited_against:
-                raise StorageError(f"{self.path(table)} was published to meanwhile; nothing has changed")
-            history = (before.snapshot, *before.previous) if before else ()
-            previous = tuple(one for one in history if one.run_id != snapshot.run_id)[:HISTORY]
-            withdrawn = tuple(one for one in before.withdrawn if one != snapshot.run_id) if before else ()
-            current = Current(snapshot, storage.utc_now(), previous, withdrawn)
-            storage.write_atomic(self.path(table, "_current.json"), current.to_json().encode())
-        return current
+        before, version = self._pointer(table)
+        if audited_against is not None and before != audited_against:
+            raise Conflict(f"{self.path(table)} was published to meanwhile; nothing has changed")
+        history = (before.snapshot, *before.previous) if before else ()
+        previous = tuple(one for one in history if one.run_id != snapshot.run_id)[:HISTORY]
+        withdrawn = tuple(one for one in before.withdrawn if one != snapshot.run_id) if before else ()
+        return self._switch(table, Current(snapshot, storage.utc_now(), previous, withdrawn), version)
 
     def roll_back(self, table: str) -> Current:
         """Makes the snapshot before the current one current again, and withdraws the one it replaces."""
-        with storage.lock(self.path(table, "_current.lock")):
-            before = self.current(table)
-            if before is None or not before.previous:
-                raise UsageError(f"{self.uri}: {table!r} has no earlier snapshot")
-            withdrawn = (*before.withdrawn, before.snapshot.run_id)
-            current = Current(before.previous[0], storage.utc_now(), before.previous[1:], withdrawn)
-            storage.write_atomic(self.path(table, "_current.json"), current.to_json().encode())
+        before, version = self._pointer(table)
+        if before is None or not before.previous:
+            raise UsageError(f"{self.uri}: {table!r} has no earlier snapshot")
+        withdrawn = (*before.withdrawn, before.snapshot.run_id)
+        back = Current(before.previous[0], storage.utc_now(), before.previous[1:], withdrawn)
+        return self._switch(table, back, version)
+
+    def _switch(self, table: str, current: Current, version: str | None) -> Current:
+        """Replaces the pointer, if it is still the one that was read."""
+        storage.write_over(self.path(table, POINTER), current.to_json().encode(), version)
         return current

@@ -109,7 +109,7 @@ def report_of(warehouse: Warehouse, version: str) -> str | None:
     """The newest report on a model version, or None."""
     for run_id in reversed(storage.folders(warehouse.path("reports"))):
         metrics = warehouse.path("reports", run_id, "metrics.json")
-        if storage.exists(metrics) and _model_of(metrics) == version:
+        if storage.is_object(metrics) and _model_of(metrics) == version:
             return warehouse.path("reports", run_id, "report.html")
     return None
 

@@ -5,7 +5,6 @@ the next run takes up what a killed one had done.
 """
 
 import dataclasses
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -13,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import storage
 from genremill.infra.log import LOGGER
-from genremill.infra.progress import progress, progress_line
+from genremill.infra.progress import progress, tally
 from genremill.jobs import command, extraction_plan as plan, feature_cache
 from genremill.jobs.contracts import FEATURES, REJECTS
 from genremill.udfs import extraction
@@ -22,8 +21,13 @@ OBJECTS_A_TASK = 25
 """About a second of work: a killed task costs little, and none is left running long after the others."""
 OBJECTS_A_CORE = 500
 """Objects of a batch, by core: features and rejects are written after each."""
-BY_TASK = {"mapreduce.fileoutputcommitter.algorithm.version": "2"}
-"""Each task's file appears when the task ends, not when all have."""
+BY_TASK = {
+    "mapreduce.fileoutputcommitter.algorithm.version": "2",
+    "mapreduce.outputcommitter.factory.scheme.s3a": (
+        "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
+    ),
+}
+"""Each task's file appears when the task ends, not when all have: S3A's own committers wait for all."""
 
 
 @dataclass(frozen=True)
@@ -134,18 +138,15 @@ class SetRun:
         batches = -(-objects // (OBJECTS_A_CORE * cores))
         tasks = max(cores, -(-objects // max(batches * OBJECTS_A_TASK, 1)))
         sources = fresh.select(F.col("source").alias("audio_uri"), "etag", "size").distinct()
-        extract = extraction.extractor(self.settings)
+        counted = tally(self.spark)
+        extract = extraction.extractor(self.settings, counted)
         rejected = Counter[str]()
-        started = time.monotonic()
-        for number in range(batches):
-            part = sources.where(F.pmod(F.xxhash64("audio_uri"), F.lit(batches)) == number)
-            extracted = part.repartition(tasks).mapInPandas(extract, extraction.WINDOW_SCHEMA)
-            with progress(self.spark, f"extract {self.name}", objects // batches, "clips"):
+        with progress(self.spark, f"extract {self.name}", objects, "clips", counted):
+            for number in range(batches):
+                part = sources.where(F.pmod(F.xxhash64("audio_uri"), F.lit(batches)) == number)
+                extracted = part.repartition(tasks).mapInPandas(extract, extraction.WINDOW_SCHEMA)
                 extracted.write.mode("append").options(**BY_TASK).parquet(self._pending(self.work.run_id))
-            rejected += self._settle(self.work.run_id, fresh)
-            share, seconds = (number + 1) / batches, time.monotonic() - started
-            line = progress_line(f"extract {self.name}", objects, share, seconds, "clips")
-            LOGGER.info("%s; rejected: %s", line, dict(rejected) or "none")
+                rejected += self._settle(self.work.run_id, fresh)
         return rejected
 
     def _settle(self, run: str, lack: DataFrame) -> Counter[str]:

@@ -38,7 +38,7 @@ def cached_sets(warehouse: Warehouse) -> list[CachedSet]:
     for name in storage.folders(warehouse.path("features")):
         fingerprint = name.removeprefix("fingerprint=")
         record = f"{folder_of(warehouse, fingerprint)}/{RECORD}"
-        if fingerprint == name or not storage.exists(record):
+        if fingerprint == name or not storage.is_object(record):
             continue
         try:
             described = json.loads(storage.read_bytes(record))

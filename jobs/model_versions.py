@@ -15,7 +15,7 @@ REFUSED = "refused.json"
 def refuse(warehouse: Warehouse, version: str, tags_run: str) -> None:
     """Keeps a version of this warehouse from being taken unnamed; one from elsewhere always is named."""
     folder = warehouse.path("models", version)
-    if storage.exists(f"{folder}/model.json"):
+    if storage.is_object(f"{folder}/model.json"):
         storage.write_atomic(f"{folder}/{REFUSED}", json.dumps({"tags_run": tags_run}).encode())
 
 
@@ -27,24 +27,23 @@ def allow(warehouse: Warehouse, version: str) -> None:
 def newest(warehouse: Warehouse, with_refused: bool = False) -> str:
     """The newest model version that no audit refused, as <name>/<version>; versions sort by time."""
     root = warehouse.path("models")
-    versions = [
-        (version, name)
-        for name in storage.folders(root)
-        for version in storage.folders(f"{root}/{name}")
-        if storage.exists(f"{root}/{name}/{version}/model.json") and not version.endswith(".staging")
-        if with_refused or not storage.exists(f"{root}/{name}/{version}/{REFUSED}")
+    found = [
+        (version, name) for name in storage.folders(root) for version in storage.folders(f"{root}/{name}")
     ]
-    if not versions:
-        raise UsageError(f"{warehouse.uri} has no model yet: run `genremill train` first")
-    version, name = max(versions)
-    return f"{name}/{version}"
+    for version, name in sorted(found, reverse=True):
+        folder = f"{root}/{name}/{version}"
+        if storage.is_object(f"{folder}/model.json") and (
+            with_refused or not storage.is_object(f"{folder}/{REFUSED}")
+        ):
+            return f"{name}/{version}"
+    raise UsageError(f"{warehouse.uri} has no model yet: run `genremill train` first")
 
 
 def folder_of(warehouse: Warehouse, version: str | None) -> tuple[str, str]:
     """Version and folder of a named model version, or of the newest."""
     version = version or newest(warehouse)
     folder = warehouse.path("models", version)
-    if version.count("/") != 1 or ".." in version or not storage.exists(f"{folder}/model.json"):
+    if version.count("/") != 1 or ".." in version or not storage.is_object(f"{folder}/model.json"):
         raise UsageError(
             f"--model-version {version}: no such model in {warehouse.uri}; expected <name>/<version>"
         )

@@ -121,7 +121,7 @@ def _train(spark: SparkSession, plan: Plan) -> list[dict[str, Any]]:
         with contextlib.redirect_stdout(sys.stderr):  # ranks print there, results go to stdout
             history = distributor.run(training.train_rank, plan)
     except (RuntimeError, PySparkException) as err:  # from a process here, from a task on a cluster
-        if storage.exists(failed):
+        if storage.is_object(failed):
             record = json.loads(storage.read_bytes(failed))
             raise RAISED.get(record["exit_code"], GenremillError)(record["message"]) from err
         raise StorageError(

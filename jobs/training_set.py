@@ -114,8 +114,8 @@ def sample(data: TrainingSet) -> npt.NDArray[np.float32]:
     """Raw features of the first train rows, all inputs joined in order, shape (rows, features)."""
     rows = min(FIT_ROWS, FIT_VALUES // len(data.inputs.features))
     names = list(data.inputs.names)
-    shards_on_disk = ds.dataset(str(storage.local_path(data.train)), format="parquet")
-    table = shards_on_disk.head(rows, columns=names)
+    store, folder = storage.arrow(data.train)
+    table = ds.dataset(folder, filesystem=store, format="parquet").head(rows, columns=names)
     flat = [table.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False) for name in names]
     values: npt.NDArray[np.float32] = np.hstack([one.reshape(len(table), -1) for one in flat])
     return values

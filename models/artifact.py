@@ -23,12 +23,9 @@ def build(card: ModelCard) -> Network:
 
 
 def save(folder: str, card: ModelCard, tensors: dict[str, Tensor]) -> ModelCard:
-    """Writes a model version; the folder appears in one step, whole or not at all."""
-    staging = f"{folder}.staging"
-    storage.remove(staging)
-    sealed = dataclasses.replace(card, sha256=write_weights(f"{staging}/model.safetensors", tensors))
-    storage.write_atomic(f"{staging}/model.json", sealed.to_json().encode())
-    storage.move(staging, folder)
+    """Writes a model version: its card comes last, and until then there is no such version."""
+    sealed = dataclasses.replace(card, sha256=write_weights(f"{folder}/model.safetensors", tensors))
+    storage.write_atomic(f"{folder}/model.json", sealed.to_json().encode())
     return sealed
 
 

@@ -92,7 +92,7 @@ class ModelCard:
 def read_card(folder: str) -> ModelCard:
     """The card of a model version; a folder without one is an error that says what it holds instead."""
     path = f"{folder}/model.json"
-    if not storage.exists(path):
+    if not storage.is_object(path):
         raise UsageError(
             f"{folder} is no model: it has no model.json. Models are folders with model.json and "
             "model.safetensors; pickles (.pt, .pth, .joblib) are never opened"

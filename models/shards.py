@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
+from pyarrow.fs import FileSelector, FileSystem, FileType
 
 from genremill.infra import storage
 from genremill.infra.errors import StorageError, UsageError
@@ -243,7 +243,7 @@ def _taken(rows: Columns, order: NDArray[np.intp]) -> Columns:
 
 def _open(folder: str) -> tuple[FileSystem, str]:
     """The file system and path of a folder; one that could carry a pickle for petastorm is refused."""
-    store, root = LocalFileSystem(), str(storage.local_path(folder))
+    store, root = storage.arrow(folder)
     for info in store.get_file_info([f"{root}/{name}" for name in PICKLE_CARRIERS]):
         if info.type != FileType.NotFound:
             raise UsageError(

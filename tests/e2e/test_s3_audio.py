@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from genremill.infra import s3_objects
+from genremill.infra import s3_client, s3_objects
 from genremill.infra.audio_faults import AudioReason, AudioRejected
 from genremill.infra.audio_store import AudioObject, AudioStore, OpenedAudio
 from genremill.infra.errors import StorageError
-from genremill.infra.s3_objects import Patience
+from genremill.infra.s3_client import Patience
 from tests.e2e.faulty_proxy import BAD_DAY, Fault, FaultyProxy, faulty_proxy, first, sometimes
 from tests.e2e.s3_server import OWNER, STRANGER, Identity, S3Server, free_ports, running_s3
 
@@ -38,9 +38,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 @pytest.fixture(scope="module")
 def running_proxy(server: S3Server) -> Iterator[FaultyProxy]:
     with faulty_proxy(server.endpoint) as running:
-        s3_objects._client.cache_clear()
+        s3_client.forget()
         yield running
-        s3_objects._client.cache_clear()
+        s3_client.forget()
 
 
 @pytest.fixture
@@ -62,9 +62,9 @@ def worker(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def environment(worker: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """The environment of a worker process that has made no client yet."""
-    s3_objects._client.cache_clear()
+    s3_client.forget()
     yield monkeypatch
-    s3_objects._client.cache_clear()
+    s3_client.forget()
 
 
 def _be(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,17 +262,17 @@ def test_no_credentials_is_a_storage_error(environment: pytest.MonkeyPatch, tmp_
 def test_credentials_that_expire_are_asked_for_again(proxy: FaultyProxy, method: str) -> None:
     store = AudioStore((ROOT,), patience=QUICK)
     found = store.stat("a.mp3")
-    old = s3_objects._client(os.getpid(), QUICK.connect_timeout_s, QUICK.read_timeout_s)
+    old = s3_client._client(os.getpid(), QUICK.connect_timeout_s, QUICK.read_timeout_s)
     proxy.plan(first(Fault.EXPIRED))
     assert store.stat("a.mp3") == found if method == "HEAD" else read(store, found)[1] == SONG
     assert [proxy.requests[0], proxy.requests[-1]] == [(method, Fault.EXPIRED), (method, None)]
-    assert s3_objects._client(os.getpid(), QUICK.connect_timeout_s, QUICK.read_timeout_s) is not old
+    assert s3_client._client(os.getpid(), QUICK.connect_timeout_s, QUICK.read_timeout_s) is not old
 
 
 def _clients(store: AudioStore) -> tuple[int, int]:
     for _ in range(3):
         read(store, store.stat("a.mp3"))
-    return os.getpid(), s3_objects._client.cache_info().misses
+    return os.getpid(), s3_client._client.cache_info().misses
 
 
 @pytest.mark.usefixtures("environment")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from genremill.infra import s3_objects
+from genremill.infra import s3_client
 from genremill.infra.audio_faults import AudioReason, AudioRejected
 from genremill.infra.audio_paths import MAX_KEY_BYTES, Place, locate, root, shown
 from genremill.infra.audio_store import AudioObject, AudioStore
@@ -50,7 +50,7 @@ def nothing_opened() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "open", forbidden)
-        patch.setattr(s3_objects, "_client", forbidden)
+        patch.setattr(s3_client, "_client", forbidden)
         yield
 
 

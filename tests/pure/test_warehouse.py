@@ -105,7 +105,7 @@ def test_paths_and_uris_are_the_same_place(tmp_path: Path) -> None:
 
 
 def test_other_schemes_are_refused_by_name() -> None:
-    with pytest.raises(UsageError, match="only file: URIs"):
+    with pytest.raises(UsageError, match="only file: and s3a: URIs"):
         storage.read_bytes("http://169.254.169.254/latest")
 
 

@@ -1,0 +1,74 @@
+"""One way to S3 for Spark's connector, for boto3 and for the Python workers of both.
+
+Endpoint, region and credentials are what the user gave in Spark's configuration (`spark.hadoop.fs.s3a.*`,
+Hadoop's credential providers), or what boto3 finds in environment, profile or role; a setting of Spark's wins.
+"""
+
+import os
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from genremill.infra import s3_client
+
+CONNECTOR = "org.apache.hadoop.fs.s3a.S3AFileSystem"
+PROVIDERS = (
+    "org.apache.hadoop.fs.s3a.TemporaryAWSCredentialsProvider",
+    "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider",
+    "software.amazon.awssdk.auth.credentials.EnvironmentVariableCredentialsProvider",
+    "software.amazon.awssdk.auth.credentials.WebIdentityTokenFileCredentialsProvider",
+    "software.amazon.awssdk.auth.credentials.ProfileCredentialsProvider",
+    "org.apache.hadoop.fs.s3a.auth.IAMInstanceCredentialsProvider",
+)
+"""S3A's default chain, and in it what boto3 has besides: a service account's token and a profile."""
+DEFAULTS = "-default.xml"
+"""How the files end that hold Hadoop's own settings: nobody chose those."""
+
+_FOR_BOTO3 = {
+    "fs.s3a.endpoint": "AWS_ENDPOINT_URL_S3",
+    "fs.s3a.endpoint.region": "AWS_DEFAULT_REGION",
+    "fs.s3a.access.key": "AWS_ACCESS_KEY_ID",
+    "fs.s3a.secret.key": "AWS_SECRET_ACCESS_KEY",
+    "fs.s3a.session.token": "AWS_SESSION_TOKEN",
+}
+
+
+def share(spark: SparkSession) -> None:
+    """Gives Spark's connector what boto3 knows, and boto3 here and in Python workers what Spark was told.
+
+    Does nothing where Spark has no connector for S3.
+    """
+    context: Any = spark.sparkContext
+    if not _has_connector(context):
+        return
+    hadoop = context._jsc.hadoopConfiguration()
+    for name, value in _for_spark().items():
+        if all(source.endswith(DEFAULTS) for source in hadoop.getPropertySources(name) or ()):
+            hadoop.set(name, value)
+    for name, variable in _FOR_BOTO3.items():
+        if value := _text(hadoop.getPassword(name)):
+            endpoint = name == "fs.s3a.endpoint"
+            os.environ[variable] = f"https://{value}" if endpoint and "://" not in value else value
+            context.environment[variable] = os.environ[variable]
+    s3_client.forget()
+
+
+def _has_connector(context: Any) -> bool:  # noqa: ANN401
+    loader = context._jvm.org.apache.spark.util.Utils.getContextOrSparkClassLoader()
+    return loader.getResource(CONNECTOR.replace(".", "/") + ".class") is not None
+
+
+def _for_spark() -> dict[str, str]:
+    """Settings of S3A that environment and profile stand for."""
+    found = {"fs.s3a.aws.credentials.provider": ",".join(PROVIDERS)}
+    if region := s3_client.region():
+        found["fs.s3a.endpoint.region"] = region
+    if endpoint := s3_client.custom_endpoint():
+        found |= {"fs.s3a.endpoint": endpoint, "fs.s3a.path.style.access": "true"}
+        found |= {"fs.s3a.connection.ssl.enabled": str(endpoint.startswith("https:")).lower()}
+    return found
+
+
+def _text(characters: Any) -> str:  # noqa: ANN401
+    """What Hadoop keeps as an array of characters."""
+    return "".join(characters) if characters is not None else ""

@@ -1,7 +1,7 @@
 """One way to S3 for Spark's connector, for boto3 and for the Python workers of both.
 
 Endpoint, region and credentials are what the user gave in Spark's configuration (`spark.hadoop.fs.s3a.*`,
-Hadoop's credential providers), or what boto3 finds in environment, profile or role; a setting of Spark's wins.
+Hadoop's credential providers), or what boto3 finds in environment, profile or role; Spark's settings win.
 """
 
 import os

@@ -19,6 +19,7 @@ JOBS = {
     "publish": "audit staged tags and make them current, or refuse; also roll back",
     "show": "one track: its tags, features and pictures of its audio",
     "tables": "list each table's current snapshot",
+    "vacuum": "remove old runs, and what killed jobs have left; says what would go unless --yes",
     "doctor": "check Java, Spark, Python packages and the warehouse",
 }
 

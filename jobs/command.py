@@ -1,19 +1,20 @@
 """What every job's command line shares: flags from dataclasses, run id, errors, exit codes, JSON."""
 
+import contextlib
 import dataclasses
 import difflib
 import itertools
 import sys
 import time
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import tyro
 
-from genremill.infra import storage
-from genremill.infra.errors import ExitCode, GenremillError, UsageError
+from genremill.infra import heartbeat, storage
+from genremill.infra.errors import ExitCode, GenremillError, StorageError, UsageError
 from genremill.infra.log import LOGGER, start_log
 from genremill.infra.terminal import json_line
 from genremill.infra.warehouse import Warehouse, new_run_id
@@ -85,14 +86,26 @@ def main(
         run_id = new_run_id()
         start_log(run_id, job)
         work = Run(Warehouse.at(common.warehouse), run_id, getattr(common, "dry_run", False))
-        try:
+        writes = isinstance(common, Writing) and not common.dry_run
+        scratch = work.warehouse.tmp(run_id)
+        with _scratch(scratch), heartbeat.beating(scratch) if writes else contextlib.nullcontext():
             outcome = run(work, cfg)
-        finally:
-            storage.remove(work.warehouse.tmp(run_id))
         LOGGER.info("done in %.1f s", time.monotonic() - started)
         return dataclasses.replace(outcome, summary={"run_id": run_id} | outcome.summary)
 
     return plain_main(job, description, config_type, in_warehouse, argv, common_type)
+
+
+@contextlib.contextmanager
+def _scratch(folder: str) -> Iterator[None]:
+    """Removes a run's scratch folder at the end; what cannot be removed now, `vacuum` removes."""
+    try:
+        yield
+    finally:
+        try:
+            storage.remove(folder)
+        except StorageError as err:
+            LOGGER.warning("%s is left behind: %s", folder, err)
 
 
 def plain_main(

@@ -1,0 +1,187 @@
+"""A warehouse's small objects on a real S3 server: pointers, locks, listings, uploads that nobody ended."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from genremill.infra import s3_client, s3_store, storage
+from genremill.infra.errors import StorageError, UsageError
+from genremill.infra.objects import Conflict
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs import cli
+from tests.e2e.s3_server import OWNER, S3Server, running_s3
+
+BUCKET = "warehouses"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with running_s3(tmp_path_factory.mktemp("s3"), BUCKET) as running:
+        yield running
+
+
+@pytest.fixture
+def root(server: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A folder of the bucket for one test."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    for name, value in OWNER.environment.items():
+        monkeypatch.setenv(name, value)
+    s3_client.forget()
+    yield f"s3a://{BUCKET}/{request.node.name}"
+    s3_client.forget()
+
+
+def test_bytes_come_back_and_the_name_may_be_any(root: str) -> None:
+    for name in ("a.json", "deep/er/ü b+c#%2e", "empty"):
+        data = b"" if name == "empty" else name.encode() * 1000
+        storage.write_atomic(f"{root}/{name}", data)
+        assert storage.read_bytes(f"{root}/{name}") == data
+    assert [one.name for one in storage.objects(root)] == ["a.json", "deep/er/ü b+c#%2e", "empty"]
+    assert storage.read_bytes(f"s3://{root.partition('://')[2]}/a.json") == b"a.json" * 1000
+
+
+def test_folders_are_what_keys_begin_with(root: str, server: S3Server) -> None:
+    for name in ("b/1", "a/x/2", "a/3", "c"):
+        storage.write_atomic(f"{root}/{name}", b"1")
+    assert storage.folders(root) == ["a", "b"]
+    assert storage.exists(f"{root}/a")
+    assert not storage.is_object(f"{root}/a")
+    assert not storage.exists(f"{root}/d")
+    prefix = root.partition(f"{BUCKET}/")[2]
+    server.client().put_object(Bucket=BUCKET, Key=f"{prefix}/a/marker/", Body=b"")
+    assert [one.name for one in storage.objects(f"{root}/a")] == ["3", "x/2"]
+
+
+def test_more_than_a_page_is_listed_and_removed(root: str) -> None:
+    names = [f"many/{number:04d}" for number in range(1005)]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda name: storage.write_atomic(f"{root}/{name}", b"1"), names))
+    storage.write_atomic(f"{root}/many2/0", b"1")
+    assert [one.name for one in storage.objects(root)] == [*names, "many2/0"]
+    storage.remove(f"{root}/many")
+    assert [one.name for one in storage.objects(root)] == ["many2/0"]
+    storage.remove(f"{root}/many")
+
+
+def test_what_is_not_there(root: str) -> None:
+    with pytest.raises(StorageError, match=r"cannot read .*/none: no such object"):
+        storage.read_bytes(f"{root}/none")
+    with pytest.raises(UsageError, match="no such file or folder"):
+        storage.inventory(f"{root}/none")
+    with pytest.raises(StorageError, match="no such bucket"):
+        storage.read_bytes("s3a://nowhere/at/all")
+    storage.remove_object(f"{root}/none")
+    for wrong in ("s3a://", "s3://x", f"{root}//a"):
+        with pytest.raises(UsageError, match="expected s3a://bucket/prefix"):
+            storage.is_object(wrong)
+
+
+def test_an_inventory_changes_with_the_bytes_and_passes_over_what_spark_does(root: str) -> None:
+    storage.write_atomic(f"{root}/t/part-0", b"PAR1....")
+    first = storage.inventory(f"{root}/t")
+    storage.write_atomic(f"{root}/t/_SUCCESS", b"{}")
+    storage.write_atomic(f"{root}/t/_tmp/x", b"{}")
+    assert storage.inventory(f"{root}/t") == first
+    assert storage.is_parquet(f"{root}/t")
+    assert storage.is_parquet(f"{root}/t/part-0")
+    storage.write_atomic(f"{root}/t/part-0", b"text....")
+    assert storage.inventory(f"{root}/t").digest != first.digest
+    assert not storage.is_parquet(f"{root}/t")
+
+
+def test_an_object_is_replaced_only_if_nobody_else_has(root: str) -> None:
+    pointer = f"{root}/pointer"
+    storage.write_over(pointer, b"1", None)
+    with pytest.raises(Conflict):
+        storage.write_over(pointer, b"2", None)
+    _, version = storage.read_version(pointer)
+    storage.write_over(pointer, b"2", version)
+    with pytest.raises(Conflict):
+        storage.write_over(pointer, b"3", version)
+    storage.write_over(pointer, b"2", version)  # as when the answer was lost: it is what it was to be
+    assert storage.read_bytes(pointer) == b"2"
+
+
+def snapshot(run_id: str) -> Snapshot:
+    return Snapshot(run_id, f"tags/run={run_id}", 1, "", {}, "", "2026-01-01T00:00:00Z")
+
+
+def test_of_racing_publishers_one_wins(root: str) -> None:
+    warehouse = Warehouse.at(root)
+    warehouse.publish("tags", snapshot("first"))
+    seen = warehouse.current("tags")
+    together = threading.Barrier(8)
+
+    def publish(number: int) -> str:
+        together.wait()
+        try:
+            warehouse.publish("tags", snapshot(f"racer-{number}"), audited_against=seen)
+        except Conflict:
+            return "refused"
+        return f"racer-{number}"
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(publish, range(8)))
+    assert found.count("refused") == 7
+    current = warehouse.current("tags")
+    assert current is not None
+    assert current.snapshot.run_id in found
+    assert [one.run_id for one in current.previous] == ["first"]
+
+
+def test_a_lock_keeps_others_waiting(root: str) -> None:
+    order = []
+    held = threading.Event()
+
+    def second() -> None:
+        held.wait()
+        with storage.lock(f"{root}/lock"):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with storage.lock(f"{root}/lock"):
+        held.set()
+        time.sleep(0.5)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+    assert not storage.is_object(f"{root}/lock")
+
+
+def test_the_lock_of_a_dead_holder_is_taken_over(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_store, "LEASE_S", 0.5)
+    storage.write_atomic(f"{root}/lock", b"somebody who is gone")
+    started = time.monotonic()
+    with storage.lock(f"{root}/lock"):
+        assert time.monotonic() - started > 0.5
+        assert b"somebody" not in storage.read_bytes(f"{root}/lock")
+
+
+def test_arrow_reads_what_boto3_wrote(root: str, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1, 2]}), tmp_path / "one.parquet")
+    storage.write_atomic(f"{root}/one.parquet", (tmp_path / "one.parquet").read_bytes())
+    store, path = storage.arrow(f"{root}/one.parquet")
+    assert pq.read_table(path, filesystem=store).column("a").to_pylist() == [1, 2]
+
+
+def test_vacuum_ends_uploads_that_nobody_ended(
+    root: str, server: S3Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = root.partition(f"{BUCKET}/")[2] + "/tags/run=20260101T000000-abcdef/part-0.parquet"
+    begun = server.client().create_multipart_upload(Bucket=BUCKET, Key=key)
+    server.client().upload_part(
+        Bucket=BUCKET, Key=key, UploadId=begun["UploadId"], PartNumber=1, Body=b"1" * 5_000_000
+    )
+    vacuum = ["vacuum", "--warehouse", root, "--yes"]
+    assert cli.main(vacuum) == 0
+    assert [one.name for one in storage.uploads(root)] == ["tags/run=20260101T000000-abcdef/part-0.parquet"]
+    assert cli.main([*vacuum, "--min-age-hours", "0"]) == 0
+    assert "upload that nobody ended" in capsys.readouterr().out
+    assert storage.uploads(root) == []

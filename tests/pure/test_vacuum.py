@@ -1,0 +1,199 @@
+"""What `vacuum` finds in warehouses written by hand, and that it spares what somebody may need."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genremill.infra import heartbeat, storage
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs import cli
+
+HOUR = 3600.0
+DAYS_AGO = time.time() - 72 * HOUR
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse.at(str(tmp_path / "warehouse"))
+
+
+def aged(warehouse: Warehouse) -> None:
+    """Makes all that lies there three days old."""
+    for one in storage.local_path(warehouse.uri).rglob("*"):
+        os.utime(one, (DAYS_AGO, DAYS_AGO))
+
+
+def put(warehouse: Warehouse, *names: str) -> None:
+    for name in names:
+        storage.write_atomic(warehouse.path(name), b"1234")
+
+
+def snapshot(
+    warehouse: Warehouse, table: str, run_id: str, written_at: str = "2026-01-01T00:00:00Z", **details: str
+) -> Snapshot:
+    """A complete run of one file."""
+    made = Snapshot(run_id, f"{table}/run={run_id}", 1, "", {}, "", written_at, dict(details))
+    put(warehouse, f"{table}/run={run_id}/part-0.parquet")
+    warehouse.finish(table, made)
+    return made
+
+
+def run_id(number: int) -> str:
+    return f"202601{number + 1:02d}T000000-00000{number}"
+
+
+@pytest.fixture
+def vacuum(warehouse: Warehouse, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
+    """Runs the job and gives what there was before and is not there now, folders and files."""
+
+    def run(*flags: str) -> list[str]:
+        before = {one.name for one in storage.objects(warehouse.uri)}
+        assert cli.main(["vacuum", "--warehouse", warehouse.uri, *flags]) == 0, capsys.readouterr().err
+        return sorted(before - {one.name for one in storage.objects(warehouse.uri)})
+
+    return run
+
+
+def tags_of_nights(warehouse: Warehouse, nights: int) -> None:
+    """Tables of so many nights; each night's tags tag that night's tracks."""
+    for night in range(nights):
+        tracks = snapshot(warehouse, "tracks", run_id(night))
+        details = {"tracks_run": run_id(night), "model_version": "fcnn/0", "genre_map_version": ""}
+        warehouse.publish("tracks", tracks)
+        warehouse.publish("tags", snapshot(warehouse, "tags", run_id(night), **details))
+
+
+def backdate_pointers(warehouse: Warehouse) -> None:
+    """As if the last publishing had been long ago."""
+    for table in ("tracks", "tags"):
+        pointer = warehouse.path(table, "_current.json")
+        text = storage.read_bytes(pointer).decode()
+        now = str(warehouse.current(table).published_at)  # type: ignore[union-attr]
+        storage.write_atomic(pointer, text.replace(now, "2026-01-20T00:00:00Z").encode())
+
+
+def test_runs_beyond_keep_runs_go_and_the_newest_stay(
+    warehouse: Warehouse, vacuum: Callable[..., list[str]]
+) -> None:
+    tags_of_nights(warehouse, 5)
+    backdate_pointers(warehouse)
+    aged(warehouse)
+    gone = vacuum("--keep-runs", "2", "--yes")
+    assert {name.rpartition("/")[0] for name in gone} == {
+        f"{table}/run={run_id(night)}" for table in ("tracks", "tags") for night in range(3)
+    }
+    assert [one.run_id for one in warehouse.runs("tags")] == [run_id(3), run_id(4)]
+    assert vacuum("--keep-runs", "2", "--yes") == []
+
+
+def test_without_yes_or_in_a_dry_run_nothing_goes(
+    warehouse: Warehouse, vacuum: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tags_of_nights(warehouse, 3)
+    backdate_pointers(warehouse)
+    aged(warehouse)
+    assert vacuum("--keep-runs", "1") == []
+    assert f"tags/run={run_id(0)}" in capsys.readouterr().out
+    assert vacuum("--keep-runs", "1", "--yes", "--dry-run") == []
+
+
+def test_a_run_that_was_current_a_moment_ago_can_still_be_read(
+    warehouse: Warehouse, vacuum: Callable[..., list[str]]
+) -> None:
+    tags_of_nights(warehouse, 4)  # published a moment ago, whatever the files' times say
+    aged(warehouse)
+    gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
+    assert f"tags/run={run_id(2)}" not in gone
+    assert f"tracks/run={run_id(2)}" not in gone
+    assert f"tags/run={run_id(1)}" in gone
+
+
+def test_kept_tags_keep_their_tracks_and_their_model(
+    warehouse: Warehouse, vacuum: Callable[..., list[str]]
+) -> None:
+    for night in range(4):
+        warehouse.publish("tracks", snapshot(warehouse, "tracks", run_id(night)))
+        put(
+            warehouse,
+            f"models/fcnn/{run_id(night)}/model.safetensors",
+            f"models/fcnn/{run_id(night)}/model.json",
+        )
+    details = {"tracks_run": run_id(0), "model_version": f"fcnn/{run_id(1)}", "genre_map_version": ""}
+    warehouse.publish("tags", snapshot(warehouse, "tags", run_id(0), **details))
+    backdate_pointers(warehouse)
+    aged(warehouse)
+    gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
+    assert gone == {f"tracks/run={run_id(night)}" for night in (1, 2)} | {
+        f"models/fcnn/{run_id(night)}" for night in (0, 2)
+    }
+
+
+ABANDONED = (
+    "_tmp/20260101T000000-abcdef/train/part-0.parquet",
+    "_checkpoints/1234/epoch-00001/model.json",
+    "tags/run=20260101T000000-abcdef/part-0.parquet",
+    "tags/run=20260101T000000-abcdef/_temporary/0/part-1.parquet",
+    "features/fingerprint=12/run=20260101T000000-abcdef/_temporary/0/part-0.parquet",
+    "features/fingerprint=12/run=20260101T000000-abcdef/__magic_job-1/part-0.parquet",
+    "models/fcnn/20260101T000000-abcdef/model.safetensors",
+    "tags/._current.json.0123456789abcdef0123456789abcdef",
+)
+KEPT = (
+    "features/fingerprint=12/_feature_set.json",
+    "features/fingerprint=12/run=20250101T000000-abcdef/part-0.parquet",
+    "features/fingerprint=12/_pending/20250101T000000-abcdef/part-0.parquet",
+    "rejects/run=20250101T000000-abcdef/part-0.parquet",
+    "somebody/elses/file",
+)
+
+
+def test_what_killed_jobs_have_left_goes(warehouse: Warehouse, vacuum: Callable[..., list[str]]) -> None:
+    put(warehouse, *ABANDONED, *KEPT)
+    assert vacuum("--yes") == []  # too young: it may be at work
+    aged(warehouse)
+    assert vacuum("--yes") == sorted(ABANDONED)
+
+
+def test_a_running_job_keeps_all_that_bears_its_id(
+    warehouse: Warehouse, vacuum: Callable[..., list[str]]
+) -> None:
+    put(warehouse, *ABANDONED)
+    aged(warehouse)
+    with heartbeat.beating(warehouse.tmp("20260101T000000-abcdef")):
+        gone = vacuum("--yes")
+    assert gone == [
+        "_checkpoints/1234/epoch-00001/model.json",
+        "tags/._current.json.0123456789abcdef0123456789abcdef",
+    ]
+
+
+def test_reports_go_with_their_model(warehouse: Warehouse, vacuum: Callable[..., list[str]]) -> None:
+    for night in range(3):
+        storage.write_atomic(
+            warehouse.path("reports", run_id(night), "metrics.json"),
+            f'{{"model_version": "m/{night}"}}'.encode(),
+        )
+    put(warehouse, "models/m/1/model.json", "models/m/2/model.json")
+    aged(warehouse)
+    assert vacuum("--keep-runs", "2", "--yes") == [f"reports/{run_id(0)}/metrics.json"]
+
+
+@pytest.mark.parametrize("flags", [["--keep-runs", "0"], ["--min-age-hours", "-1"]])
+def test_senseless_limits_are_refused(
+    warehouse: Warehouse, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["vacuum", "--warehouse", warehouse.uri, *flags]) == 2
+    assert flags[0] in capsys.readouterr().err
+
+
+def test_signs_of_life_are_renewed_and_stop(warehouse: Warehouse) -> None:
+    folder = warehouse.tmp("one")
+    with heartbeat.beating(folder, period_s=0.01):
+        first = storage.local_path(f"{folder}/{heartbeat.NAME}").stat().st_mtime_ns
+        deadline = time.monotonic() + 5
+        while storage.local_path(f"{folder}/{heartbeat.NAME}").stat().st_mtime_ns == first:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

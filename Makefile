@@ -1,26 +1,31 @@
 # `make help` lists the targets. A target does only what is not done yet.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 WAREHOUSE ?= build/warehouse
-VENV := .venv
+# Another Spark than the pinned one lives in a venv of its own: make test SPARK=4.0.0
+SPARK ?=
+VENV := .venv$(if $(SPARK),-spark-$(SPARK))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TYPING := build/typing/genremill
 DEMO := build/demo/tracks.csv
 TRACKS ?= $(DEMO)
+ARCHIVE := build/genremill-env.tar.gz
+CLUSTER_PORT ?= 7077
+CLUSTER_UI_PORT ?= 8080
 AUDIO_ROOT ?= $(if $(filter $(DEMO),$(TRACKS)),$(dir $(DEMO)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench clean
+.PHONY: help setup run test test-cluster check bench archive cluster-up cluster-down clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(READY) ## Make .venv and install genremill with its pinned dependencies
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] not in ((3, 11), (3, 12)) and f"Python 3.11 or 3.12 is needed, found {v[0]}.{v[1]}: make setup PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	sed '$(if $(SPARK),s/^pyspark==.*/pyspark==$(SPARK)/)' requirements.lock | $(BIN)/python -m pip install --quiet --disable-pip-version-check -r /dev/stdin
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	$(BIN)/python -m genremill.udfs.compiled
 	$(BIN)/genremill doctor
@@ -32,8 +37,11 @@ run: $(READY) $(if $(filter $(DEMO),$(TRACKS)),$(DEMO)) ## Tag a demo catalog, o
 $(DEMO): $(READY) jobs/demo.py jobs/demo_clips.py
 	$(BIN)/python -m genremill.jobs.demo --out $(DEMO)
 
-test: $(READY) ## Run the tests
+test: $(READY) ## Run the tests; with SPARK=4.0.0 on that Spark, in a venv of its own
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests jobs udfs models infra
+
+test-cluster: $(READY) $(ARCHIVE) ## Run the whole chain on a cluster of two workers, with the archive
+	GENREMILL_TEST_ARCHIVE=$(abspath $(ARCHIVE)) $(BIN)/python -m pytest tests/e2e/test_cluster.py
 
 check: $(READY) $(TYPING) ## Lint, check the format and the types
 	$(BIN)/ruff check .
@@ -44,8 +52,25 @@ $(TYPING): # mypy sees genremill.<folder> through these links, as the package ma
 	mkdir -p $@
 	for folder in jobs udfs models infra; do ln -sfn ../../../$$folder $@/$$folder; done
 
+archive: $(ARCHIVE) ## Pack what executors need into build/genremill-env.tar.gz
+
+# Kernels are compiled here, for CPUs like this one. Spark brings its own pyspark.
+$(ARCHIVE): pyproject.toml requirements.lock $(wildcard jobs/*.py udfs/*.py models/*.py infra/*.py)
+	test -x build/archive/bin/python || $(PYTHON) -m venv build/archive
+	rm -rf build/lib build/bdist.*
+	build/archive/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock venv-pack2==0.9.2 .
+	build/archive/bin/python -m genremill.udfs.compiled
+	build/archive/bin/venv-pack --quiet --force --prefix build/archive --output $@ $(foreach unused,pip pyspark tests torch/include torch/test,--exclude '*/$(unused)/*')
+	chmod 644 $@
+
+cluster-up: $(READY) ## Start a standalone master and two workers on 127.0.0.1
+	@$(BIN)/python infra/deploy/cluster.py up --port $(CLUSTER_PORT) --ui-port $(CLUSTER_UI_PORT)
+
+cluster-down: ## Stop them
+	@test ! -x $(BIN)/python || $(BIN)/python infra/deploy/cluster.py down
+
 bench: $(READY) ## Measure speed and accuracy; prints tables
 	for file in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$file .py) || exit 1; done
 
-clean: ## Remove the venv and everything built
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache *.egg-info
+clean: cluster-down ## Remove the venvs and everything built
+	rm -rf .venv .venv-spark-* build .mypy_cache .ruff_cache .pytest_cache *.egg-info

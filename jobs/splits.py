@@ -30,7 +30,7 @@ class SplitRule:
             )
 
 
-def unit_hash(purpose: str, seed: int, *columns: str) -> Column:
+def unit_hash(purpose: str, seed: int, *columns: str | Column) -> Column:
     """A number in [0, 1) that depends on the purpose, the seed and the columns' values alone.
 
     The purpose keeps draws apart: by one hash, the rows chosen first would be the rows of the train split.

@@ -49,10 +49,31 @@ class AudioStore:
 
     def stat(self, uri: str) -> AudioObject:
         """What is at a URI now; `AudioRejected` if nothing is, or nothing that may be read."""
-        root, place = audio_paths.locate(uri, self.roots)
-        if place.bucket:
-            return AudioObject(uri, *s3_objects.state(place, self.patience))
-        return AudioObject(uri, *local_files.state(root, place, uri))
+        found = self.stats([uri])[0]
+        if isinstance(found, AudioRejected):
+            raise found
+        return found
+
+    def stats(self, uris: Sequence[str]) -> list[AudioObject | AudioRejected]:
+        """What is at each of many URIs now, or why not; on S3 by fewer requests."""
+        located = [self._located(uri) for uri in uris]
+        places = [one for one in located if isinstance(one, Place)]
+        on_s3 = s3_objects.states(places, self.patience)
+        return [
+            self._found(uri, on_s3[one] if isinstance(one, Place) else one)
+            for uri, one in zip(uris, located, strict=True)
+        ]
+
+    def _located(self, uri: str) -> Place | tuple[str, int] | AudioRejected:
+        """The place of an object on S3; etag and size of a local one; or why it may not be read."""
+        try:
+            root, place = audio_paths.locate(uri, self.roots)
+            return place if place.bucket else local_files.state(root, place, uri)
+        except AudioRejected as err:
+            return err
+
+    def _found(self, uri: str, state: tuple[str, int] | AudioRejected) -> AudioObject | AudioRejected:
+        return state if isinstance(state, AudioRejected) else AudioObject(uri, *state)
 
     @contextlib.contextmanager
     def open(self, audio: AudioObject) -> Iterator[OpenedAudio]:

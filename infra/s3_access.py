@@ -12,6 +12,10 @@ from pyspark.sql import SparkSession
 from genremill.infra import s3_client
 
 CONNECTOR = "org.apache.hadoop.fs.s3a.S3AFileSystem"
+MISSING = (
+    "this Spark has no connector for s3a: URIs; infra/deploy/spark-defaults.conf names the packages of "
+    "Hadoop's: copy it to a folder that SPARK_CONF_DIR names, or give them to spark-submit with --packages"
+)
 PROVIDERS = (
     "org.apache.hadoop.fs.s3a.TemporaryAWSCredentialsProvider",
     "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider",
@@ -51,6 +55,11 @@ def share(spark: SparkSession) -> None:
             os.environ[variable] = f"https://{value}" if endpoint and "://" not in value else value
             context.environment[variable] = os.environ[variable]
     s3_client.forget()
+
+
+def is_missing(error: str) -> bool:
+    """Whether a Java error says that the connector is not there."""
+    return f"ClassNotFoundException: Class {CONNECTOR} not found" in error
 
 
 def _has_connector(context: Any) -> bool:  # noqa: ANN401

@@ -101,6 +101,10 @@ class ShortBody(Exception):
     """Fewer bytes came than the object has."""
 
 
+class AccessDenied(StorageError):
+    """The credentials do not allow a request."""
+
+
 class ObjectMissing(Exception):
     """There is no such object, or it lies in an archive."""
 
@@ -165,7 +169,7 @@ def _raise_if_final(err: ClientError, what: str) -> None:
         forget()  # the next client asks the provider chain again
     elif status in (401, 403):
         # Without s3:ListBucket, S3 gives this answer for a key that does not exist, too.
-        raise StorageError(
+        raise AccessDenied(
             f"{what}: access denied ({code}); s3:GetObject and s3:ListBucket are needed, "
             "to write s3:PutObject and s3:DeleteObject too"
         ) from err

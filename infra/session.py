@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,12 @@ _LOCAL = {
 
 _RAISED = {f"\n{kind.__module__}.{kind.__qualname__}: ": kind for kind in (UsageError, StorageError)}
 """How a traceback from a Python worker names the errors that are raised on purpose."""
+_OTHER_CODE = re.compile(
+    r"^(?:\w+\.)*(?:ModuleNotFoundError: |ImportError: |AttributeError: (?=Can't get attribute)"
+    r"|PySparkRuntimeError: \[PYTHON_VERSION_MISMATCH\] )(.+)$",
+    re.MULTILINE,
+)
+"""How one says that its Python is not that of the driver."""
 
 
 def _under_spark_submit() -> bool:
@@ -79,10 +86,12 @@ def _faults() -> Iterator[None]:
         yield
     except (Py4JJavaError, Py4JNetworkError) as err:
         # What Spark could not turn into an error of its own: a lost executor, a full disk, a dead JVM.
+        if s3_access.is_missing(str(err)):
+            raise UsageError(s3_access.MISSING) from err
         lines = [line for line in str(err).splitlines() if line.strip() and not line.startswith("\tat ")]
         raise StorageError(f"Spark failed: {' '.join(lines[:3])}") from err
     except PythonException as err:
-        raised = _raised_in_worker(str(err))
+        raised = raised_in_worker(str(err))
         if raised is None:
             raise
         raise raised from err
@@ -92,13 +101,20 @@ def _faults() -> Iterator[None]:
         raise StorageError(f"a folder of the warehouse is gone: {str(err).partition(chr(10))[0]}") from err
 
 
-def _raised_in_worker(text: str) -> GenremillError | None:
-    r"""What a Python worker raised on purpose, by the text of its traceback; None for anything else.
+def raised_in_worker(text: str) -> GenremillError | None:
+    r"""What the text of a Python worker's traceback stands for; None where nothing is known of it.
 
-    >>> _raised_in_worker("Traceback:\n  File …\ngenremill.infra.errors.UsageError: no such model")
+    >>> raised_in_worker("Traceback:\n  File …\ngenremill.infra.errors.UsageError: no such model")
     UsageError('no such model')
+    >>> raised_in_worker("Traceback:\n  File …\nImportError: No module named 'soxr'").args[0][:66]
+    "the executors' Python is not the driver's: No module named 'soxr';"
     """
     for name, kind in _RAISED.items():
         if name in text:
             return kind(text.rpartition(name)[2].strip())
+    if lacking := _OTHER_CODE.search(text):
+        return UsageError(
+            f"the executors' Python is not the driver's: {lacking[1]}; ship it with --archives, or install "
+            "the same on every machine; `spark-submit jobs/doctor.py` compares them"
+        )
     return None

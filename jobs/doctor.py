@@ -1,23 +1,32 @@
 """Checks Java, Spark, Python packages, decoders and the warehouse, and says how to mend what is missing.
 
-genremill doctor --warehouse build/warehouse
+Under `spark-submit` it checks the executors' Python too, and compares it with the driver's.
+
+    spark-submit --master yarn jobs/doctor.py --warehouse file:///data/warehouse
 """
 
+import hashlib
 import importlib
 import os
+import platform
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genremill.infra import storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError
 from genremill.jobs import command
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 JAVA_NEEDED = 17
 
@@ -61,10 +70,24 @@ def check_spark() -> str:
     return version("pyspark")
 
 
+def check_package() -> str:
+    """Version of genremill, a digest of its modules, and the Python that runs it."""
+    package = Path(storage.__file__).parent.parent
+    modules = sorted(
+        one for folder in ("jobs", "udfs", "models", "infra") for one in (package / folder).glob("*.py")
+    )
+    digest = hashlib.sha256(b"".join(one.read_bytes() for one in modules)).hexdigest()
+    return f"{version('genremill')}, code {digest[:8]}, Python {platform.python_version()}"
+
+
 def check_torch() -> str:
-    """Version of torch, and what it computes on."""
-    torch = importlib.import_module("torch")
-    return f"{torch.__version__}, {'cuda' if torch.cuda.is_available() else 'cpu'}"
+    """Version of torch."""
+    return str(importlib.import_module("torch").__version__)
+
+
+def check_device() -> str:
+    """What torch computes on."""
+    return "cuda" if importlib.import_module("torch").cuda.is_available() else "cpu"
 
 
 def check_petastorm() -> str:
@@ -96,6 +119,18 @@ def check_kernels() -> str:
     return f"{len(compiled.kernels())} compiled"
 
 
+PYTHON_CHECKS: dict[str, Callable[[], str]] = {
+    "genremill": check_package,
+    "torch": check_torch,
+    "petastorm": check_petastorm,
+    "scikit-learn": check_sklearn,
+    "audio": check_audio,
+    "numba kernels": check_kernels,
+}
+"""What each Python of an application must pass."""
+EXECUTOR_SCHEMA = "place string, name string, ok boolean, found string"
+
+
 def check_warehouse(location: str) -> str:
     """A round trip of a small object."""
     probe = f"{storage.absolute_uri(location)}/_tmp/doctor-{uuid.uuid4().hex}"
@@ -106,6 +141,53 @@ def check_warehouse(location: str) -> str:
     finally:
         storage.remove_object(probe)
     return f"{storage.absolute_uri(location)} can be written and read"
+
+
+def check_connector(location: str) -> str:
+    """A round trip of a small table by Spark."""
+    from genremill.infra.session import spark_session  # here: where pyspark is missing, the others still run
+
+    probe = f"{storage.absolute_uri(location)}/_tmp/doctor-{uuid.uuid4().hex}"
+    with spark_session("genremill doctor") as spark:
+        try:
+            spark.range(3).write.parquet(probe)
+            if spark.read.parquet(probe).count() != 3:
+                raise StorageError(f"{probe}: what Spark wrote is not what it reads")
+        finally:
+            storage.remove(probe)
+    return "Spark writes and reads tables there"
+
+
+def check_executors() -> str:
+    """Where executors' Python is, once it has passed the checks and found what this one finds."""
+    from genremill.infra.session import spark_session
+
+    with spark_session("genremill doctor") as spark:
+        tasks = spark.sparkContext.defaultParallelism
+        rows = spark.range(0, tasks, 1, tasks).mapInPandas(_on_executor, EXECUTOR_SCHEMA).distinct().collect()
+    here = run(PYTHON_CHECKS).summary["checks"]
+    wrong = {
+        f"{row.place} has {row.name} {row.found}, here it is {here[row.name]['found']}"
+        if row.ok
+        else f"{row.place}: {row.name}: {row.found}"
+        for row in rows
+        if not row.ok or row.found != here[row.name]["found"]
+    }
+    if wrong:
+        raise CheckFailed("; ".join(sorted(wrong)))
+    return f"the same packages in {', '.join(sorted({row.place for row in rows}))}"
+
+
+def _on_executor(frames: Iterator["pd.DataFrame"]) -> Iterator["pd.DataFrame"]:
+    """A row of `EXECUTOR_SCHEMA` for each check of Python, by the Python worker that runs this."""
+    import pandas as pd
+
+    for _ in frames:
+        place = f"{socket.gethostname()}:{sys.prefix}"
+        found = run(PYTHON_CHECKS).summary["checks"].items()
+        yield pd.DataFrame(
+            {"place": place, "name": name, "ok": one["ok"], "found": one["found"]} for name, one in found
+        )
 
 
 def run(checks: dict[str, Callable[[], str]]) -> command.Outcome:
@@ -124,19 +206,16 @@ def run(checks: dict[str, Callable[[], str]]) -> command.Outcome:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-    checks = {
-        "java": check_java,
-        "pyspark": check_spark,
-        "torch": check_torch,
-        "petastorm": check_petastorm,
-        "scikit-learn": check_sklearn,
-        "audio": check_audio,
-        "numba kernels": check_kernels,
-    }
+    checks = {"java": check_java, "pyspark": check_spark, "device": check_device} | PYTHON_CHECKS
 
     def job(common: command.Common, cfg: Config) -> command.Outcome:
-        storage_check = {"warehouse": lambda: check_warehouse(common.warehouse)} if common.warehouse else {}
-        return run(checks | storage_check)
+        where = common.warehouse
+        storage_checks = {"warehouse": lambda: check_warehouse(where)} if where else {}
+        if storage.is_s3(storage.absolute_uri(where or ".")):
+            storage_checks["spark on s3a"] = lambda: check_connector(where)
+        submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+        cluster_checks = {"executors": check_executors} if submitted else {}
+        return run(checks | cluster_checks | storage_checks)
 
     return command.plain_main("doctor", __doc__, Config, job, argv, Common)
 

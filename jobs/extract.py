@@ -135,7 +135,10 @@ def _objects(spark: SparkSession, work: command.Run, tracks: DataFrame, store: A
     from genremill.udfs import extraction
 
     path = work.warehouse.tmp(work.run_id, "objects")
+    cores = spark.sparkContext.defaultParallelism
     uris = tracks.select("audio_uri").distinct()
+    # By range: neighbours on S3 are listed together.
+    uris = uris.repartitionByRange(4 * cores, "audio_uri")
     uris.mapInPandas(extraction.statter(store), extraction.OBJECT_SCHEMA).write.parquet(path)
     return spark.read.parquet(path)
 

@@ -41,6 +41,9 @@ BASE_ROW: dict[str, Any] = {
 }
 DATA = Path(os.environ.get("GENREMILL_TEST_DATA", Path(__file__).parent.parent.parent / "shared" / "data"))
 
+JARS = Path(os.environ.get("GENREMILL_TEST_JARS", DATA.parent / "jars"))
+"""Spark's connector for S3."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Gives a file's tests to one worker, and those that share the catalog `ready` too: it is made once."""
@@ -111,3 +114,10 @@ def real_data(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"{path} is not here; set GENREMILL_TEST_DATA to the folder with the real tables")
     return path
+
+
+def s3_jars() -> str:
+    """The class path of Spark's connector for S3; the test is skipped where it is not at hand."""
+    if not list(JARS.glob("hadoop-aws-*.jar")):
+        pytest.skip(f"no hadoop-aws in {JARS}; set GENREMILL_TEST_JARS to a folder with S3A's jars")
+    return f"{JARS}/*"

@@ -4,6 +4,7 @@ What is wrong with one object becomes a row with a reason; it never ends the job
 """
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 
 from genremill.infra.audio_faults import AudioReason, AudioRejected
 from genremill.infra.audio_store import AudioObject, AudioStore
+from genremill.infra.progress import DONE, Tally
 from genremill.udfs import compiled
 from genremill.udfs.decoding import DecodeSettings
 from genremill.udfs.feature_set import FeatureSet, Signal
@@ -58,13 +60,15 @@ def statter(store: AudioStore) -> BatchFunction:
 
     def stat(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for frame in frames:
-            yield _frame([_object_row(store, uri) for uri in frame["audio_uri"]], OBJECT_SCHEMA)
+            uris = list(frame["audio_uri"])
+            rows = [_object_row(uri, one) for uri, one in zip(uris, store.stats(uris), strict=True)]
+            yield _frame(rows, OBJECT_SCHEMA)
 
     return stat
 
 
-def extractor(settings: Extractor) -> BatchFunction:
-    """A `mapInPandas` function from (audio_uri, etag, size) to `WINDOW_SCHEMA`.
+def extractor(settings: Extractor, tally: Tally) -> BatchFunction:
+    """A `mapInPandas` function from (audio_uri, etag, size) to `WINDOW_SCHEMA`, which counts objects.
 
     An object gives a row for each of its windows, or one row with a reason. Raises `UsageError` where the
     kernels are not compiled for this machine.
@@ -74,7 +78,9 @@ def extractor(settings: Extractor) -> BatchFunction:
         _make_ready(settings.features)
         sandbox = _sandbox()
         for frame in frames:
-            rows = [row for one in frame.to_dict("records") for row in _window_rows(settings, sandbox, one)]
+            objects = [_window_rows(settings, sandbox, one) for one in frame.to_dict("records")]
+            tally.add(Counter(rows[0].get("reason", DONE) for rows in objects))
+            rows = [row for of_one in objects for row in of_one]
             yield _frame(rows, WINDOW_SCHEMA)
 
     return extract
@@ -93,11 +99,9 @@ def _make_ready(features: FeatureSet) -> None:
     features.warm()
 
 
-def _object_row(store: AudioStore, uri: str) -> Row:
-    try:
-        found = store.stat(uri)
-    except AudioRejected as err:
-        return {"audio_uri": uri, "reason": err.reason.value, "detail": err.detail}
+def _object_row(uri: str, found: AudioObject | AudioRejected) -> Row:
+    if isinstance(found, AudioRejected):
+        return {"audio_uri": uri, "reason": found.reason.value, "detail": found.detail}
     return {"audio_uri": uri, "etag": found.etag, "size": found.size}
 
 

@@ -128,6 +128,42 @@ def test_an_object_over_the_limit_is_not_asked_for(proxy: FaultyProxy) -> None:
     assert [method for method, _ in proxy.requests] == ["HEAD"]
 
 
+CLOSE = [f"{ROOT}/many/{number}.mp3" for number in range(40)]
+APART = [f"{ROOT}/b c/ü+?#%2e.mp3", f"{ROOT}/d//e.mp3"]
+
+
+@pytest.fixture(scope="module")
+def folder(server: S3Server) -> None:
+    for number in range(40):
+        if number != 7:
+            server.client().put_object(Bucket=BUCKET, Key=f"clips/many/{number}.mp3", Body=b"1" * number)
+    server.client().put_object(Bucket=BUCKET, Key="clips/many/deeper/1.mp3", Body=b"1")
+
+
+@pytest.mark.parametrize("can_list", [True, False])
+def test_objects_that_lie_close_together_are_listed(
+    folder: None, proxy: FaultyProxy, can_list: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = AudioStore((ROOT,), patience=QUICK)
+    uris = [*CLOSE, *APART, "/etc/passwd"]
+    one_by_one = [one for uri in uris if (one := _stat(store, uri))]
+    proxy.plan(first() if can_list else lambda request: Fault.DENIED if request.method == "GET" else None)
+    found = store.stats(uris)
+    assert [one for one in found if isinstance(one, AudioObject)] == one_by_one
+    pairs = zip(uris, found, strict=True)
+    reasons = {uri: one.reason for uri, one in pairs if isinstance(one, AudioRejected)}
+    assert reasons == {CLOSE[7]: AudioReason.MISSING, "/etc/passwd": AudioReason.PATH_REFUSED}
+    methods = [method for method, _ in proxy.requests]
+    assert methods.count("HEAD") == (1 + len(APART) if can_list else len(CLOSE) + len(APART))
+
+
+def _stat(store: AudioStore, uri: str) -> AudioObject | None:
+    try:
+        return store.stat(uri)
+    except AudioRejected:
+        return None
+
+
 @pytest.mark.parametrize("uri", ["none.mp3", "a.mp3/b.mp3", f"{ROOT}/none.mp3"])
 def test_a_key_that_is_not_there_is_missing(proxy: FaultyProxy, uri: str) -> None:
     store = AudioStore((ROOT,), patience=QUICK)

@@ -19,6 +19,7 @@ import numpy as np
 
 from genremill.infra.audio_faults import AudioRejected
 from genremill.udfs import decoding
+from genremill.udfs.allocator import keep_freed_memory
 from genremill.udfs.decoding import Budget, Decoded, DecodeSettings, Signal
 
 READY = b"ready"
@@ -39,6 +40,7 @@ def serve(decode: Decode = decoding.decode) -> None:
     channel_fd, samples_fd, memory_bytes = map(int, sys.argv[1:4])
     channel = socket.socket(fileno=channel_fd)
     samples = np.frombuffer(mmap.mmap(samples_fd, 0), np.float32)
+    keep_freed_memory()  # or each file's decoder would have its pages cleared anew: up to 1 ms of a clip
     _confine(memory_bytes)
     _report_crashes(channel)
     channel.send(READY)

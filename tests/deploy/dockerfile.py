@@ -1,0 +1,129 @@
+"""A Dockerfile as a list of instructions, and its steps run in a folder instead of an image.
+
+    python -m tests.deploy.dockerfile build/image
+
+What an image has below /opt lies in the folder's `opt`, and the steps' own words are changed to that and to
+nothing else. Debian's packages are looked up, not installed; users are not made.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+
+from tests.deploy.maven_folder import lay_out
+
+ROOT = Path(__file__).parent.parent.parent
+DOCKERFILE = ROOT / "infra" / "deploy" / "Dockerfile"
+JARS = Path(os.environ.get("GENREMILL_TEST_JARS", ROOT.parent / "shared" / "jars"))
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction: `RUN`, and what stands after it with its lines joined."""
+
+    keyword: str
+    text: str
+
+
+def instructions(text: str) -> Iterator[Instruction]:
+    """The instructions of a Dockerfile, in order; comments are left out."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    for joined in re.sub(r"\\\n\s*", "", "\n".join(lines)).splitlines():
+        keyword, _, rest = joined.partition(" ")
+        yield Instruction(keyword, rest.strip())
+
+
+@dataclass
+class Image:
+    """The folder that stands for an image's file system, and the environment of its steps."""
+
+    root: Path
+    arguments: dict[str, str]
+    """Build arguments, as `--build-arg` gives them."""
+    env: dict[str, str] = field(default_factory=dict)
+    workdir: Path = Path("/")
+
+    def build(self, text: str) -> None:
+        """Runs all instructions; raises `CalledProcessError` where a step fails."""
+        self.env = {"PATH": f"{sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin", "HOME": str(Path.home())}
+        for one in instructions(text):
+            print(f"{one.keyword} {one.text}", flush=True)
+            if one.keyword == "ARG":
+                name, _, default = one.text.partition("=")
+                self.env[name] = self.arguments.get(name, default.strip('"'))
+            elif one.keyword == "ENV":
+                self.env |= dict(self._variables(one.text))
+            elif one.keyword == "WORKDIR":
+                self.workdir = Path(self.inside(one.text))
+                self.workdir.mkdir(parents=True, exist_ok=True)
+            elif one.keyword == "COPY":
+                self._copy(one.text.split())
+            elif one.keyword == "RUN":
+                self._run(one.text)
+
+    def inside(self, text: str) -> str:
+        """The text with every path of the image led into the folder."""
+        return re.sub(r"(?<![\w.])/opt/", f"{self.root}/opt/", text)
+
+    def _variables(self, text: str) -> Iterator[tuple[str, str]]:
+        for name, value in re.findall(r'(\w+)=("[^"]*"|\S+)', text):
+            expanded = re.sub(r"\$\{(\w+)\}", lambda found: self.env[found[1]], value.strip('"'))
+            yield name, self.inside(expanded)
+
+    def _copy(self, words: list[str]) -> None:
+        if any(word.startswith("--from=") for word in words):
+            return  # stages share the folder
+        *sources, target = (word for word in words if not word.startswith("--"))
+        place = self.workdir / self.inside(target)
+        for source in sources:
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, place, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / source, place)
+
+    def _run(self, text: str) -> None:
+        if packages := re.search(r"apt-get install -y --no-install-recommends ([^&]+)", text):
+            command = ["apt-get", "install", "--simulate", "--quiet", *packages[1].split()]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        elif not text.startswith("useradd"):
+            command = ["/bin/sh", "-c", self.inside(text)]
+            subprocess.run(command, check=True, cwd=self.workdir, env=self.env)
+
+    def run(self, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """What a container of the image does with a command."""
+        entrypoint = self.inside("/opt/entrypoint.sh")
+        return subprocess.run(
+            [entrypoint, *command], cwd=self.workdir, env=self.env | env, capture_output=True, text=True
+        )
+
+
+def main(folder: Path) -> None:
+    """Builds the image's tree in a new folder, and runs genremill from it.
+
+    Args:
+        folder: where to build; it must not exist yet, unless it is empty.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        sys.exit(f"{folder} is not empty")
+    arguments = {"TORCH_INDEX": ""}  # what pip is set up with
+    if JARS.is_dir():
+        lay_out(JARS, folder / "maven")
+        arguments["REPOSITORIES"] = (folder / "maven").absolute().as_uri()
+    image = Image(folder.absolute(), arguments)
+    image.build(DOCKERFILE.read_text())
+    for command in (["genremill", "--version"], ["genremill", "doctor"]):
+        done = image.run(*command)
+        print(done.stdout, done.stderr, flush=True)
+        done.check_returncode()
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,208 @@
+"""The deployment files against what defines them: the command line, the jars, the platforms' own schemas."""
+
+import hashlib
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.validate import ParamValidator
+
+from genremill.jobs import command
+from tests.deploy.deployment_files import DEPLOY, ROOT, Command, commands, document, spark_defaults
+from tests.deploy.dockerfile import DOCKERFILE, JARS, instructions
+
+SETTINGS = {key: value for key, value in spark_defaults().items() if not key.startswith("spark.jars.")}
+"""Settings that every platform has; the jars come another way to some."""
+SESSION = """
+import json, sys
+from genremill.infra.session import spark_session
+with spark_session("genremill settings") as spark:
+    spark.sparkContext._jsc.hadoopConfiguration().getClassByName("org.apache.hadoop.fs.s3a.S3AFileSystem")
+    print(json.dumps(dict(spark.sparkContext.getConf().getAll())))
+sys.exit(4)
+"""
+
+
+def jars() -> Path:
+    if not JARS.is_dir():
+        pytest.skip(f"{JARS} is not here; set GENREMILL_TEST_JARS to the folder with S3A's jars")
+    return JARS
+
+
+@pytest.mark.parametrize("one", commands(), ids=lambda one: f"{one.file} {one.job}")
+def test_every_command_is_one_that_the_job_takes(one: Command, tmp_path: Path) -> None:
+    module = importlib.import_module(f"genremill.jobs.{one.job}")
+    flags = list(one.flags)
+    if "--config" in flags:  # a file of the reader's
+        (tmp_path / "genremill.yaml").write_text("warehouse: wh\ntracks: tracks.csv\n")
+        flags[flags.index("--config") + 1] = str(tmp_path / "genremill.yaml")
+    shared, _ = command.parse(one.job, "", module.Config, getattr(module, "Common", command.Writing), flags)
+    assert shared.warehouse
+
+
+def test_commands_are_found_in_every_place() -> None:
+    found = [(one.file, one.job) for one in commands()]
+    assert found.count(("README.md", "nightly")) >= 4
+    assert {"spark-application.yaml", "emr-serverless.json", "airflow_dag.py"} < {file for file, _ in found}
+
+
+def test_every_file_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    files = {path.name for path in DEPLOY.iterdir() if path.is_file()} - {"log4j2.properties"}
+    by_target = {"cluster.py": "make cluster-up", "archive.py": "make archive"}
+    assert not [name for name in sorted(files) if by_target.get(name, name) not in readme]
+
+
+def test_packages_are_the_jars_that_were_tried() -> None:
+    packages = [one.split(":") for one in spark_defaults()["spark.jars.packages"].split(",")]
+    assert not [name for _, *name in packages if not (jars() / f"{'-'.join(name)}.jar").is_file()]
+
+
+def test_checksums_are_those_of_the_jars() -> None:
+    listed = dict(line.split()[::-1] for line in (DEPLOY / "jars.sha256").read_text().splitlines())
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in jars().glob("*.jar")}
+    assert listed == found
+
+
+def test_a_session_takes_the_settings_and_spark_submit_passes_the_exit_code_on(tmp_path: Path) -> None:
+    script = tmp_path / "settings.py"
+    script.write_text(SESSION)
+    own = {
+        "spark.jars.packages": "",  # the files stand in for what Spark would fetch
+        "spark.jars.excludes": "",
+        "spark.jars": ",".join(map(str, jars().glob("*.jar"))),
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.ui.enabled": "false",
+    }
+    spark_home = importlib.import_module("pyspark").__path__[0]
+    submit = [f"{spark_home}/bin/spark-submit", "--master", "local[1]"]
+    done = subprocess.run(
+        [*submit, *(f"--conf={key}={value}" for key, value in own.items()), str(script)],
+        env={**os.environ, "SPARK_CONF_DIR": str(DEPLOY), "PYSPARK_PYTHON": sys.executable},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 4, done.stderr
+    found = json.loads(done.stdout)
+    assert {key: found[key] for key in SETTINGS} == SETTINGS
+    assert "PathOutputCommitProtocol" in found["spark.sql.sources.commitProtocolClass"]
+
+
+def test_one_specification_for_one_night_and_for_all() -> None:
+    night, nights = document("spark-application.yaml"), document("scheduled-spark-application.yaml")
+    assert nights["spec"]["template"] == night["spec"]
+
+
+def test_kubernetes_has_the_settings_of_the_other_clusters() -> None:
+    spec = document("spark-application.yaml")["spec"]
+    found = spec["sparkConf"] | {
+        "spark.driver.memory": spec["driver"]["memory"],
+        "spark.executor.memory": spec["executor"]["memory"],
+        "spark.executor.cores": str(spec["executor"]["cores"]),
+        "spark.executor.memoryOverheadFactor": spec["memoryOverheadFactor"],
+    }
+    assert found == SETTINGS
+
+
+def test_emr_has_the_settings_of_the_other_clusters() -> None:
+    overrides = document("emr-serverless.json")["configurationOverrides"]
+    found = overrides["applicationConfiguration"][0]["properties"]
+    assert {key: found.get(key) for key in SETTINGS} == SETTINGS
+
+
+def test_versions_are_those_of_the_package() -> None:
+    spec = document("spark-application.yaml")["spec"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    locked = dict(re.findall(r"^(\S+)==(\S+)$", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE))
+    assert spec["sparkVersion"] == locked["pyspark"]
+    assert spec["image"].endswith(f":{project['version']}")
+    assert f"genremill:{project['version']}" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["spark-application.yaml", "scheduled-spark-application.yaml"])
+def test_kubernetes_files_fit_the_operators_models(name: str) -> None:
+    models: Any = pytest.importorskip("kubeflow_spark_api.models", reason="no kubeflow-spark-api here")
+    wanted = document(name)
+    # The models drop what they do not know: a misspelt field does not come back.
+    assert getattr(models, f"SparkV1beta2{wanted['kind']}").from_dict(wanted).to_dict() == wanted
+    restart = wanted["spec"].get("template", wanted["spec"])["restartPolicy"]["type"]
+    assert restart in ("Never", "Always", "OnFailure")
+
+
+def test_emr_job_fits_the_service_model() -> None:
+    service = ServiceModel(Loader().load_service_model("emr-serverless", "service-2"))
+    shape = service.operation_model("StartJobRun").input_shape
+    request = document("emr-serverless.json") | {"clientToken": "genremill-2026-11-21"}
+    assert ParamValidator().validate(request, shape).generate_report() == ""
+    assert list(_misfits(request, shape)) == []
+
+
+def _misfits(value: Any, shape: Any) -> Iterator[str]:
+    """Texts that do not match their pattern or enumeration, which botocore leaves to the service."""
+    if shape.type_name == "structure":
+        for name, inner in value.items():
+            yield from _misfits(inner, shape.members[name])
+    elif shape.type_name == "list":
+        for inner in value:
+            yield from _misfits(inner, shape.member)
+    elif shape.type_name == "map":
+        for inner in value.values():
+            yield from _misfits(inner, shape.value)
+    elif shape.type_name == "string":
+        pattern, names = shape.metadata.get("pattern"), shape.metadata.get("enum")
+        if (pattern and not re.fullmatch(pattern, value)) or (names and value not in names):
+            yield value
+
+
+def test_dockerfile_has_no_findings() -> None:
+    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed")
+    lint = [hadolint, "--no-color", str(DOCKERFILE)]
+    done = subprocess.run(lint, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_dockerfile_copies_what_is_there_and_drops_its_rights() -> None:
+    steps = list(instructions(DOCKERFILE.read_text()))
+    copied = [one.text.split() for one in steps if one.keyword == "COPY" and "--from" not in one.text]
+    sources = [word for words in copied for word in words[:-1] if not word.startswith("--")]
+    assert {"jobs", "udfs", "models", "infra"} < set(sources)
+    assert not [source for source in sources if not (ROOT / source).exists()]
+    assert [one.text for one in steps if one.keyword == "USER"] == ["185"]
+    assert sum(one.keyword == "FROM" for one in steps) > 2
+
+
+@pytest.mark.parametrize(("code", "seen"), [(0, 0), (2, 2), (3, 0), (4, 4)])
+def test_entrypoint_starts_the_driver_and_reports_its_exit_code(code: int, seen: int, tmp_path: Path) -> None:
+    if shutil.which("tini") is None:
+        pytest.skip("tini is not installed")
+    submit = tmp_path / "bin" / "spark-submit"
+    submit.parent.mkdir()
+    submit.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@"\nexit {code}\n')
+    submit.chmod(0o755)
+    done = subprocess.run(
+        [DEPLOY / "entrypoint.sh", "driver", "--class", "a.Runner", "local:///a file.py"],
+        env={"PATH": "/usr/bin:/bin", "SPARK_HOME": str(tmp_path), "SPARK_DRIVER_BIND_ADDRESS": "10.0.0.7"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == seen
+    assert "spark.driver.bindAddress=10.0.0.7" in done.stdout.splitlines()
+    assert done.stdout.splitlines()[-3:] == ["--class", "a.Runner", "local:///a file.py"]

@@ -36,7 +36,7 @@ _RAISED = {f"\n{kind.__module__}.{kind.__qualname__}: ": kind for kind in (Usage
 """How a traceback from a Python worker names the errors that are raised on purpose."""
 _OTHER_CODE = re.compile(
     r"^(?:\w+\.)*(?:ModuleNotFoundError: |ImportError: |AttributeError: (?=Can't get attribute)"
-    r"|PySparkRuntimeError: \[PYTHON_VERSION_MISMATCH\] )(.+)$",
+    r"|PySpark\w+: \[(?:PYTHON_VERSION_MISMATCH|PACKAGE_NOT_INSTALLED)\] )(.+)$",
     re.MULTILINE,
 )
 """How one says that its Python is not that of the driver."""

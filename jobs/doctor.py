@@ -159,7 +159,7 @@ def check_connector(location: str) -> str:
 
 
 def check_executors() -> str:
-    """Where executors' Python is, once it has passed the checks and found what this one finds."""
+    """Where executors have genremill, once their Python has passed the checks and found what this one finds."""
     from genremill.infra.session import spark_session
 
     with spark_session("genremill doctor") as spark:
@@ -183,7 +183,7 @@ def _on_executor(frames: Iterator["pd.DataFrame"]) -> Iterator["pd.DataFrame"]:
     import pandas as pd
 
     for _ in frames:
-        place = f"{socket.gethostname()}:{sys.prefix}"
+        place = f"{socket.gethostname()}:{Path(storage.__file__).parent.parent}"
         found = run(PYTHON_CHECKS).summary["checks"].items()
         yield pd.DataFrame(
             {"place": place, "name": name, "ok": one["ok"], "found": one["found"]} for name, one in found

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from genremill.infra import storage
 from genremill.infra.errors import GenremillError, StorageError, UsageError
 from genremill.infra.log import LOGGER
-from genremill.infra.session import is_local
+from genremill.infra.session import is_local, raised_in_worker
 from genremill.infra.version import code_version, git_revision
 from genremill.jobs import command, train
 from genremill.jobs.contracts import Split
@@ -124,7 +124,7 @@ def _train(spark: SparkSession, plan: Plan) -> list[dict[str, Any]]:
         if storage.is_object(failed):
             record = json.loads(storage.read_bytes(failed))
             raise RAISED.get(record["exit_code"], GenremillError)(record["message"]) from err
-        raise StorageError(
+        raise raised_in_worker(str(err)) or StorageError(
             f"a training process died; the same command goes on after the last epoch: {err}"
         ) from err
     return history or []

@@ -1,6 +1,6 @@
 """The whole `extract` job on clips of 30 s: how much of the cores' time is decoding and features.
 
-python tests/bench/bench_extract.py --clips 2000
+python -m tests.bench.bench_extract --clips 2000
 """
 
 import csv

@@ -106,6 +106,11 @@ def descriptors(pid: int | str) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+def page_faults(pid: int) -> int:
+    """Pages that a process was given so far, files read apart."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
+
+
 def test_signal_is_the_same_as_in_this_process(good: int) -> None:
     with Sandbox() as sandbox:
         for settings in (
@@ -253,6 +258,19 @@ def test_two_hundred_files_leave_no_descriptor(sandbox: Sandbox, good: int, tmp_
     os.close(poison)
     assert descriptors("self") == mine - 1
     assert descriptors(sandbox.pid or 0) == childs
+
+
+def test_memory_of_one_file_is_kept_for_the_next(tmp_path: Path) -> None:
+    (tmp_path / "audio.ogg").write_bytes(encoded(tone(5 * SR, 2 * SR, 2), 2 * SR, "OGG"))
+    fd = os.open(tmp_path / "audio.ogg", os.O_RDONLY)
+    with Sandbox() as sandbox:
+        for _ in range(5):
+            sandbox.decode(fd, SETTINGS)
+        before = page_faults(sandbox.pid or 0)
+        for _ in range(20):
+            sandbox.decode(fd, SETTINGS)
+        assert page_faults(sandbox.pid or 0) - before < 100
+    os.close(fd)
 
 
 def test_closing_leaves_nothing(good: int) -> None:

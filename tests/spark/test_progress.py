@@ -31,7 +31,7 @@ class Terminal(io.StringIO):
 
 
 def counted_by_tasks(spark: SparkSession, folder: Path, counted: Tally) -> None:
-    """A step of four tasks that count their rows; the first fails once, when it has counted all of its own."""
+    """A step of four tasks that count their rows; the first fails once, when it has counted its own."""
 
     failed = folder / "failed"
 

@@ -94,6 +94,8 @@ def test_each_track_has_features_or_a_reject_and_a_second_night_adds_nothing(aud
     assert all(len(one) == 57 and np.isfinite(one).all() for one in values.values())
     assert (found["tracks"], found["without"]) == (GOOD + 1 + len(expected), len(expected))
     assert sum(found["rejected"].values()) == len(expected)
+    assert f"extract gtzan57: {found['decoded']} of {found['decoded']} clips" in audio.log
+    assert "rejected: 1 " in audio.log
     before = audio.files()
     again = audio.extract("--max-rejects", "0.4")
     assert (again["decoded"], again["copied"], again["rejected"]) == (0, 0, {})

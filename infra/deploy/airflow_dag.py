@@ -24,15 +24,23 @@ REJECTS_OVER_LIMIT, RETRY = 3, 4
 
 
 def run_job(submit: str, flags: list[str]) -> dict[str, Any]:
-    """What the job says of its run, from the one JSON document on its standard output."""
-    done = subprocess.run([*shlex.split(submit), *flags, "--json"], stdout=subprocess.PIPE, check=False)
-    if done.returncode == RETRY:
+    """What the job says of its run: the last line of its output, one JSON document.
+
+    `spark-submit` joins standard error to standard output: all other lines go to the task's log.
+    """
+    line = ""
+    with subprocess.Popen(
+        [*shlex.split(submit), *flags, "--json"], stdout=subprocess.PIPE, text=True, errors="replace"
+    ) as job:
+        for line in job.stdout or ():
+            LOGGER.info("%s", line.rstrip())
+    if job.returncode == RETRY:
         raise AirflowException("a fault of storage or cluster: worth a retry")
-    if done.returncode not in (0, REJECTS_OVER_LIMIT):
-        raise AirflowFailException(f"exit code {done.returncode}: a retry would end the same")
-    if done.returncode == REJECTS_OVER_LIMIT:
+    if job.returncode not in (0, REJECTS_OVER_LIMIT):
+        raise AirflowFailException(f"exit code {job.returncode}: a retry would end the same")
+    if job.returncode == REJECTS_OVER_LIMIT:
         LOGGER.warning("done, but more audio was rejected than --extract.max-rejects allows")
-    summary: dict[str, Any] = json.loads(done.stdout)
+    summary: dict[str, Any] = json.loads(line)
     return summary
 
 

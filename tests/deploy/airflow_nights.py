@@ -72,7 +72,7 @@ def exit_codes() -> None:
     wanted = {0: None, 1: refused, 2: refused, 3: None, 4: AirflowException}
     for code, raised in wanted.items():
         try:
-            run_job(f"sh -c 'echo {{}}; exit {code}' sh", [])
+            run_job(f"sh -c 'echo a line of the log; echo {{}}; exit {code}' sh", [])
             found = None
         except AirflowException as err:
             found = type(err)

@@ -56,15 +56,26 @@ def _dag_flags() -> list[str]:
     return [re.sub(r"\{\{[^}]*\}\}", "rendered", flag) for flag in flags]
 
 
-def _readme_commands() -> list[Command]:
+def systemd_unit() -> str:
+    """The service in the README, as the file it stands for."""
+    (block,) = (block for block in _readme_blocks() if "[Service]" in block)
+    return "".join(line.removeprefix("    ") for line in block.splitlines(keepends=True))
+
+
+def _readme_blocks() -> list[str]:
+    """The indented blocks of the README's section on clusters."""
     section = (ROOT / "README.md").read_text().partition("## On your cluster")[2].partition("\n## ")[0]
-    blocks = re.findall(r"(?:^ {4}.*\n)+", section.replace("\\\n", ""), flags=re.MULTILINE)
-    lines = [line for block in blocks for line in block.splitlines()]
-    shell = [line for line in lines if not line.lstrip().startswith("{")]
-    found = [_command(shlex.split(line, comments=True)) for line in shell]
-    scripts = [json.loads(block)["spark_python_task"] for block in blocks if block.lstrip().startswith("{")]
-    named = [[one["python_file"], *one["parameters"]] for one in scripts]
-    return [one for one in [*found, *map(_command, named)] if one]
+    return re.findall(r"(?:^ {4}.*\n)+", section.replace("\\\n", ""), flags=re.MULTILINE)
+
+
+def _readme_commands() -> list[Command]:
+    blocks = _readme_blocks()
+    objects = [block for block in blocks if block.lstrip().startswith("{")]
+    lines = [line for block in blocks if block not in objects for line in block.splitlines()]
+    scripts = [json.loads(block)["spark_python_task"] for block in objects]
+    words = [shlex.split(line, comments=True) for line in lines]
+    words += [[one["python_file"], *one["parameters"]] for one in scripts]
+    return [one for one in map(_command, words) if one]
 
 
 def _command(words: list[str]) -> Command | None:
@@ -72,8 +83,6 @@ def _command(words: list[str]) -> Command | None:
     for at, word in enumerate(words):
         if script := JOB_FILE.fullmatch(word):
             return Command("README.md", script[1], words[at + 1 :])
-        if " " in word and "genremill" in word:  # a script given to `sh -c`
-            return _command(shlex.split(word.partition("||")[0]))
         if re.fullmatch(r"(ExecStart=)?(\S*bin/)?genremill", word) and words[at + 1 : at + 2]:
             return Command("README.md", words[at + 1], words[at + 2 :])
     return None

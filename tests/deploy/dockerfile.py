@@ -1,9 +1,7 @@
 """A Dockerfile as a list of instructions, and its steps run in a folder instead of an image.
 
-    python -m tests.deploy.dockerfile build/image
-
-What an image has below /opt lies in the folder's `opt`, and the steps' own words are changed to that and to
-nothing else. Debian's packages are looked up, not installed; users are not made.
+What an image has below /opt lies in the folder's `opt`: the steps' words are changed to that, and to nothing
+else. Debian's packages are looked up, not installed; users are not made.
 """
 
 import os
@@ -14,10 +12,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import tyro
-
-from tests.deploy.maven_folder import lay_out
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILE = ROOT / "infra" / "deploy" / "Dockerfile"
@@ -52,7 +46,8 @@ class Image:
 
     def build(self, text: str) -> None:
         """Runs all instructions; raises `CalledProcessError` where a step fails."""
-        self.env = {"PATH": f"{sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin", "HOME": str(Path.home())}
+        self.env = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+        self.env |= {"PATH": f"{sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin", "HOME": str(Path.home())}
         for one in instructions(text):
             print(f"{one.keyword} {one.text}", flush=True)
             if one.keyword == "ARG":
@@ -96,34 +91,13 @@ class Image:
             command = ["/bin/sh", "-c", self.inside(text)]
             subprocess.run(command, check=True, cwd=self.workdir, env=self.env)
 
-    def run(self, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """What a container of the image does with a command."""
-        entrypoint = self.inside("/opt/entrypoint.sh")
-        return subprocess.run(
-            [entrypoint, *command], cwd=self.workdir, env=self.env | env, capture_output=True, text=True
+    def start(self, *command: str, **env: str) -> subprocess.Popen[str]:
+        """A container of the image with a command; its two outputs are one."""
+        return subprocess.Popen(
+            [self.inside("/opt/entrypoint.sh"), *command],
+            cwd=self.workdir,
+            env=self.env | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
-
-
-def main(folder: Path) -> None:
-    """Builds the image's tree in a new folder, and runs genremill from it.
-
-    Args:
-        folder: where to build; it must not exist yet, unless it is empty.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        sys.exit(f"{folder} is not empty")
-    arguments = {"TORCH_INDEX": ""}  # what pip is set up with
-    if JARS.is_dir():
-        lay_out(JARS, folder / "maven")
-        arguments["REPOSITORIES"] = (folder / "maven").absolute().as_uri()
-    image = Image(folder.absolute(), arguments)
-    image.build(DOCKERFILE.read_text())
-    for command in (["genremill", "--version"], ["genremill", "doctor"]):
-        done = image.run(*command)
-        print(done.stdout, done.stderr, flush=True)
-        done.check_returncode()
-
-
-if __name__ == "__main__":
-    tyro.cli(main)

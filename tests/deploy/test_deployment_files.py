@@ -19,7 +19,15 @@ from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
 from genremill.jobs import command
-from tests.deploy.deployment_files import DEPLOY, ROOT, Command, commands, document, spark_defaults
+from tests.deploy.deployment_files import (
+    DEPLOY,
+    ROOT,
+    Command,
+    commands,
+    document,
+    spark_defaults,
+    systemd_unit,
+)
 from tests.deploy.dockerfile import DOCKERFILE, JARS, instructions
 
 SETTINGS = {key: value for key, value in spark_defaults().items() if not key.startswith("spark.jars.")}
@@ -167,6 +175,17 @@ def _misfits(value: Any, shape: Any) -> Iterator[str]:
         pattern, names = shape.metadata.get("pattern"), shape.metadata.get("enum")
         if (pattern and not re.fullmatch(pattern, value)) or (names and value not in names):
             yield value
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd-analyze is not installed")
+    unit = tmp_path / "genremill.service"
+    unit.write_text(re.sub("ExecStart=\\S+", "ExecStart=/bin/true", systemd_unit()))
+    verify = ["systemd-analyze", "verify", "--man=no", str(unit)]
+    done = subprocess.run(verify, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert unit.name not in done.stderr
 
 
 def test_dockerfile_has_no_findings() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, Window, functions as F
 
 from genremill.infra.errors import GenremillError
+from genremill.infra.log import LOGGER
 
 VECTOR_FEATURES = 8
 """Equal feature vectors join two tracks only where there are at least this many features."""
@@ -93,6 +94,7 @@ def connected_components(edges: DataFrame, checkpoint: Checkpoint, name: str) ->
         current = checkpoint(current.transform(_large_star).transform(_small_star), f"{name}-{number}")
         before, state = state, _fingerprint(current)
         if state == before:
+            LOGGER.info("%s: %d edges settled in %d rounds", name, state[0], number)
             break
     else:
         raise GenremillError(f"connected components of {name} did not settle in {MAX_ROUNDS} rounds")

@@ -3,9 +3,10 @@
 All pairs of an artist are in one bucket, so any weighting of the buckets is a resample of artists, and its
 profiles are exact without a second look at the rows.
 
-Shape suffixes: N pairs, F numeric inputs, D encoded inputs, B buckets, G genres.
+Shape suffixes: N pairs, F numeric inputs, D encoded inputs, B buckets, G genres, H groups of genres.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +113,25 @@ class ProfileSums:
             self.counts_BG + other.counts_BG,
             self.sums_BGD + other.sums_BGD,
             self.squares_BDD + other.squares_BDD,
+        )
+
+    def of_bucket(self, at: int) -> "ProfileSums":
+        """The sums of one bucket, as a copy that keeps nothing of the others in memory."""
+        parts = (self.counts_BG, self.sums_BGD, self.squares_BDD)
+        return ProfileSums(self.genres, *(part[at : at + 1].copy() for part in parts))
+
+    def grouped(self, group_of: Mapping[str, str]) -> "ProfileSums":
+        """The sums over groups of genres, in place of genres; genres that are in none are left out."""
+        groups = tuple(sorted(set(group_of.values())))
+        place = {group: at for at, group in enumerate(groups)}
+        listed = [(place[group_of[genre]], at) for at, genre in enumerate(self.genres) if genre in group_of]
+        shape = len(groups), len(self.genres)
+        members_HG = csr_array((np.ones(len(listed)), tuple(zip(*listed, strict=True))), shape=shape)
+        return ProfileSums(
+            groups,
+            self.counts_BG @ members_HG.T,
+            np.stack([members_HG @ sums_GD for sums_GD in self.sums_BGD]),
+            self.squares_BDD,
         )
 
     def even_weights(self) -> Floats:

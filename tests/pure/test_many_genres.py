@@ -1,0 +1,85 @@
+"""Genres too many to be clustered one by one: they are gathered into groups, whose sums are exact."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from genremill.models import clustering, partitions as partitions_module, stability
+from genremill.models.cluster_method import Method
+from genremill.models.clustering import cluster_genres, fine_groups
+from genremill.models.partitions import Partition, points
+from genremill.models.profiles import ProfileSums, partial_sums
+
+BUCKETS, GENRES, MOST = 8, 300, 40
+CENTRES_HD = np.array([(0.1, 0.1, 0.9), (0.9, 0.1, 0.1), (0.1, 0.9, 0.1), (0.9, 0.9, 0.9)])
+NAMES = tuple(f"genre {at:03}" for at in range(GENRES))
+
+
+@pytest.fixture(autouse=True)
+def _few_points_and_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clustering, "MOST_POINTS", MOST)
+    monkeypatch.setattr(partitions_module, "ROUNDS", 4)
+    monkeypatch.setattr(stability, "HALVINGS", 2)
+    monkeypatch.setattr(stability, "RESAMPLES", 2)
+
+
+def _sums(group_N: np.ndarray | None = None, names: tuple[str, ...] = NAMES) -> ProfileSums:
+    """Sums of 20 pairs a genre about four centres in turn; `group_N` takes the place of the genres."""
+    rng = np.random.default_rng(0)
+    genre_N = np.repeat(np.arange(GENRES), 20)
+    x_ND = CENTRES_HD[genre_N % 4] + rng.normal(0, 0.05, (len(genre_N), 3))
+    bucket_N = rng.integers(BUCKETS, size=len(genre_N))
+    return partial_sums(x_ND, genre_N if group_N is None else group_N, bucket_N, names, BUCKETS)
+
+
+def test_grouped_sums_are_those_of_pairs_labelled_by_group() -> None:
+    groups = ("even", "odd")
+    found = _sums().grouped({name: groups[at % 2] for at, name in enumerate(NAMES) if at < 290})
+    genre_N = np.repeat(np.arange(GENRES), 20)
+    expected = _sums(np.where(genre_N < 290, genre_N % 2, 2), (*groups, "neither"))
+    assert found.genres == groups
+    np.testing.assert_allclose(found.counts_BG, expected.counts_BG[:, :2])
+    np.testing.assert_allclose(found.sums_BGD, expected.sums_BGD[:, :2])
+
+
+@pytest.mark.parametrize("method", [Method.CONSENSUS, Method.KMEANS, Method.AGGLOMERATIVE])
+def test_clusters_of_groups_are_those_of_genres(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def counted(sums: ProfileSums, *rest: Any) -> list[Partition]:
+        seen.append(len(sums.genres))
+        return partitions_module.partitions(sums, *rest)
+
+    monkeypatch.setattr(clustering, "partitions", counted)
+    found = cluster_genres(_sums(), method, clusters=4)
+    assert seen == [MOST]
+    assert list(found.assignment) == list(NAMES)
+    by_centre = [{found.assignment[name] for name in NAMES[at::4]} for at in range(4)]
+    assert sorted(map(len, by_centre)) == [1, 1, 1, 1]
+    assert set.union(*by_centre) == {0, 1, 2, 3}
+    assert all(name.count("genre") == 3 for name in found.names)
+
+
+def test_more_clusters_than_points_raise_the_points() -> None:
+    assert len(cluster_genres(_sums(), Method.KMEANS, clusters=60).names) == 60
+
+
+def test_a_group_is_called_after_its_first_genre_and_few_genres_are_their_own() -> None:
+    profiles = _sums().profiles(np.ones(BUCKETS))
+    x_GD = points(profiles, Method.CONSENSUS)
+    groups = fine_groups(profiles, x_GD, 4, 0)
+    assert groups == {name: f"genre {at % 4:03}" for at, name in enumerate(NAMES)}
+    assert fine_groups(profiles, x_GD, GENRES, 0) == {name: name for name in NAMES}
+
+
+def test_ten_thousand_genres_one_of_them_with_two_fifths_of_the_pairs() -> None:
+    rng = np.random.default_rng(0)
+    names = tuple(f"genre {at:05}" for at in range(10_000))
+    genre_N = np.concatenate([np.arange(30_000) % 10_000, np.zeros(20_000, int)])
+    x_ND = CENTRES_HD[genre_N % 4] + rng.normal(0, 0.1, (50_000, 3))
+    sums = partial_sums(x_ND, genre_N, rng.integers(BUCKETS, size=50_000), names, BUCKETS)
+    found = cluster_genres(sums, Method.CONSENSUS, clusters=4)
+    assert list(found.assignment) == list(names)
+    centres = {(at % 4, number) for at, number in enumerate(found.assignment.values())}
+    assert len(centres) == 4

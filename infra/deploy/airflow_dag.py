@@ -14,10 +14,10 @@ import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.exceptions import AirflowException, AirflowFailException
 from airflow.providers.standard.operators.latest_only import LatestOnlyOperator
 from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG, Asset
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 LOGGER = logging.getLogger(__name__)
 REJECTS_OVER_LIMIT, RETRY = 3, 4

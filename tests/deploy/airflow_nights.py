@@ -65,7 +65,7 @@ def done(steps: dict[str, Any]) -> list[str]:
 def exit_codes() -> None:
     """Only 4 is worth a retry to Airflow; 0 and 3 are successes."""
     sys.path.insert(0, str(DAGS))
-    from airflow.exceptions import AirflowException, AirflowFailException
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
     from airflow_dag import run_job
 
     refused = AirflowFailException

@@ -143,7 +143,7 @@ def _runs(pid_file: Path) -> bool:
     """Whether the process that was started under this name is still there, and no stranger by its number."""
     if not pid_file.exists():
         return False
-    command = ["ps", "-p", pid_file.read_text(), "-o", "command="]
+    command = ["ps", "-ww", "-p", pid_file.read_text(), "-o", "command="]
     return "org.apache.spark.deploy." in subprocess.run(command, capture_output=True, text=True).stdout
 
 

@@ -15,7 +15,7 @@ CLUSTER_UI_PORT ?= 8080
 AUDIO_ROOT ?= $(if $(filter $(DEMO),$(TRACKS)),$(dir $(DEMO)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cluster check bench archive cluster-up cluster-down clean
+.PHONY: help setup run test test-cluster check check-deploy bench archive cluster-up cluster-down clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,13 @@ check: $(READY) $(TYPING) ## Lint, check the format and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(TYPING)/*/ tests
+
+check-deploy: $(READY) $(DEMO) ## Build the image's tree in a folder and run it; a night under Airflow
+	rm -rf build/image build/airflow-home
+	$(BIN)/python -m tests.deploy.image_check build/image
+	test -x build/airflow/bin/python || $(PYTHON) -m venv build/airflow
+	build/airflow/bin/python -m pip install --quiet --disable-pip-version-check -r tests/deploy/airflow.lock
+	build/airflow/bin/python tests/deploy/airflow_nights.py build/airflow-home $(BIN)/genremill $(DEMO)
 
 $(TYPING): # mypy sees genremill.<folder> through these links, as the package mapping has it
 	mkdir -p $@

@@ -1,4 +1,7 @@
-"""A proxy on 127.0.0.1 in front of an S3 server that answers the way storage does on a bad day."""
+"""A proxy on 127.0.0.1 in front of an S3 server that answers the way storage does on a bad day.
+
+What clients have signed (method, path, Host and the other headers, the bytes of a body) goes on as it came.
+"""
 
 import contextlib
 import enum
@@ -8,44 +11,88 @@ import random
 import socket
 import struct
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-Answer = tuple[int, list[tuple[str, str]], bytes]
+UPSTREAM_S = 60
+OF_THE_CONNECTION = ("connection", "expect", "transfer-encoding", "content-length")
+"""Headers that are not passed on as they came."""
 
 
 class Fault(enum.Enum):
-    """What is done to one answer."""
+    """What is done to one request or its answer."""
 
-    SLOW_DOWN = enum.auto()  # 503
-    INTERNAL = enum.auto()  # 500
-    RESET = enum.auto()  # half of the body, then a reset of the connection
-    SHORT = enum.auto()  # half of the body, then an orderly end
-    CUT = enum.auto()  # half of the body, under headers that say so: nothing but its size is wrong
+    SLOW_DOWN = enum.auto()  # 503, and the server behind never hears of the request
+    INTERNAL = enum.auto()  # 500, the same
+    RESET = enum.auto()  # a reset half-way through the body: that of a PUT or POST, else the answer's
+    SHORT = enum.auto()  # the same with an orderly end of the connection
+    CUT = enum.auto()  # half of the answer's body, under headers that say so: nothing but its size is wrong
+    LOST = enum.auto()  # the server has done it; a reset in place of its answer
+    LOST_500 = enum.auto()  # the server has done it; 500 in place of its answer
     EXPIRED = enum.auto()  # 400: the session's token is no longer good
     DENIED = enum.auto()  # 403
 
 
 BAD_DAY = (Fault.SLOW_DOWN, Fault.INTERNAL, Fault.RESET, Fault.SHORT, Fault.CUT)
+LOST_ANSWERS = (Fault.LOST, Fault.LOST_500)
 _ERRORS = {
     Fault.SLOW_DOWN: (503, "SlowDown"),
     Fault.INTERNAL: (500, "InternalError"),
+    Fault.LOST_500: (500, "InternalError"),
     Fault.EXPIRED: (400, "ExpiredToken"),
     Fault.DENIED: (403, "AccessDenied"),
 }
-Chooser = Callable[[int], Fault | None]
-"""The fault of the request with a number (0, 1, …), or none."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that has just come."""
+
+    number: int
+    """0, 1, … since the proxy started or took another plan."""
+    method: str
+    path: str
+    """With its query."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it has a body that changes something."""
+        return self.method in ("PUT", "POST")
+
+
+Chooser = Callable[[Request], Fault | None]
+"""The fault of a request, or none; while it thinks, the request waits."""
 
 
 def sometimes(rate: float, seed: int, faults: tuple[Fault, ...] = BAD_DAY) -> Chooser:
     """A fault of these for a share of the requests."""
-    generator = random.Random(seed)
-    return lambda _: generator.choice(faults) if generator.random() < rate else None
+
+    def choose(request: Request) -> Fault | None:
+        generator = random.Random(f"{seed} {request.number}")
+        return generator.choice(faults) if generator.random() < rate else None
+
+    return choose
 
 
 def first(*faults: Fault | None) -> Chooser:
     """These faults, one a request, then none."""
-    return lambda number: faults[number] if number < len(faults) else None
+    return lambda request: faults[request.number] if request.number < len(faults) else None
+
+
+def since(number: int, fault: Fault) -> Chooser:
+    """None at first, and from this request on nothing else."""
+    return lambda request: fault if request.number >= number else None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server behind says."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
 
 
 class FaultyProxy:
@@ -60,17 +107,24 @@ class FaultyProxy:
         self.statuses: list[int] = []
         """What the server behind answered to those that reached it."""
 
-    def next(self, method: str) -> Fault | None:
+    def next(self, method: str, path: str) -> Fault | None:
         """The fault of a request that has just come."""
         with self._lock:
-            fault = self.choose(len(self.requests))
-            self.requests.append((method, fault))
-            return fault
+            number, choose, requests = len(self.requests), self.choose, self.requests
+            requests.append((method, None))
+        fault = choose(Request(number, method, path))
+        requests[number] = (method, fault)
+        return fault
 
     def plan(self, choose: Chooser) -> None:
         """Forgets the requests so far, and takes the faults of those to come from `choose`."""
         with self._lock:
             self.choose, self.requests, self.statuses = choose, [], []
+
+    @property
+    def faults(self) -> Counter[Fault]:
+        """How many requests had each fault so far."""
+        return Counter(fault for _, fault in self.requests if fault)
 
 
 @contextlib.contextmanager
@@ -80,60 +134,92 @@ def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
-            fault = proxy.next(self.command)
-            if fault in _ERRORS:
-                status, code = _ERRORS[fault]
-                body = f"<Error><Code>{code}</Code><Message>a test</Message></Error>".encode()
-                self._send((status, [("Content-Length", str(len(body)))], body), len(body))
+            fault = proxy.next(self.command, self.path)
+            half_way = self.command in ("PUT", "POST") and fault in (Fault.RESET, Fault.SHORT)
+            sent = self._received(half_way)
+            if half_way or (self.command == "HEAD" and fault in (Fault.RESET, Fault.SHORT)):
+                self._hang_up(orderly=fault is Fault.SHORT)
                 return
-            if self.command == "HEAD" and fault in (Fault.RESET, Fault.SHORT):
+            answer = self._upstream(sent) if fault in (*LOST_ANSWERS, None) or fault not in _ERRORS else None
+            if fault is Fault.LOST:
                 self._hang_up()
-                return
-            status, headers, body = self._upstream()
-            half = len(body) // 2
-            if fault is Fault.CUT and body:
-                headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
-                headers.append(("Content-Length", str(half)))
-            self._send((status, headers, body), half if fault else len(body))
-            if fault is Fault.RESET:
-                self._hang_up()
-            elif fault is Fault.SHORT:
-                self.close_connection = True
+            elif fault in _ERRORS:
+                self._send_error(*_ERRORS[fault])
+            elif answer:
+                self._send(answer, fault)
 
-        do_HEAD = do_GET
+        do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
 
-        def _upstream(self) -> Answer:
-            connection = http.client.HTTPConnection(address, timeout=30)
+        def _received(self, half: bool) -> bytes:
+            """The body, or half of it."""
+            if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+                chunks = list(self._chunks())
+                return b"".join(chunks)
+            length = int(self.headers.get("Content-Length", 0))
+            return self.rfile.read(length // 2 if half else length)
+
+        def _chunks(self) -> Iterator[bytes]:
+            while size := int(self.rfile.readline().partition(b";")[0], 16):
+                yield self.rfile.read(size)
+                self.rfile.readline()
+            while self.rfile.readline().strip():  # trailers
+                pass
+
+        def _upstream(self, body: bytes) -> Answer:
+            passed = {n: v for n, v in self.headers.items() if n.lower() not in OF_THE_CONNECTION}
+            if body or self.command in ("PUT", "POST"):
+                passed["Content-Length"] = str(len(body))
+            connection = http.client.HTTPConnection(address, timeout=UPSTREAM_S)
             with contextlib.closing(connection):
-                # The Host header goes on as it came: it is part of what the client has signed.
-                connection.request(self.command, self.path, headers=dict(self.headers.items()))
+                connection.request(self.command, self.path, body=body, headers=passed)
                 answer = connection.getresponse()
                 proxy.statuses.append(answer.status)
-                return answer.status, answer.getheaders(), answer.read()
+                return Answer(answer.status, answer.getheaders(), answer.read())
 
-        def _hang_up(self) -> None:
-            linger = struct.pack("ii", 1, 0)  # closing then sends RST instead of FIN
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            os.close(self.connection.detach())
+        def _send(self, answer: Answer, fault: Fault | None) -> None:
+            body, half = answer.body, len(answer.body) // 2
+            if fault is Fault.CUT:
+                body = body[:half]
+            self.send_response_only(answer.status)
+            kept = ("Content-Length",) if self.command == "HEAD" else ()
+            for name, value in answer.headers:
+                if name.title() in kept or name.lower() not in OF_THE_CONNECTION:
+                    self.send_header(name, value)
+            if self.command != "HEAD" and answer.status not in (204, 304):
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "HEAD":
+                return
+            self.wfile.write(body[:half] if fault in (Fault.RESET, Fault.SHORT) else body)
+            if fault in (Fault.RESET, Fault.SHORT):
+                self._hang_up(orderly=fault is Fault.SHORT)
+
+        def _send_error(self, status: int, code: str) -> None:
+            body = f"<Error><Code>{code}</Code><Message>a test</Message></Error>".encode()
+            self._send(Answer(status, [("Content-Type", "application/xml")], body), None)
+
+        def _hang_up(self, orderly: bool = False) -> None:
+            if not orderly:
+                linger = struct.pack("ii", 1, 0)  # closing then sends RST instead of FIN
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                os.close(self.connection.detach())
             self.close_connection = True
 
-        def _send(self, answer: Answer, count: int) -> None:
-            status, headers, body = answer
-            self.send_response_only(status)
-            for name, value in headers:
-                if name.lower() not in ("connection", "transfer-encoding"):
-                    self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body[:count])
+        def handle(self) -> None:
+            with contextlib.suppress(ConnectionError):  # a client that was killed
+                super().handle()
 
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         proxy = FaultyProxy(server)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

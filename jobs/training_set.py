@@ -100,7 +100,9 @@ def _write_part(examples: DataFrame, folder: str, rows: int, workers: int) -> st
     groups = workers * max(-(-rows // (workers * ROWS_A_GROUP)), GROUPS_A_WORKER)
     group = -(-rows // groups)
     files = -(-rows // ROWS_A_FILE)
-    by_file = examples.repartitionById(files, F.floor(F.col("order") * files).cast("int"))
+    file = F.floor(F.col("order") * files).cast("int")
+    numbers = F.lit(hashed_to(examples.sparkSession, files))
+    by_file = examples.repartition(files, F.element_at(numbers, file + 1))
     ordered = by_file.sortWithinPartitions("order", "row_hash")
     shard_rows = ordered.drop("split", "order", "row_hash")
     shard_rows.write.option("parquet.block.row.count.limit", group).parquet(folder)
@@ -108,6 +110,17 @@ def _write_part(examples: DataFrame, folder: str, rows: int, workers: int) -> st
     digest = f"{row[0]}-{row[1]}" if row else "empty"
     shards.write_manifest(folder, shards.manifest_of(folder, digest))
     return digest
+
+
+def hashed_to(spark: SparkSession, partitions: int) -> list[int]:
+    """For each partition in turn, a number that a repartition into so many sends there.
+
+    Spark's `repartitionById` needs no such detour, but Spark 4.0 has none.
+    """
+    numbers = spark.range(partitions * (10 + partitions.bit_length()))
+    partition = F.pmod(F.hash(F.col("id").cast("int")), F.lit(partitions)).alias("partition")
+    rows = numbers.groupBy(partition).agg(F.min("id").alias("id")).orderBy("partition").collect()
+    return [row["id"] for row in rows]
 
 
 def sample(data: TrainingSet) -> npt.NDArray[np.float32]:

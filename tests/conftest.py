@@ -1,13 +1,11 @@
 """What tests share: one Spark session, a catalog built from one base row, the real data if at hand."""
 
 import csv
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
@@ -46,9 +44,16 @@ JARS = Path(os.environ.get("GENREMILL_TEST_JARS", DATA.parent / "jars"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives a file's tests to one worker, and those that share the catalog `ready` too: it is made once."""
+    """Gives a file's tests to one worker, and those that share the catalog `ready` too: it is made once.
+
+    So are those that call librosa: of two processes that compile its gufuncs at once, numba keeps halves that
+    do not fit, and every later call crashes (numba issue 10128).
+    """
     for item in items:
-        group = "ready" if "catalog" in getattr(item, "fixturenames", ()) else item.nodeid.partition("::")[0]
+        file = item.nodeid.partition("::")[0]
+        with_librosa = file.startswith("tests/audio/") or file.endswith("/test_show.py")
+        with_catalog = "catalog" in getattr(item, "fixturenames", ())
+        group = "librosa" if with_librosa else "ready" if with_catalog else file
         item.add_marker(pytest.mark.xdist_group(group))
 
 
@@ -88,24 +93,6 @@ def spark() -> Iterator[SparkSession]:
         }.items():
             session.conf.set(setting, value)
         yield session
-
-
-@pytest.fixture(scope="session")
-def librosa_compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """librosa's numba functions, compiled by one pytest worker at a time.
-
-    Two that compile one function for two types at once can mix both up in numba's cache: later calls crash.
-    """
-    import librosa
-
-    with (tmp_path_factory.getbasetemp().parent / "librosa.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for dtype in (np.float32, np.float64):
-            y = np.sin(np.arange(22050, dtype=dtype))
-            librosa.zero_crossings(y)
-            librosa.piptrack(y=y)
-            librosa.istft(librosa.stft(y))
-            librosa.cqt(y, sr=22050, n_bins=12)
 
 
 def real_data(name: str) -> Path:

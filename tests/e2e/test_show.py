@@ -24,8 +24,6 @@ TOP = {"rock": 0.75, "pop": 0.125, "jazz": 0.0625, "folk": 0.03125, "soul": 0.03
 PANELS = {"waveform": 210, "mel spectrogram": 490, "chromagram": 780, "tempogram": 1030}
 """A row of pixels of each panel, of 1210."""
 
-pytestmark = pytest.mark.usefixtures("librosa_compiled")
-
 
 class Shop:
     """A warehouse and what `show` says of it."""

@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor
 
 from genremill.infra import storage
-from genremill.infra.errors import StorageError
 from genremill.infra.log import LOGGER
 from genremill.models.weights import DamagedWeights, read_weights, write_weights
 
@@ -35,13 +34,19 @@ def save(folder: str, checkpoint: Checkpoint) -> None:
 
 
 def newest(folder: str) -> Checkpoint | None:
-    """The newest whole checkpoint; damaged ones are passed over with a warning."""
+    """The newest whole checkpoint; damaged ones are passed over with a warning.
+
+    One that cannot be read for a fault of the storage is an error: those before it are of earlier epochs.
+    """
     for name in reversed(_names(folder)):
+        parts = [f"{folder}/{name}/{part}" for part in ("model.json", "model.safetensors")]
         try:
-            record = json.loads(storage.read_bytes(f"{folder}/{name}/model.json"))
-            tensors = read_weights(f"{folder}/{name}/model.safetensors", record["sha256"])
+            if lost := [part for part in parts if not storage.is_object(part)]:
+                raise DamagedWeights(f"no {lost[0]}")
+            record = json.loads(storage.read_bytes(parts[0]))
+            tensors = read_weights(parts[1], record["sha256"])
             return Checkpoint(record["epoch"], tensors, record["record"])
-        except (StorageError, DamagedWeights, ValueError, KeyError) as err:
+        except (DamagedWeights, ValueError, KeyError) as err:
             LOGGER.warning("checkpoint %s/%s is damaged, the one before it is used: %s", folder, name, err)
     return None
 

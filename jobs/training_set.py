@@ -105,7 +105,10 @@ def _write_part(examples: DataFrame, folder: str, rows: int, workers: int) -> st
     by_file = examples.repartition(files, F.element_at(numbers, file + 1))
     ordered = by_file.sortWithinPartitions("order", "row_hash")
     shard_rows = ordered.drop("split", "order", "row_hash")
-    shard_rows.write.option("parquet.block.row.count.limit", group).parquet(folder)
+    # Parquet counts rows from Spark 4.1 on; before, each row group is a file.
+    counts_rows = tuple(map(int, examples.sparkSession.version.split(".")[:2])) >= (4, 1)
+    limit = "parquet.block.row.count.limit" if counts_rows else "maxRecordsPerFile"
+    shard_rows.write.option(limit, group).parquet(folder)
     row = examples.agg(F.count("*"), F.sum(F.col("row_hash") % (1 << 31))).first()
     digest = f"{row[0]}-{row[1]}" if row else "empty"
     shards.write_manifest(folder, shards.manifest_of(folder, digest))
@@ -128,7 +131,8 @@ def sample(data: TrainingSet) -> npt.NDArray[np.float32]:
     rows = min(FIT_ROWS, FIT_VALUES // len(data.inputs.features))
     names = list(data.inputs.names)
     store, folder = storage.arrow(data.train)
-    table = ds.dataset(folder, filesystem=store, format="parquet").head(rows, columns=names)
+    with shards.storage_errors(data.train):
+        table = ds.dataset(folder, filesystem=store, format="parquet").head(rows, columns=names)
     flat = [table.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False) for name in names]
     values: npt.NDArray[np.float32] = np.hstack([one.reshape(len(table), -1) for one in flat])
     return values

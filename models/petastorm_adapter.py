@@ -7,11 +7,12 @@ pyarrow and numpy stay untouched, for pandas, pyspark and everybody else in the 
 import functools
 import importlib
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 Columns: TypeAlias = dict[str, NDArray[Any]]
 """Rows by column: a scalar column as (rows,), an array column as (rows, width)."""
+Result = TypeVar("Result")
+
+ATTEMPTS, PAUSE_S = 3, 0.5
+"""How often a row group or a footer is read before that is an error, and the pause after the first time."""
 
 
 @contextmanager
@@ -62,6 +67,19 @@ def open_row_groups(
         yield (group._asdict() for group in reader)
 
 
+def _again(read: Callable[[], Result]) -> Result:
+    """What a read gives, tried again where it fails.
+
+    Pyarrow tries a request again that fails, but takes an answer that is too short for the end of the file.
+    """
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return read()
+        except (OSError, pa.ArrowInvalid):
+            time.sleep(PAUSE_S * attempt)
+    return read()
+
+
 class _Folder:
     """A folder as petastorm's file system: `open` gives a Parquet file by its quoted name, parsed once."""
 
@@ -72,8 +90,8 @@ class _Folder:
 
     def open(self, path: str) -> pq.ParquetFile:
         if path not in self._opened:
-            source = self._store.open_input_file(self._folder + unquote(path))
-            self._opened[path] = pq.ParquetFile(source)
+            name = self._folder + unquote(path)
+            self._opened[path] = _again(lambda: pq.ParquetFile(self._store.open_input_file(name)))
         return self._opened[path]
 
     def close(self) -> None:
@@ -94,7 +112,8 @@ class _Piece:
         return self.open_file_func(self.path).metadata
 
     def read(self, columns: set[str], partitions: None) -> pa.Table:
-        return self.open_file_func(self.path).read_row_group(self.row_group, columns=sorted(columns))
+        file = self.open_file_func(self.path)
+        return _again(lambda: file.read_row_group(self.row_group, columns=sorted(columns)))
 
 
 class _Dataset:

@@ -91,8 +91,8 @@ class Manifest:
 
 def manifest_of(folder: str, digest: str) -> Manifest:
     """What the footers of a folder's Parquet files say; `digest` names what they were made from."""
-    store, root = _open(folder)
-    with _storage_errors(folder):
+    with storage_errors(folder):
+        store, root = _open(folder)
         found = [info.base_name for info in store.get_file_info(FileSelector(root))]
         data = sorted(name for name in found if name.endswith(".parquet") and name[0] not in "._")
         footers = [pq.read_metadata(f"{root}/{name}", filesystem=store) for name in data]
@@ -174,14 +174,15 @@ class ShardReader:
 
     def _row_groups(self, seed: int | None) -> Iterator[Columns]:
         """The shard's row groups; raises unless their rows are as many as the manifest says."""
-        store, root = _open(self.folder)
+        with storage_errors(self.folder):
+            store, root = _open(self.folder)
         names = [file.name for file in self.manifest.files]
         columns = [LABEL, *self.manifest.inputs]
         opened = open_row_groups(
             store, root, names, columns=columns, rank=self.rank, world=self.world, seed=seed
         )
         found = 0
-        with _storage_errors(self.folder), opened as groups:
+        with storage_errors(self.folder), opened as groups:
             for group in groups:
                 found += len(group[LABEL])
                 yield self._typed(group)
@@ -253,7 +254,7 @@ def _open(folder: str) -> tuple[FileSystem, str]:
 
 
 @contextmanager
-def _storage_errors(folder: str) -> Iterator[None]:
+def storage_errors(folder: str) -> Iterator[None]:
     """Turns what pyarrow raises for a missing or broken file into a `StorageError`."""
     try:
         yield

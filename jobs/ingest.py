@@ -24,7 +24,7 @@ from genremill.jobs.contracts import REJECTS, TAGS, TRACKS, ContractError, quote
 from genremill.jobs.recordings import VECTOR_FEATURES, Groups, node, track_groups
 from genremill.jobs.row_checks import checked_rows, rejected
 from genremill.jobs.splits import Fractions, SplitBy, SplitRule
-from genremill.jobs.table_reader import OWN_COLUMNS, read_table, reading
+from genremill.jobs.table_reader import OWN_COLUMNS, check_whole, read_table, reading
 from genremill.jobs.track_source import Columns, Layout, resolve
 
 INTERNAL = ("problem", "known", *OWN_COLUMNS)
@@ -109,6 +109,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         _refuse_clashes(layout)
         rows = _checkpoint(spark, work, checked_rows(raw, layout), "rows")
     total = rows.count()
+    if storage.is_s3(source) and not (cfg.limit or cfg.multiline or storage.is_parquet(source)):
+        check_whole(spark, source, total)
     rejects = _write_rejects(spark, work, rows, positions_count_blocks=not storage.is_parquet(source))
     LOGGER.info("%d rows read, %d rejected: %s", total, sum(rejects.values()), rejects or "none")
     if total == sum(rejects.values()):

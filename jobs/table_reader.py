@@ -10,7 +10,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession, functions as F, types as T
 
 from genremill.infra import storage
-from genremill.infra.errors import UsageError
+from genremill.infra.errors import StorageError, UsageError
 
 MALFORMED = "_malformed"
 FILE, BLOCK, POSITION = "_file", "_block", "_position"
@@ -45,6 +45,19 @@ def read_table(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -
             position = F.monotonically_increasing_id()
         where = F.col("_metadata.file_path"), F.col("_metadata.file_block_start")
         return df.select("*", where[0].alias(FILE), where[1].alias(BLOCK), position.alias(POSITION))
+
+
+def check_whole(spark: SparkSession, uri: str, rows: int) -> None:
+    """Raises where a CSV table on S3 has other lines than the rows that were read of it.
+
+    An answer that is cut, under headers that say nothing of it, ends a text for Spark's connector: what is
+    lost is missed by nobody. Parquet misses it.
+    """
+    written = F.col("value").rlike(r"[^\x00-\x20]")  # the lines that Spark's CSV reader does not pass over
+    lines = spark.read.text(uri).where(written).groupBy(F.input_file_name()).count()
+    there = lines.agg(F.coalesce(F.sum(F.col("count") - 1), F.lit(0))).first()  # less each file's header
+    if there and there[0] != rows:
+        raise StorageError(f"--tracks {uri}: {rows:,} rows were read, and at another time {there[0]:,}")
 
 
 @contextlib.contextmanager

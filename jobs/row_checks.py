@@ -4,7 +4,7 @@ from pyspark.sql import Column, DataFrame, Window, functions as F
 
 from genremill.jobs.contracts import Reason, quoted
 from genremill.jobs.table_reader import BLOCK, FILE, MALFORMED, POSITION
-from genremill.jobs.track_source import Layout, number, text
+from genremill.jobs.track_source import NUMBERS, Layout, number, text
 
 FLOAT_MAX = 3.4028234663852886e38
 
@@ -13,17 +13,23 @@ def checked_rows(raw: DataFrame, layout: Layout) -> DataFrame:
     """Every input row, parsed, with `problem` (reason, detail) null where the row is good."""
     others = [name for name in (layout.popularity, layout.duration) if name]
     measured = sorted({one.name for one in layout.features} | set(others))
+    typed = {name for name in measured if isinstance(raw.schema[name].dataType, NUMBERS)}
     texts = raw.select(
         text(layout.id).alias("track_id"),
         *(_optional_text(getattr(layout, role)).alias(role) for role in ("title", "album", "audio_uri")),
         _list(raw, layout.artists).alias("artists"),
         _list(raw, layout.genre, separator=None).alias("genres"),
-        *(text(name).alias(_text_of(name)) for name in measured),
+        *((F.col(quoted(name)) if name in typed else text(name)).alias(_text_of(name)) for name in measured),
         *(F.col(quoted(name)) for name in layout.keep),
         *(MALFORMED, FILE, BLOCK, POSITION),
     )
     # In steps of their own, so that Spark computes a text and its number once, not once a rule.
-    numbers = texts.withColumns({_number_of(name): number(_text(name)) for name in measured})
+    numbers = texts.withColumns(
+        {
+            _number_of(name): _text(name).cast("double") if name in typed else number(_text(name))
+            for name in measured
+        }
+    )
     return numbers.select(
         *("track_id", "title", "album", "audio_uri", "artists", "genres"),
         _optional_number(layout.popularity).alias("popularity"),
@@ -46,6 +52,7 @@ def _number_of(name: str) -> str:
 
 
 def _text(name: str) -> Column:
+    """A measured column as it was read: text, or a number where the table has it as one."""
     return F.col(quoted(_text_of(name)))
 
 
@@ -86,19 +93,21 @@ def _problem(layout: Layout) -> Column:
         *(rule for name in names for rule in _value_rules(name)),
     ]
     if layout.duration:
-        shown = F.concat(F.lit(f"{layout.duration}: "), _text(layout.duration))
-        found.append(_when(_number(layout.duration) <= 0, Reason.ZERO_DURATION, shown))
+        found.append(_when(_number(layout.duration) <= 0, Reason.ZERO_DURATION, _shown(layout.duration)))
     return F.coalesce(*found)
 
 
 def _value_rules(name: str) -> list[Column]:
-    shown = F.concat(F.lit(f"{name}: "), _text(name))
     not_finite = F.isnan(_number(name)) | (F.abs(_number(name)) > FLOAT_MAX)
     return [
         _when(_text(name).isNull(), Reason.MISSING_VALUE, F.lit(f"{name} has no value")),
-        _when(_number(name).isNull(), Reason.NOT_A_NUMBER, shown),
-        _when(not_finite, Reason.NON_FINITE, shown),
+        _when(_number(name).isNull(), Reason.NOT_A_NUMBER, _shown(name)),
+        _when(not_finite, Reason.NON_FINITE, _shown(name)),
     ]
+
+
+def _shown(name: str) -> Column:
+    return F.concat(F.lit(f"{name}: "), _text(name).cast("string"))
 
 
 def _when(condition: Column, reason: Reason, detail: Column) -> Column:

@@ -66,6 +66,7 @@ $(ARCHIVE): pyproject.toml requirements.lock $(wildcard jobs/*.py udfs/*.py mode
 	test -x build/archive/bin/python || $(PYTHON) -m venv build/archive
 	rm -rf build/lib build/bdist.*
 	build/archive/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock venv-pack2==0.9.2 .
+	rm -rf build/lib build/bdist.*
 	build/archive/bin/python -m genremill.udfs.compiled
 	build/archive/bin/venv-pack --quiet --force --prefix build/archive --output $@ $(foreach unused,pip pyspark tests torch/include torch/test,--exclude '*/$(unused)/*')
 	chmod 644 $@

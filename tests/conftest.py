@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         file = item.nodeid.partition("::")[0]
         with_librosa = file.startswith("tests/audio/") or file.endswith("/test_show.py")
-        with_catalog = "catalog" in getattr(item, "fixturenames", ())
+        with_catalog = "ready" in getattr(item, "fixturenames", ())
         group = "librosa" if with_librosa else "ready" if with_catalog else file
         item.add_marker(pytest.mark.xdist_group(group))
 

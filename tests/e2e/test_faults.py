@@ -1,0 +1,194 @@
+"""Jobs over S3 on a bad day: the tables of a good one, or a clean refusal. `bench_faults` has more."""
+
+import dataclasses
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from pyspark.sql import SparkSession
+
+from genremill.infra import s3_client, storage
+from genremill.infra.errors import StorageError
+from genremill.infra.objects import Conflict
+from genremill.infra.s3_client import Patience
+from genremill.infra.s3_store import S3Store
+from genremill.infra.warehouse import Warehouse
+from genremill.jobs.table_reader import check_whole, read_table
+from genremill.models import checkpoints
+from tests.conftest import catalog, s3_jars, write_csv
+from tests.e2e.faulty_nights import BUCKET, CLEAN, EQUAL, Bucket, Ended, judged, s3a_options
+from tests.e2e.faulty_proxy import (
+    LOST_ANSWERS,
+    Fault,
+    FaultyProxy,
+    Request,
+    faulty_proxy,
+    first,
+    since,
+    sometimes,
+)
+from tests.e2e.s3_server import OWNER, S3Server, running_s3
+from tests.e2e.served_session import ServedSession, served_session
+from tests.e2e.warehouse_contents import Contents
+
+ON_S3 = (Fault.SLOW_DOWN, Fault.INTERNAL, Fault.RESET, Fault.SHORT, *LOST_ANSWERS)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with running_s3(tmp_path_factory.mktemp("s3"), BUCKET) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def running_proxy(server: S3Server, ready: Path) -> Iterator[FaultyProxy]:
+    with faulty_proxy(server.endpoint) as running, pytest.MonkeyPatch.context() as patch:
+        for name, value in (OWNER.environment | {"AWS_ENDPOINT_URL": running.endpoint}).items():
+            patch.setenv(name, value)
+        s3_client.forget()
+        yield running
+    s3_client.forget()
+
+
+@pytest.fixture
+def proxy(running_proxy: FaultyProxy) -> FaultyProxy:
+    """The way to the server, without faults until a test plans some."""
+    running_proxy.plan(first())
+    return running_proxy
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Warehouses that have been trained on, and a session that runs jobs on them."""
+
+    session: ServedSession
+    bucket: Bucket
+    scored: Contents
+    tagged: Contents
+
+    def ends_well(self, job: str, name: str, expected: Contents, ended: Ended) -> None:
+        """Holds the outcome against the two that are right; `name` began as one of those below."""
+        flags, place = ["--warehouse", self.bucket.uri(name)], self.bucket.place(name)
+        before = self.bucket.place({"score": "trained", "publish": "scored"}[job]).pointers()
+        verdict = judged(place, before, expected, ended, lambda: self.session.run(job, *flags))
+        assert verdict.outcome in (EQUAL, CLEAN), f"{verdict.outcome}\n{ended.said[-3000:]}"
+
+
+@pytest.fixture(scope="module")
+def shop(
+    ready: Path, server: S3Server, running_proxy: FaultyProxy, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shop]:
+    s3_jars()
+    bucket = Bucket(server)
+    bucket.upload(ready / "warehouse", "trained")
+    with served_session({"PYSPARK_SUBMIT_ARGS": f"{s3a_options()} pyspark-shell"}) as session:
+        bucket.copy("trained", "scored")
+        assert session.run("score", "--warehouse", bucket.uri("scored")).exit_code == 0
+        bucket.copy("scored", "tagged")
+        assert session.run("publish", "--warehouse", bucket.uri("tagged")).exit_code == 0
+        yield Shop(session, bucket, bucket.place("scored").contents(), bucket.place("tagged").contents())
+
+
+def test_score_through_a_storm_of_faults(shop: Shop, proxy: FaultyProxy) -> None:
+    shop.bucket.copy("trained", "storm")
+    proxy.plan(sometimes(0.2, seed=1, faults=ON_S3))
+    ended = shop.session.run("score", "--warehouse", shop.bucket.uri("storm"))
+    assert proxy.faults.total() > 10
+    proxy.plan(first())
+    shop.ends_well("score", "storm", shop.scored, ended)
+
+
+def test_access_that_is_withdrawn_leaves_the_old_tags(shop: Shop, proxy: FaultyProxy) -> None:
+    shop.bucket.copy("scored", "denied")
+    proxy.plan(since(40, Fault.DENIED))
+    ended = shop.session.run("publish", "--warehouse", shop.bucket.uri("denied"))
+    assert ended.exit_code == 4
+    assert shop.bucket.place("denied").pointers() == shop.bucket.place("scored").pointers()
+    proxy.plan(first())
+    shop.ends_well("publish", "denied", shop.tagged, ended)
+
+
+@pytest.mark.parametrize("fault", LOST_ANSWERS)
+def test_a_lost_answer_to_the_switch_is_no_conflict(shop: Shop, proxy: FaultyProxy, fault: Fault) -> None:
+    name = f"lost-{fault.name}"
+    shop.bucket.copy("scored", name)
+    warehouse = Warehouse.at(shop.bucket.uri(name))
+    staged = warehouse.runs("tags")[-1]
+    proxy.plan(_to(r"PUT .*/_current\.json", fault))
+    assert warehouse.publish("tags", staged) == warehouse.current("tags")
+    assert proxy.faults == {fault: 1}
+
+
+def test_who_publishes_between_read_and_write_wins(shop: Shop, proxy: FaultyProxy) -> None:
+    shop.bucket.copy("tagged", "race")
+    warehouse = Warehouse.at(shop.bucket.uri("race"))
+    mine = warehouse.runs("tags")[-1]
+    other = dataclasses.replace(mine, run_id="another")
+
+    def other_first(request: Request) -> None:
+        if request.method == "PUT":
+            proxy.plan(first())
+            warehouse.publish("tags", other)
+
+    proxy.plan(other_first)
+    with pytest.raises(Conflict, match="meanwhile"):
+        warehouse.publish("tags", mine)
+    current = warehouse.current("tags")
+    assert current is not None
+    assert current.snapshot == other
+
+
+@pytest.mark.parametrize(
+    ("fault", "carried_out"),
+    [(Fault.RESET, False), (Fault.INTERNAL, False), (Fault.LOST, True), (Fault.LOST_500, True)],
+)
+def test_what_reaches_the_server(
+    proxy: FaultyProxy, server: S3Server, fault: Fault, carried_out: bool
+) -> None:
+    proxy.plan(since(0, fault))
+    with pytest.raises(StorageError):
+        S3Store(Patience(attempts=1)).write(f"s3a://{BUCKET}/reaches/{fault.name}", b"abc")
+    found = server.client().list_objects_v2(Bucket=BUCKET, Prefix=f"reaches/{fault.name}")
+    assert bool(found.get("Contents")) is carried_out
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_passed_over(proxy: FaultyProxy) -> None:
+    folder = f"s3a://{BUCKET}/checkpoints"
+    for epoch in (1, 2):
+        tensors = {"weight": torch.full((3,), float(epoch))}
+        checkpoints.save(folder, checkpoints.Checkpoint(epoch, tensors, {}))
+    proxy.plan(_to(r"GET .*/epoch-00002/model\.safetensors", Fault.DENIED))
+    with pytest.raises(StorageError, match="epoch-00002"):
+        checkpoints.newest(folder)
+    proxy.plan(first())
+    newest = checkpoints.newest(folder)
+    assert newest is not None
+    assert newest.epoch == 2
+
+
+def test_rows_that_a_cut_answer_has_lost_are_missed(spark: SparkSession, tmp_path: Path) -> None:
+    rows = catalog(5)
+    rows[2]["track_name"] = 'With "quotes", and\ttabs'
+    path = Path(write_csv(tmp_path / "tracks.csv", rows))
+    path.write_text("\n" + path.read_text() + "\n \t\n")
+    shutil.copy(path, tmp_path / "more.csv")
+    uri = storage.absolute_uri(str(tmp_path))
+    count = read_table(spark, uri, ",", multiline=False).count()
+    check_whole(spark, uri, count)
+    assert count == 10
+    with pytest.raises(StorageError, match="9 rows were read, and at another time 10"):
+        check_whole(spark, uri, 9)
+
+
+def _to(pattern: str, fault: Fault) -> Callable[[Request], Fault | None]:
+    """A fault of the first request like this."""
+    left = [fault]
+
+    def choose(request: Request) -> Fault | None:
+        return left.pop() if left and re.match(pattern, f"{request.method} {request.path}") else None
+
+    return choose

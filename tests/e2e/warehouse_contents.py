@@ -1,0 +1,103 @@
+"""What a warehouse holds, wherever it lies, less what differs from run to run: ids, times, file layout."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import pyarrow.dataset as ds
+from pyarrow.fs import FileSelector, FileSystem, FileType
+
+SNAPSHOTS = ("tracks", "genre_profiles", "genre_map", "tags")
+_BY_RUN = {"model_version", "genre_map_version", "tracks_run", "run_id"}
+"""Columns that name a run."""
+
+Row: TypeAlias = dict[str, Any]
+Contents: TypeAlias = dict[str, list[str]]
+"""Rows of each table, as text and sorted; of models and reports what tells that two are the same."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A warehouse by the file system it lies on and its path there."""
+
+    store: FileSystem
+    root: str
+
+    def contents(self) -> Contents:
+        """All that is current, and the newest of what is not a table: model, report, staged tags."""
+        found = {table: self.snapshot(table) for table in SNAPSHOTS}
+        return found | {
+            "features": self._features(),
+            "rejects": self._rejects(),
+            "staged": self._staged(),
+            "model": self._model(),
+            "report": self._report(),
+        }
+
+    def pointers(self) -> dict[str, bytes]:
+        """The bytes of each `_current.json` that is there."""
+        there = {table: f"{table}/_current.json" for table in SNAPSHOTS}
+        return {table: self._read(path) for table, path in there.items() if self.is_file(path)}
+
+    def snapshot(self, table: str) -> list[str]:
+        """The current rows of a table."""
+        current = self._current(table)
+        return _sorted(self._rows(current["path"])) if current else []
+
+    def _features(self) -> list[str]:
+        """Of each track's windows the newest run's, as readers take them."""
+        newest: dict[tuple[str, ...], Row] = {}
+        for fingerprint in self.folders("features"):
+            for run in self.folders(f"features/{fingerprint}"):
+                if run.startswith("run="):
+                    for row in self._rows(f"features/{fingerprint}/{run}"):
+                        key = (fingerprint, row["track_id"], str(row["window"]), row["audio_uri"])
+                        newest[key] = {"fingerprint": fingerprint} | row
+        return _sorted(newest.values())
+
+    def _rejects(self) -> list[str]:
+        """Those of the audio, which are told of once, and those of the table that is current."""
+        current = self._current("tracks")
+        runs = [run for run in self.folders("rejects") if run.startswith("run=")]
+        rows = [row for run in runs for row in self._rows(f"rejects/{run}")]
+        run_id = current["run_id"] if current else None
+        return _sorted(row for row in rows if row["stage"] != "ingest" or row["run_id"] == run_id)
+
+    def _staged(self) -> list[str]:
+        complete = [run for run in self.folders("tags") if self.is_file(f"tags/{run}/_run.json")]
+        return _sorted(self._rows(f"tags/{complete[-1]}")) if complete else []
+
+    def _model(self) -> list[str]:
+        runs = [f"{name}/{run}" for name in self.folders("models") for run in self.folders(f"models/{name}")]
+        cards = [f"models/{run}" for run in sorted(runs) if self.is_file(f"models/{run}/model.json")]
+        return [json.loads(self._read(f"{cards[-1]}/model.json"))["sha256"]] if cards else []
+
+    def _report(self) -> list[str]:
+        runs = [run for run in self.folders("reports") if self.is_file(f"reports/{run}/metrics.json")]
+        return _sorted([json.loads(self._read(f"reports/{runs[-1]}/metrics.json"))]) if runs else []
+
+    def _current(self, table: str) -> dict[str, Any] | None:
+        path = f"{table}/_current.json"
+        return dict(json.loads(self._read(path))) if self.is_file(path) else None
+
+    def _rows(self, folder: str) -> list[Row]:
+        found = ds.dataset(f"{self.root}/{folder}", filesystem=self.store, format="parquet")
+        return list(found.to_table().to_pylist())
+
+    def folders(self, folder: str) -> list[str]:
+        selector = FileSelector(f"{self.root}/{folder}", allow_not_found=True)
+        found = self.store.get_file_info(selector)
+        return sorted(one.base_name for one in found if one.type is FileType.Directory)
+
+    def is_file(self, path: str) -> bool:
+        return bool(self.store.get_file_info(f"{self.root}/{path}").type is FileType.File)
+
+    def _read(self, path: str) -> bytes:
+        with self.store.open_input_stream(f"{self.root}/{path}") as source:
+            return bytes(source.read())
+
+
+def _sorted(rows: Iterable[Row]) -> list[str]:
+    kept = ({name: value for name, value in row.items() if name not in _BY_RUN} for row in rows)
+    return sorted(json.dumps(row, sort_keys=True) for row in kept)

@@ -88,8 +88,7 @@ def _faults() -> Iterator[None]:
         # What Spark could not turn into an error of its own: a lost executor, a full disk, a dead JVM.
         if s3_access.is_missing(str(err)):
             raise UsageError(s3_access.MISSING) from err
-        lines = [line for line in str(err).splitlines() if line.strip() and not line.startswith("\tat ")]
-        raise StorageError(f"Spark failed: {' '.join(lines[:3])}") from err
+        raise StorageError(f"Spark failed: {_cause(str(err))}") from err
     except PythonException as err:
         raised = raised_in_worker(str(err))
         if raised is None:
@@ -99,6 +98,18 @@ def _faults() -> Iterator[None]:
         if err.getCondition() != "PATH_NOT_FOUND":
             raise
         raise StorageError(f"a folder of the warehouse is gone: {str(err).partition(chr(10))[0]}") from err
+
+
+def _cause(text: str) -> str:
+    r"""What failed and why, out of the text of a Java error.
+
+    >>> _cause("An error occurred while calling o1.save.\n: Job aborted\n\tat …\nCaused by: Full: disk")
+    'Job aborted; caused by Full: disk'
+    """
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("\tat ")]
+    said = [line.removeprefix(": ") for line in lines if not line.startswith("An error occurred while")]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return "; caused by ".join(dict.fromkeys([*said[:1], *causes[-1:]]))
 
 
 def raised_in_worker(text: str) -> GenremillError | None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 import pytest
 import tyro
@@ -44,6 +45,8 @@ class Options:
     """Runs with this in their names [all]."""
 
 
+MESSAGE = 300
+"""Characters of a refusal's message that are shown."""
 MIXED = (Fault.SLOW_DOWN, Fault.INTERNAL, Fault.RESET, Fault.SHORT, *LOST_ANSWERS)
 KINDS = {
     "503": (Fault.SLOW_DOWN,),
@@ -98,8 +101,8 @@ def _shown(number: int, case: Case) -> bool:
     seconds = time.monotonic() - started
     code, outcome = verdict.ended.exit_code, verdict.outcome
     print(f"{number:>3}  {case.name:<52}{injected:<28}{code:>4}  {seconds:>6.1f} s  {outcome}", flush=True)
-    if code:
-        print(f"     {verdict.ended.message[:200]}", flush=True)
+    if code > 0:
+        print(f"     {shorten(verdict.ended.message, MESSAGE)}", flush=True)
     if not verdict.passed:
         print(f"{case.name}\n{verdict.ended.said[-5000:]}", file=sys.stderr)
     return verdict.passed

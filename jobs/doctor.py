@@ -159,7 +159,7 @@ def check_connector(location: str) -> str:
 
 
 def check_executors() -> str:
-    """Where executors have genremill, once their Python has passed the checks and found what this one finds."""
+    """Where executors have genremill, once their Python has passed the checks and equals this one."""
     from genremill.infra.session import spark_session
 
     with spark_session("genremill doctor") as spark:

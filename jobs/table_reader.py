@@ -24,6 +24,14 @@ _OF_THE_FILES = (
     "CANNOT_MERGE_SCHEMAS",
 )
 """What Spark says where the files are at fault, and a retry would find the same."""
+_OF_THE_STORAGE = (
+    "org.apache.hadoop.fs.s3a.",
+    "software.amazon.awssdk.",
+    "org.apache.http.",
+    "java.net.",
+    "java.nio.file.AccessDeniedException",
+)
+"""What the causes are then called where it is the storage."""
 
 
 def read_table(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -> DataFrame:
@@ -62,17 +70,21 @@ def check_whole(spark: SparkSession, uri: str, rows: int) -> None:
 
 @contextlib.contextmanager
 def reading(uri: str) -> Iterator[None]:
-    """Turns what Spark says of files that are no table into a `UsageError`; other failures pass."""
+    """Turns what Spark says of files that are no table into a `UsageError`; other failures pass.
+
+    Files that the storage does not give are a `StorageError`: Spark calls both by one name.
+    """
     try:
         yield
     except (PySparkException, Py4JJavaError) as err:
         lines = [line.strip() for line in str(err).splitlines() if line.strip()]
         if isinstance(err, Py4JJavaError) and not any(mark in str(err) for mark in _OF_THE_FILES):
             raise
-        cause = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-        raise UsageError(
-            f"--tracks {uri} cannot be read as a table: {(cause or lines)[-1 if cause else 0]}"
-        ) from err
+        causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+        if any(cause.startswith(_OF_THE_STORAGE) for cause in causes):
+            raise StorageError(f"cannot read --tracks {uri}: {causes[-1]}") from err
+        said = causes[-1] if causes else lines[0]
+        raise UsageError(f"--tracks {uri} cannot be read as a table: {said}") from err
 
 
 def _read_csv(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -> DataFrame:

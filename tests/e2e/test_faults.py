@@ -112,6 +112,25 @@ def test_access_that_is_withdrawn_leaves_the_old_tags(shop: Shop, proxy: FaultyP
     shop.ends_well("publish", "denied", shop.tagged, ended)
 
 
+def test_a_track_table_that_storage_does_not_give_is_no_bad_table(
+    shop: Shop, proxy: FaultyProxy, ready: Path, server: S3Server
+) -> None:
+    server.client().upload_file(str(ready / "tracks.csv"), BUCKET, "in/tracks.csv")
+    seen: list[Request] = []
+
+    def choose(request: Request) -> Fault | None:
+        seen.extend(
+            [request] if re.match(r"GET .*/in/tracks\.csv", f"{request.method} {request.path}") else []
+        )
+        return Fault.DENIED if len(seen) > 2 else None
+
+    proxy.plan(choose)
+    where = ("--warehouse", shop.bucket.uri("untold"), "--tracks", f"s3a://{BUCKET}/in/tracks.csv")
+    ended = shop.session.run("ingest", *where)
+    assert proxy.faults[Fault.DENIED]
+    assert ended.exit_code == 4, ended.said
+
+
 @pytest.mark.parametrize("fault", LOST_ANSWERS)
 def test_a_lost_answer_to_the_switch_is_no_conflict(shop: Shop, proxy: FaultyProxy, fault: Fault) -> None:
     name = f"lost-{fault.name}"

@@ -161,14 +161,18 @@ class Bench:
         command += [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
         command += [str(ROOT / "jobs" / f"{job}.py"), "--json", "--warehouse", str(warehouse), *flags]
         here = {"SPARK_HOME": str(self.home), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
-        with (self.folder / f"{job}.log").open("w") as log:
-            child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=os.environ | here)
+        with (self.folder / f"{job}.log").open("wb") as log:
+            child = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | here
+            )
             with measured(child.pid) as usage:
                 said = child.communicate()[0]
+            log.write(said)
         if child.returncode:
             raise SystemExit(f"{job} failed with exit code {child.returncode}; see {log.name}")
-        # spark-submit puts the log of a Python driver on stdout too; the document comes last.
-        found: dict[str, int] = json.loads(said.decode().strip().splitlines()[-1])
+        # spark-submit mixes what a Python driver logs into its stdout; the document is a line of it.
+        document = next(line for line in reversed(said.decode().splitlines()) if line.startswith("{"))
+        found: dict[str, int] = json.loads(document)
         return usage, found
 
     def run_all(self, size: int) -> list[tuple[str, int, Usage]]:

@@ -46,8 +46,8 @@ JARS = Path(os.environ.get("GENREMILL_TEST_JARS", DATA.parent / "jars"))
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Gives a file's tests to one worker, and those that share the catalog `ready` too: it is made once.
 
-    So are those that call librosa: of two processes that compile its gufuncs at once, numba keeps halves that
-    do not fit, and every later call crashes (numba issue 10128).
+    So are those that call librosa, which compiles functions as it meets new types: two processes at once can
+    mix them up in numba's cache.
     """
     for item in items:
         file = item.nodeid.partition("::")[0]

@@ -7,6 +7,7 @@ and one state of the source file.
 """
 
 import importlib
+import pkgutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,13 +102,27 @@ def compile_missing() -> int:
     return len(missing)
 
 
+def compile_librosas() -> None:
+    """Compiles what librosa compiles when its modules are imported: `show` draws with it.
+
+    Of two processes that do this at once numba keeps halves that do not fit together, and every later call
+    crashes (numba issue 10128); so it is done here, once.
+    """
+    import librosa
+
+    for module in pkgutil.walk_packages(librosa.__path__, "librosa."):
+        if module.name != "librosa.display":  # has nothing to compile, and imports matplotlib
+            importlib.import_module(module.name)
+
+
 def main() -> None:
     """Compiles what is not in the cache yet, and says how long it took."""
     started = time.perf_counter()
     count = compile_missing()
+    compile_librosas()
     seconds = time.perf_counter() - started
     where = kernels()[0].dispatcher.stats.cache_path
-    print(f"{count} of {len(kernels())} kernels compiled in {seconds:.1f} s; cache: {where}")
+    print(f"{count} of {len(kernels())} kernels, and librosa's, compiled in {seconds:.1f} s; cache: {where}")
 
 
 if __name__ == "__main__":

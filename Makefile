@@ -37,8 +37,9 @@ run: $(READY) $(if $(filter $(DEMO),$(TRACKS)),$(DEMO)) ## Tag a demo catalog, o
 $(DEMO): $(READY) jobs/demo.py jobs/demo_clips.py
 	$(BIN)/python -m genremill.jobs.demo --out $(DEMO)
 
+# One thread each: pytest's workers, Spark's and torch's ranks share the cores as it is.
 test: $(READY) ## Run the tests; with SPARK=4.0.0 on that Spark, in a venv of its own
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests jobs udfs models infra
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup tests jobs udfs models infra
 
 test-cluster: $(READY) $(ARCHIVE) ## Run the whole chain on a cluster of two workers, with the archive
 	GENREMILL_TEST_ARCHIVE=$(abspath $(ARCHIVE)) $(BIN)/python -m pytest tests/e2e/test_cluster.py

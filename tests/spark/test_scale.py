@@ -18,7 +18,7 @@ from genremill.jobs.track_source import Columns, resolve
 from tests.conftest import catalog, write_csv
 
 COPIES = 3
-CHAIN = 100_001
+CHAIN = 20_001
 
 
 def _table(folder: Path) -> str:

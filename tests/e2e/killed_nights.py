@@ -116,18 +116,26 @@ def started(name: str, flags: Sequence[str], log: Path, submit: Sequence[str] = 
 
 def python_worker(job: psutil.Process) -> psutil.Process | None:
     """A Python worker that is at work, or a rank of a training."""
-    below = job.children(recursive=True)
-    named = [(one, " ".join(one.cmdline())) for one in below if one.status() != psutil.STATUS_ZOMBIE]
-    daemons = {one.pid for one, command in named if "pyspark.daemon" in command}
-    workers = [one for one, _ in named if one.ppid() in daemons]
-    ranks = [one for one, command in named if "train.py" in command and "torch" not in command]
+    below = commands(job.children(recursive=True))
+    daemons = {one.pid for one, command in below if "pyspark.daemon" in command}
+    workers = [one for one, _ in below if one.ppid() in daemons]
+    ranks = [one for one, command in below if "train.py" in command and "torch" not in command]
     found = ranks or sorted(workers, key=lambda one: sum(one.cpu_times()[:2]))
     return found[-1] if found else None
 
 
 def named(command: str, among: Sequence[psutil.Process]) -> psutil.Process | None:
     """The first process with this in its command line."""
-    return next((one for one in among if command in " ".join(one.cmdline())), None)
+    return next((one for one, its in commands(among) if command in its), None)
+
+
+def commands(processes: Sequence[psutil.Process]) -> list[tuple[psutil.Process, str]]:
+    """Those that live, and their command lines."""
+    found = []
+    for one in processes:
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            found.append((one, " ".join(one.cmdline())))
+    return found
 
 
 @dataclass(frozen=True)
@@ -209,8 +217,12 @@ class Killing:
         return "SIGKILL"
 
     def _of_the_cluster(self) -> list[psutil.Process]:
-        daemons = [psutil.Process(int(file.read_text())) for file in self.cluster.folder.glob("worker-*.pid")]
-        return [one for daemon in daemons for one in (daemon, *daemon.children(recursive=True))]
+        found: list[psutil.Process] = []
+        for file in self.cluster.folder.glob("worker-*.pid"):
+            with contextlib.suppress(psutil.Error):
+                daemon = psutil.Process(int(file.read_text()))
+                found += [daemon, *daemon.children(recursive=True)]
+        return found
 
     def _warehouse(self, name: str, job: str, on_s3: bool = True) -> tuple[str, Place]:
         """A warehouse as the job finds it."""

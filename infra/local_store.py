@@ -64,23 +64,10 @@ class LocalStore:
     def write_over(self, uri: str, data: bytes, version: str | None) -> None:
         """The same where the object still has the version that `read` gave, or None: still is not there."""
         path = path_of(uri)
-        with self.lock(f"{uri.rpartition('/')[0]}/_{path.stem.strip('_')}.lock"):
+        with _locked(f"{uri.rpartition('/')[0]}/_{path.stem.strip('_')}.lock"):
             if (self.read(uri)[1] if path.is_file() else None) != version:
                 raise Conflict(f"{uri} was written meanwhile by somebody else; nothing has changed")
             self.write(uri, data)
-
-    @contextlib.contextmanager
-    def lock(self, uri: str) -> Iterator[None]:
-        """Keeps other processes that lock the same URI waiting until the block ends."""
-        path = path_of(uri)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            held = path.open("w")
-        except OSError as err:
-            raise StorageError(f"cannot lock {uri}: {err.strerror}") from err
-        with held:
-            fcntl.flock(held, fcntl.LOCK_EX)
-            yield
 
     def remove(self, uri: str) -> None:
         """Removes a folder and all below it; one that is not there is fine."""
@@ -105,6 +92,20 @@ class LocalStore:
 def path_of(uri: str) -> Path:
     """The path of a `file:///…` URI, spelled as Hadoop spells it: nothing is percent-encoded."""
     return Path(uri.removeprefix("file://"))
+
+
+@contextlib.contextmanager
+def _locked(uri: str) -> Iterator[None]:
+    """Keeps other processes that lock the same file waiting until the block ends."""
+    path = path_of(uri)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = path.open("w")
+    except OSError as err:
+        raise StorageError(f"cannot lock {uri}: {err.strerror}") from err
+    with held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 def _described(path: Path, name: str) -> StoredObject:

@@ -5,10 +5,6 @@ are markers that Hadoop leaves for empty folders, and count as nothing.
 """
 
 import contextlib
-import os
-import threading
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +12,6 @@ from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem
 
 from genremill.infra import s3_client
 from genremill.infra.errors import StorageError
-from genremill.infra.log import LOGGER
 from genremill.infra.objects import Conflict, StoredObject, Upload
 from genremill.infra.s3_client import (
     Client,
@@ -30,8 +25,6 @@ from genremill.infra.s3_client import (
 
 KEYS_A_DELETION = 1000
 """The most that S3 removes in one request."""
-LEASE_S = 60.0
-"""A lock that its holder has not renewed for so long is taken over."""
 
 
 class S3Store:
@@ -105,24 +98,6 @@ class S3Store:
             # The answer to a request that was carried out may be lost; made again, it meets its own bytes.
             if self.state(uri) is None or self.read(uri)[0] != data:
                 raise Conflict(f"{uri} was written meanwhile by somebody else; nothing has changed") from err
-
-    @contextlib.contextmanager
-    def lock(self, uri: str) -> Iterator[None]:
-        """Keeps other processes that lock the same URI waiting until the block ends.
-
-        The lock is an object that its holder renews; one left by a dead holder is taken over in a minute.
-        """
-        lease = _Lease(self, uri)
-        lease.take()
-        ended = threading.Event()
-        renewing = threading.Thread(target=lease.renew, args=(ended,), daemon=True)
-        renewing.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            renewing.join()
-            lease.release()
 
     def remove(self, uri: str) -> None:
         """Removes a folder and all below it; one that is not there is fine."""
@@ -203,49 +178,6 @@ class S3Store:
 
     def _ask(self, operation: Callable[[Client], Result], uri: str) -> Result:
         return s3_client.patiently(operation, uri, self.patience)
-
-
-class _Lease:
-    """An object whose bytes change while its holder lives."""
-
-    def __init__(self, store: S3Store, uri: str) -> None:
-        self.store, self.uri = store, uri
-        self.holder = f"{os.uname().nodename} {os.getpid()} {uuid.uuid4().hex}"
-        self.beats = 0
-
-    def take(self) -> None:
-        """Returns when the lease is this process's: at once, or when its holder gave it up or died."""
-        seen: str | None = None
-        since = time.monotonic()
-        while True:
-            there = self.store.state(self.uri)
-            version = there.version if there else None
-            if version != seen:
-                seen, since = version, time.monotonic()
-                if version is not None:
-                    LOGGER.info("waiting for %s", self.uri)
-            if version is None or time.monotonic() - since > LEASE_S:
-                with contextlib.suppress(Conflict):
-                    return self._beat(version)
-            else:
-                time.sleep(1.0)
-
-    def renew(self, ended: threading.Event) -> None:
-        """Changes the bytes again and again until the event is set."""
-        while not ended.wait(LEASE_S / 4):
-            with contextlib.suppress(StorageError):  # the next beat may get through
-                self.store.write(self.uri, self._bytes())
-
-    def release(self) -> None:
-        """Gives the lease up."""
-        self.store.remove_object(self.uri)
-
-    def _beat(self, version: str | None) -> None:
-        self.store.write_over(self.uri, self._bytes(), version)
-
-    def _bytes(self) -> bytes:
-        self.beats += 1
-        return f"{self.holder} {self.beats}\n".encode()
 
 
 def _parts(uri: str) -> tuple[str, str]:

@@ -4,7 +4,6 @@ Every operation takes a full URI, spelled as Hadoop spells them: nothing is perc
 to the file system, `s3a:` ones to S3; other schemes are refused by name.
 """
 
-import contextlib
 import hashlib
 import re
 import time
@@ -108,12 +107,6 @@ def write_over(uri: str, data: bytes, version: str | None) -> None:
     """
     store, uri = _store(uri)
     store.write_over(uri, data, version)
-
-
-def lock(uri: str) -> contextlib.AbstractContextManager[None]:
-    """Keeps other processes that lock the same URI waiting until the block ends."""
-    store, uri = _store(uri)
-    return store.lock(uri)
 
 
 def folders(uri: str) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
-from genremill.infra import storage
+from genremill.infra import lease, storage
 from genremill.infra.log import LOGGER
 from genremill.infra.progress import progress, tally
 from genremill.jobs import command, extraction_plan as plan, feature_cache
@@ -75,8 +75,8 @@ class SetRun:
         """Does what is lacking, and counts. Another run on the same set is waited for."""
         if self.work.dry_run:
             return self._done()
-        lock = f"{feature_cache.folder_of(self.work.warehouse, self.fingerprint)}/_extract.lock"
-        with storage.lock(lock):
+        folder = feature_cache.folder_of(self.work.warehouse, self.fingerprint)
+        with lease.held(f"{folder}/_extract.lease", self.work.run_id, wait=True):
             return self._done()
 
     def _done(self) -> Counts:

@@ -1,7 +1,6 @@
 """A warehouse's small objects on a real S3 server: pointers, locks, listings, uploads that nobody ended."""
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from genremill.infra import s3_client, s3_store, storage
+from genremill.infra import s3_client, storage
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.objects import Conflict
 from genremill.infra.warehouse import Snapshot, Warehouse
@@ -135,33 +134,15 @@ def test_of_racing_publishers_one_wins(root: str) -> None:
     assert [one.run_id for one in current.previous] == ["first"]
 
 
-def test_a_lock_keeps_others_waiting(root: str) -> None:
-    order = []
-    held = threading.Event()
-
-    def second() -> None:
-        held.wait()
-        with storage.lock(f"{root}/lock"):
-            order.append("second")
-
-    thread = threading.Thread(target=second)
-    thread.start()
-    with storage.lock(f"{root}/lock"):
-        held.set()
-        time.sleep(0.5)
-        order.append("first")
-    thread.join()
-    assert order == ["first", "second"]
-    assert not storage.is_object(f"{root}/lock")
-
-
-def test_the_lock_of_a_dead_holder_is_taken_over(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_store, "LEASE_S", 0.5)
-    storage.write_atomic(f"{root}/lock", b"somebody who is gone")
-    started = time.monotonic()
-    with storage.lock(f"{root}/lock"):
-        assert time.monotonic() - started > 0.5
-        assert b"somebody" not in storage.read_bytes(f"{root}/lock")
+def test_a_lease_on_s3(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"{root}/_night.lease"
+    with lease.held(uri, "r1"), pytest.raises(lease.Held, match="run r1"), lease.held(uri, "r2"):
+        pass
+    assert not storage.is_object(uri)
+    monkeypatch.setattr(lease, "EXPIRY_S", 0.5)
+    storage.write_atomic(uri, b"somebody who is gone")
+    with lease.held(uri, "r3"):
+        assert b"r3" in storage.read_bytes(uri)
 
 
 def test_arrow_reads_what_boto3_wrote(root: str, tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""One holder at a time, on files; the same on S3 is in tests/e2e/test_s3_store.py."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from genremill.infra import lease, storage
+from genremill.infra.errors import StorageError
+from genremill.infra.lease import Holder
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases expire in half a second."""
+    monkeypatch.setattr(lease, "EXPIRY_S", 0.5)
+    monkeypatch.setattr(lease, "LOOK_S", 0.02)
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    return f"file://{tmp_path}/_night.lease"
+
+
+def _left(uri: str, **overrides: object) -> None:
+    storage.write_atomic(
+        uri,
+        dataclasses.replace(Holder.this_process("r0"), **overrides).to_bytes(),  # type: ignore[arg-type]
+    )
+
+
+def test_a_second_run_is_refused_at_once_and_told_who_is_there(uri: str) -> None:
+    with lease.held(uri, "r1"):
+        started = time.monotonic()
+        with pytest.raises(lease.Held, match=r"run r1 \(process \d+ on .* is at work"), lease.held(uri, "r2"):
+            pass
+        assert time.monotonic() - started < 0.3
+        assert json.loads(storage.read_bytes(uri))["run_id"] == "r1"
+    assert not storage.is_object(uri)
+
+
+def test_of_many_at_once_one_gets_it(uri: str) -> None:
+    inside: list[str] = []
+
+    def try_it(number: int) -> bool:
+        try:
+            with lease.held(uri, f"r{number}"):
+                inside.append("in")
+                time.sleep(0.3)
+                return True
+        except lease.Held:
+            return False
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(try_it, range(8))) == len(inside) == 1
+
+
+def test_who_waits_gets_it_next(uri: str) -> None:
+    order = []
+
+    def second() -> None:
+        with lease.held(uri, "r2", wait=True):
+            order.append("second")
+
+    with lease.held(uri, "r1"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(1.0)  # two expiries: what is renewed does not expire
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_a_dead_process_of_this_machine_holds_nothing(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "EXPIRY_S", 60.0)
+    code = (
+        "import os, sys; from genremill.infra import lease; "
+        "made = lease.held(sys.argv[1], 'r1'); made.__enter__(); os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", code, uri], check=False)
+    assert b"r1" in storage.read_bytes(uri)
+    started = time.monotonic()
+    with lease.held(uri, "r2"):
+        assert time.monotonic() - started < 1.0
+
+
+def test_a_process_of_another_machine_is_watched(uri: str) -> None:
+    _left(uri, host="elsewhere")
+    started = time.monotonic()
+    with lease.held(uri, "r2"):
+        assert time.monotonic() - started > 0.5
+
+    def live(ended: threading.Event) -> None:
+        renewed = 0
+        while not ended.wait(0.1):
+            renewed += 1
+            _left(uri, host="elsewhere", run_id="r3", renewed=renewed)
+
+    ended = threading.Event()
+    thread = threading.Thread(target=live, args=(ended,))
+    _left(uri, host="elsewhere", run_id="r3")
+    thread.start()
+    try:
+        with pytest.raises(lease.Held, match="run r3"), lease.held(uri, "r4"):
+            pass
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_run_that_was_thought_dead_stops_and_leaves_the_lease_alone(uri: str) -> None:
+    with lease.held(uri, "r1") as mine:
+        mine.check()
+        _left(uri, run_id="r2")
+        time.sleep(0.5)
+        with pytest.raises(StorageError, match="now held by run r2"):
+            mine.check()
+    assert json.loads(storage.read_bytes(uri))["run_id"] == "r2"
+
+
+def test_a_lease_that_is_no_lease_expires_too(uri: str) -> None:
+    storage.write_atomic(uri, b"{broken")
+    with lease.held(uri, "r1"):
+        assert b"r1" in storage.read_bytes(uri)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from genremill.infra import s3_client, storage
+from genremill.infra import lease, s3_client, storage
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.objects import Conflict
 from genremill.infra.warehouse import Snapshot, Warehouse

@@ -48,8 +48,12 @@ class Current:
     snapshot: Snapshot
     published_at: str
     previous: tuple[Snapshot, ...] = ()
-    withdrawn: tuple[str, ...] = ()
-    """Runs that were rolled back: never published again unless named."""
+    withdrawn: tuple[Snapshot, ...] = ()
+    """Runs that were rolled back: neither they nor their like are published again unless named."""
+
+    def withdrew(self, snapshot: Snapshot) -> Snapshot | None:
+        """The run made from the same inputs that was rolled back, if there is one."""
+        return next((one for one in self.withdrawn if one.inputs == snapshot.inputs), None)
 
     def to_json(self) -> str:
         """The pointer file's text; the snapshot's fields stand at its top level."""
@@ -61,8 +65,9 @@ class Current:
         """Parses a pointer file."""
         record = json.loads(text)
         published_at = record.pop("published_at")
-        previous = tuple(Snapshot(**one) for one in record.pop("previous"))
-        withdrawn = tuple(record.pop("withdrawn"))
+        previous, withdrawn = (
+            tuple(Snapshot(**one) for one in record.pop(name)) for name in ("previous", "withdrawn")
+        )
         return cls(Snapshot(**record), published_at, previous, withdrawn)
 
 
@@ -121,7 +126,8 @@ class Warehouse:
         current = self.current(table)
         if current is None:
             return ""
-        return max([current.snapshot.run_id, *(one.run_id for one in current.previous), *current.withdrawn])
+        runs = (current.snapshot, *current.previous, *current.withdrawn)
+        return max(one.run_id for one in runs)
 
     def finish(self, table: str, snapshot: Snapshot) -> None:
         """Marks a run's folder as complete, by writing its record beside its data."""
@@ -158,7 +164,7 @@ class Warehouse:
             raise Conflict(f"{self.path(table)} was published to meanwhile; nothing has changed")
         history = (before.snapshot, *before.previous) if before else ()
         previous = tuple(one for one in history if one.run_id != snapshot.run_id)[:HISTORY]
-        withdrawn = tuple(one for one in before.withdrawn if one != snapshot.run_id) if before else ()
+        withdrawn = tuple(one for one in before.withdrawn if one.inputs != snapshot.inputs) if before else ()
         return self._switch(table, Current(snapshot, storage.utc_now(), previous, withdrawn), version)
 
     def roll_back(self, table: str) -> Current:
@@ -166,7 +172,7 @@ class Warehouse:
         before, version = self._pointer(table)
         if before is None or not before.previous:
             raise UsageError(f"{self.uri}: {table!r} has no earlier snapshot")
-        withdrawn = (*before.withdrawn, before.snapshot.run_id)
+        withdrawn = (before.snapshot, *before.withdrawn)[:HISTORY]
         back = Current(before.previous[0], storage.utc_now(), before.previous[1:], withdrawn)
         return self._switch(table, back, version)
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
 from genremill.infra.session import spark_session
@@ -99,8 +99,9 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         raise UsageError("--labels cluster needs a genre map: run `genremill cluster` first")
     genre_map = spark.read.parquet(work.warehouse.path(current_map.snapshot.path)) if current_map else None
     taken = _inputs(work.warehouse, tracks, cfg)
+    catalog = spark.read.parquet(work.warehouse.path(tracks.path))
     pairs = transform(
-        taken.of_complete(spark, work, spark.read.parquet(work.warehouse.path(tracks.path))),
+        taken.of_complete(spark, work, catalog),
         genre_map if cfg.labels is Labels.CLUSTER else None,
         cfg,
         tracks,
@@ -110,7 +111,9 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     if work.dry_run:
         return command.Outcome({"rows": data.rows}, f"dry run: nothing trained; pairs {data.rows}")
     rows = genre_map.select("genre", "cluster_id", "cluster_name").collect() if genre_map else []
-    return training_run.fit(spark, work, cfg, data, [tuple(row) for row in rows], made_from)
+    genres = catalog.select(F.explode("genres").alias("genre")).distinct().collect()
+    shown = sorted(row["genre"] for row in genres)
+    return training_run.fit(spark, work, cfg, data, [tuple(row) for row in rows], shown, made_from)
 
 
 def check(cfg: Config) -> None:

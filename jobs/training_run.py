@@ -41,9 +41,13 @@ def fit(
     cfg: train.Config,
     data: TrainingSet,
     genre_map: list[tuple[str, int, str]],
+    genres: list[str],
     made_from: dict[str, str],
 ) -> command.Outcome:
-    """Trains on a training set and writes the model version; `genre_map` is genre, cluster id and name."""
+    """Trains on a training set and writes the model version.
+
+    `genre_map` is genre, cluster id and name; `genres` are those of all tracks, learned or not.
+    """
     entry = zoo.entry(cfg.model)
     recipe = _recipe(entry.recipe(data.train_rows), cfg)
     encoder = TableEncoder.fit(sample(data), data.inputs.features, entry.scaling)
@@ -70,7 +74,7 @@ def fit(
         *(recipe.epochs, recipe.batch, cfg.workers),
     )
     history = _train(spark, plan)
-    return _seal(work, plan, history, data, made_from, cfg)
+    return _seal(work, plan, history, data, genres, made_from, cfg)
 
 
 def _recipe(recipe: Recipe, cfg: train.Config) -> Recipe:
@@ -135,6 +139,7 @@ def _seal(
     plan: Plan,
     history: list[dict[str, Any]],
     data: TrainingSet,
+    genres: list[str],
     made_from: dict[str, str],
     cfg: train.Config,
 ) -> command.Outcome:
@@ -149,6 +154,7 @@ def _seal(
             "recipe": dataclasses.asdict(plan.recipe),
             "settings": dataclasses.asdict(cfg),
             "made_from": made_from,
+            "genres": genres,
             "seed": cfg.seed,
             "rows": data.rows,
             "best_epoch": best_epoch,

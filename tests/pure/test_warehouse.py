@@ -37,7 +37,7 @@ def test_rolling_back_withdraws_the_run(tmp_path: Path) -> None:
     for run_id in ("1", "2"):
         warehouse.publish("tags", _finished(warehouse, run_id))
     current = warehouse.roll_back("tags")
-    assert (current.snapshot.run_id, current.withdrawn) == ("1", ("2",))
+    assert (current.snapshot.run_id, [one.run_id for one in current.withdrawn]) == ("1", ["2"])
     with pytest.raises(UsageError, match="no earlier snapshot"):
         warehouse.roll_back("tags")
     again = warehouse.publish("tags", _snapshot("2"))

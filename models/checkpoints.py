@@ -46,7 +46,7 @@ def newest(folder: str) -> Checkpoint | None:
             record = json.loads(storage.read_bytes(parts[0]))
             tensors = read_weights(parts[1], record["sha256"])
             return Checkpoint(record["epoch"], tensors, record["record"])
-        except (DamagedWeights, ValueError, KeyError) as err:
+        except (DamagedWeights, ValueError, KeyError, TypeError) as err:
             LOGGER.warning("checkpoint %s/%s is damaged, the one before it is used: %s", folder, name, err)
     return None
 

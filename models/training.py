@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from genremill.infra import storage
 from genremill.infra.errors import GenremillError, UsageError
 from genremill.infra.log import LOGGER, start_log
-from genremill.models import artifact, checkpoints, shards
+from genremill.models import artifact, checkpoints, rank_group, shards
 from genremill.models.checkpoints import Checkpoint
 from genremill.models.networks import Network
 from genremill.models.recipe import Recipe
@@ -51,17 +51,13 @@ def train_rank(plan: Plan) -> list[dict[str, Any]]:
     start_log(plan.run_id, "train" if rank == 0 else f"train[{rank}]")
     torch.set_num_threads(plan.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    use_gpu = torch.cuda.is_available() and torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"])
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if use_gpu else torch.device("cpu")
-    dist.init_process_group("nccl" if use_gpu else "gloo")
     try:
-        return _Trainer(plan, rank, device).train()
+        with rank_group.joined(rank_group.device()) as device:
+            return _Trainer(plan, rank, device).train()
     except GenremillError as err:
         record = {"exit_code": int(err.exit_code), "message": str(err)}
         storage.write_atomic(f"{plan.checkpoints}/failed.json", json.dumps(record).encode())
         raise
-    finally:
-        dist.destroy_process_group()
 
 
 class _Trainer:

@@ -1,8 +1,10 @@
 """The training loop in one process: recipes, resuming, stopping, and what it refuses."""
 
 import dataclasses
+import json
 import shutil
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from genremill.infra.errors import UsageError
+from genremill.infra.errors import ExitCode, StorageError, UsageError
+from genremill.infra.log import start_log
 from genremill.models import checkpoints, shards, training, zoo
 from genremill.models.features import FeatureSpec
 from genremill.models.model_card import ModelCard
@@ -20,6 +23,8 @@ from genremill.models.recipe import Recipe, Schedule
 from genremill.models.table_encoder import TableEncoder
 from genremill.models.training_plan import Plan
 from genremill.models.weights import write_weights
+from tests.pure import ranks
+from tests.pure.ranks import Kill
 
 FEATURES = (FeatureSpec("a", False), FeatureSpec("b", False), FeatureSpec("c", True))
 RECIPE = Recipe(epochs=4, batch=64, learning_rate=5e-3, schedule=Schedule.ONE_CYCLE, weight_decay=0.01)
@@ -136,6 +141,20 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     assert _equal(_final(whole), _final(cut))
 
 
+def test_ranks_killed_at_a_step_go_on_to_the_same_weights(tmp_path: Path) -> None:
+    whole, cut = (dataclasses.replace(_plan(tmp_path / name), workers=2) for name in ("whole", "cut"))
+    assert ranks.exit_codes(whole) == [0, 0]
+    for epoch, killed in ((3, 1), (4, 0)):
+        codes = ranks.exit_codes(cut, Kill(killed, step=(epoch - 1) * 8 + 3))  # an epoch has eight
+        assert codes[killed] == -9
+        assert codes[1 - killed] not in (0, None), "the other rank hangs, or went on alone"
+        found = checkpoints.newest(cut.checkpoints)
+        assert found is not None
+        assert found.epoch == epoch - 1
+    assert ranks.exit_codes(cut) == [0, 0]
+    assert _equal(_final(whole), _final(cut))
+
+
 def test_a_truncated_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
     plan = _plan(tmp_path)
     training.train_rank(plan)
@@ -147,6 +166,34 @@ def test_a_truncated_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> N
     assert found.epoch == 3
     training.train_rank(plan)
     assert _equal(end, _final(plan))
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def _emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def _of_another_kind(file: Path) -> None:
+    file.write_bytes(b"[1]")
+
+
+@pytest.mark.parametrize("part", ["model.safetensors", "model.json"])
+@pytest.mark.parametrize("damage", [_cut, _emptied, _of_another_kind, Path.unlink])
+def test_damaged_checkpoints_are_passed_over_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], part: str
+) -> None:
+    start_log("test", "train")
+    for epoch in (1, 2):
+        tensors = {"weight": torch.full((9,), float(epoch))}
+        checkpoints.save(f"file://{tmp_path}", checkpoints.Checkpoint(epoch, tensors, {"best_epoch": 1}))
+    for epoch, before in ((2, 1), (1, 0)):
+        damage(tmp_path / f"epoch-0000{epoch}" / part)
+        found = checkpoints.newest(f"file://{tmp_path}")
+        assert (found.epoch if found else 0) == before
+        assert f"epoch-0000{epoch} is damaged, the one before it is used" in capsys.readouterr().err
 
 
 def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
@@ -175,7 +222,40 @@ def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path: Path) -> None:
     plan = _plan(tmp_path, model="linear", recipe=dataclasses.replace(RECIPE, learning_rate=1e38))
     with pytest.raises(UsageError, match=r"the loss is (nan|inf) in epoch \d, step \d+ of 8, on rank 0"):
         training.train_rank(plan)
-    assert (tmp_path / "checkpoints" / "failed.json").exists()
+    assert _failed(plan)["exit_code"] == ExitCode.USAGE
+
+
+def _failed(plan: Plan) -> dict[str, Any]:
+    """What a rank has left for the driver to raise."""
+    found: dict[str, Any] = json.loads(
+        Path(plan.checkpoints.removeprefix("file://"), "failed.json").read_text()
+    )
+    return found
+
+
+def test_a_port_in_use_is_said_and_worth_a_retry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = _plan(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("MASTER_PORT", str(port))
+        with pytest.raises(StorageError, match=f"cannot meet at 127.0.0.1:{port}: .*address already in use"):
+            training.train_rank(plan)
+    assert _failed(plan)["exit_code"] == ExitCode.RETRY
+    monkeypatch.setenv("MASTER_PORT", "0")
+    assert len(training.train_rank(plan)) == RECIPE.epochs
+
+
+def test_a_gpu_that_was_asked_for_and_is_absent_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = _plan(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # as Spark tells ranks of the GPUs it has given them
+    with pytest.raises(UsageError, match=r"GPUs were asked for \(CUDA_VISIBLE_DEVICES=0,1\), .* finds 0"):
+        training.train_rank(plan)
+    assert _failed(plan)["exit_code"] == ExitCode.USAGE
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # and as it tells them that it has none
+    assert len(training.train_rank(plan)) == RECIPE.epochs
 
 
 @pytest.mark.parametrize(

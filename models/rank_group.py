@@ -1,0 +1,42 @@
+"""What a rank computes on, and the group it joins: both by the variables that `torchrun` and Spark set."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+
+from genremill.infra.errors import StorageError, UsageError
+
+
+def device() -> torch.device:
+    """The rank's GPU where each rank of its machine has one, else the CPU.
+
+    Raises `UsageError` where GPUs were asked for and are absent: CUDA_VISIBLE_DEVICES names those that Spark
+    has given to the ranks, and is empty where it gave none.
+    """
+    ranks, named = int(os.environ["LOCAL_WORLD_SIZE"]), os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found >= ranks:
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    if named not in ("", "-1"):
+        raise UsageError(
+            f"GPUs were asked for (CUDA_VISIBLE_DEVICES={named}), one for each of {ranks} rank(s); torch "
+            f"{torch.__version__} finds {found}: install a torch for these GPUs, or ask Spark for none"
+        )
+    return torch.device("cpu")
+
+
+@contextlib.contextmanager
+def joined(device: torch.device) -> Iterator[torch.device]:
+    """The group of all ranks, joined until the block ends; `StorageError` where they cannot meet."""
+    try:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except dist.DistError as err:  # the port is in use, or a rank never came
+        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        raise StorageError(f"the ranks cannot meet at {place}: {err}") from err
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()

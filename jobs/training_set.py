@@ -20,6 +20,8 @@ ROWS_A_GROUP = 16_384
 GROUPS_A_WORKER = 4
 """Row groups of a worker at least; all workers have as many, so that their shares are as good as equal."""
 ROWS_A_FILE = 4_000_000
+ROWS_A_RANK = 2
+"""Train rows of a rank at least: batch normalisation learns nothing from one."""
 FIT_ROWS, FIT_VALUES = 1_000_000, 32_000_000
 """Train rows, and values in them, that an encoder is fitted on at most; the shards lie in hash order, so
 these are a sample."""
@@ -66,6 +68,11 @@ def write_training_set(
         }
         for at in (0, 1)
     )
+    if windows_of[Split.TRAIN] < ROWS_A_RANK * workers:
+        raise UsageError(
+            f"--workers {workers}: there are {windows_of[Split.TRAIN]} rows to train on; expected "
+            f"{ROWS_A_RANK * workers} or more"
+        )
     folders = {
         part: work.warehouse.tmp(work.run_id, "shards", part) for part in (Split.TRAIN, Split.VALIDATION)
     }

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError, Py4JNetworkError
-from pyspark.errors import AnalysisException, PythonException
+from pyspark import SparkConf, SparkContext
+from pyspark.errors import AnalysisException, PySparkRuntimeError, PythonException
 from pyspark.sql import SparkSession
 
 from genremill.infra import s3_access
@@ -26,10 +27,15 @@ _LOCAL = {
     "spark.driver.memory": "2g",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
-    "spark.ui.enabled": "false",
     "spark.sql.shuffle.partitions": "8",
 }
 """Settings of a session that nobody submitted to a cluster; `spark-submit` brings its own."""
+_UNLESS_CHOSEN = {
+    "spark.ui.enabled": "false",  # it shows paths and plans to whoever reaches its port
+    # Spark's own pattern lets `spark.executorEnv.AWS_ACCESS_KEY_ID` through into the event log.
+    "spark.redaction.regex": "(?i)secret|passw|token|credential|signature|(access|account)[._-]?key",
+}
+"""Settings on every master, unless the user's spark-defaults.conf or --conf has others."""
 
 
 _RAISED = {f"\n{kind.__module__}.{kind.__qualname__}: ": kind for kind in (UsageError, StorageError)}
@@ -40,6 +46,8 @@ _OTHER_CODE = re.compile(
     re.MULTILINE,
 )
 """How one says that its Python is not that of the driver."""
+_NO_GPU = re.compile("resource: gpu", re.IGNORECASE)
+"""What Spark says, at its start, of GPUs that its configuration names and the machine lacks."""
 
 
 def _under_spark_submit() -> bool:
@@ -59,6 +67,17 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
         with _faults():
             yield running
         return
+    with _faults():
+        spark = _started(app_name)
+        try:
+            s3_access.share(spark)
+            yield spark
+        finally:
+            spark.stop()
+
+
+def _started(app_name: str) -> SparkSession:
+    """A new session, with what the user's own configuration leaves open."""
     settings = dict(_ALWAYS)
     if not _under_spark_submit():
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
@@ -67,16 +86,14 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
         settings |= (
             _LOCAL | bar | {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log4j}"}
         )
+    # Spark's Java side alone knows the user's configuration; what it needs at its start goes with it.
+    SparkContext._ensure_initialized(conf=SparkConf(loadDefaults=False).setAll(list(settings.items())))
+    users = SparkConf()
+    settings |= {key: value for key, value in _UNLESS_CHOSEN.items() if not users.contains(key)}
     builder = SparkSession.builder.appName(app_name)
     for key, value in settings.items():
         builder = builder.config(key, value)
-    spark = builder.getOrCreate()
-    try:
-        with _faults():
-            s3_access.share(spark)
-            yield spark
-    finally:
-        spark.stop()
+    return builder.getOrCreate()
 
 
 @contextlib.contextmanager
@@ -88,12 +105,20 @@ def _faults() -> Iterator[None]:
         # What Spark could not turn into an error of its own: a lost executor, a full disk, a dead JVM.
         if s3_access.is_missing(str(err)):
             raise UsageError(s3_access.MISSING) from err
+        if _NO_GPU.search(str(err)):
+            raise UsageError(f"Spark was told to use GPUs that are not there: {_cause(str(err))}") from err
         raise StorageError(f"Spark failed: {_cause(str(err))}") from err
     except PythonException as err:
         raised = raised_in_worker(str(err))
         if raised is None:
             raise
         raise raised from err
+    except PySparkRuntimeError as err:
+        if err.getCondition() != "JAVA_GATEWAY_EXITED":
+            raise
+        raise UsageError(
+            "Java ended as Spark started it, and says why above; see `genremill doctor`"
+        ) from err
     except AnalysisException as err:
         if err.getCondition() != "PATH_NOT_FOUND":
             raise

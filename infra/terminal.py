@@ -12,6 +12,15 @@ def plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else "·" for letter in text)
 
 
+def plain_lines(text: str) -> str:
+    r"""The same, line by line.
+
+    >>> plain_lines("one\n\x1b[2Jtwo")
+    'one\n·[2Jtwo'
+    """
+    return "\n".join(map(plain, text.split("\n")))
+
+
 def cell(text: str, width: int) -> str:
     """Plain text in a column of so many characters, cut where it is longer.
 

@@ -16,7 +16,7 @@ import tyro
 from genremill.infra import heartbeat, storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError, UsageError
 from genremill.infra.log import LOGGER, start_log
-from genremill.infra.terminal import json_line
+from genremill.infra.terminal import json_line, plain_lines
 from genremill.infra.warehouse import Warehouse, new_run_id
 
 ConfigT = TypeVar("ConfigT")
@@ -63,6 +63,8 @@ class Outcome:
     text: str = ""
     """What a person at a terminal gets to read instead of JSON."""
     exit_code: ExitCode = field(default=ExitCode.DONE)
+    nothing_new: bool = False
+    """The job looked, and had nothing to do."""
 
 
 def check_seed(seed: int) -> None:
@@ -123,7 +125,7 @@ def plain_main(
         )
         outcome = run(common, cfg)
     except GenremillError as err:
-        print(f"genremill {job}: {err}", file=sys.stderr)
+        print(plain_lines(f"genremill {job}: {err}"), file=sys.stderr)
         return err.exit_code
     except SystemExit as err:  # tyro has said what is wrong, or printed the help
         return ExitCode.USAGE if err.code else ExitCode.DONE
@@ -133,7 +135,7 @@ def plain_main(
     if common.json:
         print(json_line(outcome.summary))
     elif outcome.text:
-        print(outcome.text)
+        print(plain_lines(outcome.text))
     return outcome.exit_code
 
 

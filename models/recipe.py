@@ -16,6 +16,12 @@ class Size:
     frequency_deviation: float = 1.0
     """Of the first frequencies of periodic embeddings, for inputs of unit variance: how fine they start."""
 
+    def __post_init__(self) -> None:
+        for name, most in {"width": 65_536, "depth": 100, "members": 100}.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= most:
+                raise ValueError(f"{name} {value!r}: expected 1 to {most}")
+
 
 class Schedule(enum.StrEnum):
     """How the learning rate changes."""

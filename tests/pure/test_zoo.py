@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from genremill.infra.errors import UsageError
-from genremill.models import artifact, weights, zoo
+from genremill.models import artifact, zoo
 from genremill.models.features import TABLE, FeatureSpec, Scaling
-from genremill.models.model_card import Cluster, ModelCard, read_card
+from genremill.models.model_card import Cluster, ModelCard
 from genremill.models.networks import Network, parameter_count
 from genremill.models.recipe import Size
 from genremill.models.table_encoder import TableEncoder
@@ -94,41 +94,11 @@ def _saved(model: str, folder: Path) -> tuple[str, Network, np.ndarray]:
 @pytest.mark.parametrize("model", zoo.ZOO)
 def test_a_round_trip_changes_nothing(model: str, tmp_path: Path) -> None:
     uri, network, rows = _saved(model, tmp_path)
-    card, loaded = artifact.load(uri)
+    loaded = artifact.load(uri)
     inputs = {TABLE: torch.from_numpy(rows)}
-    assert torch.equal(loaded.probabilities(inputs), network.probabilities(inputs))
-    assert card.classes == ("a", "b", "c")
-    assert card.clusters == {"a": Cluster(0, "a / b")}
-
-
-def test_damaged_weights_are_refused(tmp_path: Path) -> None:
-    uri, *_ = _saved("linear", tmp_path)
-    file = tmp_path / "linear" / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(UsageError, match="expected sha256"):
-        artifact.load(uri)
-
-
-def test_weights_of_another_shape_or_not_finite_are_refused(tmp_path: Path) -> None:
-    uri, network, _ = _saved("linear", tmp_path)
-    card = read_card(uri)
-    short = {name: value for name, value in network.state_dict().items() if not name.endswith("bias")}
-    artifact.save(f"file://{tmp_path}/short", card, short)
-    with pytest.raises(UsageError, match=r"layers.0.bias: expected \(3,\), found None"):
-        artifact.load(f"file://{tmp_path}/short")
-    network.get_parameter("layers.0.bias").data[0] = float("nan")
-    artifact.save(f"file://{tmp_path}/nan", card, network.state_dict())
-    with pytest.raises(UsageError, match=r"layers\.0\.bias is not finite"):
-        artifact.load(f"file://{tmp_path}/nan")
-
-
-def test_a_pickle_is_refused_unopened(tmp_path: Path) -> None:
-    (tmp_path / "model.pt").write_bytes(b"\x80\x04cos\nsystem\n(S'touch /tmp/never'\ntR.")
-    with pytest.raises(UsageError, match="are never opened"):
-        artifact.load(f"file://{tmp_path}")
-    path = f"file://{tmp_path}/model.pt"
-    with pytest.raises(weights.DamagedWeights, match="expected sha256"):
-        weights.read_weights(path, "0" * 64)
+    assert torch.equal(loaded.network.probabilities(inputs), network.probabilities(inputs))
+    assert loaded.card.classes == ("a", "b", "c")
+    assert loaded.card.clusters == {"a": Cluster(0, "a / b")}
 
 
 def test_an_unknown_model_is_an_error() -> None:

@@ -18,7 +18,7 @@ MAX_KEY_BYTES = 1024
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)|file:(.*)", re.DOTALL | re.IGNORECASE)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
-_CREDENTIALS = re.compile(r"(//)([^/]*:.*@|[^/@]*@)", re.DOTALL)
+CREDENTIALS = re.compile(r"(//)([^/]*:.*@|[^/@]*@)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def shown(uri: str) -> str:
     >>> shown("https://ada:secret@host/a.mp3?X-Amz-Signature=1234")
     "'https://…@host/a.mp3?…'"
     """
-    kept, query, _ = _CREDENTIALS.sub(r"\1…@", uri, count=1).partition("?")
+    kept, query, _ = CREDENTIALS.sub(r"\1…@", uri, count=1).partition("?")
     return repr(kept[:200] + ("…" if len(kept) > 200 else "") + ("?…" if query else ""))
 
 

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from pyarrow.fs import FileSystem
 
+from genremill.infra.audio_paths import CREDENTIALS, shown
 from genremill.infra.errors import UsageError
 from genremill.infra.local_store import LocalStore, path_of
 from genremill.infra.objects import StoredObject, Upload
@@ -37,6 +38,11 @@ def absolute_uri(location: str) -> str:
     """
     if not location.strip():
         raise UsageError("an empty path was given; expected a path, a file: or an s3a: URI")
+    if "://" in location and ("?" in location or CREDENTIALS.match(location, location.index("//"))):
+        raise UsageError(
+            f"{shown(location)}: expected a URI without credentials or a query: credentials come from the "
+            "environment, a profile, a role or Spark's configuration"
+        )
     if pattern := sorted(set(location) & set("*?[]{}\\")):
         raise UsageError(f"{location}: Spark takes {' '.join(pattern)} in a path for a pattern; rename it")
     if location.startswith("file:"):

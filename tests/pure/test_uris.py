@@ -1,0 +1,39 @@
+"""URIs that hold a secret are refused, and no message repeats it."""
+
+import pytest
+
+from genremill.infra import storage
+from genremill.infra.errors import UsageError
+from genremill.infra.warehouse import Warehouse
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://AKIA:hush@bucket/warehouse",
+        "s3a://AKIA:hu/hush@bucket/warehouse",
+        "s3a://hush@bucket/warehouse",
+        "https://ada:hush@host/tracks.csv",
+        "https://bucket.s3.amazonaws.com/tracks.csv?X-Amz-Signature=hush",
+        "s3a://bucket/tracks.csv?X-Amz-Security-Token=hush",
+        "hdfs://ada:hush@host/tracks.csv",
+    ],
+)
+def test_a_secret_in_a_uri_is_refused_and_not_repeated(uri: str) -> None:
+    for take in (storage.absolute_uri, storage.is_object, storage.inventory, Warehouse.at):
+        with pytest.raises(UsageError, match="expected a URI without credentials or a query") as caught:
+            take(uri)
+        assert "hush" not in str(caught.value)
+        assert "AKIA" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "uri", ["file:///data/ada@host/x", "file:///data/a:b//c@d", "s3a://bucket/a:b@c", "s3a://bucket/@"]
+)
+def test_what_only_looks_like_one_is_a_name(uri: str) -> None:
+    assert storage.absolute_uri(uri).endswith(uri.rpartition("/")[2])
+
+
+def test_a_local_name_with_a_question_mark_is_a_pattern() -> None:
+    with pytest.raises(UsageError, match=r"Spark takes \? in a path for a pattern"):
+        storage.absolute_uri("/data/a?b")

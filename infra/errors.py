@@ -1,6 +1,7 @@
 """The errors that jobs raise on purpose, one class an exit code."""
 
 import enum
+from typing import Any
 
 
 class ExitCode(enum.IntEnum):
@@ -29,6 +30,11 @@ class AuditRefused(GenremillError):
     """An audit found an output unfit to publish; the old snapshot stays current."""
 
     exit_code = ExitCode.USAGE
+
+    def __init__(self, message: str, summary: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.summary = summary or {}
+        """What was measured, for the record of the night."""
 
 
 class StorageError(GenremillError):

@@ -182,7 +182,8 @@ def _outcome(found: "dict[str, Counts]", dry_run: bool, max_rejects: float) -> c
         name: dataclasses.asdict(one) | {"rejects_share": one.rejects_share} for name, one in found.items()
     }
     code = ExitCode.REJECTS_OVER_LIMIT if over and not dry_run else ExitCode.DONE
-    return command.Outcome({"features": summary}, "\n".join(lines), code)
+    idle = not any(one.decoded or one.copied or one.rejected for one in found.values())
+    return command.Outcome({"features": summary}, "\n".join(lines), code, nothing_new=idle)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,22 +15,18 @@ from genremill.infra.errors import AuditRefused, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
-from genremill.jobs import command, model_versions
-from genremill.jobs.audits import Audit, churn, content_audits
+from genremill.jobs import audit_report, command, model_versions, tag_audits
 from genremill.jobs.contracts import TAGS, ContractError
+from genremill.jobs.tag_audits import Limits
 from genremill.models.model_card import read_card
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(Limits):
     """Which tags become current, and how much may change at once."""
 
     run: str | None = None
     """Run of `tags` to publish [the newest staged]."""
-    max_churn: float = 0.3
-    """Greatest share of tracks whose tag changes while model, features and map stay the same."""
-    max_churn_new: float = 0.75
-    """The same, with a new model, new features or a new map."""
     rollback: bool = False
     """Make the snapshot before the current one current again."""
 
@@ -55,57 +51,42 @@ def staged(warehouse: Warehouse, run_id: str | None) -> Snapshot:
     return fresh[-1]
 
 
-def audit(
-    spark: SparkSession, warehouse: Warehouse, candidate: Snapshot, current: Current | None, cfg: Config
-) -> list[Audit]:
-    """All audits of staged tags."""
-    path = warehouse.path(candidate.path)
-    try:
-        TAGS.checked_rows(spark, path)
-    except ContractError as err:
-        raise AuditRefused(f"tags of run {candidate.run_id} are refused: {err}; nothing has changed") from err
-    tags = spark.read.parquet(path)
-    tracks_run = warehouse.finished("tracks", candidate.details["tracks_run"])
-    if tracks_run is None:
-        raise UsageError(
-            f"the tracks of run {candidate.details['tracks_run']}, which these tags tag, are gone"
-        )
-    tracks = spark.read.parquet(warehouse.path(tracks_run.path)).select("track_id")
-    card = read_card(candidate.details["model"])
-    audits = content_audits(tags, tracks, card.classes)
-    if current is not None and current.snapshot.run_id != candidate.run_id:
-        before = current.snapshot
-        same = all(
-            before.details[name] == candidate.details[name] for name in ("model_version", "genre_map_version")
-        )
-        limit = cfg.max_churn if same else cfg.max_churn_new
-        audits.append(Audit("churn", churn(tags, spark.read.parquet(warehouse.path(before.path))), limit))
-    return audits
-
-
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Audits and publishes the staged tags."""
-    candidate = staged(work.warehouse, cfg.run)
-    current = work.warehouse.current("tags")
-    audits = audit(spark, work.warehouse, candidate, current, cfg)
-    for one in audits:
-        LOGGER.info("audit %s: %s", "passed" if one.passed else "FAILED", one)
-    if failed := [str(one) for one in audits if not one.passed]:
-        if not work.dry_run:
-            _refuse_model(work.warehouse, candidate, current)
+    warehouse = work.warehouse
+    candidate = staged(warehouse, cfg.run)
+    current = warehouse.current("tags")
+    withdrawn = current.withdrew(candidate) if current and not cfg.run else None
+    if withdrawn is not None:
         raise AuditRefused(
-            f"tags of run {candidate.run_id} are refused: {'; '.join(failed)}; nothing has changed"
+            f"the same tags, run {withdrawn.run_id}, were rolled back; nothing has changed. "
+            f"`genremill publish --run {candidate.run_id}` publishes them all the same"
         )
-    summary = {
-        "published": candidate.run_id,
-        "rows": candidate.rows,
-        "audits": {one.name: {"value": one.value, "limit": one.limit} for one in audits},
-    }
+    _keeps_contract(spark, warehouse, candidate)
+    card = read_card(candidate.details["model"])
+    findings, both = tag_audits.measure(spark, work, candidate, current, card, cfg)
+    for one in findings.audits:
+        (LOGGER.info if one.passed else LOGGER.warning)("audit %s: %s", one.verdict, one)
+    summary = {"published": candidate.run_id, "rows": candidate.rows} | findings.as_json()
+    if failed := [str(one) for one in findings.refused]:
+        message = f"tags of run {candidate.run_id} are refused: {'; '.join(failed)}; nothing has changed"
+        if work.dry_run:
+            raise AuditRefused(message)
+        _refuse_model(warehouse, candidate, current)
+        report = audit_report.write(spark, work, candidate, card, findings, both)
+        raise AuditRefused(f"{message}; see {report}", summary | {"published": None, "report": report})
     if work.dry_run:
         return command.Outcome(summary, f"dry run: tags of run {candidate.run_id} pass")
-    work.warehouse.publish("tags", candidate, audited_against=current)
-    model_versions.allow(work.warehouse, candidate.details["model_version"])
+    warehouse.publish("tags", candidate, audited_against=current)
+    model_versions.allow(warehouse, candidate.details["model_version"])
     return command.Outcome(summary, f"tags: run {candidate.run_id} is current, {candidate.rows:,} rows")
+
+
+def _keeps_contract(spark: SparkSession, warehouse: Warehouse, candidate: Snapshot) -> None:
+    try:
+        TAGS.checked_rows(spark, warehouse.path(candidate.path))
+    except ContractError as err:
+        raise AuditRefused(f"tags of run {candidate.run_id} are refused: {err}; nothing has changed") from err
 
 
 def _refuse_model(warehouse: Warehouse, refused: Snapshot, kept: Current | None) -> None:

@@ -44,6 +44,19 @@ class Config(train.Config):
         return train.Config(**{name: getattr(self, name) for name in names})
 
 
+def lasting(inputs: dict[str, str]) -> dict[str, str]:
+    """Inputs that stay the same from night to night: of a feature set, its fingerprint alone.
+
+    >>> lasting({"tracks": "r1", "gtzan57": "ab12: 3 runs to r1", "settings": "{}"})
+    {'gtzan57': 'ab12', 'settings': '{}'}
+    """
+    return {
+        name: value if name == "settings" else value.partition(": ")[0]
+        for name, value in inputs.items()
+        if name not in MOVING
+    }
+
+
 def cause(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> str | None:
     """Why a model is to be trained, or None."""
     if cfg.when is When.NEVER:
@@ -58,20 +71,11 @@ def cause(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> str | None:
     if cfg.when is When.ALWAYS:
         return changes(made_from, wanted) or _too_old(card, cfg)
     return (
-        changes(_lasting(made_from), _lasting(wanted))
+        changes(lasting(made_from), lasting(wanted))
         or _new_map(made_from, wanted)
         or _new_labels(spark, warehouse, card)
         or _too_old(card, cfg)
     )
-
-
-def _lasting(inputs: dict[str, str]) -> dict[str, str]:
-    """Inputs that stay the same from night to night: of a feature set, its fingerprint alone."""
-    return {
-        name: value.partition(": ")[0] if name != "settings" else value
-        for name, value in inputs.items()
-        if name not in MOVING
-    }
 
 
 def _new_map(made_from: dict[str, str], wanted: dict[str, str]) -> str | None:

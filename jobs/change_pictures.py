@@ -1,0 +1,91 @@
+"""Audits, churn and drift as parts of a page, from what a publication says of itself in `run.json`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from genremill.infra import charts, pages
+from genremill.infra.markup import Markup, join
+from genremill.infra.pages import Column
+from genremill.jobs.report_figures import percent
+
+GENRES, FEATURES = 20, 20
+"""Rows of a table that are shown, the largest first."""
+Said = Mapping[str, Any]
+
+
+def audits(said: Said) -> Markup:
+    """Every audit with its measured value, its limit and its verdict."""
+    rows = [
+        (name, one["verdict"], _figure(one["value"]), _figure(one["limit"]), one["note"])
+        for name, one in said.get("audits", {}).items()
+    ]
+    if not rows:
+        return pages.absent("Nothing was audited.")
+    rows.sort(key=lambda row: ("refused", "flagged", "not measured", "passed").index(row[1]))
+    headings = {"Audit": False, "Verdict": False, "Measured": True, "Limit": True, "Note": False}
+    columns = [Column(heading, number) for heading, number in headings.items()]
+    return pages.table("What is over its limit is refused; what is flagged is only told.", columns, rows)
+
+
+def churn(said: Said) -> Markup:
+    """How many tags change, why, and of which genres."""
+    found = said.get("churn")
+    if not found:
+        return pages.section("Changed tags", pages.absent("No tags were current before."))
+    tracks, changed = max(found["tracks"], 1), found["changed"]
+    stats = [pages.stat("changed", percent(changed / tracks), f"{changed:,} of {tracks:,} tracks")]
+    for cause, count in found["causes"].items():
+        stats.append(pages.stat(cause, f"{count:,}", f"{percent(count / tracks)} of the tracks"))
+    stats.append(pages.stat("new tracks", f"{found['new_tracks']:,}", f"{found['vanished']:,} vanished"))
+    return pages.section("Changed tags", pages.stats(*stats), _genres(found), _flows(found))
+
+
+def _genres(found: Said) -> Markup:
+    genres = [one for one in found["genres"] if one["left"] or one["before"] != one["after"]]
+    genres.sort(key=lambda one: (-one["left"], one["label"]))
+    rows = []
+    for one in genres[:GENRES]:
+        share = one["left"] / max(one["before"], 1)
+        counts = (f"{one[name]:,}" for name in ("before", "after", "left"))
+        rows.append((one["label"], *counts, join(charts.meter(share), " ", percent(share))))
+    if not rows:
+        return pages.absent("No genre won or lost a track.")
+    columns = [Column("Genre", number=False), *map(Column, ("Before", "After", "Left it", "Share that left"))]
+    return pages.table(f"The {len(rows)} genres that most tracks left.", columns, rows)
+
+
+def _flows(found: Said) -> Markup:
+    rows = [(f"{before} → {after}", f"{count:,}") for before, after, count in found["flows"]]
+    if not rows:
+        return join()
+    columns = [Column("From, to", number=False), Column("Tracks")]
+    return pages.table("The most frequent changes.", columns, rows)
+
+
+def drift(said: Said) -> Markup:
+    """How far each feature has moved, against the current snapshot and the training split."""
+    now = {one["feature"]: one["index"] for one in said.get("drift", ())}
+    trained = {one["feature"]: one["index"] for one in said.get("training_drift", ())}
+    names = sorted(now | trained, key=lambda name: (-now.get(name, 0.0), -trained.get(name, 0.0), name))
+    if not names:
+        why = pages.absent("There is nothing to compare the features with.")
+        return pages.section("Drift of features", why)
+    rows = [(name, *(_index(one.get(name)) for one in (now, trained))) for name in names[:FEATURES]]
+    return pages.section(
+        "Drift of features",
+        pages.table(
+            "Population stability index: under 0.1 no shift, over 0.25 a major one; a full bar is 0.5.",
+            [Column("Feature", number=False), Column("Since the current tags"), Column("Since training")],
+            rows,
+        ),
+    )
+
+
+def _index(index: float | None) -> Markup:
+    if index is None:
+        return join("–")
+    return join(charts.meter(index / 0.5), f" {index:.3f}")
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"

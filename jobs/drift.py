@@ -1,0 +1,55 @@
+"""How far the features that a model takes have moved, against the current snapshot and the training split."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pyspark.sql import SparkSession, functions as F
+
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs import model_inputs
+from genremill.jobs.splits import unit_hash
+from genremill.models.drift import Histogram
+from genremill.models.model_card import ModelCard
+
+ROWS, VALUES = 20_000, 8_000_000
+"""Tracks of a snapshot that are looked at, and values of them at most. Between two samples of this size, an
+index over ten bins is .001 by chance alone."""
+
+
+@dataclass(frozen=True)
+class FeatureShift:
+    """A feature and its population stability index."""
+
+    feature: str
+    index: float
+
+
+def sample(
+    spark: SparkSession, warehouse: Warehouse, tracks: Snapshot, card: ModelCard
+) -> npt.NDArray[np.float32]:
+    """The model's features of some tracks of a run, drawn by stable hash, shape (tracks, features)."""
+    taken = model_inputs.of_model(warehouse, tracks, card)
+    frame = taken.of_all(spark, warehouse, spark.read.parquet(warehouse.path(tracks.path)))
+    share = min(ROWS, VALUES // len(card.features)) / max(tracks.rows, 1)
+    drawn = frame.where((F.size(taken.column) > 0) & (unit_hash("drift", 0, "track_id") < share))
+    table = drawn.select(taken.vector().alias("values")).toArrow()
+    flat = table.column("values").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    values: npt.NDArray[np.float32] = flat.astype(np.float32).reshape(len(table), len(card.features))
+    return values
+
+
+def shifts(
+    card: ModelCard, expected: list[Histogram], found: npt.NDArray[np.float32]
+) -> tuple[FeatureShift, ...]:
+    """The index of each feature, the largest first."""
+    pairs = [
+        FeatureShift(one.name, histogram.shift(found[:, at]))
+        for at, (one, histogram) in enumerate(zip(card.features, expected, strict=True))
+    ]
+    return tuple(sorted(pairs, key=lambda one: (-one.index, one.feature)))
+
+
+def histograms(values: npt.NDArray[np.float32]) -> list[Histogram]:
+    """A histogram of each column."""
+    return [Histogram.of(values[:, at]) for at in range(values.shape[1])]

@@ -188,6 +188,7 @@ GENRE_MAP = Table(
     not_null=("genre", "cluster_id", "cluster_name", "method"),
 )
 
+_CLUSTERS = T.ArrayType(_schema(cluster_id=T.IntegerType(), probability=T.FloatType()))
 _TOP = T.ArrayType(_schema(label=_TEXT, probability=T.FloatType()))
 
 TAGS = Table(
@@ -196,13 +197,15 @@ TAGS = Table(
         track_id=_TEXT,
         label=_TEXT,  # null unless tagged
         cluster_id=T.IntegerType(),  # null unless tagged, or where the label is in no cluster
-        confidence=T.FloatType(),  # probability of the likeliest label, 0 to 1
+        confidence=T.FloatType(),  # chance that the likeliest label is one of the track's, 0 to 1
         top=_TOP,  # the five likeliest labels, falling
         status=_TEXT,  # a Status
         inputs=T.ArrayType(_TEXT),  # what the tag rests on
         model_version=_TEXT,  # <name>/<version>
         genre_map_version=_TEXT,  # run of genre_map that the model was trained with
         tracks_run=_TEXT,  # run of tracks that these tags belong to
+        clusters=_CLUSTERS,  # the five likeliest, falling, each the sum of all its genres; null without a map
+        blend=_TEXT,  # the same in a few words: "metal 48 % · hip-hop 31 %"
     ),
     key="track_id",
     not_null=("track_id", "status", "inputs", "model_version", "tracks_run"),

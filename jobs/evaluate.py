@@ -22,6 +22,7 @@ from genremill.jobs import command, model_inputs, model_versions, train
 from genremill.jobs.contracts import Split
 from genremill.jobs.recordings import folded
 from genremill.jobs.splits import unit_hash
+from genremill.jobs.training_pairs import labelled_tracks
 from genremill.models.held_out import Labels
 from genremill.models.model_card import ModelCard, read_card
 
@@ -44,10 +45,9 @@ def transform(
     settings = card.training["settings"]
     cfg = train.Config(per_class=settings["per_class"], seed=settings["seed"])
     pairs = train.transform(tracks, genre_map, cfg, snapshot)
-    known = pairs.where(F.col("class").isin(*card.classes))
-    held_out = known.where(F.col("split") == Split.TEST.value)
-    labels = held_out.groupBy("track_id").agg(F.collect_list("class").alias("labels"))
-    trained = known.where(F.col("split") == Split.TRAIN.value).select("track_id").distinct()
+    held_out = labelled_tracks(tracks, pairs, Split.TEST, card.classes, inputs)
+    known = F.col("class").isin(*card.classes)
+    trained = pairs.where(known & (F.col("split") == Split.TRAIN.value)).select("track_id").distinct()
     credited = tracks.select("track_id", F.explode("artists").alias("name")).select(
         "track_id", folded(F.col("name")).alias("artist")
     )
@@ -58,23 +58,23 @@ def transform(
         .withColumn("heard", F.lit(True))
     )
     seen = (
-        credited.join(labels, "track_id", "left_semi")
+        credited.join(held_out, "track_id", "left_semi")
         .join(heard, "artist", "inner")
         .select("track_id")
         .distinct()
         .withColumn("seen", F.lit(True))
     )
-    return (
-        tracks.select("track_id", "artist_id", inputs)
-        .join(labels, "track_id", "inner")
-        .join(seen, "track_id", "left")
-        .select("track_id", "artist_id", inputs, F.col("seen").isNull().alias("unseen"), "labels")
+    return held_out.join(seen, "track_id", "left").select(
+        "track_id", "artist_id", inputs, F.col("seen").isNull().alias("unseen"), "labels"
     )
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Predicts the held-out tracks, measures, and writes the report."""
-    from genremill.jobs import evaluation  # here: torch takes seconds to import, and --help needs none
+    from genremill.jobs import (  # here: torch takes seconds to import, and --help needs none
+        answers,
+        evaluation,
+    )
 
     version, folder = model_versions.folder_of(work.warehouse, cfg.model_version)
     card = read_card(folder)
@@ -86,7 +86,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     sample = held_out.orderBy(unit_hash("sample", 0, "track_id")).limit(MAX_TRACKS)
     path = work.warehouse.tmp(work.run_id, "held_out")
     sample.write.parquet(path)
-    model = evaluation.Model(version, folder, card, snapshot, taken)
+    model = answers.Model(version, folder, card, snapshot, taken)
     metrics, page = evaluation.measured(model, spark.read.parquet(path), tracks)
     figures = metrics.figures
     text = (

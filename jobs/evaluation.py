@@ -4,35 +4,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from pyspark.sql import DataFrame, functions as F, types as T
+from pyspark.sql import DataFrame, functions as F
 
 from genremill.infra.warehouse import Snapshot
-from genremill.jobs import model_report
+from genremill.jobs import answers, model_report
+from genremill.jobs.answers import Model
 from genremill.jobs.contracts import Split
-from genremill.jobs.model_inputs import ModelInputs
 from genremill.jobs.report_pictures import ClusterMap, Correlations, Epoch
 from genremill.jobs.splits import unit_hash
 from genremill.models import calibration
-from genremill.models.held_out import HeldOut, Labels, NothingHeldOut, SplitBy
+from genremill.models.held_out import HeldOut, Labels
 from genremill.models.metrics import Metrics, Subject, confusion, measure
 from genremill.models.model_card import ModelCard
-from genremill.udfs.tagging import predictor
 
 MOST_CORRELATED = 64
 """Features that a heat map of correlations is drawn of at most."""
 CORRELATED_TRACKS = 50_000
 """Tracks that correlations are taken over at most, drawn by stable hash."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model version, the run of `tracks` it was trained on, and what it takes of them."""
-
-    version: str
-    folder: str
-    card: ModelCard
-    snapshot: Snapshot
-    inputs: ModelInputs
 
 
 @dataclass(frozen=True)
@@ -46,45 +34,11 @@ class _Genres:
 
 def measured(model: Model, sample: DataFrame, tracks: DataFrame) -> tuple[Metrics, str]:
     """The figures of a model on a bounded sample of held-out tracks, and the report's page."""
-    held_out = _collected(model, sample)
+    held_out = answers.collected(model, sample).held_out
     card = model.card
     subject = Subject(model.version, Labels(card.labels), card.inputs, card.use_popularity)
     metrics = measure(held_out, subject)
     return metrics, _page(metrics, held_out, card, _genres(tracks, model.snapshot))
-
-
-def _collected(model: Model, sample: DataFrame) -> HeldOut:
-    """The sample with the model's probabilities, on the driver."""
-    card, column = model.card, model.inputs.column
-    predict = predictor(model.folder, column, model.inputs.positions)
-    schema = T.StructType(
-        [
-            T.StructField("track_id", T.StringType()),
-            T.StructField("probabilities", T.ArrayType(T.FloatType())),
-        ]
-    )
-    answers = sample.select("track_id", column).mapInArrow(predict, schema)
-    table = sample.drop(column).join(answers, "track_id", "inner").orderBy("track_id").toArrow()
-    if not len(table):
-        raise NothingHeldOut("no held-out track bears a label the model knows; nothing can be measured")
-    index = {name: at for at, name in enumerate(card.classes)}
-    labels = table.column("labels").combine_chunks()
-    flat = table.column("probabilities").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    places = sorted({cluster.id: cluster.name for cluster in card.clusters.values()}.items())
-    place_of = {number: at for at, (number, _) in enumerate(places)}
-    clusters = [place_of[card.clusters[name].id] if name in card.clusters else -1 for name in card.classes]
-    by_genre = Labels(card.labels) is Labels.GENRE and bool(places)
-    return HeldOut(
-        split=SplitBy(model.snapshot.details["split"]["by"]),
-        classes=card.classes,
-        probabilities_TC=flat.reshape(len(table), len(card.classes)),
-        pair_track_P=np.repeat(np.arange(len(table)), np.diff(labels.offsets.to_numpy())),
-        pair_label_P=np.array([index[name] for name in labels.flatten().to_pylist()]),
-        artist_T=np.array(table.column("artist_id").to_pylist()),
-        unseen_T=np.array(table.column("unseen").to_pylist(), dtype=bool),
-        cluster_of_class_C=np.array(clusters) if by_genre else None,
-        cluster_names=tuple(name for _, name in places),
-    )
 
 
 def _genres(tracks: DataFrame, snapshot: Snapshot) -> _Genres:

@@ -20,7 +20,7 @@ from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, model_inputs
 from genremill.jobs.model_inputs import ModelInputs
-from genremill.jobs.training_pairs import balanced, labelled, pairs_of, rule_of
+from genremill.jobs.training_pairs import LabelledTracks, balanced, labelled, pairs_of, rule_of
 from genremill.jobs.training_set import write_training_set
 from genremill.models.held_out import Labels
 from genremill.models.pooling import Pooling
@@ -41,6 +41,8 @@ class Config:
     """How a track's answer is made of its windows': the mean of the probabilities, or a vote."""
     use_popularity: bool = False
     """Take popularity as an input, as the reports do; it is an artefact of the day the table was gathered."""
+    target_precision: float | None = None
+    """Tag what is right with this probability, by cluster, and abstain from the rest [tag everything]."""
     per_class: int | None = None
     """This many pairs of each class, drawn over all splits [no balancing]."""
     workers: int = 1
@@ -100,8 +102,9 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     genre_map = spark.read.parquet(work.warehouse.path(current_map.snapshot.path)) if current_map else None
     taken = _inputs(work.warehouse, tracks, cfg)
     catalog = spark.read.parquet(work.warehouse.path(tracks.path))
+    complete = taken.of_complete(spark, work, catalog)
     pairs = transform(
-        taken.of_complete(spark, work, catalog),
+        complete,
         genre_map if cfg.labels is Labels.CLUSTER else None,
         cfg,
         tracks,
@@ -113,7 +116,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     rows = genre_map.select("genre", "cluster_id", "cluster_name").collect() if genre_map else []
     genres = catalog.select(F.explode("genres").alias("genre")).distinct().collect()
     shown = sorted(row["genre"] for row in genres)
-    return training_run.fit(spark, work, cfg, data, [tuple(row) for row in rows], shown, made_from)
+    known = LabelledTracks(tracks, complete, pairs)
+    return training_run.fit(spark, work, cfg, data, known, [tuple(row) for row in rows], shown, made_from)
 
 
 def check(cfg: Config) -> None:
@@ -126,6 +130,8 @@ def check(cfg: Config) -> None:
         raise UsageError(f"--workers {cfg.workers}: expected 1 or more")
     if cfg.learning_rate is not None and not 0 < cfg.learning_rate < math.inf:
         raise UsageError(f"--learning-rate {cfg.learning_rate}: expected a number above 0")
+    if cfg.target_precision is not None and not 0 < cfg.target_precision < 1:
+        raise UsageError(f"--target-precision {cfg.target_precision}: expected a share between 0 and 1")
     for flag in ("epochs", "batch", "per_class", "patience"):
         value = getattr(cfg, flag)
         if value is not None and value < 1:

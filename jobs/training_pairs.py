@@ -1,10 +1,21 @@
 """The (track, genre) pairs that models are trained and measured on."""
 
+from dataclasses import dataclass
+
 from pyspark.sql import DataFrame, Window, functions as F
 
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs.contracts import Split
 from genremill.jobs.splits import SplitRule, part_of, unit_hash
+
+
+@dataclass(frozen=True)
+class LabelledTracks:
+    """Tracks that lack no input, with their inputs; and the pairs drawn of them, with class and split."""
+
+    snapshot: Snapshot
+    tracks: DataFrame
+    pairs: DataFrame
 
 
 def rule_of(tracks: Snapshot) -> SplitRule:
@@ -42,3 +53,12 @@ def balanced(pairs: DataFrame, per_class: int | None, seed: int) -> DataFrame:
         .where(F.col("_place") <= per_class)
         .drop("_place")
     )
+
+
+def labelled_tracks(
+    tracks: DataFrame, pairs: DataFrame, part: str, classes: tuple[str, ...], inputs: str
+) -> DataFrame:
+    """Tracks with a pair in one part of the data: track_id, artist_id, inputs, `labels` (their classes)."""
+    of_part = pairs.where(F.col("class").isin(*classes) & (F.col("split") == part))
+    labels = of_part.groupBy("track_id").agg(F.collect_list("class").alias("labels"))
+    return tracks.select("track_id", "artist_id", inputs).join(labels, "track_id", "inner")

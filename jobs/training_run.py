@@ -10,20 +10,25 @@ from typing import Any
 from pyspark.errors import PySparkException
 from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
+from torch import nn
 
 from genremill.infra import storage
 from genremill.infra.errors import GenremillError, StorageError, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import is_local, raised_in_worker
 from genremill.infra.version import code_version, git_revision
-from genremill.jobs import command, train
+from genremill.jobs import calibration_run, command, train
+from genremill.jobs.answers import Model
 from genremill.jobs.contracts import Split
+from genremill.jobs.training_pairs import LabelledTracks
 from genremill.jobs.training_set import TrainingSet, sample
 from genremill.models import artifact, checkpoints, training, training_plan, zoo
+from genremill.models.features import Scaling
 from genremill.models.held_out import Labels
 from genremill.models.model_card import Cluster, ModelCard
 from genremill.models.recipe import Recipe
 from genremill.models.table_encoder import TableEncoder
+from genremill.models.training_cloud import fitted_clouds
 from genremill.models.training_plan import Plan
 from genremill.models.weights import write_weights
 
@@ -40,6 +45,7 @@ def fit(
     work: command.Run,
     cfg: train.Config,
     data: TrainingSet,
+    labelled: LabelledTracks,
     genre_map: list[tuple[str, int, str]],
     genres: list[str],
     made_from: dict[str, str],
@@ -48,9 +54,12 @@ def fit(
 
     `genre_map` is genre, cluster id and name; `genres` are those of all tracks, learned or not.
     """
+    why = calibration_run.why_not(labelled.snapshot, data.rows[Split.VALIDATION])
+    if cfg.target_precision is not None and why is not None:
+        raise UsageError(f"--target-precision {cfg.target_precision} has nothing to be measured on: {why}")
     entry = zoo.entry(cfg.model)
     recipe = _recipe(entry.recipe(data.train_rows), cfg)
-    encoder = TableEncoder.fit(sample(data), data.inputs.features, entry.scaling)
+    encoder, clouds = _fitted(data, entry.scaling)
     by_genre = Labels(cfg.labels) is Labels.GENRE
     card = ModelCard(
         model=cfg.model,
@@ -74,7 +83,14 @@ def fit(
         *(recipe.epochs, recipe.batch, cfg.workers),
     )
     history = _train(spark, plan)
-    return _seal(work, plan, history, data, genres, made_from, cfg)
+    return _seal(work, plan, history, data, labelled, clouds, genres, made_from, cfg)
+
+
+def _fitted(data: TrainingSet, scaling: Scaling) -> tuple[TableEncoder, nn.ModuleDict]:
+    """What is fitted on raw features before training: the encoder, and where the training tracks lie."""
+    x_BF = sample(data)
+    encoder = TableEncoder.fit(x_BF, data.inputs.features, scaling)
+    return encoder, fitted_clouds(x_BF, data.inputs.features)
 
 
 def _recipe(recipe: Recipe, cfg: train.Config) -> Recipe:
@@ -139,6 +155,8 @@ def _seal(
     plan: Plan,
     history: list[dict[str, Any]],
     data: TrainingSet,
+    labelled: LabelledTracks,
+    clouds: nn.ModuleDict,
     genres: list[str],
     made_from: dict[str, str],
     cfg: train.Config,
@@ -165,10 +183,16 @@ def _seal(
         git_revision=git_revision(),
         created_at=storage.utc_now(),
     )
-    folder = work.warehouse.path("models", cfg.model, work.run_id)
-    artifact.save(folder, card, best)
-    storage.remove(plan.checkpoints)
     version = f"{cfg.model}/{work.run_id}"
+    # The answers that it is calibrated by are those of a model version too, one that nobody finds.
+    bare = dataclasses.replace(card, outlier_limits=dict.fromkeys(clouds, sys.float_info.max))
+    trained = Model(version, work.warehouse.tmp(work.run_id, "model"), bare, labelled.snapshot, data.inputs)
+    artifact.save(trained.folder, bare, best, clouds)
+    validation_pairs = data.rows[Split.VALIDATION]
+    card = calibration_run.calibrated(trained, labelled, validation_pairs, cfg.target_precision)
+    folder = work.warehouse.path("models", version)
+    artifact.save(folder, card, best, clouds)
+    storage.remove(plan.checkpoints)
     validation = history[best_epoch - 1]["validation_accuracy"]
     shown = "no validation rows" if validation is None else f"validation accuracy {validation:.3f}"
     LOGGER.info("model %s: best epoch %d, %s", version, best_epoch, shown)

@@ -2,9 +2,10 @@
 
 import dataclasses
 import functools
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
@@ -12,7 +13,20 @@ from genremill.models import zoo
 from genremill.models.model_card import ModelCard, read_card
 from genremill.models.networks import Network
 from genremill.models.table_encoder import TableEncoder
+from genremill.models.training_cloud import TrainingCloud
 from genremill.models.weights import read_weights, write_weights
+
+CLOUDS = "clouds."
+"""What the names of the training clouds' tensors begin with; the network's are beside them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A model version ready to predict; `clouds` are by input, none where it knows no outliers."""
+
+    card: ModelCard
+    network: Network
+    clouds: nn.ModuleDict
 
 
 def build(card: ModelCard) -> Network:
@@ -22,15 +36,19 @@ def build(card: ModelCard) -> Network:
     return entry.build(encoder, len(card.classes), card.size)
 
 
-def save(folder: str, card: ModelCard, tensors: dict[str, Tensor]) -> ModelCard:
+def save(
+    folder: str, card: ModelCard, tensors: dict[str, Tensor], clouds: nn.ModuleDict | None = None
+) -> ModelCard:
     """Writes a model version: its card comes last, and until then there is no such version."""
+    if clouds is not None:
+        tensors = tensors | {f"{CLOUDS}{name}": value for name, value in clouds.state_dict().items()}
     sealed = dataclasses.replace(card, sha256=write_weights(f"{folder}/model.safetensors", tensors))
     storage.write_atomic(f"{folder}/model.json", sealed.to_json().encode())
     return sealed
 
 
 @functools.lru_cache(maxsize=2)
-def load(folder: str) -> tuple[ModelCard, Network]:
+def load(folder: str) -> Model:
     """A model version ready to predict; cached, so that a Python worker loads it once.
 
     Raises `UsageError` where weights and card do not fit together or a weight is not finite.
@@ -38,7 +56,14 @@ def load(folder: str) -> tuple[ModelCard, Network]:
     card = read_card(folder)
     tensors = read_weights(f"{folder}/model.safetensors", card.sha256)
     network = build(card)
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    clouds = nn.ModuleDict(
+        {
+            name: TrainingCloud(tuple(one for one in card.features if one.input == name))
+            for name in card.outlier_limits
+        }
+    )
+    states = network.state_dict() | {f"{CLOUDS}{name}": one for name, one in clouds.state_dict().items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in states.items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if expected != found:
         wrong = sorted(
@@ -51,5 +76,7 @@ def load(folder: str) -> tuple[ModelCard, Network]:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise UsageError(f"{folder}: weight {name} is not finite")
-    network.load_state_dict(tensors)
-    return card, network.eval()
+    of_clouds = {name: tensor for name, tensor in tensors.items() if name.startswith(CLOUDS)}
+    clouds.load_state_dict({name.removeprefix(CLOUDS): tensor for name, tensor in of_clouds.items()})
+    network.load_state_dict({name: tensors[name] for name in tensors.keys() - of_clouds.keys()})
+    return Model(card, network.eval(), clouds)

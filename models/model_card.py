@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,22 @@ class Cluster:
 
     id: int
     name: str
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """The confidence that an answer needs to be a tag; below it the model abstains."""
+
+    precision: float
+    """Share of tags that are right, aimed at."""
+    overall: float
+    """For answers of no cluster."""
+    by_cluster: dict[str, float]
+    """By the cluster's name."""
+
+    def of(self, cluster: Cluster | None) -> float:
+        """The threshold of answers in a cluster."""
+        return self.overall if cluster is None else self.by_cluster.get(cluster.name, self.overall)
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,12 @@ class ModelCard:
     """Fingerprint by feature set among the inputs."""
     pooling: Pooling = Pooling.MEAN
     """How the answers of a track's windows become one."""
+    temperature: float = 1.0
+    """What a track's probabilities are calibrated by: see `calibration.tempered`."""
+    thresholds: Thresholds | None = None
+    """From which confidence on it tags; None where it never abstains."""
+    outlier_limits: dict[str, float] = field(default_factory=dict)
+    """By input, the greatest distance from the training tracks of one that is tagged; of none, no limit."""
     snapshots: dict[str, str] = field(default_factory=dict)
     """Runs of the tables it was trained on."""
     training: dict[str, Any] = field(default_factory=dict)
@@ -76,6 +99,8 @@ class ModelCard:
             record["pooling"] = Pooling(record["pooling"])
             record["size"] = Size(**record["size"])
             record["features"] = tuple(FeatureSpec(**one) for one in record["features"])
+            if (thresholds := record.get("thresholds")) is not None:
+                record["thresholds"] = Thresholds(**thresholds)
             record["clusters"] = {name: Cluster(**one) for name, one in record["clusters"].items()}
             card = cls(**record)
             if len(set(card.classes)) != len(card.classes) or not all(
@@ -84,6 +109,10 @@ class ModelCard:
                 raise ValueError("classes are not distinct texts")
             if tuple(dict.fromkeys(one.input for one in card.features)) != card.inputs:
                 raise ValueError(f"the features are not those of the inputs {card.inputs}, in order")
+            if not 0 < card.temperature < math.inf:
+                raise ValueError(f"temperature {card.temperature} is not a number above 0")
+            if unknown := card.outlier_limits.keys() - set(card.inputs):
+                raise ValueError(f"outlier limits of no input: {', '.join(sorted(unknown))}")
             return card
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise UsageError(f"{source} is not a model.json of genremill: {err!r}") from err

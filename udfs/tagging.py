@@ -1,7 +1,7 @@
 """Tags of tracks: a model's answers, streamed through Arrow batches.
 
 Shape suffixes: B tracks of a batch, T those that have all inputs, R rows for the network (windows of tracks),
-F raw features, C classes, K likeliest labels.
+F raw features, C classes, I inputs with a training cloud, K likeliest labels.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,10 +14,13 @@ import pyarrow.compute as pc
 import torch
 
 from genremill.models import artifact
+from genremill.models.artifact import Model
+from genremill.models.calibration import tempered
 from genremill.models.features import TABLE
 from genremill.models.model_card import ModelCard
-from genremill.models.networks import Inputs, Network
-from genremill.models.pooling import Pooling, pooled
+from genremill.models.networks import Inputs
+from genremill.models.pooling import pooled
+from genremill.udfs.style_mix import StyleMix, Styles
 
 TOP = 5
 """Labels in `tags.top`."""
@@ -28,7 +31,10 @@ BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
+STATUSES = pa.array(["tagged", "abstained", "outlier"])
+TAGGED, ABSTAINED, OUTLIER = range(3)
 _TOP_TYPE = pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float32())]))
 
 
@@ -65,6 +71,15 @@ class ModelRows:
         """Tracks that have all inputs."""
         return len(next(iter(self.inputs.values()))) if self.windows_T is None else len(self.windows_T)
 
+    def mean_of(self, name: str) -> Floats:
+        """One input of each track, the mean over its windows, shape (T, width)."""
+        x_RF = self.inputs[name]
+        if self.windows_T is None or not self.tracks:
+            return x_RF
+        first_T = np.cumsum(self.windows_T) - self.windows_T
+        mean_TF = np.add.reduceat(x_RF, first_T, axis=0) / self.windows_T[:, None]
+        return mean_TF.astype(np.float32)
+
     def chunks(self) -> Iterator[Inputs]:
         """The rows, as many at once as go through a network."""
         parts = [torch.split(torch.from_numpy(x), CHUNK_ROWS) for x in self.inputs.values()]
@@ -90,54 +105,81 @@ def model_rows(column: pa.ListArray, names: tuple[str, ...], positions: tuple[in
     return ModelRows(inputs, pc.list_value_length(tracks).to_numpy().astype(np.int64), has)
 
 
-def probabilities(network: Network, rows: ModelRows, pooling: Pooling) -> Floats:
-    """Probability of each class for the tracks that have all inputs, shape (T, C)."""
-    p_RC: Floats = torch.cat([network.probabilities(chunk) for chunk in rows.chunks()]).numpy()
-    return p_RC if rows.windows_T is None else pooled(p_RC, rows.windows_T, pooling)
+def probabilities(model: Model, rows: ModelRows) -> Floats:
+    """Calibrated probability of each class for the tracks that have all inputs, shape (T, C)."""
+    if not rows.tracks:
+        return np.zeros((0, model.network.classes), np.float32)
+    p_RC: Floats = torch.cat([model.network.probabilities(chunk) for chunk in rows.chunks()]).numpy()
+    p_TC = p_RC if rows.windows_T is None else pooled(p_RC, rows.windows_T, model.card.pooling)
+    return tempered(p_TC, model.card.temperature)
 
 
-def top_labels(network: Network, rows: ModelRows, pooling: Pooling) -> tuple[Integers, Floats]:
-    """Indices and probabilities of the likeliest classes, falling, both of shape (T, K)."""
-    count = min(TOP, network.classes)
-    if rows.windows_T is not None:
-        found = torch.from_numpy(probabilities(network, rows, pooling)).topk(count)
-        return found.indices.numpy(), found.values.numpy()
-    chunks = [network.probabilities(chunk).topk(count) for chunk in rows.chunks()]
-    index_TK = torch.cat([one.indices for one in chunks])
-    return index_TK.numpy(), torch.cat([one.values for one in chunks]).numpy()
+def distances(model: Model, rows: ModelRows) -> Floats:
+    """How far from the training tracks each track lies, by input (I) that the model judges, shape (T, I).
+
+    Of a track with several windows it is the distance of their mean.
+    """
+    distance_IT = [
+        cloud(torch.from_numpy(x_TF)).numpy()
+        for name, cloud in model.clouds.items()
+        for x_TF in [rows.mean_of(name)]
+    ]
+    return np.stack(distance_IT, axis=1) if distance_IT else np.zeros((rows.tracks, 0), np.float32)
+
+
+def outliers(card: ModelCard, distance_TI: Floats) -> Flags:
+    """True for tracks that by some input lie beyond the model's limit."""
+    limit_I = np.array(list(card.outlier_limits.values()), np.float32)
+    within_T = (distance_TI <= limit_I).all(axis=1)  # not so for NaN
+    return np.logical_not(within_T)
+
+
+def abstentions(card: ModelCard, top_T: Integers, confidence_T: Floats) -> Flags:
+    """True where an answer is less sure than the threshold of its cluster."""
+    if card.thresholds is None:
+        return np.zeros(len(top_T), np.bool_)
+    threshold_C = np.array([card.thresholds.of(card.clusters.get(name)) for name in card.classes])
+    return confidence_T < threshold_C[top_T]
 
 
 def tag_batch(
-    batch: pa.RecordBatch, card: ModelCard, network: Network, column: str, positions: tuple[int, ...]
+    batch: pa.RecordBatch, model: Model, styles: Styles, column: str, positions: tuple[int, ...]
 ) -> dict[str, pa.Array]:
     """The columns of `tags` that depend on the model, for a batch of tracks."""
+    card = model.card
     rows = model_rows(batch.column(column), card.inputs, positions)
     has = rows.has
-    if rows.tracks:
-        index_TK, p_TK = top_labels(network, rows, card.pooling)
-    else:
-        index_TK, p_TK = np.zeros((0, TOP), np.int64), np.zeros((0, TOP), np.float32)
+    p_TC = probabilities(model, rows)
+    found = torch.from_numpy(p_TC).topk(min(TOP, len(card.classes)))
+    index_TK, p_TK = found.indices.numpy(), found.values.numpy()
+    top_T, confidence_T = index_TK[:, 0], p_TK[:, 0]
+    mix = StyleMix.of(styles, p_TC)
+    outlier_T = outliers(card, distances(model, rows))
+    abstained_T = abstentions(card, top_T, confidence_T)
     # Row of the answer for each row of the batch; null where the track has no features.
     answer = pc.if_else(
         has, pc.subtract(pc.cumulative_sum(pc.cast(has, pa.int64())), 1), pa.scalar(None, pa.int64())
     )
     labels, clusters = pa.array(card.classes, pa.string()), _cluster_ids(card)
-    best = pa.array(index_TK[:, 0])
+    best = pa.array(top_T, mask=outlier_T | abstained_T)
     flat = pa.StructArray.from_arrays(
         [labels.take(pa.array(index_TK.ravel())), pa.array(p_TK.ravel())], names=["label", "probability"]
     )
     offsets = pa.array(np.arange(rows.tracks + 1, dtype=np.int32) * index_TK.shape[1])
     top = pa.ListArray.from_arrays(offsets, flat).cast(_TOP_TYPE)
+    status_T = np.where(outlier_T, OUTLIER, np.where(abstained_T, ABSTAINED, TAGGED))
     names = pa.list_(pa.string())
     inputs = pc.if_else(has, pa.scalar(list(card.inputs), names), pa.scalar([], names))
     complete = rows.tracks == len(batch)
     return {
         "label": _spread(labels.take(best), answer, complete),
         "cluster_id": _spread(clusters.take(best), answer, complete),
-        "confidence": _spread(pa.array(p_TK[:, 0]), answer, complete),
+        "confidence": _spread(pa.array(confidence_T), answer, complete),
         "top": _spread(top, answer, complete),
-        "status": pc.if_else(has, "tagged", "no_features"),
+        "status": pc.fill_null(_spread(STATUSES.take(pa.array(status_T)), answer, complete), "no_features"),
         "inputs": inputs,
+        "clusters": _spread(mix.clusters(), answer, complete),
+        "blend": _spread(mix.blend(p_TC), answer, complete),
     }
 
 
@@ -167,9 +209,10 @@ def tagger(
 
     def tag(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)
-        card, network = artifact.load(model)
+        loaded = artifact.load(model)
+        styles = Styles.of(loaded.card)
         for batch in batches:
-            found = tag_batch(batch, card, network, column, positions)
+            found = tag_batch(batch, loaded, styles, column, positions)
             found |= {
                 name: pa.repeat(pa.scalar(value, pa.string()), len(batch))
                 for name, value in constants.items()
@@ -180,20 +223,23 @@ def tagger(
     return tag
 
 
-def predictor(model: str, column: str, positions: tuple[int, ...]) -> BatchFunction:
-    """A `mapInArrow` function from (track_id, column of inputs) to (track_id, probabilities)."""
+def predictor(model: str, column: str, positions: tuple[int, ...], carried: tuple[str, ...]) -> BatchFunction:
+    """A `mapInArrow` function from inputs to the columns `carried`, `probabilities` and `distances`."""
 
     def predict(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)
-        card, network = artifact.load(model)
+        loaded = artifact.load(model)
         for batch in batches:
-            rows = model_rows(batch.column(column), card.inputs, positions)
-            if not rows.tracks:
-                continue
-            p_TC = probabilities(network, rows, card.pooling)
-            offsets = pa.array(np.arange(len(p_TC) + 1, dtype=np.int32) * p_TC.shape[1])
-            lists = pa.ListArray.from_arrays(offsets, pa.array(p_TC.ravel()))
-            ids = batch.column("track_id").filter(rows.has)
-            yield pa.RecordBatch.from_arrays([ids, lists], names=["track_id", "probabilities"])
+            rows = model_rows(batch.column(column), loaded.card.inputs, positions)
+            if rows.tracks:
+                kept = [batch.column(name).filter(rows.has) for name in carried]
+                found = [_lists(probabilities(loaded, rows)), _lists(distances(loaded, rows))]
+                names = [*carried, "probabilities", "distances"]
+                yield pa.RecordBatch.from_arrays([*kept, *found], names=names)
 
     return predict
+
+
+def _lists(values_TN: Floats) -> pa.ListArray:
+    offsets = pa.array(np.arange(len(values_TN) + 1, dtype=np.int32) * values_TN.shape[1])
+    return pa.ListArray.from_arrays(offsets, pa.array(values_TN.ravel()))

@@ -46,7 +46,8 @@ def best_of(repeats: int, run: Callable[[], object]) -> float:
 def in_udf(folder: str, rows: int) -> None:
     """Prints rows a second of one core: the model alone, and the UDF around it."""
     torch.set_num_threads(1)
-    card, network = artifact.load(folder)
+    model = artifact.load(folder)
+    card, network = model.card, model.network
     x_BF = np.random.default_rng(0).normal(100, 50, size=(rows, len(card.features))).astype(np.float32)
     chunks = torch.split(torch.from_numpy(x_BF), CHUNK_ROWS)
     columns = {

@@ -132,7 +132,7 @@ def test_a_catalog_without_a_table_is_clustered_trained_measured_and_tagged(
 
     voting = tmp_path / "voting"
     shutil.copytree(_card(bare, trained["model_version"]).parent, voting)
-    (voting / "model.json").write_text(json.dumps(card | {"pooling": "vote"}))
+    (voting / "model.json").write_text(json.dumps(card | {"pooling": "vote", "temperature": 1}))
     votes = _tags(spark, bare.run("score", "--model", str(voting)))
     shares = [row["confidence"] * WINDOWS for row in votes.values() if row["label"]]
     assert max(abs(one - round(one)) for one in shares) < 0.02

@@ -2,12 +2,15 @@
 
 import numpy as np
 import pyarrow as pa
-from torch import Tensor
+from torch import Tensor, nn
 
+from genremill.models.artifact import Model
 from genremill.models.features import TABLE
+from genremill.models.model_card import ModelCard
 from genremill.models.networks import Inputs, Network, joined
 from genremill.models.pooling import Pooling, pooled
-from genremill.udfs.tagging import CHUNK_ROWS, model_rows, probabilities, top_labels
+from genremill.models.recipe import Size
+from genremill.udfs.tagging import CHUNK_ROWS, model_rows, probabilities
 
 # Three windows of a track, then one of another.
 P_RC = np.array([[0.9, 0.1, 0.0], [0.3, 0.4, 0.3], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6]], np.float32)
@@ -45,6 +48,24 @@ class _FirstValues(Network):
         return joined(inputs, ("gtzan57", TABLE))[None, :, :2].log()
 
 
+MODEL = Model(
+    ModelCard(
+        model="first values",
+        classes=("a", "b"),
+        features=(),
+        size=Size(),
+        categories=0,
+        labels="genre",
+        use_popularity=False,
+        clusters={},
+        genre_map={},
+        inputs=("gtzan57", TABLE),
+    ),
+    _FirstValues(),
+    nn.ModuleDict(),
+)
+
+
 def _batch(rows: list[list[tuple[float, float, float]] | None]) -> pa.ListArray:
     kind = pa.list_(pa.struct([("gtzan57", pa.list_(pa.float32())), (TABLE, pa.list_(pa.float32()))]))
     return pa.array(
@@ -60,11 +81,8 @@ def test_windows_become_rows_and_tracks_without_them_none() -> None:
     assert rows.windows_T is not None
     assert rows.windows_T.tolist() == [2, 1]
     assert rows.inputs[TABLE].tolist() == [[np.float32(0.1), 7], [np.float32(0.6), 7], [np.float32(0.8), 8]]
-    found = probabilities(_FirstValues(), rows, Pooling.MEAN)
+    found = probabilities(MODEL, rows)
     np.testing.assert_allclose(found, [[0.65, 0.35], [0.2, 0.8]], rtol=1e-6)
-    index_TK, p_TK = top_labels(_FirstValues(), rows, Pooling.MEAN)
-    assert index_TK.tolist() == [[0, 1], [1, 0]]
-    np.testing.assert_allclose(p_TK, [[0.65, 0.35], [0.8, 0.2]], rtol=1e-6)
 
 
 def test_a_batch_in_which_no_track_has_its_inputs() -> None:
@@ -75,5 +93,5 @@ def test_a_batch_in_which_no_track_has_its_inputs() -> None:
 def test_chunks_do_not_change_the_answers() -> None:
     p = np.random.default_rng(0).uniform(0.1, 0.9, CHUNK_ROWS + 5)
     column = _batch([[(one, 1 - one, 0)] * 3 for one in p])
-    found = probabilities(_FirstValues(), model_rows(column, ("gtzan57", TABLE), ()), Pooling.MEAN)
+    found = probabilities(MODEL, model_rows(column, ("gtzan57", TABLE), ()))
     np.testing.assert_allclose(found[:, 0], p, rtol=1e-5)

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from genremill.jobs import cli
 from tests.conftest import JARS, catalog, write_csv
-from tests.pure.test_report import read
+from tests.pure.page_reader import read
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = (

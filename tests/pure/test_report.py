@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -14,10 +13,12 @@ from genremill.infra.markup import Markup, element, escape
 from genremill.infra.name_map import Place, name_map
 from genremill.infra.pages import Column, table
 from genremill.jobs.model_report import Report, render
+from genremill.jobs.report_confidence import ClusterTags
 from genremill.jobs.report_pictures import ClusterMap, Correlations, Epoch
+from genremill.models.abstention import tag_figures
 from genremill.models.calibration import coverage_curve, reliability
 from genremill.models.held_out import HeldOut, Labels, SplitBy
-from genremill.models.metrics import Subject, confusion, measure
+from genremill.models.metrics import Subject, confusion, mean_probability, measure
 
 GENRES = (
     "rock",
@@ -26,41 +27,8 @@ GENRES = (
     "\x1b[31mred\u202e",
     'a" onload="x',
     "pop",
+    "brazil",
 )
-VOID = {"meta", "br"}
-
-
-class Reader(HTMLParser):
-    """Elements of a page with their attributes and texts; complains of tags that do not match."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[tuple[str, str]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag, f"</{tag}> at {self.getpos()} closes another element"
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append((self.open[-1] if self.open else "", data))
-
-
-def read(page: str) -> Reader:
-    reader = Reader()
-    reader.feed(page)
-    reader.close()
-    assert reader.open == []
-    return reader
-
-
-def texts(page: str, tag: str) -> list[str]:
-    return [text for inside, text in read(page).texts if inside == tag]
 
 
 def report(split: SplitBy = SplitBy.ARTIST, genres: tuple[str, ...] = GENRES) -> Report:
@@ -78,8 +46,12 @@ def report(split: SplitBy = SplitBy.ARTIST, genres: tuple[str, ...] = GENRES) ->
         cluster_names=("loud <b>", "quiet"),
     )
     return Report(
-        metrics=measure(sample, Subject("mlp/7", Labels.GENRE, ("table", "text"), False), replicates=20),
+        metrics=replace(
+            measure(sample, Subject("mlp/7", Labels.GENRE, ("table", "text"), False), replicates=20),
+            tags=tag_figures(sample, np.arange(tracks) < 3, sample.confidence_T < 0.3),
+        ),
         confusion_CC=confusion(label_T, sample.top_T, classes),
+        probability_CC=mean_probability(sample),
         reliability=reliability(sample.confidence_T, sample.right_T),
         coverage=coverage_curve(sample.confidence_T, sample.right_T),
         epochs=[Epoch(e, 3.0 / e, 0.1 * e, 3.5 / e, 0.08 * e, 1e-3, 4.0) for e in (1, 2, 3)],
@@ -96,6 +68,9 @@ def report(split: SplitBy = SplitBy.ARTIST, genres: tuple[str, ...] = GENRES) ->
 def pages() -> Iterator[Report]:
     whole = report()
     yield whole
+    yield replace(
+        whole, thresholds=[ClusterTags("loud <b>", 0.4, 9, 3, 2), ClusterTags("quiet", 2.0, 0, 0, 0)]
+    )
     yield report(SplitBy.ROWS)
     yield report(genres=("one", "two"))
     yield replace(whole, epochs=(), clusters=None, correlations=None, facts={})
@@ -167,12 +142,12 @@ def test_figures_stand_beside_their_ceiling_chance_and_interval() -> None:
 def test_what_is_missing_is_said_in_a_line() -> None:
     whole = report()
     bare = render(replace(whole, epochs=(), clusters=None, correlations=None))
-    assert bare.count('class="absent"') == 4
+    assert bare.count('class="absent"') == 5
     assert 'class="absent"' not in render(whole)
 
 
 def test_most_frequent_confusion_stands_first() -> None:
-    counts_CC = np.zeros((6, 6), dtype=np.int64)
+    counts_CC = np.zeros((7, 7), dtype=np.int64)
     counts_CC[5, 0], counts_CC[0, 5], counts_CC[5, 5] = 7, 3, 3
     page = render(replace(report(), confusion_CC=counts_CC))
     assert re.search(r"The 2 most frequent confusions.*?<tbody><tr><th[^>]*>pop</th><td[^>]*>rock</td>", page)

@@ -19,6 +19,7 @@ from genremill.models.abstention import tag_figures
 from genremill.models.calibration import coverage_curve, reliability
 from genremill.models.held_out import HeldOut, Labels, SplitBy
 from genremill.models.metrics import Subject, confusion, mean_probability, measure
+from tests.pure.page_reader import read, texts
 
 GENRES = (
     "rock",

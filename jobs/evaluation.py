@@ -1,5 +1,6 @@
 """The measuring of a model version: its answers on a held-out sample, the figures, and the report."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,12 +11,15 @@ from genremill.infra.warehouse import Snapshot
 from genremill.jobs import answers, model_report
 from genremill.jobs.answers import Model
 from genremill.jobs.contracts import Split
+from genremill.jobs.report_confidence import ClusterTags
 from genremill.jobs.report_pictures import ClusterMap, Correlations, Epoch
 from genremill.jobs.splits import unit_hash
 from genremill.models import calibration
-from genremill.models.held_out import HeldOut, Labels
-from genremill.models.metrics import Metrics, Subject, confusion, measure
+from genremill.models.abstention import tag_figures
+from genremill.models.held_out import HeldOut, Labels, SplitBy
+from genremill.models.metrics import Metrics, Subject, confusion, mean_probability, measure
 from genremill.models.model_card import ModelCard
+from genremill.udfs.tagging import abstentions, outliers
 
 MOST_CORRELATED = 64
 """Features that a heat map of correlations is drawn of at most."""
@@ -34,10 +38,13 @@ class _Genres:
 
 def measured(model: Model, sample: DataFrame, tracks: DataFrame) -> tuple[Metrics, str]:
     """The figures of a model on a bounded sample of held-out tracks, and the report's page."""
-    held_out = answers.collected(model, sample).held_out
-    card = model.card
+    found = answers.collected(model, sample)
+    held_out, card = found.held_out, model.card
     subject = Subject(model.version, Labels(card.labels), card.inputs, card.use_popularity)
-    metrics = measure(held_out, subject)
+    outlier_T = outliers(card, found.distances_TI)
+    abstained_T = abstentions(card, held_out.top_T, held_out.confidence_T)
+    tags = tag_figures(held_out, outlier_T, abstained_T)
+    metrics = dataclasses.replace(measure(held_out, subject), tags=tags)
     return metrics, _page(metrics, held_out, card, _genres(tracks, model.snapshot))
 
 
@@ -83,8 +90,10 @@ def _page(metrics: Metrics, held_out: HeldOut, card: ModelCard, genres: _Genres)
         model_report.Report(
             metrics=metrics,
             confusion_CC=confusion(units.pair_label_P, answer_P, len(units.classes)),
+            probability_CC=mean_probability(units),
             reliability=calibration.reliability(units.confidence_T, units.right_T),
             coverage=calibration.coverage_curve(units.confidence_T, units.right_T),
+            thresholds=_thresholds(card, held_out),
             epochs=[Epoch(**{name: one[name] for name in fields}) for one in history],
             clusters=_cluster_map(card, genres),
             correlations=genres.correlations,
@@ -98,6 +107,28 @@ def _page(metrics: Metrics, held_out: HeldOut, card: ModelCard, genres: _Genres)
             },
         )
     )
+
+
+def _thresholds(card: ModelCard, held_out: HeldOut) -> list[ClusterTags]:
+    """What the thresholds of each cluster come to; nothing where there are none, or under `rows`."""
+    if card.thresholds is None or held_out.split is SplitBy.ROWS:
+        return []
+    clusters = {one.id: one for one in card.clusters.values()}
+    cluster_of_C = np.array(
+        [card.clusters[name].id if name in card.clusters else -1 for name in card.classes]
+    )
+    cluster_T = cluster_of_C[held_out.top_T]
+    tagged_T = ~abstentions(card, held_out.top_T, held_out.confidence_T)
+    return [
+        ClusterTags(
+            name=clusters[number].name if number >= 0 else "no cluster",
+            threshold=card.thresholds.of(clusters.get(number)),
+            answers=int((cluster_T == number).sum()),
+            tagged=int((tagged_T & (cluster_T == number)).sum()),
+            right=int((held_out.right_T & tagged_T & (cluster_T == number)).sum()),
+        )
+        for number in sorted(set(cluster_of_C.tolist()))
+    ]
 
 
 def _cluster_map(card: ModelCard, genres: _Genres) -> ClusterMap | None:

@@ -5,19 +5,20 @@ from dataclasses import dataclass, field
 
 from genremill.infra import pages
 from genremill.infra.markup import Markup
+from genremill.jobs.report_clusters import cluster_quality, countries
+from genremill.jobs.report_confidence import ClusterTags, confidence
 from genremill.jobs.report_confusions import confusions
 from genremill.jobs.report_figures import class_table, figures_table, headline
 from genremill.jobs.report_pictures import (
     ClusterMap,
     Correlations,
     Epoch,
-    calibration,
     cluster_map,
     correlations,
     learning,
 )
 from genremill.models.calibration import CoveragePoint, ReliabilityBin
-from genremill.models.held_out import Integers, SplitBy
+from genremill.models.held_out import Floats, Integers, SplitBy
 from genremill.models.metrics import Metrics
 
 SPLIT_NAMES = {
@@ -43,8 +44,11 @@ class Report:
 
     metrics: Metrics
     confusion_CC: Integers
+    probability_CC: Floats
+    """Mean probability of each class (column) on the tracks of each label (row)."""
     reliability: Sequence[ReliabilityBin]
     coverage: Sequence[CoveragePoint]
+    thresholds: Sequence[ClusterTags] = ()
     epochs: Sequence[Epoch] = ()
     clusters: ClusterMap | None = None
     correlations: Correlations | None = None
@@ -62,9 +66,11 @@ def render(report: Report) -> str:
         headline(metrics),
         pages.section("Figures", figures_table(metrics)),
         learning(report.epochs),
-        calibration(report.reliability, report.coverage),
+        confidence(metrics, report.reliability, report.coverage, report.thresholds),
         confusions(metrics, report.confusion_CC, report.clusters),
         cluster_map(report.clusters),
+        cluster_quality(metrics, report.confusion_CC, report.clusters),
+        countries(metrics.classes, report.probability_CC, report.confusion_CC),
         correlations(report.correlations),
         pages.section(f"Each {metrics.subject.labels}", class_table(metrics)),
         pages.section("This run", pages.facts(_facts(report))),

@@ -50,6 +50,13 @@ LINES = (
     _Line("Macro-F1", "mean F1 of the classes, rare ones counting as much", percent, lambda f: f.macro_f1),
     _Line("Closeness", "wrong answers in the right cluster", percent, lambda f: f.closeness),
     _Line("Closeness by chance", "the same for blind answers", percent, lambda f: f.closeness_chance),
+    _Line(
+        "Surest four fifths",
+        "tracks whose answer is any of their labels, the least certain fifth left out",
+        percent,
+        lambda f: f.surest_accuracy,
+    ),
+    _Line("Of the possible gain", "how much leaving them out brings", percent, lambda f: f.lift_share),
     _Line("ECE", "gap between confidence and accuracy; 0 is best", decimal, lambda f: f.ece),
     _Line("Brier", "squared error of the confidence; 0 is best", decimal, lambda f: f.brier),
     _Line("NLL", "surprise at the label, in nats; 0 is best", decimal, lambda f: f.nll),
@@ -97,14 +104,14 @@ def figures_table(metrics: Metrics) -> Markup:
 
 
 def class_table(metrics: Metrics) -> Markup:
-    """Precision, recall, F1, ROC-AUC and support of each class, the best told first."""
+    """Precision, recall, F1, ROC-AUC, closeness and support of each class, the best told first."""
     ranked = sorted(metrics.figures.per_class.items(), key=lambda entry: (-(entry[1].f1 or 0), entry[0]))
     return pages.table(
         "The best told first. ROC-AUC: the chance that a track of the class scores above another; "
-        "its bar starts at chance, 0.5.",
+        "its bar starts at chance, 0.5. Closeness: its wrong answers that are of its cluster.",
         [
             Column(str(metrics.subject.labels).capitalize(), number=False),
-            *(Column(name) for name in ("F1", "Precision", "Recall", "ROC-AUC", "Support")),
+            *(Column(name) for name in ("F1", "Precision", "Recall", "ROC-AUC", "Closeness", "Support")),
         ],
         [_class_row(name, figures) for name, figures in ranked],
     )
@@ -117,6 +124,7 @@ def _class_row(name: str, figures: ClassFigures) -> list[str]:
         percent(figures.precision),
         percent(figures.recall),
         join(decimal(figures.roc_auc), meter(2 * (figures.roc_auc or 0.5) - 1)),
+        percent(figures.closeness),
         f"{figures.support:,}",
     ]
 
@@ -124,17 +132,18 @@ def _class_row(name: str, figures: ClassFigures) -> list[str]:
 def _stat(label: str, figure: Interval | None, detail: str) -> Markup:
     if figure is None:
         return pages.stat(label, MISSING, "not defined here")
-    return pages.stat(label, percent(figure.value), _bounds(figure, percent), detail)
+    return pages.stat(label, percent(figure.value), bounds(figure, percent), detail)
 
 
 def _shown(line: _Line, figures: Figures) -> tuple[str, str]:
     figure = line.of(figures)
     if isinstance(figure, Interval):
-        return line.show(figure.value), _bounds(figure, line.show)
+        return line.show(figure.value), bounds(figure, line.show)
     return line.show(figure), ""
 
 
-def _bounds(figure: Interval, show: Callable[[float | None], str]) -> str:
+def bounds(figure: Interval, show: Callable[[float | None], str]) -> str:
+    """A figure's interval, or why it has none."""
     if figure.low is None or figure.high is None:
         return "one artist: no interval"
     return f"{show(figure.low).removesuffix(' %')} to {show(figure.high)}"

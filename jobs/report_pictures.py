@@ -1,4 +1,4 @@
-"""The pictures of a model report: learning, confidence, the map of genres, correlations of features."""
+"""The pictures of a model report: learning, the map of genres, correlations of features."""
 
 import math
 from collections import defaultdict
@@ -13,8 +13,6 @@ from genremill.infra.heat_map import heat_map
 from genremill.infra.markup import Markup
 from genremill.infra.name_map import Place, name_map
 from genremill.infra.pages import Column
-from genremill.jobs.report_figures import percent
-from genremill.models.calibration import CoveragePoint, ReliabilityBin
 from genremill.models.held_out import Floats
 
 CORRELATION_STEPS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
@@ -77,42 +75,6 @@ def learning(epochs: Sequence[Epoch]) -> Markup:
                 rate,
                 f"Learning rate at the end of an epoch; {len(epochs)} epochs took {seconds:,.0f} s.",
             ),
-        ),
-    )
-
-
-def calibration(reliability: Sequence[ReliabilityBin], coverage: Sequence[CoveragePoint]) -> Markup:
-    """The section on how far confidence can be trusted, and on what abstaining brings."""
-    accuracy = Axis("accuracy", 0.0, 1.0, percent=True)
-    everything = coverage[-1]
-    surest = min(coverage, key=lambda point: abs(point.coverage - 0.8))
-    reliable = line_chart(
-        "Reliability diagram",
-        "Accuracy against confidence; a calibrated model lies on the diagonal.",
-        Axis("confidence", 0.0, 1.0, percent=True),
-        accuracy,
-        [
-            Series("calibrated", [(0.0, 0.0), (1.0, 1.0)], guide=True),
-            Series("this model", [(one.confidence, one.accuracy) for one in reliability], marks=True),
-        ],
-    )
-    abstaining = line_chart(
-        "Accuracy by coverage",
-        "Accuracy of the surest answers against the share of tracks they cover.",
-        Axis("tracks answered", 0.0, 1.0, percent=True),
-        accuracy,
-        [
-            Series("answering all", [(0.0, everything.accuracy), (1.0, everything.accuracy)], guide=True),
-            Series("the surest only", [(one.coverage, one.accuracy) for one in coverage]),
-        ],
-    )
-    mass = f"Accuracy against confidence, {len(reliability)} points of equally many answers; "
-    lift = f"Answering only the surest {percent(surest.coverage)} brings {percent(surest.accuracy)} "
-    return pages.section(
-        "Confidence",
-        pages.side_by_side(
-            pages.figure(reliable, f"{mass}under the diagonal, the model is surer than right."),
-            pages.figure(abstaining, f"{lift}right, answering all {percent(everything.accuracy)}."),
         ),
     )
 

@@ -3,18 +3,29 @@
 Shape suffixes: T tracks, from the surest to the least sure, C classes.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genremill.models.held_out import Flags, Floats, HeldOut
+from genremill.models.held_out import Flags, Floats, HeldOut, SplitBy
 from genremill.models.model_card import Cluster, Thresholds
 
 CREDIBLE_ARTISTS = 25
 """Artists whose tracks say as much of a cluster's precision as those of all clusters do."""
 UNREACHED = 2.0
 """The threshold where no confidence will do: every answer's is below it."""
+
+
+@dataclass(frozen=True)
+class TagFigures:
+    """What becomes of held-out tracks in `tags`: shares of them, and how often a tag is any of the labels."""
+
+    tagged: float
+    abstained: float
+    outlier: float
+    precision: float | None
 
 
 def fitted_thresholds(
@@ -66,3 +77,16 @@ def credible(member_T: Flags, right_T: Flags, artist_T: NDArray[Any], collective
     weight_T = artists_T / (artists_T + CREDIBLE_ARTISTS)
     estimate_T: Floats = weight_T * own_T + (1 - weight_T) * collective_T
     return estimate_T
+
+
+def tag_figures(held_out: HeldOut, outlier_T: Flags, abstained_T: Flags) -> TagFigures | None:
+    """What becomes of the tracks of a sample, given which are outliers and where the model abstains."""
+    if held_out.split is SplitBy.ROWS:
+        return None
+    tagged_T = ~(outlier_T | abstained_T)
+    return TagFigures(
+        tagged=float(tagged_T.mean()),
+        abstained=float((abstained_T & ~outlier_T).mean()),
+        outlier=float(outlier_T.mean()),
+        precision=float(held_out.right_T[tagged_T].mean()) if tagged_T.any() else None,
+    )

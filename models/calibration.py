@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from genremill.models.held_out import Floats, Integers
+from genremill.models.held_out import Flags, Floats, Integers
 
 BINS = 15
+KEPT = 0.8
+"""Share of the answers that figures on abstaining are given for."""
 MOST_TEMPERATURE = 4.0
 """And its inverse is the least: beyond them there is nothing to calibrate."""
 PRIOR_DEVIATION = 0.5
@@ -115,6 +117,39 @@ def reliability(confidence_N: Floats, right_N: NDArray[Any], bins: int = BINS) -
         ReliabilityBin(int(of.sum()), float(confidence_N[of].mean()), float(right_N[of].mean()))
         for of in members
     )
+
+
+def surest(confidence_N: Floats, coverage: float = KEPT) -> Flags:
+    """True for the answers that are kept when the least certain are left out; equals are kept together.
+
+    >>> surest(np.array([0.9, 0.2, 0.4, 0.8, 0.4]), coverage=0.6)
+    array([ True, False,  True,  True,  True])
+    """
+    left_out = int((1 - coverage) * len(confidence_N) + 1e-9)
+    kept_N: Flags = confidence_N >= np.sort(confidence_N)[left_out]
+    return kept_N
+
+
+def greatest_accuracy(accuracy: Floats, coverage: Floats) -> Floats:
+    """Accuracy of a share of the answers if all that are left out were wrong, as far as there are wrong ones.
+
+    >>> greatest_accuracy(np.array([0.3, 0.9]), np.array(0.8)).round(3)
+    array([0.375, 1.   ])
+    """
+    return np.minimum(accuracy / coverage, 1.0)
+
+
+def lift_share(accuracy_R: Floats, kept_accuracy_R: Floats, coverage_R: Floats) -> Floats:
+    """How much of the greatest gain in accuracy leaving answers out has brought; NaN where none is possible.
+
+    >>> lift_share(np.array([0.3, 1.0]), np.array([0.36, 1.0]), np.array([0.8, 0.8])).round(3)
+    array([0.8, nan])
+    """
+    possible_R = greatest_accuracy(accuracy_R, coverage_R) - accuracy_R
+    share_R: Floats = np.divide(
+        kept_accuracy_R - accuracy_R, possible_R, out=np.full(possible_R.shape, np.nan), where=possible_R > 0
+    )
+    return share_R
 
 
 def coverage_curve(

@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from genremill.infra.errors import UsageError
-from genremill.models.calibration import expected_calibration_error
+from genremill.models.abstention import TagFigures
+from genremill.models.calibration import expected_calibration_error, lift_share
 from genremill.models.held_out import Flags, Floats, HeldOut, Integers, Labels, SplitBy
-from genremill.models.tallies import Tallies, tally
+from genremill.models.tallies import Tallies, close, tally
 
 REPLICATES = 1000
 COVERAGE = 0.95
@@ -33,6 +35,7 @@ class ClassFigures:
 
     precision: share of the pairs given this tag that bear its label. recall: share of the pairs of its label
     that are given the tag. f1: their harmonic mean. support: pairs of the label. roc_auc: see `roc_auc`.
+    closeness: share of its pairs' wrong answers that are of its cluster.
     """
 
     precision: float | None
@@ -40,6 +43,7 @@ class ClassFigures:
     f1: float | None
     support: int
     roc_auc: float | None
+    closeness: float | None
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Figures:
     closeness: share of wrong answers that are of the label's cluster; its chance: see `closeness_chance`.
     ece: see `expected_calibration_error`; brier: mean of (confidence - right)² of the answer; both per track.
     nll: mean -log of the label's probability over pairs, in nats.
+    surest_accuracy: accuracy per track if the least certain fifth had no answer; lift_share: how much that is
+    of the greatest gain possible, see `calibration.lift_share`.
     """
 
     rows: int
@@ -66,6 +72,8 @@ class Figures:
     brier: Interval
     nll: Interval
     per_class: dict[str, ClassFigures]
+    surest_accuracy: Interval
+    lift_share: Interval | None
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,8 @@ class Metrics:
     classes: tuple[str, ...]
     figures: Figures
     unseen_artists: Figures | None
+    tags: TagFigures | None = None
+    """None under `rows`, where a track's other labels lie in train."""
 
     def as_json(self) -> dict[str, object]:
         """The object that metrics.json holds; no NaN in it."""
@@ -96,6 +106,7 @@ class Metrics:
             "classes": self.classes,
             **asdict(self.figures),
             "unseen_artists": asdict(self.unseen_artists) if self.unseen_artists else None,
+            "tags": asdict(self.tags) if self.tags else None,
         }
 
 
@@ -134,10 +145,11 @@ def _figures(held_out: HeldOut, seed: int, replicates: int) -> Figures:
     total, drawn = blocks.total(), blocks.resampled(replicates, seed)
     several_artists = len(blocks.pairs_A) > 1
     cluster_of_class_C, wrong = units.cluster_of_class_C, float(total.pairs_A[0] - total.top1_A[0])
+    can_lift = 0 < total.right_A[0] < total.tracks_A[0] and total.kept_A[0] < total.tracks_A[0]
 
-    def interval(formula: Callable[[Tallies], Floats], most: float = 1.0) -> Interval:
+    def interval(formula: Callable[[Tallies], Floats], least: float = 0.0, most: float = 1.0) -> Interval:
         value = float(formula(total)[0])
-        return spread(value, formula(drawn), most) if several_artists else Interval(value, None, None)
+        return spread(value, formula(drawn), least, most) if several_artists else Interval(value, None, None)
 
     return Figures(
         rows=len(units.pair_label_P),
@@ -156,6 +168,15 @@ def _figures(held_out: HeldOut, seed: int, replicates: int) -> Figures:
         brier=interval(lambda t: t.squared_error_A / t.tracks_A),
         nll=interval(lambda t: t.surprise_A / t.pairs_A, most=np.inf),
         per_class=_per_class(units, total),
+        surest_accuracy=interval(lambda t: ratio(t.kept_right_A, t.kept_A)),
+        lift_share=interval(_lift_share, least=-np.inf) if can_lift else None,
+    )
+
+
+def _lift_share(tallies: Tallies) -> Floats:
+    accuracy_A = tallies.right_A / tallies.tracks_A
+    return lift_share(
+        accuracy_A, ratio(tallies.kept_right_A, tallies.kept_A), tallies.kept_A / tallies.tracks_A
     )
 
 
@@ -163,6 +184,11 @@ def _per_class(units: HeldOut, total: Tallies) -> dict[str, ClassFigures]:
     hits_C, truths_C, chosen_C = total.hits_AC[0], total.truths_AC[0], total.chosen_AC[0]
     precision_C, recall_C = ratio(hits_C, chosen_C), ratio(hits_C, truths_C)
     f1_C = np.where(truths_C > 0, ratio(2 * hits_C, truths_C + chosen_C), np.nan)
+    answer_P = units.top_T[units.pair_track_P]
+    close_P = close(units.cluster_of_class_C, units.pair_label_P, answer_P)
+    close_C = np.bincount(units.pair_label_P[close_P], minlength=len(units.classes)).astype(np.float64)
+    wrong_C = truths_C - hits_C if units.cluster_of_class_C is not None else np.zeros_like(truths_C)
+    closeness_C = ratio(close_C, wrong_C)
     return {
         name: ClassFigures(
             precision=_defined(precision_C[c]),
@@ -170,6 +196,7 @@ def _per_class(units: HeldOut, total: Tallies) -> dict[str, ClassFigures]:
             f1=_defined(f1_C[c]),
             support=int(truths_C[c]),
             roc_auc=roc_auc(units.probabilities_TC[:, c], units.truth_TC[:, c]),
+            closeness=_defined(closeness_C[c]),
         )
         for c, name in enumerate(units.classes)
     }
@@ -189,7 +216,7 @@ def ratio(part: Floats, whole: Floats) -> Floats:
     return share
 
 
-def spread(value: float, replicates_R: Floats, most: float = 1.0) -> Interval:
+def spread(value: float, replicates_R: Floats, least: float = 0.0, most: float = 1.0) -> Interval:
     """A value with the middle 95 % of its replicates, shifted so that their median is the value.
 
     Resampling alone raises a calibration error and lowers a macro-F1; the shift takes that bias out.
@@ -198,7 +225,7 @@ def spread(value: float, replicates_R: Floats, most: float = 1.0) -> Interval:
     Interval(value=0.5, low=0.405, high=0.595)
     """
     low, middle, high = np.nanquantile(replicates_R, [(1 - COVERAGE) / 2, 0.5, (1 + COVERAGE) / 2])
-    low, high = max(0.0, low - middle + value), min(most, high - middle + value)
+    low, high = max(least, low - middle + value), min(most, high - middle + value)
     return Interval(value, float(low), float(high))
 
 
@@ -251,6 +278,16 @@ def roc_auc(score_T: NDArray[np.float32], positive_T: Flags) -> float | None:
     below = np.searchsorted(negatives, positives, side="left")
     not_above = np.searchsorted(negatives, positives, side="right")
     return float((below + not_above).mean() / 2 / len(negatives))
+
+
+def mean_probability(held_out: HeldOut) -> Floats:
+    """Mean probability of each class (column) over the pairs of each label (row), shape (C, C)."""
+    classes, tracks = len(held_out.classes), len(held_out.artist_T)
+    label_P, track_P = held_out.pair_label_P, held_out.pair_track_P
+    bears_CT = csr_array((np.ones(len(label_P)), (label_P, track_P)), shape=(classes, tracks))
+    pairs_C1 = np.bincount(label_P, minlength=classes)[:, None]
+    mean_CC: Floats = (bears_CT @ held_out.probabilities_TC.astype(np.float64)) / np.maximum(pairs_C1, 1)
+    return mean_CC
 
 
 def confusion(label_P: Integers, answer_P: Integers, classes: int) -> Integers:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from genremill.models.calibration import BINS, equal_mass_bins
+from genremill.models.calibration import BINS, equal_mass_bins, surest
 from genremill.models.held_out import Flags, Floats, HeldOut, Integers
 
 TOP = 5
@@ -30,6 +30,8 @@ class Tallies:
     surprise_A: Floats
     tracks_A: Floats
     right_A: Floats
+    kept_A: Floats
+    kept_right_A: Floats
     squared_error_A: Floats
     gap_AB: Floats
     hits_AC: Floats
@@ -62,6 +64,7 @@ def tally(held_out: HeldOut) -> Tallies:
     probabilities_PC = held_out.probabilities_TC[held_out.pair_track_P]
     rank_P = rank(probabilities_PC, label_P)
     confidence_T, right_T = held_out.confidence_T, held_out.right_T.astype(np.float64)
+    kept_T = surest(confidence_T).astype(np.float64)
     everyone_P, everyone_T = np.ones(len(block_P)), np.ones(len(block_T))
     hit_P = (rank_P == 0).astype(np.float64)
     return Tallies(
@@ -72,6 +75,8 @@ def tally(held_out: HeldOut) -> Tallies:
         surprise_A=_sums(block_P, surprise(probabilities_PC, label_P)),
         tracks_A=_sums(block_T, everyone_T),
         right_A=_sums(block_T, right_T),
+        kept_A=_sums(block_T, kept_T),
+        kept_right_A=_sums(block_T, kept_T * right_T),
         squared_error_A=_sums(block_T, (confidence_T - right_T) ** 2),
         gap_AB=_sums_by(block_T, equal_mass_bins(confidence_T), BINS, confidence_T - right_T),
         hits_AC=_sums_by(block_P, label_P, classes, hit_P),

@@ -134,7 +134,7 @@ def outliers(card: ModelCard, distance_TI: Floats) -> Flags:
     return np.logical_not(within_T)
 
 
-def abstentions(card: ModelCard, top_T: Integers, confidence_T: Floats) -> Flags:
+def abstentions(card: ModelCard, top_T: Integers, confidence_T: npt.NDArray[np.floating]) -> Flags:
     """True where an answer is less sure than the threshold of its cluster."""
     if card.thresholds is None:
         return np.zeros(len(top_T), np.bool_)

@@ -9,7 +9,7 @@ import pytest
 from genremill.infra.errors import UsageError
 from genremill.models.calibration import coverage_curve, reliability
 from genremill.models.held_out import HeldOut, Labels, SplitBy
-from genremill.models.metrics import Figures, Metrics, Subject, confusion, measure
+from genremill.models.metrics import ClassFigures, Figures, Metrics, Subject, confusion, measure
 from genremill.models.tallies import BLOCKS, tally
 
 SUBJECT = Subject("mlp/1", Labels.GENRE, ("table",), use_popularity=False)
@@ -158,6 +158,26 @@ def test_calibrated_model_has_a_small_ece_and_an_overconfident_one_has_not() -> 
     assert honest.ece.low < honest.ece.value  # resampling alone raises it above the value
 
 
+def test_leaving_out_the_wrong_fifth_brings_all_there_is_to_gain() -> None:
+    sure, unsure = [0.9, 0.1], [0.6, 0.4]
+    found = figures(held_out([sure] * 8 + [unsure] * 2, [(t, int(t > 5)) for t in range(10)]))
+    assert found.any_label is not None
+    assert (found.any_label.value, found.surest_accuracy.value) == (0.6, 0.75)
+    assert found.lift_share is not None
+    assert found.lift_share.value == pytest.approx(1)
+    blind = figures(held_out([sure] * 8 + [unsure] * 2, [(t, t % 2) for t in range(10)]))
+    assert blind.lift_share is not None
+    assert blind.lift_share.value == pytest.approx(0)
+    nothing_to_gain = figures(held_out([sure, unsure], [(0, 0), (1, 0)]))
+    assert nothing_to_gain.lift_share is None
+
+
+def test_each_genre_has_its_own_closeness() -> None:
+    says_first = [[0.5, 0.3, 0.1, 0.1]] * 4
+    found = figures(held_out(says_first, [(0, 0), (1, 1), (2, 2), (3, 3)], clusters=[0, 0, 1, -1]))
+    assert [one.closeness for one in found.per_class.values()] == [None, 1, 0, 0]
+
+
 def test_rows_split_judges_each_pair_by_its_own_label() -> None:
     sample = held_out([[0.6, 0.3, 0.1]], [(0, 0), (0, 1)], split=SplitBy.ROWS)
     found = figures(sample)
@@ -183,7 +203,7 @@ def test_interval_is_by_artist_not_by_row() -> None:
 def test_intervals_hold_their_values() -> None:
     metrics = measure(random_sample(), SUBJECT)
     intervals = [one for one in vars(metrics.figures).values() if hasattr(one, "low")]
-    assert len(intervals) == 8
+    assert len(intervals) == 10
     assert all(one.low < one.value < one.high for one in intervals)
 
 
@@ -218,11 +238,12 @@ def test_json_has_the_names_of_the_design() -> None:
     document = json.loads(json.dumps(measure(random_sample(), SUBJECT, replicates=50).as_json()))
     names = (
         "model_version labels inputs use_popularity split classes rows top1 top5 any_label ceiling_top1 "
-        "macro_f1 closeness closeness_chance ece brier nll per_class unseen_artists"
+        "macro_f1 closeness closeness_chance ece brier nll per_class surest_accuracy lift_share "
+        "unseen_artists tags"
     )
     assert list(document) == names.split()
     assert set(document["top1"]) == {"value", "low", "high"}
-    assert set(document["per_class"]["genre-0"]) == {"precision", "recall", "f1", "support", "roc_auc"}
+    assert set(document["per_class"]["genre-0"]) == {field.name for field in fields(ClassFigures)}
     assert set(document["unseen_artists"]) == {field.name for field in fields(Figures)}
 
 

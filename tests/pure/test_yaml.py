@@ -1,0 +1,54 @@
+"""YAML from users: text, numbers and lists; a tag that asks for an object is refused, and nothing is made."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from genremill.infra.errors import UsageError
+from genremill.jobs import clustering_run, command, train
+
+
+def as_settings(file: Path) -> object:
+    return command.parse("train", "", train.Config, command.Writing, ["--config", str(file)])
+
+
+def as_map(file: Path) -> object:
+    return clustering_run._read_map(str(file))
+
+
+@pytest.mark.parametrize("taken", [as_settings, as_map])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!python/object/apply:os.mkdir ['{marker}']",
+        "rock: !!python/object/apply:os.mkdir ['{marker}']",
+        "? !!python/object/apply:os.mkdir ['{marker}']\n: rock",
+        "rock: !!python/object/new:os.mkdir ['{marker}']",
+        "rock: [!!python/object/apply:subprocess.getoutput ['mkdir {marker}']]",
+        "rock: !!python/name:os.system ''",
+        "rock: !!python/module:os ''",
+        "rock: !Ref thing",
+    ],
+)
+def test_a_tag_that_asks_for_an_object_is_refused(
+    tmp_path: Path, taken: Callable[[Path], object], text: str
+) -> None:
+    marker, file = tmp_path / "made", tmp_path / "given.yaml"
+    file.write_text(text.replace("{marker}", str(marker)))
+    with pytest.raises(UsageError, match="is not plain YAML"):
+        taken(file)
+    assert not marker.exists()
+    if "{marker}" in text:
+        yaml.unsafe_load(file.read_text())
+        assert marker.exists(), "the tag does no harm"
+
+
+@pytest.mark.parametrize("taken", [as_settings, as_map])
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"a: [", b"a: \x07", b"\t- a", b"- a", b"7"])
+def test_what_is_no_mapping_is_refused(tmp_path: Path, taken: Callable[[Path], object], data: bytes) -> None:
+    file = tmp_path / "given.yaml"
+    file.write_bytes(data)
+    with pytest.raises(UsageError, match=r"is not plain YAML|expected"):
+        taken(file)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 
 from genremill.infra import storage
-from genremill.infra.errors import UsageError
+from genremill.infra.errors import AuditRefused, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command, splits
+from genremill.jobs import command, splits, track_changes
 from genremill.jobs.contracts import REJECTS, TAGS, TRACKS, ContractError, quoted, schema_hash
 from genremill.jobs.recordings import VECTOR_FEATURES, Groups, node, track_groups
 from genremill.jobs.row_checks import checked_rows, rejected
@@ -51,6 +51,8 @@ class Options:
     """Quoted CSV fields may hold line breaks; such a file is read by one task."""
     limit: int | None = None
     """Only this many rows of the table."""
+    max_vanished: float = 0.2
+    """Greatest share of the current tracks that the table may lack; a table holds the whole catalog."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +92,7 @@ def with_group_ids(tracks: DataFrame, groups: Groups) -> DataFrame:
 def inputs(cfg: Config) -> dict[str, str]:
     """What the result depends on: the table's files and the settings."""
     settings = dataclasses.asdict(cfg)
+    del settings["max_vanished"]  # decides whether the result is taken, not what it is
     files = {"tracks": cfg.tracks} | ({"split_file": cfg.split_file} if cfg.split_file else {})
     digests = {name: storage.inventory(storage.absolute_uri(uri)).digest for name, uri in files.items()}
     return digests | {"settings": json.dumps(settings, sort_keys=True)}
@@ -99,6 +102,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Reads, checks, groups, splits and publishes."""
     if cfg.limit is not None and not 0 < cfg.limit < 1 << 31:
         raise UsageError(f"--limit {cfg.limit}: expected 1 to {(1 << 31) - 1}")
+    if not 0 <= cfg.max_vanished <= 1:
+        raise UsageError(f"--max-vanished {cfg.max_vanished:g}: expected a share from 0 to 1")
     rule = _split_rule(cfg)
     source = storage.absolute_uri(cfg.tracks)
     made_from = inputs(cfg)
@@ -125,6 +130,17 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     accounted = _sum(spark, snapshot, work.warehouse) + sum(rejects.values())
     if accounted != total:
         raise ContractError(f"{total} rows of {source} read, but {accounted} accounted for")
+    since = track_changes.since(spark, work.warehouse, snapshot)
+    if since is not None:
+        LOGGER.info("since the current tracks: %s", since)
+        summary["changes"] = dataclasses.asdict(since)
+        if since.vanished_share > cfg.max_vanished:
+            raise AuditRefused(
+                f"--tracks {source}: {since.vanished:,} of {since.before:,} current tracks are not in it: a "
+                f"share of {since.vanished_share:.3f}, over --max-vanished {cfg.max_vanished:g}; `tracks` stays "
+                "as it was",
+                summary,
+            )
     work.warehouse.publish("tracks", snapshot)
     counts = _counts(spark.read.parquet(work.warehouse.path(snapshot.path)))
     LOGGER.info(

@@ -1,0 +1,56 @@
+"""What a new run of `tracks` changes: tracks that are new, that changed, that vanished."""
+
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession, functions as F
+
+from genremill.infra import storage
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs.contracts import quoted
+
+GROUPS = ("recording_id", "artist_id", "split", "source_rows")
+"""Columns that may change because other tracks did."""
+
+
+@dataclass(frozen=True)
+class TrackChanges:
+    """Tracks before and after, and how they differ."""
+
+    before: int
+    new: int
+    changed: int
+    """Tracks with another title, genre, feature or any other value of their own."""
+    vanished: int
+
+    @property
+    def vanished_share(self) -> float:
+        """Vanished of those before."""
+        return self.vanished / self.before if self.before else 0.0
+
+    def __str__(self) -> str:
+        return f"{self.new:,} new, {self.changed:,} changed, {self.vanished:,} vanished tracks"
+
+
+def since(spark: SparkSession, warehouse: Warehouse, made: Snapshot) -> TrackChanges | None:
+    """How a run differs from the current one; None where there is none, or its files are gone."""
+    current = warehouse.current("tracks")
+    if current is None or not storage.exists(warehouse.path(current.snapshot.path)):
+        return None
+    before = _hashed(spark.read.parquet(warehouse.path(current.snapshot.path)), "before")
+    after = _hashed(spark.read.parquet(warehouse.path(made.path)), "after")
+    row = (
+        after.join(before, "track_id", "full_outer")
+        .agg(
+            F.count("before").alias("before"),
+            F.count_if(F.col("before").isNull()).alias("new"),
+            F.count_if(F.col("before") != F.col("after")).alias("changed"),
+            F.count_if(F.col("after").isNull()).alias("vanished"),
+        )
+        .first()
+    )
+    return TrackChanges(**row.asDict()) if row else None
+
+
+def _hashed(tracks: DataFrame, name: str) -> DataFrame:
+    own = sorted(quoted(column) for column in tracks.columns if column not in ("track_id", *GROUPS))
+    return tracks.select("track_id", F.xxhash64(*own).alias(name))

@@ -136,9 +136,9 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         summary["changes"] = dataclasses.asdict(since)
         if since.vanished_share > cfg.max_vanished:
             raise AuditRefused(
-                f"--tracks {source}: {since.vanished:,} of {since.before:,} current tracks are not in it: a "
-                f"share of {since.vanished_share:.3f}, over --max-vanished {cfg.max_vanished:g}; `tracks` stays "
-                "as it was",
+                f"--tracks {source}: {since.vanished:,} of {since.before:,} current tracks are not in it: "
+                f"a share of {since.vanished_share:.3f}, over --max-vanished {cfg.max_vanished:g}; `tracks` "
+                "stays as it was",
                 summary,
             )
     work.warehouse.publish("tracks", snapshot)

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import logging
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 from pyspark.errors import PySparkException
@@ -23,6 +24,7 @@ from genremill.jobs.contracts import Split
 from genremill.jobs.training_pairs import LabelledTracks
 from genremill.jobs.training_set import TrainingSet, sample
 from genremill.models import artifact, checkpoints, training, training_plan, zoo
+from genremill.models.drift import Histogram
 from genremill.models.features import Scaling
 from genremill.models.held_out import Labels
 from genremill.models.model_card import Cluster, ModelCard
@@ -59,14 +61,14 @@ def fit(
         raise UsageError(f"--target-precision {cfg.target_precision} has nothing to be measured on: {why}")
     entry = zoo.entry(cfg.model)
     recipe = _recipe(entry.recipe(data.train_rows), cfg)
-    encoder, clouds = _fitted(data, entry.scaling)
+    fitted = _fitted(data, entry.scaling)
     by_genre = Labels(cfg.labels) is Labels.GENRE
     card = ModelCard(
         model=cfg.model,
         classes=data.classes,
         features=data.inputs.features,
         size=entry.size(data.train_rows),
-        categories=len(encoder.category_value_C),
+        categories=len(fitted.encoder.category_value_C),
         labels=cfg.labels.value,
         use_popularity=any(one.is_popularity for one in data.inputs.features),
         clusters={genre if by_genre else name: Cluster(number, name) for genre, number, name in genre_map},
@@ -76,21 +78,31 @@ def fit(
         pooling=cfg.pooling,
         snapshots={name: made_from[name] for name in ("tracks", "genre_map") if made_from[name]},
     )
-    plan = _plan(work, cfg, card, recipe, data, encoder)
+    plan = _plan(work, cfg, card, recipe, data, fitted.encoder)
     LOGGER.info(
         "%s from %s on %d rows of %d train pairs, %d classes: %d epochs of batch %d, %d worker(s)",
         *(cfg.model, "+".join(card.inputs), data.train_rows, data.rows[Split.TRAIN], len(data.classes)),
         *(recipe.epochs, recipe.batch, cfg.workers),
     )
     history = _train(spark, plan)
-    return _seal(work, plan, history, data, labelled, clouds, genres, made_from, cfg)
+    return _seal(work, plan, history, data, labelled, fitted, genres, made_from, cfg)
 
 
-def _fitted(data: TrainingSet, scaling: Scaling) -> tuple[TableEncoder, nn.ModuleDict]:
-    """What is fitted on raw features before training: the encoder, and where the training tracks lie."""
-    x_BF = sample(data)
-    encoder = TableEncoder.fit(x_BF, data.inputs.features, scaling)
-    return encoder, fitted_clouds(x_BF, data.inputs.features)
+@dataclass(frozen=True)
+class _Fitted:
+    """What is fitted on raw features before training."""
+
+    encoder: TableEncoder
+    clouds: nn.ModuleDict
+    """Where the training tracks lie, by input."""
+    histograms: list[Histogram]
+    """How the values of each feature are distributed."""
+
+
+def _fitted(data: TrainingSet, scaling: Scaling) -> _Fitted:
+    x_BF, features = sample(data), data.inputs.features
+    encoder = TableEncoder.fit(x_BF, features, scaling)
+    return _Fitted(encoder, fitted_clouds(x_BF, features), [Histogram.of(x_B) for x_B in x_BF.T])
 
 
 def _recipe(recipe: Recipe, cfg: train.Config) -> Recipe:
@@ -156,7 +168,7 @@ def _seal(
     history: list[dict[str, Any]],
     data: TrainingSet,
     labelled: LabelledTracks,
-    clouds: nn.ModuleDict,
+    fitted: _Fitted,
     genres: list[str],
     made_from: dict[str, str],
     cfg: train.Config,
@@ -175,6 +187,8 @@ def _seal(
             "genres": genres,
             "seed": cfg.seed,
             "rows": data.rows,
+            "class_rows": data.class_rows,
+            "histograms": [dataclasses.asdict(one) for one in fitted.histograms],
             "best_epoch": best_epoch,
             "history": history,
         },
@@ -185,13 +199,13 @@ def _seal(
     )
     version = f"{cfg.model}/{work.run_id}"
     # The answers that it is calibrated by are those of a model version too, one that nobody finds.
-    bare = dataclasses.replace(card, outlier_limits=dict.fromkeys(clouds, sys.float_info.max))
+    bare = dataclasses.replace(card, outlier_limits=dict.fromkeys(fitted.clouds, sys.float_info.max))
     trained = Model(version, work.warehouse.tmp(work.run_id, "model"), bare, labelled.snapshot, data.inputs)
-    artifact.save(trained.folder, bare, best, clouds)
+    artifact.save(trained.folder, bare, best, fitted.clouds)
     validation_pairs = data.rows[Split.VALIDATION]
     card = calibration_run.calibrated(trained, labelled, validation_pairs, cfg.target_precision)
     folder = work.warehouse.path("models", version)
-    artifact.save(folder, card, best, clouds)
+    artifact.save(folder, card, best, fitted.clouds)
     storage.remove(plan.checkpoints)
     validation = history[best_epoch - 1]["validation_accuracy"]
     shown = "no validation rows" if validation is None else f"validation accuracy {validation:.3f}"

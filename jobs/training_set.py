@@ -37,6 +37,8 @@ class TrainingSet:
     validation: str | None
     rows: dict[str, int]
     """(track, genre) pairs by split."""
+    class_rows: dict[str, int]
+    """Train pairs by class."""
     train_rows: int
     """Rows trained on: a pair has one for each window."""
     digests: tuple[str, ...]
@@ -83,8 +85,10 @@ def write_training_set(
         for part in parts
     )
     validation = folders[Split.VALIDATION] if Split.VALIDATION in parts else None
+    class_rows = {name: counts[Split.TRAIN.value, name][0] for name in classes}
+    train_rows = windows_of[Split.TRAIN]
     return TrainingSet(
-        classes, inputs, folders[Split.TRAIN], validation, rows, windows_of[Split.TRAIN], digests
+        classes, inputs, folders[Split.TRAIN], validation, rows, class_rows, train_rows, digests
     )
 
 

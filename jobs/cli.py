@@ -10,6 +10,7 @@ from genremill.infra.errors import ExitCode
 
 JOBS = {
     "nightly": "all of it, from ingest to publish; a step whose inputs have not changed is skipped",
+    "plan": "what nightly would do and cost, without doing it",
     "ingest": "read a track table, check it, write one row a track",
     "extract": "read audio objects, decode them in a sandbox, write feature vectors",
     "cluster": "group the genres: genre to cluster",

@@ -59,13 +59,7 @@ class Config(Options):
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Extracts what is lacking of each feature set."""
-    from genremill.jobs.extraction_run import SetRun  # here: numba takes a while, and --help needs none
-    from genremill.udfs import compiled
-
     check(cfg)
-    if not compiled.is_warm():
-        LOGGER.info("compiling for this machine, once: `%s` does it beforehand", compiled.COMMAND)
-        compiled.compile_missing()
     snapshot = work.warehouse.require("tracks", "ingest --tracks …")
     tracks = spark.read.parquet(work.warehouse.path(snapshot.path)).select("track_id", "audio_uri")
     tracks = tracks.where(F.col("audio_uri").isNotNull())
@@ -75,6 +69,19 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
             f"no track of run {snapshot.run_id} has an audio_uri: "
             "ingest takes it from the column that --columns.audio-uri names"
         )
+    return _outcome(up_to_date(spark, work, cfg, tracks, count), work.dry_run, cfg.max_rejects)
+
+
+def up_to_date(
+    spark: SparkSession, work: command.Run, cfg: Config, tracks: DataFrame, count: int
+) -> "dict[str, Counts]":
+    """Extracts what `count` tracks (track_id, audio_uri) lack, or in a dry run counts it; by feature set."""
+    from genremill.jobs.extraction_run import SetRun  # here: numba takes a while, and --help needs none
+    from genremill.udfs import compiled
+
+    if not compiled.is_warm() and not work.dry_run:
+        LOGGER.info("compiling for this machine, once: `%s` does it beforehand", compiled.COMMAND)
+        compiled.compile_missing()
     store = AudioStore(cfg.audio_root)
     objects = _objects(spark, work, tracks, store)
     found = {}
@@ -82,7 +89,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         fingerprint = _registered(work, cfg, settings)
         one = SetRun(spark, work, fingerprint, settings, tracks, count, objects)
         found[one.name] = one.up_to_date()
-    return _outcome(found, work.dry_run, cfg.max_rejects)
+    return found
 
 
 def check(cfg: Config) -> None:

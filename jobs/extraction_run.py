@@ -39,6 +39,8 @@ class Counts:
     """Tracks with an audio_uri."""
     decoded: int = 0
     """Objects decoded by this run, good or bad."""
+    size_bytes: int = 0
+    """Bytes of those objects."""
     copied: int = 0
     """Tracks whose audio the cache knew under another track."""
     rejected: dict[str, int] = field(default_factory=dict)
@@ -50,6 +52,13 @@ class Counts:
     def rejects_share(self) -> float:
         """Share of the tracks with audio that have no features of it."""
         return self.without / self.tracks if self.tracks else 0.0
+
+
+def _size(fresh: DataFrame) -> tuple[int, int]:
+    """Number and bytes of the objects to decode."""
+    one_each = fresh.groupBy("source").agg(F.max("size").alias("size"))
+    row = one_each.agg(F.count("*"), F.coalesce(F.sum("size"), F.lit(0))).first()
+    return (row[0], row[1]) if row else (0, 0)
 
 
 @dataclass(frozen=True)
@@ -90,10 +99,12 @@ class SetRun:
                     rejected += self._settle(run, lack)
                 lack = self._kept(self._lacking(), "still-lacking")
         copies, fresh = self._divided(lack)
+        objects, size_bytes = _size(fresh)
         done = Counts(
             self.fingerprint,
             tracks=self.track_count,
-            decoded=fresh.select("source").distinct().count(),
+            decoded=objects,
+            size_bytes=size_bytes,
             copied=copies.select("track_id").distinct().count() if copies else 0,
         )
         if self.work.dry_run:

@@ -123,7 +123,12 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` stays as it was")
     grouped = _grouped_tracks(spark, work, rows.where(F.col("problem").isNull()), layout)
     tracks = _with_split(spark, work, grouped, rule, cfg).select(*TRACKS.columns(), *map(quoted, layout.keep))
-    summary = {"source_rows": total, "rejected": rejects, "features": [one.name for one in layout.features]}
+    summary = {
+        "source_rows": total,
+        "source_bytes": storage.inventory(source).size_bytes,
+        "rejected": rejects,
+        "features": [one.name for one in layout.features],
+    }
     if work.dry_run:
         return command.Outcome(summary | {"tracks": tracks.count()}, "dry run: nothing written")
     snapshot = _write_tracks(spark, work, tracks, layout, rule, made_from)

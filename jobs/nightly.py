@@ -43,7 +43,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     check(cfg)
     steps = night_steps.steps(spark, work, cfg)
     if work.dry_run:
-        causes = dict(_expected(steps))
+        causes = dict(expected(steps))
         said = "\n".join(f"{name} would run: {why}" for name, why in causes.items())
         would = dict.fromkeys(causes, "would run")
         return command.Outcome({"steps": would, "causes": causes}, said or "nothing would run")
@@ -61,7 +61,7 @@ def check(cfg: Config) -> None:
         extract.check(night_steps.audio(cfg))
 
 
-def _expected(steps: list[Step]) -> Iterator[tuple[str, str]]:
+def expected(steps: list[Step]) -> Iterator[tuple[str, str]]:
     """Steps that would run, and why, as far as can be told without running those before them."""
     running: set[str] = set()
     for step in steps:

@@ -1,0 +1,29 @@
+"""A month of nights on a small catalog."""
+
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from genremill.jobs import demo
+from genremill.jobs.demo_clips import write_clip
+from tests.e2e import month
+from tests.e2e.month import Feed, Month
+
+FLAGS = ["--train.model", "linear", "--train.epochs", "20", "--train.batch", "64", "--cluster.clusters", "5"]
+
+
+def demo_feed(folder: Path, tracks: int, clips: int) -> Feed:
+    """A demo catalog by track, and its clips beside the feed."""
+    rows, made = demo.rows(tracks, clips, seed=0)
+    by_track: dict[str, list[month.Row]] = {}
+    for row in rows:
+        if len(row) == len(demo.HEADER) and row[0]:
+            found = dict(zip(demo.HEADER, map(str, row), strict=True))
+            by_track.setdefault(found["track_id"], []).append(found)
+    for clip in made:
+        write_clip(str(folder), clip.number, clip.genre, len(demo.GENRES), 0)
+    return Feed(list(demo.HEADER), list(by_track.values()))
+
+
+def test_a_month(spark: SparkSession, tmp_path: Path) -> None:
+    month.run(Month(tmp_path, demo_feed(tmp_path, tracks=700, clips=40), FLAGS))

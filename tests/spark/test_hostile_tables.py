@@ -1,0 +1,43 @@
+"""A track table from strangers: a cell may cost its row, never the job."""
+
+import threading
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from genremill.infra.warehouse import Warehouse
+from genremill.jobs import ingest
+from tests.conftest import catalog, write_csv
+
+DEADLINE_S = 120.0
+"""Far longer than it takes: a hanging job is ended, which fails the test."""
+MANY = 200_000
+
+
+def test_cells_of_a_megabyte_cost_their_row_at_most(spark: SparkSession, tmp_path: Path) -> None:
+    rows = catalog(20)
+    rows[1]["tempo"] = "1" * MANY + "x"
+    rows[2]["tempo"] = "1." + "1" * MANY + "e"
+    rows[3]["tempo"] = "1" * MANY
+    rows[4]["artists"] = "a;" * MANY
+    rows[5]["track_name"] = "\u202e" * MANY
+    rows[6]["track_genre"] = "<" * MANY
+    timer = threading.Timer(DEADLINE_S, spark.sparkContext.cancelAllJobs)
+    timer.start()
+    flags = ["--warehouse", str(tmp_path / "warehouse"), "--columns.features", "tempo", "energy"]
+    flags += ["--tracks", write_csv(tmp_path / "t.csv", rows)]
+    try:
+        assert ingest.main(flags) == 0
+    finally:
+        timer.cancel()
+    warehouse = Warehouse.at(str(tmp_path / "warehouse"))
+    current = warehouse.current("tracks")
+    assert current is not None
+    assert current.snapshot.rows == 17
+    rejects = spark.read.parquet(warehouse.run_path("rejects", current.snapshot.run_id)).collect()
+    assert {row["key"]: row["reason"] for row in rejects} == {
+        "t1": "not_a_number",
+        "t2": "not_a_number",
+        "t3": "non_finite",
+    }
+    assert max(len(row["detail"]) for row in rejects) <= 200

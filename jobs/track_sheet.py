@@ -1,7 +1,7 @@
 """What the warehouse knows of one track: its row, its features by name, its tag; as records and as text."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyspark.sql import DataFrame, Row, SparkSession, functions as F
 
@@ -26,6 +26,10 @@ class Tag:
     cluster_id: int | None
     inputs: Sequence[str]
     model_version: str
+    clusters: Mapping[int, float] = field(default_factory=dict)
+    """Probability of the likeliest clusters by id, falling; none where there is no genre map."""
+    blend: str | None = None
+    """The mix of styles in a few words."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,9 @@ def _tag(spark: SparkSession, warehouse: Warehouse, track_id: str) -> Tag | None
     row = tags.where(F.col("track_id") == track_id).first()
     if row is None:
         return None
-    top = row["top"] or ()
+    # Tags of older versions lack the columns that came later.
+    top, later = row["top"] or (), row.asDict()
+    clusters = later.get("clusters") or ()
     return Tag(
         label=row["label"],
         confidence=row["confidence"],
@@ -108,6 +114,8 @@ def _tag(spark: SparkSession, warehouse: Warehouse, track_id: str) -> Tag | None
         cluster_id=row["cluster_id"],
         inputs=tuple(row["inputs"]),
         model_version=row["model_version"],
+        clusters={one["cluster_id"]: float(f"{one['probability']:.7g}") for one in clusters},
+        blend=later.get("blend"),
     )
 
 
@@ -197,8 +205,13 @@ def _tag_lines(tag: Tag | None) -> list[str]:
     cluster = "none" if tag.cluster_id is None else str(tag.cluster_id)
     lines += [fact("status", tag.status), fact("cluster", cluster)]
     lines += [fact("model", f"{tag.model_version}, from {' + '.join(tag.inputs) or 'nothing'}")]
-    chances = [f"{label} {100 * probability:.1f} %" for label, probability in tag.top.items()]
-    return [*lines, fact("likeliest", ", ".join(chances) or "no label")]
+    lines += [fact("blend", tag.blend)] if tag.blend else []
+    lines += [fact("likeliest", _chances(tag.top) or "no label")]
+    return [*lines, *([fact("clusters", _chances(tag.clusters))] if tag.clusters else [])]
+
+
+def _chances(probabilities: Mapping[str, float] | Mapping[int, float]) -> str:
+    return ", ".join(f"{name} {100 * probability:.1f} %" for name, probability in probabilities.items())
 
 
 def _listing(values: Mapping[str, float]) -> list[str]:

@@ -40,43 +40,51 @@ def fitted_thresholds(
     confidence_T, artist_T = held_out.confidence_T[order_T], held_out.artist_T[order_T]
     right_T, top_T = held_out.right_T[order_T], held_out.top_T[order_T]
     of_equals_last_T = np.append(confidence_T[1:] < confidence_T[:-1], True)
-    stated_T = np.cumsum(confidence_T) / np.arange(1, len(order_T) + 1)
-    overall_T = credible(np.ones_like(right_T), right_T, artist_T, stated_T)
+    gap_T = right_T - confidence_T
 
     def lowest(precision_T: Floats) -> float:
         reached = np.flatnonzero(of_equals_last_T & (precision_T >= precision))
         return float(confidence_T[reached[-1]]) if len(reached) else UNREACHED
 
+    stated_T = np.cumsum(confidence_T) / np.arange(1, len(order_T) + 1)
+    overall_T = credible(np.ones_like(right_T), right_T, gap_T, artist_T, stated_T)
     names = {one.name for one in cluster_of_class if one is not None}
     name_T = np.array([one.name if one else None for one in cluster_of_class], dtype=object)[top_T]
-    return Thresholds(
-        precision,
-        lowest(overall_T),
-        {name: lowest(credible(name_T == name, right_T, artist_T, overall_T)) for name in sorted(names)},
-    )
+    by_cluster = {
+        name: lowest(credible(name_T == name, right_T, gap_T, artist_T, overall_T)) for name in sorted(names)
+    }
+    return Thresholds(precision, lowest(overall_T), by_cluster)
 
 
-def credible(member_T: Flags, right_T: Flags, artist_T: NDArray[Any], collective_T: Floats) -> Floats:
+def credible(
+    member_T: Flags, right_T: Flags, gap_T: Floats, artist_T: NDArray[Any], collective_T: Floats
+) -> Floats:
     """Share of a group's answers that are right, from the first to each: its own share and the collective's.
 
     Bühlmann's credibility premium (1967): Z own + (1 - Z) collective with Z = n / (n + k), where k is the
     variance of one observation over the variance between groups. An observation is an artist, whose tracks
-    are right and wrong together: n counts the group's artists so far.
+    are right and wrong together: n counts the group's artists so far. The collective's share is moved by the
+    mean gap (right - confidence) of the whole group, as far as all its artists make that credible: else the
+    few surest answers of a group that is mostly wrong would pass as the collective's.
 
     One artist, of whom all three answers are right, against a collective that is right half the time:
 
     >>> right = np.array([True, True, True])
-    >>> credible(right, right, np.array(["x", "x", "x"]), np.full(3, 0.5)).round(3)
+    >>> credible(right, right, np.zeros(3), np.array(["x", "x", "x"]), np.full(3, 0.5)).round(3)
     array([0.519, 0.519, 0.519])
     """
     first_T = np.zeros_like(member_T)
     members = np.flatnonzero(member_T)
     first_T[members[np.unique(artist_T[members], return_index=True)[1]]] = True
-    artists_T = np.cumsum(first_T)
+    weight_T = _credibility(np.cumsum(first_T))
     own_T = np.cumsum(member_T & right_T) / np.maximum(np.cumsum(member_T), 1)
-    weight_T = artists_T / (artists_T + CREDIBLE_ARTISTS)
-    estimate_T: Floats = weight_T * own_T + (1 - weight_T) * collective_T
+    moved_T = collective_T + (weight_T[-1] * gap_T[members].mean() if len(members) else 0.0)
+    estimate_T: Floats = weight_T * own_T + (1 - weight_T) * moved_T
     return estimate_T
+
+
+def _credibility(artists: NDArray[np.int64]) -> Floats:
+    return artists / (artists + CREDIBLE_ARTISTS)
 
 
 def tag_figures(held_out: HeldOut, outlier_T: Flags, abstained_T: Flags) -> TagFigures | None:

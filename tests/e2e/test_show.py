@@ -71,6 +71,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     top = [{"label": label, "probability": share} for label, share in TOP.items()]
     tag = {"track_id": "t1", "label": "rock", "confidence": 0.75, "top": top, "cluster_id": 2}
     tag |= {"status": "tagged", "inputs": ["table"], "model_version": "linear/1", "tracks_run": "r1"}
+    tag |= {"clusters": [{"cluster_id": 2, "probability": 0.78}], "blend": "rock 78 %"}
     _publish(warehouse, TAGS, [tag], {})
     rows = [_features("t1", f"file://{clip}", window, [0.1 + window, 2.0]) for window in (0, 1)]
     cache = feature_cache.folder_of(warehouse, PRINT)
@@ -140,7 +141,17 @@ def _pixels(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def test_a_track_with_everything_is_printed_and_drawn(shop: Shop) -> None:
     text, _ = shop.show("t1", "--audio-root", str(shop.audio))
-    for part in ("Drum·[2J", "Ada, Bo", "rock (75 %)", "linear/1", "energy", "0.1", "rms_mean", "soul 3.1 %"):
+    for part in (
+        "Drum·[2J",
+        "Ada, Bo",
+        "rock (75 %)",
+        "linear/1",
+        "energy",
+        "0.1",
+        "rms_mean",
+        "soul 3.1 %",
+        "rock 78 %",
+    ):
         assert part in text
     assert "the first of 2 windows" in text
     assert shop.warehouse.path("reports", "show", "t1.png") in text
@@ -159,6 +170,7 @@ def test_json_holds_what_is_printed_and_where_the_picture_lies(shop: Shop, tmp_p
     assert (track["track_id"], track["title"], track["split"]) == ("t1", f"Drum{ESCAPE}", "train")
     assert track["table_features"] == {"energy": 0.1, "tempo\x1b[1m": 120.5}
     assert track["tag"]["top"] == TOP
+    assert (track["tag"]["clusters"], track["tag"]["blend"]) == ({"2": 0.78}, "rock 78 %")
     windows = [{"rms_mean": 0.1, "tempo": 2.0}, {"rms_mean": 1.1, "tempo": 2.0}]
     assert track["audio_features"] == [
         {"name": "gtzan57", "fingerprint": PRINT, "windows": windows, "reason": None}

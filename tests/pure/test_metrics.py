@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from genremill.infra.errors import UsageError
+from genremill.models.abstention import TagFigures, tag_figures
 from genremill.models.calibration import coverage_curve, reliability
 from genremill.models.held_out import HeldOut, Labels, SplitBy
 from genremill.models.metrics import ClassFigures, Figures, Metrics, Subject, confusion, measure
@@ -170,6 +171,14 @@ def test_leaving_out_the_wrong_fifth_brings_all_there_is_to_gain() -> None:
     assert blind.lift_share.value == pytest.approx(0)
     nothing_to_gain = figures(held_out([sure, unsure], [(0, 0), (1, 0)]))
     assert nothing_to_gain.lift_share is None
+
+
+def test_what_becomes_of_tracks_and_nothing_of_it_under_rows() -> None:
+    sample = held_out([[0.9, 0.1]] * 4, [(0, 0), (1, 0), (2, 1), (3, 0)])
+    outlier_T, abstained_T = np.array([True, False, False, False]), np.array([True, True, False, False])
+    found = tag_figures(sample, outlier_T, abstained_T)
+    assert found == TagFigures(tagged=0.5, abstained=0.25, outlier=0.25, precision=0.5)
+    assert tag_figures(replace(sample, split=SplitBy.ROWS), outlier_T, abstained_T) is None
 
 
 def test_each_genre_has_its_own_closeness() -> None:

@@ -1,0 +1,66 @@
+"""Stability index and paired loss, on distributions whose answers are known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from genremill.models.drift import Histogram, stability_index
+from genremill.models.paired_loss import paired_difference
+
+
+def test_the_index_of_two_samples_of_one_distribution_is_that_of_chance() -> None:
+    rng = np.random.default_rng(0)
+    histogram = Histogram.of(rng.normal(size=20_000))
+    # Of chance alone: (bins - 1) (1/n + 1/m) = 9 / 10,000, and a little for bins that are next to empty.
+    assert 0 < histogram.shift(rng.normal(size=20_000)) < 0.005
+
+
+def test_the_index_of_a_normal_distribution_that_moved() -> None:
+    rng = np.random.default_rng(0)
+    histogram = Histogram.of(rng.normal(size=50_000))
+    # Without bins the index of a shift by d standard deviations is d squared; bins take some of it away.
+    for moved in (0.2, 0.5, 1.0):
+        assert 0.85 * moved**2 < histogram.shift(rng.normal(moved, size=50_000)) < 1.02 * moved**2
+
+
+def test_values_beyond_all_that_were_seen_are_told() -> None:
+    constant = Histogram.of(np.full(1000, 4.0))
+    assert constant.shift(np.full(1000, 4.0)) == 0
+    assert constant.shift(np.full(1000, 3.0)) > 5
+    milliseconds = Histogram.of(np.random.default_rng(0).uniform(1e5, 3e5, 5000))
+    assert milliseconds.shift(np.random.default_rng(1).uniform(100, 300, 5000)) > 5
+
+
+def test_a_code_that_others_took_the_place_of() -> None:
+    keys = Histogram.of(np.repeat(np.arange(12.0), 100))
+    assert keys.shift(np.repeat(np.arange(12.0), 50)) == pytest.approx(0, abs=1e-6)
+    assert keys.shift(np.zeros(1200)) > 2
+
+
+def test_nan_and_nothing_are_no_shift() -> None:
+    assert Histogram.of(np.array([math.nan])).shift(np.array([1.0])) == 0
+    assert Histogram.of(np.array([1.0, 2.0])).shift(np.array([math.nan])) == 0
+    assert stability_index([], []) == 0
+
+
+def test_a_model_that_is_as_good_has_an_interval_around_nothing() -> None:
+    rng = np.random.default_rng(0)
+    tracks = rng.integers(1, 30, size=500)
+    same = paired_difference(tracks, rng.integers(-3, 4, size=500))
+    assert same.low is not None
+    assert same.high is not None
+    assert same.low < 0 < same.high
+    worse = paired_difference(tracks, -(tracks // 2))
+    assert worse.high is not None
+    assert worse.high < -0.4
+
+
+def test_artists_are_resampled_whole() -> None:
+    """Ten artists that agree among their tracks tell less than a hundred artists of one track each."""
+    few = paired_difference(np.full(10, 10), np.array([10] * 6 + [-10] * 4))
+    many = paired_difference(np.ones(100, int), np.array([1] * 60 + [-1] * 40))
+    assert few.value == many.value == pytest.approx(0.2)
+    assert few.low is not None
+    assert many.low is not None
+    assert few.low < many.low - 0.2

@@ -58,7 +58,7 @@ def made(run_id: str, **overrides: object) -> Night:
         rejects=(Rejected("ingest", "no_id", 7, (("file:///t.csv:3", HOSTILE),)),),
         metrics=metrics,
     )
-    return Night(**{**found.__dict__, **overrides})  # type: ignore[arg-type]
+    return Night(**{**found.__dict__, **overrides})
 
 
 def test_a_record_is_read_as_it_was_written() -> None:

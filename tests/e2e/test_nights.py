@@ -1,0 +1,215 @@
+"""Nights that follow each other: only what is new is done, nothing wrong is published, all of it is told."""
+
+import csv
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genremill.infra import lease
+from genremill.jobs import cli, night
+from genremill.jobs.night import Night
+from tests.e2e.conftest import Catalog
+
+Row = dict[str, str]
+FLAGS = ["--train.model", "linear", "--train.epochs", "30", "--train.batch", "64", "--cluster.clusters", "6"]
+
+
+class Nights:
+    """A catalog that is tagged night after night."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        with Path(catalog.tracks).open(newline="") as source:
+            reader = csv.DictReader(source)
+            self.rows = [row for row in reader if None not in row.values()]
+            self.header = list(reader.fieldnames or ())
+
+    def feed(self, rows: list[Row]) -> None:
+        """Writes the table anew."""
+        with Path(self.catalog.tracks).open("w", newline="") as out:
+            writer = csv.DictWriter(out, self.header)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def run(self, *flags: str, exit_code: int = 0) -> Night:
+        """A night, by its record."""
+        self.catalog.run("nightly", "--tracks", self.catalog.tracks, *FLAGS, *flags, exit_code=exit_code)
+        return night.earlier(self.catalog.warehouse, "~", most=1)[0]
+
+    def files(self) -> set[str]:
+        """All files of the warehouse but reports."""
+        root = Path(self.catalog.uri)
+        names = (str(one.relative_to(root)) for one in root.rglob("*") if one.is_file())
+        return {name for name in names if not name.startswith("reports/")}
+
+    def tags(self) -> str:
+        """The current run of tags."""
+        return str(self.catalog.run("tables")["tags"]["run_id"])
+
+
+@pytest.fixture
+def nights(catalog: Catalog) -> Nights:
+    """A catalog after its first night."""
+    found = Nights(catalog)
+    found.feed(found.rows[:-20])
+    found.run()
+    return found
+
+
+def ran(one: Night) -> dict[str, str]:
+    """Steps that ran, and why."""
+    return {step.name: step.cause for step in one.steps if step.state.value == "ran"}
+
+
+def test_each_change_redoes_what_depends_on_it_and_says_why(nights: Nights) -> None:
+    files, tags = nights.files(), nights.tags()
+    idle = nights.run()
+    assert ran(idle) == {}
+    assert (nights.files(), nights.tags()) == (files, tags)
+    assert nights.catalog.run("plan", "--tracks", nights.catalog.tracks, *FLAGS)["steps"] == []
+
+    nights.feed(nights.rows)
+    plan = nights.catalog.run("plan", "--tracks", nights.catalog.tracks, *FLAGS, "--price-per-hour", "3600")
+    assert [one["name"] for one in plan["steps"]] == ["ingest", "score", "publish"]
+    assert plan["money"] == pytest.approx(3600 * plan["core_hours"])
+    assert plan["core_hours"] > 0
+    assert nights.files() == files
+    grown = nights.run()
+    causes = ran(grown)
+    assert list(causes) == ["ingest", "score", "publish"]
+    assert causes["ingest"].startswith("tracks: ")
+    assert causes["score"].startswith("tracks: ")
+    ingest, publish = grown.step("ingest"), grown.step("publish")
+    assert ingest is not None
+    assert publish is not None
+    assert ingest.summary["changes"]["new"] > 0
+    assert publish.summary["churn"]["changed"] == 0
+    assert publish.summary["churn"]["new_tracks"] == ingest.summary["changes"]["new"]
+
+    named = nights.rows[:40]
+    nights.feed([row | {"track_genre": "polka"} for row in named] + nights.rows[40:])
+    learned = nights.run("--publish.max-churn-new", "1", "--publish.max-loss", "1")
+    assert ran(learned)["train"].startswith("genres that the model lacks: polka (")
+    assert list(ran(learned)) == ["ingest", "cluster", "train", "evaluate", "score", "publish"]
+    assert ran(nights.run()) == {}
+
+
+def test_never_and_always(nights: Nights) -> None:
+    nights.feed([row | {"track_genre": "polka"} for row in nights.rows[:40]] + nights.rows[40:])
+    assert "train" not in ran(nights.run("--train.when", "never"))
+    flags = ["--train.when", "always", "--publish.max-churn-new", "1", "--publish.max-loss", "1"]
+    nights.feed(nights.rows)
+    assert "train" in ran(nights.run(*flags))
+    assert "train" not in ran(nights.run(*flags))
+    assert "train" in ran(nights.run("--train.max-age-days", "0", *flags))
+
+
+def test_two_nights_at_once(nights: Nights) -> None:
+    files = nights.files()
+    with lease.held(f"{nights.catalog.warehouse.uri}/_night.lease", "20260101T000000-abcdef"):
+        arguments = ["nightly", "--warehouse", nights.catalog.uri, "--tracks", nights.catalog.tracks, *FLAGS]
+        assert cli.main(arguments) == 2
+        assert "run 20260101T000000-abcdef (process" in nights.catalog.capsys.readouterr().err
+    assert nights.files() == files
+    nights.run()
+
+
+def _shuffled(rows: list[Row]) -> list[Row]:
+    """Each track with the features of another: no distribution moves, and most tags do."""
+    others = rows.copy()
+    random.Random(0).shuffle(others)
+    kept = ("track_id", "artists", "album_name", "track_name", "track_genre", "audio_uri")
+    return [other | {name: row[name] for name in kept} for row, other in zip(rows, others, strict=True)]
+
+
+def _louder(rows: list[Row]) -> list[Row]:
+    return [
+        row | {"loudness": str(float(row["loudness"]) + 8)} for row in rows if _is_number(row["loudness"])
+    ]
+
+
+def _is_number(text: str) -> bool:
+    return text.lstrip("-").replace(".", "", 1).isdigit()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "step", "audit"),
+    [
+        (lambda rows: rows[: len(rows) // 2], "ingest", "over --max-vanished 0.2"),
+        (_shuffled, "publish", "churn 0."),
+        (_louder, "publish", "drift of features"),
+    ],
+)
+def test_a_bad_feed_is_refused_and_told(
+    nights: Nights, spoil: Callable[[list[Row]], list[Row]], step: str, audit: str
+) -> None:
+    before = nights.tags()
+    nights.feed(spoil(nights.rows))
+    refused = nights.run(exit_code=2)
+    assert refused.steps[-1].name == step
+    assert audit in refused.error
+    assert nights.tags() == before
+    page = Path(nights.catalog.uri, "reports", refused.run_id, "night.html").read_text()
+    assert "It ended early." in page
+    if step == "publish":
+        telling = Path(nights.catalog.uri, "reports", refused.run_id, "audit.html").read_text()
+        assert telling.rpartition("<tbody>")[2].count("<tr>") == 20
+    nights.feed(nights.rows)
+    assert nights.run().exit_code == 0
+    assert nights.tags() != before
+
+
+def test_what_was_rolled_back_is_not_published_again_from_the_same_inputs(nights: Nights) -> None:
+    first = nights.tags()
+    nights.feed(nights.rows)
+    second = nights.run()
+    nights.catalog.run("publish", "--rollback")
+    assert "publish" not in ran(nights.run())
+    nights.catalog.run("score")
+    assert cli.main(["publish", "--warehouse", nights.catalog.uri]) == 2
+    assert "were rolled back" in nights.catalog.capsys.readouterr().err
+    assert "publish" not in ran(nights.run())
+    assert nights.tags() == first
+    nights.catalog.run("publish", "--run", second.run_id)
+    assert nights.tags() == second.run_id
+    assert ran(nights.run()) == {}
+
+
+def test_a_worse_model_is_not_published_unless_told(nights: Nights) -> None:
+    before = nights.tags()
+    flags = [
+        "--train.seed",
+        "1",
+        "--train.epochs",
+        "1",
+        "--train.learning-rate",
+        "1e-5",
+        "--publish.max-churn-new",
+        "1",
+    ]
+    flags += ["--publish.max-class-shift", "99"]
+    refused = nights.run(*flags, exit_code=2)
+    assert "loss on held-out artists" in refused.error
+    assert nights.tags() == before
+    step = refused.step("publish")
+    assert step is not None
+    assert step.summary["gain"]["value"] < -0.05
+    record = json.loads(Path(nights.catalog.uri, "reports", refused.run_id, "run.json").read_text())
+    audit: dict[str, Any] = record["steps"][-1]["summary"]["audits"]["loss on held-out artists"]
+    assert (audit["verdict"], audit["limit"]) == ("refused", 0.025)
+    nights.catalog.run(
+        "publish",
+        "--run",
+        refused.run_id,
+        "--max-loss",
+        "1",
+        "--max-churn-new",
+        "1",
+        "--max-class-shift",
+        "99",
+    )
+    assert nights.tags() == refused.run_id

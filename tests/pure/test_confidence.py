@@ -154,12 +154,14 @@ def test_honest_tracks_are_no_outliers_and_foreign_ones_are(rows: int) -> None:
 
     honest = raw_rows(20_000, seed=2)
     assert beyond(honest) < 0.005
-    seconds, percents, scrambled, quiet = (honest.copy() for _ in range(4))
+    seconds, percents, scrambled, quiet, contrary = (honest.copy() for _ in range(5))
     seconds[:, 0] /= 1000
     percents[:, 1] *= 100
     scrambled = scrambled[:, [1, 2, 3, 0, 4, 5]]
     quiet[:, 2] -= 25
-    assert [beyond(one) > 0.99 for one in (seconds, percents, scrambled, quiet)] == [True] * 4
+    contrary[:, 1:3] = 0.1, -3  # each is common, but nothing of so little energy is so loud
+    foreign = (seconds, percents, scrambled, quiet, contrary)
+    assert [beyond(one) > 0.99 for one in foreign] == [True] * 5
     flagged = honest.copy()
     flagged[:, 4:] = 1  # a flag that never was raised in training says nothing, nor does a code
     assert beyond(flagged) < 0.005

@@ -140,6 +140,44 @@ def test_figures_stand_beside_their_ceiling_chance_and_interval() -> None:
     assert f"{figures.nll.value:.3f}" in cells
 
 
+def test_abstaining_stands_beside_the_most_it_could_bring() -> None:
+    one = report()
+    lift, tags = one.metrics.figures.lift_share, one.metrics.tags
+    assert lift is not None
+    assert tags is not None
+    page = render(one)
+    assert f"{100 * lift.value:.1f} % of the gain there could be" in page
+    accuracy, surest = one.coverage[-1].accuracy, one.metrics.figures.surest_accuracy.value
+    cells = texts(page, "td")
+    for share in (surest, accuracy / 0.8, tags.tagged, tags.outlier):
+        assert f"{100 * share:.1f} %" in cells
+    assert "Thresholds" not in page
+    rows = [ClusterTags("loud <b>", 0.4, 9, 3, 2), ClusterTags("quiet", 2.0, 0, 0, 0)]
+    assert "out of reach" in texts(render(replace(one, thresholds=rows)), "td")
+
+
+def test_countries_land_among_styles_alone() -> None:
+    one = report(genres=("brazil", "french", "rock", "samba"))
+    probability_CC = np.array([[0.4, 0.1, 0.2, 0.3], [0.2, 0.5, 0.3, 0.0], *[[0.25] * 4] * 2])
+    page = render(replace(one, probability_CC=probability_CC))
+    row = re.search(
+        r">brazil</th>(?:<td[^>]*>[^<]*</td>){4}<td[^>]*>([^<]*)<", page[page.index("Countries") :]
+    )
+    assert row is not None
+    assert row[1] == "samba 30.0 %, rock 20.0 %"
+
+
+def test_a_clusters_homogeneity_is_counted_on_its_pairs() -> None:
+    one = report(genres=("a", "b", "c", "d"))  # a and c are loud, b and d quiet
+    counts_CC = np.array([[6, 1, 2, 1], [0, 5, 0, 5], [4, 0, 6, 0], [0, 0, 0, 10]])
+    page = render(replace(one, confusion_CC=counts_CC))
+    row = re.search(r">loud &lt;b&gt;</th>(.*?)</tr>", page[page.index("How good clusters are") :])
+    assert row is not None
+    # Genres, share, largest, evenness, right genre, right cluster, purity, closeness, chance.
+    cells = re.findall(r"<td[^>]*>([^<]*)", row[1])
+    assert cells == ["2", "50.0 %", "a, 50.0 %", "1.000", "60.0 %", "90.0 %", "100.0 %", "75.0 %", "45.0 %"]
+
+
 def test_what_is_missing_is_said_in_a_line() -> None:
     whole = report()
     bare = render(replace(whole, epochs=(), clusters=None, correlations=None))

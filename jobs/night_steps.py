@@ -41,6 +41,8 @@ class Config:
     """Path or URI of the track table, CSV or Parquet."""
     audio_root: tuple[str, ...] = ()
     """Folders or prefixes that audio may be read from; without one, no audio is."""
+    mlflow: str | None = None
+    """MLflow tracking server that each night is sent to [none]."""
     ingest: IngestOptions = field(default_factory=IngestOptions)
     extract: ExtractOptions = field(default_factory=ExtractOptions)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)

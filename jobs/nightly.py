@@ -25,6 +25,7 @@ from genremill.jobs import (
     command,
     evaluate,
     extract,
+    mlflow_record,
     morning_report,
     night,
     night_facts,
@@ -55,6 +56,7 @@ def check(cfg: Config) -> None:
     """Raises on settings that no warehouse could make right."""
     if cfg.publish.rollback or cfg.publish.run:
         raise UsageError("--publish.rollback and --publish.run belong to `genremill publish`")
+    mlflow_record.check(cfg.mlflow)
     if cfg.learns:
         train.check(cfg.train)
     if cfg.audio_root:
@@ -95,11 +97,10 @@ def _recorded(
         steps=tuple(records),
     )
     found = night_facts.completed(spark, work.warehouse, found, before)
-    night.keep(
-        work.warehouse,
-        found,
-        morning_report.render(found, night.earlier(work.warehouse, work.run_id, morning_report.NIGHTS)),
-    )
+    page = morning_report.render(found, night.earlier(work.warehouse, work.run_id, morning_report.NIGHTS))
+    night.keep(work.warehouse, found, page)
+    if cfg.mlflow:
+        mlflow_record.send(cfg.mlflow, found, page)
     report = f"{night.folder_of(work.warehouse, work.run_id)}/{night.PAGE}"
     LOGGER.info("the night's report: %s", report)
     if error:

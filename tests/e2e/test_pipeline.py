@@ -163,6 +163,7 @@ def test_nightly_skips_what_has_not_changed(spark: SparkSession, catalog: Catalo
 def test_nightly_takes_up_staged_tags_and_a_rollback_lasts(catalog: Catalog) -> None:
     flags = ["--tracks", catalog.tracks, "--train.model", "linear", "--train.epochs", "2"]
     flags += ["--cluster.clusters", "5", "--publish.max-churn-new", "1"]
+    flags += ["--publish.max-class-shift", "99", "--publish.max-loss", "1"]
     old_model = catalog.run("score")["model_version"]
     catalog.run("publish")
     catalog.run("nightly", *flags)
@@ -172,7 +173,8 @@ def test_nightly_takes_up_staged_tags_and_a_rollback_lasts(catalog: Catalog) -> 
     assert steps["train"] == "skipped"
     assert steps["score"]["model_version"] == old_model
     # What is named is published again, and then stays.
-    catalog.run("publish", "--run", new, "--max-churn-new", "1")
+    any_model = ["--max-churn-new", "1", "--max-class-shift", "99", "--max-loss", "1"]
+    catalog.run("publish", "--run", new, *any_model)
     assert set(catalog.run("nightly", *flags)["steps"].values()) == {"skipped"}
     # As if killed between score and publish: the tags that are there are published, not made again.
     (Path(catalog.uri) / "tags" / "_current.json").unlink()
@@ -191,7 +193,7 @@ def test_a_new_model_whose_tags_are_refused_is_not_taken_again(catalog: Catalog)
     assert staged == {}
     assert catalog.run("score", "--dry-run")["model_version"] == first
     assert catalog.run("score", "--dry-run", "--model-version", second)["model_version"] == second
-    catalog.run("publish", "--max-churn-new", "1")
+    catalog.run("publish", "--max-churn-new", "1", "--max-class-shift", "99", "--max-loss", "1")
     assert catalog.run("score", "--dry-run")["model_version"] == second
 
 

@@ -1,10 +1,14 @@
 """The record of a night, and its page."""
 
+import importlib.util
 import json
 from pathlib import Path
 
+import pytest
+
+from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import morning_report, night
+from genremill.jobs import mlflow_record, morning_report, night
 from genremill.jobs.causes import changes
 from genremill.jobs.night import Night, Rejected, State, StepRecord, TableRecord
 
@@ -110,3 +114,23 @@ def test_a_cause_names_what_differs_and_nothing_else() -> None:
     now = {"tracks": "ab", "settings": json.dumps(settings | {"columns": {"id": "isrc", "keep": []}})}
     assert changes(before, now) == "columns.id: track_id → isrc"
     assert changes({}, {"map": "r1"}) == "map: none → r1"
+
+
+def test_a_night_goes_to_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    store = f"file://{tmp_path}/mlruns"
+    mlflow_record.send(store, made("r2"), "<html>")
+    client = mlflow.MlflowClient(tracking_uri=store)
+    (run,) = client.search_runs([client.get_experiment_by_name("genremill").experiment_id])
+    assert (run.info.run_name, run.info.status) == ("r2", "FAILED")
+    assert run.data.metrics["audits/churn"] == 0.4
+    assert run.data.metrics["model/top1"] == 0.3
+    assert {one.path for one in client.list_artifacts(run.info.run_id)} == {"night.html", "run.json"}
+
+
+def test_mlflow_that_is_missing_is_told() -> None:
+    if importlib.util.find_spec("mlflow") is None:
+        with pytest.raises(UsageError, match=r"pip install 'genremill\[mlflow\]'"):
+            mlflow_record.check("http://127.0.0.1:9")
+    assert mlflow_record.figures(made("r2"))["rows/tags"] == 100

@@ -38,9 +38,11 @@ def confidence(
     return pages.section(
         "Confidence",
         pages.side_by_side(_reliability(metrics, reliability), _coverage(metrics, coverage)),
-        _coverage_table(coverage),
-        *([_statuses(metrics.tags)] if metrics.tags else []),
-        *([_thresholds(thresholds)] if thresholds else []),
+        pages.side_by_side(
+            _coverage_table(coverage),
+            *([_statuses(metrics.tags)] if metrics.tags else []),
+            *([_thresholds(thresholds)] if thresholds else []),
+        ),
     )
 
 

@@ -194,7 +194,7 @@ def _old_models(
     }
     for path in sorted(reports)[:-keep_runs]:
         if _idle(listing, path, reports[path], before_s) and _reported(listing, path) not in models_left:
-            found.append(_removal("report on a model that is gone", path, reports[path]))
+            found.append(_removal("report beyond --keep-runs", path, reports[path]))
     return found
 
 

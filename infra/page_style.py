@@ -46,6 +46,7 @@ section { margin-top: 52px; padding-top: 22px; border-top: 1px solid var(--rule)
 .stat-label, .stat-detail { font-size: 13px; line-height: 1.5; color: var(--muted); }
 .stat-value { font-size: 30px; line-height: 1.3; font-weight: 600; letter-spacing: -0.02em; }
 .side-by-side { display: flex; flex-wrap: wrap; gap: 32px 40px; align-items: flex-start; }
+a { color: inherit; }
 .side-by-side > * { max-width: 100%; }
 .side-by-side > figure { width: min-content; }
 figure { margin: 0 0 24px; }
@@ -56,6 +57,8 @@ table {
   border-collapse: collapse; font-size: 14px; line-height: 1.4;
   width: max-content; max-width: max(100%, 960px);
 }
+.scroll + .caption, .stats + div, div:has(> .caption) + div:has(> .caption) { margin-top: 24px; }
+.stats + figure { margin-top: 24px; }
 .caption { font-size: 14px; color: var(--muted); margin-bottom: 8px; }
 th, td { padding: 5px 0 5px 28px; border-bottom: 1px solid var(--rule); vertical-align: baseline; }
 th:first-child, td:first-child { padding-left: 0; }

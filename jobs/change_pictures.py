@@ -51,7 +51,7 @@ def _genres(found: Said) -> Markup:
     if not rows:
         return pages.absent("No genre won or lost a track.")
     columns = [Column("Genre", number=False), *map(Column, ("Before", "After", "Left it", "Share that left"))]
-    return pages.table(f"The {len(rows)} genres that most tracks left.", columns, rows)
+    return pages.table("Genres, those that most tracks left first.", columns, rows)
 
 
 def _flows(found: Said) -> Markup:

@@ -187,6 +187,7 @@ def _trend(past: Sequence[Night]) -> Markup:
         )
         for name, label in FIGURES.items()
     ]
+    series = [one for one in series if one.points]
     y = Axis.over("", [value for one in series for _, value in one.points], percent=True)
     x = Axis("nights, the last is this one", 1, len(past), whole=True)
     caption = "Held-out accuracy of the model in use, as its own report has it."

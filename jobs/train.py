@@ -116,8 +116,9 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     rows = genre_map.select("genre", "cluster_id", "cluster_name").collect() if genre_map else []
     genres = catalog.select(F.explode("genres").alias("genre")).distinct().collect()
     shown = sorted(row["genre"] for row in genres)
-    known = LabelledTracks(tracks, complete, pairs)
-    return training_run.fit(spark, work, cfg, data, known, [tuple(row) for row in rows], shown, made_from)
+    labelled_tracks = LabelledTracks(tracks, complete, pairs)
+    sources = training_run.Sources(labelled_tracks, [tuple(row) for row in rows], shown, made_from)
+    return training_run.fit(spark, work, cfg, data, sources)
 
 
 def check(cfg: Config) -> None:

@@ -42,27 +42,30 @@ RAISED = {kind.exit_code: kind for kind in (UsageError, StorageError)}
 """What a rank's error becomes in this process."""
 
 
-def fit(
-    spark: SparkSession,
-    work: command.Run,
-    cfg: train.Config,
-    data: TrainingSet,
-    labelled: LabelledTracks,
-    genre_map: list[tuple[str, int, str]],
-    genres: list[str],
-    made_from: dict[str, str],
-) -> command.Outcome:
-    """Trains on a training set and writes the model version.
+@dataclass(frozen=True)
+class Sources:
+    """What a model is made from, beside the training set."""
 
-    `genre_map` is genre, cluster id and name; `genres` are those of all tracks, learned or not.
-    """
-    why = calibration_run.why_not(labelled.snapshot, data.rows[Split.VALIDATION])
+    labelled: LabelledTracks
+    genre_map: list[tuple[str, int, str]]
+    """Genre, cluster id and cluster name."""
+    genres: list[str]
+    """Those of all tracks, learned or not."""
+    made_from: dict[str, str]
+
+
+def fit(
+    spark: SparkSession, work: command.Run, cfg: train.Config, data: TrainingSet, sources: Sources
+) -> command.Outcome:
+    """Trains on a training set and writes the model version."""
+    why = calibration_run.why_not(sources.labelled.snapshot, data.rows[Split.VALIDATION])
     if cfg.target_precision is not None and why is not None:
         raise UsageError(f"--target-precision {cfg.target_precision} has nothing to be measured on: {why}")
     entry = zoo.entry(cfg.model)
     recipe = _recipe(entry.recipe(data.train_rows), cfg)
     fitted = _fitted(data, entry.scaling)
     by_genre = Labels(cfg.labels) is Labels.GENRE
+    genre_map, made_from = sources.genre_map, sources.made_from
     card = ModelCard(
         model=cfg.model,
         classes=data.classes,
@@ -85,7 +88,7 @@ def fit(
         *(recipe.epochs, recipe.batch, cfg.workers),
     )
     history = _train(spark, plan)
-    return _seal(work, plan, history, data, labelled, fitted, genres, made_from, cfg)
+    return _seal(work, cfg, plan, history, data, sources, fitted)
 
 
 @dataclass(frozen=True)
@@ -164,14 +167,12 @@ def _train(spark: SparkSession, plan: Plan) -> list[dict[str, Any]]:
 
 def _seal(
     work: command.Run,
+    cfg: train.Config,
     plan: Plan,
     history: list[dict[str, Any]],
     data: TrainingSet,
-    labelled: LabelledTracks,
+    sources: Sources,
     fitted: _Fitted,
-    genres: list[str],
-    made_from: dict[str, str],
-    cfg: train.Config,
 ) -> command.Outcome:
     last = checkpoints.newest(plan.checkpoints)
     if last is None:
@@ -183,8 +184,8 @@ def _seal(
         training={
             "recipe": dataclasses.asdict(plan.recipe),
             "settings": dataclasses.asdict(cfg),
-            "made_from": made_from,
-            "genres": genres,
+            "made_from": sources.made_from,
+            "genres": sources.genres,
             "seed": cfg.seed,
             "rows": data.rows,
             "class_rows": data.class_rows,
@@ -200,8 +201,9 @@ def _seal(
     version = f"{cfg.model}/{work.run_id}"
     # The answers that it is calibrated by are those of a model version too, one that nobody finds.
     bare = dataclasses.replace(card, outlier_limits=dict.fromkeys(fitted.clouds, sys.float_info.max))
-    trained = Model(version, work.warehouse.tmp(work.run_id, "model"), bare, labelled.snapshot, data.inputs)
-    artifact.save(trained.folder, bare, best, fitted.clouds)
+    labelled, hidden = sources.labelled, work.warehouse.tmp(work.run_id, "model")
+    artifact.save(hidden, bare, best, fitted.clouds)
+    trained = Model(version, hidden, bare, labelled.snapshot, data.inputs)
     validation_pairs = data.rows[Split.VALIDATION]
     card = calibration_run.calibrated(trained, labelled, validation_pairs, cfg.target_precision)
     folder = work.warehouse.path("models", version)

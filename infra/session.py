@@ -64,10 +64,10 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
     """The running session, or a new one that ends with the block."""
     running = SparkSession.getActiveSession()
     if running is not None:
-        with _faults():
+        with faults():
             yield running
         return
-    with _faults():
+    with faults():
         spark = _started(app_name)
         try:
             s3_access.share(spark)
@@ -97,7 +97,7 @@ def _started(app_name: str) -> SparkSession:
 
 
 @contextlib.contextmanager
-def _faults() -> Iterator[None]:
+def faults() -> Iterator[None]:
     """Turns faults of storage and cluster into `StorageError`s."""
     try:
         yield

@@ -22,7 +22,8 @@ def changes(before: dict[str, str], now: dict[str, str]) -> str | None:
 def _flat(inputs: dict[str, str]) -> dict[str, Any]:
     """The inputs with each of the settings under its own name."""
     found: dict[str, Any] = {name: value for name, value in inputs.items() if name != "settings"}
-    return found | _settings(json.loads(inputs.get("settings") or "{}"))
+    settings = _settings(json.loads(inputs.get("settings") or "{}"))
+    return found | {f"--{name}" if name in found else name: value for name, value in settings.items()}
 
 
 def _settings(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -18,7 +18,7 @@ from genremill.infra import lease, storage
 from genremill.infra.errors import AuditRefused, ExitCode, GenremillError, UsageError
 from genremill.infra.lease import Lease
 from genremill.infra.log import LOGGER
-from genremill.infra.session import spark_session
+from genremill.infra.session import faults, spark_session
 from genremill.infra.terminal import cell
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import (
@@ -76,18 +76,16 @@ def expected(steps: list[Step]) -> Iterator[tuple[str, str]]:
 def _recorded(
     spark: SparkSession, work: command.Run, cfg: Config, steps: list[Step], held: Lease
 ) -> command.Outcome:
-    """Runs the steps, and keeps a record of the night however it ends."""
+    """Runs the steps, and keeps a record of the night, of one that a step has ended too."""
     clock, before = Clock(), night_facts.tables(work.warehouse)
     found = Night(work.run_id, storage.utc_now(), cores=spark.sparkContext.defaultParallelism)
     records: list[StepRecord] = []
     error: GenremillError | None = None
-    try:
-        for step in steps:
-            held.check()
-            records.append(_done(step))
-    except _Stopped as stopped:
-        records.append(stopped.record)
-        error = stopped.error
+    for step in steps:
+        record, error = _done(step, held)
+        records.append(record)
+        if error:
+            break
     code = error.exit_code if error else _exit_code(records)
     found = dataclasses.replace(
         found,
@@ -109,33 +107,27 @@ def _recorded(
     return command.Outcome(summary, _closing(spark, work.warehouse, cfg, report), code)
 
 
-class _Stopped(Exception):
-    """A step that ended the night early."""
-
-    def __init__(self, record: StepRecord, error: GenremillError) -> None:
-        super().__init__(str(error))
-        self.record, self.error = record, error
-
-
-def _done(step: Step) -> StepRecord:
-    """One step, run or skipped."""
+def _done(step: Step, held: Lease) -> tuple[StepRecord, GenremillError | None]:
+    """One step, run or skipped; or the error that ends the night."""
     clock = Clock()
     cause = ""
     try:
-        cause = step.cause() or ""
-        if not cause:
-            LOGGER.info("%s: nothing has changed, skipped", step.name)
-            return StepRecord(step.name, State.SKIPPED)
-        LOGGER.info("%s: starting; %s", step.name, cause)
-        outcome = step.run()
+        held.check()
+        with faults():
+            cause = step.cause() or ""
+            if not cause:
+                LOGGER.info("%s: nothing has changed, skipped", step.name)
+                return StepRecord(step.name, State.SKIPPED), None
+            LOGGER.info("%s: starting; %s", step.name, cause)
+            outcome = step.run()
     except GenremillError as err:
-        refused = err.exit_code is ExitCode.USAGE
-        state = State.REFUSED if refused else State.FAILED
+        state = State.REFUSED if err.exit_code is ExitCode.USAGE else State.FAILED
         summary = err.summary if isinstance(err, AuditRefused) else {}
-        raise _Stopped(StepRecord(step.name, state, cause, clock.seconds, summary), err) from err
+        return StepRecord(step.name, state, cause, clock.seconds, summary, err.exit_code), err
     LOGGER.info("%s: done in %.1f s", step.name, clock.seconds)
-    ran = State.SKIPPED if outcome.nothing_new else State.RAN
-    return StepRecord(step.name, ran, cause, clock.seconds, outcome.summary, outcome.exit_code)
+    state = State.SKIPPED if outcome.nothing_new else State.RAN
+    record = StepRecord(step.name, state, cause, clock.seconds, outcome.summary, outcome.exit_code)
+    return record, None
 
 
 def _exit_code(records: list[StepRecord]) -> ExitCode:

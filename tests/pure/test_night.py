@@ -114,6 +114,8 @@ def test_a_cause_names_what_differs_and_nothing_else() -> None:
     now = {"tracks": "ab", "settings": json.dumps(settings | {"columns": {"id": "isrc", "keep": []}})}
     assert changes(before, now) == "columns.id: track_id → isrc"
     assert changes({}, {"map": "r1"}) == "map: none → r1"
+    path = {"settings": '{"tracks": "a.csv"}'}  # the table's path, beside the digest of its bytes
+    assert changes({"tracks": "ab"} | path, {"tracks": "cd"} | path) == "tracks: ab → cd"
 
 
 def test_a_night_goes_to_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

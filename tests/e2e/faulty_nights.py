@@ -113,12 +113,13 @@ class Nights:
             "extract": ["--audio-root", self.prefix, "--max-rejects", "1"],
             "cluster": ["--clusters", "6"],
             "train": ["--model", "linear", "--epochs", "20", "--batch", "64"],
-            "publish": ["--max-churn-new", "1"],
+            "publish": ["--max-churn-new", "1", "--max-class-shift", "99", "--max-loss", "1"],
         }
         if job != "nightly":
             return own.get(job, [])
         steps = {name: own[name] for name in ("cluster", "train", "publish")}
         steps["extract"] = ["--max-rejects", "1"]
+        steps["train"] = [*own["train"], "--when", "always"]
         return [*own["ingest"], "--audio-root", self.prefix] + [
             f"--{name}.{part[2:]}" if part.startswith("--") else part
             for name, flags in steps.items()

@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,22 +19,31 @@ Row = dict[str, str]
 FLAGS = ["--train.model", "linear", "--train.epochs", "30", "--train.batch", "64", "--cluster.clusters", "6"]
 
 
+def read(table: Path) -> tuple[list[Row], list[str]]:
+    """The whole rows of a table, and its header."""
+    with table.open(newline="") as source:
+        reader = csv.DictReader(source)
+        return [row for row in reader if None not in row.values()], list(reader.fieldnames or ())
+
+
+def write(table: Path, header: list[str], rows: list[Row]) -> None:
+    """Writes a table anew."""
+    with table.open("w", newline="") as out:
+        writer = csv.DictWriter(out, header)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 class Nights:
     """A catalog that is tagged night after night."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
-        with Path(catalog.tracks).open(newline="") as source:
-            reader = csv.DictReader(source)
-            self.rows = [row for row in reader if None not in row.values()]
-            self.header = list(reader.fieldnames or ())
+        self.rows, self.header = read(catalog.folder / "whole.csv")
 
     def feed(self, rows: list[Row]) -> None:
-        """Writes the table anew."""
-        with Path(self.catalog.tracks).open("w", newline="") as out:
-            writer = csv.DictWriter(out, self.header)
-            writer.writeheader()
-            writer.writerows(rows)
+        """The table of a night."""
+        write(Path(self.catalog.tracks), self.header, rows)
 
     def run(self, *flags: str, exit_code: int = 0) -> Night:
         """A night, by its record."""
@@ -51,13 +61,27 @@ class Nights:
         return str(self.catalog.run("tables")["tags"]["run_id"])
 
 
+@pytest.fixture(scope="module")
+def kept(ready: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the catalog as it is after a first night, kept to be put back; it works in `live`."""
+    folder = tmp_path_factory.mktemp("nights")
+    shutil.copytree(ready, folder / "live")
+    live = folder / "live"
+    shutil.copy(live / "tracks.csv", live / "whole.csv")
+    rows, header = read(live / "whole.csv")
+    write(live / "tracks.csv", header, rows[:-20])
+    where = ["--warehouse", str(live / "warehouse"), "--tracks", str(live / "tracks.csv")]
+    assert cli.main(["nightly", *where, *FLAGS]) == 0
+    shutil.copytree(live, folder / "kept")
+    return folder
+
+
 @pytest.fixture
-def nights(catalog: Catalog) -> Nights:
-    """A catalog after its first night."""
-    found = Nights(catalog)
-    found.feed(found.rows[:-20])
-    found.run()
-    return found
+def nights(kept: Path, capsys: pytest.CaptureFixture[str]) -> Nights:
+    """A catalog after its first night, always in the same place: another path would be another table."""
+    shutil.rmtree(kept / "live")
+    shutil.copytree(kept / "kept", kept / "live")
+    return Nights(Catalog(kept / "live", capsys))
 
 
 def ran(one: Night) -> dict[str, str]:

@@ -72,8 +72,8 @@ def cause(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> str | None:
         return changes(made_from, wanted) or _too_old(card, cfg)
     return (
         changes(lasting(made_from), lasting(wanted))
-        or _new_map(made_from, wanted)
         or _new_labels(spark, warehouse, card)
+        or _new_map(made_from, wanted)
         or _too_old(card, cfg)
     )
 

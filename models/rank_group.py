@@ -1,4 +1,4 @@
-"""What a rank computes on, and the group it joins: both by the variables that `torchrun` and Spark set."""
+"""What a rank computes on, and the group it joins: both by the variables that whoever starts it sets."""
 
 import contextlib
 import os
@@ -8,6 +8,9 @@ import torch
 import torch.distributed as dist
 
 from genremill.infra.errors import StorageError, UsageError
+
+MEETING = "GENREMILL_MEETING"
+"""Names the file that the ranks of one machine meet in; those of several meet at a port."""
 
 
 def device() -> torch.device:
@@ -31,10 +34,16 @@ def device() -> torch.device:
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[torch.device]:
     """The group of all ranks, joined until the block ends; `StorageError` where they cannot meet."""
+    meeting = os.environ.get(MEETING)
+    place = meeting or f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     try:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        dist.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            init_method=f"file://{meeting}" if meeting else "env://",
+            rank=int(os.environ["RANK"]),
+            world_size=int(os.environ["WORLD_SIZE"]),
+        )
     except dist.DistError as err:  # the port is in use, or a rank never came
-        place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise StorageError(f"the ranks cannot meet at {place}: {err}") from err
     try:
         yield device

@@ -1,0 +1,95 @@
+"""Ranks of one machine: what they listen on, and that none outlives another, or who started them."""
+
+import dataclasses
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from genremill.models import checkpoints, local_ranks
+from genremill.models.training_plan import Plan
+from tests.pure.test_training import RECIPE, _plan
+
+DEADLINE_S = 60.0
+ENDLESS = dataclasses.replace(RECIPE, epochs=100_000)
+
+
+def ranks_of(parent: int) -> list[psutil.Process]:
+    """The ranks that a process has started and that have not ended."""
+    found = []
+    for one in psutil.Process(parent).children(recursive=True):
+        if one.status() != psutil.STATUS_ZOMBIE and local_ranks.__name__ in " ".join(one.cmdline()):
+            found.append(one)
+    return found
+
+
+def wait_for(seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def network_interface() -> str:
+    """One that is not the loopback, if there is any: somebody may have chosen it for other programs."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(one.family == socket.AF_INET and one.address != "127.0.0.1" for one in addresses):
+            return str(name)
+    return "lo"
+
+
+def epochs_of(plan: Plan) -> int:
+    found = checkpoints.newest(plan.checkpoints)
+    return found.epoch if found else 0
+
+
+def test_ranks_listen_on_the_loopback_alone_and_one_that_dies_takes_the_others_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = dataclasses.replace(_plan(tmp_path, recipe=ENDLESS), workers=2)
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", network_interface())
+    me = psutil.Process().pid
+    listening: list[str] = []
+    outlived: list[psutil.Process] = []
+
+    def look_and_kill() -> None:
+        wait_for(lambda: epochs_of(plan) > 0)
+        stays, dies = ranks_of(me)
+        for rank in (stays, dies):
+            found = rank.net_connections(kind="inet")
+            listening.extend(one.laddr.ip for one in found if one.status == psutil.CONN_LISTEN)
+        stays.suspend()  # so that it cannot end by itself when the other is gone
+        dies.kill()
+        outlived.extend(psutil.wait_procs([stays], timeout=10)[1])
+        for rank in outlived:
+            rank.kill()
+
+    killer = threading.Thread(target=look_and_kill)
+    killer.start()
+    with pytest.raises(RuntimeError, match="of 2 ended with exit code -9"):
+        local_ranks.train(plan)
+    killer.join()
+    assert set(listening) == {"127.0.0.1"}
+    assert outlived == []
+
+
+def test_ranks_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+    plan = _plan(tmp_path, recipe=ENDLESS)
+    (tmp_path / "plan").write_bytes(pickle.dumps(plan))
+    start = "import pathlib, pickle, sys; from genremill.models import local_ranks; "
+    start += "local_ranks.train(pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()))"
+    driver = subprocess.Popen([sys.executable, "-c", start, str(tmp_path / "plan")])
+    try:
+        wait_for(lambda: epochs_of(plan) > 0)
+        (rank,) = ranks_of(driver.pid)
+    finally:
+        driver.kill()
+        driver.wait()
+    wait_for(lambda: not rank.is_running())

@@ -15,7 +15,7 @@ CLUSTER_UI_PORT ?= 8080
 AUDIO_ROOT ?= $(if $(filter $(DEMO),$(TRACKS)),$(dir $(DEMO)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-storage test-cluster check check-deploy bench archive cluster-up cluster-down clean
+.PHONY: help setup run test test-long test-cluster check check-deploy bench archive cluster-up cluster-down clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,13 +39,13 @@ $(DEMO): $(READY) jobs/demo.py jobs/demo_clips.py
 
 # One thread each: pytest's workers, Spark's and torch's ranks share the cores as it is.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
-STORAGE_TESTS := $(addprefix tests/e2e/,test_s3_warehouse.py test_faults.py test_cluster.py)
+LONG_TESTS := $(patsubst %,tests/e2e/test_%.py,nights month s3_warehouse faults cluster)
 
 test: $(READY) ## Run the tests; with SPARK=4.0.0 on that Spark, in a venv of its own
-	$(PYTEST) $(addprefix --ignore=,$(STORAGE_TESTS)) tests jobs udfs models infra
+	$(PYTEST) $(addprefix --ignore=,$(LONG_TESTS)) tests jobs udfs models infra
 
-test-storage: $(READY) ## Run the longer tests: nights from S3 to S3, faults of the storage, a cluster's start
-	$(PYTEST) $(STORAGE_TESTS)
+test-long: $(READY) ## Run the longer tests: a month of nights, S3 to S3, faults of the storage, a cluster's start
+	$(PYTEST) $(LONG_TESTS)
 
 test-cluster: $(READY) $(ARCHIVE) ## Run the whole chain on a cluster of two workers, with the archive
 	GENREMILL_TEST_ARCHIVE=$(abspath $(ARCHIVE)) $(BIN)/python -m pytest tests/e2e/test_cluster.py

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import time
 
+from genremill.infra.audio_paths import CREDENTIALS, shown
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.jobs.night import PAGE, RECORD, Night, State
@@ -12,7 +13,12 @@ EXPERIMENT = "genremill"
 
 
 def check(uri: str | None) -> None:
-    """Raises where a tracking server is named and its client is not installed."""
+    """Raises where a tracking server is named with a secret, or its client is not installed."""
+    if uri is not None and CREDENTIALS.search(uri):
+        raise UsageError(
+            f"--mlflow {shown(uri)}: expected a URI without credentials; MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD hold them"
+        )
     if uri is not None and importlib.util.find_spec("mlflow") is None:
         raise UsageError(f"--mlflow {uri} needs MLflow's client: pip install 'genremill[mlflow]'")
 

@@ -62,17 +62,20 @@ def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Left
     folder, given = (tmp_path_factory.mktemp(name) for name in ("night", "given"))
     table, genre_map, said = hostile_table(given, 150), given / "map.yaml", io.StringIO()
     genre_map.write_text(json.dumps({genre: CLUSTERS[at % 2] for at, genre in enumerate(HOSTILE)}))
-    train = ["--train.model", "linear", "--train.epochs", "1"]
     by_map = ["--cluster.method", "manual", "--cluster.map", str(genre_map)]
+    flags = ["--tracks", table, "--train.model", "linear", "--train.epochs", "1", *by_map]
+    other = ["--train.when", "always", "--train.seed", "1", "--publish.max-churn-new", "0"]
     with pytest.MonkeyPatch.context() as patch:
         for name, value in AWS.items():
             patch.setenv(name, value)
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            for job in (
-                ["nightly", "--tracks", table, *train, *by_map],
-                ["cluster", *(flag.replace("cluster.", "") for flag in by_map)],
+            for job, exit_code in (
+                (["nightly", *flags], 0),
+                (["nightly", *flags, *other], 2),  # its report shows tracks
+                (["plan", *flags], 0),
+                (["cluster", *(flag.replace("cluster.", "") for flag in by_map)], 0),
             ):
-                assert cli.main([job[0], "--warehouse", str(folder), *job[1:]]) == 0
+                assert cli.main([job[0], "--warehouse", str(folder), *job[1:]]) == exit_code, said.getvalue()
     return Left(said.getvalue(), folder)
 
 
@@ -96,13 +99,16 @@ def test_no_text_of_data_is_markup_or_a_formula_in_a_page(night: Left) -> None:
         reader = read(page)
         tags = {tag for tag, _ in reader.elements}
         assert not tags & {"script", "b", "link", "img", "iframe", "object", "base", "form"}, path
-        attributes = [name for _, found in reader.elements for name in found]
-        assert not [name for name in attributes if name.startswith("on") or name in ("src", "href")], path
+        attributes = [one for _, found in reader.elements for one in found.items()]
+        assert not [name for name, _ in attributes if name.startswith("on") or name == "src"], path
+        links = [value or "" for name, value in attributes if name == "href"]
+        assert all(re.fullmatch(r"\.\./[0-9A-Za-z-]+/[a-z]+\.html", link) for link in links), links
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", page), path
         cells = [text for tag, text in reader.texts if tag in ("td", "th")]
         assert not [text for text in cells if text.lstrip().startswith(("=", "@"))], path
-    shown = {text for path in pages for _, text in read(path.read_text()).texts}
-    assert "<script>alert(1)</script>" in shown
+        if path.name in ("report.html", "audit.html"):
+            assert "<script>alert(1)</script>" in {text for _, text in reader.texts}
+    assert {path.name for path in pages} == {"night.html", "report.html", "audit.html"}
 
 
 def test_nothing_is_written_that_a_spreadsheet_opens_by_itself(night: Left) -> None:

@@ -5,6 +5,7 @@ import pytest
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
+from genremill.jobs import mlflow_record
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,10 @@ def test_what_only_looks_like_one_is_a_name(uri: str) -> None:
 def test_a_local_name_with_a_question_mark_is_a_pattern() -> None:
     with pytest.raises(UsageError, match=r"Spark takes \? in a path for a pattern"):
         storage.absolute_uri("/data/a?b")
+
+
+@pytest.mark.parametrize("uri", ["https://ada:hush@host", "http://hush@host:5000/mlflow"])
+def test_a_secret_for_mlflow_is_refused_and_not_repeated(uri: str) -> None:
+    with pytest.raises(UsageError, match="MLFLOW_TRACKING_PASSWORD") as caught:
+        mlflow_record.check(uri)
+    assert "hush" not in str(caught.value)

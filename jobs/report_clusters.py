@@ -44,7 +44,7 @@ def cluster_quality(metrics: Metrics, confusion_CC: Integers, clusters: ClusterM
                 percent(right / size),
                 percent(inside / size),
                 percent(inside / answers if answers else None),
-                percent((inside - right) / (size - right) if size > right else None),
+                percent((inside - right) / (size - right) if own_C.sum() > 1 and size > right else None),
                 percent(answers / answers_C.sum()),
             ]
         )

@@ -191,7 +191,7 @@ def _data(uri: str) -> list[StoredObject]:
         return [one]
     found = list(store.objects(uri))
     if not found and not store.folders(uri):
-        raise UsageError(f"{uri}: no such file or folder")
+        raise UsageError(f"{uri}: no such file or folder, or an empty folder")
     return [one for one in found if not _hidden(one.name.split("/"))]
 
 

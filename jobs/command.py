@@ -245,7 +245,7 @@ def _check_names(job: str, arguments: list[str], flags: type) -> None:
         name = argument.removeprefix("--").partition("=")[0].replace("_", "-")
         if argument.startswith("--") and name and name not in known:
             near = _nearest("--" + name, sorted("--" + one for one in known))
-            raise UsageError(f"no flag --{name}{near}; `genremill {job} --help` lists them")
+            raise UsageError(f"no flag --{name}{near or ';'} `genremill {job} --help` lists them")
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -48,6 +48,8 @@ def read_table(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -
             df = spark.read.option("mergeSchema", True).parquet(uri)
             df = _free_of(df, uri).withColumn(MALFORMED, F.lit(None).cast("string"))
             position = F.col("_metadata.row_index")
+        elif uri.endswith(".parquet"):
+            raise UsageError(f"--tracks {uri} is no Parquet, whatever its name says")
         else:
             df = _read_csv(spark, uri, delimiter, multiline)
             position = F.monotonically_increasing_id()

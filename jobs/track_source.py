@@ -130,7 +130,7 @@ def _refuse_contradictions(df: DataFrame, columns: Columns) -> None:
 
 
 def _missing(source: str, missing: list[str], there: list[str]) -> str:
-    found = ", ".join(repr(name) for name in there[:40]) + (" …" if len(there) > 40 else "")
+    found = ", ".join(repr(name[:60]) for name in there[:40]) + (" …" if len(there) > 40 else "")
     message = f"{source}: no column for {'; '.join(missing)}. Found {len(there)} columns: {found}."
     if len(there) == 1:
         other = max(";\t|,", key=there[0].count)

@@ -295,6 +295,12 @@ def test_a_wrong_path_is_an_error(
     write_csv(tmp_path / "in" / "t.csv", catalog(2))
     assert Ingested(spark, tmp_path, str(tmp_path / "in")).exit_code == 2
     assert "has the folder 'deeper' in it" in capsys.readouterr().err
+    (tmp_path / "bare").mkdir()
+    assert Ingested(spark, tmp_path, str(tmp_path / "bare")).exit_code == 2
+    assert "or an empty folder" in capsys.readouterr().err
+    (tmp_path / "t.parquet").write_text("<html>503 Slow Down</html>")
+    assert Ingested(spark, tmp_path, str(tmp_path / "t.parquet")).exit_code == 2
+    assert "t.parquet is no Parquet, whatever its name says" in capsys.readouterr().err
 
 
 def test_json_is_one_document(

@@ -6,7 +6,6 @@ import json
 import logging
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 from pyspark.errors import PySparkException
 from pyspark.ml.torch.distributor import TorchDistributor
@@ -23,7 +22,7 @@ from genremill.jobs.answers import Model
 from genremill.jobs.contracts import Split
 from genremill.jobs.training_pairs import LabelledTracks
 from genremill.jobs.training_set import TrainingSet, sample
-from genremill.models import artifact, checkpoints, training, training_plan, zoo
+from genremill.models import artifact, checkpoints, local_ranks, training, training_plan, zoo
 from genremill.models.drift import Histogram
 from genremill.models.features import Scaling
 from genremill.models.held_out import Labels
@@ -87,8 +86,8 @@ def fit(
         *(cfg.model, "+".join(card.inputs), data.train_rows, data.rows[Split.TRAIN], len(data.classes)),
         *(recipe.epochs, recipe.batch, cfg.workers),
     )
-    history = _train(spark, plan)
-    return _seal(work, cfg, plan, history, data, sources, fitted)
+    _train(spark, plan)
+    return _seal(work, cfg, plan, data, sources, fitted)
 
 
 @dataclass(frozen=True)
@@ -141,20 +140,22 @@ def _plan(
     )
 
 
-def _train(spark: SparkSession, plan: Plan) -> list[dict[str, Any]]:
+def _train(spark: SparkSession, plan: Plan) -> None:
     """Runs the ranks to their end, and turns what one of them raised into this process's error."""
     failed = f"{plan.checkpoints}/failed.json"
     storage.remove_object(failed)
     if not plan.resume:
         storage.remove(plan.checkpoints)
     logging.getLogger("TorchDistributor").setLevel(logging.ERROR)
-    local = is_local(spark)
-    owner = "driver" if local else "executor"
-    gpus = int(spark.conf.get(f"spark.{owner}.resource.gpu.amount", "0") or "0")
     try:
-        distributor = TorchDistributor(plan.workers, local_mode=local, use_gpu=gpus > 0)
-        with contextlib.redirect_stdout(sys.stderr):  # ranks print there, results go to stdout
-            history = distributor.run(training.train_rank, plan)
+        if is_local(spark):
+            found = spark.sparkContext.resources.get("gpu")
+            local_ranks.train(plan, found.addresses if found else ())
+        else:
+            gpus = int(spark.conf.get("spark.executor.resource.gpu.amount", "0") or "0")
+            distributor = TorchDistributor(plan.workers, local_mode=False, use_gpu=gpus > 0)
+            with contextlib.redirect_stdout(sys.stderr):  # ranks print there, results go to stdout
+                distributor.run(training.train_rank, plan)
     except (RuntimeError, PySparkException) as err:  # from a process here, from a task on a cluster
         if storage.is_object(failed):
             record = json.loads(storage.read_bytes(failed))
@@ -162,14 +163,12 @@ def _train(spark: SparkSession, plan: Plan) -> list[dict[str, Any]]:
         raise raised_in_worker(str(err)) or StorageError(
             f"a training process died; the same command goes on after the last epoch: {err}"
         ) from err
-    return history or []
 
 
 def _seal(
     work: command.Run,
     cfg: train.Config,
     plan: Plan,
-    history: list[dict[str, Any]],
     data: TrainingSet,
     sources: Sources,
     fitted: _Fitted,
@@ -178,7 +177,7 @@ def _seal(
     if last is None:
         raise StorageError(f"the training left no whole checkpoint in {plan.checkpoints}")
     best = training.part(last.tensors, "best")
-    best_epoch = int(last.record["best_epoch"])
+    best_epoch, history = int(last.record["best_epoch"]), last.record["history"]
     card = dataclasses.replace(
         plan.card,
         training={

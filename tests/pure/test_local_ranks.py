@@ -1,6 +1,7 @@
 """Ranks of one machine: what they listen on, and that none outlives another, or who started them."""
 
 import dataclasses
+import json
 import pickle
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from genremill.models import checkpoints, local_ranks
 from genremill.models.training_plan import Plan
@@ -78,6 +80,18 @@ def test_ranks_listen_on_the_loopback_alone_and_one_that_dies_takes_the_others_a
     killer.join()
     assert set(listening) == {"127.0.0.1"}
     assert outlived == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_gpus_that_spark_has_given_and_torch_does_not_find_end_the_ranks_in_a_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plan = _plan(tmp_path)
+    with pytest.raises(RuntimeError, match="rank 0 of 1 ended with exit code 2"):
+        local_ranks.train(plan, gpus=["0"])
+    failed = json.loads((tmp_path / "checkpoints" / "failed.json").read_text())
+    assert failed["message"].startswith("GPUs were asked for (CUDA_VISIBLE_DEVICES=0)")
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_ranks_end_with_the_process_that_started_them(tmp_path: Path) -> None:

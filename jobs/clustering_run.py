@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import pyarrow.dataset as ds
 import yaml
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
@@ -15,6 +16,7 @@ from genremill.infra.warehouse import Snapshot
 from genremill.jobs import cluster, command
 from genremill.jobs.contracts import GENRE_MAP, GENRE_PROFILES, Table, schema_hash
 from genremill.jobs.model_inputs import ModelInputs
+from genremill.models import shards
 from genremill.models.cluster_method import Method
 from genremill.models.clustering import Clustering, cluster_genres, manual_clusters
 from genremill.models.features import Scaling
@@ -108,14 +110,23 @@ def _sums(
 ) -> ProfileSums:
     """Sums by bucket and genre. Pairs go to executors by bucket, so that each bucket gives one row.
 
-    The rows lie on disk and come a few at a time: of 10,000 genres they would fill a driver's heap.
+    The rows are read from disk one by one, and not through the driver's JVM: of 10,000 genres they would fill
+    its heap.
     """
     tasks = min(cluster.BUCKETS, 4 * spark.sparkContext.defaultParallelism)
     by_bucket = pairs.select("genre", "bucket", "values").repartition(tasks, "bucket")
     path = work.warehouse.tmp(work.run_id, "sums")
     by_bucket.mapInArrow(summer(encoder, positions, genres), SCHEMA).write.mode("overwrite").parquet(path)
-    rows = (tuple(row) for row in spark.read.parquet(path).toLocalIterator())
-    return gathered(rows, genres, len(encoded_names(encoder)), cluster.BUCKETS)
+    store, folder = storage.arrow(path)
+    with shards.storage_errors(path):
+        batches = ds.dataset(folder, filesystem=store, format="parquet").to_batches(
+            columns=["bucket", "counts", "sums", "squares"],
+            batch_size=1,
+            batch_readahead=0,
+            fragment_readahead=0,
+        )
+        rows = (tuple(row.values()) for batch in batches for row in batch.to_pylist())
+        return gathered(rows, genres, len(encoded_names(encoder)), cluster.BUCKETS)
 
 
 def _profile_rows(sums: ProfileSums) -> list[tuple[Any, ...]]:

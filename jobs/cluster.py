@@ -82,7 +82,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         clustering_run,  # here: torch takes seconds to import, and --help needs none
     )
 
-    _check(cfg)
+    check(cfg)
     made_from = inputs(work.warehouse, cfg)
     snapshot = work.warehouse.require("tracks", "ingest --tracks …")
     taken = _inputs(work.warehouse, snapshot, cfg)
@@ -91,7 +91,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     return clustering_run.fit(spark, work, cfg, pairs, taken, made_from)
 
 
-def _check(cfg: Config) -> None:
+def check(cfg: Config) -> None:
+    """Raises on settings that no data could make right."""
     if (cfg.method is Method.MANUAL) != (cfg.map is not None):
         raise UsageError("--method manual and --map FILE|report-a belong together; expected both or neither")
     command.check_seed(cfg.seed)

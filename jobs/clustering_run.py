@@ -87,7 +87,8 @@ def _fit(
     sample = near.orderBy("order").limit(rows).select("genre", "values").toArrow()
     if not len(sample):
         raise UsageError(
-            "no track to take a genre profile of: the train split has no labelled track with features"
+            "no track to take a genre profile of: the train split has no labelled track with features; "
+            "--columns.genre names the column of labels, and `score --model` tags without any"
         )
     flat = sample.column("values").combine_chunks().flatten().to_numpy(zero_copy_only=False)
     x_NF = flat.astype(np.float32).reshape(len(sample), -1)

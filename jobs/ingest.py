@@ -94,17 +94,27 @@ def inputs(cfg: Config) -> dict[str, str]:
     settings = dataclasses.asdict(cfg)
     del settings["max_vanished"]  # decides whether the result is taken, not what it is
     files = {"tracks": cfg.tracks} | ({"split_file": cfg.split_file} if cfg.split_file else {})
-    digests = {name: storage.inventory(storage.absolute_uri(uri)).digest for name, uri in files.items()}
+    digests = {}
+    for name, location in files.items():
+        uri = storage.absolute_uri(location)
+        if not storage.exists(uri):
+            raise UsageError(f"--{name.replace('_', '-')} {uri}: no such file or folder")
+        digests[name] = storage.inventory(uri).digest
     return digests | {"settings": json.dumps(settings, sort_keys=True)}
 
 
-def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
-    """Reads, checks, groups, splits and publishes."""
+def check(cfg: Config) -> SplitRule:
+    """The rule of the split; raises on settings that no table could make right."""
     if cfg.limit is not None and not 0 < cfg.limit < 1 << 31:
         raise UsageError(f"--limit {cfg.limit}: expected 1 to {(1 << 31) - 1}")
     if not 0 <= cfg.max_vanished <= 1:
         raise UsageError(f"--max-vanished {cfg.max_vanished:g}: expected a share from 0 to 1")
-    rule = _split_rule(cfg)
+    return _split_rule(cfg)
+
+
+def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
+    """Reads, checks, groups, splits and publishes."""
+    rule = check(cfg)
     source = storage.absolute_uri(cfg.tracks)
     made_from = inputs(cfg)
     raw = read_table(spark, source, cfg.delimiter, cfg.multiline)

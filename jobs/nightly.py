@@ -22,15 +22,18 @@ from genremill.infra.session import faults, spark_session
 from genremill.infra.terminal import cell
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import (
+    cluster,
     command,
     evaluate,
     extract,
+    ingest,
     mlflow_record,
     morning_report,
     night,
     night_facts,
     night_steps,
-    train,
+    score,
+    training_policy,
 )
 from genremill.jobs.night import Clock, Night, State, StepRecord
 from genremill.jobs.night_steps import Config, Step
@@ -57,10 +60,14 @@ def check(cfg: Config) -> None:
     if cfg.publish.rollback or cfg.publish.run:
         raise UsageError("--publish.rollback and --publish.run belong to `genremill publish`")
     mlflow_record.check(cfg.mlflow)
-    if cfg.learns:
-        train.check(cfg.train)
+    ingest.check(night_steps.source(cfg))
     if cfg.audio_root:
         extract.check(night_steps.audio(cfg))
+    if cfg.learns:
+        cluster.check(cfg.cluster)
+        training_policy.check(cfg.train)
+    score.check(cfg.score)
+    cfg.publish.check()
 
 
 def expected(steps: list[Step]) -> Iterator[tuple[str, str]]:

@@ -53,6 +53,7 @@ def staged(warehouse: Warehouse, run_id: str | None) -> Snapshot:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Audits and publishes the staged tags."""
+    cfg.check()
     warehouse = work.warehouse
     candidate = staged(warehouse, cfg.run)
     current = warehouse.current("tags")

@@ -73,9 +73,15 @@ def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
     } | taken.made_from(warehouse)
 
 
-def _model(warehouse: Warehouse, cfg: Config) -> _Model:
+def check(cfg: Config) -> None:
+    """Raises on settings that no warehouse could make right."""
     if cfg.model and cfg.model_version:
         raise UsageError("--model and --model-version name two models; expected one of them")
+    if cfg.limit is not None and cfg.limit < 1:
+        raise UsageError(f"--limit {cfg.limit}: expected 1 or more")
+
+
+def _model(warehouse: Warehouse, cfg: Config) -> _Model:
     if cfg.model:
         folder = storage.absolute_uri(cfg.model)
         card = read_card(folder)
@@ -88,8 +94,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Scores all tracks and stages their tags."""
     from genremill.models import artifact
 
-    if cfg.limit is not None and cfg.limit < 1:
-        raise UsageError(f"--limit {cfg.limit}: expected 1 or more")
+    check(cfg)
     made_from = inputs(work.warehouse, cfg)
     model = _model(work.warehouse, cfg)
     artifact.load(model.folder)  # refuses damaged weights here, before any task

@@ -1,5 +1,6 @@
 """All audits of staged tags: what they say, how many change, what they rest on, how good they are."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -40,6 +41,15 @@ class Limits:
     """By how much the share of tracks without a tag may grow."""
     max_loss: float = 0.025
     """How much any-label accuracy on held-out artists a new model may lose, at the 95 % bound."""
+
+    def check(self) -> None:
+        """Raises on limits that nothing or everything would pass by mistake."""
+        for flag in ("max_churn", "max_churn_new", "max_untagged_rise", "max_loss"):
+            if not 0 <= (share := getattr(self, flag)) <= 1:
+                raise UsageError(f"--{flag.replace('_', '-')} {share:g}: expected a share from 0 to 1")
+        for flag in ("max_drift", "max_class_shift"):
+            if not 0 <= (index := getattr(self, flag)) < math.inf:
+                raise UsageError(f"--{flag.replace('_', '-')} {index:g}: expected 0 or more")
 
 
 @dataclass(frozen=True)

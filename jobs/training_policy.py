@@ -3,6 +3,7 @@
 import calendar
 import dataclasses
 import enum
+import math
 import time
 from dataclasses import dataclass
 
@@ -42,6 +43,13 @@ class Config(train.Config):
         """Those of the training itself."""
         names = [one.name for one in dataclasses.fields(train.Config)]
         return train.Config(**{name: getattr(self, name) for name in names})
+
+
+def check(cfg: Config) -> None:
+    """Raises on settings that no data could make right."""
+    train.check(cfg)
+    if cfg.max_age_days is not None and not 0 <= cfg.max_age_days < math.inf:
+        raise UsageError(f"--max-age-days {cfg.max_age_days:g}: expected 0 or more")
 
 
 def lasting(inputs: dict[str, str]) -> dict[str, str]:

@@ -76,6 +76,8 @@ def load(folder: str) -> Model:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise UsageError(f"{folder}: weight {name} is not finite")
+        if tensor.dtype != states[name].dtype:
+            raise UsageError(f"{folder}: weight {name} is {tensor.dtype}; expected {states[name].dtype}")
     of_clouds = {name: tensor for name, tensor in tensors.items() if name.startswith(CLOUDS)}
     clouds.load_state_dict({name.removeprefix(CLOUDS): tensor for name, tensor in of_clouds.items()})
     network.load_state_dict({name: tensors[name] for name in tensors.keys() - of_clouds.keys()})

@@ -12,6 +12,8 @@ from genremill.models.features import TABLE, FeatureSpec
 from genremill.models.pooling import Pooling
 from genremill.models.recipe import Size
 
+MOST_CATEGORIES = 1_000_000
+"""One-hot columns that a card may claim: a network is built of it before its weights are compared."""
 FORMAT = 2
 """Grows when a field changes its meaning: cards of other formats are refused."""
 
@@ -109,12 +111,14 @@ class ModelCard:
                 raise ValueError("classes are not distinct texts")
             if tuple(dict.fromkeys(one.input for one in card.features)) != card.inputs:
                 raise ValueError(f"the features are not those of the inputs {card.inputs}, in order")
+            if not (type(card.categories) is int and 0 <= card.categories <= MOST_CATEGORIES):
+                raise ValueError(f"categories {card.categories!r}: expected 0 to {MOST_CATEGORIES:,}")
             if not 0 < card.temperature < math.inf:
                 raise ValueError(f"temperature {card.temperature} is not a number above 0")
             if unknown := card.outlier_limits.keys() - set(card.inputs):
                 raise ValueError(f"outlier limits of no input: {', '.join(sorted(unknown))}")
             return card
-        except (ValueError, KeyError, TypeError, AttributeError) as err:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
             raise UsageError(f"{source} is not a model.json of genremill: {err!r}") from err
 
 

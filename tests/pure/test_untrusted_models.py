@@ -203,6 +203,7 @@ SHORT_DATA = (74).to_bytes(
         (_tensors(layers__0__bias=torch.tensor([0.0, float("nan"), 0.0])), "bias is not finite"),
         (_tensors(layers__0__bias=torch.tensor([0.0, float("-inf"), 0.0])), "bias is not finite"),
         (_tensors(encoder__grid_NG=torch.full((2, 2), float("nan"))), "grid_NG is not finite"),
+        (_tensors(layers__0__bias=torch.zeros(3, dtype=torch.float64)), "bias is torch.float64; expected"),
         (b"", "is not a safetensors file"),
         (HEADER_OF_AN_EXABYTE, "is not a safetensors file"),
         (SHORT_DATA, "is not a safetensors file"),
@@ -238,6 +239,9 @@ def test_weights_of_another_sha256_are_refused_unparsed(
         (lambda card: card.update(inputs=["gtzan57"]), "not those of the inputs"),
         (lambda card: card.update(more=1), "is not a model.json"),
         (lambda card: card.update(size={"width": "8"}), "is not a model.json"),
+        (lambda card: card.update(categories=-1), "categories -1: expected 0 to"),
+        (lambda card: card.update(categories="x"), "categories .*: expected 0 to"),
+        (lambda card: card.update(categories=10**13), "categories 1[0]+: expected 0 to"),
         (lambda card: card.update(model="periodic_mlp", size={"width": 10**13}), "width 1[0]+: expected"),
     ],
 )
@@ -246,7 +250,7 @@ def test_a_card_that_is_wrong_is_refused(tmp_path: Path, edit: Edit, message: st
         artifact.load(with_card(tmp_path, edit))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", '"x"', '{"format": 2}', "\x00", "{"])
+@pytest.mark.parametrize("text", ["", "[]", "null", '"x"', '{"format": 2}', "\x00", "{", "[" * 100_000])
 def test_a_card_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     uri = saved(tmp_path)
     (tmp_path / "model.json").write_text(text)

@@ -29,6 +29,10 @@ LOOK_S = 0.5
 """Pause between two looks at a lease of somebody else."""
 
 
+_HELD: set[str] = set()
+"""Tokens of the leases that this process holds, or is about to."""
+
+
 class Held(UsageError):
     """Another run is at work, and alive."""
 
@@ -55,7 +59,11 @@ class Holder:
     @property
     def is_alive(self) -> bool | None:
         """Whether it is a living process of this machine; None where it is of another."""
-        return _started(self.pid) == self.started if self.host == os.uname().nodename else None
+        if self.host != os.uname().nodename:
+            return None
+        if self.pid == os.getpid() and self.started == _started(self.pid):
+            return self.token in _HELD  # an earlier run here may not have been able to give its lease up
+        return self.started == _started(self.pid)
 
     def to_bytes(self) -> bytes:
         """The text of the lease."""
@@ -140,12 +148,23 @@ class Lease:
 def held(uri: str, run_id: str, wait: bool = False) -> Iterator[Lease]:
     """Holds a lease until the block ends; where somebody alive has it, waits for it or raises `Held`."""
     lease = Lease(uri, run_id)
-    lease.take(wait)
+    _HELD.add(lease.holder.token)
+    try:
+        lease.take(wait)
+        with _renewed(lease):
+            yield lease
+    finally:
+        _HELD.discard(lease.holder.token)
+
+
+@contextlib.contextmanager
+def _renewed(lease: Lease) -> Iterator[None]:
+    """Renews a lease until the block ends, and gives it up."""
     ended = threading.Event()
     renewing = threading.Thread(target=lease.renew, args=(ended,), daemon=True)
     renewing.start()
     try:
-        yield lease
+        yield
     finally:
         ended.set()
         renewing.join()

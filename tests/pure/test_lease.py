@@ -29,10 +29,8 @@ def uri(tmp_path: Path) -> str:
 
 
 def _left(uri: str, **overrides: object) -> None:
-    storage.write_atomic(
-        uri,
-        dataclasses.replace(Holder.this_process("r0"), **overrides).to_bytes(),  # type: ignore[arg-type]
-    )
+    holder = dataclasses.replace(Holder.this_process("r0"), **overrides)  # type: ignore[arg-type]
+    storage.write_atomic(uri, holder.to_bytes())
 
 
 def test_a_second_run_is_refused_at_once_and_told_who_is_there(uri: str) -> None:
@@ -128,3 +126,13 @@ def test_a_lease_that_is_no_lease_expires_too(uri: str) -> None:
     storage.write_atomic(uri, b"{broken")
     with lease.held(uri, "r1"):
         assert b"r1" in storage.read_bytes(uri)
+
+
+def test_a_lease_that_this_process_could_not_give_up_is_taken_over_at_once(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "EXPIRY_S", 60.0)
+    _left(uri)
+    started = time.monotonic()
+    with lease.held(uri, "r2"):
+        assert time.monotonic() - started < 1.0

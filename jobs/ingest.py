@@ -96,10 +96,10 @@ def inputs(cfg: Config) -> dict[str, str]:
     files = {"tracks": cfg.tracks} | ({"split_file": cfg.split_file} if cfg.split_file else {})
     digests = {}
     for name, location in files.items():
-        uri = storage.absolute_uri(location)
-        if not storage.exists(uri):
-            raise UsageError(f"--{name.replace('_', '-')} {uri}: no such file or folder")
-        digests[name] = storage.inventory(uri).digest
+        try:
+            digests[name] = storage.inventory(storage.absolute_uri(location)).digest
+        except UsageError as err:
+            raise UsageError(f"--{name.replace('_', '-')} {err}") from err
     return digests | {"settings": json.dumps(settings, sort_keys=True)}
 
 

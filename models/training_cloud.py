@@ -4,6 +4,7 @@ Shape suffixes: B batch, F raw features of the input, N numeric features among t
 """
 
 import math
+import sys
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from genremill.models.features import FeatureSpec
 
 FIT_ROWS = 100_000
+FEWEST = 100
+"""Tracks that a limit is taken from at least."""
 LIMIT_SHARE = 0.999
 """Of tracks like those in training that are no outliers."""
 LIMIT_DEVIATIONS = 3.09
@@ -91,11 +94,13 @@ def limit_of(distance_T: npt.NDArray[np.float32]) -> float:
     """The distance that a share of `LIMIT_SHARE` of tracks like these does not exceed.
 
     The greater of the quantile and of what a log-normal distribution has there, for the quantile of a few
-    tracks is too low.
+    tracks is too low. Fewer than `FEWEST` say nothing of what is rare: no track is an outlier.
 
     >>> limit_of(np.exp(np.random.default_rng(0).normal(0, 0.5, 100_000)).astype(np.float32))
     4.709
     """
+    if len(distance_T) < FEWEST:
+        return sys.float_info.max
     log_T = np.log(np.maximum(distance_T.astype(np.float64), np.finfo(np.float32).tiny))
     normal = log_T.mean() + LIMIT_DEVIATIONS * log_T.std()
     found = math.exp(max(normal, float(np.quantile(log_T, LIMIT_SHARE))))

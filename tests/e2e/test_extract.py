@@ -140,7 +140,8 @@ def test_a_killed_extraction_goes_on_where_it_was(audio: Audio) -> None:
         lines.append(f"m{at},g{at % 3},artist {at},many{at}.wav")
     table = audio.clips.parent / "many.csv"
     table.write_text("\n".join(lines) + "\n")
-    assert cli.main(["ingest", "--warehouse", audio.uri, "--tracks", str(table)]) == 0
+    flags = ["--warehouse", audio.uri, "--tracks", str(table), "--max-vanished", "1"]
+    assert cli.main(["ingest", *flags]) == 0
     done = Path(audio.uri) / "features"
     killed_when(lambda: len(list(done.rglob("_pending/*/part-*.parquet"))) >= 2, "extract", *audio.flags)
     resumed = audio.extract()

@@ -199,7 +199,7 @@ def test_a_new_model_whose_tags_are_refused_is_not_taken_again(catalog: Catalog)
 
 def test_tags_of_earlier_tracks_are_not_published_unnamed(catalog: Catalog) -> None:
     staged = catalog.run("score")["staged"]
-    catalog.run("ingest", "--tracks", catalog.tracks, "--limit", "1000")
+    catalog.run("ingest", "--tracks", catalog.tracks, "--limit", "1000", "--max-vanished", "1")
     catalog.run("publish", exit_code=2)
     assert catalog.run("publish", "--run", staged)["published"] == staged
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from genremill.models.features import FeatureSpec
 
 FIT_ROWS = 100_000
-FEWEST = 100
+FEWEST = 30
 """Tracks that a limit is taken from at least."""
 LIMIT_SHARE = 0.999
 """Of tracks like those in training that are no outliers."""

@@ -1,6 +1,6 @@
 """The parts of a report page: one HTML file that asks nothing of any other host and runs no script."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from genremill.infra.markup import Markup, cell_text, element, join
@@ -15,6 +15,11 @@ class Column:
 
     heading: str
     number: bool = True
+
+
+def columns(*headings: str, text: Collection[str]) -> list[Column]:
+    """Columns by their headings: those in `text` hold text, the others numbers."""
+    return [Column(heading, number=heading not in text) for heading in headings]
 
 
 def page(title: str, *content: str) -> str:

@@ -4,6 +4,7 @@ Every operation takes a full URI, spelled as Hadoop spells them: nothing is perc
 to the file system, `s3a:` ones to S3; other schemes are refused by name.
 """
 
+import calendar
 import hashlib
 import re
 import time
@@ -199,6 +200,18 @@ def _hidden(names: Iterable[str]) -> bool:
     return any(name.startswith((".", "_")) for name in names)
 
 
+UTC = "%Y-%m-%dT%H:%M:%SZ"
+
+
 def utc_now() -> str:
     """The time now as ISO 8601 in UTC, to the second."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return time.strftime(UTC, time.gmtime())
+
+
+def utc_seconds(utc: str) -> float:
+    """Seconds since the epoch of a time as `utc_now` writes it.
+
+    >>> utc_seconds("1970-01-02T00:00:01Z")
+    86401
+    """
+    return calendar.timegm(time.strptime(utc, UTC))

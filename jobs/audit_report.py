@@ -4,7 +4,6 @@ from pyspark.sql import DataFrame, SparkSession
 
 from genremill.infra import pages, storage
 from genremill.infra.markup import Markup
-from genremill.infra.pages import Column
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs import change_pictures, command
 from genremill.jobs.tag_audits import Findings
@@ -49,6 +48,6 @@ def _table(tracks: list[TellingTrack]) -> Markup:
     headings = ("Track", "Artist", "Title", "Tag before", "Tag refused", "Why")
     return pages.table(
         "Rows that are wrong, values far out, and the surest of the tags that would have changed.",
-        [Column(heading, number=False) for heading in headings],
+        pages.columns(*headings, text=headings),
         [(one.track_id, one.artists, one.title, one.before, one.after, one.why) for one in tracks],
     )

@@ -5,7 +5,6 @@ from typing import Any
 
 from genremill.infra import charts, pages
 from genremill.infra.markup import Markup, join
-from genremill.infra.pages import Column
 from genremill.jobs.report_figures import percent
 
 GENRES, FEATURES = 20, 20
@@ -22,8 +21,8 @@ def audits(said: Said) -> Markup:
     if not rows:
         return pages.absent("Nothing was audited.")
     rows.sort(key=lambda row: ("refused", "flagged", "not measured", "passed").index(row[1]))
-    headings = {"Audit": False, "Verdict": False, "Measured": True, "Limit": True, "Note": False}
-    columns = [Column(heading, number) for heading, number in headings.items()]
+    headings = ("Audit", "Verdict", "Measured", "Limit", "Note")
+    columns = pages.columns(*headings, text=("Audit", "Verdict", "Note"))
     return pages.table("What is over its limit is refused; what is flagged is only told.", columns, rows)
 
 
@@ -50,7 +49,7 @@ def _genres(found: Said) -> Markup:
         rows.append((one["label"], *counts, join(charts.meter(share), " ", percent(share))))
     if not rows:
         return pages.absent("No genre won or lost a track.")
-    columns = [Column("Genre", number=False), *map(Column, ("Before", "After", "Left it", "Share that left"))]
+    columns = pages.columns("Genre", "Before", "After", "Left it", "Share that left", text=("Genre",))
     return pages.table("Genres, those that most tracks left first.", columns, rows)
 
 
@@ -58,7 +57,7 @@ def _flows(found: Said) -> Markup:
     rows = [(f"{before} → {after}", f"{count:,}") for before, after, count in found["flows"]]
     if not rows:
         return join()
-    columns = [Column("From, to", number=False), Column("Tracks")]
+    columns = pages.columns("From, to", "Tracks", text=("From, to",))
     return pages.table("The most frequent changes.", columns, rows)
 
 
@@ -75,7 +74,7 @@ def drift(said: Said) -> Markup:
         "Drift of features",
         pages.table(
             "Population stability index: under 0.1 no shift, over 0.25 a major one; a full bar is 0.5.",
-            [Column("Feature", number=False), Column("Since the current tags"), Column("Since training")],
+            pages.columns("Feature", "Since the current tags", "Since training", text=("Feature",)),
             rows,
         ),
     )

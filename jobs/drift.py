@@ -48,8 +48,3 @@ def shifts(
         for at, (one, histogram) in enumerate(zip(card.features, expected, strict=True))
     ]
     return tuple(sorted(pairs, key=lambda one: (-one.index, one.feature)))
-
-
-def histograms(values: npt.NDArray[np.float32]) -> list[Histogram]:
-    """A histogram of each column."""
-    return [Histogram.of(values[:, at]) for at in range(values.shape[1])]

@@ -20,6 +20,7 @@ from genremill.infra.audio_store import AudioStore
 from genremill.infra.errors import ExitCode, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
+from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, feature_cache
 from genremill.udfs import feature_set
 from genremill.udfs.decoding import DecodeSettings, Offset
@@ -61,8 +62,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Extracts what is lacking of each feature set."""
     check(cfg)
     snapshot = work.warehouse.require("tracks", "ingest --tracks …")
-    tracks = spark.read.parquet(work.warehouse.path(snapshot.path)).select("track_id", "audio_uri")
-    tracks = tracks.where(F.col("audio_uri").isNotNull())
+    tracks = with_audio(spark, work.warehouse, snapshot)
     count = tracks.count()
     if not count:
         raise UsageError(
@@ -70,6 +70,12 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
             "ingest takes it from the column that --columns.audio-uri names"
         )
     return _outcome(up_to_date(spark, work, cfg, tracks, count), work.dry_run, cfg.max_rejects)
+
+
+def with_audio(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot) -> DataFrame:
+    """(track_id, audio_uri) of the tracks that have audio."""
+    tracks = spark.read.parquet(warehouse.path(snapshot.path)).select("track_id", "audio_uri")
+    return tracks.where(F.col("audio_uri").isNotNull())
 
 
 def up_to_date(

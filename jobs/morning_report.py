@@ -6,7 +6,6 @@ from typing import Any, TypeAlias
 from genremill.infra import charts, pages
 from genremill.infra.charts import Axis, Series
 from genremill.infra.markup import Markup, element, join
-from genremill.infra.pages import Column
 from genremill.jobs import change_pictures
 from genremill.jobs.night import Night, State
 from genremill.jobs.report_figures import percent
@@ -89,12 +88,7 @@ def _steps(night: Night) -> Markup:
         )
         for one in night.steps
     ]
-    columns = [
-        Column("Step", number=False),
-        Column("State", number=False),
-        Column("Took"),
-        Column("Why", number=False),
-    ]
+    columns = pages.columns("Step", "State", "Took", "Why", text=("Step", "State", "Why"))
     return pages.table("A step runs where what it depends on has changed.", columns, rows)
 
 
@@ -111,13 +105,9 @@ def _tables(night: Night) -> Markup:
         )
         for one in night.tables
     ]
-    columns = [
-        Column("Table", number=False),
-        Column("Rows before"),
-        Column("Rows now"),
-        Column("Current run", number=False),
-        Column("", number=False),
-    ]
+    columns = pages.columns(
+        "Table", "Rows before", "Rows now", "Current run", "", text=("Table", "Current run", "")
+    )
     return pages.table("What readers get.", columns, rows)
 
 
@@ -133,12 +123,7 @@ def _rejects(night: Night) -> Markup:
         )
         for one in night.rejects
     ]
-    columns = [
-        Column("Reason", number=False),
-        Column("Job", number=False),
-        Column("Number"),
-        Column("Such as", number=False),
-    ]
+    columns = pages.columns("Reason", "Job", "Number", "Such as", text=("Reason", "Job", "Such as"))
     return pages.table("Rows of the table and audio files that were not taken.", columns, rows)
 
 
@@ -206,14 +191,15 @@ def _nights(nights: Sequence[Night]) -> Markup:
         )
         for one in nights
     ]
-    columns = [
-        Column("Started (UTC)", number=False),
-        Column("Ended", number=False),
-        Column("Took"),
-        Column("Ran", number=False),
-        Column("Changed tags"),
-        Column("Model", number=False),
-    ]
+    columns = pages.columns(
+        "Started (UTC)",
+        "Ended",
+        "Took",
+        "Ran",
+        "Changed tags",
+        "Model",
+        text=("Started (UTC)", "Ended", "Ran", "Model"),
+    )
     return join(pages.table("This night and those before it.", columns, rows), _churn_trend(nights))
 
 

@@ -143,7 +143,7 @@ def _since(warehouse: Warehouse, table: str, wanted: dict[str, str]) -> str | No
 
 def _extract_cause(spark: SparkSession, work: command.Run, cfg: Config) -> str | None:
     """The job itself finds out what is new; a dry run asks it beforehand."""
-    if not has_audio(work.warehouse, cfg):
+    if not _has_audio(work.warehouse, cfg):
         return None
     if not work.dry_run:
         return "audio is compared with the cache"
@@ -152,7 +152,7 @@ def _extract_cause(spark: SparkSession, work: command.Run, cfg: Config) -> str |
     return f"{news:,} objects are not in the cache" if news else None
 
 
-def has_audio(warehouse: Warehouse, cfg: Config) -> bool:
+def _has_audio(warehouse: Warehouse, cfg: Config) -> bool:
     """Whether there is audio to look at."""
     tracks = warehouse.current("tracks")
     count = tracks.snapshot.details.get("with_audio", 0) if tracks else 0
@@ -226,8 +226,9 @@ class _Tags:
 
     def _made(self) -> Snapshot | None:
         wanted = self._wanted()
-        runs = [one for one in self.warehouse.runs("tags") if one.inputs == wanted]
-        return runs[-1] if runs else None
+        newest_first = reversed(self.warehouse.run_ids("tags"))
+        runs = (self.warehouse.finished("tags", run_id) for run_id in newest_first)
+        return next((one for one in runs if one is not None and one.inputs == wanted), None)
 
     def _wanted(self) -> dict[str, str]:
         return score.inputs(self.warehouse, self.cfg.score)

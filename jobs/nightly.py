@@ -24,7 +24,6 @@ from genremill.infra.warehouse import Warehouse
 from genremill.jobs import (
     cluster,
     command,
-    evaluate,
     extract,
     ingest,
     mlflow_record,
@@ -111,7 +110,8 @@ def _recorded(
     if error:
         raise error
     summary = {"steps": {one.name: _said(one) for one in records}, "report": report}
-    return command.Outcome(summary, _closing(spark, work.warehouse, cfg, report), code)
+    reports = {"model report": found.metrics.get("report"), "night's report": report}
+    return command.Outcome(summary, _closing(spark, work.warehouse, reports), code)
 
 
 def _done(step: Step, held: Lease) -> tuple[StepRecord, GenremillError | None]:
@@ -148,7 +148,7 @@ def _said(record: StepRecord) -> str | dict[str, Any]:
     return record.summary | {"cause": record.cause, "seconds": record.seconds}
 
 
-def _closing(spark: SparkSession, warehouse: Warehouse, cfg: Config, night_report: str) -> str:
+def _closing(spark: SparkSession, warehouse: Warehouse, reports: dict[str, str | None]) -> str:
     """A sample of the current tags, and where to read on."""
     snapshot = warehouse.require("tags", "publish")
     tags = spark.read.parquet(warehouse.path(snapshot.path))
@@ -169,9 +169,7 @@ def _closing(spark: SparkSession, warehouse: Warehouse, cfg: Config, night_repor
             + confidence
         )
     lines.append(f"\ntags: {snapshot.rows:,} rows in {warehouse.path(snapshot.path)}")
-    report = None if cfg.score.model else evaluate.report_of(warehouse, snapshot.details["model_version"])
-    lines += [f"model report: {report}"] if report else []
-    return "\n".join([*lines, f"night's report: {night_report}"])
+    return "\n".join([*lines, *(f"{name}: {uri}" for name, uri in reports.items() if uri)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

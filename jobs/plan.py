@@ -122,9 +122,7 @@ def _from_table(spark: SparkSession, cfg: Config) -> DataFrame | None:
 
 
 def _current(spark: SparkSession, work: command.Run) -> DataFrame:
-    snapshot = work.warehouse.require("tracks", "ingest --tracks …")
-    tracks = spark.read.parquet(work.warehouse.path(snapshot.path)).select("track_id", "audio_uri")
-    return tracks.where(F.col("audio_uri").isNotNull())
+    return extract.with_audio(spark, work.warehouse, work.warehouse.require("tracks", "ingest --tracks …"))
 
 
 def _planned(name: str, cause: str, amount: float | None, past: list[Night]) -> PlannedStep:

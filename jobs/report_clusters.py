@@ -51,13 +51,8 @@ def cluster_quality(metrics: Metrics, confusion_CC: Integers, clusters: ClusterM
     if not rows:
         return pages.section(title, pages.absent("Left out: no held-out pair has a label of a cluster."))
     shares = ("Evenness", "Right genre", "Right cluster", "Purity", "Closeness", "Chance")
-    columns = [
-        Column("Cluster", number=False),
-        Column("Genres"),
-        Column("Of all pairs"),
-        Column("Largest genre", number=False),
-        *(Column(name) for name in shares),
-    ]
+    headings = ("Cluster", "Genres", "Of all pairs", "Largest genre", *shares)
+    columns = pages.columns(*headings, text=("Cluster", "Largest genre"))
     return pages.section(
         title,
         pages.prose(

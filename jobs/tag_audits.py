@@ -1,7 +1,7 @@
 """All audits of staged tags: what they say, how many change, what they rest on, how good they are."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from genremill.jobs.audits import Audit, content_audits
 from genremill.jobs.churn import Churn
 from genremill.jobs.contracts import Status
 from genremill.jobs.drift import FeatureShift
-from genremill.models.drift import Histogram, stability_index
+from genremill.models.drift import Histogram, histograms, stability_index
 from genremill.models.metrics import Interval
 from genremill.models.model_card import ModelCard
 
@@ -114,13 +114,7 @@ def measure(
     both = _on_disk(spark, work, churn.compared(spark, warehouse, candidate, before, card))
     changes = churn.measured(both)
     audits.append(_churn_audit(changes, candidate, before, limits))
-    shift = stability_index(
-        *zip(
-            *((old_labels.get(name, 0), labels.get(name, 0)) for name in sorted(old_labels | labels)),
-            strict=True,
-        )
-    )
-    audits.append(Audit("shift of labels", shift, limits.max_class_shift))
+    audits.append(Audit("shift of labels", _label_shift(old_labels, labels), limits.max_class_shift))
     shifts, why = _current_drift(spark, work, card, before, tracks, found)
     audits.append(_drift_audit("drift of features", shifts, limits.max_drift, why))
     gain = None
@@ -147,12 +141,15 @@ def _answers(tags: DataFrame) -> tuple[dict[str, int], float]:
     return labels, sum(row["untagged"] for row in found) / total if total else 0.0
 
 
+def _label_shift(expected: dict[str, int], found: dict[str, int]) -> float:
+    """Stability index of tracks by label; a label that one of them lacks has none there."""
+    names = sorted(expected | found)
+    return stability_index([expected.get(one, 0) for one in names], [found.get(one, 0) for one in names])
+
+
 def _churn_audit(changes: Churn, candidate: Snapshot, before: Snapshot, limits: Limits) -> Audit:
-    new = [
-        what
-        for what, name in (("a new model", "model_version"), ("a new map", "genre_map_version"))
-        if before.details[name] != candidate.details[name]
-    ]
+    made_by = ("model_version", "genre_map_version")
+    new = any(before.details[name] != candidate.details[name] for name in made_by)
     return Audit(
         "churn",
         changes.share,
@@ -176,19 +173,15 @@ def _against_training(
     audits = [
         _drift_audit("drift from the training split", shifts, limits.max_drift, "the model has no histograms")
     ]
-    shift = None
-    if trained:
-        names = sorted(trained | labels)
-        shift = stability_index([trained.get(one, 0) for one in names], [labels.get(one, 0) for one in names])
     audits.append(
         Audit(
             "labels against the training split",
-            shift,
+            _label_shift(trained, labels) if trained else None,
             limits.max_class_shift,
             note="" if trained else "the model does not say how many rows of each class it was trained on",
         )
     )
-    return [Audit(one.name, one.value, one.limit, refuses=False, note=one.note) for one in audits]
+    return [replace(one, refuses=False) for one in audits]
 
 
 def _drift_audit(name: str, shifts: tuple[FeatureShift, ...], limit: float, why: str) -> Audit:
@@ -211,7 +204,7 @@ def _current_drift(
         return (), str(err)
     if not len(expected) or not len(found):
         return (), "there are no features"
-    return drift.shifts(card, drift.histograms(expected), found), ""
+    return drift.shifts(card, histograms(expected), found), ""
 
 
 def _loss(

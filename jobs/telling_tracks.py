@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.warehouse import Snapshot, Warehouse
@@ -76,9 +75,9 @@ def _far_out(
     middle = values.agg(F.median("value")).first()
     distance = F.abs(F.col("value") - F.lit(middle[0] if middle else 0.0))
     rows = values.orderBy(F.desc(distance), "track_id").limit(MOST // 2).collect()
-    index = f"{worst.index:.2f}" if np.isfinite(worst.index) else "unbounded"
     return [
-        (row["track_id"], f"{worst.feature} = {row['value']:.4g} (stability index {index})") for row in rows
+        (row["track_id"], f"{worst.feature} = {row['value']:.4g} (stability index {worst.index:.2f})")
+        for row in rows
     ]
 
 

@@ -1,6 +1,5 @@
 """When a night trains: a new model changes half of all tags, so new tracks alone are no reason to."""
 
-import calendar
 import dataclasses
 import enum
 import math
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 
 from pyspark.sql import SparkSession, functions as F
 
+from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import model_versions, train
@@ -113,6 +113,5 @@ def shown_labels(card: ModelCard) -> list[str]:
 def _too_old(card: ModelCard, cfg: Config) -> str | None:
     if cfg.max_age_days is None:
         return None
-    made = calendar.timegm(time.strptime(card.created_at, "%Y-%m-%dT%H:%M:%SZ"))
-    days = (time.time() - made) / 86_400
+    days = (time.time() - storage.utc_seconds(card.created_at)) / 86_400
     return f"the model is {days:.1f} days old, over --train.max-age-days" if days > cfg.max_age_days else None

@@ -23,7 +23,7 @@ from genremill.jobs.contracts import Split
 from genremill.jobs.training_pairs import LabelledTracks
 from genremill.jobs.training_set import TrainingSet, sample
 from genremill.models import artifact, checkpoints, local_ranks, training, training_plan, zoo
-from genremill.models.drift import Histogram
+from genremill.models.drift import Histogram, histograms
 from genremill.models.features import Scaling
 from genremill.models.held_out import Labels
 from genremill.models.model_card import Cluster, ModelCard
@@ -104,7 +104,7 @@ class _Fitted:
 def _fitted(data: TrainingSet, scaling: Scaling) -> _Fitted:
     x_BF, features = sample(data), data.inputs.features
     encoder = TableEncoder.fit(x_BF, features, scaling)
-    return _Fitted(encoder, fitted_clouds(x_BF, features), [Histogram.of(x_B) for x_B in x_BF.T])
+    return _Fitted(encoder, fitted_clouds(x_BF, features), histograms(x_BF))
 
 
 def _recipe(recipe: Recipe, cfg: train.Config) -> Recipe:

@@ -7,7 +7,6 @@ every night reads whole: they stay.
     genremill vacuum --warehouse s3a://music/warehouse --yes
 """
 
-import calendar
 import dataclasses
 import json
 import re
@@ -147,7 +146,7 @@ def _kept_runs(listing: Listing, keep_runs: int, before_s: float) -> dict[str, s
             kept[table] |= {
                 one.run_id
                 for one, when in zip(line[1:], replaced_at, strict=False)
-                if _seconds(when) >= before_s
+                if storage.utc_seconds(when) >= before_s
             }
         for one in runs:
             if table == "tags" and one.run_id in kept[table]:
@@ -250,11 +249,6 @@ def _remove(warehouse: Warehouse, one: Removal) -> None:
     for record in ("_run.json", "model.json"):  # first: a run that is half removed must not look whole
         storage.remove_object(f"{path}/{record}")
     storage.remove(path)
-
-
-def _seconds(utc: str) -> float:
-    """Seconds since the epoch of a time as `utc_now` writes it."""
-    return calendar.timegm(time.strptime(utc, "%Y-%m-%dT%H:%M:%SZ"))
 
 
 def _as_json(one: Removal) -> dict[str, object]:

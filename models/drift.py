@@ -1,6 +1,6 @@
 """How far a distribution has moved from another: histograms, and the population stability index.
 
-Shape suffixes: N values, E edges, B bins.
+Shape suffixes: N values, E edges, B bins, F features.
 """
 
 from collections.abc import Sequence
@@ -44,6 +44,11 @@ class Histogram:
         """Population stability index of other values against these."""
         known_N = values_N[~np.isnan(values_N)]
         return stability_index(self.counts, _counts(np.array(self.edges), known_N).tolist())
+
+
+def histograms(values_NF: npt.NDArray[np.floating]) -> list[Histogram]:
+    """A histogram of each column."""
+    return [Histogram.of(values_N) for values_N in values_NF.T]
 
 
 def stability_index(expected: Sequence[float], found: Sequence[float]) -> float:

@@ -83,9 +83,17 @@ class PeriodicMLP(Network):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of each member, shape (H, B, C)."""
+        return self.logits(self.penultimate(inputs))
+
+    def penultimate(self, inputs: Inputs) -> Tensor:
+        """Values of the last hidden layer, shape (H, B, I)."""
         x_BF = joined(inputs, self.encoder.inputs)
         rank_BN = (self.encoder.numeric(x_BF) - 0.5) * math.sqrt(12)  # unit variance
         h_HBI = torch.cat([self.embedding(rank_BN), self.encoder.one_hot(x_BF)], dim=1)[None]
         for layer in self.hidden:
             h_HBI = self.dropout(relu(layer(h_HBI)))
-        return torch.baddbmm(self.head_H1C, h_HBI, self.head_HIC)
+        return h_HBI
+
+    def logits(self, hidden_HBI: Tensor) -> Tensor:
+        """Logits from the last hidden layer, shape (H, B, C)."""
+        return torch.baddbmm(self.head_H1C, hidden_HBI, self.head_HIC)

@@ -1,6 +1,7 @@
 """What a model is given of a track: features of the table, and windows of the feature sets in the cache."""
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -29,6 +30,18 @@ class ModelInputs:
     features: tuple[FeatureSpec, ...]
     positions: tuple[int, ...] = ()
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Of the inputs that are no vectors: they have no features by name."""
+
+    @property
+    def values(self) -> int:
+        """Values of a row of all inputs."""
+        return len(self.features) + sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """The inputs that are vectors, in order."""
+        return tuple(name for name in self.names if name not in self.shapes)
 
     @property
     def table_alone(self) -> bool:
@@ -76,7 +89,9 @@ class ModelInputs:
         """All features of a track in order, as one array<float>; means over its windows."""
         if self.table_alone:
             return self._table()
-        flat = F.transform(WINDOWS, lambda window: F.concat(*(window[name] for name in self.names)))
+        if not self.vectors:
+            return F.array().cast("array<float>")
+        flat = F.transform(WINDOWS, lambda window: F.concat(*(window[name] for name in self.vectors)))
         zero = F.array_repeat(F.lit(0.0), len(self.features))
         total = F.aggregate(flat, zero, lambda sums, one: F.zip_with(sums, one, lambda a, b: a + b))
         return F.transform(total, lambda one: (one / F.size(WINDOWS)).cast("float"))
@@ -149,12 +164,14 @@ def chosen(
     specs = {
         name: tuple(FeatureSpec(value, categorical=False, input=name) for value in one.value_names)
         for name, one in sets.items()
+        if one.is_vector
     } | {TABLE: tuple(spec for _, spec in table)}
     return ModelInputs(
         names,
-        tuple(spec for name in names for spec in specs[name]),
+        tuple(spec for name in names for spec in specs.get(name, ())),
         tuple(at for at, _ in table) if TABLE in names else (),
         {name: one.fingerprint for name, one in sets.items()},
+        {name: one.shape for name, one in sets.items() if not one.is_vector},
     )
 
 
@@ -168,7 +185,7 @@ def of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> ModelIn
                 f"found: {', '.join(found) or 'none'}. Train on those, or extract with the model's settings"
             )
     positions = model_versions.positions(card, tracks)
-    return ModelInputs(card.inputs, card.features, positions, card.fingerprints)
+    return ModelInputs(card.inputs, card.features, positions, card.fingerprints, card.shapes)
 
 
 def _names(warehouse: Warehouse, tracks: Snapshot, asked: str | None, takes: str | None) -> tuple[str, ...]:

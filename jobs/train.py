@@ -85,8 +85,8 @@ def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
 def _inputs(warehouse: Warehouse, tracks: Snapshot, cfg: Config) -> ModelInputs:
     from genremill.models import zoo
 
-    takes = zoo.entry(cfg.model).takes
-    return model_inputs.chosen(warehouse, tracks, cfg.inputs, takes, cfg.use_popularity)
+    feature_set = zoo.entry(cfg.model).feature_set
+    return model_inputs.chosen(warehouse, tracks, cfg.inputs, feature_set, cfg.use_popularity)
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:

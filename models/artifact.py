@@ -12,7 +12,6 @@ from genremill.infra.errors import UsageError
 from genremill.models import zoo
 from genremill.models.model_card import ModelCard, read_card
 from genremill.models.networks import Network
-from genremill.models.table_encoder import TableEncoder
 from genremill.models.training_cloud import TrainingCloud
 from genremill.models.weights import read_weights, write_weights
 
@@ -32,8 +31,7 @@ class Model:
 def build(card: ModelCard) -> Network:
     """The network that a card describes, its weights still to be loaded."""
     entry = zoo.entry(card.model)
-    encoder = TableEncoder(card.features, entry.scaling, card.categories)
-    return entry.build(encoder, len(card.classes), card.size)
+    return entry.build(zoo.encoder(card), len(card.classes), card.size)
 
 
 def save(

@@ -7,6 +7,20 @@ TABLE = "table"
 """Name of the input that holds a track's raw table features; other inputs are named by their feature set."""
 
 
+TEXT = "text"
+"""Name of the input that holds a track's names as token ids."""
+
+
+class Takes(enum.StrEnum):
+    """The shape of a row of raw inputs that a model takes."""
+
+    VECTOR = "vector"  # (features,): the table, statistics and embeddings of audio
+    SEQUENCE = "sequence"  # (steps, channels), padded with steps of 0
+    IMAGE = "image"  # (channels, height, width)
+    TEXT = "text"  # (tokens,), padded with 0
+    SEVERAL = "several"  # inputs of more than one shape
+
+
 class Scaling(enum.StrEnum):
     """How numeric features are scaled."""
 

@@ -1,6 +1,6 @@
 """The networks on one vector a row, and what all networks have in common.
 
-Shape suffixes: B batch, F raw features, E encoded inputs, H heads, C classes.
+Shape suffixes: B batch, E encoded inputs, H heads, C classes.
 """
 
 from itertools import pairwise
@@ -8,21 +8,16 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from genremill.models.encoder import Encoder, Inputs
 from genremill.models.recipe import Size
 from genremill.models.table_encoder import TableEncoder
 
-Inputs = dict[str, Tensor]
-"""Named inputs of a batch, each of shape (B, width)."""
-
-
-def joined(inputs: Inputs, order: tuple[str, ...]) -> Tensor:
-    """The inputs as one vector a row, in the order named, shape (B, F)."""
-    first, *rest = (inputs[name] for name in order)
-    return torch.cat([first, *rest], dim=1) if rest else first
-
 
 class Network(nn.Module):
-    """A classifier of named inputs; heads vote by the mean of their probabilities, and learn each alone."""
+    """A classifier of named inputs; heads vote by the mean of their probabilities, and learn each alone.
+
+    Its module `encoder` holds all that was fitted before training.
+    """
 
     classes: int
 
@@ -39,10 +34,10 @@ class Network(nn.Module):
         return logits_HBC.softmax(dim=-1).mean(dim=0)
 
 
-class VectorNetwork(Network):
-    """A stack of layers on the encoded features of all inputs."""
+class LayeredNetwork(Network):
+    """A stack of layers on the encoded inputs; the last is linear, from penultimate values to logits."""
 
-    def __init__(self, encoder: TableEncoder, classes: int, layers: nn.Sequential) -> None:
+    def __init__(self, encoder: Encoder, classes: int, layers: nn.Sequential) -> None:
         super().__init__()
         self.classes = classes
         self.encoder = encoder
@@ -50,13 +45,13 @@ class VectorNetwork(Network):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the one head, shape (1, B, C)."""
-        logits_BC: Tensor = self.layers(self.encoder(joined(inputs, self.encoder.inputs)))
+        logits_BC: Tensor = self.layers(self.encoder(inputs))
         return logits_BC.unsqueeze(0)
 
 
 def linear(encoder: TableEncoder, classes: int, size: Size) -> Network:
     """Multinomial logistic regression."""
-    return VectorNetwork(encoder, classes, nn.Sequential(nn.Linear(encoder.encoded_count, classes)))
+    return LayeredNetwork(encoder, classes, nn.Sequential(nn.Linear(encoder.encoded_count, classes)))
 
 
 def fcnn(encoder: TableEncoder, classes: int, size: Size) -> Network:
@@ -76,18 +71,18 @@ def fcnn(encoder: TableEncoder, classes: int, size: Size) -> Network:
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
-    return VectorNetwork(encoder, classes, layers)
+    return LayeredNetwork(encoder, classes, layers)
 
 
 def mlp4(encoder: TableEncoder, classes: int, size: Size) -> Network:
     """Report B's perceptron: at 57 inputs and 10 classes 202,826 parameters."""
-    return VectorNetwork(encoder, classes, _perceptron(encoder, (512, 256, 128, 64), classes, 0.2))
+    return LayeredNetwork(encoder, classes, _perceptron(encoder, (512, 256, 128, 64), classes, 0.2))
 
 
 def multiwindow_mlp(encoder: TableEncoder, classes: int, size: Size) -> Network:
     """Report C's perceptron: one hidden layer, as wide as the mean of its inputs and outputs."""
     hidden = (encoder.encoded_count + classes) // 2
-    return VectorNetwork(encoder, classes, _perceptron(encoder, (hidden,), classes, size.dropout))
+    return LayeredNetwork(encoder, classes, _perceptron(encoder, (hidden,), classes, size.dropout))
 
 
 def _perceptron(

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from genremill.models.networks import Inputs, Network, joined
+from genremill.models.encoder import Inputs, joined
+from genremill.models.networks import Network
 from genremill.models.recipe import Size
 from genremill.models.table_encoder import TableEncoder
 

@@ -16,9 +16,9 @@ import torch
 from genremill.models import artifact
 from genremill.models.artifact import Model
 from genremill.models.calibration import tempered
+from genremill.models.encoder import Inputs
 from genremill.models.features import TABLE
 from genremill.models.model_card import ModelCard
-from genremill.models.networks import Inputs
 from genremill.models.pooling import pooled
 from genremill.udfs.style_mix import StyleMix, Styles
 

@@ -46,7 +46,12 @@ def collected(model: Model, sample: DataFrame) -> Answers:
             T.StructField("distances", numbers),
         ]
     )
-    table = sample.select(*CARRIED, *model.inputs.columns).mapInArrow(predict, schema).orderBy("track_id").toArrow()
+    table = (
+        sample.select(*CARRIED, *model.inputs.columns)
+        .mapInArrow(predict, schema)
+        .orderBy("track_id")
+        .toArrow()
+    )
     if not len(table):
         raise NothingHeldOut("no held-out track bears a label the model knows; nothing can be measured")
     index = {name: at for at, name in enumerate(card.classes)}

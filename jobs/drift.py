@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from pyspark.sql import SparkSession, functions as F
+from pyspark.sql import SparkSession
 
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import model_inputs

@@ -26,6 +26,16 @@ class CachedSet:
     described: dict[str, Any]
     """The whole of `_feature_set.json`: settings, versions, shape, names of the values."""
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a row's values: (values,), (steps, channels) or (channels, height, width)."""
+        return tuple(self.described["shape"])
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether each value is a feature with a name."""
+        return len(self.shape) == 1
+
 
 def folder_of(warehouse: Warehouse, fingerprint: str) -> str:
     """Where the runs of one fingerprint lie."""
@@ -42,6 +52,8 @@ def cached_sets(warehouse: Warehouse) -> list[CachedSet]:
             continue
         try:
             described = json.loads(storage.read_bytes(record))
+            if not is_shape(described["shape"], described["values"]):
+                raise ValueError(f"shape {described['shape']} of {len(described['values'])} named values")
             found.append(
                 CachedSet(
                     described["name"],
@@ -54,6 +66,16 @@ def cached_sets(warehouse: Warehouse) -> list[CachedSet]:
         except (ValueError, KeyError, TypeError) as err:
             raise StorageError(f"{record} is not the record of a feature set: {err!r}") from err
     return sorted(found, key=lambda one: (one.used_at, one.fingerprint))
+
+
+def is_shape(shape: list[Any], values: list[Any]) -> bool:
+    """Whether it is the shape of a vector with these names of its values, a sequence or an image.
+
+    >>> is_shape([2], ["rms", "zcr"]), is_shape([2], ["rms"]), is_shape([512, 24], [])
+    (True, False, True)
+    """
+    sizes_are_whole = all(type(size) is int and size >= 1 for size in shape)
+    return sizes_are_whole and (shape == [len(values)] if len(shape) == 1 else len(shape) in (2, 3))
 
 
 def filled_sets(warehouse: Warehouse) -> list[CachedSet]:

@@ -1,9 +1,10 @@
-"""What a model is given of a track: features of the table, its names, windows of feature sets in the cache."""
+"""What a model is given of a track: features of the table, names, windows of feature sets in the cache."""
 
 import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
@@ -13,6 +14,9 @@ from genremill.jobs import command, feature_cache, model_versions
 from genremill.models.features import TABLE, TEXT, WINDOWS, FeatureSpec
 from genremill.models.model_card import ModelCard
 from genremill.models.text_tokens import FIELDS
+
+if TYPE_CHECKING:
+    from genremill.models.zoo import Entry
 
 AUTO = "auto"
 
@@ -30,7 +34,19 @@ class ModelInputs:
     features: tuple[FeatureSpec, ...]
     positions: tuple[int, ...] = ()
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Of the inputs that are no vectors: they have no features by name."""
     partial: bool = False
+
+    @property
+    def values(self) -> int:
+        """Values of a row of all inputs."""
+        return len(self.features) + sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def vectors(self) -> tuple[str, ...]:
+        """The inputs that are vectors, in order."""
+        return tuple(name for name in self.names if name not in self.shapes and name != TEXT)
 
     @property
     def columns(self) -> list[str]:
@@ -60,7 +76,7 @@ class ModelInputs:
         return tracks.join(windows, "track_id", "left")
 
     def of_usable(self, spark: SparkSession, work: command.Run, tracks: DataFrame) -> DataFrame:
-        """The tracks that the model can take, with their windows, which are kept on disk until the run ends."""
+        """The tracks that the model can take; their windows are kept on disk until the run ends."""
         if not self.fingerprints:
             return tracks.where(self.usable())
         by_set = self._by_set(spark, work.warehouse, tracks)
@@ -80,7 +96,7 @@ class ModelInputs:
         return functools.reduce(Column.__or__ if self.partial else Column.__and__, found)
 
     def rows(self, pairs: DataFrame) -> DataFrame:
-        """One row a pair and `window`, with an array<float> for each input but names; NaN where it lacks one."""
+        """One row a pair and `window`, an array<float> for each input but names: NaN where it lacks one."""
         if not self.fingerprints:
             return pairs.select("*", *self._table(), F.lit(0).alias("window"))
         windows = pairs.select("*", *self._table(), F.posexplode_outer(WINDOWS).alias("at", "inputs"))
@@ -91,15 +107,19 @@ class ModelInputs:
         return windows.select("*", *sets, window).drop(WINDOWS, "inputs", "at")
 
     def vector(self) -> Column:
-        """All features of a track in order, as one array<float>; means over its windows, NaN where it has none."""
+        """All features of a track in order, one array<float>: means over its windows, NaN without any."""
         parts = dict(zip([TABLE] if TABLE in self.names else [], self._table(), strict=True))
-        for name in self.fingerprints:
-            of_set = F.transform(WINDOWS, lambda window, name=name: window[name])
-            zero = F.array_repeat(F.lit(0.0), self._width(name))
-            total = F.aggregate(of_set, zero, lambda sums, one: F.zip_with(sums, one, lambda a, b: a + b))
-            mean = F.transform(total, lambda one: (one / F.size(WINDOWS)).cast("float"))
-            parts[name] = F.coalesce(mean, self._missing(name))
+        for name in self.vectors:
+            if name != TABLE:
+                parts[name] = F.coalesce(self._mean(name), self._missing(name))
         return F.concat(*(parts[name] for name in self.names if name in parts))
+
+    def _mean(self, name: str) -> Column:
+        """The mean of a set's windows, null where there are none."""
+        windows = F.transform(WINDOWS, lambda window: window[name])
+        zero = F.array_repeat(F.lit(0.0), self._width(name))
+        total = F.aggregate(windows, zero, lambda sums, one: F.zip_with(sums, one, lambda a, b: a + b))
+        return F.transform(total, lambda one: (one / F.size(WINDOWS)).cast("float"))
 
     def _table(self) -> list[Column]:
         """The table's features that the model takes, one column; none where it takes none of them."""
@@ -162,10 +182,15 @@ class ModelInputs:
 
 
 def chosen(
-    warehouse: Warehouse, tracks: Snapshot, asked: str | None, takes: str | None, use_popularity: bool
+    warehouse: Warehouse, tracks: Snapshot, asked: str | None, model: "Entry | None", use_popularity: bool
 ) -> ModelInputs:
-    """The inputs that a flag asks for; without one the feature set in `takes`, the table or the one set."""
-    names = _names(warehouse, tracks, asked, takes)
+    """The inputs that a flag asks for; without one what the model takes: its feature set, or all there are.
+
+    Without a model it is the table, where it has features, or else the one set.
+    """
+    partial = model is not None and model.is_partial
+    takes = AUTO if partial else model.feature_set if model else None
+    names = _names(warehouse, tracks, asked or takes, partial)
     table = [
         (at, FeatureSpec(one["name"], one["kind"] == "categorical", one["is_popularity"]))
         for at, one in enumerate(tracks.details["features"])
@@ -173,16 +198,19 @@ def chosen(
     ]
     if TABLE in names and not table:
         raise UsageError(f"the tracks of run {tracks.run_id} have no table features to learn from")
-    sets = {name: feature_cache.newest(warehouse, name) for name in names if name != TABLE}
+    sets = {name: feature_cache.newest(warehouse, name) for name in names if name not in (TABLE, TEXT)}
     specs = {
         name: tuple(FeatureSpec(value, categorical=False, input=name) for value in one.value_names)
         for name, one in sets.items()
+        if one.is_vector
     } | {TABLE: tuple(spec for _, spec in table)}
     return ModelInputs(
         names,
-        tuple(spec for name in names for spec in specs[name]),
+        tuple(spec for name in names for spec in specs.get(name, ())),
         tuple(at for at, _ in table) if TABLE in names else (),
         {name: one.fingerprint for name, one in sets.items()},
+        {name: one.shape for name, one in sets.items() if not one.is_vector},
+        partial,
     )
 
 
@@ -196,19 +224,22 @@ def of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> ModelIn
                 f"found: {', '.join(found) or 'none'}. Train on those, or extract with the model's settings"
             )
     positions = model_versions.positions(card, tracks)
-    return ModelInputs(card.inputs, card.features, positions, card.fingerprints)
+    from genremill.models import zoo
+
+    partial = zoo.entry(card.model).is_partial
+    return ModelInputs(card.inputs, card.features, positions, card.fingerprints, card.shapes, partial)
 
 
-def _names(warehouse: Warehouse, tracks: Snapshot, asked: str | None, takes: str | None) -> tuple[str, ...]:
-    asked = asked or takes
+def _names(warehouse: Warehouse, tracks: Snapshot, asked: str | None, partial: bool) -> tuple[str, ...]:
     if asked is not None and asked != AUTO:
         names = tuple(asked.split("+"))
         if "" in names or len(set(names)) < len(names):
             raise UsageError(f"--inputs {asked}: expected different names, joined by +")
         return names
     has_table = bool(tracks.details["features"])
-    sets = sorted({one.name for one in feature_cache.filled_sets(warehouse)})
-    there = ([TABLE] if has_table else []) + sets
+    filled = feature_cache.filled_sets(warehouse)
+    sets = sorted({one.name for one in filled if one.is_vector or not partial})
+    there = ([TABLE] if has_table else []) + ([TEXT] if partial else []) + sets
     if not there:
         raise UsageError(
             f"the tracks of run {tracks.run_id} have no table features, and {warehouse.uri} has no features "

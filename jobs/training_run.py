@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pyspark.errors import PySparkException
 from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
-from torch import nn
+from torch import Tensor, nn
 
 from genremill.infra import storage
 from genremill.infra.errors import GenremillError, StorageError, UsageError
@@ -24,11 +24,12 @@ from genremill.jobs.training_pairs import LabelledTracks
 from genremill.jobs.training_set import TrainingSet, sample
 from genremill.models import artifact, checkpoints, local_ranks, training, training_plan, zoo
 from genremill.models.drift import Histogram, histograms
-from genremill.models.features import Scaling
+from genremill.models.encoder import joined_rows
+from genremill.models.features import TEXT
 from genremill.models.held_out import Labels
 from genremill.models.model_card import Cluster, ModelCard
 from genremill.models.recipe import Recipe
-from genremill.models.table_encoder import TableEncoder
+from genremill.models.table_encoder import codes_in
 from genremill.models.training_cloud import fitted_clouds
 from genremill.models.training_plan import Plan
 from genremill.models.weights import write_weights
@@ -62,7 +63,8 @@ def fit(
         raise UsageError(f"--target-precision {cfg.target_precision} has nothing to be measured on: {why}")
     entry = zoo.entry(cfg.model)
     recipe = _recipe(entry.recipe(data.train_rows), cfg)
-    fitted = _fitted(data, entry.scaling)
+    samples = sample(data)
+    vectors_BF = joined_rows(samples, data.inputs.vectors)
     by_genre = Labels(cfg.labels) is Labels.GENRE
     genre_map, made_from = sources.genre_map, sources.made_from
     card = ModelCard(
@@ -70,41 +72,40 @@ def fit(
         classes=data.classes,
         features=data.inputs.features,
         size=entry.size(data.train_rows),
-        categories=len(fitted.encoder.category_value_C),
+        categories=len(codes_in(vectors_BF, data.inputs.features)),
         labels=cfg.labels.value,
         use_popularity=any(one.is_popularity for one in data.inputs.features),
         clusters={genre if by_genre else name: Cluster(number, name) for genre, number, name in genre_map},
         genre_map={genre: number for genre, number, _ in genre_map},
         inputs=data.inputs.names,
+        shapes=dict(data.inputs.shapes),
+        tokens=0 if data.known is None else len(data.known),
         fingerprints=dict(data.inputs.fingerprints),
         pooling=cfg.pooling,
         snapshots={name: made_from[name] for name in ("tracks", "genre_map") if made_from[name]},
     )
-    plan = _plan(work, cfg, card, recipe, data, fitted.encoder)
+    encoder = zoo.encoder(card)
+    encoder.learn(samples if data.known is None else samples | {TEXT: data.known})
+    network = entry.build(encoder, len(card.classes), card.size)
+    plan = _plan(work, cfg, card, recipe, data, artifact.fitted(network))
     LOGGER.info(
         "%s from %s on %d rows of %d train pairs, %d classes: %d epochs of batch %d, %d worker(s)",
         *(cfg.model, "+".join(card.inputs), data.train_rows, data.rows[Split.TRAIN], len(data.classes)),
         *(recipe.epochs, recipe.batch, cfg.workers),
     )
     _train(spark, plan)
-    return _seal(work, cfg, plan, data, sources, fitted)
+    seen = _Seen(fitted_clouds(vectors_BF, data.inputs.features), histograms(vectors_BF))
+    return _seal(work, cfg, plan, data, sources, seen)
 
 
 @dataclass(frozen=True)
-class _Fitted:
-    """What is fitted on raw features before training."""
+class _Seen:
+    """What the training tracks' features are like."""
 
-    encoder: TableEncoder
     clouds: nn.ModuleDict
     """Where the training tracks lie, by input."""
     histograms: list[Histogram]
     """How the values of each feature are distributed."""
-
-
-def _fitted(data: TrainingSet, scaling: Scaling) -> _Fitted:
-    x_BF, features = sample(data), data.inputs.features
-    encoder = TableEncoder.fit(x_BF, features, scaling)
-    return _Fitted(encoder, fitted_clouds(x_BF, features), histograms(x_BF))
 
 
 def _recipe(recipe: Recipe, cfg: train.Config) -> Recipe:
@@ -118,12 +119,11 @@ def _plan(
     card: ModelCard,
     recipe: Recipe,
     data: TrainingSet,
-    encoder: TableEncoder,
+    fitted: dict[str, Tensor],
 ) -> Plan:
     bare = dataclasses.replace(card, snapshots={}, clusters={}, genre_map={})
     digest = training_plan.digest(bare, recipe, cfg.seed, cfg.workers, THREADS, list(data.digests))
     initial = work.warehouse.tmp(work.run_id, "initial")
-    tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
     return Plan(
         card=card,
         recipe=recipe,
@@ -133,7 +133,7 @@ def _plan(
         train=data.train,
         validation=data.validation,
         initial=initial,
-        initial_sha256=write_weights(f"{initial}/encoder.safetensors", tensors),
+        initial_sha256=write_weights(f"{initial}/encoder.safetensors", fitted),
         checkpoints=work.warehouse.path("_checkpoints", digest),
         run_id=work.run_id,
         resume=cfg.resume,
@@ -171,7 +171,7 @@ def _seal(
     plan: Plan,
     data: TrainingSet,
     sources: Sources,
-    fitted: _Fitted,
+    seen: _Seen,
 ) -> command.Outcome:
     last = checkpoints.newest(plan.checkpoints)
     if last is None:
@@ -188,7 +188,7 @@ def _seal(
             "seed": cfg.seed,
             "rows": data.rows,
             "class_rows": data.class_rows,
-            "histograms": [dataclasses.asdict(one) for one in fitted.histograms],
+            "histograms": [dataclasses.asdict(one) for one in seen.histograms],
             "best_epoch": best_epoch,
             "history": history,
         },
@@ -199,14 +199,14 @@ def _seal(
     )
     version = f"{cfg.model}/{work.run_id}"
     # The answers that it is calibrated by are those of a model version too, one that nobody finds.
-    bare = dataclasses.replace(card, outlier_limits=dict.fromkeys(fitted.clouds, sys.float_info.max))
+    bare = dataclasses.replace(card, outlier_limits=dict.fromkeys(seen.clouds, sys.float_info.max))
     labelled, hidden = sources.labelled, work.warehouse.tmp(work.run_id, "model")
-    artifact.save(hidden, bare, best, fitted.clouds)
+    artifact.save(hidden, bare, best, seen.clouds)
     trained = Model(version, hidden, bare, labelled.snapshot, data.inputs)
     validation_pairs = data.rows[Split.VALIDATION]
     card = calibration_run.calibrated(trained, labelled, validation_pairs, cfg.target_precision)
     folder = work.warehouse.path("models", version)
-    artifact.save(folder, card, best, fitted.clouds)
+    artifact.save(folder, card, best, seen.clouds)
     storage.remove(plan.checkpoints)
     validation = history[best_epoch - 1]["validation_accuracy"]
     shown = "no validation rows" if validation is None else f"validation accuracy {validation:.3f}"

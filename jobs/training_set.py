@@ -1,9 +1,11 @@
 """The training set on disk: pairs as Parquet shards with equal row groups, one row a window."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.dataset as ds
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
@@ -13,18 +15,19 @@ from genremill.jobs import command
 from genremill.jobs.contracts import Split
 from genremill.jobs.model_inputs import ModelInputs
 from genremill.jobs.splits import unit_hash
+from genremill.jobs.vocabulary import known_tokens, numbered
 from genremill.models import shards
+from genremill.models.features import TEXT, WINDOWS
 
-ROWS_A_GROUP = 16_384
-"""Rows of a row group at most."""
 GROUPS_A_WORKER = 4
 """Row groups of a worker at least; all workers have as many, so that their shares are as good as equal."""
-ROWS_A_FILE = 4_000_000
+ROWS_A_FILE, BYTES_A_FILE = 4_000_000, 2 << 30
 ROWS_A_RANK = 2
 """Train rows of a rank at least: batch normalisation learns nothing from one."""
 FIT_ROWS, FIT_VALUES = 1_000_000, 32_000_000
 """Train rows, and values in them, that an encoder is fitted on at most; the shards lie in hash order, so
 these are a sample."""
+SCAN_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,15 @@ class TrainingSet:
     train_rows: int
     """Rows trained on: a pair has one for each window."""
     digests: tuple[str, ...]
+    known: npt.NDArray[np.int64] | None
+    """Hashes of the tokens that the model knows; None where it takes no names."""
 
 
 def write_training_set(
     spark: SparkSession, work: command.Run, pairs: DataFrame, inputs: ModelInputs, workers: int
 ) -> TrainingSet:
     """Train and validation pairs as Parquet with equal row groups, in an order drawn by hash."""
-    windows = F.lit(1) if inputs.table_alone else F.size(inputs.column)
+    windows = F.coalesce(F.size(WINDOWS), F.lit(1)) if inputs.has_windows else F.lit(1)
     counts = {
         (row["split"], row["class"]): (row["pairs"], row["rows"])
         for row in pairs.groupBy("split", "class")
@@ -62,7 +67,8 @@ def write_training_set(
             f"(tracks that have {' and '.join(inputs.names)})"
         )
     label = spark.createDataFrame(list(enumerate(classes)), "label long, class string")
-    examples = _examples(pairs.join(F.broadcast(label), "class", "inner"), inputs)
+    known = known_tokens(pairs.where(F.col("split") == Split.TRAIN.value)) if TEXT in inputs.names else None
+    examples = _examples(pairs.join(F.broadcast(label), "class", "inner"), inputs, known)
     rows, windows_of = (
         {
             part.value: sum(n[at] for (split, name), n in counts.items() if split == part and name in classes)
@@ -80,37 +86,40 @@ def write_training_set(
     }
     # Each worker validates a part; where there are not as many rows as workers, nothing is validated.
     parts = [Split.TRAIN, Split.VALIDATION] if windows_of[Split.VALIDATION] >= workers else [Split.TRAIN]
+    row_bytes = shards.BYTES_A_VALUE * inputs.values
     digests = tuple(
-        _write_part(examples.where(F.col("split") == part.value), folders[part], windows_of[part], workers)
+        _write_part(
+            examples.where(F.col("split") == part.value), folders[part], windows_of[part], workers, row_bytes
+        )
         for part in parts
     )
     validation = folders[Split.VALIDATION] if Split.VALIDATION in parts else None
     class_rows = {name: counts[Split.TRAIN.value, name][0] for name in classes}
     train_rows = windows_of[Split.TRAIN]
     return TrainingSet(
-        classes, inputs, folders[Split.TRAIN], validation, rows, class_rows, train_rows, digests
+        classes, inputs, folders[Split.TRAIN], validation, rows, class_rows, train_rows, digests, known
     )
 
 
-def _examples(pairs: DataFrame, inputs: ModelInputs) -> DataFrame:
+def _examples(pairs: DataFrame, inputs: ModelInputs, known: npt.NDArray[np.int64] | None) -> DataFrame:
     """The rows of the shards: a column for each input, label, split, place in the order, hash of the row."""
-    window = [] if inputs.table_alone else ["window"]
-    key = ["track_id", "genre", *window]
-    values = ["table_features"] if inputs.table_alone else inputs.names
+    key = ["track_id", "genre", *(["window"] if inputs.has_windows else [])]
+    if known is not None:
+        pairs = numbered(pairs, known)
     return inputs.rows(pairs).select(
         *inputs.names,
         "label",
         "split",
         unit_hash("order", 0, *key).alias("order"),
-        F.xxhash64(*key, "label", *values).alias("row_hash"),
+        F.xxhash64(*key, "label", *inputs.names).alias("row_hash"),
     )
 
 
-def _write_part(examples: DataFrame, folder: str, rows: int, workers: int) -> str:
+def _write_part(examples: DataFrame, folder: str, rows: int, workers: int, row_bytes: int) -> str:
     """Writes one split's shards and their manifest; gives a digest of their rows."""
-    groups = workers * max(-(-rows // (workers * ROWS_A_GROUP)), GROUPS_A_WORKER)
+    groups = workers * max(-(-rows // (workers * shards.group_rows(row_bytes))), GROUPS_A_WORKER)
     group = -(-rows // groups)
-    files = -(-rows // ROWS_A_FILE)
+    files = -(-rows // min(ROWS_A_FILE, BYTES_A_FILE // row_bytes))
     file = F.floor(F.col("order") * files).cast("int")
     numbers = F.lit(hashed_to(examples.sparkSession, files))
     by_file = examples.repartition(files, F.element_at(numbers, file + 1))
@@ -137,13 +146,26 @@ def hashed_to(spark: SparkSession, partitions: int) -> list[int]:
     return [row["id"] for row in rows]
 
 
-def sample(data: TrainingSet) -> npt.NDArray[np.float32]:
-    """Raw features of the first train rows, all inputs joined in order, shape (rows, features)."""
-    rows = min(FIT_ROWS, FIT_VALUES // len(data.inputs.features))
+def sample(data: TrainingSet) -> dict[str, npt.NDArray[Any]]:
+    """Raw inputs of the first train rows, by name, each of shape (rows, width)."""
+    left = min(FIT_ROWS, max(FIT_VALUES // data.inputs.values, 1))
     names = list(data.inputs.names)
     store, folder = storage.arrow(data.train)
+    tables = []
     with shards.storage_errors(data.train):
-        table = ds.dataset(folder, filesystem=store, format="parquet").head(rows, columns=names)
-    flat = [table.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False) for name in names]
-    values: npt.NDArray[np.float32] = np.hstack([one.reshape(len(table), -1) for one in flat])
-    return values
+        # Fewest bytes at once: a scanner would read far ahead of the rows that are wanted.
+        batches = ds.dataset(folder, filesystem=store, format="parquet").to_batches(
+            columns=names, batch_size=SCAN_ROWS, batch_readahead=1, fragment_readahead=1, use_threads=False
+        )
+        for batch in batches:
+            tables.append(batch.slice(0, left))
+            left -= len(tables[-1])
+            if not left:
+                break
+    table = pa.Table.from_batches(tables)
+    return {name: _rows_of(table.column(name).combine_chunks()) for name in names}
+
+
+def _rows_of(column: pa.ListArray) -> npt.NDArray[Any]:
+    flat: npt.NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(column), -1)

@@ -12,7 +12,6 @@ from genremill.infra.errors import UsageError
 from genremill.models import zoo
 from genremill.models.model_card import ModelCard, read_card
 from genremill.models.networks import Network
-from genremill.models.table_encoder import TableEncoder
 from genremill.models.training_cloud import TrainingCloud
 from genremill.models.weights import read_weights, write_weights
 
@@ -28,12 +27,21 @@ class Model:
     network: Network
     clouds: nn.ModuleDict
 
+    @property
+    def partial(self) -> bool:
+        """Whether it takes tracks that lack some of its inputs."""
+        return zoo.entry(self.card.model).is_partial
+
 
 def build(card: ModelCard) -> Network:
     """The network that a card describes, its weights still to be loaded."""
     entry = zoo.entry(card.model)
-    encoder = TableEncoder(card.features, entry.scaling, card.categories)
-    return entry.build(encoder, len(card.classes), card.size)
+    return entry.build(zoo.encoder(card), len(card.classes), card.size)
+
+
+def fitted(network: Network) -> dict[str, Tensor]:
+    """The tensors of a network that its encoders have learned, before any training."""
+    return {name: value for name, value in network.state_dict().items() if "encoder" in name.split(".")}
 
 
 def save(

@@ -11,6 +11,20 @@ WINDOWS = "windows of inputs"
 """The column of a track's windows, array<struct<set: array<float>, …>>; no kept column is named so."""
 
 
+TEXT = "text"
+"""Name of the input that holds a track's names as token ids."""
+
+
+class Takes(enum.StrEnum):
+    """The shape of a row of raw inputs that a model takes."""
+
+    VECTOR = "vector"  # (features,): the table, statistics and embeddings of audio
+    SEQUENCE = "sequence"  # (steps, channels), padded with steps of 0
+    IMAGE = "image"  # (channels, height, width)
+    TEXT = "text"  # (tokens,), padded with 0
+    SEVERAL = "several"  # inputs of more than one shape
+
+
 class Scaling(enum.StrEnum):
     """How numeric features are scaled."""
 

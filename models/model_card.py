@@ -8,12 +8,15 @@ from typing import Any
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
-from genremill.models.features import TABLE, FeatureSpec
+from genremill.models.features import TABLE, TEXT, FeatureSpec
 from genremill.models.pooling import Pooling
 from genremill.models.recipe import Size
 
 MOST_CATEGORIES = 1_000_000
 """One-hot columns that a card may claim: a network is built of it before its weights are compared."""
+MOST_VALUES = 1 << 20
+"""Values of a row of a sequence or an image that a card may claim, for the same reason."""
+MOST_TOKENS = 10_000_000
 FORMAT = 2
 """Grows when a field changes its meaning: cards of other formats are refused."""
 
@@ -49,7 +52,7 @@ class ModelCard:
     model: str
     classes: tuple[str, ...]
     features: tuple[FeatureSpec, ...]
-    """Raw features of all inputs, in the order the network takes them."""
+    """Raw features of the inputs that are vectors, in the order the network takes them."""
     size: Size
     categories: int
     """One-hot columns over all categorical features."""
@@ -62,6 +65,12 @@ class ModelCard:
     """Cluster id by genre; empty where there was no genre map."""
     inputs: tuple[str, ...] = (TABLE,)
     """Names of the inputs in order: the table, feature sets."""
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Of the inputs that are no vectors: (steps, channels) or (channels, height, width)."""
+    tokens: int = 0
+    """Tokens that it knows, of the names of tracks."""
+    parts: tuple[str, ...] = ()
+    """The models that `hybrid` joins."""
     fingerprints: dict[str, str] = field(default_factory=dict)
     """Fingerprint by feature set among the inputs."""
     pooling: Pooling = Pooling.MEAN
@@ -81,6 +90,12 @@ class ModelCard:
     git_revision: str | None = None
     created_at: str = ""
     sha256: str = ""
+
+    def width(self, name: str) -> int:
+        """Values of an input of numbers."""
+        if name in self.shapes:
+            return math.prod(self.shapes[name])
+        return sum(one.input == name for one in self.features)
 
     def to_json(self) -> str:
         """The text of `model.json`."""
@@ -104,15 +119,29 @@ class ModelCard:
             if (thresholds := record.get("thresholds")) is not None:
                 record["thresholds"] = Thresholds(**thresholds)
             record["clusters"] = {name: Cluster(**one) for name, one in record["clusters"].items()}
+            shapes: dict[str, list[int]] = record.get("shapes", {})
+            record["shapes"] = {name: tuple(shape) for name, shape in shapes.items()}
+            record["parts"] = tuple(record.get("parts", ()))
             card = cls(**record)
             if len(set(card.classes)) != len(card.classes) or not all(
                 isinstance(n, str) for n in card.classes
             ):
                 raise ValueError("classes are not distinct texts")
-            if tuple(dict.fromkeys(one.input for one in card.features)) != card.inputs:
+            vectors = tuple(name for name in card.inputs if name not in card.shapes and name != TEXT)
+            if tuple(dict.fromkeys(one.input for one in card.features)) != vectors:
                 raise ValueError(f"the features are not those of the inputs {card.inputs}, in order")
+            if unknown := card.shapes.keys() - set(card.inputs):
+                raise ValueError(f"shapes of no input: {', '.join(sorted(unknown))}")
+            for name, shape in card.shapes.items():
+                if not _is_shape(shape):
+                    raise ValueError(
+                        f"the shape of {name} is {shape}: expected 2 or 3 sizes of 1 or more, "
+                        f"{MOST_VALUES:,} values at most"
+                    )
             if not (type(card.categories) is int and 0 <= card.categories <= MOST_CATEGORIES):
                 raise ValueError(f"categories {card.categories!r}: expected 0 to {MOST_CATEGORIES:,}")
+            if not (type(card.tokens) is int and 0 <= card.tokens <= MOST_TOKENS):
+                raise ValueError(f"tokens {card.tokens!r}: expected 0 to {MOST_TOKENS:,}")
             if not 0 < card.temperature < math.inf:
                 raise ValueError(f"temperature {card.temperature} is not a number above 0")
             if unknown := card.outlier_limits.keys() - set(card.inputs):
@@ -120,6 +149,12 @@ class ModelCard:
             return card
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
             raise UsageError(f"{source} is not a model.json of genremill: {err!r}") from err
+
+
+def _is_shape(shape: tuple[int, ...]) -> bool:
+    """Whether it is the shape of a sequence or an image."""
+    sizes_are_whole = all(type(size) is int and size >= 1 for size in shape)
+    return len(shape) in (2, 3) and sizes_are_whole and math.prod(shape) <= MOST_VALUES
 
 
 def read_card(folder: str) -> ModelCard:

@@ -1,34 +1,49 @@
 """The networks on one vector a row, and what all networks have in common.
 
-Shape suffixes: B batch, F raw features, E encoded inputs, H heads, C classes.
+Shape suffixes: B batch, E encoded inputs, P values that the last layer takes, H heads, C classes.
 """
 
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
+from genremill.models.encoder import Encoder, Inputs
 from genremill.models.recipe import Size
 from genremill.models.table_encoder import TableEncoder
 
-Inputs = dict[str, Tensor]
-"""Named inputs of a batch, each of shape (B, width)."""
-
-
-def joined(inputs: Inputs, order: tuple[str, ...]) -> Tensor:
-    """The inputs as one vector a row, in the order named, shape (B, F)."""
-    first, *rest = (inputs[name] for name in order)
-    return torch.cat([first, *rest], dim=1) if rest else first
-
 
 class Network(nn.Module):
-    """A classifier of named inputs; heads vote by the mean of their probabilities, and learn each alone."""
+    """A classifier of named inputs; heads vote by the mean of their probabilities, and learn each alone.
+
+    What was fitted before training lies in its modules named `encoder`.
+    """
 
     classes: int
+    width: int
+    """Values that the last layer takes."""
+    heads: int = 1
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits, shape (H, B, C)."""
+        return self.logits(self.penultimate(inputs))
+
+    def penultimate(self, inputs: Inputs) -> Tensor:
+        """What the last layer takes, shape (H, B, P)."""
         raise NotImplementedError
+
+    def logits(self, values_HBP: Tensor) -> Tensor:
+        """Logits from what the last layer takes, shape (H, B, C)."""
+        raise NotImplementedError
+
+    def voting(self, logits_HBC: Tensor) -> Tensor:
+        """The logits that answers are made of: in training, a network may give others beside them."""
+        return logits_HBC
+
+    def loss(self, logits_HBC: Tensor, label_B: Tensor, label_smoothing: float) -> Tensor:
+        """Mean cross-entropy of every head on its own."""
+        return mean_loss(logits_HBC, label_B, label_smoothing)
 
     @torch.inference_mode()
     def probabilities(self, inputs: Inputs) -> Tensor:
@@ -39,24 +54,39 @@ class Network(nn.Module):
         return logits_HBC.softmax(dim=-1).mean(dim=0)
 
 
-class VectorNetwork(Network):
-    """A stack of layers on the encoded features of all inputs."""
+def mean_loss(logits_HBC: Tensor, label_B: Tensor, label_smoothing: float) -> Tensor:
+    """Mean cross-entropy over heads and rows."""
+    heads = len(logits_HBC)
+    return cross_entropy(logits_HBC.flatten(0, 1), label_B.repeat(heads), label_smoothing=label_smoothing)
 
-    def __init__(self, encoder: TableEncoder, classes: int, layers: nn.Sequential) -> None:
+
+class LayeredNetwork(Network):
+    """A stack of layers on the encoded inputs; the last is linear, from penultimate values to logits."""
+
+    def __init__(self, encoder: Encoder, classes: int, layers: nn.Sequential) -> None:
+        *_, last = layers
+        if not isinstance(last, nn.Linear):
+            raise TypeError(f"the last layer is {type(last).__name__}; expected it to be linear")
         super().__init__()
         self.classes = classes
         self.encoder = encoder
         self.layers = layers
+        self.width = last.in_features
 
-    def forward(self, inputs: Inputs) -> Tensor:
+    def penultimate(self, inputs: Inputs) -> Tensor:
+        """What the last layer takes, shape (1, B, P)."""
+        values_BP: Tensor = self.layers[:-1](self.encoder(inputs))
+        return values_BP.unsqueeze(0)
+
+    def logits(self, values_HBP: Tensor) -> Tensor:
         """Logits of the one head, shape (1, B, C)."""
-        logits_BC: Tensor = self.layers(self.encoder(joined(inputs, self.encoder.inputs)))
-        return logits_BC.unsqueeze(0)
+        found: Tensor = self.layers[-1](values_HBP)
+        return found
 
 
 def linear(encoder: TableEncoder, classes: int, size: Size) -> Network:
     """Multinomial logistic regression."""
-    return VectorNetwork(encoder, classes, nn.Sequential(nn.Linear(encoder.encoded_count, classes)))
+    return LayeredNetwork(encoder, classes, nn.Sequential(nn.Linear(encoder.encoded_count, classes)))
 
 
 def fcnn(encoder: TableEncoder, classes: int, size: Size) -> Network:
@@ -76,23 +106,21 @@ def fcnn(encoder: TableEncoder, classes: int, size: Size) -> Network:
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
-    return VectorNetwork(encoder, classes, layers)
+    return LayeredNetwork(encoder, classes, layers)
 
 
 def mlp4(encoder: TableEncoder, classes: int, size: Size) -> Network:
     """Report B's perceptron: at 57 inputs and 10 classes 202,826 parameters."""
-    return VectorNetwork(encoder, classes, _perceptron(encoder, (512, 256, 128, 64), classes, 0.2))
+    return LayeredNetwork(encoder, classes, perceptron(encoder, (512, 256, 128, 64), classes, 0.2))
 
 
 def multiwindow_mlp(encoder: TableEncoder, classes: int, size: Size) -> Network:
     """Report C's perceptron: one hidden layer, as wide as the mean of its inputs and outputs."""
     hidden = (encoder.encoded_count + classes) // 2
-    return VectorNetwork(encoder, classes, _perceptron(encoder, (hidden,), classes, size.dropout))
+    return LayeredNetwork(encoder, classes, perceptron(encoder, (hidden,), classes, size.dropout))
 
 
-def _perceptron(
-    encoder: TableEncoder, hidden: tuple[int, ...], classes: int, dropout: float
-) -> nn.Sequential:
+def perceptron(encoder: TableEncoder, hidden: tuple[int, ...], classes: int, dropout: float) -> nn.Sequential:
     """Linear layers, with ReLU and dropout after each hidden one."""
     widths = (encoder.encoded_count, *hidden)
     layers: list[nn.Module] = []

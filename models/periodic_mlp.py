@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from genremill.models.networks import Inputs, Network, joined
+from genremill.models.encoder import Inputs, joined
+from genremill.models.networks import Network
 from genremill.models.recipe import Size
 from genremill.models.table_encoder import TableEncoder
 
@@ -67,6 +68,7 @@ class PeriodicMLP(Network):
         super().__init__()
         self.classes = classes
         self.encoder = encoder
+        self.width, self.heads = size.width, size.members
         self.embedding = PeriodicEmbedding(encoder.numeric_count, size.frequency_deviation)
         self.dropout = nn.Dropout(size.dropout)
         # The first scales make members differ: one an input for numbers, one for all categories together.
@@ -81,10 +83,6 @@ class PeriodicMLP(Network):
         self.head_HIC = nn.Parameter(torch.empty(size.members, size.width, classes).uniform_(-bound, bound))
         self.head_H1C = nn.Parameter(torch.empty(size.members, 1, classes).uniform_(-bound, bound))
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Logits of each member, shape (H, B, C)."""
-        return self.logits(self.penultimate(inputs))
-
     def penultimate(self, inputs: Inputs) -> Tensor:
         """Values of the last hidden layer, shape (H, B, I)."""
         x_BF = joined(inputs, self.encoder.inputs)
@@ -94,6 +92,6 @@ class PeriodicMLP(Network):
             h_HBI = self.dropout(relu(layer(h_HBI)))
         return h_HBI
 
-    def logits(self, hidden_HBI: Tensor) -> Tensor:
-        """Logits from the last hidden layer, shape (H, B, C)."""
-        return torch.baddbmm(self.head_H1C, hidden_HBI, self.head_HIC)
+    def logits(self, values_HBP: Tensor) -> Tensor:
+        """Logits of each member, shape (H, B, C)."""
+        return torch.baddbmm(self.head_H1C, values_HBP, self.head_HIC)

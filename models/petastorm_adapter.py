@@ -8,7 +8,7 @@ import functools
 import importlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -47,13 +47,15 @@ def open_row_groups(
 ) -> Iterator[Iterator[Columns]]:
     """Each row group of one rank's shard, once: index % world == rank, counted through `files` as given.
 
-    The order is a function of `seed`; None keeps the files' order. Column names must be identifiers.
+    The order is a function of `seed`; None keeps the files' order.
     """
-    opened = _Folder(store, folder)
+    # petastorm makes a namedtuple of the columns, and `spectrogram:mel` is no name of an attribute.
+    numbered = {name: f"column_{at}" for at, name in enumerate(columns)}
+    opened = _Folder(store, folder, numbered)
     reader = _petastorm().make_batch_reader(
         [f"file:///{quote(name)}" for name in files],
         filesystem=opened,
-        schema_fields=[f"{name}$" for name in columns],  # `$`: else petastorm warns of names that begin alike
+        schema_fields=[f"{name}$" for name in numbered.values()],  # `$`: else it warns of names alike
         # Not the default pool of threads, which now and then ends an epoch early, without an error: 7 to 10
         # runs of 60 were without a row. This one reads in the caller's thread, and array columns faster.
         reader_pool_type="dummy",
@@ -64,7 +66,7 @@ def open_row_groups(
         seed=seed,
     )
     with closing(opened), reader:
-        yield (group._asdict() for group in reader)
+        yield ({name: getattr(group, place) for name, place in numbered.items()} for group in reader)
 
 
 def _again(read: Callable[[], Result]) -> Result:
@@ -83,20 +85,52 @@ def _again(read: Callable[[], Result]) -> Result:
 class _Folder:
     """A folder as petastorm's file system: `open` gives a Parquet file by its quoted name, parsed once."""
 
-    def __init__(self, store: FileSystem, folder: str) -> None:
+    def __init__(self, store: FileSystem, folder: str, numbered: Mapping[str, str]) -> None:
         self._store = store
         self._folder = folder
-        self._opened: dict[str, pq.ParquetFile] = {}
+        self._numbered = numbered
+        self._opened: dict[str, _File] = {}
 
-    def open(self, path: str) -> pq.ParquetFile:
+    def open(self, path: str) -> "_File":
         if path not in self._opened:
             name = self._folder + unquote(path)
-            self._opened[path] = _again(lambda: pq.ParquetFile(self._store.open_input_file(name)))
+            opened = _again(lambda: pq.ParquetFile(self._store.open_input_file(name)))
+            self._opened[path] = _File(opened, self._numbered)
         return self._opened[path]
 
     def close(self) -> None:
-        for file in self._opened.values():
-            file.close(force=True)
+        for one in self._opened.values():
+            one.file.close(force=True)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A Parquet file whose columns petastorm knows by number, and what it asks of one."""
+
+    file: pq.ParquetFile
+    numbered: Mapping[str, str]
+
+    @property
+    def metadata(self) -> "_File":
+        return self
+
+    @property
+    def schema(self) -> "_File":
+        return self
+
+    @property
+    def num_row_groups(self) -> int:
+        return int(self.file.metadata.num_row_groups)
+
+    def to_arrow_schema(self) -> pa.Schema:
+        found = self.file.schema_arrow
+        return pa.schema([found.field(name).with_name(place) for name, place in self.numbered.items()])
+
+    def read(self, row_group: int | None, columns: set[str]) -> pa.Table:
+        names = {place: name for name, place in self.numbered.items()}
+        wanted = sorted(columns)
+        table = self.file.read_row_group(row_group, columns=[names[place] for place in wanted])
+        return table.select([names[place] for place in wanted]).rename_columns(wanted)
 
 
 @dataclass(frozen=True)
@@ -104,16 +138,16 @@ class _Piece:
     """What petastorm asks of pyarrow's old `ParquetDatasetPiece`: a file, or one row group of it."""
 
     path: str
-    open_file_func: Callable[[str], pq.ParquetFile]
+    open_file_func: Callable[[str], "_File"]
     row_group: int | None = None
     partition_keys: None = None
 
-    def get_metadata(self) -> pq.FileMetaData:
+    def get_metadata(self) -> "_File":
         return self.open_file_func(self.path).metadata
 
     def read(self, columns: set[str], partitions: None) -> pa.Table:
         file = self.open_file_func(self.path)
-        return _again(lambda: file.read_row_group(self.row_group, columns=sorted(columns)))
+        return _again(lambda: file.read(self.row_group, columns))
 
 
 class _Dataset:

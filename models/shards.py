@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     Batch: TypeAlias = tuple[dict[str, Tensor], Tensor]
 
 LABEL = "label"
-"""The integer column of class indices; every `array<float>` column beside it is an input."""
+"""The integer column of class indices; every `array<float>` or `array<int>` column beside it is an input."""
 
 MANIFEST = "_manifest.json"
 
-BUFFER_ROWS = 262_144
-"""Rows shuffled among each other: 16 MB at 15 inputs, 0.5 GB at 518, twice that while they are joined."""
+BUFFER_ROWS, BUFFER_BYTES = 262_144, 256 << 20
+"""Rows shuffled among each other at most, and bytes in them: twice that while they are joined."""
+GROUP_ROWS, GROUP_BYTES = 16_384, 32 << 20
+"""Rows of a row group at most, and bytes in them."""
+INPUT_TYPES, BYTES_A_VALUE = (np.float32, np.int32), 4
 
 PICKLE_CARRIERS = ("_metadata", "_common_metadata")
 """Summary files out of which petastorm unpickles a schema; Spark writes none unless told to."""
@@ -55,6 +58,11 @@ class Manifest:
     digest: str
     inputs: dict[str, int]
     files: tuple[ShardFile, ...]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row's inputs."""
+        return BYTES_A_VALUE * sum(self.inputs.values())
 
     @property
     def rows(self) -> int:
@@ -146,7 +154,7 @@ class ShardReader:
         return self.manifest.steps(self.batch, self.world)
 
     def epoch(self, epoch: int) -> "Iterator[Batch]":
-        """Batches of ({input: float32 (B, width)}, label: int64 (B,)).
+        """Batches of ({input: float32 or, of token ids, int32 (B, width)}, label: int64 (B,)).
 
         Raises
         ------
@@ -158,7 +166,8 @@ class ShardReader:
         rng = np.random.default_rng((self.seed, epoch, self.rank))
         group_seed = int(rng.integers(2**32))
         groups = self._row_groups(group_seed if self.shuffle else None)
-        blocks = _blocks(groups, self.buffer_rows)
+        buffered = min(self.buffer_rows, BUFFER_BYTES // self.manifest.row_bytes)
+        blocks = _blocks(groups, buffered)
         for rows in _batches(blocks, self._sizes(), rng if self.shuffle else None):
             tensors = {name: torch.from_numpy(values) for name, values in rows.items()}
             label = tensors.pop(LABEL)
@@ -199,9 +208,16 @@ class ShardReader:
         widths = {name: group[name].shape[1] for name in self.manifest.inputs}
         if widths != self.manifest.inputs:
             raise StorageError(f"{self.folder}: found widths {widths}; expected {self.manifest.inputs}")
-        return {name: group[name].astype(np.float32, copy=False) for name in widths} | {
-            LABEL: group[LABEL].astype(np.int64, copy=False)
-        }
+        if odd := {name: str(group[name].dtype) for name in widths if group[name].dtype not in INPUT_TYPES}:
+            raise UsageError(
+                f"{self.folder}: found {odd}; expected array<float>, or array<int> without nulls"
+            )
+        return {name: group[name] for name in widths} | {LABEL: group[LABEL].astype(np.int64, copy=False)}
+
+
+def group_rows(row_bytes: int) -> int:
+    """Rows of a row group at most, so that neither rows nor bytes are too many."""
+    return max(min(GROUP_ROWS, GROUP_BYTES // row_bytes), 1)
 
 
 def _blocks(groups: Iterable[Columns], capacity: int) -> Iterator[list[Columns]]:
@@ -263,28 +279,25 @@ def storage_errors(folder: str) -> Iterator[None]:
 
 
 def _inputs(folder: str, groups: list[pq.RowGroupMetaData]) -> dict[str, int]:
-    """Widths of the `array<float>` columns: values per row, the same in every row group."""
+    """Widths of the array columns: values per row, the same in every row group."""
     if not sum(group.num_rows for group in groups):
         raise UsageError(f"{folder}: no rows in Parquet files; expected training shards")
     found = [_widths(group) for group in groups]
     ragged = {name for widths in found for name in widths if widths != found[0] or widths[name] % 1}
-    badly_named = {
-        name for name in found[0] if not name.isidentifier()
-    }  # petastorm makes a namedtuple of them
-    if ragged or badly_named or LABEL not in found[0]:
+    if ragged or LABEL not in found[0]:
         raise UsageError(
             f"{folder}: found {found[0]} values per row, varying in {sorted(ragged)}; expected a column "
-            f"{LABEL} and array<float> columns of one width, named by identifiers"
+            f"{LABEL} and columns array<float> or array<int> of one width"
         )
     return {name: int(width) for name, width in found[0].items() if name != LABEL}
 
 
 def _widths(group: pq.RowGroupMetaData) -> dict[str, float]:
-    """Values per row of the label and of each list of floats."""
+    """Values per row of the label and of each list of floats or token ids."""
     chunks = [group.column(index) for index in range(group.num_columns)]
     read = [c for c in chunks if c.path_in_schema == LABEL or _is_input(c)]
     return {c.path_in_schema.partition(".list.")[0]: c.num_values / group.num_rows for c in read}
 
 
 def _is_input(chunk: pq.ColumnChunkMetaData) -> bool:
-    return chunk.physical_type == "FLOAT" and ".list." in chunk.path_in_schema
+    return chunk.physical_type in ("FLOAT", "INT32") and ".list." in chunk.path_in_schema

@@ -7,16 +7,17 @@ categorical features, E encoded inputs (N + C).
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from genremill.models.encoder import Encoder, Inputs, Samples, joined, joined_rows
 from genremill.models.features import FeatureSpec, Scaling
 
 GRID_POINTS = 1001
 """Quantiles that a rank transform is stored as."""
 
 
-class TableEncoder(nn.Module):
-    """Encodes raw features; all it has learned lies in buffers, so that it travels with the weights."""
+class TableEncoder(Encoder):
+    """Vectors, several joined in order: numbers are scaled, codes become one-hot."""
 
     def __init__(self, features: tuple[FeatureSpec, ...], scaling: Scaling, categories: int = 0) -> None:
         super().__init__()
@@ -40,18 +41,20 @@ class TableEncoder(nn.Module):
         cls, x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...], scaling: Scaling
     ) -> "TableEncoder":
         """An encoder fitted on rows of raw features, shape (rows, features)."""
-        codes = [
-            (at, float(value))
-            for at, one in enumerate(features)
-            if one.categorical
-            for value in np.unique(x_BF[:, at])
-        ]
-        encoder = cls(features, scaling, len(codes))
-        encoder.category_feature_C[:] = torch.tensor([at for at, _ in codes], dtype=torch.long)
-        encoder.category_value_C[:] = torch.tensor([value for _, value in codes])
-        numeric_BN = x_BF[:, encoder.numeric_N.numpy()]
-        encoder.grid_NG[:] = torch.from_numpy(_grid(numeric_BN, scaling))
+        encoder = cls(features, scaling, len(codes_in(x_BF, features)))
+        encoder._fit(x_BF)
         return encoder
+
+    def learn(self, samples: Samples) -> None:
+        """Fits scales and categories on raw train rows."""
+        self._fit(joined_rows(samples, self.inputs))
+
+    def _fit(self, x_BF: npt.NDArray[np.float32]) -> None:
+        codes = codes_in(x_BF, self.features)
+        self.category_feature_C[:] = torch.tensor([at for at, _ in codes], dtype=torch.long)
+        self.category_value_C[:] = torch.tensor([value for _, value in codes])
+        numeric_BN = x_BF[:, self.numeric_N.numpy()]
+        self.grid_NG[:] = torch.from_numpy(_grid(numeric_BN, self.scaling))
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -83,9 +86,21 @@ class TableEncoder(nn.Module):
         """Indicators of the categories seen in training, shape (B, C); all 0 for a new one."""
         return (x_BF[:, self.category_feature_C] == self.category_value_C).to(x_BF.dtype)
 
-    def forward(self, x_BF: Tensor) -> Tensor:
+    def forward(self, inputs: Inputs) -> Tensor:
         """Encoded inputs, shape (B, E): scaled numeric features, then indicators."""
+        x_BF = joined(inputs, self.inputs)
         return torch.cat([self.numeric(x_BF), self.one_hot(x_BF)], dim=1)
+
+
+def codes_in(x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -> list[tuple[int, float]]:
+    """Every (place of a categorical feature, code that its rows have), in order; NaN is no code."""
+    return [
+        (at, float(value))
+        for at, one in enumerate(features)
+        if one.categorical
+        for value in np.unique(x_BF[:, at])
+        if not np.isnan(value)
+    ]
 
 
 def _grid(x_BN: npt.NDArray[np.float32], scaling: Scaling) -> npt.NDArray[np.float32]:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from genremill.models.encoder import Encoder, Samples
+from genremill.models.features import TEXT
 from genremill.models.text_tokens import FIELDS, Hashes, tokens
 
 FIELD_TOKENS = 128
@@ -18,27 +20,24 @@ TEXT_WIDTH = len(FIELDS) * FIELD_TOKENS
 """Token numbers of a track: those of each field in turn, padded with 0."""
 
 
-class TextEncoder(nn.Module):
+class TextEncoder(Encoder):
     """Numbers tokens by their place among those known, from 1 on; those unknown are left out."""
+
+    inputs = (TEXT,)
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.register_buffer("hash_V", torch.zeros(size, dtype=torch.long))
         self.hash_V: Tensor
 
-    @classmethod
-    def of(cls, hash_V: npt.NDArray[np.int64]) -> "TextEncoder":
-        """An encoder that knows these hashes."""
-        encoder = cls(len(hash_V))
-        encoder.hash_V[:] = torch.from_numpy(np.sort(hash_V))
-        return encoder
+    def learn(self, samples: Samples) -> None:
+        """Takes the hashes of the tokens to know, ascending."""
+        self.hash_V[:] = torch.from_numpy(samples[TEXT])
 
     def numbers(self, fields: Sequence[Sequence[str | None]]) -> npt.NDArray[np.int32]:
         """Token numbers of tracks, shape (T, S), from the texts of each field."""
         known_V = self.hash_V.numpy()
-        return np.hstack(
-            [_numbers(known_V, *tokens(texts, field)) for field, texts in enumerate(fields)]
-        )
+        return np.hstack([_numbers(known_V, *tokens(texts, field)) for field, texts in enumerate(fields)])
 
 
 def _numbers(

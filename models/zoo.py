@@ -1,28 +1,46 @@
-"""The models by name: how each is built, and the recipe it is trained by."""
+"""The models by name: what each takes, how it is built, and the recipe it is trained by."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from genremill.infra.errors import UsageError
-from genremill.models.features import Scaling
-from genremill.models.networks import Network, fcnn, linear, mlp4, multiwindow_mlp
+from genremill.models.array_encoder import ArrayEncoder
+from genremill.models.encoder import Encoder
+from genremill.models.features import TABLE, TEXT, FeatureSpec, Scaling, Takes
+from genremill.models.fusion import Fusion, SeveralEncoder
+from genremill.models.model_card import ModelCard
+from genremill.models.networks import Network, fcnn, linear, mlp4, multiwindow_mlp, parameter_count
 from genremill.models.periodic_mlp import PeriodicMLP
 from genremill.models.recipe import Recipe, Schedule, Size
 from genremill.models.table_encoder import TableEncoder
+from genremill.models.text_encoder import TextEncoder
 
 
 @dataclass(frozen=True)
 class Entry:
     """A model of the zoo. `recipe` and `size` are given the number of training rows.
 
-    `takes` is the feature set that it was made for, and takes unless told otherwise; None for the table.
+    `build` gets the encoder of what the model takes, the number of classes and the size. `of` is the shape
+    of its input and the number of classes where it comes from; `feature_set` is what it was made for, and is
+    given unless told otherwise: None for the table.
     """
 
-    build: Callable[[TableEncoder, int, Size], Network]
-    scaling: Scaling
+    build: Callable[[Any, int, Size], Network]
+    source: str
+    of: tuple[tuple[int, ...], int]
     recipe: Callable[[int], Recipe]
+    takes: Takes = Takes.VECTOR
+    scaling: Scaling = Scaling.STANDARD
+    """Of vectors."""
     size: Callable[[int], Size] = lambda rows: Size()
-    takes: str | None = None
+    feature_set: str | None = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it takes tracks that lack some of its inputs."""
+        return self.takes is Takes.SEVERAL
 
 
 def _keras_like(rows: int) -> Recipe:
@@ -58,19 +76,39 @@ def _periodic_size(rows: int) -> Size:
     return Size(width=384, depth=2, members=3, dropout=0.1, frequency_deviation=deviation)
 
 
+def _fusion(rows: int) -> Recipe:
+    return dataclasses.replace(_periodic(rows), epochs=8) if rows >= MANY_ROWS else _periodic(rows)
+
+
 ZOO: dict[str, Entry] = {
-    # Report A's network.
-    "fcnn": Entry(fcnn, Scaling.MINMAX, _keras_like),
-    # Multinomial logistic regression.
-    "linear": Entry(linear, Scaling.STANDARD, _linear),
-    # Report B's perceptron.
-    "mlp4": Entry(mlp4, Scaling.STANDARD, _perceptron, takes="gtzan57"),
-    # Report C's perceptron; it has dropout, and does not say how much.
+    "fcnn": Entry(fcnn, "report A", ((30,), 114), _keras_like, scaling=Scaling.MINMAX),
+    "linear": Entry(linear, "multinomial logistic regression", ((30,), 114), _linear),
+    "mlp4": Entry(mlp4, "report B", ((57,), 10), _perceptron, feature_set="gtzan57"),
+    # Report C says that it has dropout, and not how much.
     "multiwindow_mlp": Entry(
-        multiwindow_mlp, Scaling.STANDARD, _perceptron, lambda rows: Size(dropout=0.2), takes="multiwindow"
+        multiwindow_mlp,
+        "report C",
+        ((2220,), 10),
+        _perceptron,
+        size=lambda rows: Size(dropout=0.2),
+        feature_set="multiwindow",
     ),
-    # Periodic embeddings (arXiv 2203.05556) under members that share weights (arXiv 2410.24210).
-    "periodic_mlp": Entry(PeriodicMLP, Scaling.RANK, _periodic, _periodic_size),
+    "periodic_mlp": Entry(
+        PeriodicMLP,
+        "periodic embeddings (arXiv 2203.05556) under members that share weights (arXiv 2410.24210)",
+        ((30,), 114),
+        _periodic,
+        scaling=Scaling.RANK,
+        size=_periodic_size,
+    ),
+    "fusion": Entry(
+        Fusion,
+        "`periodic_mlp` for the table, hashed n-grams for names, a perceptron for each set of audio",
+        ((30,), 114),
+        _fusion,
+        takes=Takes.SEVERAL,
+        size=_periodic_size,
+    ),
 }
 
 
@@ -79,3 +117,73 @@ def entry(name: str) -> Entry:
     if name not in ZOO:
         raise UsageError(f"no model is named {name!r}; there are {', '.join(sorted(ZOO))}")
     return ZOO[name]
+
+
+def encoder(card: ModelCard) -> Encoder:
+    """The encoder of a card's inputs, nothing learned yet; inputs that the model cannot take are an error."""
+    known = entry(card.model)
+    wrong = {
+        name: kind.value
+        for name in card.inputs
+        if (kind := takes_of(name, card.shapes)) is not known.takes is not Takes.SEVERAL
+    }
+    if wrong:
+        raise UsageError(f"{card.model} takes inputs of the kind {known.takes}; found {wrong}")
+    match known.takes:
+        case Takes.VECTOR:
+            return TableEncoder(card.features, known.scaling, card.categories)
+        case Takes.SEVERAL:
+            return SeveralEncoder({name: _part(card, name) for name in card.inputs})
+        case _:
+            return ArrayEncoder(card.shapes)
+
+
+def _part(card: ModelCard, name: str) -> TableEncoder | TextEncoder:
+    """The encoder of one input among several, each on its own."""
+    if name == TEXT:
+        return TextEncoder(card.tokens)
+    features = tuple(one for one in card.features if one.input == name)
+    if not features:
+        raise UsageError(f"{card.model} takes vectors and text; found {name} of shape {card.shapes[name]}")
+    of_table = name == TABLE  # which alone has categories
+    return TableEncoder(
+        features, Scaling.RANK if of_table else Scaling.STANDARD, card.categories if of_table else 0
+    )
+
+
+def takes_of(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Takes:
+    """What a model must take to be given an input, by the shapes of those that are no vectors."""
+    if name == TEXT:
+        return Takes.TEXT
+    return (Takes.VECTOR, Takes.SEQUENCE, Takes.IMAGE)[len(shapes.get(name, (0,))) - 1]
+
+
+def card_of(name: str, shape: tuple[int, ...], classes: int) -> ModelCard:
+    """The card of a model with one input of a shape, all its values numbers, trained on no rows."""
+    vector = len(shape) == 1
+    at = "input"
+    return ModelCard(
+        model=name,
+        classes=tuple(str(number) for number in range(classes)),
+        features=tuple(FeatureSpec(str(n), False, input=at) for n in range(shape[0] if vector else 0)),
+        size=entry(name).size(0),
+        categories=0,
+        labels="genre",
+        use_popularity=False,
+        clusters={},
+        genre_map={},
+        inputs=(at,),
+        shapes={} if vector else {at: shape},
+    )
+
+
+def table() -> str:
+    """The models as a Markdown table, parameters counted at the size of where they come from."""
+    lines = ["| model | takes | parameters | from |", "|---|---|---|---|"]
+    for name, one in ZOO.items():
+        card = card_of(name, *one.of)
+        count = parameter_count(one.build(encoder(card), one.of[1], card.size))
+        shape = " × ".join(f"{size:,}" for size in one.of[0])
+        given = "" if one.feature_set is None else f", `{one.feature_set}`"
+        lines.append(f"| `{name}` | {one.takes} {shape}{given} | {count:,} | {one.source} |")
+    return "\n".join(lines) + "\n"

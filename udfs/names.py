@@ -59,7 +59,8 @@ def numberer(known_V: npt.NDArray[np.int64], column: str, kept: Sequence[str]) -
     """A `mapInArrow` function that adds the `column` of token numbers, array<int>, to the columns `kept`."""
 
     def number(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        encoder = TextEncoder.of(known_V)
+        encoder = TextEncoder(len(known_V))
+        encoder.learn({column: known_V})
         for batch in batches:
             numbers_BS = encoder.numbers(names_of(batch))
             offsets = np.arange(len(batch) + 1, dtype=np.int32) * numbers_BS.shape[1]

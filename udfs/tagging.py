@@ -6,6 +6,7 @@ F raw features, C classes, I inputs with a training cloud, K likeliest labels.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,11 @@ import torch
 from genremill.models import artifact
 from genremill.models.artifact import Model
 from genremill.models.calibration import tempered
+from genremill.models.encoder import Inputs
 from genremill.models.features import TABLE, TEXT, WINDOWS
 from genremill.models.model_card import ModelCard
-from genremill.models.networks import Inputs
 from genremill.models.pooling import pooled
+from genremill.models.text_encoder import TextEncoder
 from genremill.udfs.names import names_of
 from genremill.udfs.style_mix import StyleMix, Styles
 
@@ -33,7 +35,8 @@ BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-Tokens = npt.NDArray[np.int32]
+Raw = npt.NDArray[Any]
+"""Raw features, float32, or token numbers, int32."""
 
 STATUSES = pa.array(["tagged", "abstained", "outlier"])
 TAGGED, ABSTAINED, OUTLIER = range(3)
@@ -59,13 +62,13 @@ class ModelRows:
 
     Parameters
     ----------
-    inputs : raw features by input, each of shape (R, width), NaN where a track lacks it; token numbers of text
+    inputs : raw features or token numbers by input, each of shape (R, width); NaN or 0 where a track lacks it
     windows_T : rows of each track that the model can take, 1 or more; None where they are one each
     has : which tracks of the batch those are
     present_IT : which of them have each input of the model, in order
     """
 
-    inputs: dict[str, Floats | Tokens]
+    inputs: dict[str, Raw]
     windows_T: Integers | None
     has: pa.BooleanArray
     present_IT: list[Flags]
@@ -113,21 +116,25 @@ class _Found:
 
     name: str
     has_B: Flags
-    values: Floats | Tokens
+    values: Raw
     windows: Integers | None = None
     """Rows of each track of the batch, at least 1; None where no input but those of windows has several."""
 
-    def rows(self, taken_B: Flags, windows_T: Integers | None) -> Floats | Tokens:
+    def rows(self, taken_B: Flags, windows_T: Integers | None) -> Raw:
         """Rows of the tracks taken, as many as their windows; where the input is not there, NaN or 0."""
+        windows = np.ones(len(self.has_B), np.int64) if self.windows is None else self.windows
         blank = 0 if self.values.dtype.kind == "i" else np.nan
-        if self.windows is None:
-            all_BF = np.full((len(self.has_B), self.values.shape[1]), blank, self.values.dtype)
-            all_BF[self.has_B] = self.values
-            taken = all_BF[taken_B]
-            return taken if windows_T is None else np.repeat(taken, windows_T, axis=0)
-        all_RF = np.full((int(self.windows.sum()), self.values.shape[1]), blank, self.values.dtype)
-        all_RF[np.repeat(self.has_B, self.windows)] = self.values
-        return all_RF[np.repeat(taken_B, self.windows)]
+        rows: Raw = np.full((int(windows.sum()), self.values.shape[1]), blank, self.values.dtype)
+        rows[np.repeat(self.has_B, windows)] = self.values
+        rows = rows[np.repeat(taken_B, windows)]
+        if windows_T is None or self.windows is not None:
+            return rows
+        return np.repeat(rows, windows_T, axis=0)
+
+
+def text_encoder(model: Model) -> TextEncoder:
+    """The encoder of a model that takes names."""
+    return next(one for one in model.network.modules() if isinstance(one, TextEncoder))
 
 
 def _found(batch: pa.RecordBatch, name: str, model: Model, positions: tuple[int, ...]) -> _Found:
@@ -135,8 +142,8 @@ def _found(batch: pa.RecordBatch, name: str, model: Model, positions: tuple[int,
         x_BF, has = feature_rows(batch.column("table_features"), positions)
         return _Found(name, has.to_numpy(zero_copy_only=False), x_BF)
     if name == TEXT:
-        numbers = model.text.numbers(names_of(batch))
-        has_B = numbers.any(axis=1)
+        numbers = text_encoder(model).numbers(names_of(batch))
+        has_B: Flags = np.any(numbers > 0, axis=1)
         return _Found(name, has_B, numbers[has_B])
     column = batch.column(WINDOWS)
     count_B = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
@@ -146,8 +153,9 @@ def _found(batch: pa.RecordBatch, name: str, model: Model, positions: tuple[int,
     has_B = count_B > 0
     has_B[has_B] = there[first_B[has_B]]
     flat = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    width = len(flat) // max(int(count_B[has_B].sum()), 1)
-    return _Found(name, has_B, flat.reshape(-1, width), np.maximum(count_B, 1))
+    rows = int(there.sum())
+    width = len(flat) // rows if rows else model.card.width(name)
+    return _Found(name, has_B, flat.reshape(rows, width), np.maximum(count_B, 1))
 
 
 def probabilities(model: Model, rows: ModelRows) -> Floats:

@@ -16,10 +16,11 @@ from genremill.models import artifact
 from genremill.models.abstention import CREDIBLE_ARTISTS, UNREACHED, fitted_thresholds
 from genremill.models.artifact import Model
 from genremill.models.calibration import expected_calibration_error, fitted_temperature, reliability, tempered
+from genremill.models.encoder import Inputs
 from genremill.models.features import TABLE, FeatureSpec
 from genremill.models.held_out import HeldOut, SplitBy
 from genremill.models.model_card import Cluster, ModelCard, Thresholds
-from genremill.models.networks import Inputs, Network
+from genremill.models.networks import Network
 from genremill.models.recipe import Size
 from genremill.models.training_cloud import TrainingCloud, fitted_clouds, limit_of
 from genremill.udfs.style_mix import Styles
@@ -203,7 +204,7 @@ ROWS = [
 def tagged(of: ModelCard, clouds: nn.ModuleDict | None = None) -> dict[str, list[object]]:
     model = Model(of, _Stated(), nn.ModuleDict() if clouds is None else clouds)
     batch = pa.RecordBatch.from_pydict({"table_features": pa.array(ROWS, pa.list_(pa.float32()))})
-    found = tag_batch(batch, model, Styles.of(of), "table_features", tuple(range(5)))
+    found = tag_batch(batch, model, Styles.of(of), tuple(range(5)))
     return {name: column.to_pylist() for name, column in found.items()}
 
 

@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from genremill.infra.errors import UsageError
+from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.model_inputs import ModelInputs, chosen, of_model
-from genremill.models.features import TABLE, FeatureSpec
+from genremill.models import zoo
+from genremill.models.features import TABLE, TEXT, FeatureSpec
 from genremill.models.model_card import ModelCard
 from genremill.models.recipe import Size
 
@@ -35,10 +37,18 @@ def _tracks(*features: FeatureSpec) -> Snapshot:
 TABULAR, BARE = _tracks(POPULARITY, TEMPO, KEY), _tracks()
 
 
-def _add_set(warehouse: Warehouse, name: str, fingerprint: str, created_at: str, *runs: str) -> None:
+def _add_set(
+    warehouse: Warehouse,
+    name: str,
+    fingerprint: str,
+    created_at: str,
+    *runs: str,
+    shape: tuple[int, ...] = (2,),
+) -> None:
     folder = Path(warehouse.uri.removeprefix("file://")) / "features" / f"fingerprint={fingerprint}"
     folder.mkdir(parents=True)
-    record = {"name": name, "values": ["rms", "zcr"], "created_at": created_at, "settings": {}, "shape": [2]}
+    values = ["rms", "zcr"] if len(shape) == 1 else []
+    record = {"name": name, "values": values, "created_at": created_at, "settings": {}, "shape": shape}
     (folder / "_feature_set.json").write_text(json.dumps(record))
     for run in runs:
         (folder / f"run={run}").mkdir()
@@ -60,6 +70,23 @@ def test_a_name_means_the_newest_fingerprint_that_has_rows(warehouse: Warehouse)
     assert found.made_from(warehouse) == {"gtzan57": "aa: 2 runs to r2"}
 
 
+def test_sequences_and_images_have_a_shape_and_no_features(warehouse: Warehouse) -> None:
+    _add_set(warehouse, "segments", "ss", "2026-01-01", "r1", shape=(512, 24))
+    _add_set(warehouse, "logmel", "ll", "2026-01-01", "r1", shape=(1, 96, 64))
+    found = chosen(warehouse, TABULAR, "segments+gtzan57+logmel", None, use_popularity=False)
+    assert found.features == (RMS, ZCR)
+    assert found.shapes == {"segments": (512, 24), "logmel": (1, 96, 64)}
+    assert found.values == 512 * 24 + 2 + 96 * 64
+    assert found.vectors == ("gtzan57",)
+
+
+@pytest.mark.parametrize("shape", [(3,), (0, 2), (1, 2, 3, 4), (2.0, 2), ()])
+def test_a_shape_that_is_none_is_an_error(warehouse: Warehouse, shape: tuple[Any, ...]) -> None:
+    _add_set(warehouse, "segments", "ss", "2026-01-01", "r1", shape=shape)
+    with pytest.raises(StorageError, match=r"fingerprint=ss/_feature_set\.json is not the record"):
+        chosen(warehouse, TABULAR, "gtzan57", None, use_popularity=False)
+
+
 def test_inputs_come_in_the_order_named_and_popularity_is_the_tables(warehouse: Warehouse) -> None:
     found = chosen(warehouse, TABULAR, "gtzan57+table", None, use_popularity=False)
     assert found.features == (RMS, ZCR, TEMPO, KEY)
@@ -69,20 +96,24 @@ def test_inputs_come_in_the_order_named_and_popularity_is_the_tables(warehouse: 
 
 
 @pytest.mark.parametrize(
-    ("tracks", "asked", "takes", "names"),
+    ("tracks", "asked", "model", "names"),
     [
         (TABULAR, None, None, (TABLE,)),
         (BARE, None, None, ("gtzan57",)),
-        (TABULAR, None, "gtzan57", ("gtzan57",)),
-        (TABULAR, "table", "gtzan57", (TABLE,)),
+        (TABULAR, None, "mlp4", ("gtzan57",)),
+        (TABULAR, "table", "mlp4", (TABLE,)),
         (TABULAR, "auto", None, (TABLE, "gtzan57")),
-        (BARE, "auto", "multiwindow", ("gtzan57",)),
+        (BARE, "auto", "multiwindow_mlp", ("gtzan57",)),
+        (TABULAR, None, "fusion", (TABLE, TEXT, "gtzan57")),
+        (BARE, "auto", "fusion", (TEXT, "gtzan57")),
+        (TABULAR, "text", "fusion", (TEXT,)),
     ],
 )
 def test_without_a_flag_a_model_gets_what_it_takes(
-    warehouse: Warehouse, tracks: Snapshot, asked: str | None, takes: str | None, names: tuple[str, ...]
+    warehouse: Warehouse, tracks: Snapshot, asked: str | None, model: str | None, names: tuple[str, ...]
 ) -> None:
-    assert chosen(warehouse, tracks, asked, takes, use_popularity=False).names == names
+    entry = zoo.entry(model) if model else None
+    assert chosen(warehouse, tracks, asked, entry, use_popularity=False).names == names
 
 
 @pytest.mark.parametrize(

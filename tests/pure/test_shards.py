@@ -16,6 +16,8 @@ import pytest
 
 from genremill.infra import storage
 from genremill.infra.errors import StorageError, UsageError
+from genremill.models import shards as shard_module
+from genremill.models.petastorm_adapter import Columns
 from genremill.models.shards import (
     Manifest,
     ShardFile,
@@ -88,6 +90,48 @@ def test_inputs_stay_with_their_label(folder: Path) -> None:
         np.testing.assert_array_equal(inputs["table"], np.stack([number, -number, number / 2], axis=1))
         np.testing.assert_array_equal(inputs["gtzan57"], number[:, None] + 0.5)
         assert (str(label.dtype), str(inputs["table"].dtype)) == ("torch.int64", "torch.float32")
+
+
+def test_token_ids_stay_whole_and_an_input_may_have_any_name(folder: Path) -> None:
+    rows = numbered_rows(0, 25).select(["label"])
+    tokens = [[n, 2**24 + 1, 0] for n in range(25)]  # no float32 is 2**24 + 1
+    images = [[float(n)] * 4 for n in range(25)]
+    rows = rows.append_column("text", pa.array(tokens, pa.list_(pa.int32())))
+    rows = rows.append_column("spectrogram:mel dB", pa.array(images, pa.list_(pa.float32())))
+    folder.mkdir()
+    pq.write_table(rows, folder / "part-0.parquet", row_group_size=10)
+    manifest = manifest_of(str(folder), "digest")
+    assert manifest.inputs == {"text": 3, "spectrogram:mel dB": 4}
+    for inputs, label in ShardReader(str(folder), manifest, 8).epoch(0):
+        assert inputs["text"].tolist() == [[n, 2**24 + 1, 0] for n in label.tolist()]
+        assert inputs["spectrogram:mel dB"].tolist() == [[n] * 4 for n in label.tolist()]
+
+
+def test_token_ids_with_nulls_are_refused(folder: Path) -> None:
+    folder.mkdir()
+    text = pa.array([[1, None], [2, 3]], pa.list_(pa.int32()))
+    pq.write_table(pa.table({"text": text, "label": [0, 1]}), folder / "part-0.parquet")
+    manifest = manifest_of(str(folder), "digest")
+    with pytest.raises(UsageError, match=r"'text': 'float64'.*array<int> without nulls"):
+        labels(ShardReader(str(folder), manifest, 8))
+
+
+def test_wide_rows_are_bounded_by_their_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shard_module.group_rows(120) == 16_384
+    assert shard_module.group_rows(96 * 64 * 4) == 1365
+    assert shard_module.group_rows(1 << 30) == 1
+    manifest = shards(folder, [100])  # 16 bytes a row, in groups of 10
+    joined: list[int] = []
+    original = shard_module._concatenated
+
+    def counted(groups: list[Columns]) -> Columns:
+        joined.append(len(groups))
+        return original(groups)
+
+    monkeypatch.setattr(shard_module, "_concatenated", counted)
+    monkeypatch.setattr(shard_module, "BUFFER_BYTES", 16 * 30)
+    assert sorted(labels(ShardReader(str(folder), manifest, 10))) == list(range(100))
+    assert max(joined) == 4, "what is left, and three groups"
 
 
 def test_order_is_a_function_of_seed_and_epoch(folder: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from genremill.models.features import FeatureSpec, Scaling
+from genremill.models.features import TABLE, FeatureSpec, Scaling
 from genremill.models.table_encoder import TableEncoder
 
 FEATURES = (FeatureSpec("tempo", False), FeatureSpec("key", True), FeatureSpec("energy", False))
@@ -14,7 +14,7 @@ ROWS = np.array([[60, 0, 0.0], [120, 7, 0.5], [180, 7, 1.0]], np.float32)
 def test_minmax_takes_the_train_rows_to_0_and_1() -> None:
     encoder = TableEncoder.fit(ROWS, FEATURES, Scaling.MINMAX)
     assert encoder.encoded_names == ["tempo", "energy", "key=0", "key=7"]
-    assert encoder(torch.from_numpy(ROWS)).tolist() == [[0, 0, 1, 0], [0.5, 0.5, 0, 1], [1, 1, 0, 1]]
+    assert encoder({TABLE: torch.from_numpy(ROWS)}).tolist() == [[0, 0, 1, 0], [0.5, 0.5, 0, 1], [1, 1, 0, 1]]
 
 
 def test_an_unseen_category_is_all_zeros() -> None:
@@ -43,7 +43,7 @@ def test_ranks_do_not_depend_on_the_unit() -> None:
 def test_a_constant_feature_stays_finite(scaling: Scaling) -> None:
     x = np.full((10, 1), 3.0, np.float32)
     encoder = TableEncoder.fit(x, (FeatureSpec("x", False),), scaling)
-    assert torch.isfinite(encoder(torch.tensor([[3.0], [9.0], [-9.0]]))).all()
+    assert torch.isfinite(encoder({TABLE: torch.tensor([[3.0], [9.0], [-9.0]])})).all()
 
 
 @pytest.mark.parametrize("scaling", Scaling)
@@ -51,5 +51,5 @@ def test_an_encoder_loaded_from_its_tensors_encodes_the_same(scaling: Scaling) -
     fitted = TableEncoder.fit(ROWS, FEATURES, scaling)
     loaded = TableEncoder(FEATURES, scaling, categories=2)
     loaded.load_state_dict(fitted.state_dict())
-    x = torch.tensor([[100.0, 7, 0.3], [999, 3, -1]])
+    x = {TABLE: torch.tensor([[100.0, 7, 0.3], [999, 3, -1]])}
     assert torch.equal(fitted(x), loaded(x))

@@ -223,6 +223,11 @@ def test_weights_of_another_sha256_are_refused_unparsed(
         artifact.load(with_card_of(tmp_path, _tensors(), "0" * 64))
 
 
+def _as_sequence(*shape: Any) -> Edit:
+    """The card with one input, a sequence of this shape, in place of its features."""
+    return lambda card: card.update(inputs=["segments"], features=[], shapes={"segments": list(shape)})
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -243,6 +248,12 @@ def test_weights_of_another_sha256_are_refused_unparsed(
         (lambda card: card.update(categories="x"), "categories .*: expected 0 to"),
         (lambda card: card.update(categories=10**13), "categories 1[0]+: expected 0 to"),
         (lambda card: card.update(model="periodic_mlp", size={"width": 10**13}), "width 1[0]+: expected"),
+        (lambda card: card.update(shapes={"segments": [2, 2]}), "shapes of no input: segments"),
+        (_as_sequence(2), "the shape of segments is .2,.: expected 2 or 3 sizes"),
+        (_as_sequence(2, 0), "the shape of segments is .2, 0.: expected 2 or 3 sizes"),
+        (_as_sequence(10**7, 10**7), "the shape of segments is .*1,048,576 values at most"),
+        (_as_sequence(2, "2"), "the shape of segments is .*expected 2 or 3 sizes"),
+        (_as_sequence(2, 2), "linear takes inputs of the kind vector; found .'segments': 'sequence'"),
     ],
 )
 def test_a_card_that_is_wrong_is_refused(tmp_path: Path, edit: Edit, message: str) -> None:

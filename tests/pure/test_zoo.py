@@ -104,3 +104,8 @@ def test_a_round_trip_changes_nothing(model: str, tmp_path: Path) -> None:
 def test_an_unknown_model_is_an_error() -> None:
     with pytest.raises(UsageError, match="there are fcnn, linear, mlp4, multiwindow_mlp, periodic_mlp"):
         zoo.entry("resnet")
+
+
+def test_the_readme_lists_the_models_as_they_are() -> None:
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
+    assert zoo.table() in readme, f"expected in README.md:\n{zoo.table()}"

@@ -1,0 +1,42 @@
+"""What stands between raw inputs and layers, whatever the shape of the inputs.
+
+Shape suffixes: B batch, F raw features.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+Inputs = dict[str, Tensor]
+"""Named inputs of a batch, each of shape (B, width)."""
+Samples = Mapping[str, npt.NDArray[Any]]
+"""Raw train rows by input, each of shape (rows, width); the rows of all inputs belong together."""
+
+
+def joined(inputs: Inputs, order: tuple[str, ...]) -> Tensor:
+    """The inputs as one vector a row, in the order named, shape (B, F)."""
+    first, *rest = (inputs[name] for name in order)
+    return torch.cat([first, *rest], dim=1) if rest else first
+
+
+class Encoder(nn.Module):
+    """Raw inputs to what layers take; all it has learned lies in buffers, and travels with the weights."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that it takes, in order."""
+        raise NotImplementedError
+
+    def learn(self, samples: Samples) -> None:
+        """Fits the buffers on raw train rows."""
+        raise NotImplementedError
+
+
+def joined_rows(samples: Samples, order: tuple[str, ...]) -> npt.NDArray[np.float32]:
+    """Raw train rows as one vector each, in the order named, shape (rows, F)."""
+    rows = len(next(iter(samples.values())))
+    return np.hstack([np.zeros((rows, 0), np.float32), *(samples[name] for name in order)])

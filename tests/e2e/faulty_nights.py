@@ -19,6 +19,7 @@ import numpy as np
 from pyarrow.fs import S3FileSystem
 from pyspark.sql import SparkSession
 
+from genremill.infra.errors import ExitCode
 from genremill.infra.session import spark_session
 from genremill.jobs import cli, demo
 from tests.conftest import s3_jars
@@ -30,7 +31,6 @@ BUCKET = "music"
 SECOND_NIGHTS_SHARE = 0.1
 """Of the rows are news of the second night, and so is every other clip of those before."""
 JOBS = ("ingest", "extract", "cluster", "train", "evaluate", "score", "publish")
-REFUSED = 4
 EQUAL, CLEAN, RERUN = "equal tables", "clean refusal", "equal after a rerun"
 """The ways to end that are right; the last one is that of a run that was killed."""
 
@@ -207,6 +207,7 @@ def judged(
     ended: Ended,
     again: Callable[[], Ended],
     killed: bool = False,
+    refusal: ExitCode = ExitCode.RETRY,
 ) -> Verdict:
     """The verdict on a run of a warehouse whose pointers were those `before`; `again` runs it without faults.
 
@@ -216,7 +217,7 @@ def judged(
     if ended.exit_code == 0:
         wrong = differing(place.contents(), expected)
         return Verdict(ended, f"FAILED: exit 0, other rows of {', '.join(wrong)}" if wrong else EQUAL)
-    if not killed and (ended.exit_code != REFUSED or ended.message.startswith("no message")):
+    if not killed and (ended.exit_code != refusal or ended.message.startswith("no message")):
         return Verdict(ended, f"FAILED: {ended.message}")
     now = place.pointers()
     moved = [table for table in now if now[table] != before.get(table)]

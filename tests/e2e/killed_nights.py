@@ -18,6 +18,7 @@ import psutil
 from pyarrow.fs import LocalFileSystem
 
 from genremill.infra.deploy.cluster import Cluster
+from genremill.infra.errors import ExitCode
 from tests.e2e.faulty_nights import Case, Ended, Storage, Verdict, as_key, judged, s3a_options
 from tests.e2e.faulty_proxy import Fault, Request, first
 from tests.e2e.s3_server import free_ports
@@ -322,6 +323,7 @@ class Killing:
             self.storage.expected("nightly"),
             ends[1],
             lambda: self._started("nightly", flags).ended(),
+            refusal=ExitCode.USAGE,
         )
 
 

@@ -1,6 +1,7 @@
 """Names as tokens: what is equal, what is told apart, any script, and their numbers in a model."""
 
 import unicodedata
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +40,7 @@ def test_a_name_without_end_costs_no_more_than_a_long_one() -> None:
     assert counts[0] < 4 * MOST_CHARACTERS
 
 
-def _of(text: str, field: int = 0) -> list[int]:
+def _of(text: str, field: int = 0) -> list[Any]:
     return tokens([text], field)[0].tolist()
 
 

@@ -1,7 +1,6 @@
 """Names as tokens: what is equal, what is told apart, any script, and their numbers in a model."""
 
 import unicodedata
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -40,8 +39,9 @@ def test_a_name_without_end_costs_no_more_than_a_long_one() -> None:
     assert counts[0] < 4 * MOST_CHARACTERS
 
 
-def _of(text: str, field: int = 0) -> list[Any]:
-    return tokens([text], field)[0].tolist()
+def _of(text: str, field: int = 0) -> list[int]:
+    found: list[int] = tokens([text], field)[0].tolist()
+    return found
 
 
 def test_tokens_are_words_pairs_and_n_grams() -> None:

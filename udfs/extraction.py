@@ -15,9 +15,10 @@ import pandas as pd
 from genremill.infra.audio_faults import AudioReason, AudioRejected
 from genremill.infra.audio_store import AudioObject, AudioStore
 from genremill.infra.progress import DONE, Tally
-from genremill.udfs import compiled
+from genremill.udfs import audio_analysis, compiled
+from genremill.udfs.audio_analysis import AnalysisSettings
 from genremill.udfs.decoding import DecodeSettings
-from genremill.udfs.feature_set import FeatureSet
+from genremill.udfs.feature_set import FeatureSet, Window
 from genremill.udfs.sandbox import Sandbox
 
 OBJECT_SCHEMA = "audio_uri string, etag string, size long, reason string, detail string"
@@ -98,15 +99,22 @@ def _window_rows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
 
 
 def _windows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
+    features = settings.features
     with settings.store.open(AudioObject(row["audio_uri"], row["etag"], row["size"])) as audio:
-        decoded = sandbox.decode(audio.fd, settings.decode)
-        rows = settings.features.rows(decoded.y, settings.window_s)
+        if features.reads_analyses and audio_analysis.is_analysis(audio.fd):
+            analysis = sandbox.read_analysis(audio.fd, AnalysisSettings(segments=features.shape[0]))
+            coverage, seconds = 1.0, analysis.seconds
+            rows = [Window(0.0, features.padded(analysis.steps))]
+        else:
+            decoded = sandbox.decode(audio.fd, settings.decode)
+            coverage, seconds = decoded.coverage, decoded.seconds_decoded
+            rows = features.rows(decoded.y, settings.window_s)
     if not all(np.isfinite(one.values).all() for one in rows):
         raise AudioRejected(AudioReason.NON_FINITE, "a feature is not a finite number")
     of_all = {
         "content_hash": audio.content_hash,
-        "coverage": decoded.coverage,
-        "seconds_decoded": decoded.seconds_decoded,
+        "coverage": coverage,
+        "seconds_decoded": seconds,
     }
     return [
         of_all | {"window": at, "window_start_s": one.start_s, "values": one.values}

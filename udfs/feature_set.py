@@ -8,6 +8,7 @@ height, width). A sequence shorter than its steps ends in steps of zeros, and no
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import ClassVar
@@ -27,7 +28,7 @@ WHOLE = "whole"
 
 
 @dataclass(frozen=True)
-class Row:
+class Window:
     """The values of one window of a signal."""
 
     start_s: float
@@ -70,9 +71,15 @@ class FeatureSet:
         """The features of one signal, flat, as many as the shape holds."""
         raise NotImplementedError
 
-    def rows(self, y: Signal, window_s: float | None) -> list[Row]:
+    def rows(self, y: Signal, window_s: float | None) -> list[Window]:
         """The features of each window of a signal; None takes it whole."""
-        return [Row(start, self.values(part)) for start, part in cut(y, self.sr, window_s)]
+        return [Window(start, self.values(part)) for start, part in cut(y, self.sr, window_s)]
+
+    def padded(self, steps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The steps of a sequence, one after the other, and zeros up to their full number."""
+        found = np.zeros(math.prod(self.shape), np.float32)
+        found[: steps.size] = steps.ravel()
+        return found
 
     def check_windows(self, window_s: float | None) -> None:
         """Raises `UsageError` on windows that the set cannot take."""

@@ -1,6 +1,7 @@
 """The feature sets by name."""
 
 from collections.abc import Callable
+from functools import partial
 
 from genremill.infra.errors import UsageError
 from genremill.udfs.feature_set import FeatureSet
@@ -8,6 +9,8 @@ from genremill.udfs.fma518 import Fma518
 from genremill.udfs.gtzan57 import Gtzan57
 from genremill.udfs.logmel import LogMel
 from genremill.udfs.multiwindow import Multiwindow
+from genremill.udfs.segments import Segments
+from genremill.udfs.spectrogram import Kind, Spectrogram
 from genremill.udfs.windows57 import Windows57
 
 
@@ -28,9 +31,11 @@ FEATURE_SETS: dict[str, Callable[[], FeatureSet]] = {
     "multiwindow": Multiwindow,
     "fma518": Fma518,
     "windows57": Windows57,
+    "segments": Segments,
     "logmel": LogMel,
     "musicnn": _musicnn,
     "musicnn_vgg": _musicnn_vgg,
+    **{Spectrogram(kind=kind).name: partial(Spectrogram, kind=kind) for kind in Kind},
 }
 
 

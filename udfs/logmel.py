@@ -15,7 +15,7 @@ import scipy.fft
 
 from genremill.infra.errors import UsageError
 from genremill.udfs import spectra
-from genremill.udfs.feature_set import FeatureSet, Row, Signal
+from genremill.udfs.feature_set import FeatureSet, Signal, Window
 from genremill.udfs.spectra import Double, Real
 
 N_FFT = 512
@@ -71,14 +71,14 @@ class LogMel(FeatureSet):
         """The first patch of a signal."""
         return self.rows(y[: round(self.patch_s * self.sr)], self.patch_s)[0].values
 
-    def rows(self, y: Signal, window_s: float | None) -> list[Row]:
+    def rows(self, y: Signal, window_s: float | None) -> list[Window]:
         """The patches of a signal."""
         shortest = round(self.patch_s * self.sr)
         log_mel_TM = self.log_mel(np.pad(y, (0, max(0, shortest - len(y)))))
         patch_s = self.frames * self.hop_length / self.sr
         starts = range(0, len(log_mel_TM) - self.frames + 1, self.frames)
         return [
-            Row(at * patch_s, log_mel_TM[start : start + self.frames].ravel())
+            Window(at * patch_s, log_mel_TM[start : start + self.frames].ravel())
             for at, start in enumerate(starts)
         ]
 

@@ -13,7 +13,7 @@ import torch
 from genremill.models import music_taggers
 from genremill.models.music_taggers import EMBEDDINGS, FRAMES, MELS, TAGS, Tagger
 from genremill.udfs import spectra
-from genremill.udfs.feature_set import LIBRARIES, FeatureSet, Row, Signal
+from genremill.udfs.feature_set import LIBRARIES, FeatureSet, Signal, Window
 from genremill.udfs.spectra import Real
 
 PATCH_S = 3.0
@@ -54,12 +54,12 @@ class Musicnn(FeatureSet):
         mean: Real = self.of_patches(y).mean(axis=0)
         return mean
 
-    def rows(self, y: Signal, window_s: float | None) -> list[Row]:
+    def rows(self, y: Signal, window_s: float | None) -> list[Window]:
         """The values of each patch, or means over the patches of each window."""
         if window_s != PATCH_S:
             return super().rows(y, window_s)
         patch_s = FRAMES * self.hop_length / self.sr
-        return [Row(at * patch_s, values) for at, values in enumerate(self.of_patches(y))]
+        return [Window(at * patch_s, values) for at, values in enumerate(self.of_patches(y))]
 
     def of_patches(self, y: Signal) -> Real:
         """The values of each patch, shape (B, values)."""

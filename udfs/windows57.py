@@ -42,10 +42,6 @@ class Windows57(FeatureSet):
     def values(self, y: Signal) -> npt.NDArray[np.float32]:
         """The steps of one signal, one after the other; those that it is too short for are zeros."""
         length = round(self.window_s * self.sr)
-        steps = np.zeros(self.shape, np.float32)
-        for step in range(self.steps):
-            part = y[step * length : (step + 1) * length]
-            if step and len(part) < length / 2:
-                break
-            steps[step] = self._of_window.values(part)
-        return steps.ravel()
+        parts = [y[step * length : (step + 1) * length] for step in range(self.steps)]
+        taken = [part for step, part in enumerate(parts) if step == 0 or len(part) >= length / 2]
+        return self.padded(np.stack([self._of_window.values(part) for part in taken]))

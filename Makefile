@@ -69,7 +69,7 @@ $(TYPING): # mypy sees genremill.<folder> through these links, as the package ma
 archive: $(ARCHIVE) ## Pack what executors need into build/genremill-env.tar.gz
 
 # Kernels are compiled here, for CPUs like this one. Spark brings its own pyspark.
-$(ARCHIVE): pyproject.toml requirements.lock $(wildcard jobs/*.py udfs/*.py models/*.py infra/*.py)
+$(ARCHIVE): pyproject.toml requirements.lock $(wildcard jobs/*.py udfs/*.py models/*.py models/pretrained/* infra/*.py)
 	test -x build/archive/bin/python || $(PYTHON) -m venv build/archive
 	rm -rf build/lib build/bdist.*
 	build/archive/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock venv-pack2==0.9.2 .

@@ -24,10 +24,12 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, feature_cache
 from genremill.udfs import feature_set
 from genremill.udfs.decoding import DecodeSettings, Offset
+from genremill.udfs.feature_set import WHOLE
 
 if TYPE_CHECKING:  # these import numba, and --help needs none
     from genremill.jobs.extraction_run import Counts
     from genremill.udfs.extraction import Extractor
+    from genremill.udfs.feature_set import FeatureSet
 
 
 MOST_SECONDS = 1200
@@ -39,13 +41,16 @@ class Options:
     """Which features, of which part of the audio."""
 
     features: tuple[str, ...] = ("gtzan57",)
-    """Feature sets, one or more of gtzan57, multiwindow, fma518."""
+    """Feature sets, one or more of gtzan57, multiwindow, fma518, windows57, segments, logmel, musicnn,
+    musicnn_vgg, spectrogram:KIND (KIND: db, power_db, phase, chroma, chroma_cqt, mfcc, mel, cqt, tempogram,
+    tonnetz)."""
     seconds: float = 30.0
     """Seconds of each object that are decoded."""
     offset: Offset = Offset.START
     """Where they are taken: at the start, or in the middle."""
-    windows: str = "whole"
-    """Features of what was decoded as a whole, or of each window of so many seconds."""
+    windows: str | None = None
+    """Features of what was decoded as a whole (whole), or of each window of so many seconds. Left out:
+    what the set takes, 0.975 for logmel and whole for the others."""
     max_rejects: float = 0.05
     """Share of the tracks with audio that may be without features; beyond it the exit code is 3."""
 
@@ -106,27 +111,28 @@ def check(cfg: Config) -> None:
         raise UsageError("--audio-root is needed: the folders or prefixes that audio may be read from")
     if not cfg.features:
         raise UsageError(f"--features: expected one or more of {', '.join(feature_sets.FEATURE_SETS)}")
-    for name in cfg.features:
-        feature_sets.named(name)
     if not 0.1 <= cfg.seconds <= MOST_SECONDS:
         raise UsageError(f"--seconds {cfg.seconds:g}: expected 0.1 to {MOST_SECONDS}")
     if not 0 <= cfg.max_rejects <= 1:
         raise UsageError(f"--max-rejects {cfg.max_rejects:g}: expected a share from 0 to 1")
-    window_seconds(cfg)
+    for name in cfg.features:
+        window_seconds(cfg, feature_sets.named(name))
 
 
-def window_seconds(cfg: Config) -> float | None:
-    """Seconds of a window, or None where audio is taken whole."""
-    if cfg.windows == "whole":
-        return None
-    try:
-        seconds = float(cfg.windows)
-    except ValueError:
-        seconds = math.nan
-    if not 0.1 <= seconds <= cfg.seconds:
-        raise UsageError(
-            f"--windows {cfg.windows}: expected whole, or seconds from 0.1 to --seconds {cfg.seconds:g}"
-        )
+def window_seconds(cfg: Config, features: "FeatureSet") -> float | None:
+    """Seconds of a set's windows, or None where it takes audio whole."""
+    windows = cfg.windows or features.default_windows
+    seconds = None
+    if windows != WHOLE:
+        try:
+            seconds = float(windows)
+        except ValueError:
+            seconds = math.nan
+        if not 0.1 <= seconds <= cfg.seconds:
+            raise UsageError(
+                f"--windows {windows}: expected whole, or seconds from 0.1 to --seconds {cfg.seconds:g}"
+            )
+    features.check_windows(seconds)
     return seconds
 
 
@@ -137,7 +143,10 @@ def _extractors(cfg: Config, store: AudioStore) -> "list[Extractor]":
     sets = [feature_sets.named(name) for name in dict.fromkeys(cfg.features)]
     return [
         Extractor(
-            store, one, DecodeSettings(sr=one.sr, seconds=cfg.seconds, offset=cfg.offset), window_seconds(cfg)
+            store,
+            one,
+            DecodeSettings(sr=one.sr, seconds=cfg.seconds, offset=cfg.offset),
+            window_seconds(cfg, one),
         )
         for one in sets
     ]
@@ -158,7 +167,7 @@ def _objects(spark: SparkSession, work: command.Run, tracks: DataFrame, store: A
 
 def _registered(work: command.Run, cfg: Config, settings: "Extractor") -> str:
     """The fingerprint of a set with these settings, whose record says that it is the one in use."""
-    windows = settings.window_s or cfg.windows
+    windows = settings.window_s or WHOLE
     reading: dict[str, object] = {"seconds": cfg.seconds, "offset": cfg.offset.value, "windows": windows}
     described = feature_set.record(settings.features, reading)
     fingerprint = feature_set.fingerprint(described)

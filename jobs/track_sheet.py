@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from pyspark.sql import DataFrame, Row, SparkSession, functions as F
 
 from genremill.infra.terminal import plain
@@ -34,7 +35,10 @@ class Tag:
 
 @dataclass(frozen=True)
 class AudioFeatures:
-    """Values of one feature set, by name, for each window; without windows, why there are none."""
+    """Values of one feature set, by name, for each window; without windows, why there are none.
+
+    Of a sequence or an image, the mean of each channel.
+    """
 
     name: str
     fingerprint: str
@@ -95,6 +99,18 @@ def _by_name(names: Iterable[str], values: Sequence[float]) -> dict[str, float]:
     return dict(zip(names, (float(f"{value:.7g}") for value in values), strict=True)) if values else {}
 
 
+def _by_channel(known: CachedSet, values: list[float]) -> list[float]:
+    """A vector's values; the mean of each channel of a sequence's steps or of an image."""
+    shape = known.described["shape"]
+    if len(shape) == 1:
+        return values
+    rows = np.array(values).reshape(shape)
+    if len(shape) == 3:
+        return [float(mean) for mean in rows.mean(axis=(1, 2))]
+    steps = max(1, np.count_nonzero(rows.any(axis=1)))  # the rest is padding
+    return [float(mean) for mean in rows.sum(axis=0) / steps]
+
+
 def _tag(spark: SparkSession, warehouse: Warehouse, track_id: str) -> Tag | None:
     current = warehouse.current("tags")
     if current is None:
@@ -136,7 +152,7 @@ def _features(
     if found is None:
         reason = _reject(spark, warehouse, track_id, known.fingerprint) or "not extracted"
         return AudioFeatures(known.name, known.fingerprint, reason=reason)
-    windows = tuple(_by_name(known.value_names, window) for window in found["windows"])
+    windows = tuple(_by_name(known.value_names, _by_channel(known, row)) for row in found["windows"])
     return AudioFeatures(known.name, known.fingerprint, windows)
 
 

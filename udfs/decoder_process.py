@@ -18,8 +18,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from genremill.infra.audio_faults import AudioRejected
-from genremill.udfs import decoding
+from genremill.udfs import audio_analysis, decoding
 from genremill.udfs.allocator import keep_freed_memory
+from genremill.udfs.audio_analysis import AnalysisSettings
 from genremill.udfs.decoding import Budget, Decoded, DecodeSettings, Signal
 
 READY = b"ready"
@@ -56,7 +57,11 @@ def serve(decode: Decode = decoding.decode) -> None:
 def _answer(request: dict[str, Any], fd: int, samples: Signal, decode: Decode) -> bytes:
     """The number of samples and what else `Decoded` has, or a reason; the samples lie in shared memory."""
     try:
-        decoded = decode(fd, DecodeSettings(**request["settings"]), Budget(**request["budget"]), samples)
+        if "analysis" in request:
+            analysis = audio_analysis.read(fd, AnalysisSettings(**request["analysis"]), samples)
+            decoded = Decoded(analysis.steps, 1.0, analysis.seconds)
+        else:
+            decoded = decode(fd, DecodeSettings(**request["settings"]), Budget(**request["budget"]), samples)
     except AudioRejected as rejected:
         return json.dumps({"reason": rejected.reason, "detail": rejected.detail[:DETAIL_CHARACTERS]}).encode()
     found = {

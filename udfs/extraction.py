@@ -15,9 +15,10 @@ import pandas as pd
 from genremill.infra.audio_faults import AudioReason, AudioRejected
 from genremill.infra.audio_store import AudioObject, AudioStore
 from genremill.infra.progress import DONE, Tally
-from genremill.udfs import compiled
+from genremill.udfs import audio_analysis, compiled
+from genremill.udfs.audio_analysis import AnalysisSettings
 from genremill.udfs.decoding import DecodeSettings
-from genremill.udfs.feature_set import FeatureSet, Signal
+from genremill.udfs.feature_set import FeatureSet, Window
 from genremill.udfs.sandbox import Sandbox
 
 OBJECT_SCHEMA = "audio_uri string, etag string, size long, reason string, detail string"
@@ -38,21 +39,6 @@ class Extractor:
     decode: DecodeSettings
     window_s: float | None
     """Seconds of a window; None takes what was decoded as one."""
-
-
-def cut(y: Signal, sr: int, window_s: float | None) -> list[tuple[float, Signal]]:
-    """Start in seconds and samples of each whole window of a signal; a remainder is left out.
-
-    A signal shorter than one window is taken whole.
-
-    >>> [(start, len(part)) for start, part in cut(np.zeros(7, np.float32), sr=2, window_s=1.5)]
-    [(0.0, 3), (1.5, 3)]
-    """
-    if window_s is None:
-        return [(0.0, y)]
-    length = round(window_s * sr)
-    starts = range(0, len(y) - length + 1, length)
-    return [(start / sr, y[start : start + length]) for start in starts] or [(0.0, y)]
 
 
 def statter(store: AudioStore) -> BatchFunction:
@@ -113,20 +99,26 @@ def _window_rows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
 
 
 def _windows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
+    features = settings.features
     with settings.store.open(AudioObject(row["audio_uri"], row["etag"], row["size"])) as audio:
-        decoded = sandbox.decode(audio.fd, settings.decode)
-        parts = cut(decoded.y, settings.features.sr, settings.window_s)
-        values = [settings.features.values(part) for _, part in parts]
-    if not np.isfinite(values).all():
+        if features.reads_analyses and audio_analysis.is_analysis(audio.fd):
+            analysis = sandbox.read_analysis(audio.fd, AnalysisSettings(segments=features.shape[0]))
+            coverage, seconds = 1.0, analysis.seconds
+            rows = [Window(0.0, features.padded(analysis.steps))]
+        else:
+            decoded = sandbox.decode(audio.fd, settings.decode)
+            coverage, seconds = decoded.coverage, decoded.seconds_decoded
+            rows = features.rows(decoded.y, settings.window_s)
+    if not all(np.isfinite(one.values).all() for one in rows):
         raise AudioRejected(AudioReason.NON_FINITE, "a feature is not a finite number")
     of_all = {
         "content_hash": audio.content_hash,
-        "coverage": decoded.coverage,
-        "seconds_decoded": decoded.seconds_decoded,
+        "coverage": coverage,
+        "seconds_decoded": seconds,
     }
     return [
-        of_all | {"window": at, "window_start_s": start, "values": row}
-        for at, ((start, _), row) in enumerate(zip(parts, values, strict=True))
+        of_all | {"window": at, "window_start_s": one.start_s, "values": one.values}
+        for at, one in enumerate(rows)
     ]
 
 

@@ -1,12 +1,42 @@
 """The feature sets by name."""
 
+from collections.abc import Callable
+from functools import partial
+
 from genremill.infra.errors import UsageError
 from genremill.udfs.feature_set import FeatureSet
 from genremill.udfs.fma518 import Fma518
 from genremill.udfs.gtzan57 import Gtzan57
+from genremill.udfs.logmel import LogMel
 from genremill.udfs.multiwindow import Multiwindow
+from genremill.udfs.segments import Segments
+from genremill.udfs.spectrogram import Kind, Spectrogram
+from genremill.udfs.windows57 import Windows57
 
-FEATURE_SETS: dict[str, type[FeatureSet]] = {one.name: one for one in (Gtzan57, Multiwindow, Fma518)}
+
+def _musicnn() -> FeatureSet:
+    from genremill.udfs.musicnn import Musicnn  # here: torch takes seconds, and these two sets alone need it
+
+    return Musicnn()
+
+
+def _musicnn_vgg() -> FeatureSet:
+    from genremill.udfs.musicnn import MusicnnVgg
+
+    return MusicnnVgg()
+
+
+FEATURE_SETS: dict[str, Callable[[], FeatureSet]] = {
+    "gtzan57": Gtzan57,
+    "multiwindow": Multiwindow,
+    "fma518": Fma518,
+    "windows57": Windows57,
+    "segments": Segments,
+    "logmel": LogMel,
+    "musicnn": _musicnn,
+    "musicnn_vgg": _musicnn_vgg,
+    **{Spectrogram(kind=kind).name: partial(Spectrogram, kind=kind) for kind in Kind},
+}
 
 
 def named(name: str) -> FeatureSet:

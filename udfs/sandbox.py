@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -24,8 +25,10 @@ import numpy as np
 
 from genremill.infra.audio_faults import AudioReason, AudioRejected
 from genremill.infra.errors import StorageError
+from genremill.udfs import audio_analysis, decoding
+from genremill.udfs.audio_analysis import Analysis, AnalysisSettings
 from genremill.udfs.decoder_process import MESSAGE_BYTES, READY
-from genremill.udfs.decoding import Budget, Decoded, DecodeSettings, capacity
+from genremill.udfs.decoding import Budget, Decoded, DecodeSettings
 
 DECODER = "genremill.udfs.decoder_process"
 _PASSED_ON = ("LD_LIBRARY_PATH", "PYTHONHOME")
@@ -96,9 +99,20 @@ class Sandbox:
         StorageError
             A child could not be started at all, which no file is to blame for.
         """
-        child = self._idle_child(capacity(settings, self._budget))
+        request = {"settings": dataclasses.asdict(settings), "budget": dataclasses.asdict(self._budget)}
+        return self._asked(fd, request, decoding.capacity(settings, self._budget))
+
+    def read_analysis(self, fd: int, settings: AnalysisSettings) -> Analysis:
+        """`audio_analysis.read` of an open file, in the child; raises what `decode` does."""
+        request = {"analysis": dataclasses.asdict(settings)}
+        found = self._asked(fd, request, audio_analysis.capacity(settings))
+        return Analysis(found.y, found.seconds_decoded)
+
+    def _asked(self, fd: int, request: Mapping[str, object], samples: int) -> Decoded:
+        """The child's answer, of at most so many samples."""
+        child = self._idle_child(samples)
         try:
-            return child.decode(fd, settings, self._budget, self._limits.seconds)
+            return child.answer(fd, request, self._limits.seconds)
         except TimeoutError as err:
             self.close()
             took = f"not done after {self._limits.seconds:g} s"
@@ -155,9 +169,8 @@ class _Child:
                 f"the decoder {module} did not start ({self.ending()}); its errors stand above"
             )
 
-    def decode(self, fd: int, settings: DecodeSettings, budget: Budget, seconds: float) -> Decoded:
+    def answer(self, fd: int, request: Mapping[str, object], seconds: float) -> Decoded:
         """The child's answer for one file; a `TimeoutError` or `_Crash` where there is none."""
-        request = {"settings": dataclasses.asdict(settings), "budget": dataclasses.asdict(budget)}
         try:
             self._channel.settimeout(seconds)
             self._owes_answer = True

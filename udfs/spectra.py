@@ -58,13 +58,13 @@ def stft(y: Signal, *, n_fft: int, hop_length: int) -> Complex:
     windowed = np.empty((FRAMES_AT_ONCE, n_fft))
     for start in range(0, count, FRAMES_AT_ONCE):
         block = D_TF[start : start + FRAMES_AT_ONCE]
-        _window(padded[start * hop_length :], hann(n_fft), hop_length, windowed)
+        fill_windows(padded[start * hop_length :], hann(n_fft), hop_length, windowed)
         block[:] = scipy.fft.rfft(windowed[: len(block)])
     return D_TF
 
 
 @kernel("(float32[::1], float64[::1], int64, float64[:, ::1])")
-def _window(y: Signal, window: Double, hop_length: int, windowed: Double) -> None:
+def fill_windows(y: Signal, window: Double, hop_length: int, windowed: Double) -> None:
     """Fills `windowed` with the signal's first frames, as many as there are, times the window."""
     length = len(window)
     for t in range(min(len(windowed), 1 + (len(y) - length) // hop_length)):

@@ -35,8 +35,7 @@ def tempogram_ratio(onsets: Real, *, sr: int, hop_length: int) -> Double:
 
     As `librosa.feature.tempogram_ratio`: 0 where a ratio leads out of the tempogram.
     """
-    padded = np.pad(onsets, LAGS // 2, mode="linear_ramp", end_values=0)
-    windows_TL = np.lib.stride_tricks.sliding_window_view(padded, LAGS)[: len(onsets)]
+    windows_TL = _windows(onsets)
     _, log_prior_L = tempo_prior(sr, hop_length, LAGS)
     lower_LR, upper_LR, share_LR = _neighbours(sr, hop_length)
     found = np.empty((len(RATIOS), len(onsets)))
@@ -49,6 +48,22 @@ def tempogram_ratio(onsets: Real, *, sr: int, hop_length: int) -> Double:
         between_TR = lower_TR + (upper_TR - lower_TR) * share_TR
         found[:, start : start + FRAMES_AT_ONCE] = np.where(np.isnan(share_TR), 0.0, between_TR).T
     return found
+
+
+def tempogram(onsets: Real) -> Double:
+    """Autocorrelation of the onsets around each frame, its largest lag 1, shape (T, L).
+
+    As `librosa.feature.tempogram`.
+    """
+    windows_TL = _windows(onsets)
+    parts = range(0, len(windows_TL), FRAMES_AT_ONCE)
+    return np.concatenate([_tempogram(windows_TL[start : start + FRAMES_AT_ONCE]) for start in parts])
+
+
+def _windows(onsets: Real) -> Real:
+    """The stretch of onsets around each frame, the signal's ends ramped down to zero, shape (T, L)."""
+    padded = np.pad(onsets, LAGS // 2, mode="linear_ramp", end_values=0)
+    return np.lib.stride_tricks.sliding_window_view(padded, LAGS)[: len(onsets)]
 
 
 def _tempogram(windows_TL: Real) -> Double:

@@ -1,0 +1,101 @@
+"""The published taggers: their own probabilities on real clips, and a golden that needs no data."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import soundfile
+import soxr
+import torch
+
+from genremill.models import music_taggers
+from genremill.models.music_taggers import EMBEDDINGS, FILES, TAGS, Tagger
+from genremill.udfs.feature_set import Signal
+from genremill.udfs.musicnn import Musicnn, MusicnnVgg
+from tests.audio.audio_corpus import drums, song, tone
+from tests.conftest import real_data
+from tests.pure.test_layers import ROOT
+
+SETS = {"MSD_musicnn": Musicnn(), "MSD_vgg": MusicnnVgg()}
+LAYERS = {"MSD_musicnn": "penultimate", "MSD_vgg": "pool5"}
+SR = 16_000
+BOTH = pytest.mark.parametrize("network", SETS)
+
+
+def clip(name: str) -> Signal:
+    samples, rate = soundfile.read(real_data(f"audio/fma-clips/{name}.mp3"), dtype="float32", always_2d=True)
+    y: Signal = soxr.resample(samples.mean(axis=1), rate, SR, quality="HQ")
+    return y
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["000002", "000010"])
+def test_tags_are_those_of_the_published_graph(network: str, name: str) -> None:
+    expected = np.load(real_data("pretrained/musicnn/expected.npz"))
+    rows = np.array([row.values for row in SETS[network].rows(clip(name), 3.0)])
+    tags = expected[f"{name}.{network}.tags"]
+    assert np.abs(rows[:, -50:] - tags).max() < 1e-4
+    layer = expected[f"{name}.{network}.{LAYERS[network]}"]
+    # Of the penultimate layer the published run kept the first window alone, and repeats it.
+    windows = 1 if network == "MSD_musicnn" else len(layer)
+    assert np.abs(rows[:windows, :-50] - layer[:windows]).max() < 1e-3
+
+
+@BOTH
+def test_the_shipped_weights_are_the_published_arrays(network: str) -> None:
+    published = np.load(real_data(f"pretrained/musicnn/{network}.npz"))
+    file = FILES[Tagger(SETS[network].name)]
+    shipped = safetensors.numpy.load_file(ROOT / "models" / "pretrained" / file)
+    assert shipped.keys() == set(published)
+    assert all(np.array_equal(published[name], one) for name, one in shipped.items())
+
+
+def test_tags_are_named_as_published() -> None:
+    assert list(TAGS) == real_data("pretrained/musicnn/tags.txt").read_text().splitlines()
+
+
+@BOTH
+def test_values_have_names_and_are_means_over_the_patches(network: str) -> None:
+    features = SETS[network]
+    assert features.shape == (EMBEDDINGS[Tagger(features.name)] + 50,)
+    assert len(set(features.value_names)) == features.shape[0]
+    assert all(name.isidentifier() for name in features.value_names)
+    y = song(7.0, SR)
+    patches = np.array([row.values for row in features.rows(y, 3.0)])
+    assert patches.shape == (2, *features.shape)
+    [whole] = features.rows(y, None)
+    assert np.allclose(whole.values, patches.mean(axis=0), atol=1e-6)
+    assert whole.values.dtype == np.float32
+
+
+@BOTH
+def test_the_number_of_patches_at_once_changes_nothing(network: str) -> None:
+    patches = torch.from_numpy(SETS[network].patches(song(10.0, SR)))
+    tagger = Tagger(SETS[network].name)
+    together = music_taggers.embeddings(tagger, patches)[0]
+    alone = music_taggers.embeddings(tagger, patches[1:2])[0]
+    assert np.allclose(together[1:2], alone, atol=1e-4)
+
+
+@BOTH
+def test_a_short_signal_is_followed_by_silence(network: str) -> None:
+    y = song(1.0, SR)
+    padded = np.pad(y, (0, 186 * 256 - len(y)))
+    assert np.array_equal(SETS[network].values(y), SETS[network].values(padded))
+
+
+GOLDEN = {
+    ("MSD_musicnn", drums): {"electronic": 0.5866, "electro": 0.2659, "electronica": 0.1645},
+    ("MSD_musicnn", tone): {"ambient": 0.3512, "electronic": 0.1792, "experimental": 0.1386},
+    ("MSD_vgg", drums): {"electronic": 0.4822, "electro": 0.1458, "electronica": 0.1368},
+    ("MSD_vgg", tone): {"experimental": 0.2666, "ambient": 0.2407, "electronic": 0.2215},
+}
+"""The three likeliest tags of 3 s, as the published graph's equal gave them."""
+
+
+@pytest.mark.parametrize(("network", "signal"), GOLDEN)
+def test_golden(network: str, signal: Callable[[float, int], Signal]) -> None:
+    tags = dict(zip(TAGS, SETS[network].values(signal(3.0, SR))[-50:].tolist(), strict=True))
+    likeliest = sorted(tags, key=lambda tag: -tags[tag])[:3]
+    assert {tag: tags[tag] for tag in likeliest} == pytest.approx(GOLDEN[network, signal], abs=2e-3)

@@ -1,0 +1,124 @@
+"""The ten kinds of spectrogram: librosa's values, Pillow's resizing, and pictures that are right by hand."""
+
+from collections.abc import Callable
+from typing import Any
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from genremill.udfs import feature_sets
+from genremill.udfs.feature_set import Signal
+from genremill.udfs.spectrogram import Kind, Spectrogram, resized
+from tests.audio.audio_corpus import SR, chord, clicks, drums, noise, song, sweep, tone
+
+pytestmark = pytest.mark.filterwarnings("ignore:Trying to estimate tuning")
+
+FRAME: dict[str, Any] = {"n_fft": 1024, "hop_length": 512}
+SIGNALS = {make.__name__: make(3.0) for make in (song, chord, drums, noise, tone, sweep, clicks)}
+Rows = npt.NDArray[np.floating]
+Librosas = Callable[[Signal], Rows]
+
+
+def magnitudes(y: Signal) -> Rows:
+    found: Rows = np.abs(librosa.stft(y, **FRAME))
+    return found
+
+
+def log_mel(y: Signal) -> Rows:
+    mel = librosa.feature.melspectrogram(y=y, sr=SR, **FRAME)
+    found: Rows = librosa.power_to_db(mel)
+    return found
+
+
+def cqt(y: Signal) -> Rows:
+    transform = librosa.cqt(y, sr=SR, hop_length=512, n_bins=84, bins_per_octave=12, tuning=None)
+    found: Rows = np.abs(transform)
+    return found
+
+
+def chroma_cqt(y: Signal) -> Rows:
+    found: Rows = librosa.feature.chroma_cqt(C=cqt(y), sr=SR, bins_per_octave=12)
+    return found
+
+
+def tempogram(y: Signal) -> Rows:
+    onsets = librosa.onset.onset_strength(S=log_mel(y), sr=SR, **FRAME)
+    found: Rows = librosa.feature.tempogram(onset_envelope=onsets, sr=SR, hop_length=512)
+    return found
+
+
+REFERENCES: dict[Kind, tuple[Librosas, float]] = {
+    Kind.DB: (lambda y: librosa.amplitude_to_db(magnitudes(y), ref=np.max), 80.0),
+    Kind.POWER_DB: (lambda y: librosa.power_to_db(magnitudes(y) ** 2), 80.0),
+    Kind.PHASE: (lambda y: np.angle(librosa.stft(y, **FRAME)), np.pi),
+    Kind.CHROMA: (lambda y: librosa.feature.chroma_stft(y=y, sr=SR, **FRAME), 1.0),
+    Kind.CHROMA_CQT: (chroma_cqt, 1.0),
+    Kind.MFCC: (lambda y: librosa.feature.mfcc(S=log_mel(y), sr=SR, n_mfcc=20), 80.0),
+    Kind.MEL: (log_mel, 80.0),
+    Kind.CQT: (lambda y: librosa.amplitude_to_db(cqt(y), ref=np.max), 80.0),
+    Kind.TEMPOGRAM: (tempogram, 1.0),
+    Kind.TONNETZ: (lambda y: librosa.feature.tonnetz(chroma=chroma_cqt(y), sr=SR), 1.0),
+}
+"""What librosa gives, and the scale that it is compared on."""
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_is_librosas(kind: Kind, name: str) -> None:
+    reference, scale = REFERENCES[kind]
+    ours, theirs = Spectrogram(kind=kind).picture(SIGNALS[name]), reference(SIGNALS[name])
+    assert ours.shape == theirs.shape
+    # Where nothing sounds, a tempogram is of rounding alone.
+    tolerance = 1e-3 * scale
+    off = np.abs(ours - theirs)
+    if kind is Kind.TEMPOGRAM:
+        assert np.median(off) < tolerance
+        assert np.mean(off > tolerance) < 0.01
+    else:
+        assert off.max() < tolerance
+
+
+@pytest.mark.parametrize("shape", [(513, 130), (12, 130), (6, 5), (64, 64), (384, 1292)])
+def test_resizing_is_pillows(shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    theirs = np.asarray(Image.fromarray(picture).resize((64, 48), Image.Resampling.BILINEAR))
+    assert np.abs(resized(picture, 48, 64) - theirs).max() < 1e-4
+
+
+def test_a_picture_of_one_shade_keeps_it() -> None:
+    assert resized(np.full((20, 99), 3.0), 64, 64) == pytest.approx(np.full((64, 64), 3.0), rel=1e-6)
+
+
+def picture(kind: Kind, y: Signal) -> Rows:
+    features = feature_sets.named(f"spectrogram:{kind}")
+    values = features.values(y)
+    assert values.dtype == np.float32
+    found: Rows = values.reshape(features.shape)[0]
+    return found
+
+
+def test_a_high_tone_is_higher_than_a_low_one() -> None:
+    for kind in (Kind.DB, Kind.POWER_DB, Kind.MEL, Kind.CQT):
+        low, high = (picture(kind, tone(2.0, hz=hz)).mean(axis=1).argmax() for hz in (220.0, 1760.0))
+        assert high > low, kind
+
+
+def test_a_tone_is_its_pitch_class_and_three_octaves_up_the_same() -> None:
+    for kind in (Kind.CHROMA, Kind.CHROMA_CQT):
+        lines = [picture(kind, tone(2.0, hz=hz)).mean(axis=1).argmax() for hz in (220.0, 440.0, 1760.0)]
+        # The tenth of twelve classes, A, in 64 lines.
+        assert all(9 * 64 / 12 <= line < 10 * 64 / 12 for line in lines), kind
+
+
+def test_a_click_is_a_bright_column() -> None:
+    y = np.zeros(2 * SR, np.float32)
+    y[SR] = 1.0
+    assert abs(int(picture(Kind.POWER_DB, y).mean(axis=0).argmax()) - 32) <= 1
+
+
+def test_silence_is_finite_in_every_kind() -> None:
+    for kind in Kind:
+        assert np.isfinite(picture(kind, np.zeros(SR, np.float32))).all(), kind

@@ -78,6 +78,7 @@ def fit(
         genre_map={genre: number for genre, number, _ in genre_map},
         inputs=data.inputs.names,
         shapes=dict(data.inputs.shapes),
+        parts=train.parts_of(cfg),
         fingerprints=dict(data.inputs.fingerprints),
         pooling=cfg.pooling,
         snapshots={name: made_from[name] for name in ("tracks", "genre_map") if made_from[name]},

@@ -3,6 +3,7 @@
 Shape suffixes: B batch, E encoded inputs, H heads, C classes.
 """
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 import torch
@@ -20,6 +21,12 @@ class Network(nn.Module):
     """
 
     classes: int
+    learns_by_heart = False
+    """Whether it keeps the train rows, and takes no gradient steps."""
+
+    def remember(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+        """Keeps all train rows, given as batches of inputs and labels."""
+        raise NotImplementedError
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits, shape (H, B, C)."""
@@ -42,6 +49,12 @@ class LayeredNetwork(Network):
         self.classes = classes
         self.encoder = encoder
         self.layers = layers
+
+    @property
+    def penultimate(self) -> int:
+        """Values that the last layer takes."""
+        last = self.layers[-1]
+        return last.in_features if isinstance(last, nn.Linear) else 0
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the one head, shape (1, B, C)."""
@@ -83,6 +96,11 @@ def multiwindow_mlp(encoder: TableEncoder, classes: int, size: Size) -> Network:
     """Report C's perceptron: one hidden layer, as wide as the mean of its inputs and outputs."""
     hidden = (encoder.encoded_count + classes) // 2
     return LayeredNetwork(encoder, classes, _perceptron(encoder, (hidden,), classes, size.dropout))
+
+
+def vggish_transfer(encoder: TableEncoder, classes: int, size: Size) -> Network:
+    """Report C's new head on the frozen embedding of a window; its answers are pooled over the windows."""
+    return LayeredNetwork(encoder, classes, _perceptron(encoder, (size.width,), classes, size.dropout))
 
 
 def _perceptron(

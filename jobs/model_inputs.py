@@ -171,7 +171,7 @@ def chosen(
         tuple(spec for name in names for spec in specs.get(name, ())),
         tuple(at for at, _ in table) if TABLE in names else (),
         {name: one.fingerprint for name, one in sets.items()},
-        {name: one.shape for name, one in sets.items() if not one.is_vector},
+        shapes={name: one.shape for name, one in sets.items() if not one.is_vector},
     )
 
 
@@ -185,7 +185,7 @@ def of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> ModelIn
                 f"found: {', '.join(found) or 'none'}. Train on those, or extract with the model's settings"
             )
     positions = model_versions.positions(card, tracks)
-    return ModelInputs(card.inputs, card.features, positions, card.fingerprints, card.shapes)
+    return ModelInputs(card.inputs, card.features, positions, card.fingerprints, shapes=card.shapes)
 
 
 def _names(warehouse: Warehouse, tracks: Snapshot, asked: str | None, takes: str | None) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class Hybrid(Network):
         for name, part in parts.items():
             if not isinstance(part, LayeredNetwork):
                 raise UsageError(f"{name} cannot be a part of hybrid: it has no one penultimate layer")
-            bodies[name], widths = part.layers[:-1], widths + part.penultimate
+            bodies[name], widths = part.layers[:-1], widths + part.width
         self.bodies = nn.ModuleDict(bodies)
         self.head = nn.Linear(widths, classes)
 

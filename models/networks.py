@@ -1,6 +1,6 @@
 """The networks on one vector a row, and what all networks have in common.
 
-Shape suffixes: B batch, E encoded inputs, H heads, C classes.
+Shape suffixes: B batch, E encoded inputs, W values that a last layer takes, H heads, C classes.
 """
 
 from collections.abc import Iterable
@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from genremill.models.encoder import Encoder, Inputs
 from genremill.models.recipe import Size
@@ -32,6 +33,15 @@ class Network(nn.Module):
         """Logits, shape (H, B, C)."""
         raise NotImplementedError
 
+    def voting(self, logits_HBC: Tensor) -> Tensor:
+        """The logits of the heads that vote: all."""
+        return logits_HBC
+
+    def loss(self, logits_HBC: Tensor, label_B: Tensor, label_smoothing: float) -> Tensor:
+        """Mean cross-entropy of every head on its own."""
+        label_HB = label_B.repeat(len(logits_HBC))
+        return cross_entropy(logits_HBC.flatten(0, 1), label_HB, label_smoothing=label_smoothing)
+
     @torch.inference_mode()
     def probabilities(self, inputs: Inputs) -> Tensor:
         """Probability of each class, shape (B, C)."""
@@ -51,15 +61,24 @@ class LayeredNetwork(Network):
         self.layers = layers
 
     @property
-    def penultimate(self) -> int:
+    def width(self) -> int:
         """Values that the last layer takes."""
         last = self.layers[-1]
         return last.in_features if isinstance(last, nn.Linear) else 0
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the one head, shape (1, B, C)."""
-        logits_BC: Tensor = self.layers(self.encoder(inputs))
-        return logits_BC.unsqueeze(0)
+        return self.logits(self.penultimate(inputs))
+
+    def penultimate(self, inputs: Inputs) -> Tensor:
+        """Values that the last layer takes, shape (1, B, W)."""
+        value_BW: Tensor = self.layers[:-1](self.encoder(inputs))
+        return value_BW[None]
+
+    def logits(self, value_HBW: Tensor) -> Tensor:
+        """Logits from the values that the last layer takes, shape (1, B, C)."""
+        logits_HBC: Tensor = self.layers[-1](value_HBW)
+        return logits_HBC
 
 
 def linear(encoder: TableEncoder, classes: int, size: Size) -> Network:
@@ -89,23 +108,21 @@ def fcnn(encoder: TableEncoder, classes: int, size: Size) -> Network:
 
 def mlp4(encoder: TableEncoder, classes: int, size: Size) -> Network:
     """Report B's perceptron: at 57 inputs and 10 classes 202,826 parameters."""
-    return LayeredNetwork(encoder, classes, _perceptron(encoder, (512, 256, 128, 64), classes, 0.2))
+    return LayeredNetwork(encoder, classes, perceptron(encoder, (512, 256, 128, 64), classes, 0.2))
 
 
 def multiwindow_mlp(encoder: TableEncoder, classes: int, size: Size) -> Network:
     """Report C's perceptron: one hidden layer, as wide as the mean of its inputs and outputs."""
     hidden = (encoder.encoded_count + classes) // 2
-    return LayeredNetwork(encoder, classes, _perceptron(encoder, (hidden,), classes, size.dropout))
+    return LayeredNetwork(encoder, classes, perceptron(encoder, (hidden,), classes, size.dropout))
 
 
 def vggish_transfer(encoder: TableEncoder, classes: int, size: Size) -> Network:
     """Report C's new head on the frozen embedding of a window; its answers are pooled over the windows."""
-    return LayeredNetwork(encoder, classes, _perceptron(encoder, (size.width,), classes, size.dropout))
+    return LayeredNetwork(encoder, classes, perceptron(encoder, (size.width,), classes, size.dropout))
 
 
-def _perceptron(
-    encoder: TableEncoder, hidden: tuple[int, ...], classes: int, dropout: float
-) -> nn.Sequential:
+def perceptron(encoder: TableEncoder, hidden: tuple[int, ...], classes: int, dropout: float) -> nn.Sequential:
     """Linear layers, with ReLU and dropout after each hidden one."""
     widths = (encoder.encoded_count, *hidden)
     layers: list[nn.Module] = []

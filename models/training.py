@@ -16,7 +16,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from genremill.infra import storage
@@ -162,11 +161,11 @@ class _Trainer:
             group["lr"] = self.recipe.rate(step, self.steps)
         label_B = label_B.to(self.device)
         logits_HBC: Tensor = self.parallel(inputs)
-        loss = _loss(logits_HBC, label_B, self.recipe.label_smoothing)
+        loss = self.network.loss(logits_HBC, label_B, self.recipe.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.optimizer.step()
-        answer_B = logits_HBC.detach().softmax(dim=-1).mean(dim=0).argmax(dim=-1)
+        answer_B = self.network.voting(logits_HBC.detach()).softmax(dim=-1).mean(dim=0).argmax(dim=-1)
         return loss.item(), int((answer_B == label_B).sum())
 
     def _validate(self) -> tuple[float, float]:
@@ -249,12 +248,6 @@ def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": others, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, recipe.beta2))
-
-
-def _loss(logits_HBC: Tensor, label_B: Tensor, label_smoothing: float) -> Tensor:
-    """Mean cross-entropy of every head on its own."""
-    heads = logits_HBC.shape[0]
-    return cross_entropy(logits_HBC.flatten(0, 1), label_B.repeat(heads), label_smoothing=label_smoothing)
 
 
 def _measured(p_BC: Tensor, label_B: Tensor) -> tuple[float, int]:

@@ -33,6 +33,8 @@ class Config:
 
     model: str = "periodic_mlp"
     """Model of the zoo."""
+    parts: str | None = None
+    """The models that `hybrid` joins by their penultimate layers, such as mlp4+timbre_cnn."""
     labels: Labels = Labels.GENRE
     """Classes: the genres themselves, or the clusters of the current genre map."""
     inputs: str | None = None
@@ -85,7 +87,9 @@ def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
 def _inputs(warehouse: Warehouse, tracks: Snapshot, cfg: Config) -> ModelInputs:
     from genremill.models import zoo
 
-    return model_inputs.chosen(warehouse, tracks, cfg.inputs, zoo.entry(cfg.model), cfg.use_popularity)
+    takes = zoo.feature_set(cfg.model, parts_of(cfg))
+    partial = zoo.entry(cfg.model).is_partial
+    return model_inputs.chosen(warehouse, tracks, cfg.inputs, takes, cfg.use_popularity, partial)
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
@@ -121,11 +125,23 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     return training_run.fit(spark, work, cfg, data, sources)
 
 
+def parts_of(cfg: Config) -> tuple[str, ...]:
+    """The models that are joined; none where one is trained by itself."""
+    return tuple(cfg.parts.split("+")) if cfg.parts is not None else ()
+
+
 def check(cfg: Config) -> None:
     """Raises on settings that no data could make right."""
     from genremill.models import zoo
 
     zoo.entry(cfg.model)
+    parts = parts_of(cfg)
+    if (cfg.model == zoo.HYBRID) != bool(parts) or len(set(parts)) < len(parts):
+        raise UsageError(
+            f"--parts {cfg.parts} of {cfg.model}: expected different models joined by +, for hybrid alone"
+        )
+    for name in parts:
+        zoo.entry(name)
     command.check_seed(cfg.seed)
     if cfg.workers < 1:
         raise UsageError(f"--workers {cfg.workers}: expected 1 or more")

@@ -80,6 +80,7 @@ def fit(
         inputs=data.inputs.names,
         shapes=dict(data.inputs.shapes),
         tokens=0 if data.known is None else len(data.known),
+        parts=train.parts_of(cfg),
         fingerprints=dict(data.inputs.fingerprints),
         pooling=cfg.pooling,
         snapshots={name: made_from[name] for name in ("tracks", "genre_map") if made_from[name]},

@@ -1,8 +1,9 @@
 """The networks on one vector a row, and what all networks have in common.
 
-Shape suffixes: B batch, E encoded inputs, P values that the last layer takes, H heads, C classes.
+Shape suffixes: B batch, E encoded inputs, W values that a last layer takes, H heads, C classes.
 """
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 import torch
@@ -24,6 +25,12 @@ class Network(nn.Module):
     width: int
     """Values that the last layer takes."""
     heads: int = 1
+    learns_by_heart = False
+    """Whether it keeps the train rows, and takes no gradient steps."""
+
+    def remember(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+        """Keeps all train rows, given as batches of inputs and labels."""
+        raise NotImplementedError
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits, shape (H, B, C)."""
@@ -33,8 +40,8 @@ class Network(nn.Module):
         """What the last layer takes, shape (H, B, P)."""
         raise NotImplementedError
 
-    def logits(self, values_HBP: Tensor) -> Tensor:
-        """Logits from what the last layer takes, shape (H, B, C)."""
+    def logits(self, value_HBW: Tensor) -> Tensor:
+        """Logits from the values that the last layer takes, shape (H, B, C)."""
         raise NotImplementedError
 
     def voting(self, logits_HBC: Tensor) -> Tensor:
@@ -74,14 +81,14 @@ class LayeredNetwork(Network):
         self.width = last.in_features
 
     def penultimate(self, inputs: Inputs) -> Tensor:
-        """What the last layer takes, shape (1, B, P)."""
-        values_BP: Tensor = self.layers[:-1](self.encoder(inputs))
-        return values_BP.unsqueeze(0)
+        """Values that the last layer takes, shape (1, B, W)."""
+        value_BW: Tensor = self.layers[:-1](self.encoder(inputs))
+        return value_BW[None]
 
-    def logits(self, values_HBP: Tensor) -> Tensor:
+    def logits(self, value_HBW: Tensor) -> Tensor:
         """Logits of the one head, shape (1, B, C)."""
-        found: Tensor = self.layers[-1](values_HBP)
-        return found
+        logits_HBC: Tensor = self.layers[-1](value_HBW)
+        return logits_HBC
 
 
 def linear(encoder: TableEncoder, classes: int, size: Size) -> Network:
@@ -118,6 +125,11 @@ def multiwindow_mlp(encoder: TableEncoder, classes: int, size: Size) -> Network:
     """Report C's perceptron: one hidden layer, as wide as the mean of its inputs and outputs."""
     hidden = (encoder.encoded_count + classes) // 2
     return LayeredNetwork(encoder, classes, perceptron(encoder, (hidden,), classes, size.dropout))
+
+
+def vggish_transfer(encoder: TableEncoder, classes: int, size: Size) -> Network:
+    """Report C's new head on the frozen embedding of a window; its answers are pooled over the windows."""
+    return LayeredNetwork(encoder, classes, perceptron(encoder, (size.width,), classes, size.dropout))
 
 
 def perceptron(encoder: TableEncoder, hidden: tuple[int, ...], classes: int, dropout: float) -> nn.Sequential:

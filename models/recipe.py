@@ -15,12 +15,23 @@ class Size:
     dropout: float = 0.0
     frequency_deviation: float = 1.0
     """Of the first frequencies of periodic embeddings, for inputs of unit variance: how fine they start."""
+    rows: int = 0
+    """Train rows that `knn` keeps."""
 
     def __post_init__(self) -> None:
         for name, most in {"width": 65_536, "depth": 100, "members": 100}.items():
             value = getattr(self, name)
             if not isinstance(value, int) or not 1 <= value <= most:
                 raise ValueError(f"{name} {value!r}: expected 1 to {most}")
+        if not (type(self.rows) is int and self.rows >= 0):
+            raise ValueError(f"rows {self.rows!r}: expected 0 or more")
+
+
+class Watch(enum.StrEnum):
+    """The validation figure by which training stops early and the best weights are chosen."""
+
+    LOSS = "loss"
+    ACCURACY = "accuracy"
 
 
 class Schedule(enum.StrEnum):
@@ -47,7 +58,10 @@ class Recipe:
     beta2: float = 0.999
     label_smoothing: float = 0.0
     patience: int | None = None
-    """Epochs without a better validation loss before training stops; None never stops."""
+    """Epochs without a better validation figure before training stops; None never stops."""
+    watch: Watch = Watch.LOSS
+    min_delta: float = 0.0
+    """By how much a figure must be better to count as better."""
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
         """Learning rate at a step counted from 0.

@@ -1,8 +1,7 @@
 """The models by name: what each takes, how it is built, and the recipe it is trained by."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from genremill.infra.errors import UsageError
@@ -10,10 +9,30 @@ from genremill.models.array_encoder import ArrayEncoder
 from genremill.models.encoder import Encoder
 from genremill.models.features import TABLE, TEXT, FeatureSpec, Scaling, Takes
 from genremill.models.fusion import Fusion, SeveralEncoder
+from genremill.models.hybrid import Hybrid, PartEncoders
+from genremill.models.image_networks import resnet, simple_cnn, spectrogram_cnn
 from genremill.models.model_card import ModelCard
-from genremill.models.networks import Network, fcnn, linear, mlp4, multiwindow_mlp, parameter_count
+from genremill.models.nearest_neighbours import NearestNeighbours
+from genremill.models.networks import (
+    Network,
+    fcnn,
+    linear,
+    mlp4,
+    multiwindow_mlp,
+    parameter_count,
+    vggish_transfer,
+)
 from genremill.models.periodic_mlp import PeriodicMLP
-from genremill.models.recipe import Recipe, Schedule, Size
+from genremill.models.recipe import Recipe, Schedule, Size, Watch
+from genremill.models.sequence_networks import (
+    cnn,
+    cnn_lstm,
+    gru,
+    lstm,
+    pitch_cnn,
+    timbre_cnn,
+    timbre_pitch_cnn,
+)
 from genremill.models.table_encoder import TableEncoder
 from genremill.models.text_encoder import TextEncoder
 
@@ -23,13 +42,13 @@ class Entry:
     """A model of the zoo. `recipe` and `size` are given the number of training rows.
 
     `build` gets the encoder of what the model takes, the number of classes and the size. `of` is the shape
-    of its input and the number of classes where it comes from; `feature_set` is what it was made for, and is
-    given unless told otherwise: None for the table.
+    of its input and the number of classes where it comes from, None where that says nothing. `feature_set`
+    is what it was made for, and is given unless told otherwise; None for the table.
     """
 
     build: Callable[[Any, int, Size], Network]
     source: str
-    of: tuple[tuple[int, ...], int]
+    of: tuple[tuple[int, ...], int] | None
     recipe: Callable[[int], Recipe]
     takes: Takes = Takes.VECTOR
     scaling: Scaling = Scaling.STANDARD
@@ -40,7 +59,7 @@ class Entry:
     @property
     def is_partial(self) -> bool:
         """Whether it takes tracks that lack some of its inputs."""
-        return self.takes is Takes.SEVERAL
+        return self.takes is Takes.ANY
 
 
 def _keras_like(rows: int) -> Recipe:
@@ -77,12 +96,77 @@ def _periodic_size(rows: int) -> Size:
 
 
 def _fusion(rows: int) -> Recipe:
-    return dataclasses.replace(_periodic(rows), epochs=8) if rows >= MANY_ROWS else _periodic(rows)
+    return replace(_periodic(rows), epochs=8) if rows >= MANY_ROWS else _periodic(rows)
 
+
+def _segments(rows: int) -> Recipe:
+    """Report D's: it stops when validation accuracy has not risen by 1 % in 8 epochs."""
+    return Recipe(epochs=200, batch=64, learning_rate=1e-3, patience=8, watch=Watch.ACCURACY, min_delta=0.01)
+
+
+def _spectrogram(rows: int) -> Recipe:
+    """Report C's."""
+    return Recipe(
+        epochs=100,
+        batch=128,
+        learning_rate=1e-3,
+        schedule=Schedule.STEP,
+        gamma=0.1,
+        step_epochs=10,
+        patience=5,
+        min_delta=1e-3,
+    )
+
+
+def _image(rows: int) -> Recipe:
+    return Recipe(epochs=100, batch=64, learning_rate=1e-3, patience=10)
+
+
+def _sequence(rows: int) -> Recipe:
+    return Recipe(epochs=40, batch=64, learning_rate=2e-3, schedule=Schedule.ONE_CYCLE, weight_decay=0.05)
+
+
+def _once(rows: int) -> Recipe:
+    return Recipe(epochs=1, batch=4096, learning_rate=1.0)
+
+
+def _of_segments(build: Callable[[ArrayEncoder, int, Size], Network]) -> Entry:
+    return Entry(
+        build,
+        "report D",
+        ((512, 24), 8),
+        _segments,
+        Takes.SEQUENCE,
+        size=lambda rows: Size(dropout=0.25),
+        feature_set="segments",
+    )
+
+
+def _of_windows(build: Callable[[ArrayEncoder, int, Size], Network], size: Size) -> Entry:
+    return Entry(build, "report E", ((10, 57), 11), _sequence, Takes.SEQUENCE, size=lambda rows: size)
+
+
+def _hybrid(encoder: PartEncoders, classes: int, size: Size) -> Network:
+    return Hybrid(
+        encoder,
+        classes,
+        {name: entry(name).build(part, classes, size) for name, part in encoder.by_part.items()},
+    )
+
+
+HYBRID = "hybrid"
+TABLE_OF_A = ((30,), 114)
 
 ZOO: dict[str, Entry] = {
-    "fcnn": Entry(fcnn, "report A", ((30,), 114), _keras_like, scaling=Scaling.MINMAX),
-    "linear": Entry(linear, "multinomial logistic regression", ((30,), 114), _linear),
+    "fcnn": Entry(fcnn, "report A", TABLE_OF_A, _keras_like, scaling=Scaling.MINMAX),
+    "linear": Entry(linear, "multinomial logistic regression; report E", TABLE_OF_A, _linear),
+    "knn": Entry(
+        NearestNeighbours,
+        "report E",
+        TABLE_OF_A,
+        _once,
+        size=lambda rows: Size(rows=rows),
+    ),
     "mlp4": Entry(mlp4, "report B", ((57,), 10), _perceptron, feature_set="gtzan57"),
     # Report C says that it has dropout, and not how much.
     "multiwindow_mlp": Entry(
@@ -93,10 +177,18 @@ ZOO: dict[str, Entry] = {
         size=lambda rows: Size(dropout=0.2),
         feature_set="multiwindow",
     ),
+    "vggish_transfer": Entry(
+        vggish_transfer,
+        "report C, its new head",
+        ((306,), 10),
+        _perceptron,
+        size=lambda rows: Size(width=256, dropout=0.5),
+        feature_set="musicnn_vgg",
+    ),
     "periodic_mlp": Entry(
         PeriodicMLP,
         "periodic embeddings (arXiv 2203.05556) under members that share weights (arXiv 2410.24210)",
-        ((30,), 114),
+        TABLE_OF_A,
         _periodic,
         scaling=Scaling.RANK,
         size=_periodic_size,
@@ -104,10 +196,30 @@ ZOO: dict[str, Entry] = {
     "fusion": Entry(
         Fusion,
         "`periodic_mlp` for the table, hashed n-grams for names, a perceptron for each set of audio",
-        ((30,), 114),
+        None,
         _fusion,
-        takes=Takes.SEVERAL,
+        Takes.ANY,
         size=_periodic_size,
+    ),
+    "timbre_cnn": _of_segments(timbre_cnn),
+    "pitch_cnn": _of_segments(pitch_cnn),
+    "timbre_pitch_cnn": _of_segments(timbre_pitch_cnn),
+    "cnn": _of_windows(cnn, Size(width=128, depth=2, dropout=0.5)),
+    "lstm": _of_windows(lstm, Size(width=64, dropout=0.5)),
+    "gru": _of_windows(gru, Size(width=64, dropout=0.5)),
+    "cnn_lstm": _of_windows(cnn_lstm, Size(width=64, depth=1, dropout=0.5)),
+    "simple_cnn": Entry(simple_cnn, "report B", ((4, 128, 128), 10), _image, Takes.IMAGE),
+    "resnet": Entry(
+        resnet, "report B; ResNet-20 (arXiv 1512.03385)", ((4, 128, 128), 10), _image, Takes.IMAGE
+    ),
+    "spectrogram_cnn": Entry(spectrogram_cnn, "report C", ((1, 128, 128), 10), _spectrogram, Takes.IMAGE),
+    HYBRID: Entry(
+        _hybrid,
+        "report A asks for it; joins the models of `--parts`",
+        None,
+        _perceptron,
+        Takes.SEVERAL,
+        size=lambda rows: Size(dropout=0.2),
     ),
 }
 
@@ -119,36 +231,49 @@ def entry(name: str) -> Entry:
     return ZOO[name]
 
 
+def feature_set(name: str, parts: tuple[str, ...]) -> str | None:
+    """What a model is given unless told otherwise, joined by +; None for the table."""
+    if not parts:
+        return entry(name).feature_set
+    return "+".join(dict.fromkeys(entry(part).feature_set or TABLE for part in parts))
+
+
 def encoder(card: ModelCard) -> Encoder:
     """The encoder of a card's inputs, nothing learned yet; inputs that the model cannot take are an error."""
-    known = entry(card.model)
-    wrong = {
-        name: kind.value
-        for name in card.inputs
-        if (kind := takes_of(name, card.shapes)) is not known.takes is not Takes.SEVERAL
-    }
-    if wrong:
-        raise UsageError(f"{card.model} takes inputs of the kind {known.takes}; found {wrong}")
-    match known.takes:
-        case Takes.VECTOR:
-            return TableEncoder(card.features, known.scaling, card.categories)
-        case Takes.SEVERAL:
-            return SeveralEncoder({name: _part(card, name) for name in card.inputs})
-        case _:
-            return ArrayEncoder(card.shapes)
+    takes = entry(card.model).takes
+    if takes is Takes.ANY:
+        return SeveralEncoder({name: _of_input(card, name) for name in card.inputs})
+    if takes is Takes.SEVERAL:
+        return PartEncoders({part: encoder(_of_part(card, part)) for part in card.parts})
+    found = {name: takes_of(name, card.shapes) for name in card.inputs}
+    if set(found.values()) != {takes}:
+        shown = ", ".join(f"{name}: {kind}" for name, kind in found.items()) or "none"
+        raise UsageError(f"{card.model} takes inputs of the kind {takes}; found {shown}")
+    if takes is Takes.VECTOR:
+        return TableEncoder(card.features, entry(card.model).scaling, card.categories)
+    return ArrayEncoder(card.shapes)
 
 
-def _part(card: ModelCard, name: str) -> TableEncoder | TextEncoder:
-    """The encoder of one input among several, each on its own."""
+def _of_input(card: ModelCard, name: str) -> Encoder:
+    """The encoder of one input of a model that takes any vectors, and text."""
     if name == TEXT:
         return TextEncoder(card.tokens)
-    features = tuple(one for one in card.features if one.input == name)
-    if not features:
+    if name in card.shapes:
         raise UsageError(f"{card.model} takes vectors and text; found {name} of shape {card.shapes[name]}")
-    of_table = name == TABLE  # which alone has categories
-    return TableEncoder(
-        features, Scaling.RANK if of_table else Scaling.STANDARD, card.categories if of_table else 0
-    )
+    features = tuple(one for one in card.features if one.input == name)
+    if name == TABLE:  # which alone has categories
+        return TableEncoder(features, Scaling.RANK, card.categories)
+    return TableEncoder(features, Scaling.STANDARD)
+
+
+def _of_part(card: ModelCard, part: str) -> ModelCard:
+    """The card of one of the models that are joined: it takes all inputs of its kind."""
+    takes = entry(part).takes
+    if takes in (Takes.SEVERAL, Takes.ANY):
+        raise UsageError(f"{card.model} cannot have {part} as a part")
+    names = tuple(name for name in card.inputs if takes_of(name, card.shapes) is takes)
+    shapes = {name: shape for name, shape in card.shapes.items() if name in names}
+    return replace(card, model=part, inputs=names, shapes=shapes, parts=())
 
 
 def takes_of(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Takes:
@@ -181,9 +306,11 @@ def table() -> str:
     """The models as a Markdown table, parameters counted at the size of where they come from."""
     lines = ["| model | takes | parameters | from |", "|---|---|---|---|"]
     for name, one in ZOO.items():
-        card = card_of(name, *one.of)
-        count = parameter_count(one.build(encoder(card), one.of[1], card.size))
-        shape = " × ".join(f"{size:,}" for size in one.of[0])
+        shape, count = "", "of its parts"
+        if one.of is not None:
+            card = card_of(name, *one.of)
+            shape = " " + " × ".join(f"{size:,}" for size in one.of[0])
+            count = f"{parameter_count(one.build(encoder(card), one.of[1], card.size)):,}"
         given = "" if one.feature_set is None else f", `{one.feature_set}`"
-        lines.append(f"| `{name}` | {one.takes} {shape}{given} | {count:,} | {one.source} |")
+        lines.append(f"| `{name}` | {one.takes}{shape}{given} | {count} | {one.source} |")
     return "\n".join(lines) + "\n"

@@ -19,7 +19,7 @@ from genremill.infra.log import start_log
 from genremill.models import checkpoints, shards, training, zoo
 from genremill.models.features import FeatureSpec
 from genremill.models.model_card import ModelCard
-from genremill.models.recipe import Recipe, Schedule
+from genremill.models.recipe import Recipe, Schedule, Watch
 from genremill.models.table_encoder import TableEncoder
 from genremill.models.training_plan import Plan
 from genremill.models.weights import write_weights
@@ -216,6 +216,34 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None
     found = checkpoints.newest(plan.checkpoints)
     assert found is not None
     assert found.record["best_epoch"] == best + 1
+
+
+def test_a_figure_counts_as_better_from_the_least_difference_on(tmp_path: Path) -> None:
+    """Validation accuracy jumps at once and then creeps: the first epoch that is no leap is the last kept."""
+    creeping = dataclasses.replace(
+        RECIPE, epochs=30, patience=3, schedule=Schedule.CONSTANT, watch=Watch.ACCURACY, min_delta=0.2
+    )
+    plan = _plan(tmp_path, recipe=creeping)
+    accuracy = [one["validation_accuracy"] for one in training.train_rank(plan)]
+    best = checkpoints.newest(plan.checkpoints)
+    assert best is not None
+    kept = best.record["best_epoch"] - 1
+    assert len(accuracy) == kept + 1 + 3
+    assert max(accuracy[kept + 1 :]) <= accuracy[kept] + 0.2
+    assert max(accuracy) > accuracy[kept], "a smaller difference would have counted"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_rank_of_knn_keeps_all_rows(tmp_path: Path, workers: int) -> None:
+    plan = dataclasses.replace(_plan(tmp_path, "knn", Recipe(1, 64, 1.0)), workers=workers)
+    assert ranks.exit_codes(plan) == [0] * workers
+    found = checkpoints.newest(plan.checkpoints)
+    assert found is not None
+    (epoch,) = found.record["history"]
+    assert epoch["rows"] == 500
+    assert epoch["validation_accuracy"] > 0.9
+    labels = pq.read_table(tmp_path / "train")["label"].to_pylist()
+    assert found.tensors["best.label_R"].tolist() == labels
 
 
 def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path: Path) -> None:

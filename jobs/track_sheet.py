@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, Row, SparkSession, functions as F
 
 from genremill.infra.terminal import plain
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import feature_cache
+from genremill.jobs import feature_cache, input_answers
 from genremill.jobs.feature_cache import CachedSet
 
 WIDTH, LABEL_WIDTH, GAP = 112, 12, "   "
@@ -31,6 +31,8 @@ class Tag:
     """Probability of the likeliest clusters by id, falling; none where there is no genre map."""
     blend: str | None = None
     """The mix of styles in a few words."""
+    by_input: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """What each input says by itself: probability of its likeliest labels, falling."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ def _tag(spark: SparkSession, warehouse: Warehouse, track_id: str) -> Tag | None
         model_version=row["model_version"],
         clusters={one["cluster_id"]: float(f"{one['probability']:.7g}") for one in clusters},
         blend=later.get("blend"),
+        by_input=input_answers.of_track(spark, warehouse, track_id, row["model_version"]),
     )
 
 
@@ -223,7 +226,8 @@ def _tag_lines(tag: Tag | None) -> list[str]:
     lines += [fact("model", f"{tag.model_version}, from {' + '.join(tag.inputs) or 'nothing'}")]
     lines += [fact("blend", tag.blend)] if tag.blend else []
     lines += [fact("likeliest", _chances(tag.top) or "no label")]
-    return [*lines, *([fact("clusters", _chances(tag.clusters))] if tag.clusters else [])]
+    lines += [fact("clusters", _chances(tag.clusters))] if tag.clusters else []
+    return [*lines, *(fact(f"by {name}", _chances(answer)) for name, answer in tag.by_input.items())]
 
 
 def _chances(probabilities: Mapping[str, float] | Mapping[int, float]) -> str:

@@ -31,7 +31,7 @@ from genremill.models.recipe import Schedule
 class Config:
     """What is trained, on which labels, and how."""
 
-    model: str = "periodic_mlp"
+    model: str = "fusion"
     """Model of the zoo."""
     parts: str | None = None
     """The models that `hybrid` joins by their penultimate layers, such as mlp4+timbre_cnn."""

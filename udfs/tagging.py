@@ -140,6 +140,8 @@ def text_encoder(model: Model) -> TextEncoder:
 def _found(batch: pa.RecordBatch, name: str, model: Model, positions: tuple[int, ...]) -> _Found:
     if name == TABLE:
         x_BF, has = feature_rows(batch.column("table_features"), positions)
+        if not len(x_BF):
+            x_BF = np.zeros((0, model.card.width(name)), np.float32)
         return _Found(name, has.to_numpy(zero_copy_only=False), x_BF)
     if name == TEXT:
         numbers = text_encoder(model).numbers(names_of(batch))

@@ -1,0 +1,189 @@
+"""The model `fusion`: what a track lacks, what each network says alone, and what a tag rests on."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genremill.models import artifact, fusion, zoo
+from genremill.models.artifact import Model
+from genremill.models.features import TABLE, TEXT, WINDOWS, FeatureSpec
+from genremill.models.fusion import Fusion
+from genremill.models.model_card import ModelCard
+from genremill.models.networks import Network
+from genremill.models.recipe import Size
+from genremill.models.text_tokens import tokens
+from genremill.udfs.style_mix import Styles
+from genremill.udfs.tagging import model_rows, probabilities, tag_batch
+
+NUMBERS, SET = 5, 3
+NAMES = ("blue train", "sertanejo ao vivo", "夜に駆ける")
+KNOWN = np.unique(np.concatenate([tokens([name], 0)[0] for name in NAMES]).view(np.int64))
+FEATURES = (
+    *(FeatureSpec(f"number {at}", False) for at in range(NUMBERS)),
+    *(FeatureSpec(f"e{at}", False, input="musicnn") for at in range(SET)),
+)
+CARD = ModelCard(
+    model="fusion",
+    classes=("a", "b", "c", "d"),
+    features=FEATURES,
+    size=Size(width=16, members=2),
+    categories=0,
+    labels="genre",
+    use_popularity=False,
+    clusters={},
+    genre_map={},
+    inputs=(TABLE, TEXT, "musicnn"),
+    tokens=len(KNOWN),
+)
+
+
+@pytest.fixture
+def network() -> Fusion:
+    """A network whose encoders are fitted; its joint head says something already."""
+    torch.manual_seed(0)
+    encoder = zoo.encoder(CARD)
+    rng = np.random.default_rng(0)
+    table, embedding = rng.normal(size=(50, NUMBERS)), rng.normal(size=(50, SET))
+    table[::7], embedding[::5] = np.nan, np.nan  # these rows lack the input
+    encoder.learn({TABLE: table.astype(np.float32), TEXT: KNOWN, "musicnn": embedding.astype(np.float32)})
+    made = zoo.entry("fusion").build(encoder, 4, CARD.size)
+    assert isinstance(made, Fusion)
+    nn.init.normal_(made.joint_head.weight)
+    return made.eval()
+
+
+def _inputs(rows: int = 6) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    number = torch.zeros(rows, 3 * 128, dtype=torch.int32)
+    number[:, :20] = torch.randint(1, len(KNOWN), (rows, 20), generator=generator, dtype=torch.int32)
+    return {
+        TABLE: torch.randn(rows, NUMBERS, generator=generator),
+        TEXT: number,
+        "musicnn": torch.randn(rows, SET, generator=generator),
+    }
+
+
+def _without(inputs: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
+    lacking = {
+        name: torch.zeros_like(inputs[name]) if name == TEXT else inputs[name] * math.nan for name in names
+    }
+    return inputs | lacking
+
+
+def test_encoders_are_fitted_on_the_rows_that_have_their_input(network: Fusion) -> None:
+    for name, value in artifact.fitted(network).items():
+        assert torch.isfinite(value.float()).all(), name
+
+
+@pytest.mark.parametrize("lacking", [(TABLE,), (TEXT,), ("musicnn",), (TEXT, "musicnn"), (TABLE, TEXT)])
+def test_a_row_without_an_input_gets_the_answer_of_the_others(
+    network: Fusion, lacking: tuple[str, ...]
+) -> None:
+    inputs = _inputs()
+    found = network(_without(inputs, *lacking))
+    assert torch.isfinite(found).all()
+    alone = torch.stack(
+        [network.networks[name](inputs).expand(2, -1, -1) for name in inputs if name not in lacking]
+    ).sum(dim=0)
+    values = {}
+    for name, part in network.networks.items():
+        assert isinstance(part, Network)
+        projected = network.projections[name](part.penultimate(inputs))
+        values[name] = projected.expand(2, -1, -1) * (name not in lacking)
+    joint = network.joint_head(network.joint_hidden(torch.cat(list(values.values()), dim=2).relu()).relu())
+    torch.testing.assert_close(found, alone + joint)
+
+
+def test_what_one_row_lacks_does_not_touch_another(network: Fusion) -> None:
+    inputs = _inputs()
+    some = {name: torch.cat([x[:3], _without(inputs, name)[name][3:]]) for name, x in inputs.items()}
+    torch.testing.assert_close(network(some)[:, :3], network(inputs)[:, :3])
+
+
+def test_in_training_each_network_learns_alone_too(network: Fusion) -> None:
+    logits = network.train()(_inputs())
+    assert logits.shape == (2 + 2 + 1 + 1, 6, 4)  # together; the table's members; text; the set
+    assert network.voting(logits).shape == (2, 6, 4)
+    label = torch.tensor([0, 1, 2, 3, 0, 1])
+    torch.autograd.backward(network.loss(logits, label, 0.1))
+    assert all(weight.grad is not None for weight in network.parameters())
+
+
+def test_nothing_is_learned_from_what_is_not_there(network: Fusion) -> None:
+    label = torch.tensor([0, 1, 2, 3, 0, 1])
+    loss = network.loss(network.train()(_without(_inputs(), TABLE, TEXT)), label, 0.0)
+    torch.autograd.backward(loss)
+    for name, weight in network.named_parameters():
+        lacking = name.startswith((f"networks.{TABLE}", f"networks.{TEXT}"))
+        assert weight.grad is not None
+        assert bool(weight.grad.any()) is not lacking or name.startswith("projections"), name
+
+
+def test_some_input_is_always_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusion, "INPUTS_DROPPED", 0.9)
+    torch.manual_seed(0)
+    has = {"a": torch.ones(1000, dtype=torch.bool), "b": torch.arange(1000) % 2 == 0}
+    left = fusion._left(has)
+    assert (left["a"] | left["b"]).all()
+    assert not (left["b"] & ~has["b"]).any()
+    assert 0.2 < left["b"].float().mean() < 0.5  # taken from most of the 500 that have it, given back to both
+
+
+def _model(network: Fusion) -> Model:
+    return Model(replace(CARD, clusters={}), network, nn.ModuleDict())
+
+
+def _batch() -> pa.RecordBatch:
+    """Tracks with everything, without numbers, without a readable name, without audio, without anything."""
+    numbers, windows = pa.list_(pa.float32()), pa.list_(pa.struct([("musicnn", pa.list_(pa.float32()))]))
+    table, audio = [0.1] * NUMBERS, [{"musicnn": [0.2] * SET}, {"musicnn": [0.4] * SET}]
+    return pa.RecordBatch.from_pydict(
+        {
+            "table_features": pa.array([table, [], table, table, None], numbers),
+            "title": [NAMES[0], NAMES[1], "!!!", NAMES[2], None],
+            "album": pa.nulls(5, pa.string()),
+            "artists": pa.array([["x"], None, [], [], None], pa.list_(pa.string())),
+            WINDOWS: pa.array([audio, audio, audio, None, None], windows),
+        }
+    )
+
+
+def test_a_tag_says_what_it_rests_on(network: Fusion) -> None:
+    found = tag_batch(_batch(), _model(network), Styles.of(CARD), tuple(range(NUMBERS)))
+    assert found["inputs"].to_pylist() == [
+        [TABLE, TEXT, "musicnn"],
+        [TEXT, "musicnn"],
+        [TABLE, "musicnn"],
+        [TABLE, TEXT],
+        [],
+    ]
+    assert found["status"].to_pylist() == ["tagged"] * 4 + ["no_features"]
+    assert [one is None for one in found["top"].to_pylist()] == [False] * 4 + [True]
+
+
+def test_a_track_has_one_answer_whatever_is_in_its_batch(network: Fusion) -> None:
+    model, positions = _model(network), tuple(range(NUMBERS))
+    whole = probabilities(model, model_rows(_batch(), model, positions))
+    for at in range(4):
+        one = probabilities(model, model_rows(_batch().slice(at, 1), model, positions))
+        np.testing.assert_allclose(one[0], whole[at], rtol=1e-5)
+    assert probabilities(model, model_rows(_batch().slice(4, 1), model, positions)).shape == (0, 4)
+
+
+def test_what_is_lacking_is_no_outlier(network: Fusion) -> None:
+    cloud = nn.ModuleDict({TABLE: _Far()})
+    model = Model(replace(CARD, outlier_limits={TABLE: 1.0}), network, cloud)
+    found = tag_batch(_batch(), model, Styles.of(CARD), tuple(range(NUMBERS)))
+    assert found["status"].to_pylist() == ["outlier", "tagged", "outlier", "outlier", "no_features"]
+
+
+class _Far(nn.Module):
+    """A cloud that every track is far from, one that is not there as well."""
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        return torch.full((len(x_BF),), 9.0)

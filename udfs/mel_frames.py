@@ -170,7 +170,8 @@ def mel_magnitudes(
 ) -> Real:
     """Weighted sums of each frame's magnitudes, shape (T, M).
 
-    There are at least 16 frames, and a window is a multiple of 16 samples long. A band's weights are zero outside its start and end, which are a multiple of four bins apart.
+    There are at least 16 frames, and a window is a multiple of 16 samples long. A band's weights are zero
+    outside its start and end, which are a multiple of four bins apart.
     """
     length, bands = len(window), len(weights_MF)
     count = 1 + (len(y) - length) // hop_length

@@ -90,16 +90,22 @@ def _highest(of: Weights, at: int, x_B1TM: Tensor, *, before: int, after: int) -
     The largest is taken first, of a fraction of the values: a rectifier and a norm keep the order, but a norm
     with a negative scale turns it around, and there the filter is turned around before.
     """
-    name = _numbered("conv2d", at)
     scale_C, shift_C = _norm(of, f"batch_normalization_{at + 1}")
-    sign_C = torch.where(scale_C < 0, -1.0, 1.0)
+    kernel, bias_C, sign_C1 = _filters(at)
     padded = nnf.pad(x_B1TM, (0, 0, before, after)).contiguous(memory_format=torch.channels_last)
-    kernel = (of[f"{name}/kernel"] * sign_C[:, None, None, None]).contiguous(
-        memory_format=torch.channels_last
-    )
-    conv = nnf.conv2d(padded, kernel, of[f"{name}/bias"] * sign_C)
-    highest_BCT = conv.amax(dim=3) * sign_C[:, None]
+    highest_BCT = nnf.conv2d(padded, kernel, bias_C).amax(dim=3) * sign_C1
     return torch.relu(highest_BCT) * scale_C[:, None] + shift_C[:, None]
+
+
+@lru_cache
+def _filters(at: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Kernel and bias of a convolution of `musicnn`'s front, turned around where their sign is -1."""
+    of, name = weights(Tagger.MUSICNN), _numbered("conv2d", at)
+    scale_C, _ = _norm(of, f"batch_normalization_{at + 1}")
+    sign_C = torch.where(scale_C < 0, -1.0, 1.0)
+    kernel = of[f"{name}/kernel"] * sign_C[:, None, None, None]
+    kernel = kernel.contiguous(memory_format=torch.channels_last)
+    return kernel, of[f"{name}/bias"] * sign_C, sign_C[:, None]
 
 
 def _dense(of: Weights, at: int, x_BCT: Tensor) -> Tensor:

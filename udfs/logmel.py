@@ -2,7 +2,7 @@
 
 Hershey et al., CNN Architectures for Large-Scale Audio Classification (2017); the numbers are those of the
 input code that was published with the network's weights.
-Shape suffixes: T frames, N samples of a frame, F bins of the spectrum, M mel bands.
+Shape suffixes: T frames, F bins of the spectrum, M mel bands.
 """
 
 from dataclasses import dataclass
@@ -11,14 +11,13 @@ from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 from genremill.infra.errors import UsageError
 from genremill.udfs import spectra
 from genremill.udfs.feature_set import FeatureSet, Signal, Window
+from genremill.udfs.mel_frames import N_FFT, ORDER, TURNS, mel_magnitudes
 from genremill.udfs.spectra import Double, Real
 
-N_FFT = 512
 BREAK_HZ, MELS_A_LOG = 700.0, 1127.0
 """Of the mel scale: 1127 ln(1 + f / 700)."""
 
@@ -83,38 +82,27 @@ class LogMel(FeatureSet):
         ]
 
     def log_mel(self, y: Signal) -> Real:
-        """Logarithm of the magnitude in each mel band, shape (T, M)."""
-        mel_TM = _magnitudes(y, self.frame_length, self.hop_length) @ mel_weights(
-            self.sr, self.n_mels, self.fmin, self.fmax
+        """Logarithm of the magnitude in each mel band, shape (T, M), of a signal of at least 16 frames."""
+        window = spectra.hann(self.frame_length).astype(np.float32)
+        weights_MF = mel_weights(self.sr, self.n_mels, self.fmin, self.fmax)
+        mel_TM = mel_magnitudes(
+            y, self.hop_length, window, TURNS, ORDER, weights_MF, *spectra.mel_bands(weights_MF)
         )
         mel_TM += np.float32(self.offset)
         log_mel_TM: Real = np.log(mel_TM, out=mel_TM)
         return log_mel_TM
 
 
-def _magnitudes(y: Signal, frame_length: int, hop_length: int) -> Real:
-    """Magnitude spectrum of each whole frame, shape (T, F)."""
-    count = 1 + (len(y) - frame_length) // hop_length
-    S_TF = np.empty((count, N_FFT // 2 + 1), np.float32)
-    windowed_TN = np.zeros((spectra.FRAMES_AT_ONCE, N_FFT))  # zeros follow each frame
-    window = spectra.hann(frame_length)
-    for start in range(0, count, spectra.FRAMES_AT_ONCE):
-        block = S_TF[start : start + spectra.FRAMES_AT_ONCE]
-        spectra.fill_windows(y[start * hop_length :], window, hop_length, windowed_TN)
-        np.abs(scipy.fft.rfft(windowed_TN[: len(block)]), out=block, casting="same_kind")
-    return S_TF
-
-
 @lru_cache
 def mel_weights(sr: int, n_mels: int, fmin: float, fmax: float) -> Real:
-    """Triangles on the mel scale, not normalised, shape (F, M); 0 Hz belongs to none."""
-    bins_F1 = _mels(spectra.fft_frequencies(sr, N_FFT))[:, np.newaxis]
-    edges = np.linspace(_mels(np.array(fmin)), _mels(np.array(fmax)), n_mels + 2)
-    lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
-    rising, falling = (bins_F1 - lower) / (centre - lower), (upper - bins_F1) / (upper - centre)
-    weights_FM = np.maximum(0.0, np.minimum(rising, falling))
-    weights_FM[0] = 0.0
-    return weights_FM.astype(np.float32)
+    """Triangles on the mel scale, not normalised, shape (M, F); 0 Hz belongs to none."""
+    bins_F = _mels(spectra.fft_frequencies(sr, N_FFT))
+    edges_M1 = np.linspace(_mels(np.array(fmin)), _mels(np.array(fmax)), n_mels + 2)[:, np.newaxis]
+    lower, centre, upper = edges_M1[:-2], edges_M1[1:-1], edges_M1[2:]
+    rising, falling = (bins_F - lower) / (centre - lower), (upper - bins_F) / (upper - centre)
+    weights_MF: Real = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    weights_MF[:, 0] = 0.0
+    return weights_MF
 
 
 def _mels(hz: Double) -> Double:

@@ -18,8 +18,8 @@ from genremill.udfs.spectra import Real
 
 PATCH_S = 3.0
 """Of a patch's name, `--windows 3`; its 187 frames are 2.992 s."""
-PATCHES_AT_ONCE = 10
-"""In one call of the network; 30 s, and what 100 MB hold."""
+PATCHES_AT_ONCE = 1
+"""In one call of the network: what its widest layer gives for one stays near the core."""
 
 
 @dataclass(frozen=True, kw_only=True)

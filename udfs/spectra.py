@@ -169,9 +169,13 @@ def mel_filters(sr: int, n_fft: int, *, n_mels: int = 128) -> Real:
 
 
 @lru_cache
-def _mel_bands(sr: int, n_fft: int, n_mels: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _slaney_bands(sr: int, n_fft: int, n_mels: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    return mel_bands(mel_filters(sr, n_fft, n_mels=n_mels))
+
+
+def mel_bands(filters_MF: Real) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """First bin of each mel band, and the bin after its last; a multiple of `BINS_AT_ONCE` lies between."""
-    lit = mel_filters(sr, n_fft, n_mels=n_mels) > 0
+    lit = filters_MF > 0
     widths = BINS_AT_ONCE * np.ceil(lit.sum(axis=1) / BINS_AT_ONCE).astype(np.int64)
     ends = np.minimum(lit.argmax(axis=1) + widths, lit.shape[1])
     return ends - widths, ends
@@ -180,7 +184,7 @@ def _mel_bands(sr: int, n_fft: int, n_mels: int) -> tuple[npt.NDArray[np.int64],
 def mel_spectrogram(P_TF: Real, *, sr: int, n_mels: int = 128) -> Real:
     """Power in mel bands, shape (T, M); as `librosa.feature.melspectrogram`."""
     n_fft = 2 * (P_TF.shape[1] - 1)
-    starts, ends = _mel_bands(sr, n_fft, n_mels)
+    starts, ends = _slaney_bands(sr, n_fft, n_mels)
     filters = mel_filters(sr, n_fft, n_mels=n_mels)
     return _sums_in_bands(at_least_a_tile(P_TF), filters, starts, ends)[: len(P_TF)]
 

@@ -36,8 +36,8 @@ class Answers:
 
 def collected(model: Model, sample: DataFrame) -> Answers:
     """The answers to a sample of labelled tracks that says which are `unseen`."""
-    card, column = model.card, model.inputs.column
-    predict = predictor(model.folder, column, model.inputs.positions, CARRIED)
+    card = model.card
+    predict = predictor(model.folder, model.inputs.positions, CARRIED)
     numbers = T.ArrayType(T.FloatType())
     schema = T.StructType(
         [
@@ -46,7 +46,12 @@ def collected(model: Model, sample: DataFrame) -> Answers:
             T.StructField("distances", numbers),
         ]
     )
-    table = sample.select(*CARRIED, column).mapInArrow(predict, schema).orderBy("track_id").toArrow()
+    table = (
+        sample.select(*CARRIED, *model.inputs.columns)
+        .mapInArrow(predict, schema)
+        .orderBy("track_id")
+        .toArrow()
+    )
     if not len(table):
         raise NothingHeldOut("no held-out track bears a label the model knows; nothing can be measured")
     index = {name: at for at, name in enumerate(card.classes)}

@@ -36,7 +36,7 @@ def calibrated(
     Limits of outliers need no labels: where there are no validation tracks, they are those of train tracks.
     """
     part = Split.VALIDATION if validation_pairs else Split.TRAIN
-    tracks = labelled_tracks(labelled.tracks, labelled.pairs, part, model.card.classes, model.inputs.column)
+    tracks = labelled_tracks(labelled.tracks, labelled.pairs, part, model.card.classes, model.inputs.columns)
     sample = tracks.orderBy(unit_hash("calibration", 0, "track_id")).limit(MAX_TRACKS)
     found = answers.collected(model, sample.withColumn("unseen", F.lit(False)))
     limits = zip(model.card.outlier_limits, found.distances_TI.T, strict=True)

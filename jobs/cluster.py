@@ -55,7 +55,7 @@ def transform(tracks: DataFrame, snapshot: Snapshot, fit_on: str, inputs: ModelI
     if fit_on == "train":
         pairs = pairs.where(F.col("split") == Split.TRAIN.value)
     bucket = F.pmod(F.xxhash64("artist_id"), F.lit(BUCKETS)).cast("int")
-    return pairs.where(F.size(inputs.column) > 0).select(
+    return pairs.where(inputs.usable()).select(
         "genre",
         bucket.alias("bucket"),
         inputs.vector().alias("values"),
@@ -86,7 +86,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     made_from = inputs(work.warehouse, cfg)
     snapshot = work.warehouse.require("tracks", "ingest --tracks …")
     taken = _inputs(work.warehouse, snapshot, cfg)
-    tracks = taken.of_complete(spark, work, spark.read.parquet(work.warehouse.path(snapshot.path)))
+    tracks = taken.of_usable(spark, work, spark.read.parquet(work.warehouse.path(snapshot.path)))
     pairs = transform(tracks, snapshot, cfg.fit_on, taken)
     return clustering_run.fit(spark, work, cfg, pairs, taken, made_from)
 

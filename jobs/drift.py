@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from pyspark.sql import SparkSession, functions as F
+from pyspark.sql import SparkSession
 
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import model_inputs
@@ -32,7 +32,7 @@ def sample(
     taken = model_inputs.of_model(warehouse, tracks, card)
     frame = taken.of_all(spark, warehouse, spark.read.parquet(warehouse.path(tracks.path)))
     share = min(ROWS, VALUES // len(card.features)) / max(tracks.rows, 1)
-    drawn = frame.where((F.size(taken.column) > 0) & (unit_hash("drift", 0, "track_id") < share))
+    drawn = frame.where(taken.usable() & (unit_hash("drift", 0, "track_id") < share))
     table = drawn.select(taken.vector().alias("values")).toArrow()
     flat = table.column("values").combine_chunks().flatten().to_numpy(zero_copy_only=False)
     values: npt.NDArray[np.float32] = flat.astype(np.float32).reshape(len(table), len(card.features))

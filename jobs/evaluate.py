@@ -39,9 +39,9 @@ class Config:
 
 
 def transform(
-    tracks: DataFrame, genre_map: DataFrame | None, card: ModelCard, snapshot: Snapshot, inputs: str
+    tracks: DataFrame, genre_map: DataFrame | None, card: ModelCard, snapshot: Snapshot, inputs: Sequence[str]
 ) -> DataFrame:
-    """Held-out tracks: track_id, artist_id, inputs, unseen, and `labels`, the classes they bear."""
+    """Held-out tracks: track_id, artist_id, columns `inputs`, unseen, and `labels`, the classes they bear."""
     settings = card.training["settings"]
     cfg = train.Config(per_class=settings["per_class"], seed=settings["seed"])
     pairs = train.transform(tracks, genre_map, cfg, snapshot)
@@ -65,7 +65,7 @@ def transform(
         .withColumn("seen", F.lit(True))
     )
     return held_out.join(seen, "track_id", "left").select(
-        "track_id", "artist_id", inputs, F.col("seen").isNull().alias("unseen"), "labels"
+        "track_id", "artist_id", *inputs, F.col("seen").isNull().alias("unseen"), "labels"
     )
 
 
@@ -81,8 +81,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     snapshot = _trained_on(work.warehouse, version, card)
     tracks = spark.read.parquet(work.warehouse.path(snapshot.path))
     taken = model_inputs.of_model(work.warehouse, snapshot, card)
-    complete = taken.of_complete(spark, work, tracks)
-    held_out = transform(complete, _genre_map(spark, work.warehouse, card), card, snapshot, taken.column)
+    usable = taken.of_usable(spark, work, tracks)
+    held_out = transform(usable, _genre_map(spark, work.warehouse, card), card, snapshot, taken.columns)
     sample = held_out.orderBy(unit_hash("sample", 0, "track_id")).limit(MAX_TRACKS)
     path = work.warehouse.tmp(work.run_id, "held_out")
     sample.write.parquet(path)

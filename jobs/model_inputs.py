@@ -1,20 +1,23 @@
-"""What a model is given of a track: features of the table, and windows of the feature sets in the cache."""
+"""What a model is given of a track: features of the table, names, windows of feature sets in the cache."""
 
 import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, feature_cache, model_versions
-from genremill.models.features import TABLE, FeatureSpec
+from genremill.models.features import TABLE, TEXT, WINDOWS, FeatureSpec
 from genremill.models.model_card import ModelCard
+from genremill.models.text_tokens import FIELDS
 
-WINDOWS = "windows of inputs"
-"""The column of a track's windows, array<struct<input: array<float>, …>>; no kept column is named so."""
+if TYPE_CHECKING:
+    from genremill.models.zoo import Entry
+
 AUTO = "auto"
 
 
@@ -23,7 +26,8 @@ class ModelInputs:
     """The inputs of a model in order, and where they are found.
 
     `positions` are those of the table's features in `tracks.table_features`, `fingerprints` those of the
-    feature sets by name.
+    feature sets by name. What may be `partial` is a track's inputs: a model that takes whatever there is gets
+    the tracks that have any of them, others those that have all.
     """
 
     names: tuple[str, ...]
@@ -32,6 +36,7 @@ class ModelInputs:
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Of the inputs that are no vectors: they have no features by name."""
+    partial: bool = False
 
     @property
     def values(self) -> int:
@@ -41,17 +46,19 @@ class ModelInputs:
     @property
     def vectors(self) -> tuple[str, ...]:
         """The inputs that are vectors, in order."""
-        return tuple(name for name in self.names if name not in self.shapes)
+        return tuple(name for name in self.names if name not in self.shapes and name != TEXT)
 
     @property
-    def table_alone(self) -> bool:
-        """Whether `tracks` holds all there is to take."""
-        return self.names == (TABLE,)
+    def columns(self) -> list[str]:
+        """The columns that hold a track's inputs."""
+        own = ["table_features"] if TABLE in self.names else []
+        names = list(FIELDS) if TEXT in self.names else []
+        return own + names + ([WINDOWS] if self.fingerprints else [])
 
     @property
-    def column(self) -> str:
-        """The column of a track's inputs: the table's own, or windows."""
-        return "table_features" if self.table_alone else WINDOWS
+    def has_windows(self) -> bool:
+        """Whether a track may have several rows for the network."""
+        return bool(self.fingerprints)
 
     def made_from(self, warehouse: Warehouse) -> dict[str, str]:
         """The state of the cache that a result depends on, by feature set; nothing for the table."""
@@ -62,61 +69,93 @@ class ModelInputs:
         return found
 
     def of_all(self, spark: SparkSession, warehouse: Warehouse, tracks: DataFrame) -> DataFrame:
-        """`tracks` with the inputs of each; null windows where a track lacks an input."""
-        if self.table_alone:
+        """`tracks` with the inputs of each; null windows where a track has none that the model can take."""
+        if not self.fingerprints:
             return tracks
-        windows = self._complete(self._by_set(spark, warehouse, tracks))
+        windows = self._windows(self._by_set(spark, warehouse, tracks))
         return tracks.join(windows, "track_id", "left")
 
-    def of_complete(self, spark: SparkSession, work: command.Run, tracks: DataFrame) -> DataFrame:
-        """The tracks that lack no input, with their inputs, which are kept on disk until the run ends."""
-        if self.table_alone:
-            return tracks
+    def of_usable(self, spark: SparkSession, work: command.Run, tracks: DataFrame) -> DataFrame:
+        """The tracks that the model can take; their windows are kept on disk until the run ends."""
+        if not self.fingerprints:
+            return tracks.where(self.usable())
         by_set = self._by_set(spark, work.warehouse, tracks)
         self._check_windows(by_set)
         path = work.warehouse.tmp(work.run_id, "windows")
-        self._complete(by_set).write.mode("overwrite").parquet(path)
-        return tracks.join(spark.read.parquet(path), "track_id", "inner")
+        self._windows(by_set).write.mode("overwrite").parquet(path)
+        return tracks.join(spark.read.parquet(path), "track_id", "left").where(self.usable())
+
+    def usable(self) -> Column:
+        """Whether a track has the inputs that the model needs."""
+        has = {
+            TABLE: F.coalesce(F.size("table_features") > 0, F.lit(False)),
+            TEXT: F.length(F.concat_ws("", *FIELDS)) > 0,
+        }
+        found = [has[name] for name in self.names if name in has]
+        found += [F.col(WINDOWS).isNotNull()] if self.fingerprints else []
+        return functools.reduce(Column.__or__ if self.partial else Column.__and__, found)
 
     def rows(self, pairs: DataFrame) -> DataFrame:
-        """One row a pair and `window`, with an array<float> for each input."""
-        if self.table_alone:
-            return pairs.select("*", self._table().alias(TABLE), F.lit(0).alias("window"))
-        windows = pairs.select("*", F.posexplode(WINDOWS).alias("window", "inputs"))
-        return windows.select("*", "inputs.*").drop(WINDOWS, "inputs")
+        """One row a pair and `window`, an array<float> for each input but names: NaN where it lacks one."""
+        if not self.fingerprints:
+            return pairs.select("*", *self._table(), F.lit(0).alias("window"))
+        windows = pairs.select("*", *self._table(), F.posexplode_outer(WINDOWS).alias("at", "inputs"))
+        sets = (
+            F.coalesce(F.col("inputs")[name], self._missing(name)).alias(name) for name in self.fingerprints
+        )
+        window = F.coalesce("at", F.lit(0)).alias("window")
+        return windows.select("*", *sets, window).drop(WINDOWS, "inputs", "at")
 
     def vector(self) -> Column:
-        """All features of a track in order, as one array<float>; means over its windows."""
-        if self.table_alone:
-            return self._table()
-        if not self.vectors:
-            return F.array().cast("array<float>")
-        flat = F.transform(WINDOWS, lambda window: F.concat(*(window[name] for name in self.vectors)))
-        zero = F.array_repeat(F.lit(0.0), len(self.features))
-        total = F.aggregate(flat, zero, lambda sums, one: F.zip_with(sums, one, lambda a, b: a + b))
+        """All features of a track in order, one array<float>: means over its windows, NaN without any."""
+        parts = dict(zip([TABLE] if TABLE in self.names else [], self._table(), strict=True))
+        for name in self.vectors:
+            if name != TABLE:
+                parts[name] = F.coalesce(self._mean(name), self._missing(name))
+        return F.concat(*(parts[name] for name in self.names if name in parts))
+
+    def _mean(self, name: str) -> Column:
+        """The mean of a set's windows, null where there are none."""
+        windows = F.transform(WINDOWS, lambda window: window[name])
+        zero = F.array_repeat(F.lit(0.0), self._width(name))
+        total = F.aggregate(windows, zero, lambda sums, one: F.zip_with(sums, one, lambda a, b: a + b))
         return F.transform(total, lambda one: (one / F.size(WINDOWS)).cast("float"))
 
-    def _table(self) -> Column:
-        return F.array(*(F.get("table_features", F.lit(at)) for at in self.positions))
+    def _table(self) -> list[Column]:
+        """The table's features that the model takes, one column; none where it takes none of them."""
+        if TABLE not in self.names:
+            return []
+        values = F.array(*(F.get("table_features", F.lit(at)) for at in self.positions))
+        filled = F.when(F.size("table_features") > 0, values).otherwise(self._missing(TABLE))
+        return [filled.alias(TABLE)]
+
+    def _width(self, name: str) -> int:
+        return sum(one.input == name for one in self.features)
+
+    def _missing(self, name: str) -> Column:
+        return F.array_repeat(F.lit(math.nan).cast("float"), self._width(name))
 
     def _by_set(self, spark: SparkSession, warehouse: Warehouse, tracks: DataFrame) -> DataFrame:
-        """Tracks that have windows of all sets, in a column for each."""
-        tracks = tracks.select("track_id", "audio_uri", "table_features")
+        """Tracks that have windows of all sets, or where that is enough of some, in a column for each."""
+        tracks = tracks.select("track_id", "audio_uri")
         found = tracks
         for name, fingerprint in self.fingerprints.items():
             rows = feature_cache.rows_of(spark, warehouse, fingerprint)
             windows = feature_cache.windows_by_track(tracks, rows).withColumnRenamed("windows", name)
-            found = found.join(windows, "track_id", "inner")
+            found = found.join(windows, "track_id", "left" if self.partial else "inner")
         return found
 
     def _numbers(self) -> list[Column]:
-        """The number of windows of each set."""
-        return [F.size(name) for name in self.fingerprints]
+        """The number of windows of each set; 0 of one that a track lacks."""
+        return [F.coalesce(F.size(name), F.lit(0)) for name in self.fingerprints]
+
+    def _most(self) -> Column:
+        return functools.reduce(F.greatest, self._numbers())
 
     def _fit_together(self) -> Column:
-        """Whether each set has as many windows as the one with most, or one."""
-        most = functools.reduce(F.greatest, self._numbers())
-        return functools.reduce(Column.__and__, [number.isin(1, most) for number in self._numbers()])
+        """Whether each set has as many windows as the one with most, or one, or is not there."""
+        most = self._most()
+        return functools.reduce(Column.__and__, [number.isin(0, 1, most) for number in self._numbers()])
 
     def _check_windows(self, by_set: DataFrame) -> None:
         """Raises where the sets of a track have different numbers of windows, and none of them has one."""
@@ -130,29 +169,28 @@ class ModelInputs:
                 "numbers, or one: `genremill extract` takes the same --windows and --seconds for each set"
             )
 
-    def _complete(self, by_set: DataFrame) -> DataFrame:
-        """(track_id, `WINDOWS`) of the tracks that lack no input; what there is once is in every window."""
-        complete = self._fit_together()
-        if TABLE in self.names:
-            complete &= F.size("table_features") > 0
-        most = functools.reduce(F.greatest, self._numbers())
+    def _windows(self, by_set: DataFrame) -> DataFrame:
+        """(track_id, `WINDOWS`) of the tracks that have any; a set that has one window is in all of them."""
+        most = self._most()
 
         def window(at: Column) -> Column:
-            parts = {
-                name: F.get(name, F.when(F.size(name) == 1, 0).otherwise(at)) for name in self.fingerprints
-            }
-            parts |= {TABLE: self._table()} if TABLE in self.names else {}
-            return F.struct(*(parts[name].alias(name) for name in self.names))
+            place = {name: F.when(F.size(name) == 1, 0).otherwise(at) for name in self.fingerprints}
+            return F.struct(*(F.get(name, place[name]).alias(name) for name in self.fingerprints))
 
         windows = F.transform(F.sequence(F.lit(0), most - 1), window)
-        return by_set.where(complete).select("track_id", windows.alias(WINDOWS))
+        return by_set.where(self._fit_together() & (most > 0)).select("track_id", windows.alias(WINDOWS))
 
 
 def chosen(
-    warehouse: Warehouse, tracks: Snapshot, asked: str | None, takes: str | None, use_popularity: bool
+    warehouse: Warehouse, tracks: Snapshot, asked: str | None, model: "Entry | None", use_popularity: bool
 ) -> ModelInputs:
-    """The inputs that a flag asks for; without one the feature set in `takes`, the table or the one set."""
-    names = _names(warehouse, tracks, asked, takes)
+    """The inputs that a flag asks for; without one what the model takes: its feature set, or all there are.
+
+    Without a model it is the table, where it has features, or else the one set.
+    """
+    partial = model is not None and model.is_partial
+    takes = AUTO if partial else model.feature_set if model else None
+    names = _names(warehouse, tracks, asked or takes, partial)
     table = [
         (at, FeatureSpec(one["name"], one["kind"] == "categorical", one["is_popularity"]))
         for at, one in enumerate(tracks.details["features"])
@@ -160,7 +198,7 @@ def chosen(
     ]
     if TABLE in names and not table:
         raise UsageError(f"the tracks of run {tracks.run_id} have no table features to learn from")
-    sets = {name: feature_cache.newest(warehouse, name) for name in names if name != TABLE}
+    sets = {name: feature_cache.newest(warehouse, name) for name in names if name not in (TABLE, TEXT)}
     specs = {
         name: tuple(FeatureSpec(value, categorical=False, input=name) for value in one.value_names)
         for name, one in sets.items()
@@ -171,7 +209,8 @@ def chosen(
         tuple(spec for name in names for spec in specs.get(name, ())),
         tuple(at for at, _ in table) if TABLE in names else (),
         {name: one.fingerprint for name, one in sets.items()},
-        shapes={name: one.shape for name, one in sets.items() if not one.is_vector},
+        {name: one.shape for name, one in sets.items() if not one.is_vector},
+        partial,
     )
 
 
@@ -185,19 +224,22 @@ def of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> ModelIn
                 f"found: {', '.join(found) or 'none'}. Train on those, or extract with the model's settings"
             )
     positions = model_versions.positions(card, tracks)
-    return ModelInputs(card.inputs, card.features, positions, card.fingerprints, shapes=card.shapes)
+    from genremill.models import zoo
+
+    partial = zoo.entry(card.model).is_partial
+    return ModelInputs(card.inputs, card.features, positions, card.fingerprints, card.shapes, partial)
 
 
-def _names(warehouse: Warehouse, tracks: Snapshot, asked: str | None, takes: str | None) -> tuple[str, ...]:
-    asked = asked or takes
+def _names(warehouse: Warehouse, tracks: Snapshot, asked: str | None, partial: bool) -> tuple[str, ...]:
     if asked is not None and asked != AUTO:
         names = tuple(asked.split("+"))
         if "" in names or len(set(names)) < len(names):
             raise UsageError(f"--inputs {asked}: expected different names, joined by +")
         return names
     has_table = bool(tracks.details["features"])
-    sets = sorted({one.name for one in feature_cache.filled_sets(warehouse)})
-    there = ([TABLE] if has_table else []) + sets
+    filled = feature_cache.filled_sets(warehouse)
+    sets = sorted({one.name for one in filled if one.is_vector or not partial})
+    there = ([TABLE] if has_table else []) + ([TEXT] if partial else []) + sets
     if not there:
         raise UsageError(
             f"the tracks of run {tracks.run_id} have no table features, and {warehouse.uri} has no features "

@@ -57,8 +57,8 @@ def transform(
         "tracks_run": snapshot.run_id,
     }
     schema = T.StructType([*TAGS.schema.fields, *(tracks.schema[name] for name in kept)])
-    tag = tagger(model, inputs.column, inputs.positions, constants, schema.names)
-    return tracks.select("track_id", inputs.column, *map(quoted, kept)).mapInArrow(tag, schema)
+    tag = tagger(model, inputs.positions, constants, schema.names)
+    return tracks.select("track_id", *inputs.columns, *map(quoted, kept)).mapInArrow(tag, schema)
 
 
 def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:

@@ -71,7 +71,7 @@ def _far_out(
     at = [one.name for one in card.features].index(worst.feature)
     taken = model_inputs.of_model(warehouse, tracks, card)
     frame = taken.of_all(spark, warehouse, spark.read.parquet(warehouse.path(tracks.path)))
-    values = frame.where(F.size(taken.column) > 0).select("track_id", taken.vector()[at].alias("value"))
+    values = frame.where(taken.usable()).select("track_id", taken.vector()[at].alias("value"))
     middle = values.agg(F.median("value")).first()
     distance = F.abs(F.col("value") - F.lit(middle[0] if middle else 0.0))
     rows = values.orderBy(F.desc(distance), "track_id").limit(MOST // 2).collect()

@@ -87,8 +87,8 @@ def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
 def _inputs(warehouse: Warehouse, tracks: Snapshot, cfg: Config) -> ModelInputs:
     from genremill.models import zoo
 
-    feature_set = zoo.feature_set(cfg.model, parts_of(cfg))
-    return model_inputs.chosen(warehouse, tracks, cfg.inputs, feature_set, cfg.use_popularity)
+    asked = cfg.inputs or zoo.inputs_of_parts(parts_of(cfg))
+    return model_inputs.chosen(warehouse, tracks, asked, zoo.entry(cfg.model), cfg.use_popularity)
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
@@ -104,13 +104,14 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     genre_map = spark.read.parquet(work.warehouse.path(current_map.snapshot.path)) if current_map else None
     taken = _inputs(work.warehouse, tracks, cfg)
     catalog = spark.read.parquet(work.warehouse.path(tracks.path))
-    complete = taken.of_complete(spark, work, catalog)
+    usable = taken.of_usable(spark, work, catalog)
     pairs = transform(
-        complete,
+        usable,
         genre_map if cfg.labels is Labels.CLUSTER else None,
         cfg,
         tracks,
-        taken.column,
+        "artist_id",
+        *taken.columns,
     )
     data = write_training_set(spark, work, pairs, taken, cfg.workers)
     if work.dry_run:
@@ -118,7 +119,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     rows = genre_map.select("genre", "cluster_id", "cluster_name").collect() if genre_map else []
     genres = catalog.select(F.explode("genres").alias("genre")).distinct().collect()
     shown = sorted(row["genre"] for row in genres)
-    labelled_tracks = LabelledTracks(tracks, complete, pairs)
+    labelled_tracks = LabelledTracks(tracks, usable, pairs)
     sources = training_run.Sources(labelled_tracks, [tuple(row) for row in rows], shown, made_from)
     return training_run.fit(spark, work, cfg, data, sources)
 

@@ -1,5 +1,6 @@
 """The (track, genre) pairs that models are trained and measured on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, Window, functions as F
@@ -11,7 +12,7 @@ from genremill.jobs.splits import SplitRule, part_of, unit_hash
 
 @dataclass(frozen=True)
 class LabelledTracks:
-    """Tracks that lack no input, with their inputs; and the pairs drawn of them, with class and split."""
+    """Tracks that the model can take, with their inputs; the pairs drawn of them, with class and split."""
 
     snapshot: Snapshot
     tracks: DataFrame
@@ -56,9 +57,9 @@ def balanced(pairs: DataFrame, per_class: int | None, seed: int) -> DataFrame:
 
 
 def labelled_tracks(
-    tracks: DataFrame, pairs: DataFrame, part: str, classes: tuple[str, ...], inputs: str
+    tracks: DataFrame, pairs: DataFrame, part: str, classes: tuple[str, ...], inputs: Sequence[str]
 ) -> DataFrame:
-    """Tracks with a pair in one part of the data: track_id, artist_id, inputs, `labels` (their classes)."""
+    """Tracks with a pair in one part: track_id, artist_id, columns `inputs`, `labels` (their classes)."""
     of_part = pairs.where(F.col("class").isin(*classes) & (F.col("split") == part))
     labels = of_part.groupBy("track_id").agg(F.collect_list("class").alias("labels"))
-    return tracks.select("track_id", "artist_id", inputs).join(labels, "track_id", "inner")
+    return tracks.select("track_id", "artist_id", *inputs).join(labels, "track_id", "inner")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pyspark.errors import PySparkException
 from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
-from torch import nn
+from torch import Tensor, nn
 
 from genremill.infra import storage
 from genremill.infra.errors import GenremillError, StorageError, UsageError
@@ -24,7 +24,8 @@ from genremill.jobs.training_pairs import LabelledTracks
 from genremill.jobs.training_set import TrainingSet, sample
 from genremill.models import artifact, checkpoints, local_ranks, training, training_plan, zoo
 from genremill.models.drift import Histogram, histograms
-from genremill.models.encoder import Encoder, joined_rows
+from genremill.models.encoder import joined_rows
+from genremill.models.features import TEXT
 from genremill.models.held_out import Labels
 from genremill.models.model_card import Cluster, ModelCard
 from genremill.models.recipe import Recipe
@@ -79,13 +80,15 @@ def fit(
         inputs=data.inputs.names,
         shapes=dict(data.inputs.shapes),
         parts=train.parts_of(cfg),
+        tokens=0 if data.known is None else len(data.known),
         fingerprints=dict(data.inputs.fingerprints),
         pooling=cfg.pooling,
         snapshots={name: made_from[name] for name in ("tracks", "genre_map") if made_from[name]},
     )
     encoder = zoo.encoder(card)
-    encoder.learn(samples)
-    plan = _plan(work, cfg, card, recipe, data, encoder)
+    encoder.learn(samples if data.known is None else samples | {TEXT: data.known})
+    network = entry.build(encoder, len(card.classes), card.size)
+    plan = _plan(work, cfg, card, recipe, data, artifact.fitted(network))
     LOGGER.info(
         "%s from %s on %d rows of %d train pairs, %d classes: %d epochs of batch %d, %d worker(s)",
         *(cfg.model, "+".join(card.inputs), data.train_rows, data.rows[Split.TRAIN], len(data.classes)),
@@ -117,12 +120,11 @@ def _plan(
     card: ModelCard,
     recipe: Recipe,
     data: TrainingSet,
-    encoder: Encoder,
+    fitted: dict[str, Tensor],
 ) -> Plan:
     bare = dataclasses.replace(card, snapshots={}, clusters={}, genre_map={})
     digest = training_plan.digest(bare, recipe, cfg.seed, cfg.workers, THREADS, list(data.digests))
     initial = work.warehouse.tmp(work.run_id, "initial")
-    tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
     return Plan(
         card=card,
         recipe=recipe,
@@ -132,7 +134,7 @@ def _plan(
         train=data.train,
         validation=data.validation,
         initial=initial,
-        initial_sha256=write_weights(f"{initial}/encoder.safetensors", tensors),
+        initial_sha256=write_weights(f"{initial}/encoder.safetensors", fitted),
         checkpoints=work.warehouse.path("_checkpoints", digest),
         run_id=work.run_id,
         resume=cfg.resume,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -14,7 +15,9 @@ from genremill.jobs import command
 from genremill.jobs.contracts import Split
 from genremill.jobs.model_inputs import ModelInputs
 from genremill.jobs.splits import unit_hash
+from genremill.jobs.vocabulary import known_tokens, numbered
 from genremill.models import shards
+from genremill.models.features import TEXT, WINDOWS
 
 GROUPS_A_WORKER = 4
 """Row groups of a worker at least; all workers have as many, so that their shares are as good as equal."""
@@ -42,13 +45,15 @@ class TrainingSet:
     train_rows: int
     """Rows trained on: a pair has one for each window."""
     digests: tuple[str, ...]
+    known: npt.NDArray[np.int64] | None
+    """Hashes of the tokens that the model knows; None where it takes no names."""
 
 
 def write_training_set(
     spark: SparkSession, work: command.Run, pairs: DataFrame, inputs: ModelInputs, workers: int
 ) -> TrainingSet:
     """Train and validation pairs as Parquet with equal row groups, in an order drawn by hash."""
-    windows = F.lit(1) if inputs.table_alone else F.size(inputs.column)
+    windows = F.coalesce(F.size(WINDOWS), F.lit(1)) if inputs.has_windows else F.lit(1)
     counts = {
         (row["split"], row["class"]): (row["pairs"], row["rows"])
         for row in pairs.groupBy("split", "class")
@@ -62,7 +67,8 @@ def write_training_set(
             f"(tracks that have {' and '.join(inputs.names)})"
         )
     label = spark.createDataFrame(list(enumerate(classes)), "label long, class string")
-    examples = _examples(pairs.join(F.broadcast(label), "class", "inner"), inputs)
+    known = known_tokens(pairs.where(F.col("split") == Split.TRAIN.value)) if TEXT in inputs.names else None
+    examples = _examples(pairs.join(F.broadcast(label), "class", "inner"), inputs, known)
     rows, windows_of = (
         {
             part.value: sum(n[at] for (split, name), n in counts.items() if split == part and name in classes)
@@ -91,21 +97,21 @@ def write_training_set(
     class_rows = {name: counts[Split.TRAIN.value, name][0] for name in classes}
     train_rows = windows_of[Split.TRAIN]
     return TrainingSet(
-        classes, inputs, folders[Split.TRAIN], validation, rows, class_rows, train_rows, digests
+        classes, inputs, folders[Split.TRAIN], validation, rows, class_rows, train_rows, digests, known
     )
 
 
-def _examples(pairs: DataFrame, inputs: ModelInputs) -> DataFrame:
+def _examples(pairs: DataFrame, inputs: ModelInputs, known: npt.NDArray[np.int64] | None) -> DataFrame:
     """The rows of the shards: a column for each input, label, split, place in the order, hash of the row."""
-    window = [] if inputs.table_alone else ["window"]
-    key = ["track_id", "genre", *window]
-    values = ["table_features"] if inputs.table_alone else inputs.names
+    key = ["track_id", "genre", *(["window"] if inputs.has_windows else [])]
+    if known is not None:
+        pairs = numbered(pairs, known)
     return inputs.rows(pairs).select(
         *inputs.names,
         "label",
         "split",
         unit_hash("order", 0, *key).alias("order"),
-        F.xxhash64(*key, "label", *values).alias("row_hash"),
+        F.xxhash64(*key, "label", *inputs.names).alias("row_hash"),
     )
 
 

@@ -27,11 +27,21 @@ class Model:
     network: Network
     clouds: nn.ModuleDict
 
+    @property
+    def partial(self) -> bool:
+        """Whether it takes tracks that lack some of its inputs."""
+        return zoo.entry(self.card.model).is_partial
+
 
 def build(card: ModelCard) -> Network:
     """The network that a card describes, its weights still to be loaded."""
     entry = zoo.entry(card.model)
     return entry.build(zoo.encoder(card), len(card.classes), card.size)
+
+
+def fitted(network: Network) -> dict[str, Tensor]:
+    """The tensors of a network that its encoders have learned, before any training."""
+    return {name: value for name, value in network.state_dict().items() if "encoder" in name.split(".")}
 
 
 def save(

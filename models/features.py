@@ -3,8 +3,12 @@
 import enum
 from dataclasses import dataclass
 
-TABLE = "table"
-"""Name of the input that holds a track's raw table features; other inputs are named by their feature set."""
+TABLE, TEXT = "table", "text"
+"""Names of the inputs that hold a track's raw table features, and the tokens of its title, album and artists.
+
+Other inputs are named by their feature set."""
+WINDOWS = "windows of inputs"
+"""The column of a track's windows, array<struct<set: array<float>, …>>; no kept column is named so."""
 
 
 TEXT = "text"

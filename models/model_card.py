@@ -16,6 +16,7 @@ MOST_CATEGORIES = 1_000_000
 """One-hot columns that a card may claim: a network is built of it before its weights are compared."""
 MOST_VALUES = 1 << 20
 """Values of a row of a sequence or an image that a card may claim, for the same reason."""
+MOST_TOKENS = 10_000_000
 FORMAT = 2
 """Grows when a field changes its meaning: cards of other formats are refused."""
 
@@ -66,6 +67,8 @@ class ModelCard:
     """Names of the inputs in order: the table, feature sets."""
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Of the inputs that are no vectors: (steps, channels) or (channels, height, width)."""
+    tokens: int = 0
+    """Tokens that it knows, of the names of tracks."""
     parts: tuple[str, ...] = ()
     """The models that `hybrid` joins."""
     fingerprints: dict[str, str] = field(default_factory=dict)
@@ -87,6 +90,12 @@ class ModelCard:
     git_revision: str | None = None
     created_at: str = ""
     sha256: str = ""
+
+    def width(self, name: str) -> int:
+        """Values of an input of numbers."""
+        if name in self.shapes:
+            return math.prod(self.shapes[name])
+        return sum(one.input == name for one in self.features)
 
     def to_json(self) -> str:
         """The text of `model.json`."""
@@ -131,6 +140,8 @@ class ModelCard:
                     )
             if not (type(card.categories) is int and 0 <= card.categories <= MOST_CATEGORIES):
                 raise ValueError(f"categories {card.categories!r}: expected 0 to {MOST_CATEGORIES:,}")
+            if not (type(card.tokens) is int and 0 <= card.tokens <= MOST_TOKENS):
+                raise ValueError(f"tokens {card.tokens!r}: expected 0 to {MOST_TOKENS:,}")
             if not 0 < card.temperature < math.inf:
                 raise ValueError(f"temperature {card.temperature} is not a number above 0")
             if unknown := card.outlier_limits.keys() - set(card.inputs):

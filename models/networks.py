@@ -1,6 +1,6 @@
 """The networks on one vector a row, and what all networks have in common.
 
-Shape suffixes: B batch, E encoded inputs, W values that a last layer takes, H heads, C classes.
+Shape suffixes: B batch, E encoded inputs, P values that the last layer takes, H heads, C classes.
 """
 
 from collections.abc import Iterable
@@ -18,10 +18,13 @@ from genremill.models.table_encoder import TableEncoder
 class Network(nn.Module):
     """A classifier of named inputs; heads vote by the mean of their probabilities, and learn each alone.
 
-    Its module `encoder` holds all that was fitted before training.
+    What was fitted before training lies in its modules named `encoder`.
     """
 
     classes: int
+    width: int
+    """Values that the last layer takes."""
+    heads: int = 1
     learns_by_heart = False
     """Whether it keeps the train rows, and takes no gradient steps."""
 
@@ -31,16 +34,23 @@ class Network(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits, shape (H, B, C)."""
+        return self.logits(self.penultimate(inputs))
+
+    def penultimate(self, inputs: Inputs) -> Tensor:
+        """What the last layer takes, shape (H, B, P)."""
+        raise NotImplementedError
+
+    def logits(self, values_HBP: Tensor) -> Tensor:
+        """Logits from what the last layer takes, shape (H, B, C)."""
         raise NotImplementedError
 
     def voting(self, logits_HBC: Tensor) -> Tensor:
-        """The logits of the heads that vote: all."""
+        """The logits that answers are made of: in training, a network may give others beside them."""
         return logits_HBC
 
     def loss(self, logits_HBC: Tensor, label_B: Tensor, label_smoothing: float) -> Tensor:
         """Mean cross-entropy of every head on its own."""
-        label_HB = label_B.repeat(len(logits_HBC))
-        return cross_entropy(logits_HBC.flatten(0, 1), label_HB, label_smoothing=label_smoothing)
+        return mean_loss(logits_HBC, label_B, label_smoothing)
 
     @torch.inference_mode()
     def probabilities(self, inputs: Inputs) -> Tensor:
@@ -51,34 +61,34 @@ class Network(nn.Module):
         return logits_HBC.softmax(dim=-1).mean(dim=0)
 
 
+def mean_loss(logits_HBC: Tensor, label_B: Tensor, label_smoothing: float) -> Tensor:
+    """Mean cross-entropy over heads and rows."""
+    heads = len(logits_HBC)
+    return cross_entropy(logits_HBC.flatten(0, 1), label_B.repeat(heads), label_smoothing=label_smoothing)
+
+
 class LayeredNetwork(Network):
     """A stack of layers on the encoded inputs; the last is linear, from penultimate values to logits."""
 
     def __init__(self, encoder: Encoder, classes: int, layers: nn.Sequential) -> None:
+        *_, last = layers
+        if not isinstance(last, nn.Linear):
+            raise TypeError(f"the last layer is {type(last).__name__}; expected it to be linear")
         super().__init__()
         self.classes = classes
         self.encoder = encoder
         self.layers = layers
-
-    @property
-    def width(self) -> int:
-        """Values that the last layer takes."""
-        last = self.layers[-1]
-        return last.in_features if isinstance(last, nn.Linear) else 0
-
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Logits of the one head, shape (1, B, C)."""
-        return self.logits(self.penultimate(inputs))
+        self.width = last.in_features
 
     def penultimate(self, inputs: Inputs) -> Tensor:
-        """Values that the last layer takes, shape (1, B, W)."""
-        value_BW: Tensor = self.layers[:-1](self.encoder(inputs))
-        return value_BW[None]
+        """What the last layer takes, shape (1, B, P)."""
+        values_BP: Tensor = self.layers[:-1](self.encoder(inputs))
+        return values_BP.unsqueeze(0)
 
-    def logits(self, value_HBW: Tensor) -> Tensor:
-        """Logits from the values that the last layer takes, shape (1, B, C)."""
-        logits_HBC: Tensor = self.layers[-1](value_HBW)
-        return logits_HBC
+    def logits(self, values_HBP: Tensor) -> Tensor:
+        """Logits of the one head, shape (1, B, C)."""
+        found: Tensor = self.layers[-1](values_HBP)
+        return found
 
 
 def linear(encoder: TableEncoder, classes: int, size: Size) -> Network:

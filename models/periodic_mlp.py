@@ -68,6 +68,7 @@ class PeriodicMLP(Network):
         super().__init__()
         self.classes = classes
         self.encoder = encoder
+        self.width, self.heads = size.width, size.members
         self.embedding = PeriodicEmbedding(encoder.numeric_count, size.frequency_deviation)
         self.dropout = nn.Dropout(size.dropout)
         # The first scales make members differ: one an input for numbers, one for all categories together.
@@ -82,11 +83,15 @@ class PeriodicMLP(Network):
         self.head_HIC = nn.Parameter(torch.empty(size.members, size.width, classes).uniform_(-bound, bound))
         self.head_H1C = nn.Parameter(torch.empty(size.members, 1, classes).uniform_(-bound, bound))
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Logits of each member, shape (H, B, C)."""
+    def penultimate(self, inputs: Inputs) -> Tensor:
+        """Values of the last hidden layer, shape (H, B, I)."""
         x_BF = joined(inputs, self.encoder.inputs)
         rank_BN = (self.encoder.numeric(x_BF) - 0.5) * math.sqrt(12)  # unit variance
         h_HBI = torch.cat([self.embedding(rank_BN), self.encoder.one_hot(x_BF)], dim=1)[None]
         for layer in self.hidden:
             h_HBI = self.dropout(relu(layer(h_HBI)))
-        return torch.baddbmm(self.head_H1C, h_HBI, self.head_HIC)
+        return h_HBI
+
+    def logits(self, values_HBP: Tensor) -> Tensor:
+        """Logits of each member, shape (H, B, C)."""
+        return torch.baddbmm(self.head_H1C, values_HBP, self.head_HIC)

@@ -93,12 +93,13 @@ class TableEncoder(Encoder):
 
 
 def codes_in(x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -> list[tuple[int, float]]:
-    """Every (place of a categorical feature, code that its rows have), in order."""
+    """Every (place of a categorical feature, code that its rows have), in order; NaN is no code."""
     return [
         (at, float(value))
         for at, one in enumerate(features)
         if one.categorical
         for value in np.unique(x_BF[:, at])
+        if not np.isnan(value)
     ]
 
 

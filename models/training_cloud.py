@@ -82,11 +82,16 @@ class TrainingCloud(nn.Module):
 
 
 def fitted_clouds(x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -> nn.ModuleDict:
-    """A cloud for each input that has numbers, from rows of all inputs' features joined in order."""
+    """A cloud for each input that has numbers, from rows of all inputs' features joined in order.
+
+    A row that lacks an input has NaN there.
+    """
     clouds = nn.ModuleDict()
     for name in dict.fromkeys(one.input for one in features if not one.categorical):
         own = [at for at, one in enumerate(features) if one.input == name]
-        clouds[name] = TrainingCloud.fit(x_BF[:, own], tuple(features[at] for at in own))
+        own_BF = x_BF[:, own]
+        has_B = ~np.isnan(own_BF[:, 0])
+        clouds[name] = TrainingCloud.fit(own_BF[has_B], tuple(features[at] for at in own))
     return clouds
 
 

@@ -8,6 +8,7 @@ from genremill.infra.errors import UsageError
 from genremill.models.array_encoder import ArrayEncoder
 from genremill.models.encoder import Encoder
 from genremill.models.features import TABLE, TEXT, FeatureSpec, Scaling, Takes
+from genremill.models.fusion import Fusion, SeveralEncoder
 from genremill.models.hybrid import Hybrid, PartEncoders
 from genremill.models.image_networks import resnet, simple_cnn, spectrogram_cnn
 from genremill.models.model_card import ModelCard
@@ -33,6 +34,7 @@ from genremill.models.sequence_networks import (
     timbre_pitch_cnn,
 )
 from genremill.models.table_encoder import TableEncoder
+from genremill.models.text_encoder import TextEncoder
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Entry:
     """Of vectors."""
     size: Callable[[int], Size] = lambda rows: Size()
     feature_set: str | None = None
+    is_partial: bool = False
+    """Whether it takes tracks that lack some of its inputs."""
 
 
 def _keras_like(rows: int) -> Recipe:
@@ -146,6 +150,11 @@ def _hybrid(encoder: PartEncoders, classes: int, size: Size) -> Network:
 HYBRID = "hybrid"
 TABLE_OF_A = ((30,), 114)
 
+
+def _fusion(rows: int) -> Recipe:
+    return replace(_periodic(rows), epochs=8) if rows >= MANY_ROWS else _periodic(rows)
+
+
 ZOO: dict[str, Entry] = {
     "fcnn": Entry(fcnn, "report A", TABLE_OF_A, _keras_like, scaling=Scaling.MINMAX),
     "linear": Entry(linear, "multinomial logistic regression; report E", TABLE_OF_A, _linear),
@@ -202,6 +211,15 @@ ZOO: dict[str, Entry] = {
         Takes.SEVERAL,
         size=lambda rows: Size(dropout=0.2),
     ),
+    "fusion": Entry(
+        Fusion,
+        "`periodic_mlp` for the table, hashed n-grams for names, a perceptron for each set of audio",
+        TABLE_OF_A,
+        _fusion,
+        takes=Takes.SEVERAL,
+        size=_periodic_size,
+        is_partial=True,
+    ),
 }
 
 
@@ -212,25 +230,40 @@ def entry(name: str) -> Entry:
     return ZOO[name]
 
 
-def feature_set(name: str, parts: tuple[str, ...]) -> str | None:
-    """What a model is given unless told otherwise, joined by +; None for the table."""
-    if not parts:
-        return entry(name).feature_set
-    return "+".join(dict.fromkeys(entry(part).feature_set or TABLE for part in parts))
+def inputs_of_parts(parts: tuple[str, ...]) -> str | None:
+    """What models that are joined were made for, as the flag that asks for it; None where there are none."""
+    return "+".join(dict.fromkeys(entry(part).feature_set or TABLE for part in parts)) or None
 
 
 def encoder(card: ModelCard) -> Encoder:
     """The encoder of a card's inputs, nothing learned yet; inputs that the model cannot take are an error."""
-    takes = entry(card.model).takes
-    if takes is Takes.SEVERAL:
-        return PartEncoders({part: encoder(_of_part(card, part)) for part in card.parts})
+    known = entry(card.model)
     found = {name: takes_of(name, card.shapes) for name in card.inputs}
-    if set(found.values()) != {takes}:
+    if known.takes is not Takes.SEVERAL and set(found.values()) != {known.takes}:
         shown = ", ".join(f"{name}: {kind}" for name, kind in found.items()) or "none"
-        raise UsageError(f"{card.model} takes inputs of the kind {takes}; found {shown}")
-    if takes is Takes.VECTOR:
-        return TableEncoder(card.features, entry(card.model).scaling, card.categories)
-    return ArrayEncoder(card.shapes)
+        raise UsageError(f"{card.model} takes inputs of the kind {known.takes}; found {shown}")
+    match known.takes:
+        case Takes.VECTOR:
+            return TableEncoder(card.features, known.scaling, card.categories)
+        case Takes.SEVERAL if card.model == HYBRID:
+            return PartEncoders({part: encoder(_of_part(card, part)) for part in card.parts})
+        case Takes.SEVERAL:
+            return SeveralEncoder({name: _of_input(card, name) for name in card.inputs})
+        case _:
+            return ArrayEncoder(card.shapes)
+
+
+def _of_input(card: ModelCard, name: str) -> TableEncoder | TextEncoder:
+    """The encoder of one input among several, each on its own."""
+    if name == TEXT:
+        return TextEncoder(card.tokens)
+    features = tuple(one for one in card.features if one.input == name)
+    if not features:
+        raise UsageError(f"{card.model} takes vectors and text; found {name} of shape {card.shapes[name]}")
+    of_table = name == TABLE  # which alone has categories
+    return TableEncoder(
+        features, Scaling.RANK if of_table else Scaling.STANDARD, card.categories if of_table else 0
+    )
 
 
 def _of_part(card: ModelCard, part: str) -> ModelCard:

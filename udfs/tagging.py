@@ -1,11 +1,12 @@
 """Tags of tracks: a model's answers, streamed through Arrow batches.
 
-Shape suffixes: B tracks of a batch, T those that have all inputs, R rows for the network (windows of tracks),
+Shape suffixes: B tracks of a batch, T those that the model can take, R rows for the network (their windows),
 F raw features, C classes, I inputs with a training cloud, K likeliest labels.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,11 @@ from genremill.models import artifact
 from genremill.models.artifact import Model
 from genremill.models.calibration import tempered
 from genremill.models.encoder import Inputs
-from genremill.models.features import TABLE
+from genremill.models.features import TABLE, TEXT, WINDOWS
 from genremill.models.model_card import ModelCard
 from genremill.models.pooling import pooled
+from genremill.models.text_encoder import TextEncoder
+from genremill.udfs.names import names_of
 from genremill.udfs.style_mix import StyleMix, Styles
 
 TOP = 5
@@ -32,6 +35,8 @@ BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Raw = npt.NDArray[Any]
+"""Raw features, float32, or token numbers, int32."""
 
 STATUSES = pa.array(["tagged", "abstained", "outlier"])
 TAGGED, ABSTAINED, OUTLIER = range(3)
@@ -57,25 +62,27 @@ class ModelRows:
 
     Parameters
     ----------
-    inputs : raw features by input, each of shape (R, width)
-    windows_T : rows of each track that has all inputs, 1 or more; None where they are one each
+    inputs : raw features or token numbers by input, each of shape (R, width); NaN or 0 where a track lacks it
+    windows_T : rows of each track that the model can take, 1 or more; None where they are one each
     has : which tracks of the batch those are
+    present_IT : which of them have each input of the model, in order
     """
 
-    inputs: dict[str, Floats]
+    inputs: dict[str, Raw]
     windows_T: Integers | None
     has: pa.BooleanArray
+    present_IT: list[Flags]
 
     @property
     def tracks(self) -> int:
-        """Tracks that have all inputs."""
+        """Tracks that the model can take."""
         return len(next(iter(self.inputs.values()))) if self.windows_T is None else len(self.windows_T)
 
     def mean_of(self, name: str) -> Floats:
         """One input of each track, the mean over its windows, shape (T, width)."""
         x_RF = self.inputs[name]
         if self.windows_T is None or not self.tracks:
-            return x_RF
+            return x_RF.astype(np.float32, copy=False)
         first_T = np.cumsum(self.windows_T) - self.windows_T
         mean_TF = np.add.reduceat(x_RF, first_T, axis=0) / self.windows_T[:, None]
         return mean_TF.astype(np.float32)
@@ -86,27 +93,73 @@ class ModelRows:
         return (dict(zip(self.inputs, chunk, strict=True)) for chunk in zip(*parts, strict=True))
 
 
-def model_rows(column: pa.ListArray, names: tuple[str, ...], positions: tuple[int, ...]) -> ModelRows:
-    """The inputs `names` of a batch, from the column of table features or that of windows.
+def model_rows(batch: pa.RecordBatch, model: Model, positions: tuple[int, ...]) -> ModelRows:
+    """What the network is given for a batch with the columns of the model's inputs.
 
-    `positions` are those of the table's features; windows hold them in order already.
+    `positions` are those of the model's features in `table_features`; windows hold theirs in order already.
     """
-    if names == (TABLE,):
-        x_BF, has = feature_rows(column, positions)
-        return ModelRows({TABLE: x_BF}, None, has)
-    has = pc.is_valid(column)
-    tracks = column.filter(has)
-    windows = tracks.flatten()
-    inputs = {}
-    for name in names:
-        values = pc.struct_field(windows, name).flatten()
-        flat = values.to_numpy(zero_copy_only=False).astype(np.float32)
-        inputs[name] = flat.reshape(len(windows), -1) if len(windows) else flat.reshape(0, 0)
-    return ModelRows(inputs, pc.list_value_length(tracks).to_numpy().astype(np.int64), has)
+    found = [_found(batch, name, model, positions) for name in model.card.inputs]
+    if len(found) == 1 and found[0].windows is None:
+        one = found[0]
+        has = pa.array(one.has_B)
+        return ModelRows({one.name: one.values}, None, has, [np.ones(len(one.values), np.bool_)])
+    taken_B = (np.logical_or if model.partial else np.logical_and).reduce([one.has_B for one in found])
+    windows = [one.windows for one in found if one.windows is not None]
+    windows_T = np.maximum.reduce(windows)[taken_B] if windows else None
+    inputs = {one.name: one.rows(taken_B, windows_T) for one in found}
+    return ModelRows(inputs, windows_T, pa.array(taken_B), [one.has_B[taken_B] for one in found])
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """One input of a batch: which tracks have it, and the rows of those, one each or `windows` of them."""
+
+    name: str
+    has_B: Flags
+    values: Raw
+    windows: Integers | None = None
+    """Rows of each track of the batch, at least 1; None where no input but those of windows has several."""
+
+    def rows(self, taken_B: Flags, windows_T: Integers | None) -> Raw:
+        """Rows of the tracks taken, as many as their windows; where the input is not there, NaN or 0."""
+        windows = np.ones(len(self.has_B), np.int64) if self.windows is None else self.windows
+        blank = 0 if self.values.dtype.kind == "i" else np.nan
+        rows: Raw = np.full((int(windows.sum()), self.values.shape[1]), blank, self.values.dtype)
+        rows[np.repeat(self.has_B, windows)] = self.values
+        rows = rows[np.repeat(taken_B, windows)]
+        if windows_T is None or self.windows is not None:
+            return rows
+        return np.repeat(rows, windows_T, axis=0)
+
+
+def text_encoder(model: Model) -> TextEncoder:
+    """The encoder of a model that takes names."""
+    return next(one for one in model.network.modules() if isinstance(one, TextEncoder))
+
+
+def _found(batch: pa.RecordBatch, name: str, model: Model, positions: tuple[int, ...]) -> _Found:
+    if name == TABLE:
+        x_BF, has = feature_rows(batch.column("table_features"), positions)
+        return _Found(name, has.to_numpy(zero_copy_only=False), x_BF)
+    if name == TEXT:
+        numbers = text_encoder(model).numbers(names_of(batch))
+        has_B: Flags = np.any(numbers > 0, axis=1)
+        return _Found(name, has_B, numbers[has_B])
+    column = batch.column(WINDOWS)
+    count_B = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
+    values = pc.struct_field(column.flatten(), name)
+    there = pc.is_valid(values).to_numpy(zero_copy_only=False)
+    first_B = np.cumsum(count_B) - count_B
+    has_B = count_B > 0
+    has_B[has_B] = there[first_B[has_B]]
+    flat = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
+    rows = int(there.sum())
+    width = len(flat) // rows if rows else model.card.width(name)
+    return _Found(name, has_B, flat.reshape(rows, width), np.maximum(count_B, 1))
 
 
 def probabilities(model: Model, rows: ModelRows) -> Floats:
-    """Calibrated probability of each class for the tracks that have all inputs, shape (T, C)."""
+    """Calibrated probability of each class for the tracks that the model can take, shape (T, C)."""
     if not rows.tracks:
         return np.zeros((0, model.network.classes), np.float32)
     p_RC: Floats = torch.cat([model.network.probabilities(chunk) for chunk in rows.chunks()]).numpy()
@@ -117,12 +170,12 @@ def probabilities(model: Model, rows: ModelRows) -> Floats:
 def distances(model: Model, rows: ModelRows) -> Floats:
     """How far from the training tracks each track lies, by input (I) that the model judges, shape (T, I).
 
-    Of a track with several windows it is the distance of their mean.
+    Of a track with several windows it is the distance of their mean; of one without the input it is 0.
     """
+    present = dict(zip(model.card.inputs, rows.present_IT, strict=True))
     distance_IT = [
-        cloud(torch.from_numpy(x_TF)).numpy()
+        np.where(present[name], cloud(torch.from_numpy(rows.mean_of(name))).numpy(), np.float32(0))
         for name, cloud in model.clouds.items()
-        for x_TF in [rows.mean_of(name)]
     ]
     return np.stack(distance_IT, axis=1) if distance_IT else np.zeros((rows.tracks, 0), np.float32)
 
@@ -143,11 +196,11 @@ def abstentions(card: ModelCard, top_T: Integers, confidence_T: npt.NDArray[np.f
 
 
 def tag_batch(
-    batch: pa.RecordBatch, model: Model, styles: Styles, column: str, positions: tuple[int, ...]
+    batch: pa.RecordBatch, model: Model, styles: Styles, positions: tuple[int, ...]
 ) -> dict[str, pa.Array]:
     """The columns of `tags` that depend on the model, for a batch of tracks."""
     card = model.card
-    rows = model_rows(batch.column(column), card.inputs, positions)
+    rows = model_rows(batch, model, positions)
     has = rows.has
     p_TC = probabilities(model, rows)
     found = torch.from_numpy(p_TC).topk(min(TOP, len(card.classes)))
@@ -168,16 +221,15 @@ def tag_batch(
     offsets = pa.array(np.arange(rows.tracks + 1, dtype=np.int32) * index_TK.shape[1])
     top = pa.ListArray.from_arrays(offsets, flat).cast(_TOP_TYPE)
     status_T = np.where(outlier_T, OUTLIER, np.where(abstained_T, ABSTAINED, TAGGED))
-    names = pa.list_(pa.string())
-    inputs = pc.if_else(has, pa.scalar(list(card.inputs), names), pa.scalar([], names))
     complete = rows.tracks == len(batch)
+    rests_on = _names(card.inputs, rows.present_IT)
     return {
         "label": _spread(labels.take(best), answer, complete),
         "cluster_id": _spread(clusters.take(best), answer, complete),
         "confidence": _spread(pa.array(confidence_T), answer, complete),
         "top": _spread(top, answer, complete),
         "status": pc.fill_null(_spread(STATUSES.take(pa.array(status_T)), answer, complete), "no_features"),
-        "inputs": inputs,
+        "inputs": pc.fill_null(_spread(rests_on, answer, complete), pa.scalar([], rests_on.type)),
         "clusters": _spread(mix.clusters(), answer, complete),
         "blend": _spread(mix.blend(p_TC), answer, complete),
     }
@@ -185,6 +237,14 @@ def tag_batch(
 
 def _spread(values: pa.Array, answer: pa.Array, complete: bool) -> pa.Array:
     return values if complete else values.take(answer)
+
+
+def _names(names: tuple[str, ...], present_IT: list[Flags]) -> pa.ListArray:
+    """The inputs that each track has, in order, array<string>."""
+    present_TI = np.stack(present_IT, axis=1)
+    offsets = np.concatenate([[0], present_TI.sum(axis=1).cumsum()])
+    flat = pa.array(names, pa.string()).take(pa.array(np.nonzero(present_TI)[1]))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)
 
 
 def _cluster_ids(card: ModelCard) -> pa.Array:
@@ -195,16 +255,14 @@ def _cluster_ids(card: ModelCard) -> pa.Array:
 
 def tagger(
     model: str,
-    column: str,
     positions: tuple[int, ...],
     constants: dict[str, str | None],
     columns: list[str],
 ) -> BatchFunction:
     """A `mapInArrow` function that turns tracks into tags with the model in the folder `model`.
 
-    `column` holds the inputs, `positions` are the model's features in `table_features`, `constants` the
-    columns equal in all rows, `columns` the output's columns in order; those neither computed nor constant
-    pass through.
+    `positions` are the model's features in `table_features`, `constants` the columns equal in all rows,
+    `columns` the output's columns in order; those neither computed nor constant pass through.
     """
 
     def tag(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -212,7 +270,7 @@ def tagger(
         loaded = artifact.load(model)
         styles = Styles.of(loaded.card)
         for batch in batches:
-            found = tag_batch(batch, loaded, styles, column, positions)
+            found = tag_batch(batch, loaded, styles, positions)
             found |= {
                 name: pa.repeat(pa.scalar(value, pa.string()), len(batch))
                 for name, value in constants.items()
@@ -223,14 +281,14 @@ def tagger(
     return tag
 
 
-def predictor(model: str, column: str, positions: tuple[int, ...], carried: tuple[str, ...]) -> BatchFunction:
+def predictor(model: str, positions: tuple[int, ...], carried: tuple[str, ...]) -> BatchFunction:
     """A `mapInArrow` function from inputs to the columns `carried`, `probabilities` and `distances`."""
 
     def predict(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)
         loaded = artifact.load(model)
         for batch in batches:
-            rows = model_rows(batch.column(column), loaded.card.inputs, positions)
+            rows = model_rows(batch, loaded, positions)
             if rows.tracks:
                 kept = [batch.column(name).filter(rows.has) for name in carried]
                 found = [_lists(probabilities(loaded, rows)), _lists(distances(loaded, rows))]

@@ -57,7 +57,6 @@ def in_udf(folder: str, rows: int) -> None:
     batches = pa.Table.from_pydict(columns).to_batches(max_chunksize=10_000)
     tag = tagger(
         folder,
-        "table_features",
         tuple(range(len(card.features))),
         {"model_version": "m", "genre_map_version": None, "tracks_run": "t"},
         TAGS.columns(),

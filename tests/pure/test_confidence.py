@@ -204,7 +204,7 @@ ROWS = [
 def tagged(of: ModelCard, clouds: nn.ModuleDict | None = None) -> dict[str, list[object]]:
     model = Model(of, _Stated(), nn.ModuleDict() if clouds is None else clouds)
     batch = pa.RecordBatch.from_pydict({"table_features": pa.array(ROWS, pa.list_(pa.float32()))})
-    found = tag_batch(batch, model, Styles.of(of), "table_features", tuple(range(5)))
+    found = tag_batch(batch, model, Styles.of(of), tuple(range(5)))
     return {name: column.to_pylist() for name, column in found.items()}
 
 

@@ -9,7 +9,8 @@ import pytest
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.model_inputs import ModelInputs, chosen, of_model
-from genremill.models.features import TABLE, FeatureSpec
+from genremill.models import zoo
+from genremill.models.features import TABLE, TEXT, FeatureSpec
 from genremill.models.model_card import ModelCard
 from genremill.models.recipe import Size
 
@@ -95,20 +96,24 @@ def test_inputs_come_in_the_order_named_and_popularity_is_the_tables(warehouse: 
 
 
 @pytest.mark.parametrize(
-    ("tracks", "asked", "takes", "names"),
+    ("tracks", "asked", "model", "names"),
     [
         (TABULAR, None, None, (TABLE,)),
         (BARE, None, None, ("gtzan57",)),
-        (TABULAR, None, "gtzan57", ("gtzan57",)),
-        (TABULAR, "table", "gtzan57", (TABLE,)),
+        (TABULAR, None, "mlp4", ("gtzan57",)),
+        (TABULAR, "table", "mlp4", (TABLE,)),
         (TABULAR, "auto", None, (TABLE, "gtzan57")),
-        (BARE, "auto", "multiwindow", ("gtzan57",)),
+        (BARE, "auto", "multiwindow_mlp", ("gtzan57",)),
+        (TABULAR, None, "fusion", (TABLE, TEXT, "gtzan57")),
+        (BARE, "auto", "fusion", (TEXT, "gtzan57")),
+        (TABULAR, "text", "fusion", (TEXT,)),
     ],
 )
 def test_without_a_flag_a_model_gets_what_it_takes(
-    warehouse: Warehouse, tracks: Snapshot, asked: str | None, takes: str | None, names: tuple[str, ...]
+    warehouse: Warehouse, tracks: Snapshot, asked: str | None, model: str | None, names: tuple[str, ...]
 ) -> None:
-    assert chosen(warehouse, tracks, asked, takes, use_popularity=False).names == names
+    entry = zoo.entry(model) if model else None
+    assert chosen(warehouse, tracks, asked, entry, use_popularity=False).names == names
 
 
 @pytest.mark.parametrize(

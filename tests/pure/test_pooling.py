@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from genremill.models.artifact import Model
 from genremill.models.encoder import Inputs, joined
-from genremill.models.features import TABLE
+from genremill.models.features import TABLE, WINDOWS
 from genremill.models.model_card import ModelCard
 from genremill.models.networks import Network
 from genremill.models.pooling import Pooling, pooled
@@ -51,7 +51,7 @@ class _FirstValues(Network):
 
 MODEL = Model(
     ModelCard(
-        model="first values",
+        model="linear",
         classes=("a", "b"),
         features=(),
         size=Size(),
@@ -67,32 +67,32 @@ MODEL = Model(
 )
 
 
-def _batch(rows: list[list[tuple[float, float, float]] | None]) -> pa.ListArray:
-    kind = pa.list_(pa.struct([("gtzan57", pa.list_(pa.float32())), (TABLE, pa.list_(pa.float32()))]))
-    return pa.array(
-        [None if one is None else [{"gtzan57": [a], TABLE: [b, c]} for a, b, c in one] for one in rows],
-        kind,
-    )
+def _batch(rows: list[tuple[list[float], list[float]] | None]) -> pa.RecordBatch:
+    """Tracks by the one value of each window and by what the table has of them."""
+    windows = pa.list_(pa.struct([("gtzan57", pa.list_(pa.float32()))]))
+    values = [None if one is None else [{"gtzan57": [value]} for value in one[0]] for one in rows]
+    table = pa.array([[] if one is None else one[1] for one in rows], pa.list_(pa.float32()))
+    return pa.RecordBatch.from_pydict({WINDOWS: pa.array(values, windows), "table_features": table})
 
 
 def test_windows_become_rows_and_tracks_without_them_none() -> None:
-    column = _batch([None, [(0.9, 0.1, 7), (0.4, 0.6, 7)], None, [(0.2, 0.8, 8)]]).slice(1)
-    rows = model_rows(column, ("gtzan57", TABLE), ())
+    batch = _batch([None, ([0.9, 0.4], [0.1, 7]), None, ([0.2], [0.8, 8])]).slice(1)
+    rows = model_rows(batch, MODEL, (0, 1))
     assert rows.has.to_pylist() == [True, False, True]
     assert rows.windows_T is not None
     assert rows.windows_T.tolist() == [2, 1]
-    assert rows.inputs[TABLE].tolist() == [[np.float32(0.1), 7], [np.float32(0.6), 7], [np.float32(0.8), 8]]
+    assert rows.inputs[TABLE].tolist() == [[np.float32(0.1), 7], [np.float32(0.1), 7], [np.float32(0.8), 8]]
     found = probabilities(MODEL, rows)
-    np.testing.assert_allclose(found, [[0.65, 0.35], [0.2, 0.8]], rtol=1e-6)
+    np.testing.assert_allclose(found, [[0.85, 0.15], [0.2, 0.8]], rtol=1e-6)
 
 
 def test_a_batch_in_which_no_track_has_its_inputs() -> None:
-    rows = model_rows(_batch([None, None]), ("gtzan57", TABLE), ())
+    rows = model_rows(_batch([None, None]), MODEL, (0, 1))
     assert (rows.tracks, rows.has.to_pylist()) == (0, [False, False])
 
 
 def test_chunks_do_not_change_the_answers() -> None:
     p = np.random.default_rng(0).uniform(0.1, 0.9, CHUNK_ROWS + 5)
-    column = _batch([[(one, 1 - one, 0)] * 3 for one in p])
-    found = probabilities(MODEL, model_rows(column, ("gtzan57", TABLE), ()))
+    batch = _batch([([float(one)] * 3, [float(1 - one)]) for one in p])
+    found = probabilities(MODEL, model_rows(batch, MODEL, (0,)))
     np.testing.assert_allclose(found[:, 0], p, rtol=1e-5)

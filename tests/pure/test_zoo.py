@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +12,12 @@ from torch import Tensor
 
 from genremill.infra.errors import UsageError
 from genremill.models import artifact, nearest_neighbours, zoo
-from genremill.models.features import TABLE
+from genremill.models.features import TABLE, WINDOWS
 from genremill.models.model_card import Cluster
 from genremill.models.networks import Network, parameter_count
 from genremill.models.recipe import Size
 from genremill.udfs import tagging
-from tests.pure.zoo_cases import case, network, tensors
+from tests.pure.zoo_cases import NUMBERS, case, network, tensors
 
 REPORTED = {
     "fcnn": 195_826,
@@ -51,7 +52,7 @@ def _fit(model: Network, inputs: dict[str, Tensor], label_B: Tensor) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(400):
         logits = model.train()(inputs)
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), label_B.repeat(len(logits)))
+        loss = model.loss(logits, label_B, label_smoothing=0.0)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -112,27 +113,34 @@ def test_a_round_trip_changes_nothing(model: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", zoo.ZOO)
 def test_scores_in_spark_are_those_of_a_batch(model: str, tmp_path: Path) -> None:
-    """Tracks as Spark hands them on: the table's features, or windows, of which the fourth track has none."""
+    """Tracks as Spark hands them on: table features, and two windows of sets; the fourth track has none."""
     uri, made, inputs = _saved(model, tmp_path)
-    whole = made.probabilities(inputs).numpy()
-    if tuple(inputs) == (TABLE,):
-        column = pa.array([*inputs[TABLE].tolist()[:3], None, *inputs[TABLE].tolist()[3:]], _NUMBERS)
-        expected, positions = whole, tuple(range(inputs[TABLE].shape[1]))
-    else:
-        rows = [
-            {name: values.tolist() for name, values in zip(inputs, row, strict=True)}
-            for row in zip(*inputs.values(), strict=True)
+    table = {TABLE: inputs[TABLE][:25]} if TABLE in inputs else {}
+    sets = {name: x for name, x in inputs.items() if name != TABLE}
+    windows = 2 if sets else 1
+    rows = {name: x.repeat_interleave(windows, dim=0) for name, x in table.items()} | sets
+    expected = made.probabilities(rows).numpy().reshape(25, windows, 3).mean(axis=1)
+
+    columns = {"table_features": _but_the_fourth(x.tolist(), _NUMBERS) for x in table.values()}
+    if sets:
+        named = [
+            dict(zip(sets, row, strict=True))
+            for row in zip(*(x.tolist() for x in sets.values()), strict=True)
         ]
-        windows = [rows[at : at + 2] for at in range(0, 50, 2)]
-        kind = pa.list_(pa.struct([(name, _NUMBERS) for name in inputs]))
-        column = pa.array([*windows[:3], None, *windows[3:]], kind)
-        expected, positions = whole.reshape(25, 2, 3).mean(axis=1), ()
-    given = tagging.model_rows(column, tuple(inputs), positions)
-    found = tagging.probabilities(artifact.load(uri), given)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+        kind = pa.list_(pa.struct([(name, _NUMBERS) for name in sets]))
+        columns[WINDOWS] = _but_the_fourth([named[at : at + 2] for at in range(0, 50, 2)], kind)
+    loaded = artifact.load(uri)
+    positions = tuple(range(NUMBERS + 1)) if table else ()
+    given = tagging.model_rows(pa.RecordBatch.from_pydict(columns), loaded, positions)
+    assert given.has.to_pylist() == [at != 3 for at in range(26)]
+    np.testing.assert_allclose(tagging.probabilities(loaded, given), expected, atol=1e-6)
 
 
 _NUMBERS = pa.list_(pa.float32())
+
+
+def _but_the_fourth(values: list[Any], kind: pa.DataType) -> pa.Array:
+    return pa.array([*values[:3], None, *values[3:]], kind)
 
 
 def test_an_unknown_model_is_an_error() -> None:

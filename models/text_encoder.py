@@ -1,0 +1,59 @@
+"""The tokens that a model knows, and the names of tracks as their numbers.
+
+Shape suffixes: V known tokens, T tracks, N tokens of all tracks, L tokens of a field kept, S fields × L.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from genremill.models.encoder import Encoder, Samples
+from genremill.models.features import TEXT
+from genremill.models.text_tokens import FIELDS, Hashes, tokens
+
+FIELD_TOKENS = 128
+"""Tokens of a field that are kept: words and pairs of words first. One name in twenty has more."""
+TEXT_WIDTH = len(FIELDS) * FIELD_TOKENS
+"""Token numbers of a track: those of each field in turn, padded with 0."""
+
+
+class TextEncoder(Encoder):
+    """Numbers tokens by their place among those known, from 1 on; those unknown are left out."""
+
+    inputs = (TEXT,)
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("hash_V", torch.zeros(size, dtype=torch.long))
+        self.hash_V: Tensor
+
+    def learn(self, samples: Samples) -> None:
+        """Takes the hashes of the tokens to know, ascending."""
+        self.hash_V[:] = torch.from_numpy(samples[TEXT])
+
+    def numbers(self, fields: Sequence[Sequence[str | None]]) -> npt.NDArray[np.int32]:
+        """Token numbers of tracks, shape (T, S), from the texts of each field."""
+        known_V = self.hash_V.numpy()
+        return np.hstack([_numbers(known_V, *tokens(texts, field)) for field, texts in enumerate(fields)])
+
+
+def _numbers(
+    known_V: npt.NDArray[np.int64], hash_N: Hashes, count_T: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int32]:
+    """The first known tokens of each text, shape (T, L)."""
+    numbers_TL = np.zeros((len(count_T), FIELD_TOKENS), np.int32)
+    if not len(known_V):
+        return numbers_TL
+    signed_N = hash_N.view(np.int64)
+    at_N = np.searchsorted(known_V, signed_N)
+    at_N[at_N == len(known_V)] = 0
+    known_N = known_V[at_N] == signed_N
+    text_N = np.repeat(np.arange(len(count_T)), count_T)[known_N]
+    before_T = np.concatenate([[0], np.bincount(text_N, minlength=len(count_T)).cumsum()[:-1]])
+    place_N = np.arange(len(text_N)) - before_T[text_N]
+    kept_N = place_N < FIELD_TOKENS
+    numbers_TL[text_N[kept_N], place_N[kept_N]] = at_N[known_N][kept_N] + 1
+    return numbers_TL

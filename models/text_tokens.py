@@ -1,0 +1,121 @@
+"""The names of tracks as hashed tokens: words, word pairs and character n-grams, of any script.
+
+One pure function serves training and scoring. A token is known by a hash of 64 bits that its field is part
+of, so that `Blue` in a title and `Blue` in an artist's name are two tokens.
+
+Shape suffixes: T texts, P characters of all texts, W words of all texts, N tokens of all texts.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Hashes = npt.NDArray[np.uint64]
+Integers = npt.NDArray[np.int64]
+
+FIELDS = ("title", "album", "artists")
+"""The columns of `tracks` that names are taken from; several artists are one text."""
+MOST_CHARACTERS = 200
+"""Characters of a text that are read: a title that goes on for pages costs no more than one that does not."""
+LENGTHS = (2, 3, 4)
+"""Characters of an n-gram; the space before and after each word counts as one."""
+
+_SPACE = ord(" ")
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ over the golden ratio: neighbours end far apart
+_KIND_WORD, _KIND_PAIR = 0, 1
+_KINDS = 8
+
+
+class _Readable(dict[int, str]):
+    """What each character becomes: itself, a word of its own, or a space; filled as characters turn up."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        kept = unicodedata.category(character)[0] in "LNM"
+        self[code] = f" {character} " if kept and _spaceless(code) else character if kept else " "
+        return self[code]
+
+
+def _spaceless(code: int) -> bool:
+    """Whether a character is of a script without spaces between words."""
+    return (
+        0x0E00 <= code <= 0x0EFF  # Thai, Lao
+        or 0x1000 <= code <= 0x109F  # Burmese
+        or 0x1780 <= code <= 0x17FF  # Khmer
+        or 0x3040 <= code <= 0x30FF  # kana
+        or 0x3400 <= code <= 0x9FFF  # Han
+        or 0xF900 <= code <= 0xFAFF
+        or 0x20000 <= code <= 0x3FFFF
+    )
+
+
+_READABLE = _Readable()
+
+
+def normalised(text: str) -> str:
+    """Words in one case with one space between them: NFKC, case-folded; marks between words are spaces.
+
+    >>> normalised("  Ｈｅｌｌｏ，World!  ")
+    'hello world'
+    >>> normalised("夜に駆ける - Remix")
+    '夜 に 駆 け る remix'
+    """
+    folded = unicodedata.normalize("NFKC", text[:MOST_CHARACTERS]).casefold()[:MOST_CHARACTERS]
+    return " ".join(folded.translate(_READABLE).split())
+
+
+def tokens(texts: Sequence[str | None], field: int) -> tuple[Hashes, Integers]:
+    """Hashes of the tokens of each text, one text after the other, and how many each has: shapes (N,), (T,).
+
+    Of a text, words come first, then pairs of words, then n-grams. One without letter or digit has none.
+
+    >>> hashes, counts = tokens(["ab", None, "Ab!"], field=0)
+    >>> counts.tolist(), (hashes[:7] == hashes[7:]).all()
+    ([7, 0, 7], np.True_)
+    """
+    padded = [f" {one} " if one else "" for one in (normalised(text) if text else "" for text in texts)]
+    code_P = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    text_P = np.repeat(np.arange(len(padded)), [len(one) for one in padded])
+    parts = [*_words(code_P, text_P), *_n_grams(code_P, text_P)]
+    hash_N = np.concatenate([_mixed(hashes, field * _KINDS + kind) for kind, hashes, _ in parts])
+    text_N = np.concatenate([text for _, _, text in parts])
+    order = np.argsort(text_N, kind="stable")
+    return hash_N[order], np.bincount(text_N, minlength=len(padded))
+
+
+def _words(code_P: Hashes, text_P: Integers) -> list[tuple[int, Hashes, Integers]]:
+    """Kind, hash and text of each word and of each pair of neighbours."""
+    in_word_P = code_P != _SPACE
+    first_W = np.flatnonzero(in_word_P[1:] & ~in_word_P[:-1]) + 1
+    if not len(first_W):
+        return []
+    word_P = np.cumsum(np.isin(np.arange(len(code_P)), first_W)) - 1
+    place_P = np.arange(len(code_P)) - first_W[np.maximum(word_P, 0)]
+    term_P = np.where(in_word_P, _mixed(code_P, place_P), np.uint64(0))
+    hash_W = np.add.reduceat(term_P, first_W)
+    text_W = text_P[first_W]
+    pair_W = text_W[1:] == text_W[:-1]
+    hash_pair = (_mixed(hash_W[:-1], 1) + hash_W[1:])[pair_W]
+    return [(_KIND_WORD, hash_W, text_W), (_KIND_PAIR, hash_pair, text_W[1:][pair_W])]
+
+
+def _n_grams(code_P: Hashes, text_P: Integers) -> list[tuple[int, Hashes, Integers]]:
+    """Kind, hash and text of each n-gram that lies within one text; the kind is its length."""
+    parts = []
+    hash_P = _mixed(code_P, 0)
+    for length in range(2, max(LENGTHS) + 1):
+        hash_P = hash_P[:-1] + _mixed(code_P[length - 1 :], length - 1)
+        if length in LENGTHS:
+            within_P = text_P[: len(hash_P)] == text_P[length - 1 :]
+            parts.append((length, hash_P[within_P], text_P[: len(hash_P)][within_P]))
+    return parts
+
+
+def _mixed(values: Hashes, salt: int | Integers) -> Hashes:
+    """Values with their bits spread, so that sums of them tell apart what they are sums of (SplitMix64)."""
+    x = values + np.asarray(salt, np.uint64) * _FACTOR + _FACTOR
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

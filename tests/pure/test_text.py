@@ -1,0 +1,140 @@
+"""Names as tokens: what is equal, what is told apart, any script, and their numbers in a model."""
+
+import unicodedata
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from genremill.models.features import TEXT
+from genremill.models.text_encoder import FIELD_TOKENS, TEXT_WIDTH, TextEncoder
+from genremill.models.text_tokens import MOST_CHARACTERS, normalised, tokens
+from genremill.udfs.names import names_of, numberer, token_lister
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Don't Stop (Remastered 2011)", "don t stop remastered 2011"),
+        ("STRASSE", "strasse"),
+        ("Straße", "strasse"),
+        ("Ｆｕｌｌ－Ｗｉｄｔｈ", "full width"),
+        ("é", "é"),
+        ("Ночь, улица", "ночь улица"),
+        ("夜に駆ける", "夜 に 駆 け る"),
+        ("사랑 노래", "사랑 노래"),
+        ("เพลง", "เ พ ล ง"),
+        ("हिन्दी गाना", "हिन्दी गाना"),
+        ("\x00\u202eab\ufeff", "ab"),
+        ("😀 ** …", ""),
+    ],
+)
+def test_any_script_becomes_words(text: str, words: str) -> None:
+    assert normalised(text) == unicodedata.normalize("NFKC", words)
+
+
+def test_a_name_without_end_costs_no_more_than_a_long_one() -> None:
+    assert len(normalised("ﷺ" * 10**6)) <= MOST_CHARACTERS  # one character that NFKC makes 18 of
+    _, counts = tokens(["a" * 10**6], 0)
+    assert counts[0] < 4 * MOST_CHARACTERS
+
+
+def _of(text: str, field: int = 0) -> list[int]:
+    return tokens([text], field)[0].tolist()
+
+
+def test_tokens_are_words_pairs_and_n_grams() -> None:
+    # " ab ": a word; " a", "ab", "b "; " ab", "ab "; " ab ".
+    assert len(_of("ab")) == 1 + 3 + 2 + 1
+    # " ab cd ": two words, a pair; 6 + 5 + 4 n-grams of 2, 3 and 4 characters.
+    assert len(_of("ab cd")) == 2 + 1 + 6 + 5 + 4
+    assert _of("ab cd")[0] == _of("ab")[0]
+    assert set(_of("ab cd")) != set(_of("cd ab"))
+    assert len(set(_of("abcd"))) == len(_of("abcd"))
+    assert _of("AB!") == _of(" ab ")
+
+
+def test_a_token_belongs_to_its_field() -> None:
+    assert not set(_of("blue", 0)) & set(_of("blue", 1))
+
+
+def test_a_text_has_the_same_tokens_in_any_batch() -> None:
+    texts = ["blue train", "", None, "夜 x", "a", "!", "blue"]
+    hashes, counts = tokens(texts, 2)
+    assert counts[[1, 2, 5]].tolist() == [0, 0, 0]
+    ends = np.cumsum(counts)
+    for text, end, count in zip(texts, ends, counts, strict=True):
+        assert hashes[end - count : end].tolist() == tokens([text], 2)[0].tolist()
+
+
+def test_hashes_do_not_change_from_version_to_version() -> None:
+    """They are part of every model."""
+    assert _of("blue")[:2] == [17559542093558669490, 959275219256811443]
+
+
+def _encoder(*known: str) -> TextEncoder:
+    hashes = np.unique(np.concatenate([tokens([one], 0)[0] for one in known]).view(np.int64))
+    encoder = TextEncoder(len(hashes))
+    encoder.learn({TEXT: hashes})
+    return encoder
+
+
+def test_known_tokens_are_numbered_and_others_are_left_out() -> None:
+    encoder = _encoder("ab")
+    found = encoder.numbers([["ab", "xyz", None, "ab xyz"], [None] * 4, ["ab"] * 4])
+    assert found.shape == (4, TEXT_WIDTH)
+    assert sorted(found[0][found[0] > 0].tolist()) == [1, 2, 3, 4, 5, 6, 7]
+    assert not found[1].any()
+    assert not found[2].any()
+    assert found[3].tolist() == found[0].tolist()
+
+
+def test_of_a_long_name_words_are_kept_first() -> None:
+    text = " ".join(f"word{at}" for at in range(40))
+    encoder = _encoder(text)
+    numbers = encoder.numbers([[text], [""], [""]])[0]
+    words = tokens([text], 0)[0][:40].view(np.int64)
+    assert (encoder.hash_V.numpy()[numbers[:40] - 1] == words).all()
+    assert np.count_nonzero(numbers) == FIELD_TOKENS
+
+
+def test_a_model_that_knows_no_token_reads_nothing() -> None:
+    assert not TextEncoder(0).numbers([["ab"], ["ab"], ["ab"]]).any()
+
+
+def _batch() -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict(
+        {
+            "title": ["ab", None],
+            "album": pa.array([None, None], pa.string()),
+            "artists": pa.array([["x y", "z"], None], pa.list_(pa.string())),
+            "artist": pa.array([1, 2], pa.int64()),
+        }
+    )
+
+
+def test_several_artists_are_one_text() -> None:
+    assert names_of(_batch()) == [["ab", None], [None, None], ["x y z", None]]
+
+
+def test_tokens_are_listed_with_the_groups_of_their_artists() -> None:
+    twice = _batch().slice(0, 1)
+    batch = pa.Table.from_batches([twice, twice.set_column(3, "artist", pa.array([5], pa.int64()))])
+    (found,) = token_lister()(iter(batch.combine_chunks().to_batches()))
+    bits = dict(zip(found.column("token").to_pylist(), found.column("artists").to_pylist(), strict=True))
+    expected = {
+        *tokens(["ab"], 0)[0].view(np.int64).tolist(),
+        *tokens(["x y z"], 2)[0].view(np.int64).tolist(),
+    }
+    assert bits.keys() == expected
+    assert set(bits.values()) == {(1 << 1) | (1 << 5)}
+
+
+def test_shards_hold_the_numbers_in_place_of_the_names() -> None:
+    known = np.sort(tokens(["ab"], 0)[0].view(np.int64))
+    (found,) = list(numberer(known, TEXT, ["artist"])(iter([_batch()])))
+    assert found.schema.names == ["artist", TEXT]
+    first, second = found.column(TEXT).to_pylist()
+    assert len(first) == len(second) == TEXT_WIDTH
+    assert sum(one > 0 for one in first) == 7
+    assert not any(second)

@@ -116,7 +116,26 @@ def _image(rows: int) -> Recipe:
 
 
 def _sequence(rows: int) -> Recipe:
-    return Recipe(epochs=40, batch=64, learning_rate=2e-3, schedule=Schedule.ONE_CYCLE, weight_decay=0.05)
+    return Recipe(
+        epochs=30,
+        batch=64,
+        learning_rate=2e-3,
+        schedule=Schedule.ONE_CYCLE,
+        weight_decay=0.05,
+        label_smoothing=0.1,
+    )
+
+
+def _head(rows: int) -> Recipe:
+    """Chosen on GTZAN's validation clips, filtered: .80 from 443 train clips."""
+    return Recipe(
+        epochs=60,
+        batch=32,
+        learning_rate=2e-3,
+        schedule=Schedule.ONE_CYCLE,
+        weight_decay=0.1,
+        label_smoothing=0.1,
+    )
 
 
 def _once(rows: int) -> Recipe:
@@ -179,7 +198,7 @@ ZOO: dict[str, Entry] = {
         vggish_transfer,
         "report C, its new head",
         ((306,), 10),
-        _perceptron,
+        _head,
         size=lambda rows: Size(width=256, dropout=0.5),
         feature_set="musicnn_vgg",
     ),

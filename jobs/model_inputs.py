@@ -4,6 +4,7 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
@@ -13,6 +14,9 @@ from genremill.jobs import command, feature_cache, model_versions
 from genremill.models.features import TABLE, TEXT, WINDOWS, FeatureSpec
 from genremill.models.model_card import ModelCard
 from genremill.models.text_tokens import FIELDS
+
+if TYPE_CHECKING:
+    from genremill.models.zoo import Entry
 
 AUTO = "auto"
 
@@ -178,18 +182,15 @@ class ModelInputs:
 
 
 def chosen(
-    warehouse: Warehouse,
-    tracks: Snapshot,
-    asked: str | None,
-    takes: str | None,
-    use_popularity: bool,
-    partial: bool = False,
+    warehouse: Warehouse, tracks: Snapshot, asked: str | None, model: "Entry | None", use_popularity: bool
 ) -> ModelInputs:
-    """The inputs that a flag asks for; without one the feature sets in `takes`, the table or the one set.
+    """The inputs that a flag asks for; without one what the model takes: its feature set, or all there are.
 
-    A model that makes do with `partial` inputs takes all there are.
+    Without a model it is the table, where it has features, or else the one set.
     """
-    names = _names(warehouse, tracks, asked or (AUTO if partial else takes), partial)
+    partial = model is not None and model.is_partial
+    takes = AUTO if partial else model.feature_set if model else None
+    names = _names(warehouse, tracks, asked or takes, partial)
     table = [
         (at, FeatureSpec(one["name"], one["kind"] == "categorical", one["is_popularity"]))
         for at, one in enumerate(tracks.details["features"])
@@ -208,8 +209,8 @@ def chosen(
         tuple(spec for name in names for spec in specs.get(name, ())),
         tuple(at for at, _ in table) if TABLE in names else (),
         {name: one.fingerprint for name, one in sets.items()},
-        shapes={name: one.shape for name, one in sets.items() if not one.is_vector},
-        partial=partial,
+        {name: one.shape for name, one in sets.items() if not one.is_vector},
+        partial,
     )
 
 
@@ -225,14 +226,8 @@ def of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> ModelIn
     positions = model_versions.positions(card, tracks)
     from genremill.models import zoo
 
-    return ModelInputs(
-        card.inputs,
-        card.features,
-        positions,
-        card.fingerprints,
-        shapes=card.shapes,
-        partial=zoo.entry(card.model).is_partial,
-    )
+    partial = zoo.entry(card.model).is_partial
+    return ModelInputs(card.inputs, card.features, positions, card.fingerprints, card.shapes, partial)
 
 
 def _names(warehouse: Warehouse, tracks: Snapshot, asked: str | None, partial: bool) -> tuple[str, ...]:

@@ -87,9 +87,8 @@ def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
 def _inputs(warehouse: Warehouse, tracks: Snapshot, cfg: Config) -> ModelInputs:
     from genremill.models import zoo
 
-    takes = zoo.feature_set(cfg.model, parts_of(cfg))
-    partial = zoo.entry(cfg.model).is_partial
-    return model_inputs.chosen(warehouse, tracks, cfg.inputs, takes, cfg.use_popularity, partial)
+    asked = cfg.inputs or zoo.inputs_of_parts(parts_of(cfg))
+    return model_inputs.chosen(warehouse, tracks, asked, zoo.entry(cfg.model), cfg.use_popularity)
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:

@@ -22,7 +22,6 @@ class Takes(enum.StrEnum):
     SEQUENCE = "sequence"  # (steps, channels), padded with steps of 0
     IMAGE = "image"  # (channels, height, width)
     TEXT = "text"  # (tokens,), padded with 0
-    ANY = "any"  # whatever vectors and text a track has
     SEVERAL = "several"  # inputs of more than one shape
 
 

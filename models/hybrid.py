@@ -47,17 +47,20 @@ class Hybrid(Network):
         super().__init__()
         self.classes = classes
         self.encoder = encoder
-        bodies, widths = {}, 0
+        bodies, self.width = {}, 0
         for name, part in parts.items():
             if not isinstance(part, LayeredNetwork):
                 raise UsageError(f"{name} cannot be a part of hybrid: it has no one penultimate layer")
-            bodies[name], widths = part.layers[:-1], widths + part.width
+            bodies[name], self.width = part.layers[:-1], self.width + part.width
         self.bodies = nn.ModuleDict(bodies)
-        self.head = nn.Linear(widths, classes)
+        self.head = nn.Linear(self.width, classes)
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Logits of the one head, shape (1, B, C)."""
+    def penultimate(self, inputs: Inputs) -> Tensor:
+        """What the last layers of all parts would take, shape (1, B, P)."""
         encoded = self.encoder(inputs)
-        value_BP = torch.cat([body(encoded[name]) for name, body in self.bodies.items()], dim=1)
-        logits_BC: Tensor = self.head(value_BP)
-        return logits_BC[None]
+        return torch.cat([body(encoded[name]) for name, body in self.bodies.items()], dim=1)[None]
+
+    def logits(self, values_HBP: Tensor) -> Tensor:
+        """Logits of the one head, shape (1, B, C)."""
+        found: Tensor = self.head(values_HBP)
+        return found

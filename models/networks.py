@@ -1,6 +1,6 @@
 """The networks on one vector a row, and what all networks have in common.
 
-Shape suffixes: B batch, E encoded inputs, W values that a last layer takes, H heads, C classes.
+Shape suffixes: B batch, E encoded inputs, P values that the last layer takes, H heads, C classes.
 """
 
 from collections.abc import Iterable
@@ -40,8 +40,8 @@ class Network(nn.Module):
         """What the last layer takes, shape (H, B, P)."""
         raise NotImplementedError
 
-    def logits(self, value_HBW: Tensor) -> Tensor:
-        """Logits from the values that the last layer takes, shape (H, B, C)."""
+    def logits(self, values_HBP: Tensor) -> Tensor:
+        """Logits from what the last layer takes, shape (H, B, C)."""
         raise NotImplementedError
 
     def voting(self, logits_HBC: Tensor) -> Tensor:
@@ -81,14 +81,14 @@ class LayeredNetwork(Network):
         self.width = last.in_features
 
     def penultimate(self, inputs: Inputs) -> Tensor:
-        """Values that the last layer takes, shape (1, B, W)."""
-        value_BW: Tensor = self.layers[:-1](self.encoder(inputs))
-        return value_BW[None]
+        """What the last layer takes, shape (1, B, P)."""
+        values_BP: Tensor = self.layers[:-1](self.encoder(inputs))
+        return values_BP.unsqueeze(0)
 
-    def logits(self, value_HBW: Tensor) -> Tensor:
+    def logits(self, values_HBP: Tensor) -> Tensor:
         """Logits of the one head, shape (1, B, C)."""
-        logits_HBC: Tensor = self.layers[-1](value_HBW)
-        return logits_HBC
+        found: Tensor = self.layers[-1](values_HBP)
+        return found
 
 
 def linear(encoder: TableEncoder, classes: int, size: Size) -> Network:

@@ -112,8 +112,8 @@ def test_inputs_come_in_the_order_named_and_popularity_is_the_tables(warehouse: 
 def test_without_a_flag_a_model_gets_what_it_takes(
     warehouse: Warehouse, tracks: Snapshot, asked: str | None, model: str | None, names: tuple[str, ...]
 ) -> None:
-    partial, takes = model == "fusion", zoo.feature_set(model, ()) if model else None
-    assert chosen(warehouse, tracks, asked, takes, use_popularity=False, partial=partial).names == names
+    entry = zoo.entry(model) if model else None
+    assert chosen(warehouse, tracks, asked, entry, use_popularity=False).names == names
 
 
 @pytest.mark.parametrize(

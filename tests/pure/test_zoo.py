@@ -17,7 +17,7 @@ from genremill.models.model_card import Cluster
 from genremill.models.networks import Network, parameter_count
 from genremill.models.recipe import Size
 from genremill.udfs import tagging
-from tests.pure.zoo_cases import case, network, tensors
+from tests.pure.zoo_cases import NUMBERS, case, network, tensors
 
 REPORTED = {
     "fcnn": 195_826,
@@ -52,7 +52,7 @@ def _fit(model: Network, inputs: dict[str, Tensor], label_B: Tensor) -> None:
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(400):
         logits = model.train()(inputs)
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), label_B.repeat(len(logits)))
+        loss = model.loss(logits, label_B, label_smoothing=0.0)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -113,32 +113,36 @@ def test_a_round_trip_changes_nothing(model: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", zoo.ZOO)
 def test_scores_in_spark_are_those_of_a_batch(model: str, tmp_path: Path) -> None:
-    """Tracks as Spark hands them on: features of the table, two windows of all else; the fourth has none."""
+    """Tracks as Spark hands them on: table features, and two windows of sets; the fourth track has none."""
     uri, made, inputs = _saved(model, tmp_path)
-    positions: tuple[int, ...] = ()
-    columns: dict[str, pa.Array] = {}
-    if TABLE in inputs:
-        inputs[TABLE][1::2] = inputs[TABLE][::2]  # both windows of a track
-        columns["table_features"] = _with_a_gap(inputs[TABLE][::2].tolist(), _NUMBERS)
-        positions = tuple(range(inputs[TABLE].shape[1]))
-    if sets := {name: x.tolist() for name, x in inputs.items() if name != TABLE}:
-        rows = [dict(zip(sets, row, strict=True)) for row in zip(*sets.values(), strict=True)]
+    table = {TABLE: inputs[TABLE][:25]} if TABLE in inputs else {}
+    sets = {name: x for name, x in inputs.items() if name != TABLE}
+    windows = 2 if sets else 1
+    rows = {name: x.repeat_interleave(windows, dim=0) for name, x in table.items()} | sets
+    expected = made.probabilities(rows).numpy().reshape(25, windows, 3).mean(axis=1)
+
+    columns = {}
+    if table:
+        columns["table_features"] = _but_the_fourth(table[TABLE].tolist(), _NUMBERS)
+    if sets:
+        named = [
+            dict(zip(sets, row, strict=True))
+            for row in zip(*(x.tolist() for x in sets.values()), strict=True)
+        ]
         kind = pa.list_(pa.struct([(name, _NUMBERS) for name in sets]))
-        columns[WINDOWS] = _with_a_gap([rows[at : at + 2] for at in range(0, 50, 2)], kind)
+        columns[WINDOWS] = _but_the_fourth([named[at : at + 2] for at in range(0, 50, 2)], kind)
     loaded = artifact.load(uri)
+    positions = tuple(range(NUMBERS + 1)) if table else ()
     given = tagging.model_rows(pa.RecordBatch.from_pydict(columns), loaded, positions)
-    found = tagging.probabilities(loaded, given)
-    expected = made.probabilities(inputs).numpy().reshape(25, 2, 3).mean(axis=1)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert given.has.to_pylist() == [True] * 3 + [False] + [True] * 22
-
-
-def _with_a_gap(rows: list[Any], kind: pa.DataType) -> pa.Array:
-    """Values of each track; the fourth, another, has none."""
-    return pa.array([*rows[:3], None, *rows[3:]], kind)
+    assert given.has.to_pylist() == [at != 3 for at in range(26)]
+    np.testing.assert_allclose(tagging.probabilities(loaded, given), expected, atol=1e-6)
 
 
 _NUMBERS = pa.list_(pa.float32())
+
+
+def _but_the_fourth(values: list[Any], kind: pa.DataType) -> pa.Array:
+    return pa.array([*values[:3], None, *values[3:]], kind)
 
 
 def test_an_unknown_model_is_an_error() -> None:
@@ -175,7 +179,7 @@ def test_knn_counts_neighbours_by_their_nearness(monkeypatch: pytest.MonkeyPatch
     model = zoo.entry("knn").build(encoder, 3, card.size)
     model.remember([({"input": rows[:2]}, torch.tensor([0, 1])), ({"input": rows[2:]}, torch.tensor([1, 2]))])
     share = model.probabilities({"input": torch.tensor([[-1.0]])})[0]
-    weights = 1 / torch.tensor([1.0, 4.0, 16.0])  # the fourth is no neighbour
+    weights = 1 / torch.tensor([1.0, 16.0, 256.0])  # the fourth is no neighbour
     expected = torch.tensor([weights[0], weights[1] + weights[2], 0]) / weights.sum()
     torch.testing.assert_close(share, expected, atol=1e-3, rtol=0)
 

@@ -14,43 +14,48 @@ from genremill.models.recipe import Size
 from genremill.models.table_encoder import codes_in
 
 NUMBERS = 40
-FEATURES = (*(FeatureSpec(f"number {at}", False) for at in range(NUMBERS)), FeatureSpec("key", True))
-SHAPES: dict[Takes, dict[str, tuple[int, ...]]] = {
-    Takes.SEQUENCE: {"segments": (16, 24)},
-    Takes.IMAGE: {"logmel": (1, 16, 16)},
+SHAPES: dict[str, tuple[int, ...]] = {
+    TABLE: (NUMBERS,),
+    "sound": (8,),
+    "segments": (16, 24),
+    "logmel": (1, 16, 16),
 }
-EMBEDDING, EMBEDDED = "musicnn", 6
+INPUTS = {
+    Takes.VECTOR: (TABLE,),
+    Takes.SEQUENCE: ("segments",),
+    Takes.IMAGE: ("logmel",),
+    Takes.SEVERAL: (TABLE, "segments"),
+}
+FEATURES = (
+    *(FeatureSpec(f"number {at}", False) for at in range(NUMBERS)),
+    FeatureSpec("key", True),
+    *(FeatureSpec(f"sound {at}", False, input="sound") for at in range(8)),
+)
 PARTS = ("mlp4", "timbre_cnn")
 
 
 def case(model: str, rows: int, classes: int, seed: int = 0) -> tuple[ModelCard, Samples]:
     """A card of the model and random rows of its inputs."""
     rng = np.random.default_rng(seed)
-    takes = zoo.entry(model).takes
-    shapes = SHAPES[Takes.SEQUENCE] if takes is Takes.SEVERAL else SHAPES.get(takes, {})
-    samples = {name: _array(rng, rows, shape) for name, shape in shapes.items()}
-    if takes in (Takes.VECTOR, Takes.SEVERAL, Takes.ANY):
-        codes = rng.integers(12, size=rows)
-        samples = {
-            TABLE: np.column_stack([rng.normal(size=(rows, NUMBERS)), codes]).astype(np.float32)
-        } | samples
-    features = FEATURES if TABLE in samples else ()
-    if takes is Takes.ANY:
-        samples |= {EMBEDDING: rng.normal(size=(rows, EMBEDDED)).astype(np.float32)}
-        features += tuple(FeatureSpec(f"e{at}", False, input=EMBEDDING) for at in range(EMBEDDED))
+    entry = zoo.entry(model)
+    names = INPUTS[entry.takes] if not entry.is_partial else (TABLE, "sound")
+    samples = {name: _array(rng, rows, SHAPES[name]) for name in names}
+    if TABLE in names:
+        samples[TABLE] = np.column_stack([samples[TABLE], rng.integers(12, size=rows)]).astype(np.float32)
+    features = tuple(one for one in FEATURES if one.input in names)
     vectors = joined_rows(samples, tuple(dict.fromkeys(one.input for one in features)))
     card = ModelCard(
         model=model,
         classes=tuple("abcdefgh"[:classes]),
         features=features,
-        size=_small(zoo.entry(model).size(rows)),
+        size=_small(entry.size(rows)),
         categories=len(codes_in(vectors, features)),
         labels="genre",
         use_popularity=False,
         clusters={},
         genre_map={},
-        inputs=tuple(samples),
-        shapes=shapes,
+        inputs=names,
+        shapes={name: SHAPES[name] for name in names if len(SHAPES[name]) > 1},
         parts=PARTS if model == zoo.HYBRID else (),
     )
     return card, samples

@@ -1,0 +1,100 @@
+"""A model trained by the training loop itself, in processes of its own, on arrays that are at hand."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from genremill.models import artifact, checkpoints, local_ranks, shards, training, zoo
+from genremill.models.features import FeatureSpec
+from genremill.models.model_card import ModelCard
+from genremill.models.networks import Network
+from genremill.models.training_plan import Plan
+from genremill.models.weights import write_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of inputs, each flat, and their labels."""
+
+    inputs: Mapping[str, NDArray[np.float32]]
+    label: NDArray[np.int64]
+
+    def at(self, places: NDArray[np.integer]) -> "Rows":
+        """Some of the rows."""
+        return Rows({name: x[places] for name, x in self.inputs.items()}, self.label[places])
+
+
+def trained(
+    model: str,
+    train: Rows,
+    validation: Rows | None = None,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    parts: tuple[str, ...] = (),
+    seed: int = 0,
+) -> Network:
+    """The best weights of a training by the model's own recipe, ready to predict."""
+    entry, rows, shapes = zoo.entry(model), len(train.label), dict(shapes or {})
+    features = tuple(
+        FeatureSpec(f"{name} {at}", False, input=name)
+        for name, x in train.inputs.items()
+        if name not in shapes
+        for at in range(x.shape[1])
+    )
+    card = ModelCard(
+        model=model,
+        classes=tuple(str(number) for number in range(int(train.label.max()) + 1)),
+        features=features,
+        size=entry.size(rows),
+        categories=0,
+        labels="genre",
+        use_popularity=False,
+        clusters={},
+        genre_map={},
+        inputs=tuple(train.inputs),
+        shapes=shapes,
+        parts=parts,
+    )
+    encoder = zoo.encoder(card)
+    encoder.learn(train.inputs)
+    tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    with tempfile.TemporaryDirectory() as folder:
+        uri = f"file://{folder}"
+        plan = Plan(
+            card=card,
+            recipe=entry.recipe(rows),
+            seed=seed,
+            workers=1,
+            threads=1,
+            train=_shards(f"{folder}/train", train),
+            validation=None if validation is None else _shards(f"{folder}/validation", validation),
+            initial=uri,
+            initial_sha256=write_weights(f"{uri}/encoder.safetensors", tensors),
+            checkpoints=f"{uri}/checkpoints",
+            run_id="bench",
+        )
+        local_ranks.train(plan, ())
+        last = checkpoints.newest(plan.checkpoints)
+    if last is None:
+        raise SystemExit(f"{model}: the training left no checkpoint")
+    network = artifact.build(card)
+    network.load_state_dict(training.part(last.tensors, "best"))
+    return network.eval()
+
+
+def _shards(folder: str, rows: Rows) -> str:
+    Path(folder).mkdir()
+    columns = {
+        name: pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), x.shape[1]).cast(pa.list_(pa.float32()))
+        for name, x in rows.inputs.items()
+    }
+    table = pa.table(columns | {shards.LABEL: rows.label})
+    pq.write_table(table, f"{folder}/part-0.parquet", row_group_size=-(-len(rows.label) // 4))
+    shards.write_manifest(f"file://{folder}", shards.manifest_of(f"file://{folder}", "bench"))
+    return f"file://{folder}"

@@ -233,7 +233,7 @@ ZOO: dict[str, Entry] = {
     "fusion": Entry(
         Fusion,
         "`periodic_mlp` for the table, hashed n-grams for names, a perceptron for each set of audio",
-        TABLE_OF_A,
+        None,
         _fusion,
         takes=Takes.SEVERAL,
         size=_periodic_size,
@@ -325,7 +325,7 @@ def table() -> str:
     """The models as a Markdown table, parameters counted at the size of where they come from."""
     lines = ["| model | takes | parameters | from |", "|---|---|---|---|"]
     for name, one in ZOO.items():
-        shape, count = "", "of its parts"
+        shape, count = "", "by its inputs"
         if one.of is not None:
             card = card_of(name, *one.of)
             shape = " " + " × ".join(f"{size:,}" for size in one.of[0])

@@ -44,15 +44,17 @@ class Options:
 
     features: tuple[str, ...] = ("gtzan57",)
     """Feature sets, one or more of gtzan57, multiwindow, fma518, windows57, segments, logmel, musicnn,
-    musicnn_vgg, spectrogram:KIND (KIND: db, power_db, phase, chroma, chroma_cqt, mfcc, mel, cqt, tempogram,
-    tonnetz)."""
+    musicnn_vgg, vggish, spectrogram:KIND (KIND: db, power_db, phase, chroma, chroma_cqt, mfcc, mel, cqt,
+    tempogram, tonnetz)."""
     seconds: float = 30.0
     """Seconds of each object that are decoded."""
     offset: Offset = Offset.START
     """Where they are taken: at the start, or in the middle."""
     windows: str | None = None
     """Features of what was decoded as a whole (whole), or of each window of so many seconds. Left out:
-    what the set takes, 0.975 for logmel and whole for the others."""
+    what the set takes, 0.975 for logmel and vggish, whole for the others."""
+    vggish_weights: str | None = None
+    """File of weights for the feature set vggish, .safetensors or .npz."""
     augment: tuple[Variant, ...] = ()
     """Of the training split's audio, features in these variants too, in sets of their own."""
     max_rejects: float = 0.05
@@ -134,7 +136,7 @@ def check(cfg: Config) -> None:
     if not 0 <= cfg.max_rejects <= 1:
         raise UsageError(f"--max-rejects {cfg.max_rejects:g}: expected a share from 0 to 1")
     for name in cfg.features:
-        window_seconds(cfg, feature_sets.named(name))
+        window_seconds(cfg, feature_sets.named(name, vggish_weights=cfg.vggish_weights))
 
 
 def window_seconds(cfg: Config, features: "FeatureSet") -> float | None:
@@ -160,7 +162,8 @@ def _extractors(cfg: Config, store: AudioStore) -> "list[Extractor]":
     from genremill.udfs.extraction import Extractor
 
     found = []
-    for one in (feature_sets.named(name) for name in dict.fromkeys(cfg.features)):
+    for name in dict.fromkeys(cfg.features):
+        one = feature_sets.named(name, vggish_weights=cfg.vggish_weights)
         for changed in (None, *dict.fromkeys(cfg.augment)):
             seconds = cfg.seconds * (FASTEST if changed else 1)
             decode = DecodeSettings(sr=one.sr, seconds=seconds, offset=cfg.offset)

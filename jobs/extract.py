@@ -22,9 +22,11 @@ from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, feature_cache
+from genremill.jobs.contracts import Split
 from genremill.udfs import feature_set
 from genremill.udfs.decoding import DecodeSettings, Offset
 from genremill.udfs.feature_set import WHOLE
+from genremill.udfs.variant import FASTEST, REVISION, Variant
 
 if TYPE_CHECKING:  # these import numba, and --help needs none
     from genremill.jobs.extraction_run import Counts
@@ -42,15 +44,19 @@ class Options:
 
     features: tuple[str, ...] = ("gtzan57",)
     """Feature sets, one or more of gtzan57, multiwindow, fma518, windows57, segments, logmel, musicnn,
-    musicnn_vgg, spectrogram:KIND (KIND: db, power_db, phase, chroma, chroma_cqt, mfcc, mel, cqt, tempogram,
-    tonnetz)."""
+    musicnn_vgg, vggish, spectrogram:KIND (KIND: db, power_db, phase, chroma, chroma_cqt, mfcc, mel, cqt,
+    tempogram, tonnetz)."""
     seconds: float = 30.0
     """Seconds of each object that are decoded."""
     offset: Offset = Offset.START
     """Where they are taken: at the start, or in the middle."""
     windows: str | None = None
     """Features of what was decoded as a whole (whole), or of each window of so many seconds. Left out:
-    what the set takes, 0.975 for logmel and whole for the others."""
+    what the set takes, 0.975 for logmel and vggish, whole for the others."""
+    vggish_weights: str | None = None
+    """File of weights for the feature set vggish, .safetensors or .npz."""
+    augment: tuple[Variant, ...] = ()
+    """Of the training split's audio, features in these variants too, in sets of their own."""
     max_rejects: float = 0.05
     """Share of the tracks with audio that may be without features; beyond it the exit code is 3."""
 
@@ -78,15 +84,15 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
 
 
 def with_audio(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot) -> DataFrame:
-    """(track_id, audio_uri) of the tracks that have audio."""
-    tracks = spark.read.parquet(warehouse.path(snapshot.path)).select("track_id", "audio_uri")
+    """(track_id, audio_uri, split) of the tracks that have audio."""
+    tracks = spark.read.parquet(warehouse.path(snapshot.path)).select("track_id", "audio_uri", "split")
     return tracks.where(F.col("audio_uri").isNotNull())
 
 
 def up_to_date(
     spark: SparkSession, work: command.Run, cfg: Config, tracks: DataFrame, count: int
 ) -> "dict[str, Counts]":
-    """Extracts what `count` tracks (track_id, audio_uri) lack, or in a dry run counts it; by feature set."""
+    """Extracts what `count` tracks (track_id, audio_uri, split) lack, or counts it; by feature set."""
     from genremill.jobs.extraction_run import SetRun  # here: numba takes a while, and --help needs none
     from genremill.udfs import compiled
 
@@ -95,12 +101,26 @@ def up_to_date(
         compiled.compile_missing()
     store = AudioStore(cfg.audio_root)
     objects = _objects(spark, work, tracks, store)
+    learned, learned_count = _learned_from(tracks) if cfg.augment else (tracks, 0)
     found = {}
     for settings in _extractors(cfg, store):
         fingerprint = _registered(work, cfg, settings)
-        one = SetRun(spark, work, fingerprint, settings, tracks, count, objects)
+        of_set, of_set_count = (learned, learned_count) if settings.augmentation else (tracks, count)
+        wanted = of_set.select("track_id", "audio_uri")
+        one = SetRun(spark, work, fingerprint, settings, wanted, of_set_count, objects)
         found[one.name] = one.up_to_date()
     return found
+
+
+def _learned_from(tracks: DataFrame) -> tuple[DataFrame, int]:
+    """The tracks of the training split, and how many they are: no other may be changed and learned from."""
+    learned = tracks.where(F.col("split") == Split.TRAIN)
+    count = learned.count()
+    if not count:
+        raise UsageError(
+            "--augment: no track with audio is in the training split; under --split rows none can be"
+        )
+    return learned, count
 
 
 def check(cfg: Config) -> None:
@@ -116,7 +136,7 @@ def check(cfg: Config) -> None:
     if not 0 <= cfg.max_rejects <= 1:
         raise UsageError(f"--max-rejects {cfg.max_rejects:g}: expected a share from 0 to 1")
     for name in cfg.features:
-        window_seconds(cfg, feature_sets.named(name))
+        window_seconds(cfg, feature_sets.named(name, vggish_weights=cfg.vggish_weights))
 
 
 def window_seconds(cfg: Config, features: "FeatureSet") -> float | None:
@@ -138,18 +158,18 @@ def window_seconds(cfg: Config, features: "FeatureSet") -> float | None:
 
 def _extractors(cfg: Config, store: AudioStore) -> "list[Extractor]":
     from genremill.udfs import feature_sets
+    from genremill.udfs.augmentation import Augmentation
     from genremill.udfs.extraction import Extractor
 
-    sets = [feature_sets.named(name) for name in dict.fromkeys(cfg.features)]
-    return [
-        Extractor(
-            store,
-            one,
-            DecodeSettings(sr=one.sr, seconds=cfg.seconds, offset=cfg.offset),
-            window_seconds(cfg, one),
-        )
-        for one in sets
-    ]
+    found = []
+    for name in dict.fromkeys(cfg.features):
+        one = feature_sets.named(name, vggish_weights=cfg.vggish_weights)
+        for changed in (None, *dict.fromkeys(cfg.augment)):
+            seconds = cfg.seconds * (FASTEST if changed else 1)
+            decode = DecodeSettings(sr=one.sr, seconds=seconds, offset=cfg.offset)
+            change = Augmentation(changed, cfg.seconds) if changed else None
+            found.append(Extractor(store, one, decode, window_seconds(cfg, one), change))
+    return found
 
 
 def _objects(spark: SparkSession, work: command.Run, tracks: DataFrame, store: AudioStore) -> DataFrame:
@@ -169,14 +189,16 @@ def _registered(work: command.Run, cfg: Config, settings: "Extractor") -> str:
     """The fingerprint of a set with these settings, whose record says that it is the one in use."""
     windows = settings.window_s or WHOLE
     reading: dict[str, object] = {"seconds": cfg.seconds, "offset": cfg.offset.value, "windows": windows}
-    described = feature_set.record(settings.features, reading)
+    if settings.augmentation:
+        reading |= {"augment": settings.augmentation.variant.value, "augment_revision": REVISION}
+    described = feature_set.record(settings.features, reading) | {"name": settings.name}
     fingerprint = feature_set.fingerprint(described)
-    sets = [one for one in feature_cache.cached_sets(work.warehouse) if one.name == settings.features.name]
+    sets = [one for one in feature_cache.cached_sets(work.warehouse) if one.name == settings.name]
     if sets and sets[-1].fingerprint == fingerprint:
         return fingerprint
     if sets:
         changed = "; ".join(feature_cache.differences(sets[-1].described, described))
-        LOGGER.info("%s: features of other settings than before: %s", settings.features.name, changed)
+        LOGGER.info("%s: features of other settings than before: %s", settings.name, changed)
     if not work.dry_run:
         now = storage.utc_now()
         known = [one.described for one in sets if one.fingerprint == fingerprint]

@@ -77,8 +77,8 @@ class SetRun:
 
     @property
     def name(self) -> str:
-        """The feature set's name."""
-        return self.settings.features.name
+        """The feature set's name, with the variant of augmented signals."""
+        return self.settings.name
 
     def up_to_date(self) -> Counts:
         """Does what is lacking, and counts. Another run on the same set is waited for."""

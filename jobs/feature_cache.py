@@ -12,6 +12,8 @@ from genremill.infra.warehouse import Warehouse
 from genremill.jobs.contracts import FEATURES, REJECTS
 
 RECORD = "_feature_set.json"
+VARIANT_KEYS = ("augment", "augment_revision")
+"""Settings that a set of augmented audio has, and the set of the audio as it is has not."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,12 @@ class CachedSet:
     def is_vector(self) -> bool:
         """Whether each value is a feature with a name."""
         return len(self.shape) == 1
+
+    @property
+    def variant(self) -> str | None:
+        """How the audio was changed; None where it is as it was found."""
+        variant: str | None = self.described.get("settings", {}).get("augment")
+        return variant
 
 
 def folder_of(warehouse: Warehouse, fingerprint: str) -> str:
@@ -79,7 +87,28 @@ def is_shape(shape: list[Any], values: list[Any]) -> bool:
 
 
 def filled_sets(warehouse: Warehouse) -> list[CachedSet]:
-    """Those feature sets that have rows, oldest first."""
+    """Those feature sets that have rows of audio as it is, oldest first."""
+    return [one for one in _with_rows(warehouse) if one.variant is None]
+
+
+def variants(warehouse: Warehouse, of: CachedSet) -> dict[str, CachedSet]:
+    """By variant, the sets of augmented audio that have rows and are otherwise made as `of` is."""
+    return {
+        one.variant: one
+        for one in _with_rows(warehouse)
+        if one.variant is not None
+        and one.name == f"{of.name}~{one.variant}"
+        and _made_by(one) == _made_by(of)
+    }
+
+
+def _made_by(one: CachedSet) -> dict[str, Any]:
+    """What a set's values depend on, but for the variant."""
+    settings = {key: value for key, value in one.described["settings"].items() if key not in VARIANT_KEYS}
+    return {"settings": settings} | {key: one.described.get(key) for key in ("revision", "versions")}
+
+
+def _with_rows(warehouse: Warehouse) -> list[CachedSet]:
     return [one for one in cached_sets(warehouse) if runs_of(warehouse, one.fingerprint)]
 
 

@@ -103,7 +103,7 @@ def _by_name(names: Iterable[str], values: Sequence[float]) -> dict[str, float]:
 
 def _by_channel(known: CachedSet, values: list[float]) -> list[float]:
     """A vector's values; the mean of each channel of a sequence's steps or of an image."""
-    shape = known.described["shape"]
+    shape = known.shape
     if len(shape) == 1:
         return values
     rows = np.array(values).reshape(shape)

@@ -17,6 +17,7 @@ from genremill.infra.audio_store import AudioObject, AudioStore
 from genremill.infra.progress import DONE, Tally
 from genremill.udfs import audio_analysis, compiled
 from genremill.udfs.audio_analysis import AnalysisSettings
+from genremill.udfs.augmentation import Augmentation
 from genremill.udfs.decoding import DecodeSettings
 from genremill.udfs.feature_set import FeatureSet, Window
 from genremill.udfs.sandbox import Sandbox
@@ -39,6 +40,15 @@ class Extractor:
     decode: DecodeSettings
     window_s: float | None
     """Seconds of a window; None takes what was decoded as one."""
+    augmentation: Augmentation | None = None
+    """How signals are changed; None takes them as they are."""
+
+    @property
+    def name(self) -> str:
+        """The set's name, and the variant behind it where signals are changed: `gtzan57~noise`."""
+        return (
+            f"{self.features.name}~{self.augmentation.variant}" if self.augmentation else self.features.name
+        )
 
 
 def statter(store: AudioStore) -> BatchFunction:
@@ -101,14 +111,16 @@ def _window_rows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
 def _windows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
     features = settings.features
     with settings.store.open(AudioObject(row["audio_uri"], row["etag"], row["size"])) as audio:
-        if features.reads_analyses and audio_analysis.is_analysis(audio.fd):
+        change = settings.augmentation
+        if features.reads_analyses and not change and audio_analysis.is_analysis(audio.fd):
             analysis = sandbox.read_analysis(audio.fd, AnalysisSettings(segments=features.shape[0]))
             coverage, seconds = 1.0, analysis.seconds
             rows = [Window(0.0, features.padded(analysis.steps))]
         else:
             decoded = sandbox.decode(audio.fd, settings.decode)
             coverage, seconds = decoded.coverage, decoded.seconds_decoded
-            rows = features.rows(decoded.y, settings.window_s)
+            y = change.applied(decoded.y, features.sr, audio.content_hash) if change else decoded.y
+            rows = features.rows(y, settings.window_s)
     if not all(np.isfinite(one.values).all() for one in rows):
         raise AudioRejected(AudioReason.NON_FINITE, "a feature is not a finite number")
     of_all = {

@@ -11,7 +11,7 @@ import json
 import math
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,10 @@ class FeatureSet:
         """The features of one signal, flat, as many as the shape holds."""
         raise NotImplementedError
 
+    def settings(self) -> dict[str, Any]:
+        """What the values depend on, by name."""
+        return dataclasses.asdict(self)
+
     def rows(self, y: Signal, window_s: float | None) -> list[Window]:
         """The features of each window of a signal; None takes it whole."""
         return [Window(start, self.values(part)) for start, part in cut(y, self.sr, window_s)]
@@ -112,7 +116,7 @@ def record(features: FeatureSet, reading: dict[str, object]) -> dict[str, object
     """
     return {
         "name": features.name,
-        "settings": dataclasses.asdict(features) | reading,
+        "settings": features.settings() | reading,
         "revision": features.revision,
         "versions": {name: version(name) for name in features.libraries},
         "shape": list(features.shape),

@@ -13,6 +13,9 @@ from genremill.udfs.segments import Segments
 from genremill.udfs.spectrogram import Kind, Spectrogram
 from genremill.udfs.windows57 import Windows57
 
+VGGISH = "vggish"
+"""The one set that needs more than its name."""
+
 
 def _musicnn() -> FeatureSet:
     from genremill.udfs.musicnn import Musicnn  # here: torch takes seconds, and these two sets alone need it
@@ -39,8 +42,18 @@ FEATURE_SETS: dict[str, Callable[[], FeatureSet]] = {
 }
 
 
-def named(name: str) -> FeatureSet:
+def named(name: str, *, vggish_weights: str | None = None) -> FeatureSet:
     """A feature set with its default settings; an unknown name is an error that lists those there are."""
+    if name == VGGISH:
+        if vggish_weights is None:
+            raise UsageError(
+                f"--features {VGGISH} needs --vggish-weights, a .safetensors or .npz of the published "
+                "checkpoint's variables by name; none come with genremill"
+            )
+        from genremill.udfs.vggish import Vggish  # here: torch
+
+        return Vggish.of(vggish_weights)
     if name not in FEATURE_SETS:
-        raise UsageError(f"no feature set is named {name!r}; there are {', '.join(sorted(FEATURE_SETS))}")
+        there = ", ".join(sorted((*FEATURE_SETS, VGGISH)))
+        raise UsageError(f"no feature set is named {name!r}; there are {there}")
     return FEATURE_SETS[name]()

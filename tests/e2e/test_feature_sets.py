@@ -1,6 +1,7 @@
 """Every kind of feature set through `extract`: flat rows of the shape in its record; analyses too."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,9 @@ def extracted(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
     lines = [f"t{at},g{at},artist {at},{name}" for at, name in enumerate(names)]
     (folder / "tracks.csv").write_text("\n".join(["track_id,track_genre,artists,audio_uri", *lines]) + "\n")
     where = ["--warehouse", str(folder / "warehouse")]
-    assert cli.main(["ingest", *where, "--tracks", str(folder / "tracks.csv")]) == 0
+    (folder / "split.csv").write_text("id,split\nt0,train\nt1,test\nt2,train\n")
+    flags = ["--tracks", str(folder / "tracks.csv"), "--split-file", str(folder / "split.csv")]
+    assert cli.main(["ingest", *where, *flags]) == 0
     flags = ["--audio-root", str(folder), "--max-rejects", "0.5", "--features", *SETS]
     assert cli.main(["extract", *where, *flags]) == 0
     return Warehouse.at(str(folder / "warehouse"))
@@ -84,3 +87,22 @@ def test_windows_that_a_set_cannot_take_are_refused(
     flags = ["--warehouse", extracted.uri, "--audio-root", "/", "--features", "logmel", "--windows", "whole"]
     assert cli.main(["extract", *flags]) == 2
     assert "--windows 0.975" in capsys.readouterr().err
+
+
+def test_augmented_rows_are_of_the_training_split_and_stand_apart(
+    extracted: Warehouse, spark: SparkSession
+) -> None:
+    plain = feature_cache.newest(extracted, "segments")
+    before = values(spark, extracted, "segments")
+    root = str(Path(extracted.uri.removeprefix("file://")).parent)
+    flags = ["--warehouse", extracted.uri, "--audio-root", root, "--max-rejects", "0.5"]
+    assert cli.main(["extract", *flags, "--features", "segments", "--augment", "noise"]) == 0
+    assert feature_cache.newest(extracted, "segments") == plain
+    assert values(spark, extracted, "segments") == before
+    assert {one.name for one in feature_cache.filled_sets(extracted)} == set(SETS)
+    [(variant, cached)] = feature_cache.variants(extracted, plain).items()
+    assert (variant, cached.name) == ("noise", "segments~noise")
+    rows = feature_cache.rows_of(spark, extracted, cached.fingerprint).collect()
+    assert {row["track_id"] for row in rows} == {"t0"}
+    assert rows[0]["values"] != before["t0"][0]
+    assert feature_cache.variants(extracted, feature_cache.newest(extracted, "logmel")) == {}

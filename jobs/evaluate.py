@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
@@ -26,6 +27,9 @@ from genremill.jobs.training_pairs import labelled_tracks
 from genremill.models.held_out import Labels
 from genremill.models.model_card import ModelCard, read_card
 
+if TYPE_CHECKING:
+    from genremill.models.metrics import Metrics
+
 MAX_TRACKS = 200_000
 """Held-out tracks measured at most, drawn by stable hash: more would not narrow an interval that matters."""
 
@@ -34,8 +38,8 @@ MAX_TRACKS = 200_000
 class Config:
     """Which model is measured."""
 
-    model_version: str | None = None
-    """<name>/<version> [the newest of the warehouse]."""
+    model_version: tuple[str, ...] = ()
+    """<name>/<version>, several to compare them [the newest of the warehouse]."""
 
 
 def transform(
@@ -43,7 +47,8 @@ def transform(
 ) -> DataFrame:
     """Held-out tracks: track_id, artist_id, columns `inputs`, unseen, and `labels`, the classes they bear."""
     settings = card.training["settings"]
-    cfg = train.Config(per_class=settings["per_class"], seed=settings["seed"])
+    exactly = settings.get("exactly", False)
+    cfg = train.Config(per_class=settings["per_class"], exactly=exactly, seed=settings["seed"])
     pairs = train.transform(tracks, genre_map, cfg, snapshot)
     held_out = labelled_tracks(tracks, pairs, Split.TEST, card.classes, inputs)
     known = F.col("class").isin(*card.classes)
@@ -71,24 +76,10 @@ def transform(
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Predicts the held-out tracks, measures, and writes the report."""
-    from genremill.jobs import (  # here: torch takes seconds to import, and --help needs none
-        answers,
-        evaluation,
-    )
-
-    version, folder = model_versions.folder_of(work.warehouse, cfg.model_version)
-    card = read_card(folder)
-    snapshot = _trained_on(work.warehouse, version, card)
-    tracks = spark.read.parquet(work.warehouse.path(snapshot.path))
-    taken = model_inputs.of_model(work.warehouse, snapshot, card)
-    usable = taken.of_usable(spark, work, tracks)
-    held_out = transform(usable, _genre_map(spark, work.warehouse, card), card, snapshot, taken.columns)
-    sample = held_out.orderBy(unit_hash("sample", 0, "track_id")).limit(MAX_TRACKS)
-    path = work.warehouse.tmp(work.run_id, "held_out")
-    sample.write.parquet(path)
-    model = answers.Model(version, folder, card, snapshot, taken)
-    metrics, page = evaluation.measured(model, spark.read.parquet(path), tracks)
-    figures = metrics.figures
+    if len(cfg.model_version) > 1:
+        return _compared(spark, work, cfg)
+    metrics, page = _measured(spark, work, *cfg.model_version)
+    version, figures = metrics.subject.model_version, metrics.figures
     text = (
         f"{version} on {figures.rows:,} held-out pairs, {metrics.split} split: "
         f"top-1 {figures.top1.value:.3f} of at most {figures.ceiling_top1:.3f}, "
@@ -103,6 +94,49 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     storage.write_atomic(f"{report}/report.html", page.encode())
     storage.write_atomic(f"{report}/metrics.json", json.dumps(metrics.as_json(), indent=1).encode())
     return command.Outcome(summary, f"{text}\nreport: {report}/report.html")
+
+
+def _measured(spark: SparkSession, work: command.Run, version: str | None = None) -> "tuple[Metrics, str]":
+    """The figures of one version on its held-out tracks, and its report's page."""
+    from genremill.jobs import (  # here: torch takes seconds to import, and --help needs none
+        answers,
+        evaluation,
+    )
+
+    version, folder = model_versions.folder_of(work.warehouse, version)
+    card = read_card(folder)
+    snapshot = _trained_on(work.warehouse, version, card)
+    tracks = spark.read.parquet(work.warehouse.path(snapshot.path))
+    taken = model_inputs.of_model(work.warehouse, snapshot, card)
+    usable = taken.of_usable(spark, work, tracks)
+    held_out = transform(usable, _genre_map(spark, work.warehouse, card), card, snapshot, taken.columns)
+    sample = held_out.orderBy(unit_hash("sample", 0, "track_id")).limit(MAX_TRACKS)
+    path = work.warehouse.tmp(work.run_id, "held_out", version)
+    sample.write.parquet(path)
+    model = answers.Model(version, folder, card, snapshot, taken)
+    return evaluation.measured(model, spark.read.parquet(path), tracks)
+
+
+def _compared(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
+    """Measures several versions, and writes one page about all of them."""
+    from genremill.jobs import comparison
+
+    folders = dict(model_versions.folder_of(work.warehouse, version) for version in cfg.model_version)
+    cards = {version: read_card(folder) for version, folder in folders.items()}
+    comparison.check(cards)
+    compared = []
+    for version, folder in folders.items():
+        metrics, _ = _measured(spark, work, version)
+        compared.append(comparison.Compared(metrics, comparison.cost_of(folder, cards[version])))
+    summary: dict[str, object] = {"models": [one.as_json() for one in compared]}
+    text = "\n".join(one.line for one in compared)
+    if work.dry_run:
+        return command.Outcome(summary, f"{text}\ndry run: no report written")
+    report = work.warehouse.path("reports", work.run_id)
+    storage.write_atomic(f"{report}/comparison.html", comparison.render(compared).encode())
+    storage.write_atomic(f"{report}/comparison.json", json.dumps(summary, indent=1).encode())
+    summary["report"] = f"{report}/comparison.html"
+    return command.Outcome(summary, f"{text}\nreport: {report}/comparison.html")
 
 
 def report_of(warehouse: Warehouse, version: str) -> str | None:

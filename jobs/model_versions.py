@@ -39,7 +39,7 @@ def newest(warehouse: Warehouse, with_refused: bool = False) -> str:
     raise UsageError(f"{warehouse.uri} has no model yet: run `genremill train` first")
 
 
-def folder_of(warehouse: Warehouse, version: str | None) -> tuple[str, str]:
+def folder_of(warehouse: Warehouse, version: str | None = None) -> tuple[str, str]:
     """Version and folder of a named model version, or of the newest."""
     version = version or newest(warehouse)
     folder = warehouse.path("models", version)

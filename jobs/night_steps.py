@@ -177,7 +177,7 @@ def _cluster_cause(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> st
 
 def _evaluate_cause(warehouse: Warehouse, cfg: EvaluateConfig) -> str | None:
     try:
-        version, _ = model_versions.folder_of(warehouse, cfg.model_version)
+        version, _ = model_versions.folder_of(warehouse, *cfg.model_version)
     except UsageError:
         return "there is no model yet"
     return None if evaluate.report_of(warehouse, version) else f"model {version} has no report"

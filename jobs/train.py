@@ -20,7 +20,7 @@ from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, model_inputs
 from genremill.jobs.model_inputs import ModelInputs
-from genremill.jobs.training_pairs import LabelledTracks, balanced, labelled, pairs_of, rule_of
+from genremill.jobs.training_pairs import LabelledTracks, balanced, check_exact, labelled, pairs_of, rule_of
 from genremill.jobs.training_set import write_training_set
 from genremill.models.held_out import Labels
 from genremill.models.pooling import Pooling
@@ -47,6 +47,8 @@ class Config:
     """Tag what is right with this probability, by cluster, and abstain from the rest [tag everything]."""
     per_class: int | None = None
     """This many pairs of each class, drawn over all splits [no balancing]."""
+    exactly: bool = False
+    """With --per-class: as many of each class in train, validation and test too, 80, 10 and 10 % of them."""
     workers: int = 1
     """Processes that train together."""
     seed: int = 0
@@ -70,7 +72,8 @@ def transform(
 ) -> DataFrame:
     """The labelled, balanced pairs of a tracks table: track_id, genre, class, split, columns `carried`."""
     pairs = labelled(pairs_of(tracks, rule_of(snapshot)), genre_map)
-    return balanced(pairs, cfg.per_class, cfg.seed).select("track_id", "genre", "class", "split", *carried)
+    drawn = balanced(pairs, cfg.per_class, cfg.seed, cfg.exactly)
+    return drawn.select("track_id", "genre", "class", "split", *carried)
 
 
 def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
@@ -113,6 +116,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         "artist_id",
         *taken.columns,
     )
+    if cfg.exactly and cfg.per_class is not None:
+        check_exact(pairs, cfg.per_class)
     data = write_training_set(spark, work, pairs, taken, cfg.workers)
     if work.dry_run:
         return command.Outcome({"rows": data.rows}, f"dry run: nothing trained; pairs {data.rows}")
@@ -142,6 +147,8 @@ def check(cfg: Config) -> None:
     for name in parts:
         zoo.entry(name)
     command.check_seed(cfg.seed)
+    if cfg.exactly and cfg.per_class is None:
+        raise UsageError("--exactly: expected --per-class N beside it")
     if cfg.workers < 1:
         raise UsageError(f"--workers {cfg.workers}: expected 1 or more")
     if cfg.learning_rate is not None and not 0 < cfg.learning_rate < math.inf:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, Window, functions as F
 
+from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs.contracts import Split
 from genremill.jobs.splits import SplitRule, part_of, unit_hash
@@ -42,18 +43,56 @@ def labelled(pairs: DataFrame, genre_map: DataFrame | None) -> DataFrame:
     return pairs.join(F.broadcast(names), "genre", "inner")
 
 
-def balanced(pairs: DataFrame, per_class: int | None, seed: int) -> DataFrame:
-    """N pairs of each class, drawn over all splits by stable hash; all pairs where N is None."""
+EXACT_PARTS = {Split.TRAIN: 0.8, Split.VALIDATION: 0.1, Split.TEST: 0.1}
+"""Report D's shares of an exactly balanced sample."""
+
+
+def balanced(pairs: DataFrame, per_class: int | None, seed: int, exactly: bool = False) -> DataFrame:
+    """N pairs of each class, drawn by stable hash over all splits; all pairs where N is None.
+
+    Exactly: as many of each class in each split too, `EXACT_PARTS` of N.
+    """
     if per_class is None:
         return pairs
-    order = Window.partitionBy("class").orderBy(
+    limits = {part.value: exact_part(per_class, part) for part in EXACT_PARTS}
+    limit = F.lit(per_class)
+    if exactly:
+        limit = F.coalesce(*(F.when(F.col("split") == part, count) for part, count in limits.items()))
+    order = Window.partitionBy("class", *(["split"] if exactly else [])).orderBy(
         unit_hash("per class", seed, "track_id", "genre"), "track_id", "genre"
     )
-    return (
-        pairs.withColumn("_place", F.row_number().over(order))
-        .where(F.col("_place") <= per_class)
-        .drop("_place")
-    )
+    placed = pairs.withColumn("_place", F.row_number().over(order))
+    return placed.where(F.col("_place") <= limit).drop("_place")
+
+
+def exact_part(per_class: int, part: Split) -> int:
+    """Pairs of a class in one split of an exactly balanced sample.
+
+    >>> [exact_part(1100, part) for part in EXACT_PARTS]
+    [880, 110, 110]
+    """
+    return round(per_class * EXACT_PARTS[part])
+
+
+def check_exact(pairs: DataFrame, per_class: int) -> None:
+    """Raises where a class has too few pairs in a split for an exactly balanced sample of N a class."""
+    rows = pairs.groupBy("class", "split").count().collect()
+    counts = {(row["class"], row["split"]): row["count"] for row in rows}
+    names = sorted({name for name, _ in counts})
+    found = {(name, part): counts.get((name, part.value), 0) for name in names for part in EXACT_PARTS}
+    short = [
+        f"{count} of {name} in {part}"
+        for (name, part), count in found.items()
+        if count < exact_part(per_class, part)
+    ]
+    if short:
+        wanted = ", ".join(f"{exact_part(per_class, part)} in {part}" for part in EXACT_PARTS)
+        most = min(int(count / EXACT_PARTS[part]) for (_, part), count in found.items())
+        shown = ", ".join(short[:3]) + (", …" if short[3:] else "")
+        raise UsageError(
+            f"--exactly --per-class {per_class}: expected {wanted} of each class; found {shown}: "
+            f"{most} a class is the most there is"
+        )
 
 
 def labelled_tracks(

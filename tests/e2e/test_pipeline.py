@@ -204,6 +204,27 @@ def test_tags_of_earlier_tracks_are_not_published_unnamed(catalog: Catalog) -> N
     assert catalog.run("publish", "--run", staged)["published"] == staged
 
 
+def test_models_are_compared_on_one_page(catalog: Catalog) -> None:
+    linear = catalog.run("train", *FAST, "--epochs", "1")["model_version"]
+    knn = catalog.run("train", "--model", "knn", "--per-class", "10")["model_version"]
+    hybrid = ["--model", "hybrid", "--parts", "linear+fcnn", "--inputs", "table", "--epochs", "1"]
+    joined = catalog.run("train", *hybrid)["model_version"]
+    found = catalog.run("evaluate", "--model-version", linear, knn, joined)
+    first, second, third = found["models"]
+    assert first["metrics"]["model_version"] == linear
+    assert second["metrics"]["rows"] < first["metrics"]["rows"]
+    assert min(one["cost"]["score_seconds"] for one in found["models"]) > 0
+    assert third["cost"]["megabytes"] > first["cost"]["megabytes"]
+    page = Path(found["report"].removeprefix("file://")).read_text()
+    for version in (linear, knn, joined):
+        assert page.count(version) >= 5
+    auc = first["metrics"]["per_class"]["rock"]["roc_auc"]
+    assert f"{auc:.3f}" in page
+    best = max(found["models"], key=lambda one: one["metrics"]["per_class"]["rock"]["f1"] or 0)
+    rock = page[page.index(">rock<") :][:400]
+    assert best["metrics"]["model_version"] in rock
+
+
 def test_no_test_part_is_no_reason_to_tag_nothing(spark: SparkSession, catalog: Catalog) -> None:
     catalog.run("ingest", "--tracks", catalog.tracks, "--fractions", "0.9", "0.1", "0")
     catalog.run("train", "--model", "linear", "--epochs", "1")
@@ -265,7 +286,12 @@ def test_a_manual_map(spark: SparkSession, catalog: Catalog) -> None:
         (["cluster", "--method", "manual"], "--method manual and --map"),
         (["cluster", "--method", "manual", "--map", "/nowhere.yaml"], "no such file"),
         (["cluster", "--clusters", "99"], "expected 1 to 30"),
-        (["train", "--model", "resnet"], "no model is named 'resnet'"),
+        (["train", "--model", "wavenet"], "no model is named 'wavenet'"),
+        (["train", "--model", "lstm"], "lstm takes inputs of the kind sequence; found table: vector"),
+        (["train", "--parts", "linear+mlp4"], "expected different models joined by +, for hybrid alone"),
+        (["train", "--model", "hybrid"], "expected different models joined by +, for hybrid alone"),
+        (["train", "--exactly"], "--exactly: expected --per-class N beside it"),
+        (["train", "--exactly", "--per-class", "9999"], "a class is the most there is"),
         (["train", "--workers", "0"], "expected 1 or more"),
         (["train", "--seed", "-1"], "--seed -1: expected 0 to"),
         (["train", "--learning-rate", "nan"], "expected a number above 0"),

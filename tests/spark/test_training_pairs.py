@@ -1,9 +1,11 @@
 """Which pairs a model is trained on, and in which split they are."""
 
+import pytest
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
+from genremill.infra.errors import UsageError
 from genremill.jobs.splits import SplitRule
-from genremill.jobs.training_pairs import balanced, labelled, pairs_of
+from genremill.jobs.training_pairs import balanced, check_exact, labelled, pairs_of
 
 RULE = SplitRule("rows", (0.8, 0.1, 0.1), seed=0)
 
@@ -23,6 +25,21 @@ def test_rows_split_each_pair_on_its_own(spark: SparkSession) -> None:
     assert abs(share["test"] - 0.1) < 0.02
     splits_of_track = pairs.groupBy("track_id").agg(F.count_distinct("split").alias("splits"))
     assert splits_of_track.where("splits > 1").count() > 400
+
+
+def test_exactly_balanced_classes_have_as_many_pairs_in_each_split(spark: SparkSession) -> None:
+    pairs = labelled(pairs_of(_tracks(spark, 4_000), RULE), None)
+    chosen = balanced(pairs, 500, seed=0, exactly=True).cache()
+    rows = chosen.groupBy("class", "split").count().collect()
+    counts = {(row["class"], row["split"]): row["count"] for row in rows}
+    expected = {"train": 400, "validation": 50, "test": 50}
+    assert counts == {(name, part): n for name in ("rock", "punk", "blues") for part, n in expected.items()}
+    check_exact(chosen, 500)
+    whole = pairs.where("class = 'rock'").groupBy("split").count().collect()
+    most = min(int(row["count"] / {"train": 0.8}.get(row["split"], 0.1)) for row in whole)
+    rock = balanced(pairs, most + 10, seed=0, exactly=True).where("class = 'rock'")
+    with pytest.raises(UsageError, match=f"of rock in .*: {most} a class is the most there is"):
+        check_exact(rock, most + 10)
 
 
 def test_balanced_classes_keep_the_shares_of_the_splits(spark: SparkSession) -> None:

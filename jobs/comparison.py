@@ -66,21 +66,15 @@ class Compared:
 
 def check(cards: Mapping[str, ModelCard]) -> None:
     """Raises where the versions' figures would not be about the same thing."""
-    found = {
-        version: (
-            card.labels,
-            card.snapshots.get("tracks"),
-            card.genre_map if card.labels == "cluster" else {},
-        )
+    about = {
+        version: (card.labels, card.snapshots.get("tracks"), card.labels == "cluster" and card.genre_map)
         for version, card in cards.items()
     }
-    first, *others = found.values()
+    first, *others = about.values()
     if any(other != first for other in others):
-        shown = "; ".join(
-            f"{version}: {labels} of tracks {run}" for version, (labels, run, _) in found.items()
-        )
+        found = "; ".join(f"{version}: {one[0]} of tracks {one[1]}" for version, one in about.items())
         raise UsageError(
-            f"models to compare: expected the same labels, of one run of tracks and one map; found {shown}"
+            f"models to compare: expected the same labels, of one run of tracks and one map; found {found}"
         )
 
 

@@ -19,7 +19,7 @@ from genremill.models.encoder import Inputs
 from genremill.models.features import TEXT
 from genremill.models.metrics import Metrics
 from genremill.models.model_card import ModelCard
-from genremill.models.text_encoder import TEXT_WIDTH
+from genremill.models.text_tokens import TEXT_WIDTH
 
 BATCH = 1024
 LEAST_SECONDS = 0.5

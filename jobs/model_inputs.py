@@ -13,7 +13,7 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, feature_cache, model_versions
 from genremill.models.features import TABLE, TEXT, WINDOWS, FeatureSpec
 from genremill.models.model_card import ModelCard
-from genremill.models.text_tokens import FIELDS
+from genremill.models.text_tokens import FIELDS, TEXT_WIDTH
 
 if TYPE_CHECKING:
     from genremill.models.zoo import Entry
@@ -41,7 +41,8 @@ class ModelInputs:
     @property
     def values(self) -> int:
         """Values of a row of all inputs."""
-        return len(self.features) + sum(math.prod(shape) for shape in self.shapes.values())
+        shaped = sum(math.prod(shape) for shape in self.shapes.values())
+        return len(self.features) + shaped + (TEXT_WIDTH if TEXT in self.names else 0)
 
     @property
     def vectors(self) -> tuple[str, ...]:

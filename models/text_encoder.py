@@ -12,12 +12,7 @@ from torch import Tensor
 
 from genremill.models.encoder import Encoder, Samples
 from genremill.models.features import TEXT
-from genremill.models.text_tokens import FIELDS, Hashes, tokens
-
-FIELD_TOKENS = 128
-"""Tokens of a field that are kept: words and pairs of words first. One name in twenty has more."""
-TEXT_WIDTH = len(FIELDS) * FIELD_TOKENS
-"""Token numbers of a track: those of each field in turn, padded with 0."""
+from genremill.models.text_tokens import FIELD_TOKENS, Hashes, tokens
 
 
 class TextEncoder(Encoder):

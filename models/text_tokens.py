@@ -17,6 +17,10 @@ Integers = npt.NDArray[np.int64]
 
 FIELDS = ("title", "album", "artists")
 """The columns of `tracks` that names are taken from; several artists are one text."""
+FIELD_TOKENS = 128
+"""Tokens of a field that a model reads: words and pairs of words first. One name in twenty has more."""
+TEXT_WIDTH = len(FIELDS) * FIELD_TOKENS
+"""Token numbers of a track: those of each field in turn, padded with 0."""
 MOST_CHARACTERS = 200
 """Characters of a text that are read: a title that goes on for pages costs no more than one that does not."""
 LENGTHS = (2, 3, 4)

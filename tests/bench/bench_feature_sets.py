@@ -98,9 +98,7 @@ def main(options: Options) -> None:
     for tagger in Tagger:
         bound = PATCHES * multiply_adds(tagger) / SGEMM**3 * found["sgemm"]
         ms = found[f"{tagger} network"]
-        print(
-            f"{tagger}: {ms:.0f} ms, {ms / bound:.2f} times its multiply-adds by sgemm ({bound:.0f} ms)"
-        )
+        print(f"{tagger}: {ms:.0f} ms, {ms / bound:.2f} times its multiply-adds by sgemm ({bound:.0f} ms)")
 
 
 if __name__ == "__main__":

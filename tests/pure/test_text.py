@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from genremill.models.features import TEXT
-from genremill.models.text_encoder import FIELD_TOKENS, TEXT_WIDTH, TextEncoder
-from genremill.models.text_tokens import MOST_CHARACTERS, normalised, tokens
+from genremill.models.text_encoder import TextEncoder
+from genremill.models.text_tokens import FIELD_TOKENS, MOST_CHARACTERS, TEXT_WIDTH, normalised, tokens
 from genremill.udfs.names import names_of, numberer, token_lister
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -18,6 +17,7 @@ from genremill.jobs.splits import unit_hash
 from genremill.jobs.vocabulary import known_tokens, numbered
 from genremill.models import shards
 from genremill.models.features import TEXT, WINDOWS
+from genremill.udfs.names import Known
 
 GROUPS_A_WORKER = 4
 """Row groups of a worker at least; all workers have as many, so that their shares are as good as equal."""
@@ -45,8 +45,8 @@ class TrainingSet:
     train_rows: int
     """Rows trained on: a pair has one for each window."""
     digests: tuple[str, ...]
-    known: npt.NDArray[np.int64] | None
-    """Hashes of the tokens that the model knows; None where it takes no names."""
+    known: Known | None
+    """The tokens that the model knows; None where it takes no names."""
 
 
 def write_training_set(
@@ -101,7 +101,7 @@ def write_training_set(
     )
 
 
-def _examples(pairs: DataFrame, inputs: ModelInputs, known: npt.NDArray[np.int64] | None) -> DataFrame:
+def _examples(pairs: DataFrame, inputs: ModelInputs, known: Known | None) -> DataFrame:
     """The rows of the shards: a column for each input, label, split, place in the order, hash of the row."""
     key = ["track_id", "genre", *(["window"] if inputs.has_windows else [])]
     if known is not None:

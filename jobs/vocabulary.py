@@ -1,34 +1,37 @@
 """The tokens of track names that a model is worth knowing: those that several artists share."""
 
 import numpy as np
-import numpy.typing as npt
 from pyspark.sql import DataFrame, functions as F, types as T
 
 from genremill.models.features import TEXT
-from genremill.models.text_tokens import FIELDS
-from genremill.udfs.names import BITS, TOKENS_SCHEMA, numberer, token_lister
+from genremill.models.text_tokens import FIELDS, KNOWN
+from genremill.udfs.names import BITS, TOKENS_SCHEMA, Known, numberer, token_lister
 
 FEWEST_ARTISTS = 4
 """Artists that a token is found with at least; one of fewer tells the artist and not the genre."""
 MOST_TOKENS = 150_000
-"""Tokens that a model knows at most, those of most artists; of the Spotify table it is 121,000."""
+"""Tokens that a model knows at most, the most frequent; of the Spotify table it is 121,000."""
 
 
-def known_tokens(tracks: DataFrame) -> npt.NDArray[np.int64]:
-    """Hashes of the tokens in the names of tracks, ascending.
+def known_tokens(tracks: DataFrame) -> Known:
+    """The tokens in the names of tracks, by ascending hash.
 
     Artists are counted by groups, the same in every run, so that a token needs one number and not a set: of
     four artists, one in eleven times two fall in the same group.
     """
     named = tracks.select(*FIELDS, F.pmod(F.xxhash64("artist_id"), F.lit(BITS)).alias("artist"))
     found = named.mapInArrow(token_lister(), TOKENS_SCHEMA).groupBy("token")
-    groups = found.agg(F.bit_count(F.bit_or("artists")).alias("groups"))
-    shared = groups.where(F.col("groups") >= FEWEST_ARTISTS).orderBy(F.desc("groups"), "token")
-    kept = shared.limit(MOST_TOKENS).select("token").toArrow().column("token").to_numpy()
-    return np.sort(kept)
+    groups = F.bit_count(F.bit_or("artists"))
+    counted = found.agg(groups.alias("groups"), F.sum("times").alias("times"))
+    shared = counted.where(F.col("groups") >= FEWEST_ARTISTS).orderBy(F.desc("times"), "token")
+    kept = shared.limit(MOST_TOKENS).select("token", "times").toArrow()
+    known = np.zeros(len(kept), KNOWN)
+    known["hash"] = kept.column("token").to_numpy()
+    known["rarity"] = np.log(np.maximum(tracks.count() / kept.column("times").to_numpy(), 1) + 1)
+    return np.sort(known, order="hash")
 
 
-def numbered(pairs: DataFrame, known: npt.NDArray[np.int64]) -> DataFrame:
+def numbered(pairs: DataFrame, known: Known) -> DataFrame:
     """Pairs with the token numbers of the track's names in place of the names."""
     kept = [name for name in pairs.columns if name not in FIELDS]
     numbers = T.StructField(TEXT, T.ArrayType(T.IntegerType()))

@@ -32,6 +32,9 @@ class Network(nn.Module):
         """Keeps all train rows, given as batches of inputs and labels."""
         raise NotImplementedError
 
+    def settle(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+        """Fits what is fitted on held-out rows, after all else, given as batches of inputs and labels."""
+
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits, shape (H, B, C)."""
         return self.logits(self.penultimate(inputs))

@@ -23,11 +23,14 @@ class TextEncoder(Encoder):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.register_buffer("hash_V", torch.zeros(size, dtype=torch.long))
+        self.register_buffer("rarity_V", torch.zeros(size))
         self.hash_V: Tensor
+        self.rarity_V: Tensor
 
     def learn(self, samples: Samples) -> None:
-        """Takes the hashes of the tokens to know, ascending."""
-        self.hash_V[:] = torch.from_numpy(samples[TEXT])
+        """Takes the tokens to know, by ascending hash."""
+        self.hash_V[:] = torch.from_numpy(samples[TEXT]["hash"].copy())
+        self.rarity_V[:] = torch.from_numpy(samples[TEXT]["rarity"].copy())
 
     def numbers(self, fields: Sequence[Sequence[str | None]]) -> npt.NDArray[np.int32]:
         """Token numbers of tracks, shape (T, S), from the texts of each field."""

@@ -26,6 +26,9 @@ MOST_CHARACTERS = 200
 LENGTHS = (2, 3, 4)
 """Characters of an n-gram; the space before and after each word counts as one."""
 
+KNOWN = np.dtype([("hash", np.int64), ("rarity", np.float32)])
+"""A token that a model knows: its rarity is the logarithm of all tracks over those that have it."""
+
 _SPACE = ord(" ")
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ over the golden ratio: neighbours end far apart
 _KIND_WORD, _KIND_PAIR = 0, 1

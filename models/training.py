@@ -10,6 +10,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +94,29 @@ class _Trainer:
             if self._stopped():
                 break
             self._epoch(epoch)
+        if self.plan.validation:
+            self._settle()
         return self.history
+
+    def _settle(self) -> None:
+        """Lets the best weights fit what is fitted on held-out rows: on every rank from all, and the same."""
+        folder = self.plan.validation or ""
+        self.network.load_state_dict(self.best)
+        reader = ShardReader(folder, shards.read_manifest(folder), batch=4096, shuffle=False)
+        self.network.eval().settle(self._labelled(reader))
+        state = self.network.state_dict()
+        if all(torch.equal(value, self.best[name]) for name, value in state.items()):
+            return
+        self.best = {name: value.detach().clone() for name, value in state.items()}
+        loss, accuracy = self._validate()
+        self.history[self.best_epoch - 1] |= {"validation_loss": loss, "validation_accuracy": accuracy}
+        if self.rank == 0:
+            self._checkpoint(len(self.history))
+            LOGGER.info("settled on held-out rows: validation %.4f, %.3f", loss, accuracy)
+        dist.barrier()
+
+    def _labelled(self, reader: ShardReader) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        return ((self._on_device(inputs), label.to(self.device)) for inputs, label in reader.epoch(1))
 
     def _stopped(self) -> bool:
         patience = self.recipe.patience
@@ -142,10 +165,7 @@ class _Trainer:
     def _remember(self, epoch: int) -> tuple[float, int, int]:
         """Every rank keeps the rows of all ranks; loss and right answers of the first, times all rows."""
         reader = ShardReader(self.plan.train, self.manifest, batch=4096, shuffle=False)
-        batches = reader.epoch(epoch)
-        self.network.remember(
-            (self._on_device(inputs), label_B.to(self.device)) for inputs, label_B in batches
-        )
+        self.network.remember(self._labelled(reader))
         inputs, label_B = next(reader.epoch(epoch))
         first_P = label_B[:MEASURED]
         p_PC = self.network.probabilities(self._on_device({n: x[:MEASURED] for n, x in inputs.items()}))

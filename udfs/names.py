@@ -15,7 +15,9 @@ from genremill.models.text_tokens import FIELDS, tokens
 
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
-TOKENS_SCHEMA = "token long, artists long"
+TOKENS_SCHEMA = "token long, artists long, times long"
+Known = npt.NDArray[np.void]
+"""Tokens as `text_tokens.KNOWN`, by ascending hash."""
 BITS = 63
 """Groups that artists are counted by: as many as a signed integer has bits for."""
 
@@ -33,7 +35,7 @@ def token_lister() -> BatchFunction:
     """A `mapInArrow` function from (title, album, artists, artist) to `TOKENS_SCHEMA`.
 
     `artist` is a number of an artist; of each token of a batch, `artists` has a bit set for each group of
-    artists that it is found with.
+    artists that it is found with, and `times` says how often that is.
     """
 
     def list_tokens(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -50,12 +52,13 @@ def token_lister() -> BatchFunction:
 
 def _by_token(hash_N: npt.NDArray[np.int64], bit_N: npt.NDArray[np.int64]) -> pa.RecordBatch:
     order_N = np.argsort(hash_N)
-    hash_D, first_D = np.unique(hash_N[order_N], return_index=True)
+    hash_D, first_D, times_D = np.unique(hash_N[order_N], return_index=True, return_counts=True)
     bits_D = np.bitwise_or.reduceat(bit_N[order_N], first_D) if len(first_D) else bit_N
-    return pa.RecordBatch.from_arrays([pa.array(hash_D), pa.array(bits_D)], names=["token", "artists"])
+    columns = {"token": hash_D, "artists": bits_D, "times": times_D}
+    return pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})
 
 
-def numberer(known_V: npt.NDArray[np.int64], column: str, kept: Sequence[str]) -> BatchFunction:
+def numberer(known_V: Known, column: str, kept: Sequence[str]) -> BatchFunction:
     """A `mapInArrow` function that adds the `column` of token numbers, array<int>, to the columns `kept`."""
 
     def number(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

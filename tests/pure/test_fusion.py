@@ -9,20 +9,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genremill.models import artifact, fusion, zoo
+from genremill.models import artifact, zoo
 from genremill.models.artifact import Model
 from genremill.models.features import TABLE, TEXT, WINDOWS, FeatureSpec
 from genremill.models.fusion import Fusion
 from genremill.models.model_card import ModelCard
-from genremill.models.networks import Network
 from genremill.models.recipe import Size
-from genremill.models.text_tokens import tokens
+from genremill.models.text_tokens import KNOWN, tokens
 from genremill.udfs.style_mix import Styles
 from genremill.udfs.tagging import model_rows, probabilities, tag_batch
 
 NUMBERS, SET = 5, 3
 NAMES = ("blue train", "sertanejo ao vivo", "夜に駆ける")
-KNOWN = np.unique(np.concatenate([tokens([name], 0)[0] for name in NAMES]).view(np.int64))
+HASHES = np.unique(np.concatenate([tokens([name], 0)[0] for name in NAMES]).view(np.int64))
+TOKENS = np.array([(one, 2.0) for one in HASHES], KNOWN)
 FEATURES = (
     *(FeatureSpec(f"number {at}", False) for at in range(NUMBERS)),
     *(FeatureSpec(f"e{at}", False, input="musicnn") for at in range(SET)),
@@ -38,29 +38,28 @@ CARD = ModelCard(
     clusters={},
     genre_map={},
     inputs=(TABLE, TEXT, "musicnn"),
-    tokens=len(KNOWN),
+    tokens=len(TOKENS),
 )
 
 
 @pytest.fixture
 def network() -> Fusion:
-    """A network whose encoders are fitted; its joint head says something already."""
+    """A network whose encoders are fitted, and nothing else."""
     torch.manual_seed(0)
     encoder = zoo.encoder(CARD)
     rng = np.random.default_rng(0)
     table, embedding = rng.normal(size=(50, NUMBERS)), rng.normal(size=(50, SET))
     table[::7], embedding[::5] = np.nan, np.nan  # these rows lack the input
-    encoder.learn({TABLE: table.astype(np.float32), TEXT: KNOWN, "musicnn": embedding.astype(np.float32)})
+    encoder.learn({TABLE: table.astype(np.float32), TEXT: TOKENS, "musicnn": embedding.astype(np.float32)})
     made = zoo.entry("fusion").build(encoder, 4, CARD.size)
     assert isinstance(made, Fusion)
-    nn.init.normal_(made.joint_head.weight)
     return made.eval()
 
 
 def _inputs(rows: int = 6) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(1)
     number = torch.zeros(rows, 3 * 128, dtype=torch.int32)
-    number[:, :20] = torch.randint(1, len(KNOWN), (rows, 20), generator=generator, dtype=torch.int32)
+    number[:, :20] = torch.randint(1, len(TOKENS), (rows, 20), generator=generator, dtype=torch.int32)
     return {
         TABLE: torch.randn(rows, NUMBERS, generator=generator),
         TEXT: number,
@@ -80,23 +79,53 @@ def test_encoders_are_fitted_on_the_rows_that_have_their_input(network: Fusion) 
         assert torch.isfinite(value.float()).all(), name
 
 
-@pytest.mark.parametrize("lacking", [(TABLE,), (TEXT,), ("musicnn",), (TEXT, "musicnn"), (TABLE, TEXT)])
-def test_a_row_without_an_input_gets_the_answer_of_the_others(
-    network: Fusion, lacking: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize("name", [TABLE, TEXT, "musicnn"])
+def test_a_row_with_one_input_gets_the_answer_of_its_network(network: Fusion, name: str) -> None:
     inputs = _inputs()
-    found = network(_without(inputs, *lacking))
-    assert torch.isfinite(found).all()
-    alone = torch.stack(
-        [network.networks[name](inputs).expand(2, -1, -1) for name in inputs if name not in lacking]
-    ).sum(dim=0)
-    values = {}
-    for name, part in network.networks.items():
-        assert isinstance(part, Network)
-        projected = network.projections[name](part.penultimate(inputs))
-        values[name] = projected.expand(2, -1, -1) * (name not in lacking)
-    joint = network.joint_head(network.joint_hidden(torch.cat(list(values.values()), dim=2).relu()).relu())
-    torch.testing.assert_close(found, alone + joint)
+    alone = _without(inputs, *(inputs.keys() - {name}))
+    torch.testing.assert_close(network.probabilities(alone), network.alone(inputs)[name])
+
+
+def test_the_answer_is_a_weighted_product_over_the_shares(network: Fusion) -> None:
+    network.belief_II.copy_(torch.tensor([[0.1, -0.2, 0.3], [0.4, -0.5, 0.6], [0.0, 0.0, 0.7]]))
+    network.log_share_C.copy_(torch.tensor([0.4, 0.3, 0.2, 0.1]).log())
+    inputs = _inputs()
+    p = network.alone(inputs)
+    weights = torch.tensor([0.1 - 0.2, 0.4 - 0.5]).exp()  # the table's and the names', without the set
+    share = torch.tensor([0.4, 0.3, 0.2, 0.1])
+    product = share * (p[TABLE] / share) ** weights[0] * (p[TEXT] / share) ** weights[1]
+    found = network.probabilities(_without(inputs, "musicnn"))
+    torch.testing.assert_close(found, product / product.sum(dim=1, keepdim=True))
+
+
+def test_a_row_without_anything_gets_the_shares(network: Fusion) -> None:
+    inputs = _inputs()
+    found = network.probabilities(_without(inputs, *inputs))
+    torch.testing.assert_close(found, torch.full((6, 4), 0.25))
+
+
+def test_held_out_rows_say_how_far_each_input_is_to_be_believed(network: Fusion) -> None:
+    """The table's network knows the labels; the names' network is sure, and wrong as often as not."""
+    generator = torch.Generator().manual_seed(2)
+    label = torch.randint(4, (2000,), generator=generator)
+    noise = torch.randint(4, (2000,), generator=generator)
+    inputs = _inputs(2000)
+    said = torch.stack(
+        [
+            (2.0 * torch.eye(4)[torch.where(torch.rand(2000, generator=generator) < 0.8, label, noise)]),
+            (9.0 * torch.eye(4)[noise]),
+            torch.zeros(2000, 4),
+        ]
+    ).log_softmax(dim=-1)
+    has = torch.ones(3, 2000, dtype=torch.bool)
+    network._said = lambda _: (said, has)  # type: ignore[method-assign,assignment]
+    before = network.probabilities(inputs).gather(1, label[:, None]).log().mean()
+    network.settle([(inputs, label)])
+    after = network.probabilities(inputs).gather(1, label[:, None]).log().mean()
+    assert after > before + 0.3
+    assert (network.probabilities(inputs).argmax(dim=1) == label).float().mean() > 0.8
+    others = network.belief_II.sum(dim=1) - network.belief_II.diagonal()
+    assert network.belief_II[1, 1] + others[1] < network.belief_II[0, 0] + others[0] - 1
 
 
 def test_what_one_row_lacks_does_not_touch_another(network: Fusion) -> None:
@@ -107,8 +136,7 @@ def test_what_one_row_lacks_does_not_touch_another(network: Fusion) -> None:
 
 def test_in_training_each_network_learns_alone_too(network: Fusion) -> None:
     logits = network.train()(_inputs())
-    assert logits.shape == (2 + 2 + 1 + 1, 6, 4)  # together; the table's members; text; the set
-    assert network.voting(logits).shape == (2, 6, 4)
+    assert logits.shape == (2 + 1 + 1, 6, 4)  # the table's members; names; the set
     label = torch.tensor([0, 1, 2, 3, 0, 1])
     torch.autograd.backward(network.loss(logits, label, 0.1))
     assert all(weight.grad is not None for weight in network.parameters())
@@ -121,17 +149,7 @@ def test_nothing_is_learned_from_what_is_not_there(network: Fusion) -> None:
     for name, weight in network.named_parameters():
         lacking = name.startswith((f"networks.{TABLE}", f"networks.{TEXT}"))
         assert weight.grad is not None
-        assert bool(weight.grad.any()) is not lacking or name.startswith("projections"), name
-
-
-def test_some_input_is_always_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fusion, "INPUTS_DROPPED", 0.9)
-    torch.manual_seed(0)
-    has = {"a": torch.ones(1000, dtype=torch.bool), "b": torch.arange(1000) % 2 == 0}
-    left = fusion._left(has)
-    assert (left["a"] | left["b"]).all()
-    assert not (left["b"] & ~has["b"]).any()
-    assert 0.2 < left["b"].float().mean() < 0.5  # taken from most of the 500 that have it, given back to both
+        assert bool(weight.grad.any()) is not lacking, name
 
 
 def _model(network: Fusion) -> Model:

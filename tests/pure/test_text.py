@@ -8,7 +8,7 @@ import pytest
 
 from genremill.models.features import TEXT
 from genremill.models.text_encoder import TextEncoder
-from genremill.models.text_tokens import FIELD_TOKENS, MOST_CHARACTERS, TEXT_WIDTH, normalised, tokens
+from genremill.models.text_tokens import FIELD_TOKENS, KNOWN, MOST_CHARACTERS, TEXT_WIDTH, normalised, tokens
 from genremill.udfs.names import names_of, numberer, token_lister
 
 
@@ -76,7 +76,7 @@ def test_hashes_do_not_change_from_version_to_version() -> None:
 def _encoder(*known: str) -> TextEncoder:
     hashes = np.unique(np.concatenate([tokens([one], 0)[0] for one in known]).view(np.int64))
     encoder = TextEncoder(len(hashes))
-    encoder.learn({TEXT: hashes})
+    encoder.learn({TEXT: np.array([(one, 1.0) for one in hashes], KNOWN)})
     return encoder
 
 
@@ -129,10 +129,12 @@ def test_tokens_are_listed_with_the_groups_of_their_artists() -> None:
     }
     assert bits.keys() == expected
     assert set(bits.values()) == {(1 << 1) | (1 << 5)}
+    assert set(found.column("times").to_pylist()) == {2}
 
 
 def test_shards_hold_the_numbers_in_place_of_the_names() -> None:
-    known = np.sort(tokens(["ab"], 0)[0].view(np.int64))
+    hashes = np.sort(tokens(["ab"], 0)[0].view(np.int64))
+    known = np.array([(one, 1.0) for one in hashes], KNOWN)
     (found,) = list(numberer(known, TEXT, ["artist"])(iter([_batch()])))
     assert found.schema.names == ["artist", TEXT]
     first, second = found.column(TEXT).to_pylist()

@@ -24,7 +24,7 @@ def of_track(spark: SparkSession, warehouse: Warehouse, track_id: str, model: st
         return {}
     from genremill.models import artifact  # here: torch takes seconds to import
     from genremill.models.fusion import Fusion
-    from genremill.udfs.tagging import model_rows
+    from genremill.udfs.model_rows import model_rows
 
     loaded = artifact.load(folder)
     if not isinstance(loaded.network, Fusion):

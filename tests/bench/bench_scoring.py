@@ -22,7 +22,8 @@ from genremill.jobs.contracts import TAGS
 from genremill.models import artifact
 from genremill.models.features import TABLE
 from genremill.models.model_card import read_card
-from genremill.udfs.tagging import CHUNK_ROWS, tagger
+from genremill.udfs.model_rows import CHUNK_ROWS
+from genremill.udfs.tagging import tagger
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from genremill.models.fusion import Fusion
 from genremill.models.model_card import ModelCard
 from genremill.models.recipe import Size
 from genremill.models.text_tokens import KNOWN, tokens
+from genremill.udfs.model_rows import model_rows
 from genremill.udfs.style_mix import Styles
-from genremill.udfs.tagging import model_rows, probabilities, tag_batch
+from genremill.udfs.tagging import probabilities, tag_batch
 
 NUMBERS, SET = 5, 3
 NAMES = ("blue train", "sertanejo ao vivo", "夜に駆ける")

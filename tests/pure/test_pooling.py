@@ -11,7 +11,8 @@ from genremill.models.model_card import ModelCard
 from genremill.models.networks import Network
 from genremill.models.pooling import Pooling, pooled
 from genremill.models.recipe import Size
-from genremill.udfs.tagging import CHUNK_ROWS, model_rows, probabilities
+from genremill.udfs.model_rows import CHUNK_ROWS, model_rows
+from genremill.udfs.tagging import probabilities
 
 # Three windows of a track, then one of another.
 P_RC = np.array([[0.9, 0.1, 0.0], [0.3, 0.4, 0.3], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6]], np.float32)

@@ -17,6 +17,7 @@ from genremill.models.model_card import Cluster
 from genremill.models.networks import Network, parameter_count
 from genremill.models.recipe import Size
 from genremill.udfs import tagging
+from genremill.udfs.model_rows import model_rows
 from tests.pure.zoo_cases import NUMBERS, case, network, tensors
 
 REPORTED = {
@@ -133,7 +134,7 @@ def test_scores_in_spark_are_those_of_a_batch(model: str, tmp_path: Path) -> Non
         columns[WINDOWS] = _but_the_fourth([named[at : at + 2] for at in range(0, 50, 2)], kind)
     loaded = artifact.load(uri)
     positions = tuple(range(NUMBERS + 1)) if table else ()
-    given = tagging.model_rows(pa.RecordBatch.from_pydict(columns), loaded, positions)
+    given = model_rows(pa.RecordBatch.from_pydict(columns), loaded, positions)
     assert given.has.to_pylist() == [at != 3 for at in range(26)]
     np.testing.assert_allclose(tagging.probabilities(loaded, given), expected, atol=1e-6)
 

@@ -10,6 +10,7 @@ V known tokens, D values a token, W values that a last layer takes, I inputs, H 
 """
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -127,16 +128,22 @@ class Fusion(Network):
         return self._joined(self.belief_II, *self._said(inputs)).unsqueeze(0)
 
     def voting(self, logits_HBC: Tensor) -> Tensor:
-        """The first network's, in training, where none is joined yet."""
-        return logits_HBC[: next(iter(self._networks.values())).heads]
+        """The one answer that the networks' logits give in training; those of a missing input say nothing."""
+        log_IBC = torch.stack([_mean_of_heads(part_HBC) for part_HBC in self._parts(logits_HBC)])
+        has_IB = torch.ones(log_IBC.shape[:2], dtype=torch.bool, device=log_IBC.device)
+        return self._joined(self.belief_II, log_IBC, has_IB)[None]
 
     def loss(self, logits_HBC: Tensor, label_B: Tensor, label_smoothing: float) -> Tensor:
         """Sum of the networks' mean cross-entropies.
 
         Where a row lacks an input, the network's logits are 0 whatever its weights, and nothing is learned.
         """
-        parts = torch.split(logits_HBC, [network.heads for network in self._networks.values()])
+        parts = self._parts(logits_HBC)
         return torch.stack([mean_loss(part_HBC, label_B, label_smoothing) for part_HBC in parts]).sum()
+
+    def _parts(self, logits_HBC: Tensor) -> tuple[Tensor, ...]:
+        """The logits of each network, of those that stand one after the other."""
+        return torch.split(logits_HBC, [network.heads for network in self._networks.values()])
 
     @torch.inference_mode()
     def alone(self, inputs: Inputs) -> dict[str, Tensor]:
@@ -192,9 +199,7 @@ class Fusion(Network):
         """Log-probabilities of each network, shape (I, B, C), and which rows have its input, (I, B)."""
         said, has = [], []
         for name, network in self._networks.items():
-            logits_HBC = network({name: _filled(name, inputs[name])})
-            log_HBC = logits_HBC.log_softmax(dim=-1)
-            said.append(log_HBC.logsumexp(dim=0) - np.log(len(log_HBC)) if len(log_HBC) > 1 else log_HBC[0])
+            said.append(_mean_of_heads(network({name: _filled(name, inputs[name])})))
             has.append(present(name, inputs[name]))
         return torch.stack(said), torch.stack(has)
 
@@ -205,6 +210,12 @@ class Fusion(Network):
         weight_IB = (belief_II.diagonal()[:, None] + other_II @ there_IB).exp() * there_IB
         over_shares_IBC = log_IBC - self.log_share_C
         return self.log_share_C + torch.einsum("ib,ibc->bc", weight_IB, over_shares_IBC)
+
+
+def _mean_of_heads(logits_HBC: Tensor) -> Tensor:
+    """Logarithms of the mean of the heads' probabilities, shape (B, C)."""
+    log_HBC = logits_HBC.log_softmax(dim=-1)
+    return log_HBC[0] if len(log_HBC) == 1 else log_HBC.logsumexp(dim=0) - math.log(len(log_HBC))
 
 
 def present(name: str, x_BF: Tensor) -> Tensor:

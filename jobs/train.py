@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
@@ -21,10 +22,13 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, model_inputs
 from genremill.jobs.model_inputs import ModelInputs
 from genremill.jobs.training_pairs import LabelledTracks, balanced, check_exact, labelled, pairs_of, rule_of
-from genremill.jobs.training_set import write_training_set
+from genremill.jobs.training_set import TrainingSet, write_training_set
 from genremill.models.held_out import Labels
 from genremill.models.pooling import Pooling
 from genremill.models.recipe import Schedule
+
+if TYPE_CHECKING:
+    from genremill.jobs.training_run import Sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +103,16 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     from genremill.jobs import training_run  # here: torch takes seconds to import, and --help needs none
 
     check(cfg)
+    data, sources = made_ready(spark, work, cfg)
+    if work.dry_run:
+        return command.Outcome({"rows": data.rows}, f"dry run: nothing trained; pairs {data.rows}")
+    return training_run.fit(spark, work, cfg, data, sources)
+
+
+def made_ready(spark: SparkSession, work: command.Run, cfg: Config) -> "tuple[TrainingSet, Sources]":
+    """The training set, written to the run's scratch space, and what it was made from."""
+    from genremill.jobs.training_run import Sources
+
     made_from = inputs(work.warehouse, cfg)
     tracks = work.warehouse.require("tracks", "ingest --tracks …")
     current_map = work.warehouse.current("genre_map")
@@ -119,14 +133,11 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     if cfg.exactly and cfg.per_class is not None:
         check_exact(pairs, cfg.per_class)
     data = write_training_set(spark, work, pairs, taken, cfg.workers)
-    if work.dry_run:
-        return command.Outcome({"rows": data.rows}, f"dry run: nothing trained; pairs {data.rows}")
     rows = genre_map.select("genre", "cluster_id", "cluster_name").collect() if genre_map else []
     genres = catalog.select(F.explode("genres").alias("genre")).distinct().collect()
     shown = sorted(row["genre"] for row in genres)
     labelled_tracks = LabelledTracks(tracks, usable, pairs)
-    sources = training_run.Sources(labelled_tracks, [tuple(row) for row in rows], shown, made_from)
-    return training_run.fit(spark, work, cfg, data, sources)
+    return data, Sources(labelled_tracks, [tuple(row) for row in rows], shown, made_from)
 
 
 def parts_of(cfg: Config) -> tuple[str, ...]:

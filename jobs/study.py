@@ -26,7 +26,7 @@ from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import command, study_page, train
+from genremill.jobs import command, train
 from genremill.jobs.contracts import Split
 from genremill.jobs.study_grid import SETTINGS, Cell, Reached, best_of, record, recorded
 from genremill.jobs.train import Config as TrainConfig
@@ -65,6 +65,8 @@ def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Trains the cells that nobody has trained yet, and writes the page about all of them."""
+    from genremill.jobs import study_page  # here: scipy takes long to import, and --help needs none
+
     check(cfg)
     made_from = inputs(work.warehouse, cfg)
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:20]

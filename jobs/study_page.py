@@ -47,6 +47,21 @@ class Places(Axis):
         return f"{self.values[round(value)]:g}"
 
 
+@dataclass(frozen=True)
+class _Figure:
+    """What is drawn over a setting."""
+
+    name: str
+    of: Callable[[Reached], float | None]
+    in_percent: bool = False
+    from_zero: bool = False
+
+
+ACCURACY = _Figure("Validation accuracy", lambda one: one.accuracy, in_percent=True)
+LOSS = _Figure("Validation loss", lambda one: one.loss)
+TIME = _Figure("Seconds", lambda one: one.seconds, from_zero=True)
+
+
 def line(reached: Reached) -> str:
     """A training in one line, for a terminal."""
     took = f"{reached.seconds:,.1f} s" if reached.seconds is not None else "no time"
@@ -94,9 +109,9 @@ def _setting(name: str, reached: Sequence[Reached], best: Reached) -> Markup:
     return pages.section(
         HEADINGS[name],
         pages.side_by_side(
-            _chart(name, reached, best, "Validation accuracy", lambda one: one.accuracy, f"{says}.", True),
-            _chart(name, reached, best, "Validation loss", lambda one: one.loss, "Mean cross-entropy, nats."),
-            _chart(name, reached, best, "Seconds", lambda one: one.seconds, "Seconds of training."),
+            _chart(name, reached, best, ACCURACY, f"{ACCURACY.name}. {says}."),
+            _chart(name, reached, best, LOSS, "Mean cross-entropy on validation tracks, nats."),
+            _chart(name, reached, best, TIME, "Seconds that the training took."),
         ),
     )
 
@@ -105,13 +120,11 @@ def _chart(
     name: str,
     reached: Sequence[Reached],
     best: Reached,
-    figure: str,
-    of: Callable[[Reached], float | None],
+    figure: _Figure,
     caption: str,
-    in_percent: bool = False,
 ) -> Markup:
     values = _values(reached, name)
-    by_cell = {one.cell: of(one) for one in reached}
+    by_cell = {one.cell: figure.of(one) for one in reached}
     at_best, means = [], []
     for place, value in enumerate(values):
         there = by_cell[dataclasses.replace(best.cell, **{name: value})]
@@ -123,10 +136,11 @@ def _chart(
     series = [Series("others as in the best", at_best, marks=True)]
     if len(reached) > len(values):
         series.append(Series("mean", means, marks=True))
-    heading = f"{figure} by {HEADINGS[name].lower()}"
-    down = Axis.over(figure, [up for one in series for _, up in one.points], in_percent)
+    heading = f"{figure.name} by {HEADINGS[name].lower()}"
+    shown = [up for one in series for _, up in one.points]
+    down = Axis.over(figure.name, [0.0, *shown] if figure.from_zero else shown, figure.in_percent)
     across = Places.of(HEADINGS[name].lower(), values)
-    return pages.figure(line_chart(heading, caption, across, down, series), f"{figure}. {caption}")
+    return pages.figure(line_chart(heading, caption, across, down, series), caption)
 
 
 def _values(reached: Sequence[Reached], name: str) -> list[Any]:

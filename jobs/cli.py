@@ -18,6 +18,7 @@ JOBS = {
     "evaluate": "metrics and the HTML report of a model on held-out tracks",
     "score": "tag every track with a model: staged tags",
     "publish": "audit staged tags and make them current, or refuse; also roll back",
+    "study": "train over a grid of settings, resumable: accuracy and time, drawn",
     "show": "one track: its tags, features and pictures of its audio",
     "tables": "list each table's current snapshot",
     "vacuum": "remove old runs, and what killed jobs have left; says what would go unless --yes",

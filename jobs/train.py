@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
@@ -19,12 +20,17 @@ from genremill.infra.errors import UsageError
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, model_inputs
+from genremill.jobs.augmented_pairs import augmented, of_variants
 from genremill.jobs.model_inputs import ModelInputs
 from genremill.jobs.training_pairs import LabelledTracks, balanced, check_exact, labelled, pairs_of, rule_of
-from genremill.jobs.training_set import write_training_set
+from genremill.jobs.training_set import TrainingSet, write_training_set
 from genremill.models.held_out import Labels
 from genremill.models.pooling import Pooling
 from genremill.models.recipe import Schedule
+from genremill.udfs.variant import Variant
+
+if TYPE_CHECKING:
+    from genremill.jobs.training_run import Sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,8 @@ class Config:
     """table and feature sets, joined by +, or auto: all the warehouse has [what the model takes]."""
     pooling: Pooling = Pooling.MEAN
     """How a track's answer is made of its windows': the mean of the probabilities, or a vote."""
+    augment: tuple[Variant, ...] = ()
+    """Learn from these variants of the training split's audio too; `extract --augment` makes them."""
     use_popularity: bool = False
     """Take popularity as an input, as the reports do; it is an artefact of the day the table was gathered."""
     target_precision: float | None = None
@@ -80,11 +88,17 @@ def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
     """What the result depends on."""
     map_run = warehouse.current("genre_map")
     tracks = warehouse.require("tracks", "ingest --tracks …")
+    taken = _inputs(warehouse, tracks, cfg)
+    in_variants = {
+        f"{name}~{variant}": state
+        for variant, changed in of_variants(warehouse, taken, cfg.augment).items()
+        for name, state in changed.made_from(warehouse).items()
+    }
     return {
         "tracks": tracks.run_id,
         "genre_map": map_run.snapshot.run_id if map_run else "",
         "settings": json.dumps(dataclasses.asdict(cfg), sort_keys=True),
-    } | _inputs(warehouse, tracks, cfg).made_from(warehouse)
+    } | (taken.made_from(warehouse) | in_variants)
 
 
 def _inputs(warehouse: Warehouse, tracks: Snapshot, cfg: Config) -> ModelInputs:
@@ -99,6 +113,16 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     from genremill.jobs import training_run  # here: torch takes seconds to import, and --help needs none
 
     check(cfg)
+    data, sources = made_ready(spark, work, cfg)
+    if work.dry_run:
+        return command.Outcome({"rows": data.rows}, f"dry run: nothing trained; pairs {data.rows}")
+    return training_run.fit(spark, work, cfg, data, sources)
+
+
+def made_ready(spark: SparkSession, work: command.Run, cfg: Config) -> "tuple[TrainingSet, Sources]":
+    """The training set, written to the run's scratch space, and what it was made from."""
+    from genremill.jobs.training_run import Sources
+
     made_from = inputs(work.warehouse, cfg)
     tracks = work.warehouse.require("tracks", "ingest --tracks …")
     current_map = work.warehouse.current("genre_map")
@@ -118,15 +142,14 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     )
     if cfg.exactly and cfg.per_class is not None:
         check_exact(pairs, cfg.per_class)
-    data = write_training_set(spark, work, pairs, taken, cfg.workers)
-    if work.dry_run:
-        return command.Outcome({"rows": data.rows}, f"dry run: nothing trained; pairs {data.rows}")
+    in_variants = of_variants(work.warehouse, taken, cfg.augment)
+    learned = augmented(spark, work, pairs, catalog, in_variants) if in_variants else pairs
+    data = write_training_set(spark, work, learned, taken, cfg.workers)
     rows = genre_map.select("genre", "cluster_id", "cluster_name").collect() if genre_map else []
     genres = catalog.select(F.explode("genres").alias("genre")).distinct().collect()
     shown = sorted(row["genre"] for row in genres)
     labelled_tracks = LabelledTracks(tracks, usable, pairs)
-    sources = training_run.Sources(labelled_tracks, [tuple(row) for row in rows], shown, made_from)
-    return training_run.fit(spark, work, cfg, data, sources)
+    return data, Sources(labelled_tracks, [tuple(row) for row in rows], shown, made_from)
 
 
 def parts_of(cfg: Config) -> tuple[str, ...]:

@@ -6,7 +6,9 @@ import json
 import logging
 import sys
 from dataclasses import dataclass
+from typing import Any
 
+import numpy.typing as npt
 from pyspark.errors import PySparkException
 from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
@@ -61,9 +63,24 @@ def fit(
     why = calibration_run.why_not(sources.labelled.snapshot, data.rows[Split.VALIDATION])
     if cfg.target_precision is not None and why is not None:
         raise UsageError(f"--target-precision {cfg.target_precision} has nothing to be measured on: {why}")
+    samples = sample(data)
+    plan = planned(work, cfg, data, sources, samples)
+    run_ranks(spark, plan)
+    vectors_BF = joined_rows(samples, data.inputs.vectors)
+    seen = _Seen(fitted_clouds(vectors_BF, data.inputs.features), histograms(vectors_BF))
+    return _seal(work, cfg, plan, data, sources, seen)
+
+
+def planned(
+    work: command.Run,
+    cfg: train.Config,
+    data: TrainingSet,
+    sources: Sources,
+    samples: dict[str, npt.NDArray[Any]],
+) -> Plan:
+    """What the ranks are to do; the encoders have learned from the samples."""
     entry = zoo.entry(cfg.model)
     recipe = _recipe(entry.recipe(data.train_rows), cfg)
-    samples = sample(data)
     vectors_BF = joined_rows(samples, data.inputs.vectors)
     by_genre = Labels(cfg.labels) is Labels.GENRE
     genre_map, made_from = sources.genre_map, sources.made_from
@@ -94,9 +111,7 @@ def fit(
         *(cfg.model, "+".join(card.inputs), data.train_rows, data.rows[Split.TRAIN], len(data.classes)),
         *(recipe.epochs, recipe.batch, cfg.workers),
     )
-    _train(spark, plan)
-    seen = _Seen(fitted_clouds(vectors_BF, data.inputs.features), histograms(vectors_BF))
-    return _seal(work, cfg, plan, data, sources, seen)
+    return plan
 
 
 @dataclass(frozen=True)
@@ -141,7 +156,7 @@ def _plan(
     )
 
 
-def _train(spark: SparkSession, plan: Plan) -> None:
+def run_ranks(spark: SparkSession, plan: Plan) -> None:
     """Runs the ranks to their end, and turns what one of them raised into this process's error."""
     failed = f"{plan.checkpoints}/failed.json"
     storage.remove_object(failed)
@@ -160,6 +175,8 @@ def _train(spark: SparkSession, plan: Plan) -> None:
     except (RuntimeError, PySparkException) as err:  # from a process here, from a task on a cluster
         if storage.is_object(failed):
             record = json.loads(storage.read_bytes(failed))
+            if record["diverged"]:
+                raise training.Diverged(record["message"]) from err
             raise RAISED.get(record["exit_code"], GenremillError)(record["message"]) from err
         raise raised_in_worker(str(err)) or StorageError(
             f"a training process died; the same command goes on after the last epoch: {err}"

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.jobs import command
+from genremill.jobs.augmented_pairs import OWN_WINDOWS
 from genremill.jobs.contracts import Split
 from genremill.jobs.model_inputs import ModelInputs
 from genremill.jobs.splits import unit_hash
@@ -28,6 +29,8 @@ FIT_ROWS, FIT_VALUES = 1_000_000, 32_000_000
 """Train rows, and values in them, that an encoder is fitted on at most; the shards lie in hash order, so
 these are a sample."""
 SCAN_ROWS = 1024
+AUGMENTED = "augmented"
+"""Column of shards with rows of augmented audio: whether a row is one."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,10 @@ def _examples(pairs: DataFrame, inputs: ModelInputs, known: Known | None) -> Dat
     key = ["track_id", "genre", *(["window"] if inputs.has_windows else [])]
     if known is not None:
         pairs = numbered(pairs, known)
+    marks = [(F.col("window") >= F.col(OWN_WINDOWS)).alias(AUGMENTED)] if OWN_WINDOWS in pairs.columns else []
     return inputs.rows(pairs).select(
         *inputs.names,
+        *marks,
         "label",
         "split",
         unit_hash("order", 0, *key).alias("order"),
@@ -147,15 +152,21 @@ def hashed_to(spark: SparkSession, partitions: int) -> list[int]:
 
 
 def sample(data: TrainingSet) -> dict[str, npt.NDArray[Any]]:
-    """Raw inputs of the first train rows, by name, each of shape (rows, width)."""
+    """Raw inputs of the first train rows that are of audio as it is, by name, each of shape (rows, width)."""
     left = min(FIT_ROWS, max(FIT_VALUES // data.inputs.values, 1))
     names = list(data.inputs.names)
     store, folder = storage.arrow(data.train)
     tables = []
     with shards.storage_errors(data.train):
         # Fewest bytes at once: a scanner would read far ahead of the rows that are wanted.
-        batches = ds.dataset(folder, filesystem=store, format="parquet").to_batches(
-            columns=names, batch_size=SCAN_ROWS, batch_readahead=1, fragment_readahead=1, use_threads=False
+        shard_rows = ds.dataset(folder, filesystem=store, format="parquet")
+        batches = shard_rows.to_batches(
+            filter=~ds.field(AUGMENTED) if AUGMENTED in shard_rows.schema.names else None,
+            columns=names,
+            batch_size=SCAN_ROWS,
+            batch_readahead=1,
+            fragment_readahead=1,
+            use_threads=False,
         )
         for batch in batches:
             tables.append(batch.slice(0, left))

@@ -34,6 +34,10 @@ MEASURED = 1024
 """Train rows that a model which knows them by heart is measured on."""
 
 
+class Diverged(UsageError):
+    """The loss is no number any more."""
+
+
 @dataclass(frozen=True)
 class EpochRecord:
     """One line of the training curves. Losses are means of the cross-entropy over rows."""
@@ -58,7 +62,8 @@ def train_rank(plan: Plan) -> list[dict[str, Any]]:
         with rank_group.joined(rank_group.device()) as device:
             return _Trainer(plan, rank, device).train()
     except GenremillError as err:
-        record = {"exit_code": int(err.exit_code), "message": str(err)}
+        diverged = isinstance(err, Diverged)
+        record = {"exit_code": int(err.exit_code), "message": str(err), "diverged": diverged}
         storage.write_atomic(f"{plan.checkpoints}/failed.json", json.dumps(record).encode())
         raise
 
@@ -152,7 +157,7 @@ class _Trainer:
         for step, (inputs, label_B) in enumerate(self.reader.epoch(epoch), start=(epoch - 1) * self.steps):
             loss, right = self._step(step, self._on_device(inputs), label_B)
             if not math.isfinite(loss):
-                raise UsageError(
+                raise Diverged(
                     f"the loss is {loss} in epoch {epoch}, step {step + 1 - (epoch - 1) * self.steps} of "
                     f"{self.steps}, on rank {self.rank}; try a lower --learning-rate"
                 )

@@ -1,0 +1,165 @@
+"""Trains over a grid of learning rates, batches and epochs, and draws accuracy and time over each.
+
+A cell that was trained before, from the same inputs with the same settings and code, is not trained again: a
+killed study goes on, and a grid can grow. Accuracy and loss are of validation tracks, never of the test
+split, so that the settings that look best here can still be measured honestly. The models themselves are
+not kept: `train` with the settings of a cell makes its model version.
+
+Reads: what `train` reads. Writes: `studies/<digest>/`: `cells/*.json`, `study.json`, `study.html`.
+
+    spark-submit jobs/study.py --warehouse file:///data/warehouse --learning-rates 1e-3 1e-2 --batches 64 256
+"""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pyspark.sql import SparkSession
+
+from genremill.infra import storage
+from genremill.infra.errors import StorageError, UsageError
+from genremill.infra.log import LOGGER
+from genremill.infra.session import spark_session
+from genremill.infra.warehouse import Warehouse
+from genremill.jobs import command, train
+from genremill.jobs.contracts import Split
+from genremill.jobs.study_grid import SETTINGS, Cell, Reached, best_of, record, recorded
+from genremill.jobs.train import Config as TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The grid, and what all its trainings share."""
+
+    learning_rates: tuple[float, ...] = (1e-4, 1e-3, 1e-2)
+    """Greatest learning rates."""
+    batches: tuple[int, ...] = (32, 128, 512)
+    """Pairs a step, over all workers."""
+    epoch_counts: tuple[int, ...] = (5, 10, 20)
+    """Passes over the training pairs."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The grid's, the quickest first."""
+        grid = itertools.product(self.learning_rates, self.batches, self.epoch_counts)
+        return sorted((Cell(*one) for one in grid), key=lambda one: (one.epochs, -one.batch, one))
+
+    def settings(self, cell: Cell) -> TrainConfig:
+        """Those of one training."""
+        return dataclasses.replace(self.train, **dataclasses.asdict(cell))
+
+
+def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
+    """What the result of a cell depends on, beside the cell itself."""
+    from genremill.models import training_plan  # here: torch takes seconds to import, and --help needs none
+
+    shared = dataclasses.replace(cfg.train, resume=True)
+    return train.inputs(warehouse, shared) | {"code": training_plan.code_digest()}
+
+
+def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
+    """Trains the cells that nobody has trained yet, and writes the page about all of them."""
+    from genremill.jobs import study_page  # here: scipy takes long to import, and --help needs none
+
+    check(cfg)
+    made_from = inputs(work.warehouse, cfg)
+    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:20]
+    folder = work.warehouse.path("studies", digest)
+    known = recorded(folder, cfg.cells) if cfg.train.resume else {}
+    missing = [cell for cell in cfg.cells if cell not in known]
+    counts = {"trained": len(missing), "known": len(known)}
+    if work.dry_run:
+        lines = [f"would train {cell}" for cell in missing] + [f"known: {cell}" for cell in known]
+        would = {"would_train": [dataclasses.asdict(cell) for cell in missing], "known": len(known)}
+        return command.Outcome(would, "\n".join(lines))
+    if missing:
+        known |= {one.cell: one for one in _trained(spark, work, cfg, missing, folder)}
+    reached = [known[cell] for cell in cfg.cells]
+    best = best_of(reached)
+    figures = {
+        "best": best.as_json() if best else None,
+        "cells": [one.as_json() for one in reached],
+        "made_from": made_from,
+    }
+    storage.write_atomic(f"{folder}/study.json", json.dumps(figures, indent=1).encode())
+    report = f"{folder}/study.html"
+    page = study_page.render(cfg.train.model, reached, made_from["tracks"])
+    storage.write_atomic(report, page.encode())
+    summary = counts | {"best": figures["best"], "cells": figures["cells"], "report": report}
+    said = "no cell has figures" if best is None else f"best of {len(reached)}: {study_page.line(best)}"
+    return command.Outcome(summary, f"{said}\nreport: {report}", nothing_new=not missing)
+
+
+def _trained(
+    spark: SparkSession, work: command.Run, cfg: Config, cells: list[Cell], folder: str
+) -> Iterator[Reached]:
+    """Trains cells over one training set, and keeps what each has reached before the next begins."""
+    from genremill.jobs import training_run
+    from genremill.jobs.training_set import sample
+    from genremill.models import checkpoints, training
+
+    data, sources = train.made_ready(spark, work, cfg.train)
+    if data.validation is None:
+        raise UsageError("a study measures on validation tracks, and the split of these tracks has none")
+    samples, pairs = sample(data), data.rows[Split.VALIDATION]
+    for at, cell in enumerate(cells, start=1):
+        LOGGER.info("training %d of %d: %s", at, len(cells), cell)
+        plan = training_run.planned(work, cfg.settings(cell), data, sources, samples)
+        try:
+            training_run.run_ranks(spark, plan)
+        except training.Diverged as err:
+            LOGGER.warning("%s: %s", cell, err)
+            reached = Reached(cell, pairs, failed=str(err))
+        else:
+            last = checkpoints.newest(plan.checkpoints)
+            if last is None:
+                raise StorageError(f"the training left no whole checkpoint in {plan.checkpoints}")
+            reached = Reached.by(cell, pairs, last.record["history"], last.record["best_epoch"])
+        record(folder, reached)
+        storage.remove(plan.checkpoints)
+        yield reached
+
+
+def check(cfg: Config) -> None:
+    """Raises on a grid or settings that no data could make right."""
+    grid: dict[str, tuple[float, ...]] = {
+        "--learning-rates": cfg.learning_rates,
+        "--batches": cfg.batches,
+        "--epoch-counts": cfg.epoch_counts,
+    }
+    for flag, values in grid.items():
+        shown = " ".join(f"{value:g}" for value in values)
+        if not values or len(set(values)) < len(values):
+            raise UsageError(f"{flag} {shown}: expected one value or more, each once")
+        if flag == "--learning-rates" and not all(0 < value < math.inf for value in values):
+            raise UsageError(f"{flag} {shown}: expected numbers above 0")
+        if flag != "--learning-rates" and min(values) < 1:
+            raise UsageError(f"{flag} {shown}: expected 1 or more")
+    for name, flag in zip(SETTINGS, grid, strict=True):
+        if getattr(cfg.train, name) is not None:
+            raise UsageError(f"--train.{name.replace('_', '-')} is what a study varies: give {flag}")
+    if cfg.train.target_precision is not None:
+        raise UsageError(
+            "--train.target-precision changes no figure of a study: give it to `genremill train`"
+        )
+    train.check(cfg.train)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+
+    def job(work: command.Run, cfg: Config) -> command.Outcome:
+        with spark_session("genremill study") as spark:
+            return run(spark, work, cfg)
+
+    return command.main("study", __doc__, Config, job, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,7 +18,7 @@ from genremill.jobs.splits import unit_hash
 from genremill.jobs.vocabulary import known_tokens, numbered
 from genremill.models import shards
 from genremill.models.features import TEXT, WINDOWS
-from genremill.udfs.names import Known
+from genremill.models.text_tokens import Known
 
 GROUPS_A_WORKER = 4
 """Row groups of a worker at least; all workers have as many, so that their shares are as good as equal."""

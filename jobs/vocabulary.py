@@ -4,8 +4,7 @@ import numpy as np
 from pyspark.sql import DataFrame, functions as F, types as T
 
 from genremill.models.features import TEXT
-from genremill.models.text_tokens import FIELDS, KNOWN
-from genremill.udfs.names import BITS, TOKENS_SCHEMA, Known, numberer, token_lister
+from genremill.models.text_tokens import FIELDS, KNOWN, Known
 
 FEWEST_ARTISTS = 4
 """Artists that a token is found with at least; one of fewer tells the artist and not the genre."""
@@ -19,6 +18,8 @@ def known_tokens(tracks: DataFrame) -> Known:
     Artists are counted by groups, the same in every run, so that a token needs one number and not a set: of
     four artists, one in eleven times two fall in the same group.
     """
+    from genremill.udfs.names import BITS, TOKENS_SCHEMA, token_lister  # here: --help needs no torch
+
     named = tracks.select(*FIELDS, F.pmod(F.xxhash64("artist_id"), F.lit(BITS)).alias("artist"))
     found = named.mapInArrow(token_lister(), TOKENS_SCHEMA).groupBy("token")
     groups = F.bit_count(F.bit_or("artists"))
@@ -33,6 +34,8 @@ def known_tokens(tracks: DataFrame) -> Known:
 
 def numbered(pairs: DataFrame, known: Known) -> DataFrame:
     """Pairs with the token numbers of the track's names in place of the names."""
+    from genremill.udfs.names import numberer
+
     kept = [name for name in pairs.columns if name not in FIELDS]
     numbers = T.StructField(TEXT, T.ArrayType(T.IntegerType()))
     schema = T.StructType([*(pairs.schema[name] for name in kept), numbers])

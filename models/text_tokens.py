@@ -28,6 +28,8 @@ LENGTHS = (2, 3, 4)
 
 KNOWN = np.dtype([("hash", np.int64), ("rarity", np.float32)])
 """A token that a model knows: its rarity is the logarithm of all tracks over those that have it."""
+Known = npt.NDArray[np.void]
+"""Tokens as `KNOWN`, by ascending hash."""
 
 _SPACE = ord(" ")
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ over the golden ratio: neighbours end far apart

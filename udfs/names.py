@@ -11,13 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genremill.models.text_encoder import TextEncoder
-from genremill.models.text_tokens import FIELDS, tokens
+from genremill.models.text_tokens import FIELDS, Known, tokens
 
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 TOKENS_SCHEMA = "token long, artists long, times long"
-Known = npt.NDArray[np.void]
-"""Tokens as `text_tokens.KNOWN`, by ascending hash."""
 BITS = 63
 """Groups that artists are counted by: as many as a signed integer has bits for."""
 

@@ -76,7 +76,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [_features("t1", f"file://{clip}", window, [0.1 + window, 2.0]) for window in (0, 1)]
     cache = feature_cache.folder_of(warehouse, PRINT)
     _write(f"{cache}/run=r1", FEATURES, rows)
-    record = {"name": "gtzan57", "values": ["rms_mean", "tempo"], "created_at": "2026-01-01T00:00:00Z"}
+    record = {
+        "name": "gtzan57",
+        "values": ["rms_mean", "tempo"],
+        "shape": [2],
+        "created_at": "2026-01-01T00:00:00Z",
+    }
     (folder / "warehouse" / "features" / f"fingerprint={PRINT}" / feature_cache.RECORD).write_text(
         json.dumps(record)
     )

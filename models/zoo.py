@@ -127,7 +127,7 @@ def _sequence(rows: int) -> Recipe:
 
 
 def _head(rows: int) -> Recipe:
-    """Chosen on GTZAN's validation clips, filtered: .80 from 443 train clips."""
+    """Chosen on GTZAN's validation clips, filtered, but for the number of epochs: 40 had .80 from 443 clips."""
     return Recipe(
         epochs=60,
         batch=32,

@@ -62,9 +62,9 @@ def job(name: str, warehouse: str, *flags: str) -> dict[str, Any]:
     return found
 
 
-def trained(warehouse: str, *flags: str) -> Result:
+def trained(warehouse: str, *flags: str, model: str = "periodic_mlp") -> Result:
     """Trains, evaluates and gives the figures."""
-    version = job("train", warehouse, *flags)["model_version"]
+    version = job("train", warehouse, "--model", model, *flags)["model_version"]
     metrics = job("evaluate", warehouse, "--model-version", version)["metrics"]
     card = json.loads((Path(warehouse) / "models" / version / "model.json").read_text())
     top1, unseen = metrics["top1"], metrics["unseen_artists"]
@@ -113,7 +113,7 @@ def rows(folder: Path, spotify: Path) -> None:
         ingested(folder, f"rows{seed}", spotify, "--split", "rows", "--split-seed", str(seed))
         for seed in SPLIT_SEEDS
     ]
-    show("rows, popularity, fcnn as report A", [trained(w, "--model", "fcnn", *POPULAR) for w in houses])
+    show("rows, popularity, fcnn as report A", [trained(w, *POPULAR, model="fcnn") for w in houses])
     show("rows, popularity, periodic_mlp", [trained(w, *POPULAR) for w in houses])
     show("rows, periodic_mlp", [trained(w) for w in houses])
 
@@ -123,7 +123,9 @@ def artist(folder: Path, spotify: Path) -> None:
     houses = [ingested(folder, f"artist{seed}", spotify, "--split-seed", str(seed)) for seed in SPLIT_SEEDS]
     show("artist, popularity, periodic_mlp", [trained(w, *POPULAR) for w in houses])
     show("artist, periodic_mlp", [trained(w) for w in houses])
-    show("artist, linear", [trained(w, "--model", "linear") for w in houses])
+    for name in ("fusion", "linear", "knn"):
+        show(f"artist, popularity, {name}", [trained(w, *POPULAR, model=name) for w in houses])
+        show(f"artist, {name}", [trained(w, model=name) for w in houses])
 
 
 def clusters(folder: Path, spotify: Path) -> None:

@@ -39,12 +39,12 @@ $(DEMO): $(READY) jobs/demo.py jobs/demo_clips.py
 
 # One thread each: pytest's workers, Spark's and torch's ranks share the cores as it is.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
-LONG_TESTS := $(patsubst %,tests/e2e/test_%.py,month nights s3_warehouse faults cluster)
+LONG_TESTS := $(patsubst %,tests/e2e/test_%.py,month nights s3_warehouse faults cluster feature_sets study augmented_training)
 
 test: $(READY) ## Run the tests; with SPARK=4.0.0 on that Spark, in a venv of its own
 	$(PYTEST) $(addprefix --ignore=,$(LONG_TESTS)) tests jobs udfs models infra
 
-test-long: $(READY) ## Run the longer tests: a month of nights, S3 to S3, faults of the storage, a cluster's start
+test-long: $(READY) ## Run the longer tests: a month of nights, S3 to S3, faults, a cluster, feature sets, studies
 	$(PYTEST) $(LONG_TESTS)
 
 test-cluster: $(READY) $(ARCHIVE) ## Run the whole chain on a cluster of two workers, with the archive

@@ -25,11 +25,13 @@ def of_variants(
 
     A variant that the cache lacks of any set is an error.
     """
-    if variants and not inputs.fingerprints:
+    if not variants:
+        return {}
+    if not inputs.fingerprints:
         raise UsageError(f"--augment: the inputs {'+'.join(inputs.names)} hold no features of audio")
     there = {one.fingerprint: one for one in feature_cache.filled_sets(warehouse)}
     cached = {
-        name: feature_cache.variants(warehouse, there[fingerprint]) if variants else {}
+        name: feature_cache.variants(warehouse, there[fingerprint])
         for name, fingerprint in inputs.fingerprints.items()
     }
     for variant in variants:

@@ -105,11 +105,11 @@ def cost_of(folder: str, card: ModelCard) -> Cost:
 
 def _blank(card: ModelCard) -> Inputs:
     """A batch of inputs without content: a network takes as long for them as for others."""
-    widths = {name: sum(one.input == name for one in card.features) for name in card.inputs}
-    widths |= {name: int(torch.Size(shape).numel()) for name, shape in card.shapes.items()}
-    inputs = {name: torch.ones(BATCH, width) for name, width in widths.items() if name != TEXT}
-    return inputs | {
-        name: torch.ones(BATCH, TEXT_WIDTH, dtype=torch.int32) for name in card.inputs if name == TEXT
+    return {
+        name: torch.ones(BATCH, TEXT_WIDTH, dtype=torch.int32)
+        if name == TEXT
+        else torch.ones(BATCH, card.width(name))
+        for name in card.inputs
     }
 
 
@@ -194,8 +194,7 @@ def _roc_auc(compared: Sequence[Compared], labels: Sequence[str], kind: str) -> 
 
 
 def _of(one: Compared, label: str, figure: str) -> float | None:
-    found = one.metrics.figures.per_class.get(label)
-    return None if found is None else asdict(found)[figure]
+    return getattr(one.metrics.figures.per_class.get(label), figure, None)
 
 
 def _costs(compared: Sequence[Compared]) -> str:

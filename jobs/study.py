@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pyspark.sql import SparkSession
 
 from genremill.infra import storage
-from genremill.infra.errors import StorageError, UsageError
+from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Warehouse
@@ -102,7 +102,7 @@ def _trained(
     """Trains cells over one training set, and keeps what each has reached before the next begins."""
     from genremill.jobs import training_run
     from genremill.jobs.training_set import sample
-    from genremill.models import checkpoints, training
+    from genremill.models import training
 
     data, sources = train.made_ready(spark, work, cfg.train)
     if data.validation is None:
@@ -112,14 +112,11 @@ def _trained(
         LOGGER.info("training %d of %d: %s", at, len(cells), cell)
         plan = training_run.planned(work, cfg.settings(cell), data, sources, samples)
         try:
-            training_run.run_ranks(spark, plan)
+            last = training_run.run_ranks(spark, plan)
         except training.Diverged as err:
             LOGGER.warning("%s: %s", cell, err)
             reached = Reached(cell, pairs, failed=str(err))
         else:
-            last = checkpoints.newest(plan.checkpoints)
-            if last is None:
-                raise StorageError(f"the training left no whole checkpoint in {plan.checkpoints}")
             reached = Reached.by(cell, pairs, last.record["history"], last.record["best_epoch"])
         record(folder, reached)
         storage.remove(plan.checkpoints)

@@ -25,6 +25,7 @@ from genremill.jobs.contracts import Split
 from genremill.jobs.training_pairs import LabelledTracks
 from genremill.jobs.training_set import TrainingSet, sample
 from genremill.models import artifact, checkpoints, local_ranks, training, training_plan, zoo
+from genremill.models.checkpoints import Checkpoint
 from genremill.models.drift import Histogram, histograms
 from genremill.models.encoder import joined_rows
 from genremill.models.features import TEXT
@@ -65,10 +66,10 @@ def fit(
         raise UsageError(f"--target-precision {cfg.target_precision} has nothing to be measured on: {why}")
     samples = sample(data)
     plan = planned(work, cfg, data, sources, samples)
-    run_ranks(spark, plan)
+    last = run_ranks(spark, plan)
     vectors_BF = joined_rows(samples, data.inputs.vectors)
     seen = _Seen(fitted_clouds(vectors_BF, data.inputs.features), histograms(vectors_BF))
-    return _seal(work, cfg, plan, data, sources, seen)
+    return _seal(work, cfg, plan, last, data, sources, seen)
 
 
 def planned(
@@ -156,8 +157,8 @@ def _plan(
     )
 
 
-def run_ranks(spark: SparkSession, plan: Plan) -> None:
-    """Runs the ranks to their end, and turns what one of them raised into this process's error."""
+def run_ranks(spark: SparkSession, plan: Plan) -> Checkpoint:
+    """The last checkpoint of the ranks, run to their end; what one of them raised is this process's error."""
     failed = f"{plan.checkpoints}/failed.json"
     storage.remove_object(failed)
     if not plan.resume:
@@ -181,19 +182,21 @@ def run_ranks(spark: SparkSession, plan: Plan) -> None:
         raise raised_in_worker(str(err)) or StorageError(
             f"a training process died; the same command goes on after the last epoch: {err}"
         ) from err
+    last = checkpoints.newest(plan.checkpoints)
+    if last is None:
+        raise StorageError(f"the training left no whole checkpoint in {plan.checkpoints}")
+    return last
 
 
 def _seal(
     work: command.Run,
     cfg: train.Config,
     plan: Plan,
+    last: Checkpoint,
     data: TrainingSet,
     sources: Sources,
     seen: _Seen,
 ) -> command.Outcome:
-    last = checkpoints.newest(plan.checkpoints)
-    if last is None:
-        raise StorageError(f"the training left no whole checkpoint in {plan.checkpoints}")
     best = training.part(last.tensors, "best")
     best_epoch, history = int(last.record["best_epoch"]), last.record["history"]
     card = dataclasses.replace(

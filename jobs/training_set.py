@@ -70,8 +70,7 @@ def write_training_set(
             f"(tracks that have {' and '.join(inputs.names)})"
         )
     label = spark.createDataFrame(list(enumerate(classes)), "label long, class string")
-    known = known_tokens(pairs.where(F.col("split") == Split.TRAIN.value)) if TEXT in inputs.names else None
-    examples = _examples(pairs.join(F.broadcast(label), "class", "inner"), inputs, known)
+    with_label = pairs.join(F.broadcast(label), "class", "inner")
     rows, windows_of = (
         {
             part.value: sum(n[at] for (split, name), n in counts.items() if split == part and name in classes)
@@ -90,11 +89,12 @@ def write_training_set(
     # Each worker validates a part; where there are not as many rows as workers, nothing is validated.
     parts = [Split.TRAIN, Split.VALIDATION] if windows_of[Split.VALIDATION] >= workers else [Split.TRAIN]
     row_bytes = shards.BYTES_A_VALUE * inputs.values
+    # A part before its examples: names become tokens in Python, which no filter is pushed through.
+    pairs_of = {part: with_label.where(F.col("split") == part.value) for part in parts}
+    known = known_tokens(pairs_of[Split.TRAIN], rows[Split.TRAIN]) if TEXT in inputs.names else None
     digests = tuple(
-        _write_part(
-            examples.where(F.col("split") == part.value), folders[part], windows_of[part], workers, row_bytes
-        )
-        for part in parts
+        _write_part(_examples(own, inputs, known), folders[part], windows_of[part], workers, row_bytes)
+        for part, own in pairs_of.items()
     )
     validation = folders[Split.VALIDATION] if Split.VALIDATION in parts else None
     class_rows = {name: counts[Split.TRAIN.value, name][0] for name in classes}
@@ -105,7 +105,7 @@ def write_training_set(
 
 
 def _examples(pairs: DataFrame, inputs: ModelInputs, known: Known | None) -> DataFrame:
-    """The rows of the shards: a column for each input, label, split, place in the order, hash of the row."""
+    """The rows of the shards: a column for each input, label, place in the order, hash of the row."""
     key = ["track_id", "genre", *(["window"] if inputs.has_windows else [])]
     if known is not None:
         pairs = numbered(pairs, known)
@@ -114,7 +114,6 @@ def _examples(pairs: DataFrame, inputs: ModelInputs, known: Known | None) -> Dat
         *inputs.names,
         *marks,
         "label",
-        "split",
         unit_hash("order", 0, *key).alias("order"),
         F.xxhash64(*key, "label", *inputs.names).alias("row_hash"),
     )
@@ -129,7 +128,7 @@ def _write_part(examples: DataFrame, folder: str, rows: int, workers: int, row_b
     numbers = F.lit(hashed_to(examples.sparkSession, files))
     by_file = examples.repartition(files, F.element_at(numbers, file + 1))
     ordered = by_file.sortWithinPartitions("order", "row_hash")
-    shard_rows = ordered.drop("split", "order", "row_hash")
+    shard_rows = ordered.drop("order", "row_hash")
     # Parquet counts rows from Spark 4.1 on; before, each row group is a file.
     counts_rows = tuple(map(int, examples.sparkSession.version.split(".")[:2])) >= (4, 1)
     limit = "parquet.block.row.count.limit" if counts_rows else "maxRecordsPerFile"

@@ -12,8 +12,8 @@ MOST_TOKENS = 150_000
 """Tokens that a model knows at most, the most frequent; of the Spotify table it is 121,000."""
 
 
-def known_tokens(tracks: DataFrame) -> Known:
-    """The tokens in the names of tracks, by ascending hash.
+def known_tokens(tracks: DataFrame, count: int) -> Known:
+    """The tokens in the names of `count` tracks, by ascending hash.
 
     Artists are counted by groups, the same in every run, so that a token needs one number and not a set: of
     four artists, one in eleven times two fall in the same group.
@@ -28,7 +28,7 @@ def known_tokens(tracks: DataFrame) -> Known:
     kept = shared.limit(MOST_TOKENS).select("token", "times").toArrow()
     known = np.zeros(len(kept), KNOWN)
     known["hash"] = kept.column("token").to_numpy()
-    known["rarity"] = np.log(np.maximum(tracks.count() / kept.column("times").to_numpy(), 1) + 1)
+    known["rarity"] = np.log(np.maximum(count / kept.column("times").to_numpy(), 1) + 1)
     return np.sort(known, order="hash")
 
 

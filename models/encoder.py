@@ -36,6 +36,33 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
 
+class Encoders(Encoder):
+    """Encoders by name, each of the inputs that it takes by itself."""
+
+    def __init__(self, parts: Mapping[str, Encoder]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleDict(parts)
+
+    @property
+    def by_name(self) -> dict[str, Encoder]:
+        """The encoders, in order."""
+        return {name: part for name, part in self.parts.items() if isinstance(part, Encoder)}
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that any of them takes."""
+        return tuple(dict.fromkeys(name for part in self.by_name.values() for name in part.inputs))
+
+    def learn(self, samples: Samples) -> None:
+        """Each learns from the samples of its own inputs."""
+        for part in self.by_name.values():
+            part.learn({name: samples[name] for name in part.inputs})
+
+    def forward(self, inputs: Inputs) -> dict[str, Tensor]:
+        """Encoded inputs of each, by its name."""
+        return {name: part(inputs) for name, part in self.by_name.items()}
+
+
 def joined_rows(samples: Samples, order: tuple[str, ...]) -> npt.NDArray[np.float32]:
     """Raw train rows as one vector each, in the order named, shape (rows, F)."""
     rows = len(next(iter(samples.values())))

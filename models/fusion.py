@@ -11,14 +11,13 @@ V known tokens, D values a token, W values that a last layer takes, I inputs, H 
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, normalize
 
-from genremill.models.encoder import Encoder, Inputs, Samples
+from genremill.models.encoder import Encoder, Encoders, Inputs
 from genremill.models.features import TABLE, TEXT
 from genremill.models.networks import LayeredNetwork, Network, mean_loss, perceptron
 from genremill.models.periodic_mlp import PeriodicMLP
@@ -39,27 +38,6 @@ PRIOR_ROWS = 20.0
 SETTLING_ROWS = 20_000
 MOST_SUBSETS = 31
 """Of five inputs, all; of more, each alone, all but one, and all."""
-
-
-class SeveralEncoder(Encoder):
-    """An encoder for each input."""
-
-    def __init__(self, parts: Mapping[str, Encoder]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleDict(dict(parts))
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs, in order."""
-        return tuple(self.parts)
-
-    def learn(self, samples: Samples) -> None:
-        """Fits each part on the rows that have its input; that of text is given the tokens to know."""
-        for name, part in self.parts.items():
-            x_BF = samples[name]
-            if not isinstance(part, Encoder):
-                raise TypeError(f"{name}: {type(part).__name__} is no encoder")
-            part.learn({name: x_BF if name == TEXT else x_BF[~np.isnan(x_BF[:, 0])]})
 
 
 class TextNetwork(Network):
@@ -101,11 +79,11 @@ class Fusion(Network):
     other inputs that the track has. In training, the networks' logits stand one after the other.
     """
 
-    def __init__(self, encoder: SeveralEncoder, classes: int, size: Size) -> None:
+    def __init__(self, encoder: Encoders, classes: int, size: Size) -> None:
         super().__init__()
         self.classes = classes
         self.networks = nn.ModuleDict(
-            {name: _network(part, classes, size) for name, part in encoder.parts.items()}
+            {name: _network(part, classes, size) for name, part in encoder.by_name.items()}
         )
         count = len(self.networks)
         self.register_buffer("belief_II", DOUBT * (1 - torch.eye(count)))
@@ -244,7 +222,7 @@ def _subsets(inputs: int) -> list[tuple[int, ...]]:
     return [one for size in (1, inputs - 1, inputs) for one in itertools.combinations(every, size)]
 
 
-def _network(encoder: nn.Module, classes: int, size: Size) -> Network:
+def _network(encoder: Encoder, classes: int, size: Size) -> Network:
     """One input's network: periodic embeddings for the table, a perceptron for audio, tokens for text."""
     if isinstance(encoder, TextEncoder):
         return TextNetwork(encoder, classes)

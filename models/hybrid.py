@@ -9,41 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from genremill.infra.errors import UsageError
-from genremill.models.encoder import Encoder, Inputs, Samples
+from genremill.models.encoder import Encoders, Inputs
 from genremill.models.networks import LayeredNetwork, Network
-
-
-class PartEncoders(Encoder):
-    """The encoder of each part, by the part's name."""
-
-    def __init__(self, parts: Mapping[str, Encoder]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleDict(parts)
-
-    @property
-    def by_part(self) -> dict[str, Encoder]:
-        """The encoders by the part's name."""
-        return {name: part for name, part in self.parts.items() if isinstance(part, Encoder)}
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs that any part takes."""
-        return tuple(dict.fromkeys(name for part in self.by_part.values() for name in part.inputs))
-
-    def learn(self, samples: Samples) -> None:
-        """Each part's encoder learns from the rows by itself."""
-        for part in self.by_part.values():
-            part.learn(samples)
-
-    def forward(self, inputs: Inputs) -> dict[str, Tensor]:
-        """Encoded inputs of each part, by its name."""
-        return {name: part(inputs) for name, part in self.by_part.items()}
 
 
 class Hybrid(Network):
     """Parts that are trained together, each without its last layer, in whose place one stands for all."""
 
-    def __init__(self, encoder: PartEncoders, classes: int, parts: Mapping[str, Network]) -> None:
+    def __init__(self, encoder: Encoders, classes: int, parts: Mapping[str, Network]) -> None:
         super().__init__()
         self.classes = classes
         self.encoder = encoder

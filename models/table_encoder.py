@@ -46,8 +46,9 @@ class TableEncoder(Encoder):
         return encoder
 
     def learn(self, samples: Samples) -> None:
-        """Fits scales and categories on raw train rows."""
-        self._fit(joined_rows(samples, self.inputs))
+        """Fits scales and categories on raw train rows; one that lacks the features has NaN first."""
+        x_BF = joined_rows(samples, self.inputs)
+        self._fit(x_BF[~np.isnan(x_BF[:, 0])])
 
     def _fit(self, x_BF: npt.NDArray[np.float32]) -> None:
         codes = codes_in(x_BF, self.features)

@@ -6,10 +6,10 @@ from typing import Any
 
 from genremill.infra.errors import UsageError
 from genremill.models.array_encoder import ArrayEncoder
-from genremill.models.encoder import Encoder
+from genremill.models.encoder import Encoder, Encoders
 from genremill.models.features import TABLE, TEXT, FeatureSpec, Scaling, Takes
-from genremill.models.fusion import Fusion, SeveralEncoder
-from genremill.models.hybrid import Hybrid, PartEncoders
+from genremill.models.fusion import Fusion
+from genremill.models.hybrid import Hybrid
 from genremill.models.image_networks import resnet, simple_cnn, spectrogram_cnn
 from genremill.models.model_card import ModelCard
 from genremill.models.nearest_neighbours import NearestNeighbours
@@ -158,11 +158,11 @@ def _of_windows(build: Callable[[ArrayEncoder, int, Size], Network], size: Size)
     return Entry(build, "report E", ((10, 57), 11), _sequence, Takes.SEQUENCE, size=lambda rows: size)
 
 
-def _hybrid(encoder: PartEncoders, classes: int, size: Size) -> Network:
+def _hybrid(encoder: Encoders, classes: int, size: Size) -> Network:
     return Hybrid(
         encoder,
         classes,
-        {name: entry(name).build(part, classes, size) for name, part in encoder.by_part.items()},
+        {name: entry(name).build(part, classes, size) for name, part in encoder.by_name.items()},
     )
 
 
@@ -264,10 +264,10 @@ def encoder(card: ModelCard) -> Encoder:
     match known.takes:
         case Takes.VECTOR:
             return TableEncoder(card.features, known.scaling, card.categories)
-        case Takes.SEVERAL if card.model == HYBRID:
-            return PartEncoders({part: encoder(_of_part(card, part)) for part in card.parts})
+        case Takes.SEVERAL if known.is_partial:
+            return Encoders({name: _of_input(card, name) for name in card.inputs})
         case Takes.SEVERAL:
-            return SeveralEncoder({name: _of_input(card, name) for name in card.inputs})
+            return Encoders({part: encoder(_of_part(card, part)) for part in card.parts})
         case _:
             return ArrayEncoder(card.shapes)
 

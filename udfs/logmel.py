@@ -15,7 +15,7 @@ import numpy.typing as npt
 from genremill.infra.errors import UsageError
 from genremill.udfs import spectra
 from genremill.udfs.feature_set import FeatureSet, Signal, Window
-from genremill.udfs.mel_frames import N_FFT, ORDER, TURNS, mel_magnitudes
+from genremill.udfs.mel_frames import N_FFT, ORDER, TURNS, Indices, mel_magnitudes
 from genremill.udfs.spectra import Double, Real
 
 BREAK_HZ, MELS_A_LOG = 700.0, 1127.0
@@ -84,10 +84,9 @@ class LogMel(FeatureSet):
     def log_mel(self, y: Signal) -> Real:
         """Logarithm of the magnitude in each mel band, shape (T, M), of a signal of at least 16 frames."""
         window = spectra.hann(self.frame_length).astype(np.float32)
-        weights_MF = mel_weights(self.sr, self.n_mels, self.fmin, self.fmax)
-        mel_TM = mel_magnitudes(
-            y, self.hop_length, window, TURNS, ORDER, weights_MF, *spectra.mel_bands(weights_MF)
-        )
+        scale = (self.sr, self.n_mels, self.fmin, self.fmax)
+        weights_MF = mel_weights(*scale)
+        mel_TM = mel_magnitudes(y, self.hop_length, window, TURNS, ORDER, weights_MF, *_bands(*scale))
         mel_TM += np.float32(self.offset)
         log_mel_TM: Real = np.log(mel_TM, out=mel_TM)
         return log_mel_TM
@@ -103,6 +102,11 @@ def mel_weights(sr: int, n_mels: int, fmin: float, fmax: float) -> Real:
     weights_MF: Real = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
     weights_MF[:, 0] = 0.0
     return weights_MF
+
+
+@lru_cache
+def _bands(sr: int, n_mels: int, fmin: float, fmax: float) -> tuple[Indices, Indices]:
+    return spectra.mel_bands(mel_weights(sr, n_mels, fmin, fmax))
 
 
 def _mels(hz: Double) -> Double:

@@ -91,8 +91,8 @@ def model_rows(batch: pa.RecordBatch, model: Model, positions: tuple[int, ...]) 
         has = pa.array(one.has_B)
         return ModelRows({one.name: one.values}, None, has, [np.ones(len(one.values), np.bool_)])
     taken_B = (np.logical_or if model.partial else np.logical_and).reduce([one.has_B for one in found])
-    windows = [one.windows for one in found if one.windows is not None]
-    windows_T = np.maximum.reduce(windows)[taken_B] if windows else None
+    # All sets of a track have one column of windows, and as many of them.
+    windows_T = next((one.windows[taken_B] for one in found if one.windows is not None), None)
     inputs = {one.name: one.rows(taken_B, windows_T) for one in found}
     return ModelRows(inputs, windows_T, pa.array(taken_B), [one.has_B[taken_B] for one in found])
 
@@ -109,11 +109,13 @@ class _Found:
 
     def rows(self, taken_B: Flags, windows_T: Integers | None) -> Raw:
         """Rows of the tracks taken, as many as their windows; where the input is not there, NaN or 0."""
-        windows = np.ones(len(self.has_B), np.int64) if self.windows is None else self.windows
-        blank = 0 if self.values.dtype.kind == "i" else np.nan
-        rows: Raw = np.full((int(windows.sum()), self.values.shape[1]), blank, self.values.dtype)
-        rows[np.repeat(self.has_B, windows)] = self.values
-        rows = rows[np.repeat(taken_B, windows)]
+        rows = self.values
+        if not (self.has_B.all() and taken_B.all()):  # else they are the rows already
+            windows = np.ones(len(self.has_B), np.int64) if self.windows is None else self.windows
+            blank = 0 if self.values.dtype.kind == "i" else np.nan
+            rows = np.full((int(windows.sum()), self.values.shape[1]), blank, self.values.dtype)
+            rows[np.repeat(self.has_B, windows)] = self.values
+            rows = rows[np.repeat(taken_B, windows)]
         if windows_T is None or self.windows is not None:
             return rows
         return np.repeat(rows, windows_T, axis=0)

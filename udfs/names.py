@@ -3,7 +3,7 @@
 Shape suffixes: B tracks of a batch, N tokens of all of them, D distinct tokens, V known tokens.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 
 from genremill.models.text_encoder import TextEncoder
 from genremill.models.text_tokens import FIELDS, Known, tokens
-
-BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+from genremill.udfs.arrow_rows import BatchFunction, lists
 
 TOKENS_SCHEMA = "token long, artists long, times long"
 BITS = 63
@@ -63,10 +62,8 @@ def numberer(known_V: Known, column: str, kept: Sequence[str]) -> BatchFunction:
         encoder = TextEncoder(len(known_V))
         encoder.learn({column: known_V})
         for batch in batches:
-            numbers_BS = encoder.numbers(names_of(batch))
-            offsets = np.arange(len(batch) + 1, dtype=np.int32) * numbers_BS.shape[1]
-            lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(numbers_BS.ravel()))
-            arrays = [*(batch.column(name) for name in kept), lists]
+            numbers = lists(encoder.numbers(names_of(batch)))
+            arrays = [*(batch.column(name) for name in kept), numbers]
             yield pa.RecordBatch.from_arrays(arrays, names=[*kept, column])
 
     return number

@@ -14,8 +14,8 @@ import torch
 from genremill.models.features import Scaling
 from genremill.models.profiles import ProfileSums, partial_sums, with_spread
 from genremill.models.table_encoder import TableEncoder
+from genremill.udfs.arrow_rows import BatchFunction
 from genremill.udfs.model_rows import feature_rows
-from genremill.udfs.tagging import BatchFunction
 
 SCHEMA = "bucket int, counts binary, sums binary, squares binary"
 

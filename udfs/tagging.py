@@ -4,7 +4,7 @@ Shape suffixes: B tracks of a batch, T those that the model can take, R rows for
 C classes, I inputs with a training cloud, K likeliest labels.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +17,12 @@ from genremill.models.artifact import Model
 from genremill.models.calibration import tempered
 from genremill.models.model_card import ModelCard
 from genremill.models.pooling import pooled
+from genremill.udfs.arrow_rows import BatchFunction, lists
 from genremill.udfs.model_rows import Flags, Floats, Integers, ModelRows, model_rows
 from genremill.udfs.style_mix import StyleMix, Styles
 
 TOP = 5
 """Labels in `tags.top`."""
-
-BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 STATUSES = pa.array(["tagged", "abstained", "outlier"])
 TAGGED, ABSTAINED, OUTLIER = range(3)
@@ -163,13 +162,8 @@ def predictor(model: str, positions: tuple[int, ...], carried: tuple[str, ...]) 
             rows = model_rows(batch, loaded, positions)
             if rows.tracks:
                 kept = [batch.column(name).filter(rows.has) for name in carried]
-                found = [_lists(probabilities(loaded, rows)), _lists(distances(loaded, rows))]
+                found = [lists(probabilities(loaded, rows)), lists(distances(loaded, rows))]
                 names = [*carried, "probabilities", "distances"]
                 yield pa.RecordBatch.from_arrays([*kept, *found], names=names)
 
     return predict
-
-
-def _lists(values_TN: Floats) -> pa.ListArray:
-    offsets = pa.array(np.arange(len(values_TN) + 1, dtype=np.int32) * values_TN.shape[1])
-    return pa.ListArray.from_arrays(offsets, pa.array(values_TN.ravel()))

@@ -1,0 +1,20 @@
+"""Rows of numbers as Arrow has them, and the functions that Spark's `mapInArrow` calls."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+
+def lists(rows: npt.NDArray[Any]) -> pa.ListArray:
+    """One list a row, of as many values as the matrix is wide.
+
+    >>> lists(np.array([[1, 2], [3, 4]])).to_pylist()
+    [[1, 2], [3, 4]]
+    """
+    offsets = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.ravel()))

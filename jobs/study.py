@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 from pyspark.sql import SparkSession
 
-from genremill.infra import storage
+from genremill.infra import lease, storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
@@ -65,19 +65,33 @@ def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Trains the cells that nobody has trained yet, and writes the page about all of them."""
-    from genremill.jobs import study_page  # here: scipy takes long to import, and --help needs none
-
     check(cfg)
     made_from = inputs(work.warehouse, cfg)
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:20]
     folder = work.warehouse.path("studies", digest)
-    known = recorded(folder, cfg.cells) if cfg.train.resume else {}
-    missing = [cell for cell in cfg.cells if cell not in known]
-    counts = {"trained": len(missing), "known": len(known)}
     if work.dry_run:
+        known = _known(folder, cfg)
+        missing = [cell for cell in cfg.cells if cell not in known]
         lines = [f"would train {cell}" for cell in missing] + [f"known: {cell}" for cell in known]
         would = {"would_train": [dataclasses.asdict(cell) for cell in missing], "known": len(known)}
         return command.Outcome(would, "\n".join(lines))
+    with lease.held(f"{folder}/_study.lease", work.run_id, wait=True):
+        return _studied(spark, work, cfg, folder, made_from)
+
+
+def _known(folder: str, cfg: Config) -> dict[Cell, Reached]:
+    """What the cells that need no training have reached."""
+    return recorded(folder, cfg.cells) if cfg.train.resume else {}
+
+
+def _studied(
+    spark: SparkSession, work: command.Run, cfg: Config, folder: str, made_from: dict[str, str]
+) -> command.Outcome:
+    from genremill.jobs import study_page  # here: scipy takes long to import, and --help needs none
+
+    known = _known(folder, cfg)
+    missing = [cell for cell in cfg.cells if cell not in known]
+    counts = {"trained": len(missing), "known": len(known)}
     if missing:
         known |= {one.cell: one for one in _trained(spark, work, cfg, missing, folder)}
     reached = [known[cell] for cell in cfg.cells]

@@ -1,8 +1,8 @@
 """Removes what no reader can need: old runs, what killed jobs have left, uploads that nobody ended.
 
-Reads: the whole warehouse's listing and its pointers. Removes: runs of snapshot tables, models and reports
-beyond `--keep-runs`, and abandoned folders and uploads. Starts no Spark. Features and rejects are caches that
-every night reads whole: they stay.
+Reads: the whole warehouse's listing and its pointers. Removes: runs of snapshot tables, models, reports and
+studies beyond `--keep-runs`, and abandoned folders and uploads. Starts no Spark. Features and rejects are
+caches that every night reads whole: they stay.
 
     genremill vacuum --warehouse s3a://music/warehouse --yes
 """
@@ -36,7 +36,7 @@ class Config:
     """How much is kept."""
 
     keep_runs: int = 14
-    """Newest runs of each table, versions of each model, and reports, that stay."""
+    """Newest runs of each table, versions of each model, reports and studies that stay."""
     min_age_hours: float = 24.0
     """Nothing younger is removed, nor a run that was current so recently: somebody may be reading it."""
     yes: bool = False
@@ -119,7 +119,7 @@ def removable(listing: Listing, cfg: Config) -> list[Removal]:
     before_s = listing.now_s - cfg.min_age_hours * 3600
     kept = _kept_runs(listing, cfg.keep_runs, before_s)
     found = [*_old_runs(listing, kept, before_s), *_old_models(listing, kept, cfg.keep_runs, before_s)]
-    found += _abandoned(listing, before_s)
+    found += [*_old_studies(listing, cfg.keep_runs, before_s), *_abandoned(listing, before_s)]
     inside = tuple(one.path + "/" for one in found if not one.upload)
     distinct = {one.path: one for one in found if not one.path.startswith(inside)}
     uploads = [
@@ -206,6 +206,17 @@ def _reported(listing: Listing, path: str) -> str:
         return str(json.loads(storage.read_bytes(metrics))["model_version"])
     except (ValueError, KeyError, TypeError):
         return ""
+
+
+def _old_studies(listing: Listing, keep_runs: int, before_s: float) -> list[Removal]:
+    """Studies by when something was last written to them."""
+    studies = listing.folders("studies", "[^/]+")
+    by_age = sorted(studies, key=lambda path: max(one.modified_s for one in studies[path]))
+    return [
+        _removal("study beyond --keep-runs", path, studies[path])
+        for path in by_age[:-keep_runs]
+        if _idle(listing, path, studies[path], before_s)
+    ]
 
 
 def _abandoned(listing: Listing, before_s: float) -> list[Removal]:

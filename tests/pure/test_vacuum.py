@@ -181,6 +181,18 @@ def test_reports_go_with_their_model(warehouse: Warehouse, vacuum: Callable[...,
     assert vacuum("--keep-runs", "2", "--yes") == [f"reports/{run_id(0)}/metrics.json"]
 
 
+def test_old_studies_go_but_not_one_that_is_going_on(
+    warehouse: Warehouse, vacuum: Callable[..., list[str]]
+) -> None:
+    studies = [f"studies/{digest}/study.json" for digest in ("c", "a", "b")]
+    put(warehouse, *studies)
+    for at, name in enumerate(studies):
+        os.utime(storage.local_path(warehouse.path(name)), (DAYS_AGO + at, DAYS_AGO + at))
+    assert vacuum("--keep-runs", "2", "--yes") == [studies[0]]
+    put(warehouse, "studies/a/_study.lease")  # renewed while its holder trains
+    assert vacuum("--keep-runs", "1", "--yes") == [studies[2]]
+
+
 @pytest.mark.parametrize("flags", [["--keep-runs", "0"], ["--min-age-hours", "-1"]])
 def test_senseless_limits_are_refused(
     warehouse: Warehouse, flags: list[str], capsys: pytest.CaptureFixture[str]

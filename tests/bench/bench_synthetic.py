@@ -1,0 +1,178 @@
+"""What models hear in clips whose truth is known: a timbre, a harmony, a rhythm, of artists never heard.
+
+Each truth has four classes, so that chance is .25; artists are in one part only. Three tables:
+
+* segments: report D's networks on timbre coefficients, on pitch classes, on both;
+* spectrograms: report C's network on each of the ten kinds of picture;
+* augmentation: what held-out clips cost that are stretched, shifted in pitch or noisy, by a training on clips
+  as they are, and by one on their variants too.
+
+Takes about half an hour on two cores. `--only` runs a part of it:
+
+    python -m tests.bench.bench_synthetic --only segments
+"""
+
+import multiprocessing
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+
+from genremill.models.networks import Network
+from genremill.udfs import feature_sets
+from genremill.udfs.augmentation import varied
+from genremill.udfs.spectrogram import Kind
+from genremill.udfs.variant import Variant
+from tests.audio.known_sounds import SR, TRUTHS, Artist, Sound
+from tests.bench.training_case import Rows, trained
+
+SPAWN = multiprocessing.get_context("spawn")
+SEGMENTS = "segments"
+TRAIN, VALIDATION = 0.65, 0.8
+"""Of the artists, up to where."""
+CHANGES = (Variant.STRETCH, Variant.PITCH, Variant.NOISE)
+HEARD_BY = {
+    "timbre": ("timbre_cnn", SEGMENTS),
+    "harmony": ("pitch_cnn", SEGMENTS),
+    "rhythm": ("spectrogram_cnn", "spectrogram:mel"),
+}
+"""The model and its features by which augmentation is judged, by truth."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which parts to run, on how many clips."""
+
+    only: tuple[str, ...] = ("segments", "spectrograms", "augmentation")
+    artists: int = 120
+    clips: int = 12
+    """Of each artist."""
+    seconds: float = 8.0
+    processes: int = 2
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Clips by number: those of an artist stand together."""
+
+    options: Options
+
+    @property
+    def artist_N(self) -> NDArray[np.int64]:
+        """Artist of each clip."""
+        return np.repeat(np.arange(self.options.artists), self.options.clips)
+
+    def parts(self) -> dict[str, NDArray[np.intp]]:
+        """Numbers of the clips in each part."""
+        share_N = self.artist_N / self.options.artists
+        return {
+            "train": np.flatnonzero(share_N < TRAIN),
+            "validation": np.flatnonzero((share_N >= TRAIN) & (share_N < VALIDATION)),
+            "test": np.flatnonzero(share_N >= VALIDATION),
+        }
+
+    def labels(self, truth: str) -> NDArray[np.int64]:
+        """Class of each clip."""
+        sounds = (Sound.drawn(self._rng(number)) for number in range(len(self.artist_N)))
+        return np.array([TRUTHS[truth].index(getattr(sound, truth)) for sound in sounds])
+
+    def features(self, name: str, change: Variant | None = None) -> NDArray[np.float32]:
+        """Values of a feature set for each clip, flat, of the clips as they are or changed."""
+        with ProcessPoolExecutor(self.options.processes, SPAWN) as processes:
+            rows = processes.map(partial(self._values, name, change), range(len(self.artist_N)), chunksize=16)
+            return np.stack(list(rows))
+
+    def _values(self, name: str, change: Variant | None, number: int) -> NDArray[np.float32]:
+        rng = self._rng(number)
+        y = Sound.drawn(rng).clip(Artist.numbered(int(self.artist_N[number])), rng, self.options.seconds)
+        return feature_sets.named(name).values(y if change is None else varied(y, SR, change, rng))
+
+    def _rng(self, number: int) -> np.random.Generator:
+        return np.random.default_rng([3, number])
+
+
+def right(network: Network, name: str, x_NF: NDArray[np.float32], label_N: NDArray[np.int64]) -> float:
+    """Share of clips that are told right."""
+    p_NC = network.probabilities({name: torch.from_numpy(x_NF)})
+    return float((p_NC.argmax(dim=1).numpy() == label_N).mean())
+
+
+def learned(model: str, name: str, train: Rows, validation: Rows) -> Network:
+    """A network of one input, by the model's own recipe."""
+    return trained(model, train, validation, shapes={name: feature_sets.named(name).shape})
+
+
+def told(corpus: Corpus, name: str, models: tuple[str, ...]) -> None:
+    """Prints the accuracy of models on held-out artists, one line a model, a column a truth."""
+    x_NF, part = corpus.features(name), corpus.parts()
+    for model in models:
+        found = []
+        for truth in TRUTHS:
+            rows = Rows({name: x_NF}, corpus.labels(truth))
+            network = learned(model, name, rows.at(part["train"]), rows.at(part["validation"]))
+            found.append(right(network, name, x_NF[part["test"]], rows.label[part["test"]]))
+        print(f"{name:26}{model:18}{''.join(f'{one:10.3f}' for one in found)}", flush=True)
+
+
+def segments(corpus: Corpus) -> None:
+    """Report D's three networks."""
+    print(f"{'':44}{''.join(f'{truth:>10}' for truth in TRUTHS)}")
+    told(corpus, SEGMENTS, ("timbre_cnn", "pitch_cnn", "timbre_pitch_cnn"))
+
+
+def spectrograms(corpus: Corpus) -> None:
+    """Report C's ten kinds."""
+    print(f"{'':44}{''.join(f'{truth:>10}' for truth in TRUTHS)}")
+    for kind in Kind:
+        told(corpus, f"spectrogram:{kind}", ("spectrogram_cnn",))
+
+
+def augmentation(corpus: Corpus) -> None:
+    """Clips as they are and changed, by a training without the changed ones and one with them."""
+    names = ("as it is", *CHANGES)
+    print(f"{'':10}{'trained on':28}{''.join(f'{name:>10}' for name in names)}{'cost':>10}")
+    part = corpus.parts()
+    for truth, (model, name) in HEARD_BY.items():
+        label_N = corpus.labels(truth)
+        plain, *changed = [
+            Rows({name: corpus.features(name, change)}, label_N) for change in (None, *CHANGES)
+        ]
+        more = joined([rows.at(part["train"]) for rows in (plain, *changed)], name)
+        for shown, train in (("clips as they are", plain.at(part["train"])), ("their variants too", more)):
+            network = learned(model, name, train, plain.at(part["validation"]))
+            tests = [rows.at(part["test"]) for rows in (plain, *changed)]
+            found = [right(network, name, rows.inputs[name], rows.label) for rows in tests]
+            cost = found[0] - sum(found[1:]) / len(CHANGES)
+            print(f"{truth:10}{shown:28}{''.join(f'{one:10.3f}' for one in found)}{cost:10.3f}", flush=True)
+
+
+def joined(parts: list[Rows], name: str) -> Rows:
+    """Rows one after the other."""
+    x = np.concatenate([rows.inputs[name] for rows in parts])
+    return Rows({name: x}, np.concatenate([rows.label for rows in parts]))
+
+
+PARTS: Mapping[str, Callable[[Corpus], None]] = {
+    "segments": segments,
+    "spectrograms": spectrograms,
+    "augmentation": augmentation,
+}
+
+
+def main() -> None:
+    """Prints the tables."""
+    options = tyro.cli(Options)
+    corpus = Corpus(options)
+    parts = ", ".join(f"{len(numbers)} {name}" for name, numbers in corpus.parts().items())
+    print(f"{options.artists} artists, clips of {options.seconds:g} s: {parts}; accuracy on test, chance .25")
+    for name in options.only:
+        PARTS[name](corpus)
+
+
+if __name__ == "__main__":
+    main()

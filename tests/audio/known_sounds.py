@@ -26,7 +26,10 @@ HARMONIES = {"major": (0, 4, 7), "minor": (0, 3, 7), "augmented": (0, 4, 8), "su
 RHYTHMS = {"even": (0, 4, 8, 12), "pushed": (0, 3, 6, 12), "early": (0, 2, 4, 8), "rolled": (0, 1, 2, 8)}
 """Sixteenths of a bar on which the chord is struck."""
 LOUDNESS_DB = 3.0
-"""Most that a note of a chord is louder or softer than another, whatever its timbre."""
+"""Most that a note of a chord is louder or softer than it should be."""
+DETUNED = 0.2
+"""Semitones, most that it is too high or low. A chord of pure tones would tell its timbre by its pitch classes:
+the higher the octave, the sharper they are."""
 TRUTHS: dict[str, tuple[str, ...]] = {
     "timbre": tuple(TIMBRES),
     "harmony": tuple(HARMONIES),
@@ -92,8 +95,8 @@ class Sound:
         chord = np.zeros(len(t))
         for semitones in HARMONIES[self.harmony]:
             loudness = 10 ** (rng.uniform(-LOUDNESS_DB, LOUDNESS_DB) / 20)
+            note = lowest * 2 ** ((semitones + rng.uniform(-DETUNED, DETUNED)) / 12)
             for octave, amplitude in enumerate(TIMBRES[self.timbre]):
-                hz = lowest * 2 ** (octave + semitones / 12)
                 level = loudness * amplitude * 10 ** (artist.tilt_db * octave / 20)
-                chord += level * np.sin(2 * np.pi * (hz * t + rng.uniform()))
+                chord += level * np.sin(2 * np.pi * (note * 2**octave * t + rng.uniform()))
         return chord * np.exp(-artist.decay * t) * np.minimum(1, np.minimum(t, t[::-1]) / 0.005)

@@ -1,15 +1,15 @@
-"""Rows a second of scoring: inside the UDF against the same model on one resident batch, and the whole job.
+"""Rows a second of scoring by each model: of the network on rows at hand, of the UDF around it, of the whole job;
+that is split into read, UDF and write.
 
-The whole job runs on the demo catalog's tracks replicated to `--rows`, and is split into read, UDF and write.
+It runs on the tracks of the demo catalog, or of `--tracks`, again and again under new ids.
 """
 
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Self
 
-import numpy as np
 import pyarrow as pa
 import torch
 import tyro
@@ -19,19 +19,41 @@ from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli, demo, model_inputs, model_versions, score
 from genremill.jobs.contracts import TAGS
+from genremill.jobs.model_inputs import ModelInputs
 from genremill.models import artifact
-from genremill.models.features import TABLE
-from genremill.models.model_card import read_card
-from genremill.udfs.model_rows import CHUNK_ROWS
+from genremill.models.artifact import Model
+from genremill.models.text_tokens import FIELDS
+from genremill.udfs.model_rows import model_rows
 from genremill.udfs.tagging import tagger
 
 
 @dataclass(frozen=True)
 class Options:
-    """How large the replicated table is."""
+    """What is scored, and by which models."""
 
     rows: int = 1_000_000
-    model: str = "periodic_mlp"
+    """Of the whole job; the UDF by itself gets a fifth."""
+    models: tuple[str, ...] = ("periodic_mlp", "fusion")
+    tracks: str | None = None
+    """A table in place of the demo catalog's."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model, and what it is given."""
+
+    folder: str
+    model: Model
+    inputs: ModelInputs
+
+    @classmethod
+    def of(cls, warehouse: Warehouse, snapshot: Snapshot, name: str) -> Self:
+        """Trains a model by its name."""
+        if cli.main(["train", "--warehouse", warehouse.uri, "--model", name]):
+            raise SystemExit(f"train --model {name} failed")
+        folder = model_versions.folder_of(warehouse, None)[1]
+        model = artifact.load(folder)
+        return cls(folder, model, model_inputs.of_model(warehouse, snapshot, model.card))
 
 
 def best_of(repeats: int, run: Callable[[], object]) -> float:
@@ -44,29 +66,19 @@ def best_of(repeats: int, run: Callable[[], object]) -> float:
     return min(times)
 
 
-def in_udf(folder: str, rows: int) -> None:
-    """Prints rows a second of one core: the model alone, and the UDF around it."""
+def in_udf(one: Trained, tracks: pa.Table) -> float:
+    """Rows a second of the UDF on one core; prints them beside those of the network alone."""
     torch.set_num_threads(1)
-    model = artifact.load(folder)
-    card, network = model.card, model.network
-    x_BF = np.random.default_rng(0).normal(100, 50, size=(rows, len(card.features))).astype(np.float32)
-    chunks = torch.split(torch.from_numpy(x_BF), CHUNK_ROWS)
-    columns = {
-        "track_id": pa.array([f"track{at}" for at in range(rows)]),
-        "table_features": pa.array(list(x_BF)),
-    }
-    batches = pa.Table.from_pydict(columns).to_batches(max_chunksize=10_000)
-    tag = tagger(
-        folder,
-        tuple(range(len(card.features))),
-        {"model_version": "m", "genre_map_version": None, "tracks_run": "t"},
-        TAGS.columns(),
-    )
-    alone = rows / best_of(5, lambda: [network.probabilities({TABLE: one}) for one in chunks])
-    inside = rows / best_of(5, lambda: [None for _ in tag(iter(batches))])
-    print(
-        f"one core, {card.model}: model {alone:,.0f} rows/s, UDF {inside:,.0f} rows/s ({inside / alone:.0%})"
-    )
+    batches = tracks.to_batches(max_chunksize=10_000)
+    constants: dict[str, str | None] = {"model_version": "m", "genre_map_version": None, "tracks_run": "t"}
+    tag = tagger(one.folder, one.inputs.positions, constants, TAGS.columns())
+    ready = [model_rows(batch, one.model, one.inputs.positions) for batch in batches]
+    chunks = [chunk for rows in ready for chunk in rows.chunks()]
+    alone = len(tracks) / best_of(5, lambda: [one.model.network.probabilities(chunk) for chunk in chunks])
+    inside = len(tracks) / best_of(5, lambda: [None for _ in tag(iter(batches))])
+    name = one.model.card.model
+    print(f"one core, {name}: network {alone:,.0f} rows/s, UDF {inside:,.0f} rows/s ({inside / alone:.0%})")
+    return inside
 
 
 def replicated(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot, rows: int) -> DataFrame:
@@ -77,42 +89,46 @@ def replicated(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot, ro
     return tracks.crossJoin(copies).withColumn("track_id", new_id).drop("copy")
 
 
-def whole_job(spark: SparkSession, warehouse: Warehouse, folder: str, rows: int) -> None:
-    """Prints the seconds of reading, of reading and tagging, and of the whole job with its writing."""
-    snapshot = warehouse.require("tracks", "ingest")
-    path = warehouse.path("replicated")
-    replicated(spark, warehouse, snapshot, rows).repartition(16).write.parquet(path)
-    card = read_card(folder)
-    tracks = spark.read.parquet(path)
-    rows = tracks.count()
-    inputs = model_inputs.of_model(warehouse, snapshot, card)
-    tags = score.transform(tracks, replace(snapshot, rows=rows), inputs, folder, "m/1", card)
-    warm = spark.read.parquet(warehouse.path(snapshot.path)).repartition(
-        spark.sparkContext.defaultParallelism
-    )
-    score.transform(warm, snapshot, inputs, folder, "m/1", card).write.format("noop").mode("overwrite").save()
-    read = best_of(2, lambda: spark.read.parquet(path).write.format("noop").mode("overwrite").save())
+def whole_job(spark: SparkSession, one: Trained, path: str, snapshot: Snapshot, out: str) -> float:
+    """Rows a second of the whole job; prints the seconds of reading, of tagging and of writing."""
+    tracks, card = spark.read.parquet(path), one.model.card
+    tags = score.transform(tracks, snapshot, one.inputs, one.folder, "m/1", card)
+    tags.limit(10_000).write.format("noop").mode("overwrite").save()  # starts the workers
+    read = best_of(2, lambda: tracks.write.format("noop").mode("overwrite").save())
     tagged = best_of(1, lambda: tags.write.format("noop").mode("overwrite").save())
-    whole = best_of(1, lambda: tags.write.parquet(warehouse.path("scored")))
+    whole = best_of(1, lambda: tags.write.mode("overwrite").parquet(out))
     print(
-        f"score of {rows:,} rows: {whole:.1f} s, {rows / whole:,.0f} rows/s; read {read / whole:.0%}, "
-        f"UDF {(tagged - read) / whole:.0%}, write {max(whole - tagged, 0) / whole:.0%}"
+        f"score of {snapshot.rows:,} rows, {card.model}: {whole:.1f} s, {snapshot.rows / whole:,.0f} rows/s; "
+        f"read {read / whole:.0%}, UDF {(tagged - read) / whole:.0%}, "
+        f"write {max(whole - tagged, 0) / whole:.0%}"
     )
+    return snapshot.rows / whole
 
 
 def main() -> None:
-    """Trains on the demo catalog and measures."""
+    """Trains the models and measures."""
     options = tyro.cli(Options)
     with tempfile.TemporaryDirectory() as scratch, spark_session("genremill bench") as spark:
-        table, where = str(Path(scratch) / "tracks.csv"), ["--warehouse", str(Path(scratch) / "warehouse")]
-        demo.main(["--out", table])
-        for job in (["ingest", *where, "--tracks", table], ["train", *where, "--model", options.model]):
-            if cli.main(job):
-                raise SystemExit(f"{job[0]} failed")
-        warehouse = Warehouse.at(where[1])
-        _, folder = model_versions.folder_of(warehouse, None)
-        in_udf(folder, 200_000)
-        whole_job(spark, warehouse, folder, options.rows)
+        table, uri = options.tracks or f"{scratch}/tracks.csv", f"{scratch}/warehouse"
+        if options.tracks is None:
+            demo.main(["--out", table])
+        if cli.main(["ingest", "--warehouse", uri, "--tracks", table]):
+            raise SystemExit("ingest failed")
+        warehouse = Warehouse.at(uri)
+        snapshot = warehouse.require("tracks", "ingest")
+        models = [Trained.of(warehouse, snapshot, name) for name in options.models]
+        path = warehouse.path("replicated")
+        replicated(spark, warehouse, snapshot, options.rows).repartition(16).write.parquet(path)
+        tracks = spark.read.parquet(path)
+        here = tracks.select("track_id", "table_features", *FIELDS).limit(options.rows // 5).toArrow()
+        inside = [in_udf(one, here) for one in models]
+        many = replace(snapshot, rows=tracks.count())
+        whole = [whole_job(spark, one, path, many, warehouse.path("scored")) for one in models]
+        for one, udf_rate, rate in list(zip(models, inside, whole, strict=True))[1:]:
+            print(
+                f"{one.model.card.model} of {models[0].model.card.model}: UDF {udf_rate / inside[0]:.0%}, "
+                f"whole job {rate / whole[0]:.0%} of its rows a second"
+            )
 
 
 if __name__ == "__main__":

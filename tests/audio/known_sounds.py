@@ -28,7 +28,7 @@ RHYTHMS = {"even": (0, 4, 8, 12), "pushed": (0, 3, 6, 12), "early": (0, 2, 4, 8)
 LOUDNESS_DB = 3.0
 """Most that a note of a chord is louder or softer than it should be."""
 DETUNED = 0.2
-"""Semitones, most that it is too high or low. A chord of pure tones would tell its timbre by its pitch classes:
+"""Semitones, most that it is too high or low. Pure chords would tell their timbre by their pitch classes:
 the higher the octave, the sharper they are."""
 TRUTHS: dict[str, tuple[str, ...]] = {
     "timbre": tuple(TIMBRES),

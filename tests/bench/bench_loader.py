@@ -1,104 +1,122 @@
-"""Rows a second of the shard reader (petastorm) and of plain pyarrow, alone and into one training step.
+"""What reading costs a training: rows a second of the shard reader (petastorm), of pyarrow, of an epoch.
 
-One torch thread, as TorchDistributor gives each rank: beside other work on the same two cores, a step of
-two threads took up to twenty times as long as a step of one.
+The share is the reader's seconds of those of an epoch by the training loop itself. Inputs are random numbers
+as large as the model's own. One thread, as TorchDistributor gives each rank.
 
-Run: python tests/bench/bench_loader.py
+    python -m tests.bench.bench_loader
 """
 
-import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from genremill.models.shards import Manifest, ShardReader, manifest_of
+from genremill.models import zoo
+from genremill.models.features import TABLE, TEXT
+from genremill.models.shards import ShardReader, read_manifest
+from genremill.models.text_tokens import KNOWN, TEXT_WIDTH
+from tests.bench.training_case import Rows, fit, write_shards
 
-ROWS = 200_000
-WIDTH = 15
 CLASSES = 114
-BATCH = 512
+TOKENS, TOKENS_OF_A_TRACK = 120_000, 90
 EPOCHS = 2
 
 Batches = Iterator[tuple[dict[str, Tensor], Tensor]]
 
 
-def write_shards(folder: Path) -> Manifest:
-    """Random features and labels: 20 row groups in two files."""
+@dataclass(frozen=True)
+class Case:
+    """A model, how many rows it is given, and the widths or shapes of its inputs."""
+
+    model: str
+    rows: int
+    inputs: dict[str, tuple[int, ...]]
+
+
+CASES = (
+    Case("periodic_mlp", 100_000, {TABLE: (15,)}),
+    Case("fusion", 50_000, {TABLE: (15,), TEXT: (TEXT_WIDTH,)}),
+    Case("mlp4", 50_000, {"gtzan57": (57,)}),
+    Case("timbre_cnn", 4_000, {"segments": (512, 24)}),
+    Case("spectrogram_cnn", 8_000, {"spectrogram:mel": (1, 64, 64)}),
+    Case("resnet", 4_000, {"logmel": (1, 96, 64)}),
+)
+
+
+def array_of(name: str, shape: tuple[int, ...], rows: int) -> NDArray[Any]:
+    """Random values of an input; of names, numbers of tokens and then zeros."""
     rng = np.random.default_rng(0)
-    for index in range(2):
-        values = pa.array(rng.standard_normal(ROWS // 2 * WIDTH, dtype=np.float32))
-        features = pa.FixedSizeListArray.from_arrays(values, WIDTH).cast(pa.list_(pa.float32()))
-        label = rng.integers(CLASSES, size=ROWS // 2, dtype=np.int32)
-        rows = pa.table({"table": features, "label": label})
-        pq.write_table(rows, folder / f"part-{index}.parquet", row_group_size=ROWS // 20)
-    return manifest_of(str(folder), "bench")
+    if name != TEXT:
+        return rng.standard_normal((rows, int(np.prod(shape))), dtype=np.float32)
+    numbers = rng.integers(1, TOKENS + 1, size=(rows, *shape), dtype=np.int32)
+    numbers[:, TOKENS_OF_A_TRACK:] = 0
+    return numbers
 
 
-def plain_pyarrow(folder: Path, epoch: int) -> Batches:
+def known_tokens() -> NDArray[np.void]:
+    """As many tokens as the Spotify table has of its names."""
+    known = np.zeros(TOKENS, KNOWN)
+    known["hash"], known["rarity"] = np.arange(TOKENS), 5.0
+    return known
+
+
+def plain_pyarrow(folder: Path, batch: int) -> Batches:
     """The same batches by pyarrow alone: all files at once, one permutation."""
-    rows = pa.concat_tables([pq.read_table(path) for path in sorted(folder.glob("*.parquet"))])
-    lists = rows["table"].combine_chunks()
-    features = torch.from_numpy(
-        lists.flatten().to_numpy(zero_copy_only=False, writable=True).reshape(-1, WIDTH)
-    )
+    rows = pq.read_table(folder / "part-0.parquet")
+    x = {
+        name: torch.from_numpy(
+            rows[name].combine_chunks().flatten().to_numpy(zero_copy_only=False).copy().reshape(len(rows), -1)
+        )
+        for name in rows.column_names[:-1]
+    }
     label = torch.from_numpy(rows["label"].to_numpy().astype(np.int64))
-    order = torch.from_numpy(np.random.default_rng(epoch).permutation(ROWS))
-    for start in range(0, ROWS, BATCH):
-        chosen = order[start : start + BATCH]
-        yield {"table": features.index_select(0, chosen)}, label.index_select(0, chosen)
+    for chosen in torch.split(torch.from_numpy(np.random.default_rng(0).permutation(len(rows))), batch):
+        yield {name: one.index_select(0, chosen) for name, one in x.items()}, label.index_select(0, chosen)
 
 
-def load(batches: Batches) -> None:
-    for _ in batches:
-        pass
-
-
-def train(batches: Batches) -> None:
-    """A 30-512-256-128-114 MLP; the 15 features are given twice."""
-    torch.manual_seed(0)
-    sizes = [2 * WIDTH, 512, 256, 128]
-    hidden = [(nn.Linear(a, b), nn.BatchNorm1d(b), nn.ReLU()) for a, b in itertools.pairwise(sizes)]
-    model = nn.Sequential(*itertools.chain(*hidden), nn.Linear(sizes[-1], CLASSES))
-    optimizer = torch.optim.AdamW(model.parameters())
-    for inputs, label in batches:
-        loss = nn.functional.cross_entropy(model(inputs["table"].repeat(1, 2)), label)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
-
-def rows_per_second(consume: Callable[[Batches], None], epoch: Callable[[int], Batches]) -> list[float]:
-    """Of each epoch in turn."""
+def seconds(epoch: Callable[[], Batches]) -> float:
+    """Of reading once, the faster of two."""
     found = []
-    for number in range(EPOCHS):
+    for _ in range(2):
         start = time.perf_counter()
-        consume(epoch(number))
-        found.append(ROWS / (time.perf_counter() - start))
-    return found
+        for _ in epoch():
+            pass
+        found.append(time.perf_counter() - start)
+    return min(found)
+
+
+def measure(case: Case) -> None:
+    """Prints one line."""
+    arrays = {name: array_of(name, shape, case.rows) for name, shape in case.inputs.items()}
+    rows = Rows(arrays, np.random.default_rng(1).integers(CLASSES, size=case.rows))
+    shapes = {name: shape for name, shape in case.inputs.items() if len(shape) > 1}
+    batch = zoo.entry(case.model).recipe(case.rows).batch
+    with tempfile.TemporaryDirectory() as name:
+        folder = write_shards(f"{name}/shards", rows)
+        reader = ShardReader(folder, read_manifest(folder), batch)
+        petastorm = seconds(lambda: reader.epoch(0))
+        pyarrow = seconds(lambda: plain_pyarrow(Path(name) / "shards", batch))
+    known = known_tokens() if TEXT in arrays else None
+    epoch = min(fit(case.model, rows, shapes=shapes, known=known, epochs=EPOCHS).seconds)
+    rates = "".join(f"{case.rows / one:>12,.0f}" for one in (petastorm, pyarrow, epoch))
+    values = sum(x.shape[1] for x in arrays.values())
+    print(f"{case.model:18}{batch:>6}{values:>8}{rates}{petastorm / epoch:>9.1%}", flush=True)
 
 
 def main() -> None:
     """Prints the table."""
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        reader = ShardReader(name, write_shards(folder), BATCH)
-        load(reader.epoch(0))  # imports petastorm
-        print(f"{ROWS:,} rows of {WIDTH} floats, batch {BATCH}, one thread; rows/s of {EPOCHS} epochs")
-        for doing, consume in (("loading", load), ("training", train)):
-            for reading, epoch in (
-                ("petastorm", reader.epoch),
-                ("pyarrow", lambda number: plain_pyarrow(folder, number)),
-            ):
-                figures = "".join(f"{figure:>12,.0f}" for figure in rows_per_second(consume, epoch))
-                print(f"{doing:10}{reading:10}{figures}")
+    print(f"{'':18}{'batch':>6}{'values':>8}{'petastorm':>12}{'pyarrow':>12}{'training':>12}{'share':>9}")
+    for case in CASES:
+        measure(case)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""Rows a second of scoring by each model: of the network on rows at hand, of the UDF around it, of the whole job;
-that is split into read, UDF and write.
+"""Rows a second of scoring by each model: the network on rows at hand, the UDF around it, the whole job.
+
+The job is split into read, UDF and write.
 
 It runs on the tracks of the demo catalog, or of `--tracks`, again and again under new ids.
 """

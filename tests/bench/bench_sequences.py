@@ -25,7 +25,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from genremill.infra.log import start_log
 from genremill.models.networks import Network
 from genremill.models.pooling import Pooling, pooled
-from tests.bench.training_case import Rows, trained
+from tests.bench.training_case import Rows, fit
 
 DATA = Path(os.environ.get("GENREMILL_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 WINDOWS, FEATURES = 10, 57
@@ -76,11 +76,11 @@ def _right(
     """Which clips of a fold are told right."""
     if model in OF_SEQUENCES:
         clips = Rows({"windows57": x_NW}, label_N)
-        network = trained(model, clips.at(train), shapes={"windows57": (WINDOWS, FEATURES)})
+        network = fit(model, clips.at(train), shapes={"windows57": (WINDOWS, FEATURES)}).network
         p_TC = probabilities(network, clips.at(test))
     else:
         windows = Rows({"gtzan57": x_NW.reshape(-1, FEATURES)}, np.repeat(label_N, WINDOWS))
-        network = trained(model, windows.at(_windows_of(train)))
+        network = fit(model, windows.at(_windows_of(train))).network
         p_RC = probabilities(network, windows.at(_windows_of(test)))
         p_TC = pooled(p_RC, np.full(len(test), WINDOWS), Pooling.MEAN)
     right_T: NDArray[np.bool_] = p_TC.argmax(axis=1) == label_N[test]
@@ -111,7 +111,7 @@ def embeddings() -> None:
     for train in (part["train"], both):
         right = []
         for seed in SEEDS:
-            network = trained("vggish_transfer", clips.at(train), seed=seed)
+            network = fit("vggish_transfer", clips.at(train), seed=seed).network
             p_TC = probabilities(network, clips.at(part["test"]))
             right.append(float((p_TC.argmax(axis=1) == label_N[part["test"]]).mean()))
         print(

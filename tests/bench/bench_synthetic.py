@@ -29,7 +29,7 @@ from genremill.udfs.augmentation import varied
 from genremill.udfs.spectrogram import Kind
 from genremill.udfs.variant import Variant
 from tests.audio.known_sounds import SR, TRUTHS, Artist, Sound
-from tests.bench.training_case import Rows, trained
+from tests.bench.training_case import Rows, fit
 
 SPAWN = multiprocessing.get_context("spawn")
 SEGMENTS = "segments"
@@ -104,7 +104,7 @@ def right(network: Network, name: str, x_NF: NDArray[np.float32], label_N: NDArr
 
 def learned(model: str, name: str, train: Rows, validation: Rows) -> Network:
     """A network of one input, by the model's own recipe."""
-    return trained(model, train, validation, shapes={name: feature_sets.named(name).shape})
+    return fit(model, train, validation, shapes={name: feature_sets.named(name).shape}).network
 
 
 def told(corpus: Corpus, name: str, models: tuple[str, ...]) -> None:

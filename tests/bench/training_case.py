@@ -2,8 +2,9 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,18 +12,20 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from genremill.models import artifact, checkpoints, local_ranks, shards, training, zoo
-from genremill.models.features import FeatureSpec
+from genremill.models.checkpoints import Checkpoint
+from genremill.models.features import TEXT, FeatureSpec
 from genremill.models.model_card import ModelCard
 from genremill.models.networks import Network
+from genremill.models.text_tokens import Known
 from genremill.models.training_plan import Plan
 from genremill.models.weights import write_weights
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows of inputs, each flat, and their labels."""
+    """Rows of inputs, each flat, float32 or for names int32, and their labels."""
 
-    inputs: Mapping[str, NDArray[np.float32]]
+    inputs: Mapping[str, NDArray[Any]]
     label: NDArray[np.int64]
 
     def at(self, places: NDArray[np.integer]) -> "Rows":
@@ -30,7 +33,27 @@ class Rows:
         return Rows({name: x[places] for name, x in self.inputs.items()}, self.label[places])
 
 
-def trained(
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """The outcome of a training by the model's own recipe."""
+
+    card: ModelCard
+    last: Checkpoint
+
+    @property
+    def network(self) -> Network:
+        """The one with the best weights, ready to predict."""
+        network = artifact.build(self.card)
+        network.load_state_dict(training.part(self.last.tensors, "best"))
+        return network.eval()
+
+    @property
+    def seconds(self) -> list[float]:
+        """Of each epoch, validation included."""
+        return [one["seconds"] for one in self.last.record["history"]]
+
+
+def fit(
     model: str,
     train: Rows,
     validation: Rows | None = None,
@@ -38,13 +61,15 @@ def trained(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     parts: tuple[str, ...] = (),
     seed: int = 0,
-) -> Network:
-    """The best weights of a training by the model's own recipe, ready to predict."""
+    known: Known | None = None,
+    epochs: int | None = None,
+) -> Fit:
+    """Trains a model; `known` are the tokens that the numbers of names are places among."""
     entry, rows, shapes = zoo.entry(model), len(train.label), dict(shapes or {})
     features = tuple(
         FeatureSpec(f"{name} {at}", False, input=name)
         for name, x in train.inputs.items()
-        if name not in shapes
+        if name not in shapes and name != TEXT
         for at in range(x.shape[1])
     )
     card = ModelCard(
@@ -60,20 +85,22 @@ def trained(
         inputs=tuple(train.inputs),
         shapes=shapes,
         parts=parts,
+        tokens=0 if known is None else len(known),
     )
     encoder = zoo.encoder(card)
-    encoder.learn(train.inputs)
+    encoder.learn(train.inputs if known is None else {**train.inputs, TEXT: known})
     tensors = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    recipe = entry.recipe(rows)
     with tempfile.TemporaryDirectory() as folder:
         uri = f"file://{folder}"
         plan = Plan(
             card=card,
-            recipe=entry.recipe(rows),
+            recipe=recipe if epochs is None else replace(recipe, epochs=epochs),
             seed=seed,
             workers=1,
             threads=1,
-            train=_shards(f"{folder}/train", train),
-            validation=None if validation is None else _shards(f"{folder}/validation", validation),
+            train=write_shards(f"{folder}/train", train),
+            validation=None if validation is None else write_shards(f"{folder}/validation", validation),
             initial=uri,
             initial_sha256=write_weights(f"{uri}/encoder.safetensors", tensors),
             checkpoints=f"{uri}/checkpoints",
@@ -83,17 +110,17 @@ def trained(
         last = checkpoints.newest(plan.checkpoints)
     if last is None:
         raise SystemExit(f"{model}: the training left no checkpoint")
-    network = artifact.build(card)
-    network.load_state_dict(training.part(last.tensors, "best"))
-    return network.eval()
+    return Fit(card, last)
 
 
-def _shards(folder: str, rows: Rows) -> str:
+def write_shards(folder: str, rows: Rows) -> str:
+    """Writes rows as shards of four row groups into a new folder; gives its URI."""
     Path(folder).mkdir()
     columns = {
-        name: pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), x.shape[1]).cast(pa.list_(pa.float32()))
+        name: pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), x.shape[1])
         for name, x in rows.inputs.items()
     }
+    columns = {name: one.cast(pa.list_(one.type.value_type)) for name, one in columns.items()}
     table = pa.table(columns | {shards.LABEL: rows.label})
     pq.write_table(table, f"{folder}/part-0.parquet", row_group_size=-(-len(rows.label) // 4))
     shards.write_manifest(f"file://{folder}", shards.manifest_of(f"file://{folder}", "bench"))

@@ -216,25 +216,32 @@ def judged(
     """
     if ended.exit_code == 0:
         wrong = differing(place.contents(), expected)
-        return Verdict(ended, f"FAILED: exit 0, other rows of {', '.join(wrong)}" if wrong else EQUAL)
+        return Verdict(ended, f"FAILED: exit 0, other rows of {_shown(wrong, expected)}" if wrong else EQUAL)
     if not killed and (ended.exit_code != refusal or ended.message.startswith("no message")):
         return Verdict(ended, f"FAILED: {ended.message}")
     now = place.pointers()
     moved = [table for table in now if now[table] != before.get(table)]
     if torn := [table for table in moved if place.snapshot(table) != expected[table]]:
-        return Verdict(ended, f"FAILED: refused, with other rows current in {', '.join(torn)}")
+        rows = {table: place.snapshot(table) for table in torn}
+        return Verdict(ended, f"FAILED: refused, with other rows current in {_shown(rows, expected)}")
     rerun = again()
     if rerun.exit_code:
         return Verdict(ended, f"FAILED: the rerun ended with {rerun.exit_code}: {rerun.message}")
     wrong = differing(place.contents(), expected)
     if wrong:
-        return Verdict(ended, f"FAILED: other rows of {', '.join(wrong)} after a rerun")
+        return Verdict(ended, f"FAILED: after a rerun, other rows of {_shown(wrong, expected)}")
     return Verdict(ended, RERUN if killed else CLEAN)
 
 
-def differing(found: Contents, expected: Contents) -> list[str]:
-    """Names of the tables whose rows are not those expected."""
-    return [name for name in expected if not _alike(name, found[name], expected[name])]
+def differing(found: Contents, expected: Contents) -> Contents:
+    """The tables whose rows are not those expected."""
+    return {name: found[name] for name in expected if not _alike(name, found[name], expected[name])}
+
+
+def _shown(wrong: Contents, expected: Contents) -> str:
+    """Names of tables, and of each the first row that is not as expected."""
+    pairs = {name: set(rows) ^ set(expected[name]) for name, rows in wrong.items()}
+    return "; ".join(f"{name}, as {' and '.join(sorted(odd)[:2])}" for name, odd in pairs.items())
 
 
 def _alike(table: str, found: list[str], expected: list[str]) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -34,21 +36,16 @@ class TextEncoder(Encoder):
 
     def numbers(self, fields: Sequence[Sequence[str | None]]) -> npt.NDArray[np.int32]:
         """Token numbers of tracks, shape (T, S), from the texts of each field."""
-        known_V = self.hash_V.numpy()
+        known_V = pa.array(self.hash_V.numpy())
         return np.hstack([_numbers(known_V, *tokens(texts, field)) for field, texts in enumerate(fields)])
 
 
-def _numbers(
-    known_V: npt.NDArray[np.int64], hash_N: Hashes, count_T: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int32]:
+def _numbers(known_V: pa.Int64Array, hash_N: Hashes, count_T: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
     """The first known tokens of each text, shape (T, L)."""
     numbers_TL = np.zeros((len(count_T), FIELD_TOKENS), np.int32)
-    if not len(known_V):
-        return numbers_TL
-    signed_N = hash_N.view(np.int64)
-    at_N = np.searchsorted(known_V, signed_N)
-    at_N[at_N == len(known_V)] = 0
-    known_N = known_V[at_N] == signed_N
+    found = pc.index_in(pa.array(hash_N.view(np.int64)), known_V)
+    at_N = pc.fill_null(found, -1).to_numpy()
+    known_N = at_N >= 0
     text_N = np.repeat(np.arange(len(count_T)), count_T)[known_N]
     before_T = np.concatenate([[0], np.bincount(text_N, minlength=len(count_T)).cumsum()[:-1]])
     place_N = np.arange(len(text_N)) - before_T[text_N]

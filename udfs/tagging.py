@@ -53,7 +53,7 @@ def distances(model: Model, rows: ModelRows) -> Floats:
 
 def outliers(card: ModelCard, distance_TI: Floats) -> Flags:
     """True for tracks that by some input lie beyond the model's limit."""
-    limit_I = np.array(list(card.outlier_limits.values()), np.float32)
+    limit_I = np.array(list(card.outlier_limits.values()), np.float64)
     within_T = (distance_TI <= limit_I).all(axis=1)  # not so for NaN
     return np.logical_not(within_T)
 

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from genremill.models.networks import Network
 from genremill.udfs import feature_sets
 from genremill.udfs.augmentation import varied
+from genremill.udfs.feature_set import FeatureSet
+from genremill.udfs.segments import Segments
 from genremill.udfs.spectrogram import Kind
 from genremill.udfs.variant import Variant
 from tests.audio.known_sounds import SR, TRUTHS, Artist, Sound
@@ -33,6 +35,8 @@ from tests.bench.training_case import Rows, fit
 
 SPAWN = multiprocessing.get_context("spawn")
 SEGMENTS = "segments"
+STEPS = 64
+"""Segments of a clip: a few seconds have no more, and fewer than the usual 512 are soon learned from."""
 TRAIN, VALIDATION = 0.65, 0.8
 """Of the artists, up to where."""
 CHANGES = (Variant.STRETCH, Variant.PITCH, Variant.NOISE)
@@ -90,10 +94,15 @@ class Corpus:
     def _values(self, name: str, change: Variant | None, number: int) -> NDArray[np.float32]:
         rng = self._rng(number)
         y = Sound.drawn(rng).clip(Artist.numbered(int(self.artist_N[number])), rng, self.options.seconds)
-        return feature_sets.named(name).values(y if change is None else varied(y, SR, change, rng))
+        return feature_set(name).values(y if change is None else varied(y, SR, change, rng))
 
     def _rng(self, number: int) -> np.random.Generator:
         return np.random.default_rng([3, number])
+
+
+def feature_set(name: str) -> FeatureSet:
+    """A feature set by name; segments as many as these clips need."""
+    return Segments(steps=STEPS) if name == SEGMENTS else feature_sets.named(name)
 
 
 def right(network: Network, name: str, x_NF: NDArray[np.float32], label_N: NDArray[np.int64]) -> float:
@@ -104,7 +113,7 @@ def right(network: Network, name: str, x_NF: NDArray[np.float32], label_N: NDArr
 
 def learned(model: str, name: str, train: Rows, validation: Rows) -> Network:
     """A network of one input, by the model's own recipe."""
-    return fit(model, train, validation, shapes={name: feature_sets.named(name).shape}).network
+    return fit(model, train, validation, shapes={name: feature_set(name).shape}).network
 
 
 def told(corpus: Corpus, name: str, models: tuple[str, ...]) -> None:

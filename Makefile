@@ -39,7 +39,7 @@ $(DEMO): $(READY) jobs/demo.py jobs/demo_clips.py
 
 # One thread each: pytest's workers, Spark's and torch's ranks share the cores as it is.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
-LONG_TESTS := $(patsubst %,tests/e2e/test_%.py,month nights s3_warehouse faults cluster feature_sets study augmented_training)
+LONG_TESTS := $(patsubst %,tests/e2e/test_%.py,month nights s3_warehouse faults cluster feature_sets known_sounds study augmented_training)
 
 test: $(READY) ## Run the tests; with SPARK=4.0.0 on that Spark, in a venv of its own
 	$(PYTEST) $(addprefix --ignore=,$(LONG_TESTS)) tests jobs udfs models infra

@@ -43,7 +43,8 @@ MOST_SUBSETS = 31
 class TextNetwork(Network):
     """A linear map of the embeddings of each field: sums of its tokens', the rarer the more, of unit norm.
 
-    Gradients are dense: sparse ones know no weight decay, and took two ranks 1.05 to 1.25 times as long a step.
+    Gradients are dense: sparse ones know no weight decay, and two ranks took 1.05 to 1.25 times as long for a
+    step.
     """
 
     def __init__(self, encoder: TextEncoder, classes: int) -> None:

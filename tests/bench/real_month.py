@@ -17,10 +17,10 @@ from pyspark.sql import SparkSession
 
 from genremill.infra.session import spark_session
 from genremill.jobs.demo_clips import clip_name, write_clip
-from genremill.jobs.night import Night, State
+from genremill.jobs.night import Night, State, earlier
 from tests.conftest import DATA
 from tests.e2e import month
-from tests.e2e.month import Feed, Month, Row
+from tests.e2e.month import NIGHTS, Feed, Month, Row
 
 TABLE = DATA / "spotify-tracks" / "dataset.csv"
 GENRES = 30
@@ -35,6 +35,8 @@ class Options:
     """Tracks that have a clip."""
     folder: str | None = None
     """Where the warehouse is left to be looked at [a temporary folder]."""
+    first: int = 1
+    """Night to begin with: a month that was interrupted goes on in its folder."""
     flags: tuple[str, ...] = ()
     """More flags of `nightly`."""
 
@@ -49,7 +51,8 @@ def real_feed(folder: Path, clips: int) -> Feed:
         header = [*(reader.fieldnames or ()), "audio_uri"]
     every = max(len(by_track) // max(clips, 1), 1)
     for number, rows in enumerate(list(by_track.values())[::every][:clips]):
-        write_clip(str(folder), number, number % GENRES, GENRES, seed=0)
+        if not (folder / clip_name(number)).exists():
+            write_clip(str(folder), number, number % GENRES, GENRES, seed=0)
         for row in rows:
             row["audio_uri"] = clip_name(number)
     # In the table's order a genre follows the other: the tracks of each night are drawn from all of them.
@@ -82,7 +85,9 @@ def run(spark: SparkSession, folder: Path, options: Options) -> None:
     """The month in one session."""
     print(f"Spark {spark.version}\nnight exit   seconds      tags  ran", flush=True)
     found = Month(folder, real_feed(folder, options.clips), options.flags)
-    month.run(found, say)
+    if options.first > 1:
+        found.nights += reversed(earlier(found.warehouse, "~", most=2 * NIGHTS))
+    month.run(found, say, options.first)
     print("every night as expected; objects decoded by fingerprint:", dict(found.decoded()))
 
 

@@ -160,15 +160,15 @@ class Month:
         return found
 
 
-def run(month: Month, say: Callable[[int, Night], None] = lambda number, night: None) -> None:
-    """Thirty nights; raises AssertionError at the first thing that is wrong."""
+def run(month: Month, say: Callable[[int, Night], None] = lambda number, night: None, first: int = 1) -> None:
+    """Thirty nights, or those from `first` on; raises AssertionError at the first thing that is wrong."""
     specials = {
         CUT_SHORT: _cut_short,
         DRIFTED: _drifted,
         KILLED: _killed,
         ROLLED_BACK: _rolled_back,
     }
-    for number in range(1, NIGHTS + 1):
+    for number in range(first, NIGHTS + 1):
         before = month.tags() if number > 1 else {}
         if number in specials:
             specials[number](month, number)
@@ -178,8 +178,9 @@ def run(month: Month, say: Callable[[int, Night], None] = lambda number, night: 
         if number not in (1, UPGRADE):
             trained = month.nights[-1].step("train")
             assert trained is None or trained.state is State.SKIPPED, "new tracks are no reason to train"
-        kept = [track for track, label in month.tags().items() if track in before and label != before[track]]
-        assert not kept, f"night {number}: {len(kept)} tags changed without a cause"
+        changed = [one for one, label in month.tags().items() if one in before and label != before[one]]
+        # The upgrade trains a new model, whose limit is the audit's.
+        assert number == UPGRADE or not changed, f"night {number}: {len(changed)} tags changed for no cause"
     _check_decoding(month)
 
 

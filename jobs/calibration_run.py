@@ -12,7 +12,7 @@ from genremill.jobs.contracts import Split
 from genremill.jobs.splits import unit_hash
 from genremill.jobs.training_pairs import LabelledTracks, labelled_tracks
 from genremill.models.abstention import fitted_thresholds
-from genremill.models.calibration import fitted_temperature, tempered
+from genremill.models.calibration import artist_weights, fitted_temperature, tempered
 from genremill.models.held_out import HeldOut, SplitBy
 from genremill.models.model_card import ModelCard
 from genremill.models.training_cloud import limit_of
@@ -50,7 +50,8 @@ def calibrated(
 
 
 def _confident(card: ModelCard, held_out: HeldOut, precision: float | None) -> ModelCard:
-    temperature = fitted_temperature(held_out.probabilities_TC, held_out.right_T)
+    weight_T = artist_weights(held_out.artist_T)
+    temperature = fitted_temperature(held_out.probabilities_TC, held_out.right_T, weight_T)
     p_TC = tempered(held_out.probabilities_TC, temperature)
     tempered_answers = dataclasses.replace(held_out, probabilities_TC=p_TC)
     tracks, artists = len(held_out.artist_T), len(set(held_out.artist_T))

@@ -15,7 +15,13 @@ from genremill.infra.errors import UsageError
 from genremill.models import artifact
 from genremill.models.abstention import CREDIBLE_ARTISTS, UNREACHED, fitted_thresholds
 from genremill.models.artifact import Model
-from genremill.models.calibration import expected_calibration_error, fitted_temperature, reliability, tempered
+from genremill.models.calibration import (
+    artist_weights,
+    expected_calibration_error,
+    fitted_temperature,
+    reliability,
+    tempered,
+)
 from genremill.models.encoder import Inputs
 from genremill.models.features import TABLE, FeatureSpec
 from genremill.models.held_out import HeldOut, SplitBy
@@ -293,3 +299,15 @@ def test_clouds_travel_with_the_weights(tmp_path: Path) -> None:
     artifact.save(f"file://{tmp_path}/without", of, network.state_dict())
     with pytest.raises(UsageError, match=r"clouds\.table\.centre_N: expected \(5,\), found None"):
         artifact.load(f"file://{tmp_path}/without")
+
+
+def test_an_artist_of_hundreds_does_not_decide_the_temperature() -> None:
+    rng = np.random.default_rng(0)
+    confidence_T = rng.uniform(0.5, 0.99, size=900)
+    p_TC = np.stack([confidence_T, 1 - confidence_T], axis=1).astype(np.float32)
+    right_T = rng.random(900) < confidence_T
+    right_T[500:] = False  # all tracks of one artist, and the model is wrong about them
+    artist_T = np.where(np.arange(900) < 500, np.arange(900), 500)
+    alone = fitted_temperature(p_TC[:500], right_T[:500])
+    assert fitted_temperature(p_TC, right_T) > 2 * alone
+    assert fitted_temperature(p_TC, right_T, artist_weights(artist_T)) == pytest.approx(alone, rel=0.1)

@@ -20,8 +20,8 @@ MOST_TEMPERATURE = 4.0
 """And its inverse is the least: beyond them there is nothing to calibrate."""
 MOST_TRACKS = 3
 """Tracks that an artist counts as at most where a temperature is fitted, or one of hundreds would decide it.
-On the Spotify table, over three splits by artist, `fusion` has a calibration error of .029 so, from .029 to .031
-with 1 to 10, and of .041 where all tracks count the same."""
+On the Spotify table, over three splits by artist, `fusion` has a calibration error of .029 so, from .029 to
+.031 with 1 to 10, and of .041 where all tracks count the same."""
 PRIOR_DEVIATION = 0.5
 """Of the temperature's logarithm before a track was seen: keeps that of a few tracks near 1."""
 

@@ -32,7 +32,11 @@ class Limits:
     max_churn: float = 0.3
     """Greatest share of tracks whose tag changes while model, features and map stay the same."""
     max_churn_new: float = 0.75
-    """The same, with a new model, new features or a new map."""
+    """The same, with a new model, new features or a new map.
+
+    On the Spotify table two seeds of `fusion` differ on 13 % of all tracks and 34 % of artists never heard,
+    two of `periodic_mlp` on half.
+    """
     max_drift: float = 0.25
     """Greatest population stability index of a feature, against the tracks that the current tags tag."""
     max_class_shift: float = 0.25

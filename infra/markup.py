@@ -7,6 +7,7 @@ VOID_TAGS = frozenset({"meta", "br"})
 # Control characters (terminal escapes among them), lone surrogates, and marks that reverse the order of text.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _FORMULA_STARTS = ("=", "+", "-", "@")
+_NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( ?%)?")
 
 
 class Markup(str):
@@ -58,9 +59,11 @@ def cell_text(text: str) -> str:
 
     >>> cell_text("=cmd()|")
     "'=cmd()|"
+    >>> cell_text("-3.1e-06")
+    '-3.1e-06'
     """
-    formula = text.startswith(_FORMULA_STARTS) and not isinstance(text, Markup)
-    return f"'{text}" if formula else text
+    plain = isinstance(text, Markup) or _NUMBER.fullmatch(text)
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) and not plain else text
 
 
 def _attribute(value: str | float) -> str:

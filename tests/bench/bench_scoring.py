@@ -96,7 +96,7 @@ def whole_job(spark: SparkSession, one: Trained, path: str, snapshot: Snapshot, 
     tags = score.transform(tracks, snapshot, one.inputs, one.folder, "m/1", card)
     tags.limit(10_000).write.format("noop").mode("overwrite").save()  # starts the workers
     read = best_of(2, lambda: tracks.write.format("noop").mode("overwrite").save())
-    tagged = best_of(1, lambda: tags.write.format("noop").mode("overwrite").save())
+    tagged = best_of(2, lambda: tags.write.format("noop").mode("overwrite").save())
     whole = best_of(1, lambda: tags.write.mode("overwrite").parquet(out))
     print(
         f"score of {snapshot.rows:,} rows, {card.model}: {whole:.1f} s, {snapshot.rows / whole:,.0f} rows/s; "

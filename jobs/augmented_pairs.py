@@ -44,7 +44,9 @@ def of_variants(
                 )
     return {
         variant.value: dataclasses.replace(
-            inputs, fingerprints={name: found[variant.value].fingerprint for name, found in cached.items()}
+            inputs,
+            fingerprints={name: found[variant.value].fingerprint for name, found in cached.items()},
+            artists=None,
         )
         for variant in variants
     }

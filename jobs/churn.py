@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import feature_cache
-from genremill.models.features import TABLE
+from genremill.jobs import artists, feature_cache
+from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE
 from genremill.models.held_out import Labels
 from genremill.models.model_card import ModelCard
 
@@ -91,15 +91,12 @@ def _touched(
 ) -> DataFrame | None:
     """Tracks whose features are others than those the current tags rest on; None where there can be none."""
     parts = []
-    now, then = (one.details["tracks_run"] for one in (candidate, current))
-    if TABLE in card.inputs and now != then and warehouse.finished("tracks", then):
-        vectors = [
-            spark.read.parquet(warehouse.run_path("tracks", run)).select(
-                "track_id", F.xxhash64("table_features").alias(name)
-            )
-            for run, name in ((now, "now"), (then, "then"))
-        ]
-        parts.append(vectors[0].join(vectors[1], "track_id", "inner").where("now != then").select("track_id"))
+    now, then = (warehouse.finished("tracks", one.details["tracks_run"]) for one in (candidate, current))
+    if {TABLE, ARTIST} & set(card.inputs) and now and then and now.run_id != then.run_id:
+        hashed = _hashed(spark, warehouse, now, card).join(
+            _hashed(spark, warehouse, then, card).withColumnRenamed("hash", "then"), "track_id", "inner"
+        )
+        parts.append(hashed.where("hash != then").select("track_id"))
     for fingerprint in card.fingerprints.values():
         rows = feature_cache.rows_of(spark, warehouse, fingerprint)
         parts.append(rows.where(F.col("run") > current.run_id).select("track_id"))
@@ -109,6 +106,16 @@ def _touched(
     for other in others:
         first = first.unionByName(other)
     return first.distinct()
+
+
+def _hashed(spark: SparkSession, warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> DataFrame:
+    """(track_id, hash) of what the model takes of the table: of the track itself, and of its artist's."""
+    frame = spark.read.parquet(warehouse.path(tracks.path))
+    columns = ["table_features"]
+    if found := artists.of_model(warehouse, tracks, card):
+        frame = artists.beside(frame, found.described(spark))
+        columns.append(ARTIST_FEATURES)
+    return frame.select("track_id", F.xxhash64(*columns).alias("hash"))
 
 
 def _cause(candidate: Snapshot, current: Snapshot, card: ModelCard) -> Column:

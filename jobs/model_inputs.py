@@ -10,8 +10,17 @@ from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command, feature_cache, model_versions
-from genremill.models.features import TABLE, TEXT, WINDOWS, FeatureSpec
+from genremill.jobs import artists, command, feature_cache, model_versions
+from genremill.jobs.artists import Artists
+from genremill.models.features import (
+    ARTIST,
+    ARTIST_FEATURES,
+    TABLE,
+    TEXT,
+    WINDOWS,
+    FeatureSpec,
+    artist_features,
+)
 from genremill.models.model_card import ModelCard
 from genremill.models.text_tokens import FIELDS, TEXT_WIDTH
 
@@ -37,6 +46,8 @@ class ModelInputs:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Of the inputs that are no vectors: they have no features by name."""
     partial: bool = False
+    artists: Artists | None = None
+    """Where the tracks of all artists are found; None where the model takes nothing of them."""
 
     @property
     def values(self) -> int:
@@ -54,7 +65,8 @@ class ModelInputs:
         """The columns that hold a track's inputs."""
         own = ["table_features"] if TABLE in self.names else []
         names = list(FIELDS) if TEXT in self.names else []
-        return own + names + ([WINDOWS] if self.fingerprints else [])
+        artist = [ARTIST_FEATURES] if self.artists else []
+        return own + artist + names + ([WINDOWS] if self.fingerprints else [])
 
     @property
     def has_windows(self) -> bool:
@@ -71,13 +83,19 @@ class ModelInputs:
 
     def of_all(self, spark: SparkSession, warehouse: Warehouse, tracks: DataFrame) -> DataFrame:
         """`tracks` with the inputs of each; null windows where a track has none that the model can take."""
+        if self.artists:
+            tracks = artists.beside(tracks, self.artists.described(spark))
         if not self.fingerprints:
             return tracks
         windows = self._windows(self._by_set(spark, warehouse, tracks))
         return tracks.join(windows, "track_id", "left")
 
     def of_usable(self, spark: SparkSession, work: command.Run, tracks: DataFrame) -> DataFrame:
-        """The tracks that the model can take; their windows are kept on disk until the run ends."""
+        """The tracks that the model can take; what is joined to them is kept on disk until the run ends."""
+        if self.artists:
+            path = work.warehouse.tmp(work.run_id, ARTIST)
+            self.artists.described(spark).write.mode("overwrite").parquet(path)
+            tracks = artists.beside(tracks, spark.read.parquet(path))
         if not self.fingerprints:
             return tracks.where(self.usable())
         by_set = self._by_set(spark, work.warehouse, tracks)
@@ -90,6 +108,7 @@ class ModelInputs:
         """Whether a track has the inputs that the model needs."""
         has = {
             TABLE: F.coalesce(F.size("table_features") > 0, F.lit(False)),
+            ARTIST: F.col(ARTIST_FEATURES).isNotNull(),
             TEXT: F.length(F.concat_ws("", *FIELDS)) > 0,
         }
         found = [has[name] for name in self.names if name in has]
@@ -99,8 +118,9 @@ class ModelInputs:
     def rows(self, pairs: DataFrame) -> DataFrame:
         """One row a pair and `window`, an array<float> for each input but names: NaN where it lacks one."""
         if not self.fingerprints:
-            return pairs.select("*", *self._table(), F.lit(0).alias("window"))
-        windows = pairs.select("*", *self._table(), F.posexplode_outer(WINDOWS).alias("at", "inputs"))
+            return pairs.select("*", *self._of_track().values(), F.lit(0).alias("window"))
+        exploded = F.posexplode_outer(WINDOWS).alias("at", "inputs")
+        windows = pairs.select("*", *self._of_track().values(), exploded)
         sets = (
             F.coalesce(F.col("inputs")[name], self._missing(name)).alias(name) for name in self.fingerprints
         )
@@ -109,9 +129,9 @@ class ModelInputs:
 
     def vector(self) -> Column:
         """All features of a track in order, one array<float>: means over its windows, NaN without any."""
-        parts = dict(zip([TABLE] if TABLE in self.names else [], self._table(), strict=True))
-        for name in self.vectors:
-            if name != TABLE:
+        parts = self._of_track()
+        for name in self.fingerprints:
+            if name in self.vectors:
                 parts[name] = F.coalesce(self._mean(name), self._missing(name))
         return F.concat(*(parts[name] for name in self.names if name in parts))
 
@@ -122,13 +142,16 @@ class ModelInputs:
         total = F.aggregate(windows, zero, lambda sums, one: F.zip_with(sums, one, lambda a, b: a + b))
         return F.transform(total, lambda one: (one / F.size(WINDOWS)).cast("float"))
 
-    def _table(self) -> list[Column]:
-        """The table's features that the model takes, one column; none where it takes none of them."""
-        if TABLE not in self.names:
-            return []
-        values = F.array(*(F.get("table_features", F.lit(at)) for at in self.positions))
-        filled = F.when(F.size("table_features") > 0, values).otherwise(self._missing(TABLE))
-        return [filled.alias(TABLE)]
+    def _of_track(self) -> dict[str, Column]:
+        """The features of the table and of the artist, as far as the model takes them, by input."""
+        found = {}
+        if TABLE in self.names:
+            values = F.array(*(F.get("table_features", F.lit(at)) for at in self.positions))
+            filled = F.when(F.size("table_features") > 0, values).otherwise(self._missing(TABLE))
+            found[TABLE] = filled.alias(TABLE)
+        if self.artists:
+            found[ARTIST] = F.coalesce(ARTIST_FEATURES, self._missing(ARTIST)).alias(ARTIST)
+        return found
 
     def _width(self, name: str) -> int:
         return sum(one.input == name for one in self.features)
@@ -197,14 +220,19 @@ def chosen(
         for at, one in enumerate(tracks.details["features"])
         if use_popularity or not one["is_popularity"]
     ]
-    if TABLE in names and not table:
+    if not table and (TABLE in names or ARTIST in names):
         raise UsageError(f"the tracks of run {tracks.run_id} have no table features to learn from")
-    sets = {name: feature_cache.newest(warehouse, name) for name in names if name not in (TABLE, TEXT)}
+    own = (TABLE, ARTIST, TEXT)
+    sets = {name: feature_cache.newest(warehouse, name) for name in names if name not in own}
     specs = {
         name: tuple(FeatureSpec(value, categorical=False, input=name) for value in one.value_names)
         for name, one in sets.items()
         if one.is_vector
-    } | {TABLE: tuple(spec for _, spec in table)}
+    } | {
+        TABLE: tuple(spec for _, spec in table),
+        ARTIST: artist_features([spec for _, spec in table]),
+    }
+    numeric = tuple(at for at, spec in table if not spec.categorical)
     return ModelInputs(
         names,
         tuple(spec for name in names for spec in specs.get(name, ())),
@@ -212,6 +240,7 @@ def chosen(
         {name: one.fingerprint for name, one in sets.items()},
         {name: one.shape for name, one in sets.items() if not one.is_vector},
         partial,
+        Artists(warehouse.path(tracks.path), numeric) if ARTIST in names else None,
     )
 
 
@@ -228,15 +257,17 @@ def of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> ModelIn
     from genremill.models import zoo
 
     partial = zoo.entry(card.model).is_partial
-    return ModelInputs(card.inputs, card.features, positions, card.fingerprints, card.shapes, partial)
+    described = artists.of_model(warehouse, tracks, card)
+    return ModelInputs(
+        card.inputs, card.features, positions, card.fingerprints, card.shapes, partial, described
+    )
 
 
 def _names(warehouse: Warehouse, tracks: Snapshot, asked: str | None, partial: bool) -> tuple[str, ...]:
-    if asked is not None and asked != AUTO:
-        names = tuple(asked.split("+"))
-        if "" in names or len(set(names)) < len(names):
-            raise UsageError(f"--inputs {asked}: expected different names, joined by +")
-        return names
+    """The names that a flag gives; `AUTO` stands for all there are, but not for `ARTIST`."""
+    named = asked.split("+") if asked is not None else []
+    if named and AUTO not in named:
+        return _different(asked, named)
     has_table = bool(tracks.details["features"])
     filled = feature_cache.filled_sets(warehouse)
     sets = sorted({one.name for one in filled if one.is_vector or not partial})
@@ -246,8 +277,14 @@ def _names(warehouse: Warehouse, tracks: Snapshot, asked: str | None, partial: b
             f"the tracks of run {tracks.run_id} have no table features, and {warehouse.uri} has no features "
             "of audio: `genremill extract --audio-root …` makes them"
         )
-    if asked == AUTO:
-        return tuple(there)
+    if named:
+        return _different(asked, [name for one in named for name in (there if one == AUTO else [one])])
     if not has_table and len(sets) > 1:
         raise UsageError(f"--inputs is needed: one or more of {', '.join(sets)}, joined by +")
     return (there[0],)
+
+
+def _different(asked: str | None, names: list[str]) -> tuple[str, ...]:
+    if "" in names or len(set(names)) < len(names):
+        raise UsageError(f"--inputs {asked}: expected different names, joined by +")
+    return tuple(names)

@@ -50,12 +50,15 @@ def folder_of(warehouse: Warehouse, version: str | None = None) -> tuple[str, st
     return version, folder
 
 
-def positions(card: ModelCard, tracks: Snapshot) -> tuple[int, ...]:
-    """Where the model's table features stand in `tracks`, by name; empty where tracks have none."""
+def positions(card: ModelCard, tracks: Snapshot, of: str = TABLE) -> tuple[int, ...]:
+    """Where the table features that an input of the model is made of stand in `tracks`, by name.
+
+    Empty where tracks have none.
+    """
     there = [one["name"] for one in tracks.details["features"]]
     if not there:
         return ()
-    wanted = [one.name for one in card.features if one.input == TABLE]
+    wanted = list(dict.fromkeys(one.source for one in card.features if one.input == of))
     if missing := [name for name in wanted if name not in there]:
         raise UsageError(
             f"the model takes {', '.join(missing)}, which the tracks of run {tracks.run_id} lack; "

@@ -70,8 +70,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:20]
     folder = work.warehouse.path("studies", digest)
     if work.dry_run:
-        known = _known(folder, cfg)
-        missing = [cell for cell in cfg.cells if cell not in known]
+        known, missing = _known(folder, cfg)
         lines = [f"would train {cell}" for cell in missing] + [f"known: {cell}" for cell in known]
         would = {"would_train": [dataclasses.asdict(cell) for cell in missing], "known": len(known)}
         return command.Outcome(would, "\n".join(lines))
@@ -79,9 +78,10 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         return _studied(spark, work, cfg, folder, made_from)
 
 
-def _known(folder: str, cfg: Config) -> dict[Cell, Reached]:
-    """What the cells that need no training have reached."""
-    return recorded(folder, cfg.cells) if cfg.train.resume else {}
+def _known(folder: str, cfg: Config) -> tuple[dict[Cell, Reached], list[Cell]]:
+    """What the cells that need no training have reached, and those that need it."""
+    known = recorded(folder, cfg.cells) if cfg.train.resume else {}
+    return known, [cell for cell in cfg.cells if cell not in known]
 
 
 def _studied(
@@ -89,8 +89,7 @@ def _studied(
 ) -> command.Outcome:
     from genremill.jobs import study_page  # here: scipy takes long to import, and --help needs none
 
-    known = _known(folder, cfg)
-    missing = [cell for cell in cfg.cells if cell not in known]
+    known, missing = _known(folder, cfg)
     counts = {"trained": len(missing), "known": len(known)}
     if missing:
         known |= {one.cell: one for one in _trained(spark, work, cfg, missing, folder)}

@@ -44,7 +44,8 @@ class Config:
     labels: Labels = Labels.GENRE
     """Classes: the genres themselves, or the clusters of the current genre map."""
     inputs: str | None = None
-    """table and feature sets, joined by +, or auto: all the warehouse has [what the model takes]."""
+    """Inputs joined by +: table, text, feature sets, auto for all of these that there are, and artist: what
+    the artist's other tracks are like [what the model takes]."""
     pooling: Pooling = Pooling.MEAN
     """How a track's answer is made of its windows': the mean of the probabilities, or a vote."""
     augment: tuple[Variant, ...] = ()

@@ -6,7 +6,7 @@ from typing import Any
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pyspark.sql import DataFrame, SparkSession, functions as F
+from pyspark.sql import DataFrame, SparkSession, Window, functions as F
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
@@ -17,7 +17,7 @@ from genremill.jobs.model_inputs import ModelInputs
 from genremill.jobs.splits import unit_hash
 from genremill.jobs.vocabulary import known_tokens, numbered
 from genremill.models import shards
-from genremill.models.features import TEXT, WINDOWS
+from genremill.models.features import TEXT, WEIGHT, WINDOWS
 from genremill.models.text_tokens import Known
 
 GROUPS_A_WORKER = 4
@@ -56,13 +56,7 @@ def write_training_set(
     spark: SparkSession, work: command.Run, pairs: DataFrame, inputs: ModelInputs, workers: int
 ) -> TrainingSet:
     """Train and validation pairs as Parquet with equal row groups, in an order drawn by hash."""
-    windows = F.coalesce(F.size(WINDOWS), F.lit(1)) if inputs.has_windows else F.lit(1)
-    counts = {
-        (row["split"], row["class"]): (row["pairs"], row["rows"])
-        for row in pairs.groupBy("split", "class")
-        .agg(F.count("*").alias("pairs"), F.sum(windows).alias("rows"))
-        .collect()
-    }
+    counts = _counted(pairs, inputs)
     classes = tuple(sorted({name for split, name in counts if split == Split.TRAIN}))
     if len(classes) < 2:
         raise UsageError(
@@ -91,7 +85,11 @@ def write_training_set(
     row_bytes = shards.BYTES_A_VALUE * inputs.values
     # A part before its examples: names become tokens in Python, which no filter is pushed through.
     pairs_of = {part: with_label.where(F.col("split") == part.value) for part in parts}
-    known = known_tokens(pairs_of[Split.TRAIN], rows[Split.TRAIN]) if TEXT in inputs.names else None
+    known = None
+    if TEXT in inputs.names:
+        known = known_tokens(pairs_of[Split.TRAIN], rows[Split.TRAIN], len(classes))
+    if Split.VALIDATION in parts:
+        pairs_of[Split.VALIDATION] = _weighted(pairs_of[Split.VALIDATION])
     digests = tuple(
         _write_part(_examples(own, inputs, known), folders[part], windows_of[part], workers, row_bytes)
         for part, own in pairs_of.items()
@@ -104,14 +102,29 @@ def write_training_set(
     )
 
 
+def _counted(pairs: DataFrame, inputs: ModelInputs) -> dict[tuple[str, str], tuple[int, int]]:
+    """Pairs, and the rows that they have for the network, by split and class."""
+    windows = F.coalesce(F.size(WINDOWS), F.lit(1)) if inputs.has_windows else F.lit(1)
+    by_class = pairs.groupBy("split", "class").agg(F.count("*").alias("pairs"), F.sum(windows).alias("rows"))
+    return {(row["split"], row["class"]): (row["pairs"], row["rows"]) for row in by_class.collect()}
+
+
+def _weighted(pairs: DataFrame) -> DataFrame:
+    """Held-out pairs with what each counts: those of an artist together as much as those of any other."""
+    of_artist = F.count("*").over(Window.partitionBy("artist_id"))
+    return pairs.withColumn(WEIGHT, F.array((1 / of_artist).cast("float")))
+
+
 def _examples(pairs: DataFrame, inputs: ModelInputs, known: Known | None) -> DataFrame:
     """The rows of the shards: a column for each input, label, place in the order, hash of the row."""
     key = ["track_id", "genre", *(["window"] if inputs.has_windows else [])]
     if known is not None:
         pairs = numbered(pairs, known)
+    weights = [WEIGHT] if WEIGHT in pairs.columns else []
     marks = [(F.col("window") >= F.col(OWN_WINDOWS)).alias(AUGMENTED)] if OWN_WINDOWS in pairs.columns else []
     return inputs.rows(pairs).select(
         *inputs.names,
+        *weights,
         *marks,
         "label",
         unit_hash("order", 0, *key).alias("order"),

@@ -10,10 +10,12 @@ FEWEST_ARTISTS = 4
 """Artists that a token is found with at least; one of fewer tells the artist and not the genre."""
 MOST_TOKENS = 150_000
 """Tokens that a model knows at most, the most frequent; of the Spotify table it is 121,000."""
+MOST_PAIRS = 20_000_000
+"""Tokens times classes at most: a model keeps a number for each, 40 MB."""
 
 
-def known_tokens(tracks: DataFrame, count: int) -> Known:
-    """The tokens in the names of `count` tracks, by ascending hash.
+def known_tokens(tracks: DataFrame, count: int, classes: int) -> Known:
+    """The tokens in the names of `count` tracks of `classes` classes, by ascending hash.
 
     Artists are counted by groups, the same in every run, so that a token needs one number and not a set: of
     four artists, one in eleven times two fall in the same group.
@@ -25,7 +27,7 @@ def known_tokens(tracks: DataFrame, count: int) -> Known:
     groups = F.bit_count(F.bit_or("artists"))
     counted = found.agg(groups.alias("groups"), F.sum("times").alias("times"))
     shared = counted.where(F.col("groups") >= FEWEST_ARTISTS).orderBy(F.desc("times"), "token")
-    kept = shared.limit(MOST_TOKENS).select("token", "times").toArrow()
+    kept = shared.limit(min(MOST_TOKENS, MOST_PAIRS // classes)).select("token", "times").toArrow()
     known = np.zeros(len(kept), KNOWN)
     known["hash"] = kept.column("token").to_numpy()
     known["rarity"] = np.log(np.maximum(count / kept.column("times").to_numpy(), 1) + 1)

@@ -1,18 +1,22 @@
 """What a model knows of its raw features before it has seen a row of them."""
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 TABLE, TEXT = "table", "text"
 """Names of the inputs that hold a track's raw table features, and the tokens of its title, album and artists.
 
 Other inputs are named by their feature set."""
-WINDOWS = "windows of inputs"
-"""The column of a track's windows, array<struct<set: array<float>, …>>; no kept column is named so."""
+ARTIST = "artist"
+"""Name of the input that says what an artist's tracks are like: means of their numeric table features, then
+deviations. All of them have it, whatever their split: it takes no labels."""
+WINDOWS, ARTIST_FEATURES = "windows of inputs", "features of the artist"
+"""Columns of a track's windows, array<struct<set: array<float>, …>>, and of its artist's, array<float>;
+no kept column is named so."""
 
-
-TEXT = "text"
-"""Name of the input that holds a track's names as token ids."""
+WEIGHT = "weight"
+"""The column of held-out rows beside their inputs that says what each counts, as an array of one value."""
 
 
 class Takes(enum.StrEnum):
@@ -41,3 +45,22 @@ class FeatureSpec:
     categorical: bool
     is_popularity: bool = False
     input: str = TABLE
+
+    @property
+    def source(self) -> str:
+        """The feature of a track that it is made of: itself, or what it says of an artist's tracks."""
+        return self.name.partition(" of ")[2] if self.input == ARTIST else self.name
+
+
+def artist_features(table: Sequence[FeatureSpec]) -> tuple[FeatureSpec, ...]:
+    """The features of an artist, in order.
+
+    >>> [one.name for one in artist_features([FeatureSpec("tempo", False), FeatureSpec("key", True)])]
+    ['artist mean of tempo', 'artist deviation of tempo']
+    """
+    return tuple(
+        replace(one, name=f"artist {statistic} of {one.name}", input=ARTIST)
+        for statistic in ("mean", "deviation")
+        for one in table
+        if not one.categorical
+    )

@@ -1,94 +1,61 @@
-"""The model `fusion`: a network for each input of a track, and weights by which what they say is joined.
+"""The model `fusion`: networks for each input of a track, and weights by which what they say is joined.
 
 Each network learns alone. Trained on the sum of their answers, as is more usual, they do worse: names tell
 a train track's artist, so that a sum learns to believe the names, and held-out artists pay for it (on the
 Spotify table .327 against .354 top-1). So held-out tracks alone say how far each input is to be believed,
 beside which others. A track may lack any of the inputs.
 
-Shape suffixes: B batch, F values of an input, S tokens of all fields, L tokens of a field, N fields × batch,
-V known tokens, D values a token, W values that a last layer takes, I inputs, H heads, C classes.
+Shape suffixes: B batch, F values of an input, I networks, H heads, C classes.
 """
 
+import collections
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding_bag, normalize
+from torch.nn.functional import cross_entropy
 
 from genremill.models.encoder import Encoder, Encoders, Inputs
-from genremill.models.features import TABLE, TEXT
+from genremill.models.features import TABLE, TEXT, WEIGHT
 from genremill.models.networks import LayeredNetwork, Network, mean_loss, perceptron
 from genremill.models.periodic_mlp import PeriodicMLP
 from genremill.models.recipe import Size
 from genremill.models.table_encoder import TableEncoder
 from genremill.models.text_encoder import TextEncoder
-from genremill.models.text_tokens import FIELDS
+from genremill.models.text_networks import TokenEmbedding, TokenTally
 
-TOKEN_VALUES = 64
-TOKENS_DROPPED, FIELDS_DROPPED = 0.5, 0.5
-"""Shares taken away at random in training: a network that reads all of a name learns artists, not genres."""
 AUDIO_WIDTHS, AUDIO_DROPOUT = (256, 256), 0.3
 """Hidden layers over statistics and embeddings of audio."""
 DOUBT = -0.35
 """Logarithm of what each further input takes of another's weight, until held-out tracks say it."""
-PRIOR_ROWS = 20.0
-"""Held-out rows that `DOUBT` counts as."""
+PRIOR_WEIGHT = 2.0
+"""Held-out artists that `DOUBT` counts as."""
 SETTLING_ROWS = 20_000
 MOST_SUBSETS = 31
 """Of five inputs, all; of more, each alone, all but one, and all."""
 
 
-class TextNetwork(Network):
-    """A linear map of the embeddings of each field: sums of its tokens', the rarer the more, of unit norm.
-
-    Gradients are dense: sparse ones know no weight decay, and two ranks took 1.05 to 1.25 times as long for a
-    step.
-    """
-
-    def __init__(self, encoder: TextEncoder, classes: int) -> None:
-        super().__init__()
-        self.classes = classes
-        self.encoder = encoder
-        self.width = len(FIELDS) * TOKEN_VALUES
-        self.token_VD = nn.Parameter(torch.randn(len(encoder.hash_V) + 1, TOKEN_VALUES) * 0.02)
-        self.dropout = nn.Dropout(0.1)
-        self.head = nn.Linear(self.width, classes)
-
-    def penultimate(self, inputs: Inputs) -> Tensor:
-        """Embeddings of the fields, shape (1, B, W)."""
-        number_BS = inputs[TEXT]
-        number_NL = number_BS.reshape(len(number_BS) * len(FIELDS), -1)
-        if self.training:
-            kept_NL = torch.rand(number_NL.shape, device=number_NL.device) >= TOKENS_DROPPED
-            kept_N1 = torch.rand(len(number_NL), 1, device=number_NL.device) >= FIELDS_DROPPED
-            number_NL = number_NL * (kept_NL & kept_N1)
-        rarity_V = torch.cat([self.encoder.rarity_V.new_zeros(1), self.encoder.rarity_V])
-        weight_NL = normalize(rarity_V[number_NL.long()], dim=1)
-        sum_ND = embedding_bag(number_NL, self.token_VD, mode="sum", per_sample_weights=weight_NL)
-        values_BW: Tensor = self.dropout(sum_ND.view(len(number_BS), -1))
-        return values_BW.unsqueeze(0)
-
-    def logits(self, value_HBW: Tensor) -> Tensor:
-        """Logits of the one head, shape (1, B, C)."""
-        found: Tensor = self.head(value_HBW)
-        return found
-
-
 class Fusion(Network):
     """A weighted product of what networks say, each of one input, over the classes' shares.
 
-    The weight of an input is the exponential of its own entry in `belief_II` and of those in its row of the
-    other inputs that the track has. In training, the networks' logits stand one after the other.
+    The weight of a network is the exponential of its own entry in `belief_II` and of those in its row of the
+    others whose input the track has. In training, the networks' logits stand one after the other.
     """
+
+    remembers = True
 
     def __init__(self, encoder: Encoders, classes: int, size: Size) -> None:
         super().__init__()
         self.classes = classes
-        self.networks = nn.ModuleDict(
-            {name: _network(part, classes, size) for name, part in encoder.by_name.items()}
-        )
+        self.networks = nn.ModuleDict()
+        self.input_of: dict[str, str] = {}
+        """The input of each network, by its name."""
+        for name, part in encoder.by_name.items():
+            made = _networks(name, part, classes, size)
+            self.networks.update(made)
+            self.input_of |= dict.fromkeys(made, name)
         count = len(self.networks)
         self.register_buffer("belief_II", DOUBT * (1 - torch.eye(count)))
         self.register_buffer("log_share_C", torch.full((classes,), 1 / classes).log())
@@ -99,13 +66,34 @@ class Fusion(Network):
     def _networks(self) -> dict[str, Network]:
         return {name: one for name, one in self.networks.items() if isinstance(one, Network)}
 
+    @property
+    def _learning(self) -> dict[str, Network]:
+        """The networks that take gradient steps."""
+        return {name: one for name, one in self._networks.items() if one.takes_steps}
+
+    def remember(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+        """Keeps the classes' shares of the train rows; those of held-out rows are shares of few artists."""
+        rows_C = torch.ones_like(self.log_share_C)
+
+        def counted() -> Iterator[tuple[Inputs, Tensor]]:
+            for inputs, label_B in batches:
+                rows_C.add_(torch.bincount(label_B, minlength=self.classes))
+                yield inputs, label_B
+
+        rows = counted()
+        for network in self._networks.values():
+            if network.remembers:  # one at most, for the rows are read once
+                network.remember(rows)
+        collections.deque(rows, maxlen=0)
+        self.log_share_C.copy_((rows_C / rows_C.sum()).log())
+
     def forward(self, inputs: Inputs) -> Tensor:
-        """Logits of the one answer, shape (1, B, C); in training, of all heads of each network in turn."""
+        """Logits of the one answer, shape (1, B, C); in training, all heads of those that learn, in turn."""
         if self.training:
             found = []
-            for name, network in self._networks.items():
-                has_B = present(name, inputs[name])
-                found.append(network({name: _filled(name, inputs[name])}) * has_B[:, None])
+            for name, network in self._learning.items():
+                given, has_B = self._given(name, inputs)
+                found.append(network(given) * has_B[:, None])
             return torch.cat(found)
         return self._joined(self.belief_II, *self._said(inputs)).unsqueeze(0)
 
@@ -113,7 +101,8 @@ class Fusion(Network):
         """The one answer that the networks' logits give in training; those of a missing input say nothing."""
         log_IBC = torch.stack([_mean_of_heads(part_HBC) for part_HBC in self._parts(logits_HBC)])
         has_IB = torch.ones(log_IBC.shape[:2], dtype=torch.bool, device=log_IBC.device)
-        return self._joined(self.belief_II, log_IBC, has_IB)[None]
+        learning = [at for at, name in enumerate(self.networks) if name in self._learning]
+        return self._joined(self.belief_II[learning][:, learning], log_IBC, has_IB)[None]
 
     def loss(self, logits_HBC: Tensor, label_B: Tensor, label_smoothing: float) -> Tensor:
         """Sum of the networks' mean cross-entropies.
@@ -125,52 +114,60 @@ class Fusion(Network):
 
     def _parts(self, logits_HBC: Tensor) -> tuple[Tensor, ...]:
         """The logits of each network, of those that stand one after the other."""
-        return torch.split(logits_HBC, [network.heads for network in self._networks.values()])
+        return torch.split(logits_HBC, [network.heads for network in self._learning.values()])
 
     @torch.inference_mode()
     def alone(self, inputs: Inputs) -> dict[str, Tensor]:
-        """What each network says by itself: probabilities by input, each of shape (B, C)."""
-        log_IBC, _ = self._said(inputs)
-        return dict(zip(self.networks, log_IBC.exp(), strict=True))
+        """What each input says by itself: probabilities by input, each of shape (B, C)."""
+        log_IBC, has_IB = self._said(inputs)
+        found = {}
+        for name in dict.fromkeys(self.input_of.values()):
+            own_I = torch.tensor([one == name for one in self.input_of.values()], device=has_IB.device)
+            found[name] = self._joined(self.belief_II, log_IBC, has_IB & own_I[:, None]).softmax(dim=-1)
+        return found
 
     def settle(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
         """Fits the weights on held-out rows, given as batches of inputs and labels.
 
-        They minimise the mean loss over subsets of the inputs, each on the rows that have it.
+        They minimise the mean loss over subsets of the inputs, each on the rows that have it. A row counts by
+        its `WEIGHT`, or 1: where all count the same, the artists with most tracks decide.
         """
-        said, present_IB, labels, rows = [], [], [], 0
+        said, present_IB, labels, counts, rows = [], [], [], [], 0
         with torch.no_grad():
             for inputs, label_B in batches:
                 log_IBC, has_IB = self._said(inputs)
                 said.append(log_IBC)
                 present_IB.append(has_IB)
                 labels.append(label_B)
+                counts.append(inputs[WEIGHT][:, 0] if WEIGHT in inputs else torch.ones_like(log_IBC[0, :, 0]))
                 rows += len(label_B)
                 if rows >= SETTLING_ROWS:
                     break
-        label_B = torch.cat(labels)
-        counts_C = torch.bincount(label_B, minlength=self.classes) + 1
-        self.log_share_C.copy_((counts_C / counts_C.sum()).log())
-        self.belief_II.copy_(self._fitted(torch.cat(said, dim=1), torch.cat(present_IB, dim=1), label_B))
+        log_IBC, has_IB = torch.cat(said, dim=1), torch.cat(present_IB, dim=1)
+        self.belief_II.copy_(self._fitted(log_IBC, has_IB, torch.cat(labels), torch.cat(counts)))
 
-    def _fitted(self, log_IBC: Tensor, has_IB: Tensor, label_B: Tensor) -> Tensor:
+    def _fitted(self, log_IBC: Tensor, has_IB: Tensor, label_B: Tensor, count_B: Tensor) -> Tensor:
         start_II = DOUBT * (1 - torch.eye(len(self.networks), device=label_B.device))
         belief_II = start_II.clone().requires_grad_()
         cases = []
-        for subset in _subsets(len(self.networks)):
-            of_subset_I = torch.zeros(len(self.networks), dtype=torch.bool, device=label_B.device)
-            of_subset_I[list(subset)] = True
+        inputs = list(dict.fromkeys(self.input_of.values()))
+        for subset in _subsets(len(inputs)):
+            names = [inputs[at] for at in subset]
+            of_subset_I = torch.tensor(
+                [one in names for one in self.input_of.values()], device=label_B.device
+            )
             rows_B = has_IB[of_subset_I].all(dim=0)
             if rows_B.any():
                 has = of_subset_I[:, None].expand(-1, int(rows_B.sum()))
-                cases.append((log_IBC[:, rows_B], has, label_B[rows_B]))
+                cases.append((log_IBC[:, rows_B], has, label_B[rows_B], count_B[rows_B]))
         optimizer = torch.optim.LBFGS([belief_II], max_iter=40, line_search_fn="strong_wolfe")
 
         def loss() -> float:
             optimizer.zero_grad()
-            total = (belief_II - start_II).square().sum() * (PRIOR_ROWS / len(label_B))
-            for log, has, label in cases:
-                total = total + mean_loss(self._joined(belief_II, log, has)[None], label, 0.0) / len(cases)
+            total = (belief_II - start_II).square().sum() * (PRIOR_WEIGHT / count_B.sum())
+            for log, has, label, count in cases:
+                loss_B = cross_entropy(self._joined(belief_II, log, has), label, reduction="none")
+                total = total + loss_B @ count / count.sum() / len(cases)
             torch.autograd.backward(total)
             return float(total.detach())
 
@@ -181,9 +178,15 @@ class Fusion(Network):
         """Log-probabilities of each network, shape (I, B, C), and which rows have its input, (I, B)."""
         said, has = [], []
         for name, network in self._networks.items():
-            said.append(_mean_of_heads(network({name: _filled(name, inputs[name])})))
-            has.append(present(name, inputs[name]))
+            given, has_B = self._given(name, inputs)
+            said.append(_mean_of_heads(network(given)))
+            has.append(has_B)
         return torch.stack(said), torch.stack(has)
+
+    def _given(self, network: str, inputs: Inputs) -> tuple[Inputs, Tensor]:
+        """What a network is given, and which rows have it, shape (B,)."""
+        name = self.input_of[network]
+        return {name: _filled(name, inputs[name])}, present(name, inputs[name])
 
     def _joined(self, belief_II: Tensor, log_IBC: Tensor, has_IB: Tensor) -> Tensor:
         """Logits of the inputs that rows have, shape (B, C); of a row without any, those of the shares."""
@@ -226,12 +229,17 @@ def _subsets(inputs: int) -> list[tuple[int, ...]]:
     return [one for size in (1, inputs - 1, inputs) for one in itertools.combinations(every, size)]
 
 
-def _network(encoder: Encoder, classes: int, size: Size) -> Network:
-    """One input's network: periodic embeddings for the table, a perceptron for audio, tokens for text."""
+def _networks(name: str, encoder: Encoder, classes: int, size: Size) -> dict[str, Network]:
+    """The networks of one input by name.
+
+    Periodic embeddings for the table, a perceptron for audio; for text, embeddings and counts of tokens.
+    """
     if isinstance(encoder, TextEncoder):
-        return TextNetwork(encoder, classes)
+        tally = TokenTally(len(encoder.hash_V), classes)
+        return {name: TokenEmbedding(encoder, classes), f"{name}_tally": tally}
     if not isinstance(encoder, TableEncoder):
         raise TypeError(f"{type(encoder).__name__}: expected an encoder of vectors or text")
     if encoder.inputs == (TABLE,):
-        return PeriodicMLP(encoder, classes, size)
-    return LayeredNetwork(encoder, classes, perceptron(encoder, AUDIO_WIDTHS, classes, AUDIO_DROPOUT))
+        return {name: PeriodicMLP(encoder, classes, size)}
+    layers = perceptron(encoder, AUDIO_WIDTHS, classes, AUDIO_DROPOUT)
+    return {name: LayeredNetwork(encoder, classes, layers)}

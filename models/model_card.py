@@ -16,8 +16,9 @@ MOST_CATEGORIES = 1_000_000
 """One-hot columns that a card may claim: a network is built of it before its weights are compared."""
 MOST_VALUES = 1 << 20
 """Values of a row of a sequence or an image that a card may claim, for the same reason."""
-MOST_TOKENS = 10_000_000
-FORMAT = 2
+MOST_PAIRS = 100_000_000
+"""Tokens times classes that a card may claim: a network keeps a number for each."""
+FORMAT = 3
 """Grows when a field changes its meaning: cards of other formats are refused."""
 
 
@@ -140,8 +141,9 @@ class ModelCard:
                     )
             if not (type(card.categories) is int and 0 <= card.categories <= MOST_CATEGORIES):
                 raise ValueError(f"categories {card.categories!r}: expected 0 to {MOST_CATEGORIES:,}")
-            if not (type(card.tokens) is int and 0 <= card.tokens <= MOST_TOKENS):
-                raise ValueError(f"tokens {card.tokens!r}: expected 0 to {MOST_TOKENS:,}")
+            most_tokens = MOST_PAIRS // max(len(card.classes), 1)
+            if not (type(card.tokens) is int and 0 <= card.tokens <= most_tokens):
+                raise ValueError(f"tokens {card.tokens!r}: expected 0 to {most_tokens:,}")
             if not 0 < card.temperature < math.inf:
                 raise ValueError(f"temperature {card.temperature} is not a number above 0")
             if unknown := card.outlier_limits.keys() - set(card.inputs):

@@ -25,11 +25,16 @@ class Network(nn.Module):
     width: int
     """Values that the last layer takes."""
     heads: int = 1
-    learns_by_heart = False
-    """Whether it keeps the train rows, and takes no gradient steps."""
+    remembers = False
+    """Whether it keeps something of all train rows, before it takes gradient steps or in their place."""
+
+    @property
+    def takes_steps(self) -> bool:
+        """Whether it has weights that gradients change."""
+        return any(True for _ in self.parameters())
 
     def remember(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
-        """Keeps all train rows, given as batches of inputs and labels."""
+        """Keeps what it keeps of all train rows, given as batches of inputs and labels."""
         raise NotImplementedError
 
     def settle(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from genremill.infra import storage
@@ -76,8 +76,7 @@ class _Trainer:
         self.recipe = plan.recipe
         torch.manual_seed(plan.seed)
         self.network = _initial_network(plan).to(device)
-        learns_by_steps = not self.network.learns_by_heart
-        self.parallel = DistributedDataParallel(self.network) if learns_by_steps else self.network
+        self.parallel = _in_step(self.network) if self.network.takes_steps else self.network
         self.optimizer = _optimizer(self.network, self.recipe)
         self.manifest = shards.read_manifest(plan.train)
         self.reader = ShardReader(
@@ -95,6 +94,9 @@ class _Trainer:
 
     def train(self) -> list[dict[str, Any]]:
         first = self._resume() + 1
+        if first == 1 and self.network.remembers:
+            reader = ShardReader(self.plan.train, self.manifest, batch=4096, shuffle=False)
+            self.network.remember(self._labelled(reader))  # on every rank all rows, and the same
         for epoch in range(first, self.recipe.epochs + 1):
             if self._stopped():
                 break
@@ -130,7 +132,7 @@ class _Trainer:
     def _epoch(self, epoch: int) -> None:
         started = time.monotonic()
         torch.manual_seed(_seed(self.plan.seed, epoch, self.rank))
-        learn = self._remember if self.network.learns_by_heart else self._train_pass
+        learn = self._train_pass if self.network.takes_steps else self._recall
         loss, correct, rows = learn(epoch)
         validation = self._validate() if self.plan.validation else None
         record = EpochRecord(
@@ -167,10 +169,9 @@ class _Trainer:
             raise GenremillError(f"epoch {epoch} saw {int(rows)} rows of the manifest's {self.manifest.rows}")
         return loss_sum, int(correct), int(rows)
 
-    def _remember(self, epoch: int) -> tuple[float, int, int]:
-        """Every rank keeps the rows of all ranks; loss and right answers of the first, times all rows."""
+    def _recall(self, epoch: int) -> tuple[float, int, int]:
+        """What is known by heart of the train rows: loss and right answers of the first, times all rows."""
         reader = ShardReader(self.plan.train, self.manifest, batch=4096, shuffle=False)
-        self.network.remember(self._labelled(reader))
         inputs, label_B = next(reader.epoch(epoch))
         first_P = label_B[:MEASURED]
         p_PC = self.network.probabilities(self._on_device({n: x[:MEASURED] for n, x in inputs.items()}))
@@ -262,6 +263,15 @@ def _initial_network(plan: Plan) -> Network:
     encoder = read_weights(f"{plan.initial}/encoder.safetensors", plan.initial_sha256)
     network.load_state_dict(encoder, strict=False)
     return network
+
+
+def _in_step(network: Network) -> DistributedDataParallel:
+    """The network with gradients averaged over ranks; running statistics are the first rank's.
+
+    Without such statistics buffers are what was fitted before, the same everywhere: not sent at every step.
+    """
+    running = any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in network.modules())
+    return DistributedDataParallel(network, forward_sync_buffers=running)
 
 
 def _optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:

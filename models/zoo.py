@@ -182,6 +182,7 @@ ZOO: dict[str, Entry] = {
         "report E",
         TABLE_OF_A,
         _once,
+        scaling=Scaling.RANK,
         size=lambda rows: Size(rows=rows),
     ),
     "mlp4": Entry(mlp4, "report B", ((57,), 10), _perceptron, feature_set="gtzan57"),
@@ -232,7 +233,8 @@ ZOO: dict[str, Entry] = {
     ),
     "fusion": Entry(
         Fusion,
-        "`periodic_mlp` for the table, hashed n-grams for names, a perceptron for each set of audio",
+        "`periodic_mlp` for the table, embeddings and naive Bayes of hashed n-grams for names, "
+        "a perceptron for each set of audio",
         None,
         _fusion,
         takes=Takes.SEVERAL,

@@ -16,7 +16,7 @@ import torch
 
 from genremill.models.artifact import Model
 from genremill.models.encoder import Inputs
-from genremill.models.features import TABLE, TEXT, WINDOWS
+from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, TEXT, WINDOWS
 from genremill.models.text_encoder import TextEncoder
 from genremill.udfs.names import names_of
 
@@ -127,8 +127,10 @@ def text_encoder(model: Model) -> TextEncoder:
 
 
 def _found(batch: pa.RecordBatch, name: str, model: Model, positions: tuple[int, ...]) -> _Found:
-    if name == TABLE:
-        x_BF, has = feature_rows(batch.column("table_features"), positions)
+    if name in (TABLE, ARTIST):
+        column = "table_features" if name == TABLE else ARTIST_FEATURES
+        chosen = positions if name == TABLE else tuple(range(model.card.width(name)))
+        x_BF, has = feature_rows(batch.column(column), chosen)
         if not len(x_BF):
             x_BF = np.zeros((0, model.card.width(name)), np.float32)
         return _Found(name, has.to_numpy(zero_copy_only=False), x_BF)
@@ -136,9 +138,9 @@ def _found(batch: pa.RecordBatch, name: str, model: Model, positions: tuple[int,
         numbers = text_encoder(model).numbers(names_of(batch))
         has_B: Flags = np.any(numbers > 0, axis=1)
         return _Found(name, has_B, numbers[has_B])
-    column = batch.column(WINDOWS)
-    count_B = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
-    values = pc.struct_field(column.flatten(), name)
+    windows = batch.column(WINDOWS)
+    count_B = pc.fill_null(pc.list_value_length(windows), 0).to_numpy().astype(np.int64)
+    values = pc.struct_field(windows.flatten(), name)
     there = pc.is_valid(values).to_numpy(zero_copy_only=False)
     first_B = np.cumsum(count_B) - count_B
     has_B = count_B > 0

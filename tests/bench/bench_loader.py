@@ -7,7 +7,7 @@ as large as the model's own. One thread, as TorchDistributor gives each rank.
 """
 
 import tempfile
-import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from genremill.models import zoo
 from genremill.models.features import TABLE, TEXT
 from genremill.models.shards import ShardReader, read_manifest
 from genremill.models.text_tokens import KNOWN, TEXT_WIDTH
+from tests.bench.bench_scoring import best_of
 from tests.bench.training_case import Rows, fit, write_shards
 
 CLASSES = 114
@@ -84,13 +85,7 @@ def plain_pyarrow(folder: Path, batch: int) -> Batches:
 
 def seconds(epoch: Callable[[], Batches]) -> float:
     """Of reading once, the faster of two."""
-    found = []
-    for _ in range(2):
-        start = time.perf_counter()
-        for _ in epoch():
-            pass
-        found.append(time.perf_counter() - start)
-    return min(found)
+    return best_of(2, lambda: deque(epoch(), maxlen=0))
 
 
 def measure(case: Case) -> None:

@@ -105,10 +105,10 @@ def feature_set(name: str) -> FeatureSet:
     return Segments(steps=STEPS) if name == SEGMENTS else feature_sets.named(name)
 
 
-def right(network: Network, name: str, x_NF: NDArray[np.float32], label_N: NDArray[np.int64]) -> float:
+def right(network: Network, name: str, rows: Rows) -> float:
     """Share of clips that are told right."""
-    p_NC = network.probabilities({name: torch.from_numpy(x_NF)})
-    return float((p_NC.argmax(dim=1).numpy() == label_N).mean())
+    p_NC = network.probabilities({name: torch.from_numpy(rows.inputs[name])})
+    return float((p_NC.argmax(dim=1).numpy() == rows.label).mean())
 
 
 def learned(model: str, name: str, train: Rows, validation: Rows) -> Network:
@@ -116,29 +116,29 @@ def learned(model: str, name: str, train: Rows, validation: Rows) -> Network:
     return fit(model, train, validation, shapes={name: feature_set(name).shape}).network
 
 
-def told(corpus: Corpus, name: str, models: tuple[str, ...]) -> None:
-    """Prints the accuracy of models on held-out artists, one line a model, a column a truth."""
-    x_NF, part = corpus.features(name), corpus.parts()
-    for model in models:
-        found = []
-        for truth in TRUTHS:
-            rows = Rows({name: x_NF}, corpus.labels(truth))
-            network = learned(model, name, rows.at(part["train"]), rows.at(part["validation"]))
-            found.append(right(network, name, x_NF[part["test"]], rows.label[part["test"]]))
-        print(f"{name:26}{model:18}{''.join(f'{one:10.3f}' for one in found)}", flush=True)
+def told(corpus: Corpus, models: Mapping[str, tuple[str, ...]]) -> None:
+    """Prints the accuracy of the models of each feature set on held-out artists: a column a truth."""
+    print(f"{'':44}{''.join(f'{truth:>10}' for truth in TRUTHS)}")
+    part, label_of = corpus.parts(), {truth: corpus.labels(truth) for truth in TRUTHS}
+    for name, of_set in models.items():
+        x_NF = corpus.features(name)
+        for model in of_set:
+            found = []
+            for label_N in label_of.values():
+                rows = {split: Rows({name: x_NF}, label_N).at(numbers) for split, numbers in part.items()}
+                network = learned(model, name, rows["train"], rows["validation"])
+                found.append(right(network, name, rows["test"]))
+            print(f"{name:26}{model:18}{''.join(f'{one:10.3f}' for one in found)}", flush=True)
 
 
 def segments(corpus: Corpus) -> None:
     """Report D's three networks."""
-    print(f"{'':44}{''.join(f'{truth:>10}' for truth in TRUTHS)}")
-    told(corpus, SEGMENTS, ("timbre_cnn", "pitch_cnn", "timbre_pitch_cnn"))
+    told(corpus, {SEGMENTS: ("timbre_cnn", "pitch_cnn", "timbre_pitch_cnn")})
 
 
 def spectrograms(corpus: Corpus) -> None:
     """Report C's ten kinds."""
-    print(f"{'':44}{''.join(f'{truth:>10}' for truth in TRUTHS)}")
-    for kind in Kind:
-        told(corpus, f"spectrogram:{kind}", ("spectrogram_cnn",))
+    told(corpus, {f"spectrogram:{kind}": ("spectrogram_cnn",) for kind in Kind})
 
 
 def augmentation(corpus: Corpus) -> None:
@@ -148,14 +148,12 @@ def augmentation(corpus: Corpus) -> None:
     part = corpus.parts()
     for truth, (model, name) in HEARD_BY.items():
         label_N = corpus.labels(truth)
-        plain, *changed = [
-            Rows({name: corpus.features(name, change)}, label_N) for change in (None, *CHANGES)
-        ]
-        more = joined([rows.at(part["train"]) for rows in (plain, *changed)], name)
+        versions = [Rows({name: corpus.features(name, change)}, label_N) for change in (None, *CHANGES)]
+        plain, tests = versions[0], [rows.at(part["test"]) for rows in versions]
+        more = joined([rows.at(part["train"]) for rows in versions], name)
         for shown, train in (("clips as they are", plain.at(part["train"])), ("their variants too", more)):
             network = learned(model, name, train, plain.at(part["validation"]))
-            tests = [rows.at(part["test"]) for rows in (plain, *changed)]
-            found = [right(network, name, rows.inputs[name], rows.label) for rows in tests]
+            found = [right(network, name, rows) for rows in tests]
             cost = found[0] - sum(found[1:]) / len(CHANGES)
             print(f"{truth:10}{shown:28}{''.join(f'{one:10.3f}' for one in found)}{cost:10.3f}", flush=True)
 

@@ -179,9 +179,16 @@ def run(month: Month, say: Callable[[int, Night], None] = lambda number, night: 
             trained = month.nights[-1].step("train")
             assert trained is None or trained.state is State.SKIPPED, "new tracks are no reason to train"
         changed = [one for one, label in month.tags().items() if one in before and label != before[one]]
-        # The upgrade trains a new model, whose limit is the audit's.
-        assert number == UPGRADE or not changed, f"night {number}: {len(changed)} tags changed for no cause"
+        causes = _causes(month.nights[-1]) if number == UPGRADE else {}  # it trains a new model
+        assert causes.keys() <= {"new model", "new features"}
+        assert len(changed) == sum(causes.values()), f"night {number}: {len(changed)} changed, told {causes}"
     _check_decoding(month)
+
+
+def _causes(night: Night) -> dict[str, int]:
+    """Why tags have changed, as the night says, and how many of them."""
+    published = night.step("publish")
+    return dict(published.summary["churn"]["causes"]) if published else {}
 
 
 def _check_decoding(month: Month) -> None:

@@ -1,10 +1,14 @@
 """The model that takes whatever a track has, through the jobs: some tracks have no name, one has nothing."""
 
 import csv
+from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 from pyspark.sql import SparkSession
 
+from genremill.jobs.model_inputs import chosen
+from genremill.models.features import ARTIST_FEATURES
 from tests.e2e.conftest import Catalog
 
 EVERY = 7
@@ -57,3 +61,38 @@ def test_a_training_by_names_alone(spark: SparkSession, catalog: Catalog) -> Non
         for row in spark.read.parquet(scored["path"]).select("status", "inputs").distinct().collect()
     }
     assert statuses == {("tagged", "text")}
+
+
+def test_an_artist_is_what_all_its_tracks_are_like(spark: SparkSession, catalog: Catalog) -> None:
+    catalog.run("train", "--inputs", "auto+artist", "--epochs", "1")
+    scored = catalog.run("score")
+    tags = spark.read.parquet(scored["path"])
+    (inputs,) = tags.select("inputs").distinct().collect()
+    assert inputs["inputs"] == ["table", "text", "artist"]
+    catalog.run("publish", "--max-churn-new", "1")
+    ((track_id,),) = tags.select("track_id").orderBy("track_id").limit(1).collect()
+    assert set(catalog.run("show", track_id)["track"]["tag"]["by_input"]) == {"table", "text", "artist"}
+    catalog.run("evaluate")
+
+    warehouse = catalog.warehouse
+    snapshot = warehouse.require("tracks", "")
+    tracks = spark.read.parquet(warehouse.path(snapshot.path))
+    taken = chosen(warehouse, snapshot, "artist", None, use_popularity=False)
+    rows = (
+        taken.of_all(spark, warehouse, tracks)
+        .select("artist_id", "table_features", ARTIST_FEATURES)
+        .collect()
+    )
+    numbers = [at for at, one in enumerate(snapshot.details["features"]) if _is_number(one)]
+    values = defaultdict(list)
+    for row in rows:
+        values[row["artist_id"]].append([row["table_features"][at] for at in numbers])
+    assert max(map(len, values.values())) > 1
+    for row in rows:
+        own = np.array(values[row["artist_id"]])
+        expected = np.concatenate([own.mean(axis=0), own.std(axis=0)])
+        np.testing.assert_allclose(row[ARTIST_FEATURES], expected, rtol=1e-5, atol=1e-5)
+
+
+def _is_number(feature: dict[str, object]) -> bool:
+    return feature["kind"] == "numeric" and not feature["is_popularity"]

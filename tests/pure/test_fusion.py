@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from genremill.models import artifact, zoo
 from genremill.models.artifact import Model
-from genremill.models.features import TABLE, TEXT, WINDOWS, FeatureSpec
+from genremill.models.features import TABLE, TEXT, WEIGHT, WINDOWS, FeatureSpec
 from genremill.models.fusion import Fusion
 from genremill.models.model_card import ModelCard
+from genremill.models.networks import Network
 from genremill.models.recipe import Size
+from genremill.models.text_networks import EVIDENCE, PRIOR_COUNT, TokenTally
 from genremill.models.text_tokens import KNOWN, tokens
 from genremill.udfs.model_rows import model_rows
 from genremill.udfs.style_mix import Styles
@@ -88,15 +90,44 @@ def test_a_row_with_one_input_gets_the_answer_of_its_network(network: Fusion, na
 
 
 def test_the_answer_is_a_weighted_product_over_the_shares(network: Fusion) -> None:
-    network.belief_II.copy_(torch.tensor([[0.1, -0.2, 0.3], [0.4, -0.5, 0.6], [0.0, 0.0, 0.7]]))
+    belief = torch.linspace(-0.5, 0.7, 16).reshape(4, 4)
+    network.belief_II.copy_(belief)
     network.log_share_C.copy_(torch.tensor([0.4, 0.3, 0.2, 0.1]).log())
     inputs = _inputs()
-    p = network.alone(inputs)
-    weights = torch.tensor([0.1 - 0.2, 0.4 - 0.5]).exp()  # the table's and the names', without the set
+    names = [TABLE, TEXT, "text_tally"]  # without the set, the last
+    p = {name: _said_by(network, name, inputs) for name in names}
     share = torch.tensor([0.4, 0.3, 0.2, 0.1])
-    product = share * (p[TABLE] / share) ** weights[0] * (p[TEXT] / share) ** weights[1]
+    product = share.expand(6, 4)
+    for name, weight in zip(names, belief[:3, :3].sum(dim=1).exp(), strict=True):
+        product = product * (p[name] / share) ** weight
     found = network.probabilities(_without(inputs, "musicnn"))
     torch.testing.assert_close(found, product / product.sum(dim=1, keepdim=True))
+
+
+def _said_by(network: Fusion, name: str, inputs: dict[str, Tensor]) -> Tensor:
+    part = network.networks[name]
+    assert isinstance(part, Network)
+    return part.probabilities(inputs)
+
+
+def test_counted_tokens_say_what_classes_they_are_of() -> None:
+    """Token 1 is of class 0 alone, token 2 of both alike; what tells nothing has no say."""
+    tally = TokenTally(3, 2)
+    number = torch.zeros(80, 3 * 128, dtype=torch.int32)
+    label = torch.arange(80) % 2
+    number[label == 0, 0] = 1
+    number[:, 200] = 2
+    tally.remember([({TEXT: number[:30]}, label[:30]), ({TEXT: number[30:]}, label[30:])])
+    asked = torch.zeros(4, 3 * 128, dtype=torch.int32)
+    asked[0, 5], asked[1, 5], asked[2, 5], asked[2, 6] = 1, 2, 1, 1
+    p = tally.probabilities({TEXT: asked})
+    odds = math.log((40 + PRIOR_COUNT / 2) / (40 + PRIOR_COUNT) * 2)
+    against = math.log(PRIOR_COUNT / 2 / (40 + PRIOR_COUNT) * 2)
+    one = torch.tensor([odds, against])
+    torch.testing.assert_close(p[0], (EVIDENCE * one).softmax(dim=0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(p[1], torch.tensor([0.5, 0.5]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(p[2], (EVIDENCE * math.sqrt(2) * one).softmax(dim=0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(p[3], torch.tensor([0.5, 0.5]))
 
 
 def test_a_row_without_anything_gets_the_shares(network: Fusion) -> None:
@@ -116,9 +147,10 @@ def test_held_out_rows_say_how_far_each_input_is_to_be_believed(network: Fusion)
             (2.0 * torch.eye(4)[torch.where(torch.rand(2000, generator=generator) < 0.8, label, noise)]),
             (9.0 * torch.eye(4)[noise]),
             torch.zeros(2000, 4),
+            torch.zeros(2000, 4),
         ]
     ).log_softmax(dim=-1)
-    has = torch.ones(3, 2000, dtype=torch.bool)
+    has = torch.ones(4, 2000, dtype=torch.bool)
     network._said = lambda _: (said, has)  # type: ignore[method-assign,assignment]
     before = network.probabilities(inputs).gather(1, label[:, None]).log().mean()
     network.settle([(inputs, label)])
@@ -127,6 +159,17 @@ def test_held_out_rows_say_how_far_each_input_is_to_be_believed(network: Fusion)
     assert (network.probabilities(inputs).argmax(dim=1) == label).float().mean() > 0.8
     others = network.belief_II.sum(dim=1) - network.belief_II.diagonal()
     assert network.belief_II[1, 1] + others[1] < network.belief_II[0, 0] + others[0] - 1
+
+
+def test_held_out_rows_count_by_their_weights(network: Fusion) -> None:
+    inputs, label = _inputs(600), torch.arange(600) % 4
+    network.settle([({name: x[:300] for name, x in inputs.items()}, label[:300])])
+    first = network.belief_II.clone()
+    weight = torch.cat([torch.ones(300, 1), torch.full((300, 1), 1e-9)])
+    network.settle([(inputs | {WEIGHT: weight}, label)])
+    torch.testing.assert_close(network.belief_II, first, atol=1e-2, rtol=0)
+    network.settle([(inputs, label)])
+    assert not torch.allclose(network.belief_II, first, atol=1e-2)
 
 
 def test_what_one_row_lacks_does_not_touch_another(network: Fusion) -> None:

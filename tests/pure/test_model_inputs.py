@@ -10,7 +10,7 @@ from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.model_inputs import ModelInputs, chosen, of_model
 from genremill.models import zoo
-from genremill.models.features import TABLE, TEXT, FeatureSpec
+from genremill.models.features import ARTIST, TABLE, TEXT, FeatureSpec
 from genremill.models.model_card import ModelCard
 from genremill.models.recipe import Size
 
@@ -107,6 +107,8 @@ def test_inputs_come_in_the_order_named_and_popularity_is_the_tables(warehouse: 
         (TABULAR, None, "fusion", (TABLE, TEXT, "gtzan57")),
         (BARE, "auto", "fusion", (TEXT, "gtzan57")),
         (TABULAR, "text", "fusion", (TEXT,)),
+        (TABULAR, "auto+artist", "fusion", (TABLE, TEXT, "gtzan57", ARTIST)),
+        (TABULAR, "artist+table", "periodic_mlp", (ARTIST, TABLE)),
     ],
 )
 def test_without_a_flag_a_model_gets_what_it_takes(
@@ -116,12 +118,33 @@ def test_without_a_flag_a_model_gets_what_it_takes(
     assert chosen(warehouse, tracks, asked, entry, use_popularity=False).names == names
 
 
+def test_an_artist_is_described_by_the_numbers_that_the_model_takes(warehouse: Warehouse) -> None:
+    def of_artist(feature: FeatureSpec, statistic: str) -> FeatureSpec:
+        name = f"artist {statistic} of {feature.name}"
+        return FeatureSpec(name, False, feature.is_popularity, input=ARTIST)
+
+    found = chosen(warehouse, TABULAR, "artist", None, use_popularity=False)
+    assert found.features == (of_artist(TEMPO, "mean"), of_artist(TEMPO, "deviation"))
+    popular = chosen(warehouse, TABULAR, "artist+table", None, use_popularity=True)
+    both = [of_artist(one, statistic) for statistic in ("mean", "deviation") for one in (POPULARITY, TEMPO)]
+    assert popular.features == (*both, POPULARITY, TEMPO, KEY)
+    # Another run of tracks has its columns in another order.
+    card = ModelCard.from_json(_card(popular).to_json(), "model.json")
+    again = of_model(warehouse, _tracks(KEY, TEMPO, POPULARITY), card)
+    assert again.artists is not None
+    assert again.artists.positions == (2, 1)
+    with pytest.raises(UsageError, match="the model takes tempo, which the tracks of run t1 lack"):
+        of_model(warehouse, _tracks(KEY, POPULARITY), card)
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
         ("gtzna57", "no features of the set 'gtzna57', there are: gtzan57"),
         ("gtzan57+fma518", "`genremill extract --features fma518` makes them"),
         ("table", "the tracks of run t1 have no table features"),
+        ("auto+artist", "the tracks of run t1 have no table features"),
+        ("auto+gtzan57", r"--inputs auto\+gtzan57: expected different names, joined by \+"),
         ("gtzan57+gtzan57", r"--inputs gtzan57\+gtzan57: expected different names, joined by \+"),
         ("gtzan57+", r"--inputs gtzan57\+: expected different names, joined by \+"),
     ],
@@ -181,7 +204,7 @@ def test_another_fingerprint_is_refused(warehouse: Warehouse) -> None:
 def test_cards_of_another_format_or_order_are_refused(warehouse: Warehouse) -> None:
     card = _card(ModelInputs(("gtzan57", TABLE), (RMS, TEMPO), (), {"gtzan57": "aa"}))
     old = json.loads(card.to_json()) | {"format": 1}
-    with pytest.raises(UsageError, match=r"has format 1, .* expected 2: train the model again"):
+    with pytest.raises(UsageError, match=r"has format 1, .* expected 3: train the model again"):
         ModelCard.from_json(json.dumps(old), "model.json")
     swapped = json.loads(card.to_json()) | {"inputs": [TABLE, "gtzan57"]}
     with pytest.raises(UsageError, match="the features are not those of the inputs"):

@@ -247,6 +247,7 @@ def _as_sequence(*shape: Any) -> Edit:
         (lambda card: card.update(categories=-1), "categories -1: expected 0 to"),
         (lambda card: card.update(categories="x"), "categories .*: expected 0 to"),
         (lambda card: card.update(categories=10**13), "categories 1[0]+: expected 0 to"),
+        (lambda card: card.update(tokens=10**8), "tokens 1[0]+: expected 0 to 33,333,333"),
         (lambda card: card.update(model="periodic_mlp", size={"width": 10**13}), "width 1[0]+: expected"),
         (lambda card: card.update(shapes={"segments": [2, 2]}), "shapes of no input: segments"),
         (_as_sequence(2), "the shape of segments is .2,.: expected 2 or 3 sizes"),
@@ -261,7 +262,7 @@ def test_a_card_that_is_wrong_is_refused(tmp_path: Path, edit: Edit, message: st
         artifact.load(with_card(tmp_path, edit))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", '"x"', '{"format": 2}', "\x00", "{", "[" * 100_000])
+@pytest.mark.parametrize("text", ["", "[]", "null", '"x"', '{"format": 3}', "\x00", "{", "[" * 100_000])
 def test_a_card_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     uri = saved(tmp_path)
     (tmp_path / "model.json").write_text(text)

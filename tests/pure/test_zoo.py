@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 import torch
@@ -19,6 +20,8 @@ from genremill.models.recipe import Size
 from genremill.udfs import tagging
 from genremill.udfs.model_rows import model_rows
 from tests.pure.zoo_cases import NUMBERS, case, network, tensors
+
+Doubles = npt.NDArray[np.float64]
 
 REPORTED = {
     "fcnn": 195_826,
@@ -47,8 +50,9 @@ def test_multiwindow_mlp_has_a_layer_as_wide_as_the_mean_of_inputs_and_outputs()
 
 
 def _fit(model: Network, inputs: dict[str, Tensor], label_B: Tensor) -> None:
-    if model.learns_by_heart:
+    if model.remembers:
         model.remember([(inputs, label_B)])
+    if not model.takes_steps:
         return
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(400):
@@ -95,7 +99,7 @@ def test_probabilities_add_up_whatever_the_batch(model: str) -> None:
 def _saved(model: str, folder: Path) -> tuple[str, Network, dict[str, Tensor]]:
     card, samples = case(model, 50, 3)
     made = network(card, samples)
-    if made.learns_by_heart:
+    if made.remembers:
         made.remember([(tensors(samples), torch.arange(50) % 3)])
     uri = f"file://{folder}/{model}"
     card = replace(card, clusters={"a": Cluster(0, "a / b")}, genre_map={"a": 0})
@@ -173,6 +177,7 @@ def test_a_part_must_have_one_penultimate_layer_and_its_input() -> None:
 def test_knn_counts_neighbours_by_their_nearness(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest_neighbours, "NEIGHBOURS", 3)
     monkeypatch.setattr(nearest_neighbours, "PRIOR", 0.0)
+    monkeypatch.setattr(nearest_neighbours, "discriminants", _numbers_as_they_are)
     card = replace(zoo.card_of("knn", (1,), 3), size=Size(rows=4))
     encoder = zoo.encoder(card)
     rows = torch.tensor([[0.0], [1.0], [3.0], [100.0]])
@@ -185,10 +190,35 @@ def test_knn_counts_neighbours_by_their_nearness(monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(share, expected, atol=1e-3, rtol=0)
 
 
+def _numbers_as_they_are(view_RM: Doubles, label_R: npt.NDArray[np.int64]) -> tuple[Doubles, Doubles]:
+    numbers = view_RM.shape[1] // 2
+    return np.zeros(2 * numbers), np.diag([0.0] * numbers + [1.0] * numbers)
+
+
+def test_discriminants_leave_out_what_no_class_differs_in() -> None:
+    rng = np.random.default_rng(0)
+    label_R = np.repeat([0, 1, 2], 200)
+    apart_R = 5.0 * label_R + rng.normal(size=600)
+    view_RM = np.stack([1000 + 30 * apart_R, rng.normal(size=600), np.full(600, 7.0), apart_R**2], axis=1)
+    mean_M, map_MD = nearest_neighbours.discriminants(view_RM, label_R)
+    found_RD = (view_RM - mean_M) @ map_MD
+    variance_D = found_RD.var(axis=0)
+    np.testing.assert_allclose(variance_D.sum(), 2)
+    likest = np.abs([np.corrcoef(found_RD[:, at], apart_R)[0, 1] for at in (-1, -2)])
+    assert likest[0] > 0.95
+    assert variance_D[-1] > 5 * variance_D[:-2].max()
+    # Of any unit, and the same whatever the order of the rows.
+    order = rng.permutation(600)
+    _, other_MD = nearest_neighbours.discriminants(view_RM[order] / 1000, label_R[order])
+    gap_R = np.abs(np.linalg.norm(found_RD[:1] - found_RD, axis=1))
+    other_RD = ((view_RM - mean_M) / 1000) @ other_MD
+    np.testing.assert_allclose(np.linalg.norm(other_RD[:1] - other_RD, axis=1), gap_R, rtol=1e-6)
+
+
 def test_knn_refuses_more_rows_than_can_be_kept() -> None:
     card = replace(zoo.card_of("knn", (1000,), 3), size=Size(rows=100_000))
     with pytest.raises(
-        UsageError, match=r"knn keeps its 100,000 train rows of 1,000 values; .*--per-class N"
+        UsageError, match=r"knn keeps its 100,000 train rows of 2,000 values; .*--per-class N"
     ):
         artifact.build(card)
 

@@ -24,8 +24,8 @@ def test_rows_go_to_the_partition_that_they_name(spark: SparkSession, partitions
 def test_fewer_rows_than_ranks_is_an_error_before_one_starts(spark: SparkSession, tmp_path: Path) -> None:
     work = Run(Warehouse.at(str(tmp_path)), "r1")
     inputs = ModelInputs((TABLE,), (FeatureSpec("tempo", False),), positions=(0,))
-    rows = [(f"t{at}", "rock" if at % 2 else "pop", "train", [float(at)]) for at in range(7)]
-    schema = "track_id string, genre string, split string, table_features array<float>"
+    rows = [(f"t{at}", f"t{at}", "rock" if at % 2 else "pop", "train", [float(at)]) for at in range(7)]
+    schema = "track_id string, artist_id string, genre string, split string, table_features array<float>"
     pairs = spark.createDataFrame(rows, schema).withColumn("class", F.col("genre"))
     with pytest.raises(UsageError, match="--workers 4: there are 7 rows to train on; expected 8 or more"):
         write_training_set(spark, work, pairs, inputs, workers=4)

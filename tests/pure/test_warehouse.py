@@ -121,5 +121,6 @@ def test_inventories_change_with_the_files(tmp_path: Path) -> None:
 
 
 def test_run_ids_sort_by_time() -> None:
-    assert len({new_run_id() for _ in range(100)}) == 100
+    ids = [new_run_id() for _ in range(1000)]
+    assert ids == sorted(set(ids))
     assert new_run_id() > "20260101T000000-ffffff"

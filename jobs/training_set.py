@@ -17,7 +17,7 @@ from genremill.jobs.model_inputs import ModelInputs
 from genremill.jobs.splits import unit_hash
 from genremill.jobs.vocabulary import known_tokens, numbered
 from genremill.models import shards
-from genremill.models.features import TEXT, WEIGHT, WINDOWS
+from genremill.models.features import FOLD, FOLDS, TEXT, WEIGHT, WINDOWS
 from genremill.models.text_tokens import Known
 
 GROUPS_A_WORKER = 4
@@ -88,6 +88,7 @@ def write_training_set(
     known = None
     if TEXT in inputs.names:
         known = known_tokens(pairs_of[Split.TRAIN], rows[Split.TRAIN], len(classes))
+        pairs_of[Split.TRAIN] = _folded(pairs_of[Split.TRAIN])
     if Split.VALIDATION in parts:
         pairs_of[Split.VALIDATION] = _weighted(pairs_of[Split.VALIDATION])
     digests = tuple(
@@ -115,16 +116,22 @@ def _weighted(pairs: DataFrame) -> DataFrame:
     return pairs.withColumn(WEIGHT, F.array((1 / of_artist).cast("float")))
 
 
+def _folded(pairs: DataFrame) -> DataFrame:
+    """Train pairs with the fold of their artist, so that what others' names say of them can be told apart."""
+    fold = F.pmod(F.xxhash64("artist_id", F.lit(FOLD)), F.lit(FOLDS))
+    return pairs.withColumn(FOLD, F.array(fold.cast("float")))
+
+
 def _examples(pairs: DataFrame, inputs: ModelInputs, known: Known | None) -> DataFrame:
     """The rows of the shards: a column for each input, label, place in the order, hash of the row."""
     key = ["track_id", "genre", *(["window"] if inputs.has_windows else [])]
     if known is not None:
         pairs = numbered(pairs, known)
-    weights = [WEIGHT] if WEIGHT in pairs.columns else []
+    beside = [name for name in (WEIGHT, FOLD) if name in pairs.columns]
     marks = [(F.col("window") >= F.col(OWN_WINDOWS)).alias(AUGMENTED)] if OWN_WINDOWS in pairs.columns else []
     return inputs.rows(pairs).select(
         *inputs.names,
-        *weights,
+        *beside,
         *marks,
         "label",
         unit_hash("order", 0, *key).alias("order"),

@@ -17,6 +17,11 @@ no kept column is named so."""
 
 WEIGHT = "weight"
 """The column of held-out rows beside their inputs that says what each counts, as an array of one value."""
+FOLD, FOLDS = "fold", 5
+"""The column of train rows beside their inputs that says which group of artists each is of, from 0 on, as an
+array of one value; and how many groups there are."""
+EVIDENCE = "evidence"
+"""Name that networks know what a track's names say of each class by, as logits; no shard holds it."""
 
 
 class Takes(enum.StrEnum):

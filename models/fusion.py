@@ -9,6 +9,7 @@ Shape suffixes: B batch, F values of an input, I networks, H heads, C classes.
 """
 
 import collections
+import copy
 import itertools
 import math
 from collections.abc import Iterable, Iterator
@@ -18,14 +19,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from genremill.models.encoder import Encoder, Encoders, Inputs
-from genremill.models.features import TABLE, TEXT, WEIGHT
+from genremill.models.features import EVIDENCE, TABLE, TEXT, WEIGHT
 from genremill.models.networks import LayeredNetwork, Network, mean_loss, perceptron
 from genremill.models.periodic_mlp import PeriodicMLP
 from genremill.models.recipe import Size
 from genremill.models.table_encoder import TableEncoder
 from genremill.models.text_encoder import TextEncoder
-from genremill.models.text_networks import TokenEmbedding, TokenTally
+from genremill.models.text_networks import NumbersBesideNames, TokenEmbedding, TokenTally
 
+TALLY, BOTH = f"{TEXT}_tally", f"{TABLE}_{TEXT}"
+"""Names of the networks that count tokens, and that read numbers beside what those counts say."""
 AUDIO_WIDTHS, AUDIO_DROPOUT = (256, 256), 0.3
 """Hidden layers over statistics and embeddings of audio."""
 DOUBT = -0.35
@@ -50,12 +53,17 @@ class Fusion(Network):
         super().__init__()
         self.classes = classes
         self.networks = nn.ModuleDict()
-        self.input_of: dict[str, str] = {}
-        """The input of each network, by its name."""
+        self.inputs_of: dict[str, tuple[str, ...]] = {}
+        """The inputs of each network, by its name."""
         for name, part in encoder.by_name.items():
             made = _networks(name, part, classes, size)
             self.networks.update(made)
-            self.input_of |= dict.fromkeys(made, name)
+            self.inputs_of |= dict.fromkeys(made, (name,))
+        self.inputs = tuple(encoder.by_name)
+        table = encoder.by_name.get(TABLE)
+        if isinstance(table, TableEncoder) and TEXT in self.inputs:
+            self.networks[BOTH] = NumbersBesideNames(copy.deepcopy(table), classes, size)
+            self.inputs_of[BOTH] = (TABLE, TEXT)
         count = len(self.networks)
         self.register_buffer("belief_II", DOUBT * (1 - torch.eye(count)))
         self.register_buffer("log_share_C", torch.full((classes,), 1 / classes).log())
@@ -89,6 +97,7 @@ class Fusion(Network):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the one answer, shape (1, B, C); in training, all heads of those that learn, in turn."""
+        inputs = self._with_evidence(inputs)
         if self.training:
             found = []
             for name, network in self._learning.items():
@@ -121,8 +130,8 @@ class Fusion(Network):
         """What each input says by itself: probabilities by input, each of shape (B, C)."""
         log_IBC, has_IB = self._said(inputs)
         found = {}
-        for name in dict.fromkeys(self.input_of.values()):
-            own_I = torch.tensor([one == name for one in self.input_of.values()], device=has_IB.device)
+        for name in self.inputs:
+            own_I = torch.tensor([one == (name,) for one in self.inputs_of.values()], device=has_IB.device)
             found[name] = self._joined(self.belief_II, log_IBC, has_IB & own_I[:, None]).softmax(dim=-1)
         return found
 
@@ -150,11 +159,10 @@ class Fusion(Network):
         start_II = DOUBT * (1 - torch.eye(len(self.networks), device=label_B.device))
         belief_II = start_II.clone().requires_grad_()
         cases = []
-        inputs = list(dict.fromkeys(self.input_of.values()))
-        for subset in _subsets(len(inputs)):
-            names = [inputs[at] for at in subset]
+        for subset in _subsets(len(self.inputs)):
+            names = {self.inputs[at] for at in subset}
             of_subset_I = torch.tensor(
-                [one in names for one in self.input_of.values()], device=label_B.device
+                [names.issuperset(own) for own in self.inputs_of.values()], device=label_B.device
             )
             rows_B = has_IB[of_subset_I].all(dim=0)
             if rows_B.any():
@@ -175,7 +183,8 @@ class Fusion(Network):
         return belief_II.detach()
 
     def _said(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of each network, shape (I, B, C), and which rows have its input, (I, B)."""
+        """Log-probabilities of each network, shape (I, B, C), and which rows have its inputs, (I, B)."""
+        inputs = self._with_evidence(inputs)
         said, has = [], []
         for name, network in self._networks.items():
             given, has_B = self._given(name, inputs)
@@ -185,8 +194,16 @@ class Fusion(Network):
 
     def _given(self, network: str, inputs: Inputs) -> tuple[Inputs, Tensor]:
         """What a network is given, and which rows have it, shape (B,)."""
-        name = self.input_of[network]
-        return {name: _filled(name, inputs[name])}, present(name, inputs[name])
+        names = self.inputs_of[network]
+        filled = {name: _filled(name, inputs[name]) for name in names}
+        return inputs | filled, torch.stack([present(name, inputs[name]) for name in names]).all(dim=0)
+
+    def _with_evidence(self, inputs: Inputs) -> Inputs:
+        """The inputs, and what names say of each class, which more than one network takes."""
+        tally = self._networks.get(TALLY)
+        if not isinstance(tally, TokenTally) or EVIDENCE in inputs:
+            return inputs
+        return inputs | {EVIDENCE: tally.evidence(inputs)}
 
     def _joined(self, belief_II: Tensor, log_IBC: Tensor, has_IB: Tensor) -> Tensor:
         """Logits of the inputs that rows have, shape (B, C); of a row without any, those of the shares."""
@@ -236,7 +253,7 @@ def _networks(name: str, encoder: Encoder, classes: int, size: Size) -> dict[str
     """
     if isinstance(encoder, TextEncoder):
         tally = TokenTally(len(encoder.hash_V), classes)
-        return {name: TokenEmbedding(encoder, classes), f"{name}_tally": tally}
+        return {name: TokenEmbedding(encoder, classes), TALLY: tally}
     if not isinstance(encoder, TableEncoder):
         raise TypeError(f"{type(encoder).__name__}: expected an encoder of vectors or text")
     if encoder.inputs == (TABLE,):

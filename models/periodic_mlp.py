@@ -62,9 +62,9 @@ class SharedLinear(nn.Module):
 
 
 class PeriodicMLP(Network):
-    """Logits of each member from the raw features of all inputs."""
+    """Logits of each member from the raw features of all inputs, and `beside` values that come with them."""
 
-    def __init__(self, encoder: TableEncoder, classes: int, size: Size) -> None:
+    def __init__(self, encoder: TableEncoder, classes: int, size: Size, beside: int = 0) -> None:
         super().__init__()
         self.classes = classes
         self.encoder = encoder
@@ -73,8 +73,9 @@ class PeriodicMLP(Network):
         self.dropout = nn.Dropout(size.dropout)
         # The first scales make members differ: one an input for numbers, one for all categories together.
         number_HN = torch.randn(size.members, encoder.numeric_count).repeat_interleave(EMBEDDING, dim=1)
-        category_HC = torch.randn(size.members, 1).expand(-1, encoder.encoded_count - encoder.numeric_count)
-        scale_HI = torch.cat([number_HN, category_HC], dim=1)
+        others = [encoder.encoded_count - encoder.numeric_count, *([beside] if beside else [])]
+        other_HI = [torch.randn(size.members, 1).expand(-1, count) for count in others]
+        scale_HI = torch.cat([number_HN, *other_HI], dim=1)
         self.hidden = nn.ModuleList()
         for _ in range(size.depth):
             self.hidden.append(SharedLinear(scale_HI, size.width))
@@ -85,12 +86,16 @@ class PeriodicMLP(Network):
 
     def penultimate(self, inputs: Inputs) -> Tensor:
         """Values of the last hidden layer, shape (H, B, I)."""
-        x_BF = joined(inputs, self.encoder.inputs)
-        rank_BN = (self.encoder.numeric(x_BF) - 0.5) * math.sqrt(12)  # unit variance
-        h_HBI = torch.cat([self.embedding(rank_BN), self.encoder.one_hot(x_BF)], dim=1)[None]
+        h_HBI = self.encoded(inputs)[None]
         for layer in self.hidden:
             h_HBI = self.dropout(relu(layer(h_HBI)))
         return h_HBI
+
+    def encoded(self, inputs: Inputs) -> Tensor:
+        """What the first hidden layer takes, shape (B, I)."""
+        x_BF = joined(inputs, self.encoder.inputs)
+        rank_BN = (self.encoder.numeric(x_BF) - 0.5) * math.sqrt(12)  # unit variance
+        return torch.cat([self.embedding(rank_BN), self.encoder.one_hot(x_BF)], dim=1)
 
     def logits(self, values_HBP: Tensor) -> Tensor:
         """Logits of each member, shape (H, B, C)."""

@@ -94,7 +94,7 @@ class _Trainer:
 
     def train(self) -> list[dict[str, Any]]:
         first = self._resume() + 1
-        if first == 1 and self.network.remembers:
+        if self.network.remembers:
             reader = ShardReader(self.plan.train, self.manifest, batch=4096, shuffle=False)
             self.network.remember(self._labelled(reader))  # on every rank all rows, and the same
         for epoch in range(first, self.recipe.epochs + 1):

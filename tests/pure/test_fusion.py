@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from genremill.models import artifact, zoo
 from genremill.models.artifact import Model
-from genremill.models.features import TABLE, TEXT, WEIGHT, WINDOWS, FeatureSpec
-from genremill.models.fusion import Fusion
+from genremill.models.features import EVIDENCE, FOLD, FOLDS, TABLE, TEXT, WEIGHT, WINDOWS, FeatureSpec
+from genremill.models.fusion import BOTH, TALLY, Fusion
 from genremill.models.model_card import ModelCard
 from genremill.models.networks import Network
 from genremill.models.recipe import Size
-from genremill.models.text_networks import EVIDENCE, PRIOR_COUNT, TokenTally
+from genremill.models.text_networks import PRIOR_COUNT, SAID, TokenTally
 from genremill.models.text_tokens import KNOWN, tokens
 from genremill.udfs.model_rows import model_rows
 from genremill.udfs.style_mix import Styles
@@ -90,24 +90,26 @@ def test_a_row_with_one_input_gets_the_answer_of_its_network(network: Fusion, na
 
 
 def test_the_answer_is_a_weighted_product_over_the_shares(network: Fusion) -> None:
-    belief = torch.linspace(-0.5, 0.7, 16).reshape(4, 4)
+    belief = torch.linspace(-0.5, 0.7, 25).reshape(5, 5)
     network.belief_II.copy_(belief)
     network.log_share_C.copy_(torch.tensor([0.4, 0.3, 0.2, 0.1]).log())
     inputs = _inputs()
-    names = [TABLE, TEXT, "text_tally"]  # without the set, the last
+    assert list(network.networks) == [TABLE, TEXT, TALLY, "musicnn", BOTH]
+    names, places = [TABLE, TEXT, TALLY, BOTH], [0, 1, 2, 4]
     p = {name: _said_by(network, name, inputs) for name in names}
     share = torch.tensor([0.4, 0.3, 0.2, 0.1])
     product = share.expand(6, 4)
-    for name, weight in zip(names, belief[:3, :3].sum(dim=1).exp(), strict=True):
+    for name, weight in zip(names, belief[places][:, places].sum(dim=1).exp(), strict=True):
         product = product * (p[name] / share) ** weight
     found = network.probabilities(_without(inputs, "musicnn"))
     torch.testing.assert_close(found, product / product.sum(dim=1, keepdim=True))
 
 
 def _said_by(network: Fusion, name: str, inputs: dict[str, Tensor]) -> Tensor:
-    part = network.networks[name]
+    part, tally = network.networks[name], network.networks[TALLY]
     assert isinstance(part, Network)
-    return part.probabilities(inputs)
+    assert isinstance(tally, TokenTally)
+    return part.probabilities(inputs | {EVIDENCE: tally.evidence(inputs)})
 
 
 def test_counted_tokens_say_what_classes_they_are_of() -> None:
@@ -117,17 +119,37 @@ def test_counted_tokens_say_what_classes_they_are_of() -> None:
     label = torch.arange(80) % 2
     number[label == 0, 0] = 1
     number[:, 200] = 2
-    tally.remember([({TEXT: number[:30]}, label[:30]), ({TEXT: number[30:]}, label[30:])])
+    rows = {TEXT: number, FOLD: (torch.arange(80) % FOLDS)[:, None].float()}
+    first, rest = ({name: x[part] for name, x in rows.items()} for part in (slice(30), slice(30, None)))
+    tally.remember([(first, label[:30]), (rest, label[30:])])
     asked = torch.zeros(4, 3 * 128, dtype=torch.int32)
     asked[0, 5], asked[1, 5], asked[2, 5], asked[2, 6] = 1, 2, 1, 1
-    p = tally.probabilities({TEXT: asked})
+    p = tally.eval().probabilities({TEXT: asked})
     odds = math.log((40 + PRIOR_COUNT / 2) / (40 + PRIOR_COUNT) * 2)
     against = math.log(PRIOR_COUNT / 2 / (40 + PRIOR_COUNT) * 2)
     one = torch.tensor([odds, against])
-    torch.testing.assert_close(p[0], (EVIDENCE * one).softmax(dim=0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(p[0], (SAID * one).softmax(dim=0), atol=1e-3, rtol=0)
     torch.testing.assert_close(p[1], torch.tensor([0.5, 0.5]), atol=1e-3, rtol=0)
-    torch.testing.assert_close(p[2], (EVIDENCE * math.sqrt(2) * one).softmax(dim=0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(p[2], (SAID * math.sqrt(2) * one).softmax(dim=0), atol=1e-3, rtol=0)
     torch.testing.assert_close(p[3], torch.tensor([0.5, 0.5]))
+
+
+def test_what_names_say_of_a_train_row_others_have_said() -> None:
+    """Token 1 is that of an artist of fold 0, token 2 that of artists of all folds."""
+    tally = TokenTally(3, 2)
+    number = torch.zeros(100, 3 * 128, dtype=torch.int32)
+    fold, label = torch.arange(100)[:, None] % FOLDS, torch.arange(100) // 50
+    number[(fold[:, 0] == 0) & (label == 0), 0] = 1
+    number[label == 0, 200] = 2
+    tally.remember([({TEXT: number, FOLD: fold.float()}, label)])
+    asked = torch.zeros(4, 3 * 128, dtype=torch.int32)
+    asked[:2, 0], asked[2:, 200] = 1, 2
+    inputs = {TEXT: asked, FOLD: torch.tensor([[0.0], [1.0], [0.0], [1.0]])}
+    scored, trained = tally.eval().evidence(inputs), tally.train().evidence(inputs)
+    torch.testing.assert_close(trained[0], torch.zeros(2))
+    torch.testing.assert_close(trained[1], scored[1])
+    assert (trained[2:, 0] > 0).all()
+    torch.testing.assert_close(trained[2], trained[3])
 
 
 def test_a_row_without_anything_gets_the_shares(network: Fusion) -> None:
@@ -146,11 +168,10 @@ def test_held_out_rows_say_how_far_each_input_is_to_be_believed(network: Fusion)
         [
             (2.0 * torch.eye(4)[torch.where(torch.rand(2000, generator=generator) < 0.8, label, noise)]),
             (9.0 * torch.eye(4)[noise]),
-            torch.zeros(2000, 4),
-            torch.zeros(2000, 4),
+            *torch.zeros(3, 2000, 4),
         ]
     ).log_softmax(dim=-1)
-    has = torch.ones(4, 2000, dtype=torch.bool)
+    has = torch.ones(5, 2000, dtype=torch.bool)
     network._said = lambda _: (said, has)  # type: ignore[method-assign,assignment]
     before = network.probabilities(inputs).gather(1, label[:, None]).log().mean()
     network.settle([(inputs, label)])
@@ -180,7 +201,7 @@ def test_what_one_row_lacks_does_not_touch_another(network: Fusion) -> None:
 
 def test_in_training_each_network_learns_alone_too(network: Fusion) -> None:
     logits = network.train()(_inputs())
-    assert logits.shape == (2 + 1 + 1, 6, 4)  # the table's members; names; the set
+    assert logits.shape == (2 + 1 + 1 + 2, 6, 4)  # the table's members; names; the set; both's members
     label = torch.tensor([0, 1, 2, 3, 0, 1])
     torch.autograd.backward(network.loss(logits, label, 0.1))
     assert all(weight.grad is not None for weight in network.parameters())

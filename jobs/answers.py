@@ -74,5 +74,6 @@ def collected(model: Model, sample: DataFrame) -> Answers:
         unseen_T=np.array(table.column("unseen").to_pylist(), dtype=bool),
         cluster_of_class_C=np.array(clusters) if by_genre else None,
         cluster_names=tuple(name for _, name in places),
+        together_CC=card.together_CC,
     )
     return Answers(held_out, distances.reshape(len(table), len(card.outlier_limits)))

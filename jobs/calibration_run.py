@@ -51,7 +51,7 @@ def calibrated(
 
 def _confident(card: ModelCard, held_out: HeldOut, precision: float | None) -> ModelCard:
     weight_T = artist_weights(held_out.artist_T)
-    temperature = fitted_temperature(held_out.probabilities_TC, held_out.right_T, weight_T)
+    temperature = fitted_temperature(held_out, weight_T)
     p_TC = tempered(held_out.probabilities_TC, temperature)
     tempered_answers = dataclasses.replace(held_out, probabilities_TC=p_TC)
     tracks, artists = len(held_out.artist_T), len(set(held_out.artist_T))

@@ -101,6 +101,7 @@ def planned(
         tokens=0 if data.known is None else len(data.known),
         fingerprints=dict(data.inputs.fingerprints),
         pooling=cfg.pooling,
+        together=data.together,
         snapshots={name: made_from[name] for name in ("tracks", "genre_map") if made_from[name]},
     )
     encoder = zoo.encoder(card)

@@ -29,6 +29,8 @@ FIT_ROWS, FIT_VALUES = 1_000_000, 32_000_000
 """Train rows, and values in them, that an encoder is fitted on at most; the shards lie in hash order, so
 these are a sample."""
 SCAN_ROWS = 1024
+RARE = 0.001
+"""Of a class's tracks, a share that another class is not worth mentioning for."""
 AUGMENTED = "augmented"
 """Column of shards with rows of augmented audio: whether a row is one."""
 
@@ -50,6 +52,8 @@ class TrainingSet:
     digests: tuple[str, ...]
     known: Known | None
     """The tokens that the model knows; None where it takes no names."""
+    together: dict[str, dict[str, float]]
+    """See `ModelCard.together`."""
 
 
 def write_training_set(
@@ -99,7 +103,16 @@ def write_training_set(
     class_rows = {name: counts[Split.TRAIN.value, name][0] for name in classes}
     train_rows = windows_of[Split.TRAIN]
     return TrainingSet(
-        classes, inputs, folders[Split.TRAIN], validation, rows, class_rows, train_rows, digests, known
+        classes=classes,
+        inputs=inputs,
+        train=folders[Split.TRAIN],
+        validation=validation,
+        rows=rows,
+        class_rows=class_rows,
+        train_rows=train_rows,
+        digests=digests,
+        known=known,
+        together=_together(pairs.where(F.col("split") == Split.TRAIN.value)),
     )
 
 
@@ -108,6 +121,20 @@ def _counted(pairs: DataFrame, inputs: ModelInputs) -> dict[tuple[str, str], tup
     windows = F.coalesce(F.size(WINDOWS), F.lit(1)) if inputs.has_windows else F.lit(1)
     by_class = pairs.groupBy("split", "class").agg(F.count("*").alias("pairs"), F.sum(windows).alias("rows"))
     return {(row["split"], row["class"]): (row["pairs"], row["rows"]) for row in by_class.collect()}
+
+
+def _together(pairs: DataFrame) -> dict[str, dict[str, float]]:
+    """By class, of the tracks that bear it, the shares that bear others too."""
+    labels = pairs.groupBy("track_id").agg(F.collect_set("class").alias("others"))
+    one = labels.select(F.explode("others").alias("one"), "others")
+    both = one.select("one", F.explode("others").alias("other")).groupBy("one", "other").count().collect()
+    tracks = {(row["one"], row["other"]): row["count"] for row in both}
+    found: dict[str, dict[str, float]] = {}
+    for (name, other), count in sorted(tracks.items()):
+        share = round(count / tracks[name, name], 4)
+        if name != other and share >= RARE:
+            found.setdefault(name, {})[other] = share
+    return found
 
 
 def _weighted(pairs: DataFrame) -> DataFrame:

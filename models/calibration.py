@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from genremill.models.held_out import Flags, Floats, Integers
+from genremill.models.held_out import Flags, Floats, HeldOut, Integers, confidences
 
 BINS = 15
 KEPT = 0.8
@@ -70,25 +70,17 @@ def artist_weights(artist_T: NDArray[Any]) -> Floats:
     return weight_T
 
 
-def fitted_temperature(
-    p_TC: NDArray[np.float32], right_T: NDArray[Any], weight_T: Floats | None = None
-) -> float:
+def fitted_temperature(held_out: HeldOut, weight_T: Floats | None = None) -> float:
     """The temperature whose confidences best foretell which top tags are right, by their likelihood.
 
-    A top tag is right if it is any of its track's labels, so a model that is calibrated on pairs ends below
-    1. Penalised as if drawn from a log-normal distribution around 1. Tracks count by `weight_T`, or the same.
-
-    >>> round(fitted_temperature(np.tile(np.float32([0.9, 0.1]), (1000, 1)), np.arange(1000) < 750), 1)
-    2.0
+    Penalised as if drawn from a log-normal distribution around 1. Tracks count by `weight_T`, or the same.
     """
-    with np.errstate(divide="ignore"):
-        ratio_TC = np.log(p_TC / p_TC.max(axis=1, keepdims=True))
+    p_TC, right_T, top_T = held_out.probabilities_TC, held_out.right_T, held_out.top_T
     weight_T = np.ones(len(p_TC)) if weight_T is None else weight_T
 
     def loss(log_temperature: float) -> float:
-        confidence_T = 1 / np.exp(ratio_TC * np.float32(math.exp(-log_temperature))).sum(
-            axis=1, dtype=np.float64
-        )
+        at_temperature_TC = tempered(p_TC, math.exp(log_temperature))
+        confidence_T = confidences(at_temperature_TC, top_T, held_out.together_CC)
         stated_T = np.clip(np.where(right_T, confidence_T, 1 - confidence_T), 1e-12, 1)
         return float(-(weight_T * np.log(stated_T)).sum() + 0.5 * (log_temperature / PRIOR_DEVIATION) ** 2)
 

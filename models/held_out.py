@@ -49,6 +49,7 @@ class HeldOut:
     artist_T : the component of artists a track belongs to, as a number or a text; it is resampled whole
     unseen_T : True where none of a track's credited artists is in train
     cluster_of_class_C : index into `cluster_names`, -1 for a class of no cluster; None without a genre map
+    together_CC : see `confidences`; None where no track has two labels
     """
 
     split: SplitBy
@@ -60,6 +61,7 @@ class HeldOut:
     unseen_T: Flags
     cluster_of_class_C: Integers | None = None
     cluster_names: tuple[str, ...] = ()
+    together_CC: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         tracks, classes = self.probabilities_TC.shape
@@ -82,9 +84,8 @@ class HeldOut:
 
     @cached_property
     def confidence_T(self) -> Floats:
-        """The probability of each track's top tag."""
-        confidence_T: Floats = self.probabilities_TC.max(axis=1).astype(np.float64)
-        return confidence_T
+        """The chance that each track's top tag is one of its labels."""
+        return confidences(self.probabilities_TC, self.top_T, self.together_CC)
 
     @cached_property
     def truth_TC(self) -> Flags:
@@ -124,4 +125,24 @@ class HeldOut:
             pair_track_P=np.arange(len(self.pair_track_P)),
             artist_T=self.artist_T[self.pair_track_P],
             unseen_T=self.unseen_T[self.pair_track_P],
+            together_CC=None,
         )
+
+
+def confidences(
+    p_TC: NDArray[np.float32], top_T: Integers, together_CC: NDArray[np.float32] | None = None
+) -> Floats:
+    """The chance that a track's top tag is one of its labels, shape (T,).
+
+    A track with two labels is two pairs, among which its probability is parted. `together_CC` has the share
+    of the tracks labelled as the row says that are labelled as the column says, too: 1 on the diagonal.
+
+    >>> dance_and_club = np.array([[1, 0.9], [0.6, 1]], np.float32)
+    >>> confidences(np.array([[0.5, 0.5]], np.float32), np.array([0]), dance_and_club).round(3)
+    array([0.8])
+    """
+    p_T: Floats = np.take_along_axis(p_TC, top_T[:, None], axis=1)[:, 0].astype(np.float64)
+    if together_CC is None:
+        return p_T
+    chance_T: Floats = np.einsum("tc,ct->t", p_TC, together_CC[:, top_T], dtype=np.float64)
+    return chance_T.clip(p_T, 1)

@@ -4,7 +4,11 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
@@ -76,6 +80,8 @@ class ModelCard:
     """Fingerprint by feature set among the inputs."""
     pooling: Pooling = Pooling.MEAN
     """How the answers of a track's windows become one."""
+    together: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By class, of the train tracks that bear it, the share that bears another one too; without the rare."""
     temperature: float = 1.0
     """What a track's probabilities are calibrated by: see `calibration.tempered`."""
     thresholds: Thresholds | None = None
@@ -91,6 +97,16 @@ class ModelCard:
     git_revision: str | None = None
     created_at: str = ""
     sha256: str = ""
+
+    @cached_property
+    def together_CC(self) -> npt.NDArray[np.float32]:
+        """`together` as `held_out.confidences` takes it."""
+        found_CC = np.eye(len(self.classes), dtype=np.float32)
+        at = {name: number for number, name in enumerate(self.classes)}
+        for one, others in self.together.items():
+            for other, share in others.items():
+                found_CC[at[one], at[other]] = share
+        return found_CC
 
     def width(self, name: str) -> int:
         """Values of an input of numbers."""
@@ -144,6 +160,8 @@ class ModelCard:
             most_tokens = MOST_PAIRS // max(len(card.classes), 1)
             if not (type(card.tokens) is int and 0 <= card.tokens <= most_tokens):
                 raise ValueError(f"tokens {card.tokens!r}: expected 0 to {most_tokens:,}")
+            if not all(0 <= share <= 1 for row in card.together_CC for share in row):
+                raise ValueError("what classes are found together is no share from 0 to 1")
             if not 0 < card.temperature < math.inf:
                 raise ValueError(f"temperature {card.temperature} is not a number above 0")
             if unknown := card.outlier_limits.keys() - set(card.inputs):

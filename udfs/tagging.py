@@ -15,6 +15,7 @@ import torch
 from genremill.models import artifact
 from genremill.models.artifact import Model
 from genremill.models.calibration import tempered
+from genremill.models.held_out import confidences
 from genremill.models.model_card import ModelCard
 from genremill.models.pooling import pooled
 from genremill.udfs.arrow_rows import BatchFunction, lists
@@ -76,7 +77,8 @@ def tag_batch(
     p_TC = probabilities(model, rows)
     found = torch.from_numpy(p_TC).topk(min(TOP, len(card.classes)))
     index_TK, p_TK = found.indices.numpy(), found.values.numpy()
-    top_T, confidence_T = index_TK[:, 0], p_TK[:, 0]
+    top_T = index_TK[:, 0]
+    confidence_T = confidences(p_TC, top_T, card.together_CC).astype(np.float32)
     mix = StyleMix.of(styles, p_TC)
     outlier_T = outliers(card, distances(model, rows))
     abstained_T = abstentions(card, top_T, confidence_T)

@@ -53,10 +53,24 @@ def drawn(sharpness: float, tracks: int = 20_000, seed: int = 0) -> tuple[npt.ND
     return honest_TC.astype(np.float32), sample
 
 
+def answered(p_TC: npt.NDArray[np.float32], right_T: npt.NDArray[np.bool_]) -> HeldOut:
+    """Tracks whose label is the likeliest class, or another."""
+    top_T = p_TC.argmax(axis=1)
+    return HeldOut(
+        SplitBy.ARTIST,
+        tuple("abcdef"[: p_TC.shape[1]]),
+        p_TC,
+        np.arange(len(p_TC)),
+        np.where(right_T, top_T, (top_T + 1) % p_TC.shape[1]),
+        np.arange(len(p_TC)),
+        np.zeros(len(p_TC), np.bool_),
+    )
+
+
 @pytest.mark.parametrize("sharpness", [0.6, 1.0, 2.5])
 def test_temperature_takes_back_what_made_a_model_too_sure_or_too_modest(sharpness: float) -> None:
     honest_TC, sample = drawn(sharpness)
-    temperature = fitted_temperature(sample.probabilities_TC, sample.right_T)
+    temperature = fitted_temperature(sample)
     assert temperature == pytest.approx(sharpness, rel=0.05)
     p_TC = tempered(sample.probabilities_TC, temperature)
     np.testing.assert_allclose(p_TC, honest_TC, atol=0.03)
@@ -78,8 +92,8 @@ def test_temperature_keeps_the_order_of_labels_and_their_sum() -> None:
 
 def test_a_few_tracks_do_not_move_the_temperature_far() -> None:
     p_TC = np.tile(np.array([0.6, 0.4], np.float32), (5, 1))
-    assert 0.5 < fitted_temperature(p_TC, np.ones(5, np.bool_)) < 1
-    assert fitted_temperature(np.tile(p_TC, (1000, 1)), np.ones(5000, np.bool_)) < 0.3
+    assert 0.5 < fitted_temperature(answered(p_TC, np.ones(5, np.bool_))) < 1
+    assert fitted_temperature(answered(np.tile(p_TC, (1000, 1)), np.ones(5000, np.bool_))) < 0.3
 
 
 def clustered(artists: int, tracks: int = 40_000, seed: int = 0) -> HeldOut:
@@ -308,6 +322,31 @@ def test_an_artist_of_hundreds_does_not_decide_the_temperature() -> None:
     right_T = rng.random(900) < confidence_T
     right_T[500:] = False  # all tracks of one artist, and the model is wrong about them
     artist_T = np.where(np.arange(900) < 500, np.arange(900), 500)
-    alone = fitted_temperature(p_TC[:500], right_T[:500])
-    assert fitted_temperature(p_TC, right_T) > 2 * alone
-    assert fitted_temperature(p_TC, right_T, artist_weights(artist_T)) == pytest.approx(alone, rel=0.1)
+    alone = fitted_temperature(answered(p_TC[:500], right_T[:500]))
+    found = answered(p_TC, right_T)
+    assert fitted_temperature(found) > 2 * alone
+    assert fitted_temperature(found, artist_weights(artist_T)) == pytest.approx(alone, rel=0.1)
+
+
+def test_confidence_is_the_chance_of_any_label() -> None:
+    """Of tracks labelled b, 4 in 5 are labelled a too; every other label comes alone."""
+    rng = np.random.default_rng(0)
+    p_TC = rng.dirichlet(np.ones(3), 20_000).astype(np.float32)
+    label_T = (rng.random((len(p_TC), 1)) > p_TC.cumsum(axis=1)).sum(axis=1).clip(0, 2)
+    also_T = (label_T == 1) & (rng.random(len(p_TC)) < 0.8)
+    tracks = np.arange(len(p_TC))
+    sample = HeldOut(
+        SplitBy.ARTIST,
+        tuple("abc"),
+        p_TC,
+        np.concatenate([tracks, tracks[also_T]]),
+        np.concatenate([label_T, np.zeros(also_T.sum(), np.int64)]),
+        tracks,
+        np.zeros(len(p_TC), np.bool_),
+        together_CC=np.array([[1, 0, 0], [0.8, 1, 0], [0, 0, 1]], np.float32),
+    )
+    assert fitted_temperature(sample) == pytest.approx(1, abs=0.05)
+    assert fitted_temperature(replace(sample, together_CC=None)) < 0.9
+    for top in range(3):
+        of_T = sample.top_T == top
+        assert sample.confidence_T[of_T].mean() == pytest.approx(sample.right_T[of_T].mean(), abs=0.02)

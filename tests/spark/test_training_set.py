@@ -10,7 +10,7 @@ from genremill.infra.warehouse import Warehouse
 from genremill.jobs.command import Run
 from genremill.jobs.model_inputs import ModelInputs
 from genremill.jobs.training_set import hashed_to, write_training_set
-from genremill.models.features import TABLE, FeatureSpec
+from genremill.models.features import FOLD, FOLDS, TABLE, TEXT, FeatureSpec
 
 
 @pytest.mark.parametrize("partitions", [1, 7, 60])
@@ -31,3 +31,45 @@ def test_fewer_rows_than_ranks_is_an_error_before_one_starts(spark: SparkSession
         write_training_set(spark, work, pairs, inputs, workers=4)
     assert list(tmp_path.iterdir()) == []
     assert write_training_set(spark, work, pairs, inputs, workers=3).train_rows == 7
+
+
+def test_classes_that_tracks_bear_together(spark: SparkSession, tmp_path: Path) -> None:
+    """Of four dance tracks three are club too; those of other splits do not count."""
+    work = Run(Warehouse.at(str(tmp_path)), "r1")
+    inputs = ModelInputs((TABLE,), (FeatureSpec("tempo", False),), positions=(0,))
+    genres = {"t1": "dance club", "t2": "dance club", "t3": "dance club", "t4": "dance", "t5": "rock"}
+    rows = [(track, genre, "train") for track, names in genres.items() for genre in names.split()]
+    rows += [("t6", genre, "test") for genre in ("rock", "dance")]
+    pairs = spark.createDataFrame(rows, "track_id string, class string, split string").select(
+        "*",
+        F.col("track_id").alias("artist_id"),
+        F.col("class").alias("genre"),
+        F.array(F.lit(1.0).cast("float")).alias("table_features"),
+    )
+    found = write_training_set(spark, work, pairs, inputs, workers=1)
+    assert found.together == {"club": {"dance": 1.0}, "dance": {"club": 0.75}}
+
+
+def test_an_artist_is_of_one_fold(spark: SparkSession, tmp_path: Path) -> None:
+    work = Run(Warehouse.at(str(tmp_path)), "r1")
+    inputs = ModelInputs((TABLE, TEXT), (FeatureSpec("artist", False),), positions=(0,))
+    rows = [
+        (f"t{at}", f"a{at % 40}", f"title {at}", [f"a{at % 40}"], "train", [float(at % 40)])
+        for at in range(400)
+    ]
+    schema = (
+        "track_id string, artist_id string, title string, artists array<string>, split string, "
+        "table_features array<float>"
+    )
+    pairs = spark.createDataFrame(rows, schema).select(
+        "*",
+        F.lit(None).cast("string").alias("album"),
+        F.element_at(F.array(F.lit("rock"), F.lit("pop")), F.when(F.rand(0) < 0.5, 1).otherwise(2)).alias(
+            "class"
+        ),
+    )
+    found = write_training_set(spark, work, pairs.withColumn("genre", F.col("class")), inputs, workers=1)
+    shards = spark.read.parquet(found.train)
+    folds = shards.select(shards[TABLE][0].alias("artist"), shards[FOLD][0].alias("fold")).distinct()
+    assert folds.count() == 40
+    assert {row["fold"] for row in folds.collect()} == set(range(FOLDS))

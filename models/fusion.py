@@ -1,9 +1,13 @@
-"""The model `fusion`: networks for each input of a track, and weights by which what they say is joined.
+"""The models `fusion` and `joint_fusion`: networks for each input, and weights that join what they say.
 
 Each network learns alone. Trained on the sum of their answers, as is more usual, they do worse: names tell
 a train track's artist, so that a sum learns to believe the names, and held-out artists pay for it (on the
 Spotify table .327 against .354 top-1). So held-out tracks alone say how far each input is to be believed,
 beside which others. A track may lack any of the inputs.
+
+`joint_fusion` has a network more, on numbers and names together, which learns from what names say of a train
+track without its artist. On the Spotify table it is right on two points more of the pairs, and its confidence
+parts right from wrong a little less well.
 
 Shape suffixes: B batch, F values of an input, I networks, H heads, C classes.
 """
@@ -19,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from genremill.models.encoder import Encoder, Encoders, Inputs
-from genremill.models.features import EVIDENCE, TABLE, TEXT, WEIGHT
+from genremill.models.features import EVIDENCE, FOLDS, TABLE, TEXT, WEIGHT
 from genremill.models.networks import LayeredNetwork, Network, mean_loss, perceptron
 from genremill.models.periodic_mlp import PeriodicMLP
 from genremill.models.recipe import Size
@@ -49,19 +53,19 @@ class Fusion(Network):
 
     remembers = True
 
-    def __init__(self, encoder: Encoders, classes: int, size: Size) -> None:
+    def __init__(self, encoder: Encoders, classes: int, size: Size, joint: bool = False) -> None:
         super().__init__()
         self.classes = classes
         self.networks = nn.ModuleDict()
         self.inputs_of: dict[str, tuple[str, ...]] = {}
         """The inputs of each network, by its name."""
         for name, part in encoder.by_name.items():
-            made = _networks(name, part, classes, size)
+            made = _networks(name, part, classes, size, joint)
             self.networks.update(made)
             self.inputs_of |= dict.fromkeys(made, (name,))
         self.inputs = tuple(encoder.by_name)
         table = encoder.by_name.get(TABLE)
-        if isinstance(table, TableEncoder) and TEXT in self.inputs:
+        if joint and isinstance(table, TableEncoder) and TEXT in self.inputs:
             self.networks[BOTH] = NumbersBesideNames(copy.deepcopy(table), classes, size)
             self.inputs_of[BOTH] = (TABLE, TEXT)
         count = len(self.networks)
@@ -246,13 +250,13 @@ def _subsets(inputs: int) -> list[tuple[int, ...]]:
     return [one for size in (1, inputs - 1, inputs) for one in itertools.combinations(every, size)]
 
 
-def _networks(name: str, encoder: Encoder, classes: int, size: Size) -> dict[str, Network]:
+def _networks(name: str, encoder: Encoder, classes: int, size: Size, joint: bool) -> dict[str, Network]:
     """The networks of one input by name.
 
     Periodic embeddings for the table, a perceptron for audio; for text, embeddings and counts of tokens.
     """
     if isinstance(encoder, TextEncoder):
-        tally = TokenTally(len(encoder.hash_V), classes)
+        tally = TokenTally(len(encoder.hash_V), classes, FOLDS if joint else 1)
         return {name: TokenEmbedding(encoder, classes), TALLY: tally}
     if not isinstance(encoder, TableEncoder):
         raise TypeError(f"{type(encoder).__name__}: expected an encoder of vectors or text")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, normalize
 
 from genremill.models.encoder import Inputs
-from genremill.models.features import EVIDENCE, FOLD, FOLDS, TEXT
+from genremill.models.features import EVIDENCE, FOLD, TEXT
 from genremill.models.networks import Network
 from genremill.models.periodic_mlp import PeriodicMLP
 from genremill.models.recipe import Size
@@ -81,9 +81,10 @@ class TokenTally(Network):
 
     remembers = True
 
-    def __init__(self, tokens: int, classes: int) -> None:
+    def __init__(self, tokens: int, classes: int, folds: int = 1) -> None:
         super().__init__()
         self.classes = classes
+        self.folds = folds
         # Half precision: three digits of evidence are enough, and a batch is read in a third of the time.
         self.register_buffer("odds_VC", torch.zeros(tokens + 1, classes, dtype=torch.float16))
         self.register_buffer("told_V", torch.zeros(tokens + 1))
@@ -96,12 +97,14 @@ class TokenTally(Network):
 
     @torch.inference_mode()
     def remember(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
-        """Counts the tokens of all train rows by class, and by `FOLD` what is held against a row of it."""
+        """Counts the tokens of all train rows by class; of several folds, each by `FOLD` too."""
         tokens = len(self.odds_VC)
-        count_FVC = torch.zeros(FOLDS, tokens, self.classes, device=self.odds_VC.device)
+        count_FVC = torch.zeros(self.folds, tokens, self.classes, device=self.odds_VC.device)
         rows_C = torch.ones(self.classes, device=count_FVC.device)
         for inputs, label_B in batches:
-            number_BS = inputs[TEXT].long() + tokens * inputs[FOLD].long()
+            number_BS = inputs[TEXT].long()
+            if self.folds > 1:
+                number_BS += tokens * inputs[FOLD].long()
             at = (number_BS * self.classes + label_B[:, None]).flatten()
             count_FVC.view(-1).scatter_add_(0, at, torch.ones_like(at, dtype=count_FVC.dtype))
             rows_C += torch.bincount(label_B, minlength=self.classes)
@@ -111,8 +114,10 @@ class TokenTally(Network):
         odds_VC, told_V = _weighed(count_VC, share_C)
         self.odds_VC.copy_(odds_VC)
         self.told_V.copy_(told_V)
+        if self.folds == 1:
+            return
         self._odds_FVC = count_FVC.new_zeros(count_FVC.shape, dtype=self.odds_VC.dtype)
-        self._told_FV = count_FVC.new_zeros(FOLDS, tokens)
+        self._told_FV = count_FVC.new_zeros(self.folds, tokens)
         for fold, own_VC in enumerate(count_FVC):
             odds_VC, told_V = _weighed(count_VC - own_VC, share_C)
             self._odds_FVC[fold] = odds_VC
@@ -122,7 +127,7 @@ class TokenTally(Network):
     def evidence(self, inputs: Inputs) -> Tensor:
         """What the names say of each class, as logits of shape (B, C): 0 for a row without known tokens.
 
-        In training, of a row of a `FOLD` it is said by the other folds' rows.
+        In training, where there are several folds, it is said of a row by the other folds'.
         """
         number_BS, odds_VC, told_V = inputs[TEXT], self.odds_VC, self.told_V
         if self.training and self._odds_FVC is not None and self._told_FV is not None:

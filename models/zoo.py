@@ -1,5 +1,6 @@
 """The models by name: what each takes, how it is built, and the recipe it is trained by."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -235,6 +236,15 @@ ZOO: dict[str, Entry] = {
         Fusion,
         "`periodic_mlp` for the table, embeddings and naive Bayes of hashed n-grams for names, "
         "a perceptron for each set of audio",
+        None,
+        _fusion,
+        takes=Takes.SEVERAL,
+        size=_periodic_size,
+        is_partial=True,
+    ),
+    "joint_fusion": Entry(
+        functools.partial(Fusion, joint=True),
+        "`fusion`, and `periodic_mlp` for the table beside what names say of a track without its artist",
         None,
         _fusion,
         takes=Takes.SEVERAL,

@@ -48,13 +48,23 @@ CARD = ModelCard(
 @pytest.fixture
 def network() -> Fusion:
     """A network whose encoders are fitted, and nothing else."""
+    return _fitted("fusion")
+
+
+@pytest.fixture
+def joint() -> Fusion:
+    """The same with a network on both numbers and names."""
+    return _fitted("joint_fusion")
+
+
+def _fitted(model: str) -> Fusion:
     torch.manual_seed(0)
-    encoder = zoo.encoder(CARD)
+    encoder = zoo.encoder(replace(CARD, model=model))
     rng = np.random.default_rng(0)
     table, embedding = rng.normal(size=(50, NUMBERS)), rng.normal(size=(50, SET))
     table[::7], embedding[::5] = np.nan, np.nan  # these rows lack the input
     encoder.learn({TABLE: table.astype(np.float32), TEXT: TOKENS, "musicnn": embedding.astype(np.float32)})
-    made = zoo.entry("fusion").build(encoder, 4, CARD.size)
+    made = zoo.entry(model).build(encoder, 4, CARD.size)
     assert isinstance(made, Fusion)
     return made.eval()
 
@@ -90,16 +100,15 @@ def test_a_row_with_one_input_gets_the_answer_of_its_network(network: Fusion, na
 
 
 def test_the_answer_is_a_weighted_product_over_the_shares(network: Fusion) -> None:
-    belief = torch.linspace(-0.5, 0.7, 25).reshape(5, 5)
+    belief = torch.linspace(-0.5, 0.7, 16).reshape(4, 4)
     network.belief_II.copy_(belief)
     network.log_share_C.copy_(torch.tensor([0.4, 0.3, 0.2, 0.1]).log())
     inputs = _inputs()
-    assert list(network.networks) == [TABLE, TEXT, TALLY, "musicnn", BOTH]
-    names, places = [TABLE, TEXT, TALLY, BOTH], [0, 1, 2, 4]
+    names = [TABLE, TEXT, TALLY]  # without the set, the last
     p = {name: _said_by(network, name, inputs) for name in names}
     share = torch.tensor([0.4, 0.3, 0.2, 0.1])
     product = share.expand(6, 4)
-    for name, weight in zip(names, belief[places][:, places].sum(dim=1).exp(), strict=True):
+    for name, weight in zip(names, belief[:3, :3].sum(dim=1).exp(), strict=True):
         product = product * (p[name] / share) ** weight
     found = network.probabilities(_without(inputs, "musicnn"))
     torch.testing.assert_close(found, product / product.sum(dim=1, keepdim=True))
@@ -112,6 +121,22 @@ def _said_by(network: Fusion, name: str, inputs: dict[str, Tensor]) -> Tensor:
     return part.probabilities(inputs | {EVIDENCE: tally.evidence(inputs)})
 
 
+def test_what_numbers_and_names_tell_together_joins_where_a_track_has_both(joint: Fusion) -> None:
+    assert list(joint.networks) == [TABLE, TEXT, TALLY, "musicnn", BOTH]
+    belief = torch.linspace(-0.5, 0.7, 25).reshape(5, 5)
+    joint.belief_II.copy_(belief)
+    inputs = _inputs()
+    names, places = [TABLE, TEXT, TALLY, BOTH], [0, 1, 2, 4]
+    p = {name: _said_by(joint, name, inputs) for name in names}
+    product = torch.ones(6, 4)
+    for name, weight in zip(names, belief[places][:, places].sum(dim=1).exp(), strict=True):
+        product = product * p[name] ** weight
+    found = joint.probabilities(_without(inputs, "musicnn"))
+    torch.testing.assert_close(found, product / product.sum(dim=1, keepdim=True))
+    alone = joint.probabilities(_without(inputs, "musicnn", TEXT))
+    torch.testing.assert_close(alone, joint.alone(inputs)[TABLE])
+
+
 def test_counted_tokens_say_what_classes_they_are_of() -> None:
     """Token 1 is of class 0 alone, token 2 of both alike; what tells nothing has no say."""
     tally = TokenTally(3, 2)
@@ -119,9 +144,7 @@ def test_counted_tokens_say_what_classes_they_are_of() -> None:
     label = torch.arange(80) % 2
     number[label == 0, 0] = 1
     number[:, 200] = 2
-    rows = {TEXT: number, FOLD: (torch.arange(80) % FOLDS)[:, None].float()}
-    first, rest = ({name: x[part] for name, x in rows.items()} for part in (slice(30), slice(30, None)))
-    tally.remember([(first, label[:30]), (rest, label[30:])])
+    tally.remember([({TEXT: number[:30]}, label[:30]), ({TEXT: number[30:]}, label[30:])])
     asked = torch.zeros(4, 3 * 128, dtype=torch.int32)
     asked[0, 5], asked[1, 5], asked[2, 5], asked[2, 6] = 1, 2, 1, 1
     p = tally.eval().probabilities({TEXT: asked})
@@ -136,7 +159,7 @@ def test_counted_tokens_say_what_classes_they_are_of() -> None:
 
 def test_what_names_say_of_a_train_row_others_have_said() -> None:
     """Token 1 is that of an artist of fold 0, token 2 that of artists of all folds."""
-    tally = TokenTally(3, 2)
+    tally = TokenTally(3, 2, FOLDS)
     number = torch.zeros(100, 3 * 128, dtype=torch.int32)
     fold, label = torch.arange(100)[:, None] % FOLDS, torch.arange(100) // 50
     number[(fold[:, 0] == 0) & (label == 0), 0] = 1
@@ -168,10 +191,11 @@ def test_held_out_rows_say_how_far_each_input_is_to_be_believed(network: Fusion)
         [
             (2.0 * torch.eye(4)[torch.where(torch.rand(2000, generator=generator) < 0.8, label, noise)]),
             (9.0 * torch.eye(4)[noise]),
-            *torch.zeros(3, 2000, 4),
+            torch.zeros(2000, 4),
+            torch.zeros(2000, 4),
         ]
     ).log_softmax(dim=-1)
-    has = torch.ones(5, 2000, dtype=torch.bool)
+    has = torch.ones(4, 2000, dtype=torch.bool)
     network._said = lambda _: (said, has)  # type: ignore[method-assign,assignment]
     before = network.probabilities(inputs).gather(1, label[:, None]).log().mean()
     network.settle([(inputs, label)])
@@ -201,10 +225,20 @@ def test_what_one_row_lacks_does_not_touch_another(network: Fusion) -> None:
 
 def test_in_training_each_network_learns_alone_too(network: Fusion) -> None:
     logits = network.train()(_inputs())
-    assert logits.shape == (2 + 1 + 1 + 2, 6, 4)  # the table's members; names; the set; both's members
+    assert logits.shape == (2 + 1 + 1, 6, 4)  # the table's members; names; the set
     label = torch.tensor([0, 1, 2, 3, 0, 1])
     torch.autograd.backward(network.loss(logits, label, 0.1))
     assert all(weight.grad is not None for weight in network.parameters())
+
+
+def test_a_joint_network_learns_beside_them(joint: Fusion) -> None:
+    label = torch.tensor([0, 1, 2, 3, 0, 1])
+    inputs = _inputs() | {FOLD: torch.arange(6)[:, None] % FOLDS}
+    joint.remember([(inputs, label)])
+    logits = joint.train()(inputs)
+    assert logits.shape == (2 + 1 + 1 + 2, 6, 4)  # as above, and the members of both
+    torch.autograd.backward(joint.loss(logits, label, 0.1))
+    assert all(weight.grad is not None and weight.grad.any() for weight in joint.parameters())
 
 
 def test_nothing_is_learned_from_what_is_not_there(network: Fusion) -> None:

@@ -126,6 +126,7 @@ def artist(folder: Path, spotify: Path) -> None:
     for name in ("fusion", "linear", "knn"):
         show(f"artist, popularity, {name}", [trained(w, *POPULAR, model=name) for w in houses])
         show(f"artist, {name}", [trained(w, model=name) for w in houses])
+    show("artist, joint_fusion", [trained(w, model="joint_fusion") for w in houses])
     of_artists = [trained(w, "--inputs", "auto+artist", model="fusion") for w in houses]
     show("artist, fusion, auto+artist", of_artists)
 

@@ -45,10 +45,10 @@ MOST_SUBSETS = 31
 
 
 class Fusion(Network):
-    """A weighted product of what networks say, each of one input, over the classes' shares.
+    """A weighted product of what networks say, each of its inputs, over the classes' shares.
 
     The weight of a network is the exponential of its own entry in `belief_II` and of those in its row of the
-    others whose input the track has. In training, the networks' logits stand one after the other.
+    others whose inputs the track has. In training, the networks' logits stand one after the other.
     """
 
     remembers = True
@@ -101,8 +101,9 @@ class Fusion(Network):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the one answer, shape (1, B, C); in training, all heads of those that learn, in turn."""
-        inputs = self._with_evidence(inputs)
         if self.training:
+            if BOTH in self.networks:
+                inputs = self._with_evidence(inputs)
             found = []
             for name, network in self._learning.items():
                 given, has_B = self._given(name, inputs)

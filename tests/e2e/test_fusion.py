@@ -5,6 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+import pytest
 from pyspark.sql import SparkSession
 
 from genremill.jobs.model_inputs import chosen
@@ -30,12 +31,16 @@ def _without_names(source: Path, out: Path) -> set[str]:
     return nameless
 
 
-def test_tracks_are_tagged_by_what_they_have(spark: SparkSession, catalog: Catalog, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["fusion", "joint_fusion"])
+def test_tracks_are_tagged_by_what_they_have(
+    spark: SparkSession, catalog: Catalog, tmp_path: Path, model: str
+) -> None:
     nameless = _without_names(Path(catalog.tracks), tmp_path / "tracks.csv")
     catalog.run("ingest", "--tracks", str(tmp_path / "tracks.csv"), exit_code=0)
-    trained = catalog.run("train", "--workers", "2", "--epochs", "3")
+    chosen_model = [] if model == "fusion" else ["--model", model]  # the one is what there is without a flag
+    trained = catalog.run("train", "--workers", "2", "--epochs", "3", *chosen_model)
     version = trained["model_version"]
-    assert version.startswith("fusion/")
+    assert version.startswith(f"{model}/")
     scored = catalog.run("score")
     catalog.run("publish", "--max-churn-new", "1")
     tags = {row["track_id"]: row for row in spark.read.parquet(scored["path"]).collect()}

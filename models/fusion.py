@@ -206,7 +206,7 @@ class Fusion(Network):
     def _with_evidence(self, inputs: Inputs) -> Inputs:
         """The inputs, and what names say of each class, which more than one network takes."""
         tally = self._networks.get(TALLY)
-        if not isinstance(tally, TokenTally) or EVIDENCE in inputs:
+        if not isinstance(tally, TokenTally):
             return inputs
         return inputs | {EVIDENCE: tally.evidence(inputs)}
 

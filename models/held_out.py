@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csc_array
 
 from genremill.infra.errors import UsageError
 
@@ -61,7 +62,7 @@ class HeldOut:
     unseen_T: Flags
     cluster_of_class_C: Integers | None = None
     cluster_names: tuple[str, ...] = ()
-    together_CC: NDArray[np.float32] | None = None
+    together_CC: csc_array | None = None
 
     def __post_init__(self) -> None:
         tracks, classes = self.probabilities_TC.shape
@@ -129,20 +130,18 @@ class HeldOut:
         )
 
 
-def confidences(
-    p_TC: NDArray[np.float32], top_T: Integers, together_CC: NDArray[np.float32] | None = None
-) -> Floats:
+def confidences(p_TC: NDArray[np.float32], top_T: Integers, together_CC: csc_array | None) -> Floats:
     """The chance that a track's top tag is one of its labels, shape (T,).
 
     A track with two labels is two pairs, among which its probability is parted. `together_CC` has the share
     of the tracks labelled as the row says that are labelled as the column says, too: 1 on the diagonal.
 
-    >>> dance_and_club = np.array([[1, 0.9], [0.6, 1]], np.float32)
+    >>> dance_and_club = csc_array([[1, 0.9], [0.6, 1]])
     >>> confidences(np.array([[0.5, 0.5]], np.float32), np.array([0]), dance_and_club).round(3)
     array([0.8])
     """
     p_T: Floats = np.take_along_axis(p_TC, top_T[:, None], axis=1)[:, 0].astype(np.float64)
     if together_CC is None:
         return p_T
-    chance_T: Floats = np.einsum("tc,ct->t", p_TC, together_CC[:, top_T], dtype=np.float64)
+    chance_T: Floats = together_CC[:, top_T].T.multiply(p_TC).sum(axis=1)
     return chance_T.clip(p_T, 1)

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from scipy.sparse import csc_array
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
@@ -99,14 +98,14 @@ class ModelCard:
     sha256: str = ""
 
     @cached_property
-    def together_CC(self) -> npt.NDArray[np.float32]:
+    def together_CC(self) -> csc_array:
         """`together` as `held_out.confidences` takes it."""
-        found_CC = np.eye(len(self.classes), dtype=np.float32)
         at = {name: number for number, name in enumerate(self.classes)}
+        found = [(number, number, 1.0) for number in at.values()]
         for one, others in self.together.items():
-            for other, share in others.items():
-                found_CC[at[one], at[other]] = share
-        return found_CC
+            found += [(at[one], at[other], share) for other, share in others.items()]
+        row, column, share = zip(*found, strict=True)
+        return csc_array((share, (row, column)), (len(at), len(at)))
 
     def width(self, name: str) -> int:
         """Values of an input of numbers."""
@@ -160,8 +159,8 @@ class ModelCard:
             most_tokens = MOST_PAIRS // max(len(card.classes), 1)
             if not (type(card.tokens) is int and 0 <= card.tokens <= most_tokens):
                 raise ValueError(f"tokens {card.tokens!r}: expected 0 to {most_tokens:,}")
-            if not all(0 <= share <= 1 for row in card.together_CC for share in row):
-                raise ValueError("what classes are found together is no share from 0 to 1")
+            if not all(0 <= share <= 1 for share in card.together_CC.data):
+                raise ValueError("a share of tracks with two classes is not from 0 to 1")
             if not 0 < card.temperature < math.inf:
                 raise ValueError(f"temperature {card.temperature} is not a number above 0")
             if unknown := card.outlier_limits.keys() - set(card.inputs):

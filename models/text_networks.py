@@ -104,7 +104,7 @@ class TokenTally(Network):
         for inputs, label_B in batches:
             number_BS = inputs[TEXT].long()
             if self.folds > 1:
-                number_BS += tokens * inputs[FOLD].long()
+                number_BS = number_BS + tokens * inputs[FOLD].long()
             at = (number_BS * self.classes + label_B[:, None]).flatten()
             count_FVC.view(-1).scatter_add_(0, at, torch.ones_like(at, dtype=count_FVC.dtype))
             rows_C += torch.bincount(label_B, minlength=self.classes)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 import torch
+from scipy.sparse import csc_array
 from torch import Tensor, nn
 
 from genremill.infra.errors import UsageError
@@ -343,7 +344,7 @@ def test_confidence_is_the_chance_of_any_label() -> None:
         np.concatenate([label_T, np.zeros(also_T.sum(), np.int64)]),
         tracks,
         np.zeros(len(p_TC), np.bool_),
-        together_CC=np.array([[1, 0, 0], [0.8, 1, 0], [0, 0, 1]], np.float32),
+        together_CC=csc_array([[1, 0, 0], [0.8, 1, 0], [0, 0, 1]]),
     )
     assert fitted_temperature(sample) == pytest.approx(1, abs=0.05)
     assert fitted_temperature(replace(sample, together_CC=None)) < 0.9

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,11 @@ def _rank(plan: Plan, rank: int, port: int, kill: Kill | None) -> None:
             return step_of(self, step, *batch)
 
         training._Trainer._step = step_or_die  # type: ignore[method-assign, assignment]
-    training.train_rank(plan)
+    try:
+        training.train_rank(plan)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)  # now and then Gloo waits for a dead rank while it is torn down; a launcher would not
 
 
 def _free_port() -> int:

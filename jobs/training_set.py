@@ -60,16 +60,66 @@ def write_training_set(
     spark: SparkSession, work: command.Run, pairs: DataFrame, inputs: ModelInputs, workers: int
 ) -> TrainingSet:
     """Train and validation pairs as Parquet with equal row groups, in an order drawn by hash."""
-    counts = _counted(pairs, inputs)
+    counts = _counted(pairs, inputs, workers)
+    rows, windows_of = counts.pairs_of, counts.windows_of
+    label = spark.createDataFrame(list(enumerate(counts.classes)), "label long, class string")
+    with_label = pairs.join(F.broadcast(label), "class", "inner")
+    folders = {
+        part: work.warehouse.tmp(work.run_id, "shards", part) for part in (Split.TRAIN, Split.VALIDATION)
+    }
+    # Each worker validates a part; where there are not as many rows as workers, nothing is validated.
+    parts = [Split.TRAIN, Split.VALIDATION] if windows_of[Split.VALIDATION] >= workers else [Split.TRAIN]
+    row_bytes = shards.BYTES_A_VALUE * inputs.values
+    # A part before its examples: names become tokens in Python, which no filter is pushed through.
+    pairs_of = {part: with_label.where(F.col("split") == part.value) for part in parts}
+    together = _together(pairs_of[Split.TRAIN])
+    known = None
+    if TEXT in inputs.names:
+        known = known_tokens(pairs_of[Split.TRAIN], rows[Split.TRAIN], len(counts.classes))
+        pairs_of[Split.TRAIN] = _folded(pairs_of[Split.TRAIN])
+    if Split.VALIDATION in parts:
+        pairs_of[Split.VALIDATION] = _weighted(pairs_of[Split.VALIDATION])
+    digests = tuple(
+        _write_part(_examples(own, inputs, known), folders[part], windows_of[part], workers, row_bytes)
+        for part, own in pairs_of.items()
+    )
+    return TrainingSet(
+        classes=counts.classes,
+        inputs=inputs,
+        train=folders[Split.TRAIN],
+        validation=folders[Split.VALIDATION] if Split.VALIDATION in parts else None,
+        rows=rows,
+        class_rows=counts.class_rows,
+        train_rows=windows_of[Split.TRAIN],
+        digests=digests,
+        known=known,
+        together=together,
+    )
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """The classes that are trained on; their pairs and the rows these have for the network, by split."""
+
+    classes: tuple[str, ...]
+    pairs_of: dict[str, int]
+    windows_of: dict[str, int]
+    class_rows: dict[str, int]
+    """Train pairs by class."""
+
+
+def _counted(pairs: DataFrame, inputs: ModelInputs, workers: int) -> _Counts:
+    """What there is to train on; too few classes, or rows for as many workers, are an error."""
+    windows = F.coalesce(F.size(WINDOWS), F.lit(1)) if inputs.has_windows else F.lit(1)
+    by_class = pairs.groupBy("split", "class").agg(F.count("*").alias("pairs"), F.sum(windows).alias("rows"))
+    counts = {(row["split"], row["class"]): (row["pairs"], row["rows"]) for row in by_class.collect()}
     classes = tuple(sorted({name for split, name in counts if split == Split.TRAIN}))
     if len(classes) < 2:
         raise UsageError(
             f"training needs 2 classes or more; the train split has {len(classes)}: {list(classes)} "
             f"(tracks that have {' and '.join(inputs.names)})"
         )
-    label = spark.createDataFrame(list(enumerate(classes)), "label long, class string")
-    with_label = pairs.join(F.broadcast(label), "class", "inner")
-    rows, windows_of = (
+    pairs_of, windows_of = (
         {
             part.value: sum(n[at] for (split, name), n in counts.items() if split == part and name in classes)
             for part in (Split.TRAIN, Split.VALIDATION, Split.TEST)
@@ -81,46 +131,8 @@ def write_training_set(
             f"--workers {workers}: there are {windows_of[Split.TRAIN]} rows to train on; expected "
             f"{ROWS_A_RANK * workers} or more"
         )
-    folders = {
-        part: work.warehouse.tmp(work.run_id, "shards", part) for part in (Split.TRAIN, Split.VALIDATION)
-    }
-    # Each worker validates a part; where there are not as many rows as workers, nothing is validated.
-    parts = [Split.TRAIN, Split.VALIDATION] if windows_of[Split.VALIDATION] >= workers else [Split.TRAIN]
-    row_bytes = shards.BYTES_A_VALUE * inputs.values
-    # A part before its examples: names become tokens in Python, which no filter is pushed through.
-    pairs_of = {part: with_label.where(F.col("split") == part.value) for part in parts}
-    known = None
-    if TEXT in inputs.names:
-        known = known_tokens(pairs_of[Split.TRAIN], rows[Split.TRAIN], len(classes))
-        pairs_of[Split.TRAIN] = _folded(pairs_of[Split.TRAIN])
-    if Split.VALIDATION in parts:
-        pairs_of[Split.VALIDATION] = _weighted(pairs_of[Split.VALIDATION])
-    digests = tuple(
-        _write_part(_examples(own, inputs, known), folders[part], windows_of[part], workers, row_bytes)
-        for part, own in pairs_of.items()
-    )
-    validation = folders[Split.VALIDATION] if Split.VALIDATION in parts else None
     class_rows = {name: counts[Split.TRAIN.value, name][0] for name in classes}
-    train_rows = windows_of[Split.TRAIN]
-    return TrainingSet(
-        classes=classes,
-        inputs=inputs,
-        train=folders[Split.TRAIN],
-        validation=validation,
-        rows=rows,
-        class_rows=class_rows,
-        train_rows=train_rows,
-        digests=digests,
-        known=known,
-        together=_together(pairs.where(F.col("split") == Split.TRAIN.value)),
-    )
-
-
-def _counted(pairs: DataFrame, inputs: ModelInputs) -> dict[tuple[str, str], tuple[int, int]]:
-    """Pairs, and the rows that they have for the network, by split and class."""
-    windows = F.coalesce(F.size(WINDOWS), F.lit(1)) if inputs.has_windows else F.lit(1)
-    by_class = pairs.groupBy("split", "class").agg(F.count("*").alias("pairs"), F.sum(windows).alias("rows"))
-    return {(row["split"], row["class"]): (row["pairs"], row["rows"]) for row in by_class.collect()}
+    return _Counts(classes, pairs_of, windows_of, class_rows)
 
 
 def _together(pairs: DataFrame) -> dict[str, dict[str, float]]:

@@ -92,8 +92,8 @@ class TokenTally(Network):
         self.odds_VC: Tensor
         self.told_V: Tensor
         self.log_share_C: Tensor
-        self._odds_FVC: Tensor | None = None
-        self._told_FV: Tensor | None = None
+        self._by_others: tuple[Tensor, Tensor] | None = None
+        """Odds and what tokens tell as they are without each fold, shapes (F × V, C) and (F × V,)."""
 
     @torch.inference_mode()
     def remember(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
@@ -116,12 +116,11 @@ class TokenTally(Network):
         self.told_V.copy_(told_V)
         if self.folds == 1:
             return
-        self._odds_FVC = count_FVC.new_zeros(count_FVC.shape, dtype=self.odds_VC.dtype)
-        self._told_FV = count_FVC.new_zeros(self.folds, tokens)
+        odds_FVC = count_FVC.new_zeros(count_FVC.shape, dtype=self.odds_VC.dtype)
+        told_FV = count_FVC.new_zeros(self.folds, tokens)
         for fold, own_VC in enumerate(count_FVC):
-            odds_VC, told_V = _weighed(count_VC - own_VC, share_C)
-            self._odds_FVC[fold] = odds_VC
-            self._told_FV[fold] = told_V
+            odds_FVC[fold], told_FV[fold] = _weighed(count_VC - own_VC, share_C)
+        self._by_others = odds_FVC.flatten(0, 1), told_FV.flatten()
 
     @torch.no_grad()
     def evidence(self, inputs: Inputs) -> Tensor:
@@ -130,9 +129,9 @@ class TokenTally(Network):
         In training, where there are several folds, it is said of a row by the other folds'.
         """
         number_BS, odds_VC, told_V = inputs[TEXT], self.odds_VC, self.told_V
-        if self.training and self._odds_FVC is not None and self._told_FV is not None:
+        if self.training and self._by_others is not None:
             number_BS = number_BS + len(told_V) * inputs[FOLD].to(number_BS.dtype)
-            odds_VC, told_V = self._odds_FVC.flatten(0, 1), self._told_FV.flatten()
+            odds_VC, told_V = self._by_others
         sum_BC = embedding_bag(number_BS, odds_VC, mode="sum").to(self.log_share_C.dtype)
         norm_B1 = told_V[number_BS.long()].norm(dim=1, keepdim=True)
         found_BC: Tensor = SAID * sum_BC / norm_B1.clamp_min(1e-6)

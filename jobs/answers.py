@@ -10,6 +10,7 @@ from genremill.infra.warehouse import Snapshot
 from genremill.jobs.model_inputs import ModelInputs
 from genremill.models.held_out import HeldOut, Labels, NothingHeldOut, SplitBy
 from genremill.models.model_card import ModelCard
+from genremill.udfs.arrow_rows import matrix
 from genremill.udfs.tagging import predictor
 
 CARRIED = ("track_id", "artist_id", "unseen", "labels")
@@ -56,10 +57,6 @@ def collected(model: Model, sample: DataFrame) -> Answers:
         raise NothingHeldOut("no held-out track bears a label the model knows; nothing can be measured")
     index = {name: at for at, name in enumerate(card.classes)}
     labels = table.column("labels").combine_chunks()
-    flat, distances = (
-        table.column(name).combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        for name in ("probabilities", "distances")
-    )
     places = sorted({cluster.id: cluster.name for cluster in card.clusters.values()}.items())
     place_of = {number: at for at, (number, _) in enumerate(places)}
     clusters = [place_of[card.clusters[name].id] if name in card.clusters else -1 for name in card.classes]
@@ -67,7 +64,7 @@ def collected(model: Model, sample: DataFrame) -> Answers:
     held_out = HeldOut(
         split=SplitBy(model.snapshot.details["split"]["by"]),
         classes=card.classes,
-        probabilities_TC=flat.reshape(len(table), len(card.classes)),
+        probabilities_TC=matrix(table.column("probabilities"), len(card.classes)),
         pair_track_P=np.repeat(np.arange(len(table)), np.diff(labels.offsets.to_numpy())),
         pair_label_P=np.array([index[name] for name in labels.flatten().to_pylist()]),
         artist_T=np.array(table.column("artist_id").to_pylist()),
@@ -76,4 +73,4 @@ def collected(model: Model, sample: DataFrame) -> Answers:
         cluster_names=tuple(name for _, name in places),
         together_CC=card.together_CC,
     )
-    return Answers(held_out, distances.reshape(len(table), len(card.outlier_limits)))
+    return Answers(held_out, matrix(table.column("distances"), len(card.outlier_limits)))

@@ -23,6 +23,7 @@ from genremill.models.features import Scaling
 from genremill.models.profiles import ProfileSums, most_telling
 from genremill.models.report_a_map import REPORT_A_MAP
 from genremill.models.table_encoder import TableEncoder
+from genremill.udfs.arrow_rows import matrix
 from genremill.udfs.profile_sums import SCHEMA, encoded_names, gathered, summer
 
 FIT_ROWS, FIT_VALUES = 200_000, 32_000_000
@@ -90,8 +91,7 @@ def _fit(
             "no track to take a genre profile of: the train split has no labelled track with features; "
             "--columns.genre names the column of labels, and `score --model` tags without any"
         )
-    flat = sample.column("values").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    x_NF = flat.astype(np.float32).reshape(len(sample), -1)
+    x_NF = matrix(sample.column("values")).astype(np.float32)
     positions = tuple(range(len(inputs.features)))
     if len(positions) > MAX_VALUES:
         positions = most_telling(x_NF, sample.column("genre").to_numpy(), MAX_VALUES)

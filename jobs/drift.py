@@ -11,6 +11,7 @@ from genremill.jobs import model_inputs
 from genremill.jobs.splits import unit_hash
 from genremill.models.drift import Histogram
 from genremill.models.model_card import ModelCard
+from genremill.udfs.arrow_rows import matrix
 
 ROWS, VALUES = 20_000, 8_000_000
 """Tracks of a snapshot that are looked at, and values of them at most. Between two samples of this size, an
@@ -34,9 +35,7 @@ def sample(
     share = min(ROWS, VALUES // len(card.features)) / max(tracks.rows, 1)
     drawn = frame.where(taken.usable() & (unit_hash("drift", 0, "track_id") < share))
     table = drawn.select(taken.vector().alias("values")).toArrow()
-    flat = table.column("values").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    values: npt.NDArray[np.float32] = flat.astype(np.float32).reshape(len(table), len(card.features))
-    return values
+    return matrix(table.column("values"), len(card.features)).astype(np.float32)
 
 
 def shifts(

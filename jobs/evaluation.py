@@ -19,6 +19,7 @@ from genremill.models.abstention import tag_figures
 from genremill.models.held_out import HeldOut, Labels, SplitBy
 from genremill.models.metrics import Metrics, Subject, confusion, mean_probability, measure
 from genremill.models.model_card import ModelCard
+from genremill.udfs.arrow_rows import matrix
 from genremill.udfs.tagging import abstentions, outliers
 
 MOST_CORRELATED = 64
@@ -75,9 +76,9 @@ def _correlations(tracks: DataFrame, names: list[str]) -> Correlations | None:
         return None
     complete = tracks.where(F.size("table_features") > 0).orderBy(unit_hash("sample", 0, "track_id"))
     table = complete.select("table_features").limit(CORRELATED_TRACKS).toArrow()
-    flat = table.column("table_features").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    values_TF = matrix(table.column("table_features")).astype(np.float64)
     with np.errstate(invalid="ignore"):  # a constant feature has no correlation: NaN
-        matrix_FF = np.corrcoef(flat.reshape(len(table), -1).astype(np.float64), rowvar=False)
+        matrix_FF = np.corrcoef(values_TF, rowvar=False)
     return Correlations(names, np.atleast_2d(matrix_FF))
 
 

@@ -198,7 +198,7 @@ def _seal(
     sources: Sources,
     seen: _Seen,
 ) -> command.Outcome:
-    best = training.part(last.tensors, "best")
+    best = last.part("best")
     best_epoch, history = int(last.record["best_epoch"]), last.record["history"]
     card = dataclasses.replace(
         plan.card,

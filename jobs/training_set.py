@@ -19,6 +19,7 @@ from genremill.jobs.vocabulary import known_tokens, numbered
 from genremill.models import shards
 from genremill.models.features import FOLD, FOLDS, TEXT, WEIGHT, WINDOWS
 from genremill.models.text_tokens import Known
+from genremill.udfs.arrow_rows import matrix
 
 GROUPS_A_WORKER = 4
 """Row groups of a worker at least; all workers have as many, so that their shares are as good as equal."""
@@ -232,9 +233,4 @@ def sample(data: TrainingSet) -> dict[str, npt.NDArray[Any]]:
             if not left:
                 break
     table = pa.Table.from_batches(tables)
-    return {name: _rows_of(table.column(name).combine_chunks()) for name in names}
-
-
-def _rows_of(column: pa.ListArray) -> npt.NDArray[Any]:
-    flat: npt.NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
-    return flat.reshape(len(column), -1)
+    return {name: matrix(table.column(name)) for name in names}

@@ -22,6 +22,13 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     record: dict[str, Any]
 
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors of `model`, `best` or `optimizer`, named without it."""
+        prefix = f"{name}."
+        return {
+            key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)
+        }
+
 
 def save(folder: str, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint, its record last, and drops those that are too old to matter."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from genremill.infra.errors import UsageError
+from genremill.models import recipes
 from genremill.models.array_encoder import ArrayEncoder
 from genremill.models.encoder import Encoder, Encoders
 from genremill.models.features import TABLE, TEXT, FeatureSpec, Scaling, Takes
@@ -24,7 +25,7 @@ from genremill.models.networks import (
     vggish_transfer,
 )
 from genremill.models.periodic_mlp import PeriodicMLP
-from genremill.models.recipe import Recipe, Schedule, Size, Watch
+from genremill.models.recipe import Recipe, Size
 from genremill.models.sequence_networks import (
     cnn,
     cnn_lstm,
@@ -60,95 +61,12 @@ class Entry:
     """Whether it takes tracks that lack some of its inputs."""
 
 
-def _keras_like(rows: int) -> Recipe:
-    return Recipe(epochs=20, batch=32, learning_rate=1e-3, schedule=Schedule.EXPONENTIAL, gamma=0.9)
-
-
-def _linear(rows: int) -> Recipe:
-    return Recipe(epochs=12, batch=256, learning_rate=5e-3, schedule=Schedule.ONE_CYCLE)
-
-
-def _perceptron(rows: int) -> Recipe:
-    return Recipe(epochs=200, batch=64, learning_rate=1e-3, patience=15)
-
-
-MANY_ROWS, FEW_ROWS = 50_000, 5_000
-"""Where `periodic_mlp` changes its recipe: fewer rows want smoother embeddings and smaller batches."""
-
-
-def _periodic(rows: int) -> Recipe:
-    epochs, batch = (12, 512) if rows >= MANY_ROWS else (15, 256) if rows >= FEW_ROWS else (30, 64)
-    return Recipe(
-        epochs=epochs,
-        batch=batch,
-        learning_rate=4e-3,
-        schedule=Schedule.ONE_CYCLE,
-        weight_decay=0.01,
-        label_smoothing=0.05,
-    )
-
-
-def _periodic_size(rows: int) -> Size:
-    deviation = 1.0 if rows >= MANY_ROWS else 0.3 if rows >= FEW_ROWS else 0.1
-    return Size(width=384, depth=2, members=3, dropout=0.1, frequency_deviation=deviation)
-
-
-def _segments(rows: int) -> Recipe:
-    """Report D's: it stops when validation accuracy has not risen by 1 % in 8 epochs."""
-    return Recipe(epochs=200, batch=64, learning_rate=1e-3, patience=8, watch=Watch.ACCURACY, min_delta=0.01)
-
-
-def _spectrogram(rows: int) -> Recipe:
-    """Report C's."""
-    return Recipe(
-        epochs=100,
-        batch=128,
-        learning_rate=1e-3,
-        schedule=Schedule.STEP,
-        gamma=0.1,
-        step_epochs=10,
-        patience=5,
-        min_delta=1e-3,
-    )
-
-
-def _image(rows: int) -> Recipe:
-    return Recipe(epochs=100, batch=64, learning_rate=1e-3, patience=10)
-
-
-def _sequence(rows: int) -> Recipe:
-    return Recipe(
-        epochs=30,
-        batch=64,
-        learning_rate=2e-3,
-        schedule=Schedule.ONE_CYCLE,
-        weight_decay=0.05,
-        label_smoothing=0.1,
-    )
-
-
-def _head(rows: int) -> Recipe:
-    """Chosen on GTZAN's validation clips, filtered, all but the epochs: 40 had .80 there from 443 clips."""
-    return Recipe(
-        epochs=60,
-        batch=32,
-        learning_rate=2e-3,
-        schedule=Schedule.ONE_CYCLE,
-        weight_decay=0.1,
-        label_smoothing=0.1,
-    )
-
-
-def _once(rows: int) -> Recipe:
-    return Recipe(epochs=1, batch=4096, learning_rate=1.0)
-
-
 def _of_segments(build: Callable[[ArrayEncoder, int, Size], Network]) -> Entry:
     return Entry(
         build,
         "report D",
         ((512, 24), 8),
-        _segments,
+        recipes.segments,
         Takes.SEQUENCE,
         size=lambda rows: Size(dropout=0.25),
         feature_set="segments",
@@ -156,7 +74,7 @@ def _of_segments(build: Callable[[ArrayEncoder, int, Size], Network]) -> Entry:
 
 
 def _of_windows(build: Callable[[ArrayEncoder, int, Size], Network], size: Size) -> Entry:
-    return Entry(build, "report E", ((10, 57), 11), _sequence, Takes.SEQUENCE, size=lambda rows: size)
+    return Entry(build, "report E", ((10, 57), 11), recipes.sequence, Takes.SEQUENCE, size=lambda rows: size)
 
 
 def _hybrid(encoder: Encoders, classes: int, size: Size) -> Network:
@@ -170,29 +88,24 @@ def _hybrid(encoder: Encoders, classes: int, size: Size) -> Network:
 HYBRID = "hybrid"
 TABLE_OF_A = ((30,), 114)
 
-
-def _fusion(rows: int) -> Recipe:
-    return replace(_periodic(rows), epochs=8) if rows >= MANY_ROWS else _periodic(rows)
-
-
 ZOO: dict[str, Entry] = {
-    "fcnn": Entry(fcnn, "report A", TABLE_OF_A, _keras_like, scaling=Scaling.MINMAX),
-    "linear": Entry(linear, "multinomial logistic regression; report E", TABLE_OF_A, _linear),
+    "fcnn": Entry(fcnn, "report A", TABLE_OF_A, recipes.fcnn, scaling=Scaling.MINMAX),
+    "linear": Entry(linear, "multinomial logistic regression; report E", TABLE_OF_A, recipes.linear),
     "knn": Entry(
         NearestNeighbours,
         "report E",
         TABLE_OF_A,
-        _once,
+        recipes.once,
         scaling=Scaling.RANK,
         size=lambda rows: Size(rows=rows),
     ),
-    "mlp4": Entry(mlp4, "report B", ((57,), 10), _perceptron, feature_set="gtzan57"),
+    "mlp4": Entry(mlp4, "report B", ((57,), 10), recipes.perceptron, feature_set="gtzan57"),
     # Report C says that it has dropout, and not how much.
     "multiwindow_mlp": Entry(
         multiwindow_mlp,
         "report C",
         ((2220,), 10),
-        _perceptron,
+        recipes.perceptron,
         size=lambda rows: Size(dropout=0.2),
         feature_set="multiwindow",
     ),
@@ -200,7 +113,7 @@ ZOO: dict[str, Entry] = {
         vggish_transfer,
         "report C, its new head",
         ((306,), 10),
-        _head,
+        recipes.head,
         size=lambda rows: Size(width=256, dropout=0.5),
         feature_set="musicnn_vgg",
     ),
@@ -208,9 +121,9 @@ ZOO: dict[str, Entry] = {
         PeriodicMLP,
         "periodic embeddings (arXiv 2203.05556) under members that share weights (arXiv 2410.24210)",
         TABLE_OF_A,
-        _periodic,
+        recipes.periodic_mlp,
         scaling=Scaling.RANK,
-        size=_periodic_size,
+        size=recipes.periodic_mlp_size,
     ),
     "timbre_cnn": _of_segments(timbre_cnn),
     "pitch_cnn": _of_segments(pitch_cnn),
@@ -219,16 +132,18 @@ ZOO: dict[str, Entry] = {
     "lstm": _of_windows(lstm, Size(width=64, dropout=0.5)),
     "gru": _of_windows(gru, Size(width=64, dropout=0.5)),
     "cnn_lstm": _of_windows(cnn_lstm, Size(width=64, depth=1, dropout=0.5)),
-    "simple_cnn": Entry(simple_cnn, "report B", ((4, 128, 128), 10), _image, Takes.IMAGE),
+    "simple_cnn": Entry(simple_cnn, "report B", ((4, 128, 128), 10), recipes.image, Takes.IMAGE),
     "resnet": Entry(
-        resnet, "report B; ResNet-20 (arXiv 1512.03385)", ((4, 128, 128), 10), _image, Takes.IMAGE
+        resnet, "report B; ResNet-20 (arXiv 1512.03385)", ((4, 128, 128), 10), recipes.image, Takes.IMAGE
     ),
-    "spectrogram_cnn": Entry(spectrogram_cnn, "report C", ((1, 128, 128), 10), _spectrogram, Takes.IMAGE),
+    "spectrogram_cnn": Entry(
+        spectrogram_cnn, "report C", ((1, 128, 128), 10), recipes.spectrogram, Takes.IMAGE
+    ),
     HYBRID: Entry(
         _hybrid,
         "report A asks for it; joins the models of `--parts`",
         None,
-        _perceptron,
+        recipes.perceptron,
         Takes.SEVERAL,
         size=lambda rows: Size(dropout=0.2),
     ),
@@ -237,18 +152,18 @@ ZOO: dict[str, Entry] = {
         "`periodic_mlp` for the table, embeddings and naive Bayes of hashed n-grams for names, "
         "a perceptron for each set of audio",
         None,
-        _fusion,
+        recipes.fusion,
         takes=Takes.SEVERAL,
-        size=_periodic_size,
+        size=recipes.periodic_mlp_size,
         is_partial=True,
     ),
     "joint_fusion": Entry(
         functools.partial(Fusion, joint=True),
         "`fusion`, and `periodic_mlp` for the table beside what names say of a track without its artist",
         None,
-        _fusion,
+        recipes.fusion,
         takes=Takes.SEVERAL,
-        size=_periodic_size,
+        size=recipes.periodic_mlp_size,
         is_partial=True,
     ),
 }

@@ -18,3 +18,15 @@ def lists(rows: npt.NDArray[Any]) -> pa.ListArray:
     """
     offsets = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(rows.ravel()))
+
+
+def matrix(column: pa.ListArray | pa.ChunkedArray, width: int = -1) -> npt.NDArray[Any]:
+    """Lists of `width` values as a matrix, one row a list; where there is no list the width must be told.
+
+    >>> matrix(lists(np.array([[1, 2], [3, 4]])))
+    array([[1, 2],
+           [3, 4]])
+    """
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    flat: npt.NDArray[Any] = whole.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(whole), width)

@@ -18,7 +18,7 @@ from numba.core import sigutils
 
 from genremill.infra.errors import UsageError
 
-MODULES = ("lanes", "spectra", "medians", "hpss", "rhythm", "gtzan57", "mel_frames")
+MODULES = ("lanes", "spectra", "pitch", "waveform", "medians", "hpss", "rhythm", "gtzan57", "mel_frames")
 """Modules of this package that have kernels."""
 COMMAND = "python -m genremill.udfs.compiled"
 

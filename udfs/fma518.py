@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from genremill.udfs import spectra
+from genremill.udfs import pitch, spectra, waveform
 from genremill.udfs.constant_q import ConstantQ, chroma_cens, chroma_cqt, constant_q, tonnetz
 from genremill.udfs.contrast import spectral_contrast
 from genremill.udfs.feature_set import FeatureSet, Signal
@@ -71,7 +71,7 @@ class Fma518(FeatureSet):
     def _features(self, y: Signal) -> Iterator[tuple[str, npt.NDArray[np.floating]]]:
         """Each feature, shape (rows, frames)."""
         sr = self.sr
-        yield "zcr", spectra.zero_crossing_rate(y, frame_length=N_FFT, hop_length=HOP_LENGTH)[np.newaxis]
+        yield "zcr", waveform.zero_crossing_rate(y, frame_length=N_FFT, hop_length=HOP_LENGTH)[np.newaxis]
         S_TF = magnitudes(y, n_fft=N_FFT, hop_length=HOP_LENGTH)
         centroid, bandwidth, rolloff = spectra.spectral_shape(S_TF, sr=sr)
         yield "spectral_centroid", centroid[np.newaxis]
@@ -81,7 +81,7 @@ class Fma518(FeatureSet):
         yield "rms", _rms(S_TF)[np.newaxis]
         # The transform's tuning is estimated from magnitudes, that of the chroma filters from powers.
         transform = constant_q(
-            y, ConstantQ(sr=sr, hop_length=HOP_LENGTH), tuning=spectra.estimate_tuning(S_TF, sr=sr)
+            y, ConstantQ(sr=sr, hop_length=HOP_LENGTH), tuning=pitch.estimate_tuning(S_TF, sr=sr)
         )
         yield "chroma_cqt", chroma_cqt(transform)
         cens = chroma_cens(transform)
@@ -89,7 +89,7 @@ class Fma518(FeatureSet):
         yield "tonnetz", tonnetz(cens)
         # In place: a second array of this size would be fresh from the system for each clip.
         P_TF = np.square(S_TF, out=S_TF)
-        yield "chroma_stft", spectra.chroma(P_TF, sr=sr, tuning=spectra.estimate_tuning(P_TF, sr=sr)).T
+        yield "chroma_stft", pitch.chroma(P_TF, sr=sr, tuning=pitch.estimate_tuning(P_TF, sr=sr)).T
         log_mel_TM = spectra.power_to_db(spectra.mel_spectrogram(P_TF, sr=sr))
         yield "mfcc", spectra.mfcc(log_mel_TM, n_mfcc=20).T
 

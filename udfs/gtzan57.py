@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from genremill.udfs import rhythm, spectra
+from genremill.udfs import pitch, rhythm, spectra, waveform
 from genremill.udfs.compiled import kernel
 from genremill.udfs.feature_set import FeatureSet, Signal
 from genremill.udfs.hpss import hpss
@@ -62,14 +62,14 @@ class Gtzan57(FeatureSet):
         D_TF = spectra.stft(y, n_fft=self.n_fft, hop_length=self.hop_length)
         S_TF = spectra.magnitude(D_TF)
         P_TF = spectra.power(S_TF)
-        tuning = spectra.estimate_tuning(P_TF, sr=self.sr)
+        tuning = pitch.estimate_tuning(P_TF, sr=self.sr)
         log_mel_TM = spectra.power_to_db(spectra.mel_spectrogram(P_TF, sr=self.sr, n_mels=self.n_mels))
         onsets = rhythm.onset_strength(log_mel_TM, n_fft=self.n_fft, hop_length=self.hop_length)
         series = (
-            spectra.chroma(P_TF, sr=self.sr, tuning=tuning, n_chroma=self.n_chroma),
-            spectra.rms(y, frame_length=self.n_fft, hop_length=self.hop_length),
+            pitch.chroma(P_TF, sr=self.sr, tuning=tuning, n_chroma=self.n_chroma),
+            waveform.rms(y, frame_length=self.n_fft, hop_length=self.hop_length),
             *spectra.spectral_shape(S_TF, sr=self.sr, roll_percent=self.roll_percent),
-            spectra.zero_crossing_rate(y, frame_length=self.n_fft, hop_length=self.hop_length),
+            waveform.zero_crossing_rate(y, frame_length=self.n_fft, hop_length=self.hop_length),
             *hpss(y, D_TF, S_TF, hop_length=self.hop_length),
         )
         tempo = rhythm.tempo(onsets, sr=self.sr, hop_length=self.hop_length)

@@ -18,6 +18,7 @@ from genremill.models.artifact import Model
 from genremill.models.encoder import Inputs
 from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, TEXT, WINDOWS
 from genremill.models.text_encoder import TextEncoder
+from genremill.udfs.arrow_rows import matrix
 from genremill.udfs.names import names_of
 
 CHUNK_ROWS = 1024
@@ -36,10 +37,9 @@ def feature_rows(
     """The chosen features of the rows that have features, shape (rows with, F), and which rows those are."""
     has = pc.fill_null(pc.greater(pc.list_value_length(column), 0), False)
     values = column.filter(has)
-    flat = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
     if not len(values):
         return np.zeros((0, len(positions)), np.float32), has
-    rows: npt.NDArray[np.float32] = flat.reshape(len(values), -1)
+    rows: npt.NDArray[np.float32] = matrix(values).astype(np.float32, copy=False)
     return (rows if positions == tuple(range(rows.shape[1])) else rows[:, positions]), has
 
 

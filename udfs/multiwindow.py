@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genremill.infra.errors import UsageError
-from genremill.udfs import spectra
+from genremill.udfs import pitch, spectra, waveform
 from genremill.udfs.constant_q import ConstantQ, Matrix, chroma_cens, chroma_cqt, constant_q, tonnetz
 from genremill.udfs.contrast import spectral_contrast
 from genremill.udfs.feature_set import FeatureSet, Signal
@@ -81,14 +81,14 @@ class Multiwindow(FeatureSet):
         """The constant-Q transform at the smallest hop; a larger hop has every so many of its frames."""
         S_TF = magnitudes(y, n_fft=TUNING_WINDOW, hop_length=TUNING_WINDOW // 4)
         settings = ConstantQ(sr=self.sr, hop_length=hop_length)
-        return constant_q(y, settings, tuning=spectra.estimate_tuning(S_TF, sr=self.sr))
+        return constant_q(y, settings, tuning=pitch.estimate_tuning(S_TF, sr=self.sr))
 
     def _features(
         self, y: Signal, window: int, transform: Matrix
     ) -> Iterator[tuple[str, npt.NDArray[np.floating]]]:
         """Each feature at one window size, shape (rows, frames)."""
         sr, hop_length = self.sr, window // 4
-        yield "zcr", spectra.zero_crossing_rate(y, frame_length=window, hop_length=hop_length)[np.newaxis]
+        yield "zcr", waveform.zero_crossing_rate(y, frame_length=window, hop_length=hop_length)[np.newaxis]
         yield "chroma_cens", chroma_cens(transform)
         yield "tonnetz", tonnetz(chroma_cqt(transform))
         S_TF = magnitudes(y, n_fft=window, hop_length=hop_length)
@@ -98,7 +98,7 @@ class Multiwindow(FeatureSet):
         yield "spectral_rolloff", rolloff[np.newaxis]
         yield "spectral_contrast", spectral_contrast(S_TF, sr=sr)
         P_TF = spectra.power(S_TF)
-        yield "chroma_stft", spectra.chroma(P_TF, sr=sr, tuning=spectra.estimate_tuning(P_TF, sr=sr)).T
+        yield "chroma_stft", pitch.chroma(P_TF, sr=sr, tuning=pitch.estimate_tuning(P_TF, sr=sr)).T
         # To the bit as librosa: where a sound is steady, its tempogram is of these sums' rounding.
         mel_MT = np.einsum("ft,mf->mt", P_TF.T, spectra.mel_filters(sr, window), optimize=True)
         log_mel_MT = spectra.power_to_db(mel_MT)

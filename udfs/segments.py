@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from genremill.udfs import spectra
+from genremill.udfs import pitch, spectra
 from genremill.udfs.feature_set import FeatureSet, Signal
 from genremill.udfs.magnitudes import magnitudes
 from genremill.udfs.onsets import Frames, PeakPicking, apart, onset_frames
@@ -78,8 +78,8 @@ class Segments(FeatureSet):
         P_TF = spectra.power(magnitudes(y, n_fft=self.n_fft, hop_length=self.hop_length))
         mel_TM = spectra.mel_spectrogram(P_TF, sr=self.sr, n_mels=self.n_mels)
         starts_S = self.starts(mel_TM)
-        tuning = spectra.estimate_tuning(P_TF, sr=self.sr)
-        filters_CF = spectra.chroma_filters(self.sr, self.n_fft, tuning=tuning)
+        tuning = pitch.estimate_tuning(P_TF, sr=self.sr)
+        filters_CF = pitch.chroma_filters(self.sr, self.n_fft, tuning=tuning)
         timbre_SE = timbre(self._decibels(mel_TM), starts_S).astype(np.float32)
         steps = np.concatenate([timbre_SE, pitches(P_TF @ filters_CF.T, starts_S)], axis=1)
         return self.padded(steps[: self.steps])

@@ -1,10 +1,9 @@
 """Spectra of a signal and what is read off them, equal to librosa 0.11 but many times faster.
 
 Frames come first, shape (frames, bins), so that a frame lies together in memory; librosa has bins first.
-Shape suffixes: T frames, F bins of the spectrum, M mel bands, C pitch classes.
+Shape suffixes: T frames, F bins of the spectrum, M mel bands.
 """
 
-import math
 from functools import lru_cache
 
 import numpy as np
@@ -24,8 +23,6 @@ FRAMES_AT_ONCE = 16
 BINS_AT_ONCE = 4
 """Bins of a mel band that are weighted in one step."""
 TINY = np.finfo(np.float32).tiny
-ZERO = np.float32(1e-10)
-"""Samples up to this magnitude count as zero where signs are compared."""
 
 
 @lru_cache
@@ -216,136 +213,3 @@ def mfcc(log_mel_TM: Real, *, n_mfcc: int = 20) -> Real:
     """Mel-frequency cepstral coefficients of a log-power mel spectrogram, shape (T, n_mfcc)."""
     coefficients: Real = scipy.fft.dct(log_mel_TM, norm="ortho")[:, :n_mfcc]
     return coefficients
-
-
-@lru_cache(maxsize=256)
-def chroma_filters(sr: int, n_fft: int, *, tuning: float = 0.0, n_chroma: int = 12) -> Real:
-    """Gaussian filters from bins to pitch classes, C first, shape (C, F); as `librosa.filters.chroma`."""
-    frequencies = np.linspace(0, sr, n_fft, endpoint=False)[1:]
-    a0 = 440.0 * 2.0 ** (tuning / n_chroma) / 16
-    classes = n_chroma * np.log2(frequencies / a0)
-    # 0 Hz gets a place 1.5 octaves under the first bin.
-    classes = np.concatenate(([classes[0] - 1.5 * n_chroma], classes))
-    widths = np.concatenate((np.maximum(classes[1:] - classes[:-1], 1.0), [1]))
-    half = np.round(n_chroma / 2)
-    away = np.subtract.outer(np.arange(n_chroma, dtype=float), classes)
-    away = np.remainder(-away + half + 10 * n_chroma, n_chroma) - half
-    filters = np.exp(-0.5 * (2 * away / widths) ** 2)
-    filters /= np.sqrt(np.sum(filters**2, axis=0))
-    # Octaves count by a Gaussian around the fifth, two octaves wide.
-    filters *= np.exp(-0.5 * (((classes / n_chroma - 5.0) / 2.0) ** 2))
-    filters = np.roll(filters, -3 * (n_chroma // 12), axis=0)
-    return np.ascontiguousarray(filters[:, : 1 + n_fft // 2], dtype=np.float32)
-
-
-def chroma(P_TF: Real, *, sr: int, tuning: float, n_chroma: int = 12) -> Real:
-    """Power in each pitch class, relative to the frame's strongest, shape (T, C); as `chroma_stft`."""
-    n_fft = 2 * (P_TF.shape[1] - 1)
-    raw_TC: Real = P_TF @ chroma_filters(sr, n_fft, tuning=tuning, n_chroma=n_chroma).T
-    largest = raw_TC.max(axis=1, keepdims=True)
-    raw_TC /= np.where(largest < TINY, np.float32(1), largest)
-    return raw_TC
-
-
-def estimate_tuning(
-    P_TF: Real, *, sr: int, resolution: float = 0.01, fmin: float = 150.0, fmax: float = 4000.0
-) -> float:
-    """Deviation from A = 440 Hz in semitones, in [-0.5, 0.5); as `librosa.estimate_tuning` of powers."""
-    n_fft = 2 * (P_TF.shape[1] - 1)
-    low, high = np.searchsorted(fft_frequencies(sr, n_fft), (fmin, fmax))
-    over = np.float32(0.1) * P_TF.max(axis=1)
-    pitches, strengths = _spectral_peaks(P_TF, over, int(low), int(high), float(sr), n_fft)
-    if not len(pitches):
-        return 0.0
-    pitches = pitches[strengths >= np.median(strengths)]
-    off = np.mod(12 * np.log2(pitches / 27.5), 1.0)
-    off[off >= 0.5] -= 1.0
-    edges = np.linspace(-0.5, 0.5, int(np.ceil(1.0 / resolution)) + 1)
-    counts, _ = np.histogram(off, edges)
-    return float(edges[np.argmax(counts)])
-
-
-# Rounding stays as written: the histogram of pitches must fall into librosa's bins.
-@kernel("(float32[:, ::1], float32[::1], int64, int64, float64, int64)")
-def _spectral_peaks(P_TF: Real, over: Real, low: int, high: int, sr: float, n_fft: int) -> tuple[Real, Real]:
-    """Frequency in Hz and power of each frame's peaks that are larger than the frame's `over`.
-
-    As `librosa.piptrack` finds them in bins `low` to `high`: interpolated by parabolas.
-    """
-    count = len(P_TF)
-    is_peak = np.empty(high - low, np.uint8)
-    room = count * (high - low + 1) // 2 + 1
-    pitches, strengths = np.empty(room, np.float32), np.empty(room, np.float32)
-    peaks = 0
-    for t in range(count):
-        here_F, least = P_TF[t, low:high], over[t]
-        before_F, after_F = P_TF[t, low - 1 : high - 1], P_TF[t, low + 1 : high + 1]
-        # Apart from the rest, as this loop can be vectorised: peaks are few.
-        for k in range(high - low):
-            is_peak[k] = (here_F[k] > least) & (here_F[k] > before_F[k]) & (here_F[k] >= after_F[k])
-        for k in range(high - low):
-            if is_peak[k]:
-                here, before, after = here_F[k], before_F[k], after_F[k]
-                bend = np.float64(np.float32(after + before)) - 2.0 * here
-                slope = np.float64(np.float32(after - before)) / 2
-                shift = np.float32(0)
-                if abs(slope) < abs(bend):
-                    shift = np.float32(-slope / bend)
-                rise = np.float32(np.float32(after - before) / np.float32(2))
-                pitches[peaks] = (low + k + shift) * sr / n_fft
-                strengths[peaks] = here + np.float32(np.float32(0.5) * rise * shift)
-                peaks += 1
-    return pitches[:peaks], strengths[:peaks]
-
-
-def rms(y: Signal, *, frame_length: int, hop_length: int) -> Double:
-    """Root mean square of each centred frame, zeros beyond the ends, shape (T,); as `librosa.feature.rms`."""
-    block = math.gcd(frame_length, hop_length)
-    energies = _block_energies(np.pad(y, frame_length // 2), block)
-    level: Double = np.sqrt(_frame_sums(energies, frame_length // block, hop_length // block) / frame_length)
-    return level
-
-
-def zero_crossing_rate(y: Signal, *, frame_length: int, hop_length: int) -> Double:
-    """Share of samples whose sign is not the one before's, by centred frame, shape (T,).
-
-    As `librosa.feature.zero_crossing_rate`: the first and the last sample go on beyond the ends.
-    """
-    block = math.gcd(frame_length, hop_length)
-    padded = np.pad(y, (frame_length // 2 + 1, frame_length // 2), mode="edge")
-    crossings = _frame_sums(_block_crossings(padded, block), frame_length // block, hop_length // block)
-    # A frame's first sample has none before it.
-    starts = hop_length * np.arange(len(crossings))
-    crossings -= (padded[starts] < -ZERO) != (padded[starts + 1] < -ZERO)
-    return crossings / frame_length
-
-
-def _frame_sums(block_sums: Double, frame_blocks: int, hop_blocks: int) -> Double:
-    """Sums of overlapping frames from those of their blocks, shape (T,)."""
-    by_frame = np.lib.stride_tricks.sliding_window_view(block_sums, frame_blocks)[::hop_blocks]
-    sums: Double = by_frame.sum(axis=1)
-    return sums
-
-
-@kernel("(float32[::1], int64)", fastmath={"contract", "nsz", "reassoc"})
-def _block_energies(x: Signal, block: int) -> Double:
-    """Sum of squares of each block of samples."""
-    sums = np.zeros(len(x) // block)
-    for at in range(len(sums)):
-        total, samples = 0.0, x[at * block :]
-        for n in range(block):
-            total += np.float64(samples[n]) * samples[n]
-        sums[at] = total
-    return sums
-
-
-@kernel("(float32[::1], int64)")
-def _block_crossings(x: Signal, block: int) -> Double:
-    """Samples of each block whose sign is not that of the sample after."""
-    sums = np.zeros((len(x) - 1) // block)
-    for at in range(len(sums)):
-        count, here, after = np.int32(0), x[at * block :], x[at * block + 1 :]
-        for n in range(block):
-            count += np.int32((here[n] < -ZERO) != (after[n] < -ZERO))
-        sums[at] = count
-    return sums

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from genremill.udfs import constant_q, spectra
+from genremill.udfs import constant_q, pitch, spectra
 from genremill.udfs.constant_q import ConstantQ
 from genremill.udfs.feature_set import FeatureSet, Signal
 from genremill.udfs.spectra import Real
@@ -97,7 +97,7 @@ class Spectrogram(FeatureSet):
 
     def _chroma(self, y: Signal) -> Rows:
         P_TF = self._power(y)
-        return spectra.chroma(P_TF, sr=self.sr, tuning=spectra.estimate_tuning(P_TF, sr=self.sr)).T
+        return pitch.chroma(P_TF, sr=self.sr, tuning=pitch.estimate_tuning(P_TF, sr=self.sr)).T
 
     def _log_mel(self, y: Signal) -> Real:
         return spectra.power_to_db(spectra.mel_spectrogram(self._power(y), sr=self.sr))
@@ -109,7 +109,7 @@ class Spectrogram(FeatureSet):
     def _constant_q(self, y: Signal) -> Real:
         S_TF = spectra.magnitude(spectra.stft(y, n_fft=TUNING_WINDOW, hop_length=TUNING_WINDOW // 4))
         settings = ConstantQ(sr=self.sr, hop_length=self.hop_length)
-        return constant_q.constant_q(y, settings, tuning=spectra.estimate_tuning(S_TF, sr=self.sr))
+        return constant_q.constant_q(y, settings, tuning=pitch.estimate_tuning(S_TF, sr=self.sr))
 
 
 def _under_largest(P: Real) -> Real:

@@ -19,7 +19,7 @@ import pytest
 import scipy.ndimage
 import scipy.signal
 
-from genremill.udfs import compiled, spectra
+from genremill.udfs import compiled, pitch, spectra
 from genremill.udfs.feature_set import Signal
 from genremill.udfs.gtzan57 import Gtzan57
 from genremill.udfs.hpss import hpss
@@ -70,7 +70,7 @@ def test_every_value_is_librosas(name: str) -> None:
     }
     assert not off
     P_TF = spectra.power(spectra.magnitude(spectra.stft(y, n_fft=2048, hop_length=512)))
-    assert spectra.estimate_tuning(P_TF, sr=SR) == librosa_tuning(y, SETTINGS)
+    assert pitch.estimate_tuning(P_TF, sr=SR) == librosa_tuning(y, SETTINGS)
 
 
 def test_names_are_those_of_the_published_table() -> None:
@@ -144,7 +144,7 @@ def test_filters_and_windows_have_librosas_bits(sr: int, n_fft: int) -> None:
     assert np.array_equal(spectra.mel_filters(sr, n_fft), librosa.filters.mel(sr=sr, n_fft=n_fft))
     for tuning in (0.0, -0.37):
         theirs = librosa.filters.chroma(sr=sr, n_fft=n_fft, tuning=tuning)
-        assert np.array_equal(spectra.chroma_filters(sr, n_fft, tuning=tuning), theirs)
+        assert np.array_equal(pitch.chroma_filters(sr, n_fft, tuning=tuning), theirs)
 
 
 @pytest.mark.parametrize(("n_fft", "hop_length"), [(512, 128), (2048, 512), (8192, 2048)])

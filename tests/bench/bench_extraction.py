@@ -16,7 +16,7 @@ import soundfile
 import soxr
 import tyro
 
-from genremill.udfs import compiled, rhythm, spectra
+from genremill.udfs import compiled, pitch, rhythm, spectra, waveform
 from genremill.udfs.feature_set import Signal
 from genremill.udfs.gtzan57 import Gtzan57
 from tests.audio.audio_corpus import SR, real_clip, real_paths, song
@@ -74,10 +74,10 @@ def ours_without_hpss(y: Signal) -> None:
     S_TF = spectra.magnitude(spectra.stft(y, n_fft=n_fft, hop_length=hop_length))
     P_TF = spectra.power(S_TF)
     log_mel_TM = spectra.power_to_db(spectra.mel_spectrogram(P_TF, sr=SR))
-    spectra.chroma(P_TF, sr=SR, tuning=spectra.estimate_tuning(P_TF, sr=SR))
-    spectra.rms(y, frame_length=n_fft, hop_length=hop_length)
+    pitch.chroma(P_TF, sr=SR, tuning=pitch.estimate_tuning(P_TF, sr=SR))
+    waveform.rms(y, frame_length=n_fft, hop_length=hop_length)
     spectra.spectral_shape(S_TF, sr=SR)
-    spectra.zero_crossing_rate(y, frame_length=n_fft, hop_length=hop_length)
+    waveform.zero_crossing_rate(y, frame_length=n_fft, hop_length=hop_length)
     spectra.mfcc(log_mel_TM).var(axis=0)
     onsets = rhythm.onset_strength(log_mel_TM, n_fft=n_fft, hop_length=hop_length)
     rhythm.tempo(onsets, sr=SR, hop_length=hop_length)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from genremill.models import artifact, checkpoints, local_ranks, shards, training, zoo
+from genremill.models import artifact, checkpoints, local_ranks, shards, zoo
 from genremill.models.checkpoints import Checkpoint
 from genremill.models.features import TEXT, FeatureSpec
 from genremill.models.model_card import ModelCard
@@ -44,7 +44,7 @@ class Fit:
     def network(self) -> Network:
         """The one with the best weights, ready to predict."""
         network = artifact.build(self.card)
-        network.load_state_dict(training.part(self.last.tensors, "best"))
+        network.load_state_dict(self.last.part("best"))
         return network.eval()
 
     @property

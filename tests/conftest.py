@@ -43,6 +43,7 @@ JARS = Path(os.environ.get("GENREMILL_TEST_JARS", DATA.parent / "jars"))
 """Spark's connector for S3."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Gives a file's tests to one worker, and those that share the catalog `ready` too: it is made once.
 

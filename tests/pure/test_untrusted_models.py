@@ -209,6 +209,7 @@ SHORT_DATA = (74).to_bytes(
         (SHORT_DATA, "is not a safetensors file"),
         (_tensors()[:-1], "is not a safetensors file"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "weights",
 )
 def test_weights_that_are_wrong_are_refused(tmp_path: Path, data: bytes, message: str) -> None:
     with pytest.raises(UsageError, match=message):

@@ -37,12 +37,13 @@ run: $(READY) $(if $(filter $(DEMO),$(TRACKS)),$(DEMO)) ## Tag a demo catalog, o
 $(DEMO): $(READY) jobs/demo.py jobs/demo_clips.py
 	$(BIN)/python -m genremill.jobs.demo --out $(DEMO)
 
-# One thread each: pytest's workers, Spark's and torch's ranks share the cores as it is.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+# One thread each: pytest's workers, Spark's and torch's ranks share the cores as it is. In the order given, the
+# longest first, so that neither worker is left with one at the end.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 LONG_TESTS := $(patsubst %,tests/e2e/test_%.py,month nights s3_warehouse faults cluster feature_sets known_sounds study augmented_training)
 
 test: $(READY) ## Run the tests; with SPARK=4.0.0 on that Spark, in a venv of its own
-	$(PYTEST) $(addprefix --ignore=,$(LONG_TESTS)) tests jobs udfs models infra
+	$(PYTEST) $(addprefix --ignore=,$(LONG_TESTS)) tests/e2e tests jobs udfs models infra
 
 test-long: $(READY) ## Run the longer tests: a month of nights, S3 to S3, faults, a cluster, feature sets, studies
 	$(PYTEST) $(LONG_TESTS)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from genremill.models.held_out import Flags, Floats, HeldOut, Integers, confidences
 
@@ -83,6 +82,8 @@ def fitted_temperature(held_out: HeldOut, weight_T: Floats | None = None) -> flo
         confidence_T = confidences(at_temperature_TC, top_T, held_out.together_CC)
         stated_T = np.clip(np.where(right_T, confidence_T, 1 - confidence_T), 1e-12, 1)
         return float(-(weight_T * np.log(stated_T)).sum() + 0.5 * (log_temperature / PRIOR_DEVIATION) ** 2)
+
+    from scipy.optimize import minimize_scalar  # here: slow to import, and processes that score fit nothing
 
     most = math.log(MOST_TEMPERATURE)
     found = minimize_scalar(loss, bounds=(-most, most), method="bounded", options={"xatol": 1e-6})

@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import csr_array
-from sklearn.feature_selection import f_classif
-from sklearn.preprocessing import minmax_scale
 
 from genremill.infra.errors import UsageError
 
@@ -60,6 +58,9 @@ class Profiles:
 
     def scaled(self) -> Floats:
         """Means with the lowest genre at 0 and the highest at 1 in each input, shape (G, D): report A's."""
+        # Here, as below: scikit-learn takes a second to import, and processes that sum need none of it.
+        from sklearn.preprocessing import minmax_scale
+
         scaled_GD: Floats = minmax_scale(self._offsets()[0])
         return scaled_GD
 
@@ -154,6 +155,8 @@ class ProfileSums:
 
 def most_telling(x_NF: NDArray[Any], genre_N: NDArray[Any], count: int) -> tuple[int, ...]:
     """The places of the values whose means differ most between genres, against the spread within (F test)."""
+    from sklearn.feature_selection import f_classif
+
     varying = np.flatnonzero(np.ptp(x_NF, axis=0) > 0)
     with np.errstate(invalid="ignore", divide="ignore"):  # one genre, or values constant within each
         ratio = np.nan_to_num(f_classif(x_NF[:, varying], genre_N)[0])

@@ -9,8 +9,6 @@ import sys
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.linalg import solve_triangular
-from sklearn.covariance import ledoit_wolf
 from torch import Tensor, nn
 
 from genremill.models.features import FeatureSpec
@@ -52,6 +50,10 @@ class TrainingCloud(nn.Module):
     @classmethod
     def fit(cls, x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -> "TrainingCloud":
         """A cloud fitted on rows of raw features, shape (rows, features)."""
+        # Here: it takes a second to import, and processes that score fit no cloud.
+        from scipy.linalg import solve_triangular
+        from sklearn.covariance import ledoit_wolf
+
         cloud = cls(features)
         x_BN = x_BF[:FIT_ROWS, cloud.numeric_N.numpy()].astype(np.float64)
         least_N = x_BN.min(axis=0)

@@ -93,6 +93,8 @@ def locate(uri: str, roots: Sequence[Place]) -> tuple[Place, Place]:
         place = Place("", _local_parts(path))
     elif scheme == "file":
         raise refused(uri, f"a file: URI of {'another host' if host else 'no absolute path'}")
+    elif scheme in ("s3", "s3a") and not host:
+        raise refused(uri, "an s3: URI without a bucket")
     elif scheme in ("s3", "s3a"):
         place = Place(host, tuple(path.removeprefix("/").split("/")))
     else:

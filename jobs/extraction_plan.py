@@ -11,7 +11,9 @@ from genremill.jobs.contracts import FEATURES, REJECTS
 
 STAGE = "extract"
 """How rejects of audio name their job."""
-PASSING = (AudioReason.MISSING, AudioReason.CHANGED, AudioReason.PATH_REFUSED, AudioReason.DECODE_TIMEOUT)
+OF_THE_PATH = (AudioReason.MISSING, AudioReason.CHANGED, AudioReason.PATH_REFUSED)
+"""Reasons that tell nothing of the bytes; their detail quotes the URI without the secrets it may hold."""
+PASSING = (*OF_THE_PATH, AudioReason.DECODE_TIMEOUT)
 """Reasons that may be gone the next night though the etag is the same."""
 _OF_THE_AUDIO = [name for name in FEATURES.columns() if name not in ("track_id", "audio_uri")]
 
@@ -37,10 +39,15 @@ def lacking(tracks: DataFrame, objects: DataFrame, rows: DataFrame, rejects: Dat
     bad = (
         (new["track_id"] == told["track_id"])
         & (new["etag"] == told["told"])
-        & told["detail"].startswith(new["audio_uri"])
+        & _tells_of(told["detail"], new["audio_uri"])
     )
     new = new.join(told, bad, "left_anti").withColumn("content", content())
     return new.withColumn("source", F.min("audio_uri").over(Window.partitionBy("content")))
+
+
+def _tells_of(detail: Column, uri: Column) -> Column:
+    """Whether a reject's detail begins with the URI of what was read."""
+    return detail.startswith(F.concat(uri, F.lit(": ")))
 
 
 def held(rows: DataFrame) -> DataFrame:
@@ -69,28 +76,31 @@ def features_of(found: DataFrame) -> DataFrame:
     return found.where(F.col("reason").isNull()).select(*FEATURES.columns())
 
 
-def rejects_of(found: DataFrame, fingerprint: str, run_id: str) -> DataFrame:
-    """Rows of `rejects`: those with a reason."""
-    detail = F.when(F.col("detail").startswith(F.col("audio_uri")), F.col("detail"))
+def rejects_of(refused: DataFrame, fingerprint: str, run_id: str) -> DataFrame:
+    """Rows of `rejects` for what was refused."""
+    is_whole = F.col("reason").isin(*OF_THE_PATH) | _tells_of(F.col("detail"), F.col("audio_uri"))
     columns = {
         "stage": F.lit(STAGE),
         "key": F.col("track_id"),
         "reason": F.col("reason"),
-        "detail": detail.otherwise(F.concat_ws(": ", "audio_uri", "detail")),
+        "detail": F.when(is_whole, F.col("detail")).otherwise(F.concat_ws(": ", "audio_uri", "detail")),
         "etag": F.col("etag"),
         "fingerprint": F.lit(fingerprint),
         "run_id": F.lit(run_id),
     }
-    refused = found.where(F.col("reason").isNotNull())
     return refused.select(*(columns[name].alias(name) for name in REJECTS.columns()))
 
 
-def unknown(rejects: DataFrame, before: DataFrame) -> DataFrame:
-    """Rejects that no earlier run has told: of another object, or for another reason."""
-    told = before.select("key", "reason", F.col("etag").alias("told_etag"))
-    same = (
-        (rejects["key"] == told["key"])
-        & (rejects["reason"] == told["reason"])
-        & rejects["etag"].eqNullSafe(told["told_etag"])
+def untold(found: DataFrame, before: DataFrame) -> DataFrame:
+    """What was refused and no earlier run has told: of another object or URI, or for another reason."""
+    told = before.select(
+        "key", F.col("reason").alias("why"), F.col("etag").alias("of"), F.col("detail").alias("said")
     )
-    return rejects.join(told, same, "left_anti")
+    refused = found.where(F.col("reason").isNotNull())
+    same = (
+        (F.col("track_id") == F.col("key"))
+        & (F.col("reason") == F.col("why"))
+        & F.col("etag").eqNullSafe(F.col("of"))
+        & (F.col("reason").isin(*OF_THE_PATH) | _tells_of(F.col("said"), F.col("audio_uri")))
+    )
+    return refused.join(told, same, "left_anti")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import lease, storage
+from genremill.infra.lease import Lease
 from genremill.infra.log import LOGGER
 from genremill.infra.progress import progress, tally
 from genremill.jobs import command, extraction_plan as plan, feature_cache
@@ -83,37 +84,36 @@ class SetRun:
     def up_to_date(self) -> Counts:
         """Does what is lacking, and counts. Another run on the same set is waited for."""
         if self.work.dry_run:
-            return self._done()
+            _, _, would = self._to_do(self._kept(self._lacking(), "lacking"))
+            return dataclasses.replace(would, without=self._without())
         folder = feature_cache.folder_of(self.work.warehouse, self.fingerprint)
-        with lease.held(f"{folder}/_extract.lease", self.work.run_id, wait=True):
-            return self._done()
+        with lease.held(f"{folder}/_extract.lease", self.work.run_id, wait=True) as held:
+            return self._done(held)
 
-    def _done(self) -> Counts:
+    def _done(self, held: Lease) -> Counts:
         lack = self._kept(self._lacking(), "lacking")
-        rejected = Counter[str]()
-        if not self.work.dry_run:
-            rejected += self._append_rejects(self.objects.join(self.tracks, "audio_uri", "inner"))
-            if left := storage.folders(self._pending()):
-                for run in left:
-                    LOGGER.info("extract %s: taking up what %s has left", self.name, run)
-                    rejected += self._settle(run, lack)
-                lack = self._kept(self._lacking(), "still-lacking")
-        copies, fresh = self._divided(lack)
-        objects, size_bytes = _size(fresh)
-        done = Counts(
-            self.fingerprint,
-            tracks=self.track_count,
-            decoded=objects,
-            size_bytes=size_bytes,
-            copied=copies.select("track_id").distinct().count() if copies else 0,
-        )
-        if self.work.dry_run:
-            return dataclasses.replace(done, without=self._without())
+        rejected = self._append_rejects(self.objects.join(self.tracks, "audio_uri", "inner"))
+        if left := storage.folders(self._pending()):
+            for run in left:
+                LOGGER.info("extract %s: taking up what %s has left", self.name, run)
+                rejected += self._settle(run, lack, held)
+            lack = self._kept(self._lacking(), "still-lacking")
+        copies, fresh, done = self._to_do(lack)
         if copies and done.copied:
             self._append_features(copies)
         if done.decoded:
-            rejected += self._decode(fresh, done.decoded)
+            rejected += self._decode(fresh, done.decoded, held)
         return dataclasses.replace(done, rejected=dict(sorted(rejected.items())), without=self._without())
+
+    def _to_do(self, lack: DataFrame) -> tuple[DataFrame | None, DataFrame, Counts]:
+        """What is copied, None where the cache is empty, what is decoded, and how much that is."""
+        copies, fresh = self._divided(lack)
+        objects, size_bytes = _size(fresh)
+        copied = copies.select("track_id").distinct().count() if copies else 0
+        counts = Counts(
+            self.fingerprint, tracks=self.track_count, decoded=objects, size_bytes=size_bytes, copied=copied
+        )
+        return copies, fresh, counts
 
     def _divided(self, lack: DataFrame) -> tuple[DataFrame | None, DataFrame]:
         """Copies of rows of the same audio, None where the cache is empty; and what is to be decoded."""
@@ -143,7 +143,7 @@ class SetRun:
     def _pending(self, *parts: str) -> str:
         return "/".join((feature_cache.folder_of(self.work.warehouse, self.fingerprint), "_pending", *parts))
 
-    def _decode(self, fresh: DataFrame, objects: int) -> Counter[str]:
+    def _decode(self, fresh: DataFrame, objects: int, held: Lease) -> Counter[str]:
         """Decodes in batches; each one's features and rejects are written before the next begins."""
         cores = self.spark.sparkContext.defaultParallelism
         batches = -(-objects // (OBJECTS_A_CORE * cores))
@@ -157,11 +157,12 @@ class SetRun:
                 part = sources.where(F.pmod(F.xxhash64("audio_uri"), F.lit(batches)) == number)
                 extracted = part.repartition(tasks).mapInPandas(extract, extraction.WINDOW_SCHEMA)
                 extracted.write.mode("append").options(**BY_TASK).parquet(self._pending(self.work.run_id))
-                rejected += self._settle(self.work.run_id, fresh)
+                rejected += self._settle(self.work.run_id, fresh, held)
         return rejected
 
-    def _settle(self, run: str, lack: DataFrame) -> Counter[str]:
+    def _settle(self, run: str, lack: DataFrame, held: Lease) -> Counter[str]:
         """Turns what the tasks of a run have left into features and rejects of their tracks."""
+        held.check()  # who has taken the lease over has taken up what lies there
         folder = self._pending(run)
         extracted = self.spark.read.schema(extraction.WINDOW_SCHEMA).parquet(folder)
         found = plan.of_tracks(extracted, lack)
@@ -181,7 +182,7 @@ class SetRun:
 
     def _append_rejects(self, found: DataFrame) -> Counter[str]:
         """Writes what no earlier run has told of, where there is any; gives tracks by reason."""
-        new = plan.unknown(plan.rejects_of(found, self.fingerprint, self.work.run_id), self._rejects())
+        new = plan.rejects_of(plan.untold(found, self._rejects()), self.fingerprint, self.work.run_id)
         REJECTS.check_schema(new)
         counts = Counter({row["reason"]: row["count"] for row in new.groupBy("reason").count().collect()})
         if counts:

@@ -169,7 +169,8 @@ def rows_of(spark: SparkSession, warehouse: Warehouse, fingerprint: str) -> Data
 def windows_by_track(tracks: DataFrame, features: DataFrame) -> DataFrame:
     """(track_id, windows) of `tracks` that have features: array<array<float>>, each window's values in order.
 
-    A track's rows are those of the newest run that has any for its present audio.
+    A track's rows are those of the newest run that has any for its present audio_uri: where what lies there
+    was replaced by what cannot be read, the last that could be.
     """
     rows = features.join(tracks.select("track_id", "audio_uri"), ["track_id", "audio_uri"], "left_semi")
     # The newest row of each window first; then the windows of the newest run alone.

@@ -1,6 +1,7 @@
 """What `nightly` would do and cost with the same flags: nothing is changed.
 
-Reads: the track table, the audio's listing, the warehouse and the records of its nights. Writes nothing.
+Reads: the track table, the audio's listing, the warehouse and the records of its nights. Writes nothing
+but scratch of its own.
 
     genremill plan --warehouse file:///data/warehouse --tracks file:///data/tracks.csv --price-per-hour 0.05
 """
@@ -16,6 +17,7 @@ from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.session import spark_session
 from genremill.jobs import command, extract, night, night_steps, nightly
+from genremill.jobs.contracts import Split
 from genremill.jobs.night import Night, State
 from genremill.jobs.table_reader import read_table, reading
 from genremill.jobs.track_source import resolve, text
@@ -109,7 +111,7 @@ def _clips(spark: SparkSession, work: command.Run, cfg: Config, from_table: bool
 
 
 def _from_table(spark: SparkSession, cfg: Config) -> DataFrame | None:
-    """(track_id, audio_uri) of the rows that name both."""
+    """(track_id, audio_uri, split) of the rows that name both; all as if in training, where most will be."""
     source, options = storage.absolute_uri(cfg.tracks), cfg.ingest
     raw = read_table(spark, source, options.delimiter, options.multiline)
     raw = raw.limit(options.limit) if options.limit else raw
@@ -118,7 +120,8 @@ def _from_table(spark: SparkSession, cfg: Config) -> DataFrame | None:
     if layout.audio_uri is None:
         return None
     pairs = raw.select(text(layout.id).alias("track_id"), text(layout.audio_uri).alias("audio_uri"))
-    return pairs.dropna().groupBy("track_id").agg(F.max("audio_uri").alias("audio_uri"))
+    one_each = pairs.dropna().groupBy("track_id").agg(F.max("audio_uri").alias("audio_uri"))
+    return one_each.withColumn("split", F.lit(Split.TRAIN.value))
 
 
 def _current(spark: SparkSession, work: command.Run) -> DataFrame:

@@ -1,4 +1,4 @@
-"""The child that `sandbox` starts: decodes the files whose descriptors it is sent, with next to no rights.
+"""The child that `sandbox` starts: decodes the files whose descriptors it is sent. Its memory is limited.
 
 `python -m genremill.udfs.decoder_process CHANNEL SAMPLES MEMORY`: the descriptors of a socket and of shared
 memory, and how many bytes decoding may take. Imports little, since every new child waits for it.

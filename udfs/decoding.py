@@ -43,7 +43,7 @@ _READS_AS = {
 
 
 class Offset(enum.StrEnum):
-    """Which part of a long file is decoded."""
+    """Which part of a long file is decoded; of one that does not say how long it is, the start."""
 
     START = "start"
     MIDDLE = "middle"
@@ -88,8 +88,9 @@ class Decoded:
     coverage: float
     """Frames decoded / frames that the container's header declares within the seconds asked for, in [0.9, 1].
 
-    A WAV declares the size of its `data` chunk, FLAC and most MP3s a count, OGG the end of its last page. Two
-    look whole when they are cut: OGG, and an MP3 without a Xing header, which declares its own size alone."""
+    A WAV declares the size of its `data` chunk, FLAC and most MP3s a count, OGG the end of its last page.
+    Four look whole when they are cut: OGG, an MP3 without a Xing header, which declares its own size alone,
+    and WAV and FLAC whose writer could not seek back to say how long they are."""
     seconds_decoded: float
 
 

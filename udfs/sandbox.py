@@ -109,7 +109,16 @@ class Sandbox:
         return Analysis(found.y, found.seconds_decoded)
 
     def _asked(self, fd: int, request: Mapping[str, object], samples: int) -> Decoded:
-        """The child's answer, of at most so many samples."""
+        """The child's answer, of at most so many samples; a second one's where the first was killed."""
+        try:
+            return self._asked_once(fd, request, samples)
+        except AudioRejected as err:
+            # No file ends a child by SIGKILL, but a machine that is out of memory does.
+            if (err.reason, err.detail) != (AudioReason.DECODE_CRASHED, signal.SIGKILL.name):
+                raise
+        return self._asked_once(fd, request, samples)
+
+    def _asked_once(self, fd: int, request: Mapping[str, object], samples: int) -> Decoded:
         child = self._idle_child(samples)
         try:
             return child.answer(fd, request, self._limits.seconds)
@@ -216,11 +225,12 @@ def _decoded(answer: bytes, memory: mmap.mmap) -> Decoded:
             raise _Crash(fields["crash"])
         if "reason" in fields:
             raise AudioRejected(AudioReason(fields["reason"]), str(fields["detail"]))
-        length, coverage, seconds = int(fields["samples"]), fields["coverage"], fields["seconds_decoded"]
+        length = int(fields["samples"])
+        coverage, seconds = float(fields["coverage"]), float(fields["seconds_decoded"])
         if not (length > 0 and 0 < coverage <= 1 and 0 < seconds < math.inf):
             raise ValueError("no such signal")
         return Decoded(np.frombuffer(memory, np.float32, length).copy(), coverage, seconds)
-    except (ValueError, KeyError, TypeError, RecursionError) as err:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as err:
         raise _Crash(f"it answered {answer[:40]!r}") from err
 
 

@@ -90,6 +90,11 @@ def _nan_coverage() -> None:
     _hang()
 
 
+def _infinite_samples() -> None:
+    _say(b'{"samples": Infinity, "coverage": 1, "seconds_decoded": 30}')
+    _hang()
+
+
 def _speak_twice() -> None:
     """The right answer follows: this one is read for it, and that one waits for the next request."""
     _say(b'{"reason": "silent", "detail": "too early"}')
@@ -124,6 +129,7 @@ DEEDS = {
         _unknown_reason,
         _too_many_samples,
         _nan_coverage,
+        _infinite_samples,
         _speak_twice,
         _shrink_memory,
         _raise,

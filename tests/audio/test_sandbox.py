@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,6 +165,7 @@ def test_every_fault_has_its_reason_or_its_coverage(tmp_path: Path) -> None:
         ("unknown_reason", "bad mood"),
         ("too_many_samples", "1000000000"),
         ("nan_coverage", "NaN"),
+        ("infinite_samples", "Infinity"),
     ],
 )
 def test_what_ends_a_child_costs_one_file(
@@ -227,6 +229,22 @@ def test_a_child_that_died_between_files_costs_none(good: int) -> None:
         time.sleep(0.05)
         assert len(sandbox.decode(good, SETTINGS).y) == SR // 2
         assert sandbox.pid != first
+
+
+def test_a_file_whose_child_was_killed_from_outside_is_tried_once_more(
+    sandbox: Sandbox, good: int, tmp_path: Path
+) -> None:
+    sandbox.decode(good, SETTINGS)
+    first = sandbox.pid
+    assert first is not None
+    slow = told_to("dawdle", tmp_path)
+    killer = threading.Timer(0.1, os.kill, (first, signal.SIGKILL))
+    killer.start()
+    found = rejected(sandbox, slow)
+    killer.join()
+    os.close(slow)
+    assert (found.reason, found.detail) == (AudioReason.SILENT, "too late")
+    assert sandbox.pid != first
 
 
 def test_the_answer_to_an_interrupted_caller_is_nobodys(sandbox: Sandbox, good: int, tmp_path: Path) -> None:

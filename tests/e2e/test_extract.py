@@ -117,6 +117,16 @@ def test_changed_and_mended_audio_is_decoded_again_and_nothing_else(audio: Audio
     }
 
 
+def test_a_plan_counts_the_audio_of_a_table_that_nobody_has_read(audio: Audio, tmp_path: Path) -> None:
+    flags = ["--warehouse", str(tmp_path / "new"), "--tracks", str(tmp_path / "copy" / "tracks.csv")]
+    flags += ["--audio-root", str(audio.clips), "--extract.augment", "noise", "--json"]
+    audio.capsys.readouterr()
+    assert cli.main(["plan", *flags]) == 0
+    told = json.loads(audio.capsys.readouterr().out)["clips"]
+    readable = GOOD + len(BAD) - 1  # one is gone, and what lies outside is not looked at
+    assert told["decode"] == 2 * readable
+
+
 def test_other_settings_are_another_fingerprint_and_say_so(audio: Audio) -> None:
     whole = audio.extract("--max-rejects", "1")
     windows = audio.extract("--max-rejects", "1", "--windows", "1")

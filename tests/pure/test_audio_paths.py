@@ -101,6 +101,7 @@ def read(store: AudioStore, uri: str) -> bytes:
         "ftp://host/a.mp3",
         "gs://bucket/prefix/a.mp3",
         "s3://bucket/prefix/a.mp3",
+        "s3://{root}/a.mp3",
     ],
 )
 def test_what_is_outside_a_folder_is_refused_before_it_is_opened(audio: Path, uri: str) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession, types as T
 
+from genremill.infra import audio_paths
 from genremill.jobs import extraction_plan as plan, feature_cache
 from genremill.jobs.contracts import FEATURES, REJECTS
 
@@ -68,7 +69,7 @@ def test_only_new_and_changed_audio_is_lacking(
 def test_a_bad_file_is_tried_again_only_when_it_changes(
     tracks: Frame, objects: Frame, rows: Frame, rejects: Frame
 ) -> None:
-    names = ("bad", "mended", "slow", "elsewhere")
+    names = ("bad", "mended", "slow", "elsewhere", "longer")
     here = tracks(*((name, f"file:///a/{name}.wav") for name in names))
     there = objects(*((f"file:///a/{name}.wav", "e0", 1) for name in names))
     told = rejects(
@@ -76,8 +77,9 @@ def test_a_bad_file_is_tried_again_only_when_it_changes(
         ("mended", "silent", "e1", "file:///a/mended.wav: peak"),
         ("slow", "decode_timeout", "e0", "file:///a/slow.wav: 20 s"),
         ("elsewhere", "silent", "e0", "file:///b/elsewhere.wav: peak"),
+        ("longer", "silent", "e0", "file:///a/longer.wav.bak: peak"),
     )
-    assert ids(plan.lacking(here, there, rows(), told)) == ["elsewhere", "mended", "slow"]
+    assert ids(plan.lacking(here, there, rows(), told)) == ["elsewhere", "longer", "mended", "slow"]
 
 
 def test_audio_put_back_to_an_earlier_version_is_brought_back_without_decoding(
@@ -124,11 +126,37 @@ def test_known_audio_is_copied_with_all_its_windows_once(
     assert got == [("new", "s3://b/new.mp3", 0, [0.0]), ("new", "s3://b/new.mp3", 1, [1.0])]
 
 
-def test_what_was_told_is_not_told_again(rejects: Frame) -> None:
-    before = rejects(("a", "missing", None), ("b", "silent", "e0"))
-    now = rejects(("a", "missing", None), ("b", "silent", "e1"), ("a", "path_refused", None))
-    found = sorted((row["key"], row["reason"]) for row in plan.unknown(now, before).collect())
-    assert found == [("a", "path_refused"), ("b", "silent")]
+def test_what_was_told_is_not_told_again(spark: SparkSession, rejects: Frame) -> None:
+    before = rejects(
+        ("a", "missing", None, "'/a/a.wav': no such file"),
+        ("b", "silent", "e0", "/a/b.wav: peak"),
+        ("c", "silent", "e0", "/a/c.wav: peak"),
+        ("moved", "silent", "e0", "/a/moved.wav: peak"),
+    )
+    now = spark.createDataFrame(
+        [
+            ("a", "/a/a.wav", None, "missing"),
+            ("a", "/a/a.wav", None, "path_refused"),
+            ("b", "/a/b.wav", "e1", "silent"),
+            ("c", "/a/c.wav", "e0", "silent"),
+            ("moved", "/b/moved.wav", "e0", "silent"),
+            ("well", "/a/well.wav", "e0", None),
+        ],
+        "track_id string, audio_uri string, etag string, reason string",
+    )
+    found = sorted((row["track_id"], row["reason"]) for row in plan.untold(now, before).collect())
+    assert found == [("a", "path_refused"), ("b", "silent"), ("moved", "silent")]
+
+
+def test_a_uri_that_was_refused_is_quoted_without_its_secrets(spark: SparkSession) -> None:
+    uri = "https://ada:secret@host/a.mp3?X-Amz-Signature=secret"
+    refused = audio_paths.refused(uri, "https: is not read")
+    found = spark.createDataFrame(
+        [("t", uri, None, refused.reason.value, refused.detail), ("b", "/b.wav", "e", "silent", "peak 0")],
+        "track_id string, audio_uri string, etag string, reason string, detail string",
+    )
+    told = {row["key"]: row["detail"] for row in plan.rejects_of(found, "f", "r").collect()}
+    assert told == {"t": "'https://…@host/a.mp3?…': https: is not read", "b": "/b.wav: peak 0"}
 
 
 def test_windows_are_those_of_the_newest_run_for_the_present_audio(tracks: Frame, rows: Frame) -> None:

@@ -73,7 +73,8 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
             s3_access.share(spark)
             yield spark
         finally:
-            spark.stop()
+            with contextlib.suppress(ConnectionError):  # where Java is dead, that is told already
+                spark.stop()
 
 
 def _started(app_name: str) -> SparkSession:
@@ -101,8 +102,10 @@ def faults() -> Iterator[None]:
     """Turns faults of storage and cluster into `StorageError`s."""
     try:
         yield
+    except ConnectionError as err:
+        raise StorageError(f"Java, which runs Spark, has died: {err}") from err
     except (Py4JJavaError, Py4JNetworkError) as err:
-        # What Spark could not turn into an error of its own: a lost executor, a full disk, a dead JVM.
+        # What Spark could not turn into an error of its own: a lost executor, a full disk, a dying JVM.
         if s3_access.is_missing(str(err)):
             raise UsageError(s3_access.MISSING) from err
         if _NO_GPU.search(str(err)):

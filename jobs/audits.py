@@ -56,6 +56,10 @@ def faults(classes: tuple[str, ...]) -> dict[str, Column]:
     }
 
 
+NO_TAGS, OTHER_COUNT = "tracks without tags", "rows more or less than tracks"
+"""What is wrong with a run of `score`, and not with the model."""
+
+
 def content_audits(tags: DataFrame, tracks: DataFrame, classes: tuple[str, ...]) -> list[Audit]:
     """Tracks without tags, tags without a track, and rows that are wrong by themselves."""
     wrong = [F.count_if(fault).alias(name) for name, fault in faults(classes).items()]
@@ -64,7 +68,7 @@ def content_audits(tags: DataFrame, tracks: DataFrame, classes: tuple[str, ...])
     rows = values.pop("rows")
     missing = tracks.join(tags, "track_id", "left_anti").count()
     found = {
-        "tracks without tags": missing,
-        "rows more or less than tracks": abs(rows - tracks.count()),
+        NO_TAGS: missing,
+        OTHER_COUNT: abs(rows - tracks.count()),
     } | values
     return [Audit(name, value, 0) for name, value in found.items()]

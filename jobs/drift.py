@@ -29,7 +29,12 @@ class FeatureShift:
 def sample(
     spark: SparkSession, warehouse: Warehouse, tracks: Snapshot, card: ModelCard
 ) -> npt.NDArray[np.float32]:
-    """The model's features of some tracks of a run, drawn by stable hash, shape (tracks, features)."""
+    """The model's features of some tracks of a run, drawn by stable hash, shape (tracks, features).
+
+    Of a model that takes no vectors there are none.
+    """
+    if not card.features:
+        return np.zeros((0, 0), np.float32)
     taken = model_inputs.of_model(warehouse, tracks, card)
     frame = taken.of_all(spark, warehouse, spark.read.parquet(warehouse.path(tracks.path)))
     share = min(ROWS, VALUES // len(card.features)) / max(tracks.rows, 1)

@@ -18,7 +18,7 @@ from genremill.infra.errors import AuditRefused, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
 from genremill.infra.version import code_version
-from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command, splits, track_changes
 from genremill.jobs.contracts import REJECTS, TAGS, TRACKS, ContractError, quoted, schema_hash
 from genremill.jobs.recordings import VECTOR_FEATURES, Groups, node, track_groups
@@ -132,7 +132,10 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         why = f"all {total} rejected ({rejects})" if total else "it has a header and no rows"
         raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` stays as it was")
     grouped = _grouped_tracks(spark, work, rows.where(F.col("problem").isNull()), layout)
-    tracks = _with_split(spark, work, grouped, rule, cfg).select(*TRACKS.columns(), *map(quoted, layout.keep))
+    current = work.warehouse.current("tracks")
+    tracks = _with_split(spark, work, grouped, rule, cfg, current).select(
+        *TRACKS.columns(), *map(quoted, layout.keep)
+    )
     summary = {
         "source_rows": total,
         "source_bytes": storage.inventory(source).size_bytes,
@@ -145,7 +148,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     accounted = _sum(spark, snapshot, work.warehouse) + sum(rejects.values())
     if accounted != total:
         raise ContractError(f"{total} rows of {source} read, but {accounted} accounted for")
-    since = track_changes.since(spark, work.warehouse, snapshot)
+    since = track_changes.since(spark, work.warehouse, snapshot, current)
     if since is not None:
         LOGGER.info("since the current tracks: %s", since)
         summary["changes"] = dataclasses.asdict(since)
@@ -156,7 +159,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
                 "stays as it was",
                 summary,
             )
-    work.warehouse.publish("tracks", snapshot)
+    work.warehouse.publish("tracks", snapshot, audited_against=current)
     counts = _counts(spark.read.parquet(work.warehouse.path(snapshot.path)))
     LOGGER.info(
         "%d tracks, %d recordings, splits %s", counts["tracks"], counts["recordings"], counts["splits"]
@@ -214,12 +217,16 @@ def _split_rule(cfg: Config) -> SplitRule:
 
 
 def _with_split(
-    spark: SparkSession, work: command.Run, tracks: DataFrame, rule: SplitRule, cfg: Config
+    spark: SparkSession,
+    work: command.Run,
+    tracks: DataFrame,
+    rule: SplitRule,
+    cfg: Config,
+    current: Current | None,
 ) -> DataFrame:
     if cfg.split_file is not None:
         listed = splits.read_split_file(spark, storage.absolute_uri(cfg.split_file), tracks)
         return splits.with_listed_split(tracks, listed)
-    current = work.warehouse.current("tracks")
     same_rule = current is not None and current.snapshot.details["split"] == _as_json(rule)
     previous = None
     if current is not None and same_rule:

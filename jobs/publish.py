@@ -16,6 +16,7 @@ from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import audit_report, command, model_versions, tag_audits
+from genremill.jobs.audits import NO_TAGS, OTHER_COUNT
 from genremill.jobs.contracts import TAGS, ContractError
 from genremill.jobs.tag_audits import Limits
 from genremill.models.model_card import read_card
@@ -73,7 +74,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         message = f"tags of run {candidate.run_id} are refused: {'; '.join(failed)}; nothing has changed"
         if work.dry_run:
             raise AuditRefused(message)
-        _refuse_model(warehouse, candidate, current)
+        if any(one.name not in (NO_TAGS, OTHER_COUNT) for one in findings.refused):
+            _refuse_model(warehouse, candidate, current)
         report = audit_report.write(spark, work, candidate, card, findings, both)
         raise AuditRefused(f"{message}; see {report}", summary | {"published": None, "report": report})
     if work.dry_run:

@@ -90,6 +90,9 @@ def reading(uri: str) -> Iterator[None]:
 
 
 def _read_csv(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -> DataFrame:
+    delimiter = "\t" if delimiter == r"\t" else delimiter
+    if len(delimiter) != 1:
+        raise UsageError(rf"--delimiter {delimiter!r}: expected one character, or \t")
     # Spark's default escape is a backslash; CSV as everyone else writes it doubles the quote.
     reader = spark.read.options(
         header=True, sep=delimiter, quote='"', escape='"', multiLine=multiline, encoding="UTF-8"
@@ -102,13 +105,18 @@ def _read_csv(spark: SparkSession, uri: str, delimiter: str, multiline: bool) ->
     # enforceSchema off: files of a folder whose headers differ are an error, not shifted columns.
     strict = reader.options(columnNameOfCorruptRecord=MALFORMED, enforceSchema=False, columnPruning=False)
     df = strict.schema(schema).csv(uri)
-    return df.toDF(*names, MALFORMED)
+    # By name: what the folders' names tell comes last, whatever the schema says.
+    shown = dict(zip(written, names, strict=True))
+    return df.toDF(*(shown.get(name, name) for name in df.columns))
 
 
 def _refuse_doubled_names(spark: SparkSession, uri: str, delimiter: str) -> None:
     """Raises where two columns have one name, upper and lower case alike; Spark would rename them."""
     first = spark.read.text(uri).first()
-    header = next(csv.reader([first[0] if first else ""], delimiter=delimiter), [])
+    try:
+        header = next(csv.reader([first[0] if first else ""], delimiter=delimiter), [])
+    except csv.Error as err:
+        raise UsageError(f"--tracks {uri}: its first line is no header of a table: {err}") from err
     counts = Counter(name.strip().lower() for name in header if name.strip())
     if doubled := [name for name, count in counts.items() if count > 1]:
         raise UsageError(f"--tracks {uri}: more than one column is named {', '.join(map(repr, doubled[:5]))}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import storage
-from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs.contracts import quoted
 
 GROUPS = ("recording_id", "artist_id", "split", "source_rows")
@@ -31,9 +31,10 @@ class TrackChanges:
         return f"{self.new:,} new, {self.changed:,} changed, {self.vanished:,} vanished tracks"
 
 
-def since(spark: SparkSession, warehouse: Warehouse, made: Snapshot) -> TrackChanges | None:
+def since(
+    spark: SparkSession, warehouse: Warehouse, made: Snapshot, current: Current | None
+) -> TrackChanges | None:
     """How a run differs from the current one; None where there is none, or its files are gone."""
-    current = warehouse.current("tracks")
     if current is None or not storage.exists(warehouse.path(current.snapshot.path)):
         return None
     before = _hashed(spark.read.parquet(warehouse.path(current.snapshot.path)), "before")

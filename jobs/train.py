@@ -173,6 +173,8 @@ def check(cfg: Config) -> None:
     command.check_seed(cfg.seed)
     if cfg.exactly and cfg.per_class is None:
         raise UsageError("--exactly: expected --per-class N beside it")
+    if cfg.exactly and cfg.per_class is not None and cfg.per_class < 10:
+        raise UsageError(f"--exactly --per-class {cfg.per_class}: expected 10 or more, to hold out a tenth")
     if cfg.workers < 1:
         raise UsageError(f"--workers {cfg.workers}: expected 1 or more")
     if cfg.learning_rate is not None and not 0 < cfg.learning_rate < math.inf:

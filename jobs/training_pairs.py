@@ -68,10 +68,11 @@ def balanced(pairs: DataFrame, per_class: int | None, seed: int, exactly: bool =
 def exact_part(per_class: int, part: Split) -> int:
     """Pairs of a class in one split of an exactly balanced sample.
 
-    >>> [exact_part(1100, part) for part in EXACT_PARTS]
-    [880, 110, 110]
+    >>> [exact_part(1100, part) for part in EXACT_PARTS], [exact_part(25, part) for part in EXACT_PARTS]
+    ([880, 110, 110], [21, 2, 2])
     """
-    return round(per_class * EXACT_PARTS[part])
+    held_out = per_class // 10
+    return per_class - 2 * held_out if part == Split.TRAIN else held_out
 
 
 def check_exact(pairs: DataFrame, per_class: int) -> None:

@@ -175,7 +175,7 @@ def _examples(pairs: DataFrame, inputs: ModelInputs, known: Known | None) -> Dat
         *marks,
         "label",
         unit_hash("order", 0, *key).alias("order"),
-        F.xxhash64(*key, "label", *inputs.names).alias("row_hash"),
+        F.xxhash64(*key, "label", *inputs.names, *beside).alias("row_hash"),
     )
 
 

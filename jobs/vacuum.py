@@ -118,7 +118,9 @@ def removable(listing: Listing, cfg: Config) -> list[Removal]:
     """What can go, by path."""
     before_s = listing.now_s - cfg.min_age_hours * 3600
     kept = _kept_runs(listing, cfg.keep_runs, before_s)
-    found = [*_old_runs(listing, kept, before_s), *_old_models(listing, kept, cfg.keep_runs, before_s)]
+    models = _kept_models(listing, kept["models"], cfg.keep_runs)
+    kept["tracks"] |= {_trained_on(listing, path) for path in models}
+    found = [*_old_runs(listing, kept, before_s), *_old_models(listing, models, cfg.keep_runs, before_s)]
     found += [*_old_studies(listing, cfg.keep_runs, before_s), *_abandoned(listing, before_s)]
     inside = tuple(one.path + "/" for one in found if not one.upload)
     distinct = {one.path: one for one in found if not one.path.startswith(inside)}
@@ -169,19 +171,36 @@ def _old_runs(listing: Listing, kept: dict[str, set[str]], before_s: float) -> l
     return found
 
 
-def _old_models(
-    listing: Listing, kept: dict[str, set[str]], keep_runs: int, before_s: float
-) -> list[Removal]:
-    """Model versions, and reports on models that go."""
+def _whole_models(listing: Listing) -> set[str]:
+    """Folders of the model versions that are complete."""
     versions = listing.folders("models", "[^/]+", "[^/]+")
-    whole = {
+    return {
         path for path, objects in versions.items() if any(o.name == f"{path}/model.json" for o in objects)
     }
+
+
+def _kept_models(listing: Listing, referred: set[str], keep_runs: int) -> set[str]:
+    """Folders of the complete model versions that stay: the newest of each model, and those of kept tags."""
+    whole = _whole_models(listing)
     by_model: dict[str, list[str]] = defaultdict(list)
     for path in sorted(whole):
         by_model[path.rpartition("/")[0]].append(path)
-    stay = {path for paths in by_model.values() for path in paths[-keep_runs:]}
-    stay |= {f"models/{version}" for version in kept["models"]}
+    newest = {path for paths in by_model.values() for path in paths[-keep_runs:]}
+    return newest | (whole & {f"models/{version}" for version in referred})
+
+
+def _trained_on(listing: Listing, path: str) -> str:
+    """The run of `tracks` that a model was trained on, which measuring it needs."""
+    try:
+        card = json.loads(storage.read_bytes(listing.warehouse.path(path, "model.json")))
+        return str(card["snapshots"].get("tracks", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""
+
+
+def _old_models(listing: Listing, stay: set[str], keep_runs: int, before_s: float) -> list[Removal]:
+    """Model versions, and reports on models that go."""
+    versions, whole = listing.folders("models", "[^/]+", "[^/]+"), _whole_models(listing)
     found = [
         _removal("model beyond --keep-runs" if path in whole else "model that never ended", path, objects)
         for path, objects in versions.items()

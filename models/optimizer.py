@@ -7,7 +7,7 @@ from genremill.models.recipe import Recipe
 
 
 def adamw(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW that decays matrices only; Adam where the recipe has no weight decay."""
+    """AdamW that decays all but vectors; Adam where the recipe has no weight decay."""
     matrices = [weight for weight in network.parameters() if weight.ndim > 1]
     others = [weight for weight in network.parameters() if weight.ndim <= 1]
     groups = [

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from genremill.infra.errors import UsageError
 from genremill.models.encoder import Encoder, Inputs, Samples, joined, joined_rows
 from genremill.models.features import FeatureSpec, Scaling
 
@@ -48,7 +49,12 @@ class TableEncoder(Encoder):
     def learn(self, samples: Samples) -> None:
         """Fits scales and categories on raw train rows; one that lacks the features has NaN first."""
         x_BF = joined_rows(samples, self.inputs)
-        self._fit(x_BF[~np.isnan(x_BF[:, 0])])
+        has_B = ~np.isnan(x_BF[:, 0])
+        if not has_B.any():
+            raise UsageError(
+                f"--inputs: of {len(has_B):,} train tracks none has {' and '.join(self.inputs)}: leave it out"
+            )
+        self._fit(x_BF[has_B])
 
     def _fit(self, x_BF: npt.NDArray[np.float32]) -> None:
         codes = codes_in(x_BF, self.features)

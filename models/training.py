@@ -30,6 +30,8 @@ from genremill.models.shards import ShardReader
 from genremill.models.training_plan import Plan
 from genremill.models.weights import read_weights
 
+FEWEST_A_BATCH = 3
+"""Rows: of any number from 4 on, batches of at most so many can have two or more each, as BatchNorm needs."""
 MEASURED = 1024
 """Train rows that a model which knows them by heart is measured on."""
 
@@ -40,7 +42,11 @@ class Diverged(UsageError):
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One line of the training curves. Losses are means of the cross-entropy over rows."""
+    """One line of the training curves. Losses are means over rows.
+
+    In training it is the loss that is minimised, with smoothing, and summed over networks; in validation the
+    cross-entropy of the answers.
+    """
 
     epoch: int
     train_loss: float
@@ -82,7 +88,7 @@ class _Trainer:
         self.reader = ShardReader(
             plan.train,
             self.manifest,
-            batch=max(self.recipe.batch // plan.workers, 2),
+            batch=max(self.recipe.batch // plan.workers, FEWEST_A_BATCH),
             rank=rank,
             world=plan.workers,
             seed=plan.seed,

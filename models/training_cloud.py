@@ -101,11 +101,13 @@ def limit_of(distance_T: npt.NDArray[np.float32]) -> float:
     """The distance that a share of `LIMIT_SHARE` of tracks like these does not exceed.
 
     The greater of the quantile and of what a log-normal distribution has there, for the quantile of a few
-    tracks is too low. Fewer than `FEWEST` say nothing of what is rare: no track is an outlier.
+    tracks is too low. Fewer than `FEWEST` say nothing of what is rare: no track is an outlier. Tracks that
+    lack the input are at distance 0, and do not count.
 
     >>> limit_of(np.exp(np.random.default_rng(0).normal(0, 0.5, 100_000)).astype(np.float32))
     4.709
     """
+    distance_T = distance_T[distance_T > 0]
     if len(distance_T) < FEWEST:
         return sys.float_info.max
     log_T = np.log(np.maximum(distance_T.astype(np.float64), np.finfo(np.float32).tiny))

@@ -31,12 +31,16 @@ _TOP_TYPE = pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float
 
 
 def probabilities(model: Model, rows: ModelRows) -> Floats:
-    """Calibrated probability of each class for the tracks that the model can take, shape (T, C)."""
+    """Calibrated probability of each class for the tracks that the model can take, shape (T, C).
+
+    A track whose numbers are so large that the network overflows gets the same of each.
+    """
     if not rows.tracks:
         return np.zeros((0, model.network.classes), np.float32)
     p_RC: Floats = torch.cat([model.network.probabilities(chunk) for chunk in rows.chunks()]).numpy()
     p_TC = p_RC if rows.windows_T is None else pooled(p_RC, rows.windows_T, model.card.pooling)
-    return tempered(p_TC, model.card.temperature)
+    is_number_T1 = np.isfinite(p_TC).all(axis=1, keepdims=True)
+    return tempered(np.where(is_number_T1, p_TC, np.float32(1 / p_TC.shape[1])), model.card.temperature)
 
 
 def distances(model: Model, rows: ModelRows) -> Floats:
@@ -78,7 +82,7 @@ def tag_batch(
     found = torch.from_numpy(p_TC).topk(min(TOP, len(card.classes)))
     index_TK, p_TK = found.indices.numpy(), found.values.numpy()
     top_T = index_TK[:, 0]
-    confidence_T = confidences(p_TC, top_T, card.together_CC).astype(np.float32)
+    confidence_T = confidences(p_TC, top_T, card.together_CC)
     mix = StyleMix.of(styles, p_TC)
     outlier_T = outliers(card, distances(model, rows))
     abstained_T = abstentions(card, top_T, confidence_T)
@@ -99,7 +103,7 @@ def tag_batch(
     return {
         "label": _spread(labels.take(best), answer, complete),
         "cluster_id": _spread(clusters.take(best), answer, complete),
-        "confidence": _spread(pa.array(confidence_T), answer, complete),
+        "confidence": _spread(pa.array(confidence_T.astype(np.float32)), answer, complete),
         "top": _spread(top, answer, complete),
         "status": pc.fill_null(_spread(STATUSES.take(pa.array(status_T)), answer, complete), "no_features"),
         "inputs": pc.fill_null(_spread(rests_on, answer, complete), pa.scalar([], rests_on.type)),

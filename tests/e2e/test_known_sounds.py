@@ -62,3 +62,4 @@ def test_a_model_on_pictures_tags_every_track(catalog: Catalog, spark: SparkSess
     assert {row["status"] for row in tags} <= {"tagged", "outlier"}
     card = read_card(catalog.warehouse.path("models", staged["model_version"]))
     assert card.shapes == {"spectrogram:mel": (1, 64, 64)}
+    assert catalog.run("publish")["published"] == staged["staged"]

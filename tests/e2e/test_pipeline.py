@@ -108,6 +108,15 @@ def test_tags_that_are_wrong_are_refused_and_the_old_stay(
     assert catalog.run("tables")["tags"]["run_id"] == good
 
 
+def test_tags_of_a_part_are_refused_and_the_model_is_not(catalog: Catalog) -> None:
+    catalog.run("score")
+    catalog.run("publish")
+    second = catalog.run("train", "--model", "linear", "--epochs", "1", "--seed", "5")["model_version"]
+    assert catalog.run("score", "--limit", "200")["model_version"] == second
+    catalog.run("publish", exit_code=2)
+    assert catalog.run("score", "--dry-run")["model_version"] == second
+
+
 def test_a_model_from_elsewhere_tags_a_catalog_without_labels(spark: SparkSession, catalog: Catalog) -> None:
     model = next(Path(catalog.uri).glob("models/linear/*"))
     lines = Path(catalog.tracks).read_text().splitlines()
@@ -291,6 +300,7 @@ def test_a_manual_map(spark: SparkSession, catalog: Catalog) -> None:
         (["train", "--parts", "linear+mlp4"], "expected different models joined by +, for hybrid alone"),
         (["train", "--model", "hybrid"], "expected different models joined by +, for hybrid alone"),
         (["train", "--exactly"], "--exactly: expected --per-class N beside it"),
+        (["train", "--exactly", "--per-class", "9"], "--exactly --per-class 9: expected 10 or more"),
         (["train", "--exactly", "--per-class", "9999"], "a class is the most there is"),
         (["train", "--workers", "0"], "expected 1 or more"),
         (["train", "--seed", "-1"], "--seed -1: expected 0 to"),

@@ -171,6 +171,9 @@ def test_honest_tracks_are_no_outliers_and_foreign_ones_are(rows: int) -> None:
     cloud = TrainingCloud.fit(raw_rows(rows, seed=0), FEATURES)
     limit = limit_of(cloud(torch.from_numpy(raw_rows(rows // 8, seed=1))).numpy())
 
+    distances = cloud(torch.from_numpy(raw_rows(rows // 8, seed=1))).numpy()
+    assert limit_of(np.concatenate([distances, np.zeros(rows // 20, np.float32)])) == limit
+
     def beyond(x_BF: npt.NDArray[np.float32]) -> float:
         return float((cloud(torch.from_numpy(x_BF)).numpy() > limit).mean())
 
@@ -279,6 +282,21 @@ def test_an_outlier_has_no_label_whatever_its_confidence() -> None:
     assert found["status"] == ["tagged", "no_features", "tagged", "tagged", "outlier"]
     assert (found["label"][4], found["cluster_id"][4]) == (None, None)
     assert found["confidence"][4] == pytest.approx(0.95)
+
+
+def test_a_track_that_overflows_costs_no_other_its_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = tagged(card())
+
+    def overflown(_: _Stated, inputs: Inputs) -> Tensor:
+        logits_HBC = inputs[TABLE][None, :, :4].log()
+        logits_HBC[:, 1] = torch.inf
+        return logits_HBC
+
+    monkeypatch.setattr(_Stated, "forward", overflown)
+    found = tagged(card())
+    assert found["confidence"][2] == pytest.approx(0.25)
+    for name, column in found.items():
+        assert column[:2] + column[3:] == whole[name][:2] + whole[name][3:]
 
 
 def test_cards_of_before_calibration_load_and_damaged_ones_do_not() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from genremill.infra.errors import UsageError
 from genremill.models.features import TABLE, FeatureSpec, Scaling
 from genremill.models.table_encoder import TableEncoder
 
@@ -27,6 +28,12 @@ def test_standard_has_mean_0_and_deviation_1() -> None:
     scaled = encoder.numeric(torch.from_numpy(ROWS)).numpy()
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(scaled.std(axis=0), 1, rtol=1e-6)
+
+
+def test_features_that_no_train_track_has_are_an_error() -> None:
+    encoder = TableEncoder(FEATURES, Scaling.RANK)
+    with pytest.raises(UsageError, match="of 3 train tracks none has table: leave it out"):
+        encoder.learn({TABLE: np.full_like(ROWS, np.nan)})
 
 
 def test_ranks_do_not_depend_on_the_unit() -> None:

@@ -1,5 +1,6 @@
 """What `vacuum` finds in warehouses written by hand, and that it spares what somebody may need."""
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -66,9 +67,9 @@ def tags_of_nights(warehouse: Warehouse, nights: int) -> None:
         warehouse.publish("tags", snapshot(warehouse, "tags", run_id(night), **details))
 
 
-def backdate_pointers(warehouse: Warehouse) -> None:
+def backdate_pointers(warehouse: Warehouse, *tables: str) -> None:
     """As if the last publishing had been long ago."""
-    for table in ("tracks", "tags"):
+    for table in tables or ("tracks", "tags"):
         pointer = warehouse.path(table, "_current.json")
         text = storage.read_bytes(pointer).decode()
         now = str(warehouse.current(table).published_at)  # type: ignore[union-attr]
@@ -109,6 +110,21 @@ def test_a_run_that_was_current_a_moment_ago_can_still_be_read(
     assert f"tags/run={run_id(2)}" not in gone
     assert f"tracks/run={run_id(2)}" not in gone
     assert f"tags/run={run_id(1)}" in gone
+
+
+def test_a_kept_model_keeps_the_tracks_that_it_is_measured_on(
+    warehouse: Warehouse, vacuum: Callable[..., list[str]]
+) -> None:
+    for night in range(4):
+        warehouse.publish("tracks", snapshot(warehouse, "tracks", run_id(night)))
+    model = f"models/fcnn/{run_id(1)}"
+    put(warehouse, f"{model}/model.safetensors")
+    card = {"snapshots": {"tracks": run_id(1)}}
+    storage.write_atomic(warehouse.path(model, "model.json"), json.dumps(card).encode())
+    backdate_pointers(warehouse, "tracks")
+    aged(warehouse)
+    gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
+    assert gone == {f"tracks/run={run_id(night)}" for night in (0, 2)}
 
 
 def test_kept_tags_keep_their_tracks_and_their_model(

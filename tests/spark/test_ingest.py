@@ -77,6 +77,15 @@ def test_files_of_a_folder_that_lack_a_column_lose_rows_in_sight(spark: SparkSes
     assert "tempo" in [one["name"] for one in found.current.snapshot.details["features"]]
 
 
+def test_what_the_names_of_folders_tell_is_a_column(spark: SparkSession, tmp_path: Path) -> None:
+    for at, market in enumerate(("no", "se")):
+        (tmp_path / "in" / f"market={market}").mkdir(parents=True)
+        write_csv(tmp_path / "in" / f"market={market}" / "t.csv", catalog(4)[2 * at : 2 * at + 2])
+    found = Ingested(spark, tmp_path, str(tmp_path / "in"), "--columns.keep", "market")
+    markets = {name: row["market"] for name, row in found.rows().items()}
+    assert markets == {"t0": "no", "t1": "no", "t2": "se", "t3": "se"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -255,6 +264,8 @@ def test_a_wrong_split_file_is_an_error(
         ("", [], "is empty; expected a CSV or Parquet table"),
         ("track_id,tempo\n", [], "it has a header and no rows"),
         ("track_id;tempo\na;1\n", [], "The delimiter looks like ';'"),
+        ("track_id||tempo\na||1\n", ["--delimiter", "||"], "--delimiter '||': expected one character"),
+        (f"{'a' * 140_000}\n", [], "its first line is no header of a table"),
         ("id,tempo\na,1\n", [], "no column for --columns.id track_id. Found 2 columns: 'id', 'tempo'"),
         ("track_id,tempo\na,1\n", ["--columns.genre", "style"], "no column for --columns.genre style"),
         ("track_id,tempo\na,1\n", ["--columns.keep", "isrc"], "no column for --columns.keep isrc"),

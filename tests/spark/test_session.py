@@ -7,12 +7,18 @@ import sys
 import pytest
 
 START = """
+import os
+
 from genremill.infra.errors import GenremillError
 from genremill.infra.session import spark_session
 
 try:
     with spark_session("test") as spark:
         print("started", spark.sparkContext.uiWebUrl)
+        if "KILL" in os.environ:
+            spark.sparkContext._gateway.proc.kill()
+            spark.sparkContext._gateway.proc.wait()
+            spark.range(3).count()
 except GenremillError as err:
     print(int(err.exit_code), err)
 """
@@ -20,6 +26,7 @@ CASES = {
     "the user's own": {"PYSPARK_SUBMIT_ARGS": "--conf spark.ui.enabled=true pyspark-shell"},
     "a GPU": {"PYSPARK_SUBMIT_ARGS": "--conf spark.driver.resource.gpu.amount=1 pyspark-shell"},
     "no Java": {"JAVA_HOME": "/nowhere"},
+    "Java dies": {"KILL": "1"},
 }
 
 
@@ -50,3 +57,9 @@ def test_a_gpu_that_spark_does_not_find_is_not_worth_a_retry(said: dict[str, str
 def test_without_java_it_says_who_can_tell_more(said: dict[str, str]) -> None:
     assert said["no Java"].startswith("2 Java ended as Spark started it")
     assert "genremill doctor" in said["no Java"]
+
+
+def test_java_that_dies_is_worth_a_retry(said: dict[str, str]) -> None:
+    started, error = said["Java dies"].splitlines()
+    assert started.startswith("started")
+    assert error.startswith("4 ")

@@ -57,7 +57,7 @@ def faults(classes: tuple[str, ...]) -> dict[str, Column]:
 
 
 NO_TAGS, OTHER_COUNT = "tracks without tags", "rows more or less than tracks"
-"""What is wrong with a run of `score`, and not with the model."""
+"""Faults of a run of `score`; what else is wrong with such tags is no fault of the model."""
 
 
 def content_audits(tags: DataFrame, tracks: DataFrame, classes: tuple[str, ...]) -> list[Audit]:

@@ -74,7 +74,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         message = f"tags of run {candidate.run_id} are refused: {'; '.join(failed)}; nothing has changed"
         if work.dry_run:
             raise AuditRefused(message)
-        if any(one.name not in (NO_TAGS, OTHER_COUNT) for one in findings.refused):
+        if not any(one.name in (NO_TAGS, OTHER_COUNT) for one in findings.refused):
             _refuse_model(warehouse, candidate, current)
         report = audit_report.write(spark, work, candidate, card, findings, both)
         raise AuditRefused(f"{message}; see {report}", summary | {"published": None, "report": report})

@@ -73,7 +73,7 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
             s3_access.share(spark)
             yield spark
         finally:
-            with contextlib.suppress(ConnectionError):  # where Java is dead, that is told already
+            with contextlib.suppress(ConnectionRefusedError):  # where Java is dead, that is told already
                 spark.stop()
 
 
@@ -102,7 +102,7 @@ def faults() -> Iterator[None]:
     """Turns faults of storage and cluster into `StorageError`s."""
     try:
         yield
-    except ConnectionError as err:
+    except ConnectionRefusedError as err:
         raise StorageError(f"Java, which runs Spark, has died: {err}") from err
     except (Py4JJavaError, Py4JNetworkError) as err:
         # What Spark could not turn into an error of its own: a lost executor, a full disk, a dying JVM.

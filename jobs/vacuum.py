@@ -118,9 +118,12 @@ def removable(listing: Listing, cfg: Config) -> list[Removal]:
     """What can go, by path."""
     before_s = listing.now_s - cfg.min_age_hours * 3600
     kept = _kept_runs(listing, cfg.keep_runs, before_s)
-    models = _kept_models(listing, kept["models"], cfg.keep_runs)
-    kept["tracks"] |= {_trained_on(listing, path) for path in models}
-    found = [*_old_runs(listing, kept, before_s), *_old_models(listing, models, cfg.keep_runs, before_s)]
+    whole = _whole_models(listing)
+    models = _kept_models(whole, kept["models"], cfg.keep_runs)
+    # A model is measured on the tracks that it was trained on.
+    kept["tracks"] |= {_told(listing, f"{path}/model.json", "snapshots", "tracks") for path in models}
+    found = _old_runs(listing, kept, before_s)
+    found += _old_models(listing, whole, models, cfg.keep_runs, before_s)
     found += [*_old_studies(listing, cfg.keep_runs, before_s), *_abandoned(listing, before_s)]
     inside = tuple(one.path + "/" for one in found if not one.upload)
     distinct = {one.path: one for one in found if not one.path.startswith(inside)}
@@ -179,9 +182,8 @@ def _whole_models(listing: Listing) -> set[str]:
     }
 
 
-def _kept_models(listing: Listing, referred: set[str], keep_runs: int) -> set[str]:
-    """Folders of the complete model versions that stay: the newest of each model, and those of kept tags."""
-    whole = _whole_models(listing)
+def _kept_models(whole: set[str], referred: set[str], keep_runs: int) -> set[str]:
+    """Those of the complete model versions that stay: the newest of each model, and those of kept tags."""
     by_model: dict[str, list[str]] = defaultdict(list)
     for path in sorted(whole):
         by_model[path.rpartition("/")[0]].append(path)
@@ -189,18 +191,11 @@ def _kept_models(listing: Listing, referred: set[str], keep_runs: int) -> set[st
     return newest | (whole & {f"models/{version}" for version in referred})
 
 
-def _trained_on(listing: Listing, path: str) -> str:
-    """The run of `tracks` that a model was trained on, which measuring it needs."""
-    try:
-        card = json.loads(storage.read_bytes(listing.warehouse.path(path, "model.json")))
-        return str(card["snapshots"].get("tracks", ""))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return ""
-
-
-def _old_models(listing: Listing, stay: set[str], keep_runs: int, before_s: float) -> list[Removal]:
+def _old_models(
+    listing: Listing, whole: set[str], stay: set[str], keep_runs: int, before_s: float
+) -> list[Removal]:
     """Model versions, and reports on models that go."""
-    versions, whole = listing.folders("models", "[^/]+", "[^/]+"), _whole_models(listing)
+    versions = listing.folders("models", "[^/]+", "[^/]+")
     found = [
         _removal("model beyond --keep-runs" if path in whole else "model that never ended", path, objects)
         for path, objects in versions.items()
@@ -211,18 +206,23 @@ def _old_models(listing: Listing, stay: set[str], keep_runs: int, before_s: floa
         one.path.removeprefix("models/") for one in found
     }
     for path in sorted(reports)[:-keep_runs]:
-        if _idle(listing, path, reports[path], before_s) and _reported(listing, path) not in models_left:
+        if not _idle(listing, path, reports[path], before_s):
+            continue
+        if _told(listing, f"{path}/metrics.json", "model_version") not in models_left:
             found.append(_removal("report beyond --keep-runs", path, reports[path]))
     return found
 
 
-def _reported(listing: Listing, path: str) -> str:
-    """The model version that a report is about."""
-    metrics = listing.warehouse.path(path, "metrics.json")
-    if not storage.is_object(metrics):
+def _told(listing: Listing, name: str, *keys: str) -> str:
+    """A text of a JSON record, by the names on the way to it; empty where there is none."""
+    uri = listing.warehouse.path(name)
+    if not storage.is_object(uri):
         return ""
     try:
-        return str(json.loads(storage.read_bytes(metrics))["model_version"])
+        found = json.loads(storage.read_bytes(uri))
+        for key in keys:
+            found = found[key]
+        return str(found)
     except (ValueError, KeyError, TypeError):
         return ""
 

@@ -39,8 +39,8 @@ def probabilities(model: Model, rows: ModelRows) -> Floats:
         return np.zeros((0, model.network.classes), np.float32)
     p_RC: Floats = torch.cat([model.network.probabilities(chunk) for chunk in rows.chunks()]).numpy()
     p_TC = p_RC if rows.windows_T is None else pooled(p_RC, rows.windows_T, model.card.pooling)
-    is_number_T1 = np.isfinite(p_TC).all(axis=1, keepdims=True)
-    return tempered(np.where(is_number_T1, p_TC, np.float32(1 / p_TC.shape[1])), model.card.temperature)
+    p_TC[~np.isfinite(p_TC).all(axis=1)] = 1 / p_TC.shape[1]
+    return tempered(p_TC, model.card.temperature)
 
 
 def distances(model: Model, rows: ModelRows) -> Floats:

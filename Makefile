@@ -34,7 +34,7 @@ $(READY): pyproject.toml requirements.lock
 run: $(READY) $(if $(filter $(DEMO),$(TRACKS)),$(DEMO)) ## Tag a demo catalog, or your own table: make run TRACKS=tracks.csv
 	$(BIN)/genremill nightly --tracks $(TRACKS) $(if $(AUDIO_ROOT),--audio-root $(AUDIO_ROOT)) --warehouse $(WAREHOUSE)
 
-$(DEMO): $(READY) jobs/demo.py jobs/demo_clips.py
+$(DEMO): $(READY) jobs/demo.py jobs/synthetic/clips.py
 	$(BIN)/python -m genremill.jobs.demo --out $(DEMO)
 
 # One thread each: pytest's workers, Spark's and torch's ranks share the cores as it is. In the order given, the
@@ -54,7 +54,7 @@ test-cluster: $(READY) $(ARCHIVE) ## Run the whole chain on a cluster of two wor
 check: $(READY) $(TYPING) ## Lint, check the format and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(TYPING)/*/ tests
+	$(BIN)/mypy $(TYPING) tests
 
 check-deploy: $(READY) $(DEMO) ## Build the image's tree in a folder and run it; a night under Airflow
 	rm -rf build/image build/airflow-home
@@ -66,11 +66,12 @@ check-deploy: $(READY) $(DEMO) ## Build the image's tree in a folder and run it;
 $(TYPING): # mypy sees genremill.<folder> through these links, as the package mapping has it
 	mkdir -p $@
 	for folder in jobs udfs models infra; do ln -sfn ../../../$$folder $@/$$folder; done
+	ln -sfn ../../../infra/package/__init__.py ../../../infra/package/__main__.py $@
 
 archive: $(ARCHIVE) ## Pack what executors need into build/genremill-env.tar.gz
 
 # Kernels are compiled here, for CPUs like this one. Spark brings its own pyspark.
-$(ARCHIVE): pyproject.toml requirements.lock $(wildcard jobs/*.py udfs/*.py models/*.py models/pretrained/* infra/*.py)
+$(ARCHIVE): pyproject.toml requirements.lock $(shell find jobs udfs models infra -name "*.py" -o -name "*.safetensors")
 	test -x build/archive/bin/python || $(PYTHON) -m venv build/archive
 	rm -rf build/lib build/bdist.*
 	build/archive/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock venv-pack2==0.9.2 .

@@ -19,7 +19,7 @@ from pathlib import Path
 from genremill.infra import storage
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.log import LOGGER
-from genremill.infra.objects import Conflict
+from genremill.infra.stores.objects import Conflict
 
 EXPIRY_S = 60.0
 """A lease that its holder has not renewed for so long is taken over."""

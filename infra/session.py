@@ -12,8 +12,8 @@ from pyspark import SparkConf, SparkContext
 from pyspark.errors import AnalysisException, PySparkRuntimeError, PythonException
 from pyspark.sql import SparkSession
 
-from genremill.infra import s3_access
 from genremill.infra.errors import GenremillError, StorageError, UsageError
+from genremill.infra.stores import s3_access
 
 _ALWAYS = {
     "spark.sql.session.timeZone": "UTC",

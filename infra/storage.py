@@ -15,11 +15,11 @@ from typing import TypeAlias
 
 from pyarrow.fs import FileSystem
 
-from genremill.infra.audio_paths import CREDENTIALS, shown
+from genremill.infra.audio.paths import CREDENTIALS, shown
 from genremill.infra.errors import UsageError
-from genremill.infra.local_store import LocalStore, path_of
-from genremill.infra.objects import StoredObject, Upload
-from genremill.infra.s3_store import S3Store
+from genremill.infra.stores.local import LocalStore, path_of
+from genremill.infra.stores.objects import StoredObject, Upload
+from genremill.infra.stores.s3 import S3Store
 
 _S3 = re.compile(r"s3[an]?://", re.IGNORECASE)
 _BUCKET = re.compile(r"s3a://[A-Za-z0-9][A-Za-z0-9._-]{2,254}(/.*)?")

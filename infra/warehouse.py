@@ -12,7 +12,7 @@ from typing import Any
 
 from genremill.infra import storage
 from genremill.infra.errors import StorageError, UsageError
-from genremill.infra.objects import Conflict
+from genremill.infra.stores.objects import Conflict
 
 POINTER = "_current.json"
 HISTORY = 50

@@ -18,12 +18,13 @@ from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command, model_inputs
+from genremill.jobs import command
+from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.contracts import Split
-from genremill.jobs.model_inputs import ModelInputs
-from genremill.jobs.splits import unit_hash
-from genremill.jobs.training_pairs import pairs_of, rule_of
-from genremill.models.cluster_method import Method
+from genremill.jobs.features import model_inputs
+from genremill.jobs.features.model_inputs import ModelInputs
+from genremill.jobs.training.pairs import pairs_of, rule_of
+from genremill.models.genres.cluster_method import Method
 
 BUCKETS = 64
 """Buckets of artists that stability is measured by resampling of."""
@@ -78,9 +79,7 @@ def _inputs(warehouse: Warehouse, tracks: Snapshot, cfg: Config) -> ModelInputs:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Sums profiles up in Spark, clusters them on the driver, and publishes the map."""
-    from genremill.jobs import (
-        clustering_run,  # here: torch takes seconds to import, and --help needs none
-    )
+    from genremill.jobs.genres import clustering  # here: torch takes seconds to import, and --help needs none
 
     check(cfg)
     made_from = inputs(work.warehouse, cfg)
@@ -88,7 +87,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     taken = _inputs(work.warehouse, snapshot, cfg)
     tracks = taken.of_usable(spark, work, spark.read.parquet(work.warehouse.path(snapshot.path)))
     pairs = transform(tracks, snapshot, cfg.fit_on, taken)
-    return clustering_run.fit(spark, work, cfg, pairs, taken, made_from)
+    return clustering.fit(spark, work, cfg, pairs, taken, made_from)
 
 
 def check(cfg: Config) -> None:

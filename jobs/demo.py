@@ -16,7 +16,7 @@ import numpy as np
 import tyro
 
 from genremill.infra import storage
-from genremill.jobs.demo_clips import clip_name, write_clip
+from genremill.jobs.synthetic.clips import clip_name, write_clip
 
 GENRES = (
     *("ambient", "black-metal", "bluegrass", "blues", "classical", "country", "death-metal", "deep-house"),

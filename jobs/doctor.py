@@ -74,7 +74,7 @@ def check_package() -> str:
     """Version of genremill, a digest of its modules, and the Python that runs it."""
     package = Path(storage.__file__).parent.parent
     modules = sorted(
-        one for folder in ("jobs", "udfs", "models", "infra") for one in (package / folder).glob("*.py")
+        one for folder in ("jobs", "udfs", "models", "infra") for one in (package / folder).rglob("*.py")
     )
     digest = hashlib.sha256(b"".join(one.read_bytes() for one in modules)).hexdigest()
     return f"{version('genremill')}, code {digest[:8]}, Python {platform.python_version()}"
@@ -92,7 +92,7 @@ def check_device() -> str:
 
 def check_petastorm() -> str:
     """Version of petastorm, once its adapter has brought it up."""
-    importlib.import_module("genremill.models.petastorm_adapter")
+    importlib.import_module("genremill.models.training.petastorm_adapter")
     return version("petastorm")
 
 

@@ -19,16 +19,17 @@ from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command, model_inputs, model_versions, train
+from genremill.jobs import command, model_registry, train
+from genremill.jobs.catalog.recordings import folded
+from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.contracts import Split
-from genremill.jobs.recordings import folded
-from genremill.jobs.splits import unit_hash
-from genremill.jobs.training_pairs import labelled_tracks
-from genremill.models.held_out import Labels
+from genremill.jobs.features import model_inputs
+from genremill.jobs.training.pairs import labelled_tracks
+from genremill.models.evaluation.held_out import Labels
 from genremill.models.model_card import ModelCard, read_card
 
 if TYPE_CHECKING:
-    from genremill.models.metrics import Metrics
+    from genremill.models.evaluation.metrics import Metrics
 
 MAX_TRACKS = 200_000
 """Held-out tracks measured at most, drawn by stable hash: more would not narrow an interval that matters."""
@@ -98,12 +99,12 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
 
 def _measured(spark: SparkSession, work: command.Run, version: str | None = None) -> "tuple[Metrics, str]":
     """The figures of one version on its held-out tracks, and its report's page."""
-    from genremill.jobs import (  # here: torch takes seconds to import, and --help needs none
-        answers,
-        evaluation,
+    from genremill.jobs.evaluation import measure
+    from genremill.jobs.training import (
+        predictions,  # here: torch takes seconds to import, and --help needs none
     )
 
-    version, folder = model_versions.folder_of(work.warehouse, version)
+    version, folder = model_registry.folder_of(work.warehouse, version)
     card = read_card(folder)
     snapshot = _trained_on(work.warehouse, version, card)
     tracks = spark.read.parquet(work.warehouse.path(snapshot.path))
@@ -113,15 +114,15 @@ def _measured(spark: SparkSession, work: command.Run, version: str | None = None
     sample = held_out.orderBy(unit_hash("sample", 0, "track_id")).limit(MAX_TRACKS)
     path = work.warehouse.tmp(work.run_id, "held_out", version)
     sample.write.parquet(path)
-    model = answers.Model(version, folder, card, snapshot, taken)
-    return evaluation.measured(model, spark.read.parquet(path), tracks)
+    model = predictions.Model(version, folder, card, snapshot, taken)
+    return measure.measured(model, spark.read.parquet(path), tracks)
 
 
 def _compared(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Measures several versions, and writes one page about all of them."""
-    from genremill.jobs import comparison
+    from genremill.jobs.evaluation import comparison
 
-    folders = dict(model_versions.folder_of(work.warehouse, version) for version in cfg.model_version)
+    folders = dict(model_registry.folder_of(work.warehouse, version) for version in cfg.model_version)
     cards = {version: read_card(folder) for version, folder in folders.items()}
     comparison.check(cards)
     compared = []

@@ -16,22 +16,23 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import storage
-from genremill.infra.audio_store import AudioStore
+from genremill.infra.audio.store import AudioStore
 from genremill.infra.errors import ExitCode, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command, feature_cache
+from genremill.jobs import command
 from genremill.jobs.contracts import Split
-from genremill.udfs import feature_set
-from genremill.udfs.decoding import DecodeSettings, Offset
-from genremill.udfs.feature_set import WHOLE
-from genremill.udfs.variant import FASTEST, REVISION, Variant
+from genremill.jobs.features import cache as feature_cache
+from genremill.udfs.decoding.decode import DecodeSettings, Offset
+from genremill.udfs.dsp.variant import FASTEST, REVISION, Variant
+from genremill.udfs.feature_sets import base
+from genremill.udfs.feature_sets.base import WHOLE
 
 if TYPE_CHECKING:  # these import numba, and --help needs none
-    from genremill.jobs.extraction_run import Counts
+    from genremill.jobs.features.extraction import Counts
     from genremill.udfs.extraction import Extractor
-    from genremill.udfs.feature_set import FeatureSet
+    from genremill.udfs.feature_sets.base import FeatureSet
 
 
 MOST_SECONDS = 1200
@@ -93,7 +94,7 @@ def up_to_date(
     spark: SparkSession, work: command.Run, cfg: Config, tracks: DataFrame, count: int
 ) -> "dict[str, Counts]":
     """Extracts what `count` tracks (track_id, audio_uri, split) lack, or counts it; by feature set."""
-    from genremill.jobs.extraction_run import SetRun  # here: numba takes a while, and --help needs none
+    from genremill.jobs.features.extraction import SetRun  # here: numba takes a while, and --help needs none
     from genremill.udfs import compiled
 
     if not compiled.is_warm() and not work.dry_run:
@@ -125,18 +126,18 @@ def _learned_from(tracks: DataFrame) -> tuple[DataFrame, int]:
 
 def check(cfg: Config) -> None:
     """Raises on settings that no audio could make right."""
-    from genremill.udfs import feature_sets  # here: numba takes a while, and --help needs none
+    from genremill.udfs.feature_sets import registry  # here: numba takes a while, and --help needs none
 
     if not cfg.audio_root:
         raise UsageError("--audio-root is needed: the folders or prefixes that audio may be read from")
     if not cfg.features:
-        raise UsageError(f"--features: expected one or more of {', '.join(feature_sets.FEATURE_SETS)}")
+        raise UsageError(f"--features: expected one or more of {', '.join(registry.FEATURE_SETS)}")
     if not 0.1 <= cfg.seconds <= MOST_SECONDS:
         raise UsageError(f"--seconds {cfg.seconds:g}: expected 0.1 to {MOST_SECONDS}")
     if not 0 <= cfg.max_rejects <= 1:
         raise UsageError(f"--max-rejects {cfg.max_rejects:g}: expected a share from 0 to 1")
     for name in cfg.features:
-        window_seconds(cfg, feature_sets.named(name, vggish_weights=cfg.vggish_weights))
+        window_seconds(cfg, registry.named(name, vggish_weights=cfg.vggish_weights))
 
 
 def window_seconds(cfg: Config, features: "FeatureSet") -> float | None:
@@ -157,13 +158,13 @@ def window_seconds(cfg: Config, features: "FeatureSet") -> float | None:
 
 
 def _extractors(cfg: Config, store: AudioStore) -> "list[Extractor]":
-    from genremill.udfs import feature_sets
-    from genremill.udfs.augmentation import Augmentation
+    from genremill.udfs.dsp.augmentation import Augmentation
     from genremill.udfs.extraction import Extractor
+    from genremill.udfs.feature_sets import registry
 
     found = []
     for name in dict.fromkeys(cfg.features):
-        one = feature_sets.named(name, vggish_weights=cfg.vggish_weights)
+        one = registry.named(name, vggish_weights=cfg.vggish_weights)
         for changed in (None, *dict.fromkeys(cfg.augment)):
             seconds = cfg.seconds * (FASTEST if changed else 1)
             decode = DecodeSettings(sr=one.sr, seconds=seconds, offset=cfg.offset)
@@ -191,8 +192,8 @@ def _registered(work: command.Run, cfg: Config, settings: "Extractor") -> str:
     reading: dict[str, object] = {"seconds": cfg.seconds, "offset": cfg.offset.value, "windows": windows}
     if settings.augmentation:
         reading |= {"augment": settings.augmentation.variant.value, "augment_revision": REVISION}
-    described = feature_set.record(settings.features, reading) | {"name": settings.name}
-    fingerprint = feature_set.fingerprint(described)
+    described = base.record(settings.features, reading) | {"name": settings.name}
+    fingerprint = base.fingerprint(described)
     sets = [one for one in feature_cache.cached_sets(work.warehouse) if one.name == settings.name]
     if sets and sets[-1].fingerprint == fingerprint:
         return fingerprint

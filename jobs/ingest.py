@@ -19,13 +19,14 @@ from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
-from genremill.jobs import command, splits, track_changes
+from genremill.jobs import command
+from genremill.jobs.catalog import changes, splits
+from genremill.jobs.catalog.columns import Columns, Layout, resolve
+from genremill.jobs.catalog.recordings import VECTOR_FEATURES, Groups, node, track_groups
+from genremill.jobs.catalog.row_checks import checked_rows, rejected
+from genremill.jobs.catalog.splits import Fractions, SplitBy, SplitRule
+from genremill.jobs.catalog.table_reader import OWN_COLUMNS, check_whole, read_table, reading
 from genremill.jobs.contracts import REJECTS, TAGS, TRACKS, ContractError, quoted, schema_hash
-from genremill.jobs.recordings import VECTOR_FEATURES, Groups, node, track_groups
-from genremill.jobs.row_checks import checked_rows, rejected
-from genremill.jobs.splits import Fractions, SplitBy, SplitRule
-from genremill.jobs.table_reader import OWN_COLUMNS, check_whole, read_table, reading
-from genremill.jobs.track_source import Columns, Layout, resolve
 
 INTERNAL = ("problem", "known", *OWN_COLUMNS)
 """Columns that ingest adds on its way, and how the names of others begin."""
@@ -148,7 +149,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     accounted = _sum(spark, snapshot, work.warehouse) + sum(rejects.values())
     if accounted != total:
         raise ContractError(f"{total} rows of {source} read, but {accounted} accounted for")
-    since = track_changes.since(spark, work.warehouse, snapshot, current)
+    since = changes.since(spark, work.warehouse, snapshot, current)
     if since is not None:
         LOGGER.info("since the current tracks: %s", since)
         summary["changes"] = dataclasses.asdict(since)

@@ -21,21 +21,17 @@ from genremill.infra.log import LOGGER
 from genremill.infra.session import faults, spark_session
 from genremill.infra.terminal import cell
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import (
-    cluster,
-    command,
-    extract,
-    ingest,
-    mlflow_record,
-    morning_report,
-    night,
-    night_facts,
-    night_steps,
-    score,
-    training_policy,
+from genremill.jobs import cluster, command, extract, ingest, score
+from genremill.jobs.nights import (
+    mlflow_export,
+    page as night_page,
+    record as night_record,
+    retraining,
+    steps as night_steps,
+    tables as night_tables,
 )
-from genremill.jobs.night import Clock, Night, State, StepRecord
-from genremill.jobs.night_steps import Config, Step
+from genremill.jobs.nights.record import Clock, Night, State, StepRecord
+from genremill.jobs.nights.steps import Config, Step
 
 SAMPLE_ROWS = 10
 LEASE = "_night.lease"
@@ -58,13 +54,13 @@ def check(cfg: Config) -> None:
     """Raises on settings that no warehouse could make right."""
     if cfg.publish.rollback or cfg.publish.run:
         raise UsageError("--publish.rollback and --publish.run belong to `genremill publish`")
-    mlflow_record.check(cfg.mlflow)
+    mlflow_export.check(cfg.mlflow)
     ingest.check(night_steps.source(cfg))
     if cfg.audio_root:
         extract.check(night_steps.audio(cfg))
     if cfg.learns:
         cluster.check(cfg.cluster)
-        training_policy.check(cfg.train)
+        retraining.check(cfg.train)
     score.check(cfg.score)
     cfg.publish.check()
 
@@ -83,7 +79,7 @@ def _recorded(
     spark: SparkSession, work: command.Run, cfg: Config, steps: list[Step], held: Lease
 ) -> command.Outcome:
     """Runs the steps, and keeps a record of the night, of one that a step has ended too."""
-    clock, before = Clock(), night_facts.tables(work.warehouse)
+    clock, before = Clock(), night_tables.tables(work.warehouse)
     found = Night(work.run_id, storage.utc_now(), cores=spark.sparkContext.defaultParallelism)
     records: list[StepRecord] = []
     error: GenremillError | None = None
@@ -100,12 +96,12 @@ def _recorded(
         error=str(error or ""),
         steps=tuple(records),
     )
-    found = night_facts.completed(spark, work.warehouse, found, before)
-    page = morning_report.render(found, night.earlier(work.warehouse, work.run_id, morning_report.NIGHTS))
-    night.keep(work.warehouse, found, page)
+    found = night_tables.completed(spark, work.warehouse, found, before)
+    page = night_page.render(found, night_record.earlier(work.warehouse, work.run_id, night_page.NIGHTS))
+    night_record.keep(work.warehouse, found, page)
     if cfg.mlflow:
-        mlflow_record.send(cfg.mlflow, found, page)
-    report = f"{night.folder_of(work.warehouse, work.run_id)}/{night.PAGE}"
+        mlflow_export.send(cfg.mlflow, found, page)
+    report = f"{night_record.folder_of(work.warehouse, work.run_id)}/{night_record.PAGE}"
     LOGGER.info("the night's report: %s", report)
     if error:
         raise error

@@ -16,11 +16,12 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.session import spark_session
-from genremill.jobs import command, extract, night, night_steps, nightly
+from genremill.jobs import command, extract, nightly
+from genremill.jobs.catalog.columns import resolve, text
+from genremill.jobs.catalog.table_reader import read_table, reading
 from genremill.jobs.contracts import Split
-from genremill.jobs.night import Night, State
-from genremill.jobs.table_reader import read_table, reading
-from genremill.jobs.track_source import resolve, text
+from genremill.jobs.nights import record as night_record, steps as night_steps
+from genremill.jobs.nights.record import Night, State
 
 REWRITES = {
     "ingest": "tracks",
@@ -79,7 +80,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     ]
     causes = dict(nightly.expected(counted))
     amounts = {"ingest": float(table.size_bytes), "extract": float(clips.decode)}
-    past = night.earlier(work.warehouse, work.run_id, most=50)
+    past = night_record.earlier(work.warehouse, work.run_id, most=50)
     steps = [_planned(name, why, amounts.get(name), past) for name, why in causes.items()]
     known = [one.core_hours for one in steps if one.core_hours is not None]
     money = None if cfg.price_per_hour is None else sum(known) * cfg.price_per_hour

@@ -15,10 +15,11 @@ from genremill.infra.errors import AuditRefused, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
-from genremill.jobs import audit_report, command, model_versions, tag_audits
-from genremill.jobs.audits import NO_TAGS, OTHER_COUNT
+from genremill.jobs import command, model_registry
+from genremill.jobs.audits import measure as audit_measure, page as audit_page
+from genremill.jobs.audits.audit import NO_TAGS, OTHER_COUNT
+from genremill.jobs.audits.measure import Limits
 from genremill.jobs.contracts import TAGS, ContractError
-from genremill.jobs.tag_audits import Limits
 from genremill.models.model_card import read_card
 
 
@@ -66,7 +67,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         )
     _keeps_contract(spark, warehouse, candidate)
     card = read_card(candidate.details["model"])
-    findings, both = tag_audits.measure(spark, work, candidate, current, card, cfg)
+    findings, both = audit_measure.measure(spark, work, candidate, current, card, cfg)
     for one in findings.audits:
         (LOGGER.info if one.passed else LOGGER.warning)("audit %s: %s", one.verdict, one)
     summary = {"published": candidate.run_id, "rows": candidate.rows} | findings.as_json()
@@ -76,12 +77,12 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
             raise AuditRefused(message)
         if not any(one.name in (NO_TAGS, OTHER_COUNT) for one in findings.refused):
             _refuse_model(warehouse, candidate, current)
-        report = audit_report.write(spark, work, candidate, card, findings, both)
+        report = audit_page.write(spark, work, candidate, card, findings, both)
         raise AuditRefused(f"{message}; see {report}", summary | {"published": None, "report": report})
     if work.dry_run:
         return command.Outcome(summary, f"dry run: tags of run {candidate.run_id} pass")
     warehouse.publish("tags", candidate, audited_against=current)
-    model_versions.allow(warehouse, candidate.details["model_version"])
+    model_registry.allow(warehouse, candidate.details["model_version"])
     return command.Outcome(summary, f"tags: run {candidate.run_id} is current, {candidate.rows:,} rows")
 
 
@@ -96,7 +97,7 @@ def _refuse_model(warehouse: Warehouse, refused: Snapshot, kept: Current | None)
     """Keeps `score` from taking a new model by itself whose tags were refused or rolled back."""
     version = refused.details["model_version"]
     if kept is not None and kept.snapshot.details["model_version"] != version:
-        model_versions.refuse(warehouse, version, refused.run_id)
+        model_registry.refuse(warehouse, version, refused.run_id)
 
 
 def roll_back(work: command.Run) -> command.Outcome:

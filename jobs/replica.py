@@ -20,10 +20,10 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 from genremill.infra import storage
 from genremill.infra.errors import GenremillError, UsageError
 from genremill.infra.session import spark_session
+from genremill.jobs.catalog.columns import Columns, Kind, Layout, number, resolve, text
+from genremill.jobs.catalog.splits import unit_hash
+from genremill.jobs.catalog.table_reader import MALFORMED, OWN_COLUMNS, read_table
 from genremill.jobs.contracts import quoted
-from genremill.jobs.splits import unit_hash
-from genremill.jobs.table_reader import MALFORMED, OWN_COLUMNS, read_table
-from genremill.jobs.track_source import Columns, Kind, Layout, number, resolve, text
 
 JITTER = 0.05
 """A feature of a copy is up to this share nearer to zero, which leaves it in its range."""

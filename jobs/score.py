@@ -19,9 +19,10 @@ from genremill.infra.progress import progress
 from genremill.infra.session import spark_session
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command, model_inputs, model_versions
+from genremill.jobs import command, model_registry
 from genremill.jobs.contracts import TAGS, ContractError, quoted, schema_hash
-from genremill.jobs.model_inputs import ModelInputs
+from genremill.jobs.features import model_inputs
+from genremill.jobs.features.model_inputs import ModelInputs
 from genremill.models.model_card import ModelCard, read_card
 
 
@@ -86,7 +87,7 @@ def _model(warehouse: Warehouse, cfg: Config) -> _Model:
         folder = storage.absolute_uri(cfg.model)
         card = read_card(folder)
         return _Model(f"{card.model}/{folder.rpartition('/')[2]}", folder, card)
-    version, folder = model_versions.folder_of(warehouse, cfg.model_version)
+    version, folder = model_registry.folder_of(warehouse, cfg.model_version)
     return _Model(version, folder, read_card(folder))
 
 

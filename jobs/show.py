@@ -17,14 +17,15 @@ import tyro
 from pyspark.sql import SparkSession
 
 from genremill.infra import storage
-from genremill.infra.audio_faults import AudioRejected
-from genremill.infra.audio_store import AudioStore
+from genremill.infra.audio.faults import AudioRejected
+from genremill.infra.audio.store import AudioStore
 from genremill.infra.errors import UsageError
 from genremill.infra.session import spark_session
 from genremill.infra.terminal import plain
-from genremill.jobs import command, track_sheet
-from genremill.jobs.track_sheet import TrackSheet, fact
-from genremill.udfs.decoding import Decoded, DecodeSettings, Offset
+from genremill.jobs import command
+from genremill.jobs.inspection import sheet as track_sheet
+from genremill.jobs.inspection.sheet import TrackSheet, fact
+from genremill.udfs.decoding.decode import Decoded, DecodeSettings, Offset
 
 SR = 22050
 """Samples a second of what is drawn."""
@@ -128,7 +129,9 @@ def _drawn(work: command.Run, cfg: Config, subject: Subject) -> Picture:
     path = storage.absolute_uri(cfg.out or default)
     if work.dry_run:
         return Picture(subject.audio_uri, path)
-    from genremill.jobs import track_pictures  # here: --help needs neither librosa nor matplotlib
+    from genremill.jobs.inspection import (
+        picture as track_pictures,  # here: --help needs neither librosa nor matplotlib
+    )
 
     decoded = _decoded(cfg, subject.audio_uri)
     settings = track_pictures.PictureSettings(sr=SR)
@@ -140,7 +143,7 @@ def _drawn(work: command.Run, cfg: Config, subject: Subject) -> Picture:
 
 
 def _decoded(cfg: Config, audio_uri: str) -> Decoded:
-    from genremill.udfs.sandbox import Sandbox
+    from genremill.udfs.decoding.sandbox import Sandbox
 
     store = AudioStore(cfg.audio_root)
     settings = DecodeSettings(sr=SR, seconds=cfg.seconds, offset=cfg.offset)

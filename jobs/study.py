@@ -28,7 +28,7 @@ from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command, train
 from genremill.jobs.contracts import Split
-from genremill.jobs.study_grid import SETTINGS, Cell, Reached, best_of, record, recorded
+from genremill.jobs.studies.grid import SETTINGS, Cell, Reached, best_of, record, recorded
 from genremill.jobs.train import Config as TrainConfig
 
 
@@ -57,7 +57,9 @@ class Config:
 
 def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
     """What the result of a cell depends on, beside the cell itself."""
-    from genremill.models import training_plan  # here: torch takes seconds to import, and --help needs none
+    from genremill.models.training import (
+        plan as training_plan,  # here: torch takes seconds to import, and --help needs none
+    )
 
     shared = dataclasses.replace(cfg.train, resume=True)
     return train.inputs(warehouse, shared) | {"code": training_plan.code_digest()}
@@ -87,7 +89,9 @@ def _known(folder: str, cfg: Config) -> tuple[dict[Cell, Reached], list[Cell]]:
 def _studied(
     spark: SparkSession, work: command.Run, cfg: Config, folder: str, made_from: dict[str, str]
 ) -> command.Outcome:
-    from genremill.jobs import study_page  # here: scipy takes long to import, and --help needs none
+    from genremill.jobs.studies import (
+        page as study_page,  # here: scipy takes long to import, and --help needs none
+    )
 
     known, missing = _known(folder, cfg)
     counts = {"trained": len(missing), "known": len(known)}
@@ -113,9 +117,9 @@ def _trained(
     spark: SparkSession, work: command.Run, cfg: Config, cells: list[Cell], folder: str
 ) -> Iterator[Reached]:
     """Trains cells over one training set, and keeps what each has reached before the next begins."""
-    from genremill.jobs import training_run
-    from genremill.jobs.training_set import sample
-    from genremill.models import training
+    from genremill.jobs.training import run as training_run
+    from genremill.jobs.training.dataset import sample
+    from genremill.models.training import loop
 
     data, sources = train.made_ready(spark, work, cfg.train)
     if data.validation is None:
@@ -126,7 +130,7 @@ def _trained(
         plan = training_run.planned(work, cfg.settings(cell), data, sources, samples)
         try:
             last = training_run.run_ranks(spark, plan)
-        except training.Diverged as err:
+        except loop.Diverged as err:
             LOGGER.warning("%s: %s", cell, err)
             reached = Reached(cell, pairs, failed=str(err))
         else:

@@ -19,18 +19,19 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from genremill.infra.errors import UsageError
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command, model_inputs
-from genremill.jobs.augmented_pairs import augmented, of_variants
-from genremill.jobs.model_inputs import ModelInputs
-from genremill.jobs.training_pairs import LabelledTracks, balanced, check_exact, labelled, pairs_of, rule_of
-from genremill.jobs.training_set import TrainingSet, write_training_set
-from genremill.models.held_out import Labels
+from genremill.jobs import command
+from genremill.jobs.features import model_inputs
+from genremill.jobs.features.model_inputs import ModelInputs
+from genremill.jobs.training.augmentation import augmented, of_variants
+from genremill.jobs.training.dataset import TrainingSet, write_training_set
+from genremill.jobs.training.pairs import LabelledTracks, balanced, check_exact, labelled, pairs_of, rule_of
+from genremill.models.evaluation.held_out import Labels
 from genremill.models.pooling import Pooling
 from genremill.models.recipe import Schedule
-from genremill.udfs.variant import Variant
+from genremill.udfs.dsp.variant import Variant
 
 if TYPE_CHECKING:
-    from genremill.jobs.training_run import Sources
+    from genremill.jobs.training.run import Sources
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,9 @@ def _inputs(warehouse: Warehouse, tracks: Snapshot, cfg: Config) -> ModelInputs:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Writes the training set, trains over it, and seals the best weights as a model version."""
-    from genremill.jobs import training_run  # here: torch takes seconds to import, and --help needs none
+    from genremill.jobs.training import (
+        run as training_run,  # here: torch takes seconds to import, and --help needs none
+    )
 
     check(cfg)
     data, sources = made_ready(spark, work, cfg)
@@ -122,7 +125,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
 
 def made_ready(spark: SparkSession, work: command.Run, cfg: Config) -> "tuple[TrainingSet, Sources]":
     """The training set, written to the run's scratch space, and what it was made from."""
-    from genremill.jobs.training_run import Sources
+    from genremill.jobs.training.run import Sources
 
     made_from = inputs(work.warehouse, cfg)
     tracks = work.warehouse.require("tracks", "ingest --tracks …")

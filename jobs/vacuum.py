@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from genremill.infra import heartbeat, storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
-from genremill.infra.objects import StoredObject, Upload
+from genremill.infra.stores.objects import StoredObject, Upload
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 from genremill.jobs.tables import TABLES

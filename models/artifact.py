@@ -11,8 +11,8 @@ from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.models import zoo
 from genremill.models.model_card import ModelCard, read_card
-from genremill.models.networks import Network
-from genremill.models.training_cloud import TrainingCloud
+from genremill.models.networks.base import Network
+from genremill.models.outliers import TrainingCloud
 from genremill.models.weights import read_weights, write_weights
 
 CLOUDS = "clouds."

@@ -6,16 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from genremill.infra.errors import UsageError
-from genremill.models import recipes
-from genremill.models.array_encoder import ArrayEncoder
-from genremill.models.encoder import Encoder, Encoders
+from genremill.models.encoders.arrays import ArrayEncoder
+from genremill.models.encoders.base import Encoder, Encoders
+from genremill.models.encoders.table import TableEncoder
+from genremill.models.encoders.text import TextEncoder
 from genremill.models.features import TABLE, TEXT, FeatureSpec, Scaling, Takes
-from genremill.models.fusion import Fusion
-from genremill.models.hybrid import Hybrid
-from genremill.models.image_networks import resnet, simple_cnn, spectrogram_cnn
 from genremill.models.model_card import ModelCard
-from genremill.models.nearest_neighbours import NearestNeighbours
-from genremill.models.networks import (
+from genremill.models.networks.base import (
     Network,
     fcnn,
     linear,
@@ -24,9 +21,12 @@ from genremill.models.networks import (
     parameter_count,
     vggish_transfer,
 )
-from genremill.models.periodic_mlp import PeriodicMLP
-from genremill.models.recipe import Recipe, Size
-from genremill.models.sequence_networks import (
+from genremill.models.networks.fusion import Fusion
+from genremill.models.networks.hybrid import Hybrid
+from genremill.models.networks.images import resnet, simple_cnn, spectrogram_cnn
+from genremill.models.networks.nearest_neighbors import NearestNeighbours
+from genremill.models.networks.periodic_mlp import PeriodicMLP
+from genremill.models.networks.sequences import (
     cnn,
     cnn_lstm,
     gru,
@@ -35,8 +35,8 @@ from genremill.models.sequence_networks import (
     timbre_cnn,
     timbre_pitch_cnn,
 )
-from genremill.models.table_encoder import TableEncoder
-from genremill.models.text_encoder import TextEncoder
+from genremill.models.recipe import Recipe, Size
+from genremill.models.training import recipes
 
 
 @dataclass(frozen=True)

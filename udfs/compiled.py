@@ -18,7 +18,17 @@ from numba.core import sigutils
 
 from genremill.infra.errors import UsageError
 
-MODULES = ("lanes", "spectra", "pitch", "waveform", "medians", "hpss", "rhythm", "gtzan57", "mel_frames")
+MODULES = (
+    "dsp.simd",
+    "dsp.spectra",
+    "dsp.pitch",
+    "dsp.waveform",
+    "dsp.medians",
+    "dsp.hpss",
+    "dsp.rhythm",
+    "feature_sets.gtzan57",
+    "dsp.mel_frames",
+)
 """Modules of this package that have kernels."""
 COMMAND = "python -m genremill.udfs.compiled"
 

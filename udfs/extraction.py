@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genremill.infra.audio_faults import AudioReason, AudioRejected
-from genremill.infra.audio_store import AudioObject, AudioStore
+from genremill.infra.audio.faults import AudioReason, AudioRejected
+from genremill.infra.audio.store import AudioObject, AudioStore
 from genremill.infra.progress import DONE, Tally
-from genremill.udfs import audio_analysis, compiled
-from genremill.udfs.audio_analysis import AnalysisSettings
-from genremill.udfs.augmentation import Augmentation
-from genremill.udfs.decoding import DecodeSettings
-from genremill.udfs.feature_set import FeatureSet, Window
-from genremill.udfs.sandbox import Sandbox
+from genremill.udfs import compiled
+from genremill.udfs.decoding import spotify_analysis
+from genremill.udfs.decoding.decode import DecodeSettings
+from genremill.udfs.decoding.sandbox import Sandbox
+from genremill.udfs.decoding.spotify_analysis import AnalysisSettings
+from genremill.udfs.dsp.augmentation import Augmentation
+from genremill.udfs.feature_sets.base import FeatureSet, Window
 
 OBJECT_SCHEMA = "audio_uri string, etag string, size long, reason string, detail string"
 WINDOW_SCHEMA = (
@@ -112,7 +113,7 @@ def _windows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
     features = settings.features
     with settings.store.open(AudioObject(row["audio_uri"], row["etag"], row["size"])) as audio:
         change = settings.augmentation
-        if features.reads_analyses and not change and audio_analysis.is_analysis(audio.fd):
+        if features.reads_analyses and not change and spotify_analysis.is_analysis(audio.fd):
             analysis = sandbox.read_analysis(audio.fd, AnalysisSettings(segments=features.shape[0]))
             coverage, seconds = 1.0, analysis.seconds
             rows = [Window(0.0, features.padded(analysis.steps))]

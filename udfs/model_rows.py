@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 import torch
 
 from genremill.models.artifact import Model
-from genremill.models.encoder import Inputs
+from genremill.models.encoders.base import Inputs
+from genremill.models.encoders.text import TextEncoder
 from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, TEXT, WINDOWS
-from genremill.models.text_encoder import TextEncoder
 from genremill.udfs.arrow_rows import matrix
-from genremill.udfs.names import names_of
+from genremill.udfs.tokens import names_of
 
 CHUNK_ROWS = 1024
 """Rows that go through the network at once: as many as stay in a core's cache."""

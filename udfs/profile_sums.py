@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from genremill.models.encoders.table import TableEncoder
 from genremill.models.features import Scaling
-from genremill.models.profiles import ProfileSums, partial_sums, with_spread
-from genremill.models.table_encoder import TableEncoder
+from genremill.models.genres.profiles import ProfileSums, partial_sums, with_spread
 from genremill.udfs.arrow_rows import BatchFunction
 from genremill.udfs.model_rows import feature_rows
 

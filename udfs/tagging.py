@@ -14,8 +14,8 @@ import torch
 
 from genremill.models import artifact
 from genremill.models.artifact import Model
-from genremill.models.calibration import tempered
-from genremill.models.held_out import confidences
+from genremill.models.evaluation.calibration import tempered
+from genremill.models.evaluation.held_out import confidences
 from genremill.models.model_card import ModelCard
 from genremill.models.pooling import pooled
 from genremill.udfs.arrow_rows import BatchFunction, lists

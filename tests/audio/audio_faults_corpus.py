@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from genremill.infra.audio_faults import AudioReason
+from genremill.infra.audio.faults import AudioReason
 
 SR = 22050
 FRAMES = 3 * SR

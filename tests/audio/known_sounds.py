@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from genremill.udfs.feature_set import Signal
+from genremill.udfs.feature_sets.base import Signal
 
 SR = 22050
 TIMBRES = {

@@ -7,8 +7,8 @@ import librosa
 import numpy as np
 import numpy.typing as npt
 
-from genremill.udfs.feature_set import Signal
-from genremill.udfs.gtzan57 import Gtzan57
+from genremill.udfs.feature_sets.base import Signal
+from genremill.udfs.feature_sets.gtzan57 import Gtzan57
 
 Series = npt.NDArray[np.floating]
 

@@ -9,10 +9,10 @@ import time
 
 import numpy as np
 
-from genremill.infra.audio_faults import AudioReason, AudioRejected
-from genremill.udfs import decoding
-from genremill.udfs.decoder_process import serve
-from genremill.udfs.decoding import Budget, Decoded, DecodeSettings, Signal
+from genremill.infra.audio.faults import AudioReason, AudioRejected
+from genremill.udfs.decoding import decode as decoding
+from genremill.udfs.decoding.child import serve
+from genremill.udfs.decoding.decode import Budget, Decoded, DecodeSettings, Signal
 
 
 def _say(words: bytes) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genremill.infra.audio_faults import AudioReason, AudioRejected
-from genremill.udfs import audio_analysis
-from genremill.udfs.audio_analysis import ANALYSIS_BYTES, Analysis, AnalysisSettings
-from genremill.udfs.decoding import DecodeSettings
-from genremill.udfs.sandbox import Sandbox
+from genremill.infra.audio.faults import AudioReason, AudioRejected
+from genremill.udfs.decoding import spotify_analysis
+from genremill.udfs.decoding.decode import DecodeSettings
+from genremill.udfs.decoding.sandbox import Sandbox
+from genremill.udfs.decoding.spotify_analysis import ANALYSIS_BYTES, Analysis, AnalysisSettings
 from tests.conftest import real_data
 
 SEGMENT: dict[str, Any] = {
@@ -61,7 +61,7 @@ def sandbox() -> Iterator[Sandbox]:
 def analysis(sandbox: Sandbox, path: Path, segments: int = 512) -> Analysis:
     fd = os.open(path, os.O_RDONLY)
     try:
-        assert audio_analysis.is_analysis(fd)
+        assert spotify_analysis.is_analysis(fd)
         return sandbox.read_analysis(fd, AnalysisSettings(segments=segments))
     finally:
         os.close(fd)

@@ -8,7 +8,7 @@ import librosa
 import numpy as np
 import pytest
 
-from genremill.udfs.augmentation import (
+from genremill.udfs.dsp.augmentation import (
     NOISE_DB,
     SEMITONES,
     STRETCH,
@@ -19,9 +19,9 @@ from genremill.udfs.augmentation import (
     stretched,
     varied,
 )
-from genremill.udfs.feature_set import Signal
-from genremill.udfs.gtzan57 import Gtzan57
-from genremill.udfs.variant import Variant
+from genremill.udfs.dsp.variant import Variant
+from genremill.udfs.feature_sets.base import Signal
+from genremill.udfs.feature_sets.gtzan57 import Gtzan57
 from tests.audio.audio_corpus import SR, chord, drums, song, tone
 
 

@@ -6,7 +6,7 @@ import pytest
 from librosa import feature
 
 from genremill.infra.errors import UsageError
-from genremill.udfs.constant_q import C1, ConstantQ, chroma_cens, chroma_cqt, constant_q, tonnetz
+from genremill.udfs.dsp.constant_q import C1, ConstantQ, chroma_cens, chroma_cqt, constant_q, tonnetz
 from tests.audio.audio_corpus import half_silent, tone
 
 SETTINGS = [

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from genremill.infra.audio_faults import AudioReason, AudioRejected
+from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.errors import UsageError
-from genremill.udfs import audio_header, decoding
-from genremill.udfs.audio_header import Codec
-from genremill.udfs.decoding import Budget, Decoded, DecodeSettings, Offset, capacity
+from genremill.udfs.decoding import decode as decoding, header as audio_header
+from genremill.udfs.decoding.decode import Budget, Decoded, DecodeSettings, Offset, capacity
+from genremill.udfs.decoding.header import Codec
 from tests.audio.audio_faults_corpus import (
     FAULTS,
     FRAMES,

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from genremill.udfs import feature_set, feature_sets
-from genremill.udfs.feature_set import WHOLE, FeatureSet
+from genremill.udfs.feature_sets import base, registry
+from genremill.udfs.feature_sets.base import WHOLE, FeatureSet
 from tests.audio.audio_corpus import song
 
 SHAPES = {
@@ -18,7 +18,7 @@ SHAPES = {
     "logmel": (1, 96, 64),
     "musicnn": (250,),
     "musicnn_vgg": (306,),
-} | {name: (1, 64, 64) for name in feature_sets.FEATURE_SETS if name.startswith("spectrogram:")}
+} | {name: (1, 64, 64) for name in registry.FEATURE_SETS if name.startswith("spectrogram:")}
 VECTOR, SEQUENCE = 1, 2
 
 
@@ -28,13 +28,13 @@ def default_windows(features: FeatureSet) -> float | None:
 
 def test_there_are_ten_spectrograms_and_the_others() -> None:
     assert sum(name.startswith("spectrogram:") for name in SHAPES) == 10
-    assert set(SHAPES) == set(feature_sets.FEATURE_SETS)
+    assert set(SHAPES) == set(registry.FEATURE_SETS)
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_rows_are_flat_finite_and_of_the_records_shape(name: str) -> None:
-    features, shape = feature_sets.named(name), SHAPES[name]
-    described = feature_set.record(features, {"seconds": 30.0})
+    features, shape = registry.named(name), SHAPES[name]
+    described = base.record(features, {"seconds": 30.0})
     assert described["name"] == features.name == name
     assert described["shape"] == list(shape)
     channels = shape[-1] if len(shape) <= SEQUENCE else shape[0]
@@ -51,7 +51,7 @@ def test_rows_are_flat_finite_and_of_the_records_shape(name: str) -> None:
 
 def test_records_of_the_first_sets_are_as_they_were() -> None:
     # Features that are in a warehouse must not be extracted again.
-    described = feature_set.record(feature_sets.named("gtzan57"), {"windows": WHOLE})
+    described = base.record(registry.named("gtzan57"), {"windows": WHOLE})
     assert set(described) == {"name", "settings", "revision", "versions", "shape", "values"}
     assert described["settings"] == {
         "sr": 22050,

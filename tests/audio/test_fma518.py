@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from genremill.udfs.fma518 import FLOORS, ROWS, STATISTICS, Fma518
-from genremill.udfs.moments import median, moments
+from genremill.udfs.dsp.moments import median, moments
+from genremill.udfs.feature_sets.fma518 import FLOORS, ROWS, STATISTICS, Fma518
 from tests.audio import librosa_fma518
 from tests.audio.audio_corpus import Signal, corpus, noise, song, tone
 
@@ -109,7 +109,7 @@ def test_short_signals_have_finite_values(samples: int) -> None:
 
 
 def test_librosa_is_not_imported() -> None:
-    imports = "import sys, genremill.udfs.fma518, genremill.udfs.multiwindow"
+    imports = "import sys, genremill.udfs.feature_sets.fma518, genremill.udfs.feature_sets.multiwindow"
     program = [sys.executable, "-c", f"{imports}; sys.exit('librosa' in sys.modules)"]
     assert subprocess.run(program, check=False).returncode == 0
 

@@ -19,12 +19,13 @@ import pytest
 import scipy.ndimage
 import scipy.signal
 
-from genremill.udfs import compiled, pitch, spectra
-from genremill.udfs.feature_set import Signal
-from genremill.udfs.gtzan57 import Gtzan57
-from genremill.udfs.hpss import hpss
-from genremill.udfs.lanes import TILE
-from genremill.udfs.medians import WINDOW, Network, medians_along_rows, medians_down_columns
+from genremill.udfs import compiled
+from genremill.udfs.dsp import pitch, spectra
+from genremill.udfs.dsp.hpss import hpss
+from genremill.udfs.dsp.medians import WINDOW, Network, medians_along_rows, medians_down_columns
+from genremill.udfs.dsp.simd import TILE
+from genremill.udfs.feature_sets.base import Signal
+from genremill.udfs.feature_sets.gtzan57 import Gtzan57
 from tests.audio.audio_corpus import SR, clicks, corpus, drums, noise, song, tone
 from tests.audio.librosa_reference import librosa_tuning, librosa_values
 from tests.conftest import real_data

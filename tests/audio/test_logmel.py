@@ -6,8 +6,8 @@ import numpy.typing as npt
 import pytest
 
 from genremill.infra.errors import UsageError
-from genremill.udfs.feature_set import Signal
-from genremill.udfs.logmel import LogMel, mel_weights
+from genremill.udfs.feature_sets.base import Signal
+from genremill.udfs.feature_sets.logmel import LogMel, mel_weights
 from tests.audio.audio_corpus import chord, clicks, noise, song, tone
 
 SETTINGS = LogMel()

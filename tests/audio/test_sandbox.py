@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genremill.infra.audio_faults import AudioReason, AudioRejected
+from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.errors import StorageError
-from genremill.udfs import decoding
-from genremill.udfs.decoding import Budget, DecodeSettings, Offset
-from genremill.udfs.sandbox import Limits, Sandbox
+from genremill.udfs.decoding import decode
+from genremill.udfs.decoding.decode import Budget, DecodeSettings, Offset
+from genremill.udfs.decoding.sandbox import Limits, Sandbox
 from tests.audio.audio_faults_corpus import FAULTS, SR, encoded, tone
 
 ROOT = Path(__file__).parent.parent.parent
@@ -119,7 +119,7 @@ def test_signal_is_the_same_as_in_this_process(good: int) -> None:
             SETTINGS,  # more samples than the first child has room for
             DecodeSettings(sr=44100, seconds=0.1),
         ):
-            found, expected = sandbox.decode(good, settings), decoding.decode(good, settings)
+            found, expected = sandbox.decode(good, settings), decode.decode(good, settings)
             np.testing.assert_array_equal(found.y, expected.y)
             assert (found.coverage, found.seconds_decoded) == (expected.coverage, expected.seconds_decoded)
 
@@ -308,9 +308,9 @@ def test_a_killed_worker_leaves_no_child(tmp_path: Path) -> None:
     os.close(fd)
     worker = (
         "import os\n"
-        "from genremill.udfs.sandbox import Limits, Sandbox\n"
-        "from genremill.udfs.decoding import DecodeSettings\n"
-        "from genremill.infra.audio_faults import AudioRejected\n"
+        "from genremill.udfs.decoding.sandbox import Limits, Sandbox\n"
+        "from genremill.udfs.decoding.decode import DecodeSettings\n"
+        "from genremill.infra.audio.faults import AudioRejected\n"
         f"sandbox = Sandbox(Limits(), module={MISBEHAVING!r})\n"
         "settings = DecodeSettings(sr=22050, seconds=30)\n"
         "try:\n"

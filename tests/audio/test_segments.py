@@ -5,12 +5,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from genremill.udfs import spectra
-from genremill.udfs.feature_set import Signal
-from genremill.udfs.gtzan57 import Gtzan57
-from genremill.udfs.magnitudes import magnitudes
-from genremill.udfs.segments import CHANNELS, TIMBRE, Segments, timbre
-from genremill.udfs.windows57 import Windows57
+from genremill.udfs.dsp import spectra
+from genremill.udfs.dsp.magnitudes import magnitudes
+from genremill.udfs.feature_sets.base import Signal
+from genremill.udfs.feature_sets.gtzan57 import Gtzan57
+from genremill.udfs.feature_sets.segments import CHANNELS, TIMBRE, Segments, timbre
+from genremill.udfs.feature_sets.windows57 import Windows57
 from tests.audio.audio_corpus import SR, chord, clicks, corpus, drums, noise, song, tone
 
 pytestmark = pytest.mark.filterwarnings("ignore:Trying to estimate tuning")

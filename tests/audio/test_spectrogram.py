@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from genremill.udfs import feature_sets
-from genremill.udfs.feature_set import Signal
-from genremill.udfs.spectrogram import Kind, Spectrogram, resized
+from genremill.udfs.feature_sets import registry
+from genremill.udfs.feature_sets.base import Signal
+from genremill.udfs.feature_sets.spectrogram import Kind, Spectrogram, resized
 from tests.audio.audio_corpus import SR, chord, clicks, drums, noise, song, sweep, tone
 
 pytestmark = pytest.mark.filterwarnings("ignore:Trying to estimate tuning")
@@ -93,7 +93,7 @@ def test_a_picture_of_one_shade_keeps_it() -> None:
 
 
 def picture(kind: Kind, y: Signal) -> Rows:
-    features = feature_sets.named(f"spectrogram:{kind}")
+    features = registry.named(f"spectrogram:{kind}")
     values = features.values(y)
     assert values.dtype == np.float32
     found: Rows = values.reshape(features.shape)[0]

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from genremill.jobs import track_pictures
-from genremill.jobs.track_pictures import PITCH_CLASSES, Caption, Panels, PictureSettings, Signal
+from genremill.jobs.inspection import picture
+from genremill.jobs.inspection.picture import PITCH_CLASSES, Caption, Panels, PictureSettings, Signal
 
 SETTINGS = PictureSettings()
 
@@ -23,11 +23,11 @@ def _clicks(beats_per_minute: float, seconds: float = 20.0) -> Signal:
 
 @pytest.fixture(scope="module")
 def panels() -> Panels:
-    return track_pictures.analyse(_tone(440) + _clicks(100, 3.0), SETTINGS)
+    return picture.analyse(_tone(440) + _clicks(100, 3.0), SETTINGS)
 
 
 def test_a_tone_is_one_pitch_class_and_one_band() -> None:
-    found = track_pictures.analyse(_tone(880), SETTINGS)
+    found = picture.analyse(_tone(880), SETTINGS)
     middle = found.chroma_CT[:, 10:-10]
     assert set(middle.argmax(axis=0)) == {PITCH_CLASSES.index("A")}
     loudest = found.mel_MT[:, 10:-10].argmax(axis=0)
@@ -40,9 +40,9 @@ def test_a_tone_is_one_pitch_class_and_one_band() -> None:
 
 @pytest.mark.parametrize("beats_per_minute", [75.0, 100.0, 130.0])
 def test_clicks_light_up_their_tempo(beats_per_minute: float) -> None:
-    found = track_pictures.analyse(_clicks(beats_per_minute), SETTINGS)
+    found = picture.analyse(_clicks(beats_per_minute), SETTINGS)
     assert found.tempo == pytest.approx(beats_per_minute, rel=0.03)
-    rows = track_pictures.tempi(SETTINGS)
+    rows = picture.tempi(SETTINGS)
     near = abs(rows / beats_per_minute - 1) < 0.03
     between = abs(rows / (beats_per_minute * 1.4) - 1) < 0.03
     mean = found.tempogram_PT.mean(axis=1)
@@ -51,21 +51,21 @@ def test_clicks_light_up_their_tempo(beats_per_minute: float) -> None:
 
 @pytest.mark.parametrize("samples", [2048, 30_000], ids=["one STFT window", "shorter than a tempogram"])
 def test_short_signals_are_drawn(samples: int) -> None:
-    found = track_pictures.analyse(_tone(440)[:samples], SETTINGS)
+    found = picture.analyse(_tone(440)[:samples], SETTINGS)
     assert np.isfinite(found.tempogram_PT).all()
-    assert track_pictures.png(found, SETTINGS, Caption("short"))[:4] == b"\x89PNG"
+    assert picture.png(found, SETTINGS, Caption("short"))[:4] == b"\x89PNG"
 
 
 @pytest.mark.parametrize("title", ["A$x^{$P", "\x1b[31m\u202eltr", "日本語", "W" * 5000])
 def test_any_title_stays_on_the_picture(panels: Panels, title: str) -> None:
-    figure = track_pictures.draw(panels, SETTINGS, Caption(title, ["genres: $"]))
+    figure = picture.draw(panels, SETTINGS, Caption(title, ["genres: $"]))
     for text in figure.texts:
         assert text.get_window_extent().x1 < figure.bbox.x1
         assert not text.get_text() or text.get_text().isprintable()
 
 
 def test_panels_share_one_axis_of_time_and_overlap_nothing(panels: Panels) -> None:
-    figure = track_pictures.draw(panels, SETTINGS, Caption("title", ["one", "two"]))
+    figure = picture.draw(panels, SETTINGS, Caption("title", ["one", "two"]))
     drawn = [axes for axes in figure.axes if axes.get_title(loc="left")]
     names = [axes.get_title(loc="left") for axes in drawn]
     assert names == ["Waveform", "Mel spectrogram", "Chromagram", "Tempogram"]

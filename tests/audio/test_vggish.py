@@ -10,10 +10,10 @@ import safetensors.numpy
 import torch
 
 from genremill.infra.errors import UsageError
-from genremill.models import vggish
-from genremill.models.vggish import CONVOLUTIONS, DENSE, POOLED_AFTER, SHAPES
-from genremill.udfs import feature_set, feature_sets
-from genremill.udfs.logmel import LogMel
+from genremill.models.pretrained import vggish
+from genremill.models.pretrained.vggish import CONVOLUTIONS, DENSE, POOLED_AFTER, SHAPES
+from genremill.udfs.feature_sets import base, registry
+from genremill.udfs.feature_sets.logmel import LogMel
 from tests.audio.audio_corpus import song
 
 SR = 16_000
@@ -66,7 +66,7 @@ def by_numpy(arrays: Arrays, patch_TM: npt.NDArray[np.float32]) -> npt.NDArray[n
 
 
 def test_embeddings_are_the_networks_and_means_of_them(files: Path) -> None:
-    features = feature_sets.named("vggish", vggish_weights=str(files / "weights.safetensors"))
+    features = registry.named("vggish", vggish_weights=str(files / "weights.safetensors"))
     assert features.shape == (128,)
     y = song(2.0, SR)
     patches = LogMel().rows(y, 0.975)
@@ -80,8 +80,8 @@ def test_embeddings_are_the_networks_and_means_of_them(files: Path) -> None:
 
 
 def test_the_record_holds_the_weights_and_not_where_they_lie(files: Path) -> None:
-    features = feature_sets.named("vggish", vggish_weights=str(files / "weights.safetensors"))
-    record = feature_set.record(features, {})
+    features = registry.named("vggish", vggish_weights=str(files / "weights.safetensors"))
+    record = base.record(features, {})
     assert str(files) not in str(record)
     assert vggish.read_weights(str(files / "weights.safetensors")).sha256 in str(record)
 
@@ -101,4 +101,4 @@ def test_other_files_are_refused(files: Path, name: str) -> None:
 
 def test_without_weights_it_says_what_it_needs() -> None:
     with pytest.raises(UsageError, match="--vggish-weights"):
-        feature_sets.named("vggish")
+        registry.named("vggish")

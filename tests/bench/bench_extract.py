@@ -21,10 +21,10 @@ import psutil
 import soundfile as sf
 import tyro
 
-from genremill.jobs.demo_clips import SR, clip, style_of
-from genremill.udfs.decoding import DecodeSettings
-from genremill.udfs.gtzan57 import Gtzan57
-from genremill.udfs.sandbox import Sandbox
+from genremill.jobs.synthetic.clips import SR, clip, style_of
+from genremill.udfs.decoding.decode import DecodeSettings
+from genremill.udfs.decoding.sandbox import Sandbox
+from genremill.udfs.feature_sets.gtzan57 import Gtzan57
 
 DISTINCT, PLAIN_CLIPS = 50, 200
 SECONDS = 30.0

@@ -16,9 +16,10 @@ import soundfile
 import soxr
 import tyro
 
-from genremill.udfs import compiled, pitch, rhythm, spectra, waveform
-from genremill.udfs.feature_set import Signal
-from genremill.udfs.gtzan57 import Gtzan57
+from genremill.udfs import compiled
+from genremill.udfs.dsp import pitch, rhythm, spectra, waveform
+from genremill.udfs.feature_sets.base import Signal
+from genremill.udfs.feature_sets.gtzan57 import Gtzan57
 from tests.audio.audio_corpus import SR, real_clip, real_paths, song
 from tests.audio.librosa_reference import librosa_series, librosa_tempo
 

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 import tyro
 
-from genremill.models import music_taggers
-from genremill.models.music_taggers import POOLS, Tagger
-from genremill.udfs import feature_sets
-from genremill.udfs.feature_set import WHOLE, Signal
-from genremill.udfs.musicnn import PATCHES_AT_ONCE, Musicnn
+from genremill.models.pretrained import music_taggers
+from genremill.models.pretrained.music_taggers import POOLS, Tagger
+from genremill.udfs.feature_sets import registry
+from genremill.udfs.feature_sets.base import WHOLE, Signal
+from genremill.udfs.feature_sets.musicnn import PATCHES_AT_ONCE, Musicnn
 from tests.audio.audio_corpus import song
 from tests.bench.bench_fma518 import milliseconds
 
@@ -79,8 +79,8 @@ def main(options: Options) -> None:
     torch.set_num_threads(1)
     clips = {sr: song(options.seconds, sr) for sr in (22050, 16_000)}
     runs: dict[str, Callable[[], object]] = {}
-    for name in feature_sets.FEATURE_SETS:
-        features = feature_sets.named(name)
+    for name in registry.FEATURE_SETS:
+        features = registry.named(name)
         features.warm()
         windows = None if features.default_windows == WHOLE else float(features.default_windows)
         runs[name] = partial(features.rows, clips[features.sr], windows)
@@ -91,7 +91,7 @@ def main(options: Options) -> None:
     square = torch.rand(SGEMM, SGEMM)
     runs["sgemm"] = lambda: square @ square
     found = dict(zip(runs, milliseconds(options.repeats, list(runs.values())), strict=True))
-    for name in feature_sets.FEATURE_SETS:
+    for name in registry.FEATURE_SETS:
         print(f"{name:26}{found[name]:9.2f} ms")
     theirs = found["librosa's log mel"]
     print(f"librosa's log mel {theirs:.2f} ms: {theirs / found['logmel']:.1f} times as long as logmel")

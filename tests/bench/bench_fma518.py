@@ -12,7 +12,7 @@ from functools import partial
 
 import tyro
 
-from genremill.udfs.fma518 import Fma518
+from genremill.udfs.feature_sets.fma518 import Fma518
 from tests.audio import librosa_fma518
 from tests.audio.audio_corpus import real_clip, real_paths, song
 

@@ -20,9 +20,9 @@ import librosa
 import numpy as np
 import soundfile
 
-from genremill.infra.audio_faults import AudioRejected
-from genremill.udfs.decoding import DecodeSettings, decode
-from genremill.udfs.sandbox import Sandbox
+from genremill.infra.audio.faults import AudioRejected
+from genremill.udfs.decoding.decode import DecodeSettings, decode
+from genremill.udfs.decoding.sandbox import Sandbox
 
 ROUNDS = 40
 SOURCE_SR, SECONDS = 44100, 30

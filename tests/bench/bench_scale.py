@@ -27,7 +27,7 @@ import pyspark
 import tyro
 
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import demo, model_versions
+from genremill.jobs import demo, model_registry
 
 DATA = Path(os.environ.get("GENREMILL_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 TABLE = DATA / "spotify-tracks" / "dataset.csv"
@@ -130,7 +130,7 @@ class Bench:
             for flags in (["ingest", "--tracks", str(self.table)], ["train", "--model", "linear"]):
                 command = [sys.executable, "-m", "genremill.jobs.cli", *flags, "--warehouse", where]
                 subprocess.run(command, check=True, capture_output=True)
-        return model_versions.folder_of(Warehouse.at(where), None)[1]
+        return model_registry.folder_of(Warehouse.at(where), None)[1]
 
     def catalog(self, size: int) -> Path:
         """A table of this many tracks."""

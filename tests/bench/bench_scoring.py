@@ -18,12 +18,13 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import cli, demo, model_inputs, model_versions, score
+from genremill.jobs import cli, demo, model_registry, score
 from genremill.jobs.contracts import TAGS
-from genremill.jobs.model_inputs import ModelInputs
+from genremill.jobs.features import model_inputs
+from genremill.jobs.features.model_inputs import ModelInputs
 from genremill.models import artifact
 from genremill.models.artifact import Model
-from genremill.models.text_tokens import FIELDS
+from genremill.models.encoders.text_tokens import FIELDS
 from genremill.udfs.model_rows import model_rows
 from genremill.udfs.tagging import tagger
 
@@ -52,7 +53,7 @@ class Trained:
         """Trains a model by its name."""
         if cli.main(["train", "--warehouse", warehouse.uri, "--model", name]):
             raise SystemExit(f"train --model {name} failed")
-        folder = model_versions.folder_of(warehouse, None)[1]
+        folder = model_registry.folder_of(warehouse, None)[1]
         model = artifact.load(folder)
         return cls(folder, model, model_inputs.of_model(warehouse, snapshot, model.card))
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from genremill.infra.log import start_log
-from genremill.models.networks import Network
+from genremill.models.networks.base import Network
 from genremill.models.pooling import Pooling, pooled
 from tests.bench.training_case import Rows, fit
 

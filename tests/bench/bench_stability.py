@@ -15,11 +15,11 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from genremill.models.cluster_method import Method
+from genremill.models.encoders.table import TableEncoder
 from genremill.models.features import FeatureSpec, Scaling
-from genremill.models.profiles import Integers, ProfileSums, partial_sums
-from genremill.models.stability import halves_agreement
-from genremill.models.table_encoder import TableEncoder
+from genremill.models.genres.cluster_method import Method
+from genremill.models.genres.profiles import Integers, ProfileSums, partial_sums
+from genremill.models.genres.stability import halves_agreement
 from genremill.udfs.profile_sums import encoded
 
 DATA = Path(os.environ.get("GENREMILL_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -23,13 +23,13 @@ import torch
 import tyro
 from numpy.typing import NDArray
 
-from genremill.models.networks import Network
-from genremill.udfs import feature_sets
-from genremill.udfs.augmentation import varied
-from genremill.udfs.feature_set import FeatureSet
-from genremill.udfs.segments import Segments
-from genremill.udfs.spectrogram import Kind
-from genremill.udfs.variant import Variant
+from genremill.models.networks.base import Network
+from genremill.udfs.dsp.augmentation import varied
+from genremill.udfs.dsp.variant import Variant
+from genremill.udfs.feature_sets import registry
+from genremill.udfs.feature_sets.base import FeatureSet
+from genremill.udfs.feature_sets.segments import Segments
+from genremill.udfs.feature_sets.spectrogram import Kind
 from tests.audio.known_sounds import SR, TRUTHS, Artist, Sound
 from tests.bench.training_case import Rows, fit
 
@@ -102,7 +102,7 @@ class Corpus:
 
 def feature_set(name: str) -> FeatureSet:
     """A feature set by name; segments as many as these clips need."""
-    return Segments(steps=STEPS) if name == SEGMENTS else feature_sets.named(name)
+    return Segments(steps=STEPS) if name == SEGMENTS else registry.named(name)
 
 
 def right(network: Network, name: str, rows: Rows) -> float:

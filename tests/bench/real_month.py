@@ -16,8 +16,8 @@ import tyro
 from pyspark.sql import SparkSession
 
 from genremill.infra.session import spark_session
-from genremill.jobs.demo_clips import clip_name, write_clip
-from genremill.jobs.night import Night, State, earlier
+from genremill.jobs.nights.record import Night, State, earlier
+from genremill.jobs.synthetic.clips import clip_name, write_clip
 from tests.conftest import DATA
 from tests.e2e import month
 from tests.e2e.month import NIGHTS, Feed, Month, Row

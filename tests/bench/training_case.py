@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from genremill.models import artifact, checkpoints, local_ranks, shards, zoo
-from genremill.models.checkpoints import Checkpoint
+from genremill.models import artifact, zoo
+from genremill.models.encoders.text_tokens import Known
 from genremill.models.features import TEXT, FeatureSpec
 from genremill.models.model_card import ModelCard
-from genremill.models.networks import Network
-from genremill.models.text_tokens import Known
-from genremill.models.training_plan import Plan
+from genremill.models.networks.base import Network
+from genremill.models.training import checkpoints, local_ranks, shards
+from genremill.models.training.checkpoints import Checkpoint
+from genremill.models.training.plan import Plan
 from genremill.models.weights import write_weights
 
 

@@ -120,7 +120,7 @@ def python_worker(job: psutil.Process) -> psutil.Process | None:
     below = commands(job.children(recursive=True))
     daemons = {one.pid for one, command in below if "pyspark.daemon" in command}
     workers = [one for one, _ in below if one.ppid() in daemons]
-    ranks = [one for one, command in below if "genremill.models.local_ranks" in command]
+    ranks = [one for one, command in below if "genremill.models.training.local_ranks" in command]
     found = ranks or sorted(workers, key=lambda one: sum(one.cpu_times()[:2]))
     return found[-1] if found else None
 

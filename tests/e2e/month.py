@@ -21,7 +21,7 @@ import pyarrow.dataset as ds
 
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli
-from genremill.jobs.night import Night, State, earlier
+from genremill.jobs.nights.record import Night, State, earlier
 
 Row = dict[str, str]
 NIGHTS = 30

@@ -9,12 +9,13 @@ import pytest
 from pyspark.sql import SparkSession, functions as F
 
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import cli, command, feature_cache, train
-from genremill.jobs.augmented_pairs import of_variants
-from genremill.jobs.training_set import sample
+from genremill.jobs import cli, command, train
+from genremill.jobs.features import cache as feature_cache
+from genremill.jobs.training.augmentation import of_variants
+from genremill.jobs.training.dataset import sample
 from genremill.models.features import WINDOWS
-from genremill.models.shards import read_manifest
-from genremill.udfs.variant import Variant
+from genremill.models.training.shards import read_manifest
+from genremill.udfs.dsp.variant import Variant
 from tests.e2e.conftest import Catalog
 from tests.e2e.test_audio_training import write_features
 

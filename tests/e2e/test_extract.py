@@ -13,10 +13,11 @@ import soundfile as sf
 from pyspark.sql import SparkSession
 
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import cli, extraction_run, feature_cache
-from genremill.jobs.demo_clips import SR, clip, style_of
-from genremill.udfs import feature_sets
-from genremill.udfs.gtzan57 import Gtzan57
+from genremill.jobs import cli
+from genremill.jobs.features import cache as feature_cache, extraction as extraction_run
+from genremill.jobs.synthetic.clips import SR, clip, style_of
+from genremill.udfs.feature_sets import registry
+from genremill.udfs.feature_sets.gtzan57 import Gtzan57
 from tests.e2e.test_kills import killed_when
 
 GOOD, MANY = 8, 150
@@ -186,7 +187,7 @@ def test_a_worker_killed_half_way_costs_nothing(audio: Audio, tmp_path: Path) ->
                 os.kill(os.getpid(), 9)
             return super().values(y)
 
-    named = feature_sets.FEATURE_SETS
+    named = registry.FEATURE_SETS
     before = dict(named)
     named["gtzan57"] = Deadly
     try:

@@ -11,14 +11,15 @@ import pytest
 import torch
 from pyspark.sql import SparkSession
 
-from genremill.infra import s3_client, storage
+from genremill.infra import storage
 from genremill.infra.errors import StorageError
-from genremill.infra.objects import Conflict
-from genremill.infra.s3_client import Patience
-from genremill.infra.s3_store import S3Store
+from genremill.infra.stores import s3_client
+from genremill.infra.stores.objects import Conflict
+from genremill.infra.stores.s3 import S3Store
+from genremill.infra.stores.s3_client import Patience
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs.table_reader import check_whole, read_table
-from genremill.models import checkpoints
+from genremill.jobs.catalog.table_reader import check_whole, read_table
+from genremill.models.training import checkpoints
 from tests.conftest import catalog, s3_jars, write_csv
 from tests.e2e.faulty_nights import BUCKET, CLEAN, EQUAL, Bucket, Ended, judged, s3a_options
 from tests.e2e.faulty_proxy import (

@@ -10,9 +10,10 @@ import soundfile as sf
 from pyspark.sql import SparkSession
 
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import cli, feature_cache
-from genremill.jobs.demo_clips import SR, clip, style_of
-from genremill.udfs.segments import Segments
+from genremill.jobs import cli
+from genremill.jobs.features import cache as feature_cache
+from genremill.jobs.synthetic.clips import SR, clip, style_of
+from genremill.udfs.feature_sets.segments import Segments
 
 SECONDS = 4.0
 SETS = {"segments": ([512, 24], 1), "logmel": ([1, 96, 64], 4), "musicnn": ([250], 1)}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from genremill.jobs.model_inputs import chosen
+from genremill.jobs.features.model_inputs import chosen
 from genremill.models.features import ARTIST_FEATURES
 from tests.e2e.conftest import Catalog
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from genremill.infra import lease
-from genremill.jobs import cli, night
-from genremill.jobs.night import Night
+from genremill.jobs import cli
+from genremill.jobs.nights import record as night_record
+from genremill.jobs.nights.record import Night
 from tests.e2e.conftest import Catalog
 
 Row = dict[str, str]
@@ -48,7 +49,7 @@ class Nights:
     def run(self, *flags: str, exit_code: int = 0) -> Night:
         """A night, by its record."""
         self.catalog.run("nightly", "--tracks", self.catalog.tracks, *FLAGS, *flags, exit_code=exit_code)
-        return night.earlier(self.catalog.warehouse, "~", most=1)[0]
+        return night_record.earlier(self.catalog.warehouse, "~", most=1)[0]
 
     def files(self) -> set[str]:
         """All files of the warehouse but reports."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from genremill.jobs import cli, command, evaluate, night_steps
+from genremill.jobs import cli, command, evaluate
+from genremill.jobs.nights import steps as night_steps
 from tests.e2e.conftest import FAST, Catalog
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from genremill.infra import s3_client, s3_objects
-from genremill.infra.audio_faults import AudioReason, AudioRejected
-from genremill.infra.audio_store import AudioObject, AudioStore, OpenedAudio
+from genremill.infra.audio import s3_objects
+from genremill.infra.audio.faults import AudioReason, AudioRejected
+from genremill.infra.audio.store import AudioObject, AudioStore, OpenedAudio
 from genremill.infra.errors import StorageError
-from genremill.infra.s3_client import Patience
+from genremill.infra.stores import s3_client
+from genremill.infra.stores.s3_client import Patience
 from tests.e2e.faulty_proxy import BAD_DAY, Fault, FaultyProxy, faulty_proxy, first, sometimes
 from tests.e2e.s3_server import OWNER, STRANGER, Identity, S3Server, free_ports, running_s3
 

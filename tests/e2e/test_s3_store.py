@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from genremill.infra import lease, s3_client, storage
+from genremill.infra import lease, storage
 from genremill.infra.errors import StorageError, UsageError
-from genremill.infra.objects import Conflict
+from genremill.infra.stores import s3_client
+from genremill.infra.stores.objects import Conflict
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli
 from tests.e2e.s3_server import OWNER, S3Server, running_s3

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
-from genremill.infra import s3_client, storage
+from genremill.infra import storage
+from genremill.infra.stores import s3_client
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import demo
 from tests.conftest import s3_jars

@@ -14,8 +14,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import cli, feature_cache
+from genremill.jobs import cli
 from genremill.jobs.contracts import FEATURES, REJECTS, TAGS, TRACKS, Table
+from genremill.jobs.features import cache as feature_cache
 
 SR = 22050
 ESCAPE = "\x1b[2J\x9b31m$x^{"

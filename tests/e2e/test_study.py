@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from genremill.infra import storage
-from genremill.jobs import cli, model_versions
+from genremill.jobs import cli, model_registry
 from tests.e2e.conftest import Catalog
 from tests.pure.page_reader import texts
 
@@ -19,7 +19,7 @@ def cells(catalog: Catalog) -> dict[str, int]:
 
 
 def test_a_study_goes_on_and_grows(catalog: Catalog) -> None:
-    newest = model_versions.newest(catalog.warehouse)
+    newest = model_registry.newest(catalog.warehouse)
     rates = ["--learning-rates", "0.001", "0.03"]
     planned = catalog.run("study", *FAST, *rates, "--dry-run")
     assert [one["learning_rate"] for one in planned["would_train"]] == [0.001, 0.03]
@@ -59,7 +59,7 @@ def test_a_study_goes_on_and_grows(catalog: Catalog) -> None:
     assert "Validation accuracy by learning rate" in texts(page, "title")
     assert json.loads(storage.read_bytes(third["report"].replace(".html", ".json")))["best"] == quick
     # No model version comes of it, and nothing is left behind.
-    assert model_versions.newest(catalog.warehouse) == newest
+    assert model_registry.newest(catalog.warehouse) == newest
     assert not storage.folders(catalog.warehouse.path("_checkpoints"))
     assert not storage.folders(catalog.warehouse.path("_tmp"))
 

@@ -8,8 +8,8 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-from genremill.models import training
-from genremill.models.training_plan import Plan
+from genremill.models.training import loop
+from genremill.models.training.plan import Plan
 
 DEADLINE_S = 60
 
@@ -25,7 +25,7 @@ class Kill:
 def exit_codes(plan: Plan, kill: Kill | None = None) -> list[int | None]:
     """Trains with all ranks of a plan to their end; None for one that hangs."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([training.__name__, "torch._inductor"])  # seconds, once and for all ranks
+    context.set_forkserver_preload([loop.__name__, "torch._inductor"])  # seconds, once and for all ranks
     port = _free_port()
     ranks = [context.Process(target=_rank, args=(plan, rank, port, kill)) for rank in range(plan.workers)]
     for one in ranks:
@@ -44,16 +44,16 @@ def _rank(plan: Plan, rank: int, port: int, kill: Kill | None) -> None:
     os.environ |= {"WORLD_SIZE": str(plan.workers), "LOCAL_WORLD_SIZE": str(plan.workers)}
     os.environ["MASTER_PORT"] = str(port)
     if kill is not None and kill.rank == rank:
-        step_of = training._Trainer._step
+        step_of = loop._Trainer._step
 
         def step_or_die(self: Any, step: int, *batch: Any) -> tuple[float, int]:
             if step == kill.step:
                 os.kill(os.getpid(), signal.SIGKILL)
             return step_of(self, step, *batch)
 
-        training._Trainer._step = step_or_die  # type: ignore[method-assign, assignment]
+        loop._Trainer._step = step_or_die  # type: ignore[method-assign, assignment]
     try:
-        training.train_rank(plan)
+        loop.train_rank(plan)
     except BaseException:
         traceback.print_exc()
         os._exit(1)  # now and then Gloo waits for a dead rank while it is torn down; a launcher would not

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from genremill.infra.errors import UsageError
-from genremill.models.array_encoder import ArrayEncoder, real_steps
+from genremill.models.encoders.arrays import ArrayEncoder, real_steps
 
 RNG = np.random.default_rng(0)
 

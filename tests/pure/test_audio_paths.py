@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from genremill.infra import s3_client
-from genremill.infra.audio_faults import AudioReason, AudioRejected
-from genremill.infra.audio_paths import MAX_KEY_BYTES, Place, locate, root, shown
-from genremill.infra.audio_store import AudioObject, AudioStore
+from genremill.infra.audio.faults import AudioReason, AudioRejected
+from genremill.infra.audio.paths import MAX_KEY_BYTES, Place, locate, root, shown
+from genremill.infra.audio.store import AudioObject, AudioStore
 from genremill.infra.errors import StorageError, UsageError
+from genremill.infra.stores import s3_client
 
 INSIDE, OUTSIDE = b"a song", b"a secret"
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from genremill.infra.errors import UsageError
-from genremill.models import partitions as partitions_module, stability
-from genremill.models.cluster_method import Method
-from genremill.models.clustering import (
+from genremill.models.genres import partitions as partitions_module, stability
+from genremill.models.genres.cluster_method import Method
+from genremill.models.genres.clustering import (
     Clustering,
     candidates,
     cluster_genres,
@@ -17,10 +17,10 @@ from genremill.models.clustering import (
     manual_clusters,
     numbered,
 )
-from genremill.models.partitions import consensus_tree, partitions, resampled
-from genremill.models.profiles import Floats, Integers, Profiles, ProfileSums, partial_sums
-from genremill.models.report_a_map import REPORT_A_MAP
-from genremill.models.stability import agreement, halves, halves_agreement
+from genremill.models.genres.partitions import consensus_tree, partitions, resampled
+from genremill.models.genres.profiles import Floats, Integers, Profiles, ProfileSums, partial_sums
+from genremill.models.genres.report_a_map import REPORT_A_MAP
+from genremill.models.genres.stability import agreement, halves, halves_agreement
 
 BUCKETS = 8
 FITTED = [method for method in Method if method is not Method.MANUAL]

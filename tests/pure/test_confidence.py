@@ -14,22 +14,22 @@ from torch import Tensor, nn
 
 from genremill.infra.errors import UsageError
 from genremill.models import artifact
-from genremill.models.abstention import CREDIBLE_ARTISTS, UNREACHED, fitted_thresholds
 from genremill.models.artifact import Model
-from genremill.models.calibration import (
+from genremill.models.encoders.base import Inputs
+from genremill.models.evaluation.abstention import CREDIBLE_ARTISTS, UNREACHED, fitted_thresholds
+from genremill.models.evaluation.calibration import (
     artist_weights,
     expected_calibration_error,
     fitted_temperature,
     reliability,
     tempered,
 )
-from genremill.models.encoder import Inputs
+from genremill.models.evaluation.held_out import HeldOut, SplitBy
 from genremill.models.features import TABLE, FeatureSpec
-from genremill.models.held_out import HeldOut, SplitBy
 from genremill.models.model_card import Cluster, ModelCard, Thresholds
-from genremill.models.networks import Network
+from genremill.models.networks.base import Network
+from genremill.models.outliers import TrainingCloud, fitted_clouds, limit_of
 from genremill.models.recipe import Size
-from genremill.models.training_cloud import TrainingCloud, fitted_clouds, limit_of
 from genremill.udfs.style_mix import Styles
 from genremill.udfs.tagging import tag_batch
 
@@ -318,7 +318,7 @@ def test_cards_of_before_calibration_load_and_damaged_ones_do_not() -> None:
 
 def test_clouds_travel_with_the_weights(tmp_path: Path) -> None:
     from genremill.models import zoo
-    from genremill.models.table_encoder import TableEncoder
+    from genremill.models.encoders.table import TableEncoder
 
     x_BF, scaling = raw_rows(100, seed=0), zoo.entry("linear").scaling
     encoder = TableEncoder.fit(x_BF, FEATURES, scaling)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from genremill.models.drift import Histogram, stability_index
-from genremill.models.paired_loss import paired_difference
+from genremill.models.evaluation.drift import Histogram, stability_index
+from genremill.models.evaluation.paired_accuracy import paired_difference
 
 
 def test_the_index_of_two_samples_of_one_distribution_is_that_of_chance() -> None:

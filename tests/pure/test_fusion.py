@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from genremill.models import artifact, zoo
 from genremill.models.artifact import Model
+from genremill.models.encoders.text_tokens import KNOWN, tokens
 from genremill.models.features import EVIDENCE, FOLD, FOLDS, TABLE, TEXT, WEIGHT, WINDOWS, FeatureSpec
-from genremill.models.fusion import BOTH, TALLY, Fusion
 from genremill.models.model_card import ModelCard
-from genremill.models.networks import Network
+from genremill.models.networks.base import Network
+from genremill.models.networks.fusion import BOTH, TALLY, Fusion
+from genremill.models.networks.text import PRIOR_COUNT, SAID, TokenTally
 from genremill.models.recipe import Size
-from genremill.models.text_networks import PRIOR_COUNT, SAID, TokenTally
-from genremill.models.text_tokens import KNOWN, tokens
 from genremill.udfs.model_rows import model_rows
 from genremill.udfs.style_mix import Styles
 from genremill.udfs.tagging import probabilities, tag_batch

@@ -15,8 +15,8 @@ import psutil
 import pytest
 import torch
 
-from genremill.models import checkpoints, local_ranks
-from genremill.models.training_plan import Plan
+from genremill.models.training import checkpoints, local_ranks
+from genremill.models.training.plan import Plan
 from tests.pure.test_training import RECIPE, _plan
 
 DEADLINE_S = 60.0

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genremill.models import clustering, partitions as partitions_module, stability
-from genremill.models.cluster_method import Method
-from genremill.models.clustering import cluster_genres, fine_groups
-from genremill.models.partitions import Partition, points
-from genremill.models.profiles import ProfileSums, partial_sums
+from genremill.models.genres import clustering, partitions as partitions_module, stability
+from genremill.models.genres.cluster_method import Method
+from genremill.models.genres.clustering import cluster_genres, fine_groups
+from genremill.models.genres.partitions import Partition, points
+from genremill.models.genres.profiles import ProfileSums, partial_sums
 
 BUCKETS, GENRES, MOST = 8, 300, 40
 CENTRES_HD = np.array([(0.1, 0.1, 0.9), (0.9, 0.1, 0.1), (0.1, 0.9, 0.1), (0.9, 0.9, 0.9)])

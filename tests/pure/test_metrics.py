@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from genremill.infra.errors import UsageError
-from genremill.models.abstention import TagFigures, tag_figures
-from genremill.models.calibration import coverage_curve, reliability
-from genremill.models.held_out import HeldOut, Labels, SplitBy
-from genremill.models.metrics import ClassFigures, Figures, Metrics, Subject, confusion, measure
-from genremill.models.tallies import BLOCKS, tally
+from genremill.models.evaluation.abstention import TagFigures, tag_figures
+from genremill.models.evaluation.calibration import coverage_curve, reliability
+from genremill.models.evaluation.held_out import HeldOut, Labels, SplitBy
+from genremill.models.evaluation.metrics import ClassFigures, Figures, Metrics, Subject, confusion, measure
+from genremill.models.evaluation.sums import BLOCKS, tally
 
 SUBJECT = Subject("mlp/1", Labels.GENRE, ("table",), use_popularity=False)
 

@@ -8,7 +8,7 @@ import pytest
 
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs.model_inputs import ModelInputs, chosen, of_model
+from genremill.jobs.features.model_inputs import ModelInputs, chosen, of_model
 from genremill.models import zoo
 from genremill.models.features import ARTIST, TABLE, TEXT, FeatureSpec
 from genremill.models.model_card import ModelCard

@@ -8,9 +8,9 @@ import pytest
 
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import mlflow_record, morning_report, night
-from genremill.jobs.causes import changes
-from genremill.jobs.night import Night, Rejected, State, StepRecord, TableRecord
+from genremill.jobs.nights import mlflow_export, page as night_page, record as night_record
+from genremill.jobs.nights.input_changes import changes
+from genremill.jobs.nights.record import Night, Rejected, State, StepRecord, TableRecord
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m=cmd()|"
 AUDIT = {"name": "churn", "value": 0.4, "limit": 0.3, "refuses": True, "note": "", "verdict": "refused"}
@@ -74,14 +74,14 @@ def test_a_record_is_read_as_it_was_written() -> None:
 def test_earlier_nights_are_the_newest_before_one_and_damaged_records_are_passed_over(tmp_path: Path) -> None:
     warehouse = Warehouse.at(str(tmp_path))
     for run_id in ("r1", "r2", "r3", "r4"):
-        night.keep(warehouse, made(run_id), "page")
+        night_record.keep(warehouse, made(run_id), "page")
     (tmp_path / "reports" / "r2" / "run.json").write_text("{")
-    assert [one.run_id for one in night.earlier(warehouse, "r4", most=5)] == ["r3", "r1"]
-    assert [one.run_id for one in night.earlier(warehouse, "r4", most=1)] == ["r3"]
+    assert [one.run_id for one in night_record.earlier(warehouse, "r4", most=5)] == ["r3", "r1"]
+    assert [one.run_id for one in night_record.earlier(warehouse, "r4", most=1)] == ["r3"]
 
 
 def test_the_page_says_what_was_done_and_nothing_on_it_is_markup_from_data() -> None:
-    page = morning_report.render(made("r2"), [made("r1", exit_code=0, error="")])
+    page = night_page.render(made("r2"), [made("r1", exit_code=0, error="")])
     for said in (
         "refused",
         "1 min 15 s",
@@ -102,7 +102,7 @@ def test_a_night_without_news_says_so() -> None:
     idle = made(
         "r2", exit_code=0, error="", steps=(StepRecord("ingest", State.SKIPPED),), rejects=(), metrics={}
     )
-    page = morning_report.render(idle, [])
+    page = night_page.render(idle, [])
     assert "Nothing has changed since the night before" in page
     assert "Nothing was newly rejected" in page
 
@@ -122,7 +122,7 @@ def test_a_night_goes_to_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     store = f"file://{tmp_path}/mlruns"
-    mlflow_record.send(store, made("r2"), "<html>")
+    mlflow_export.send(store, made("r2"), "<html>")
     client = mlflow.MlflowClient(tracking_uri=store)
     (run,) = client.search_runs([client.get_experiment_by_name("genremill").experiment_id])
     assert (run.info.run_name, run.info.status) == ("r2", "FAILED")
@@ -134,5 +134,5 @@ def test_a_night_goes_to_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_mlflow_that_is_missing_is_told() -> None:
     if importlib.util.find_spec("mlflow") is None:
         with pytest.raises(UsageError, match=r"pip install 'genremill\[mlflow\]'"):
-            mlflow_record.check("http://127.0.0.1:9")
-    assert mlflow_record.figures(made("r2"))["rows/tags"] == 100
+            mlflow_export.check("http://127.0.0.1:9")
+    assert mlflow_export.figures(made("r2"))["rows/tags"] == 100

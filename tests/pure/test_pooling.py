@@ -5,10 +5,10 @@ import pyarrow as pa
 from torch import Tensor, nn
 
 from genremill.models.artifact import Model
-from genremill.models.encoder import Inputs, joined
+from genremill.models.encoders.base import Inputs, joined
 from genremill.models.features import TABLE, WINDOWS
 from genremill.models.model_card import ModelCard
-from genremill.models.networks import Network
+from genremill.models.networks.base import Network
 from genremill.models.pooling import Pooling, pooled
 from genremill.models.recipe import Size
 from genremill.udfs.model_rows import CHUNK_ROWS, model_rows

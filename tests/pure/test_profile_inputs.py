@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from genremill.models.encoders.table import TableEncoder
 from genremill.models.features import FeatureSpec, Scaling
-from genremill.models.profiles import most_telling
-from genremill.models.table_encoder import TableEncoder
+from genremill.models.genres.profiles import most_telling
 from genremill.udfs.profile_sums import encoded, encoded_names
 
 FEATURES = (FeatureSpec("popularity", False, True), FeatureSpec("tempo", False), FeatureSpec("key", True))

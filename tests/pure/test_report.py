@@ -7,18 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from genremill.infra.charts import Axis, Series, line_chart, meter
-from genremill.infra.heat_map import heat_map
-from genremill.infra.markup import Markup, element, escape
-from genremill.infra.name_map import Place, name_map
-from genremill.infra.pages import Column, table
-from genremill.jobs.model_report import Report, render
-from genremill.jobs.report_confidence import ClusterTags
-from genremill.jobs.report_pictures import ClusterMap, Correlations, Epoch
-from genremill.models.abstention import tag_figures
-from genremill.models.calibration import coverage_curve, reliability
-from genremill.models.held_out import HeldOut, Labels, SplitBy
-from genremill.models.metrics import Subject, confusion, mean_probability, measure
+from genremill.infra.pages.charts import Axis, Series, line_chart, meter
+from genremill.infra.pages.heat_map import heat_map
+from genremill.infra.pages.markup import Markup, element, escape
+from genremill.infra.pages.name_map import Place, name_map
+from genremill.infra.pages.parts import Column, table
+from genremill.jobs.evaluation.confidence import ClusterTags
+from genremill.jobs.evaluation.page import Report, render
+from genremill.jobs.evaluation.pictures import ClusterMap, Correlations, Epoch
+from genremill.models.evaluation.abstention import tag_figures
+from genremill.models.evaluation.calibration import coverage_curve, reliability
+from genremill.models.evaluation.held_out import HeldOut, Labels, SplitBy
+from genremill.models.evaluation.metrics import Subject, confusion, mean_probability, measure
 from tests.pure.page_reader import read, texts
 
 GENRES = (

@@ -16,9 +16,9 @@ import pytest
 
 from genremill.infra import storage
 from genremill.infra.errors import StorageError, UsageError
-from genremill.models import shards as shard_module
-from genremill.models.petastorm_adapter import Columns
-from genremill.models.shards import (
+from genremill.models.training import shards as shard_module
+from genremill.models.training.petastorm_adapter import Columns
+from genremill.models.training.shards import (
     Manifest,
     ShardFile,
     ShardReader,
@@ -289,6 +289,7 @@ def test_pyarrow_and_numpy_stay_as_they_are(folder: Path) -> None:
 
 
 def test_the_driver_reads_manifests_without_torch_or_petastorm() -> None:
-    code = "import sys, genremill.models.shards; print(sorted({'torch', 'petastorm'} & set(sys.modules)))"
+    imports = "import sys, genremill.models.training.shards"
+    code = f"{imports}; print(sorted({{'torch', 'petastorm'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

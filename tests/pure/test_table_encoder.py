@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from genremill.infra.errors import UsageError
+from genremill.models.encoders.table import TableEncoder
 from genremill.models.features import TABLE, FeatureSpec, Scaling
-from genremill.models.table_encoder import TableEncoder
 
 FEATURES = (FeatureSpec("tempo", False), FeatureSpec("key", True), FeatureSpec("energy", False))
 ROWS = np.array([[60, 0, 0.0], [120, 7, 0.5], [180, 7, 1.0]], np.float32)

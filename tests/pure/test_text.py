@@ -6,10 +6,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from genremill.models.encoders.text import TextEncoder
+from genremill.models.encoders.text_tokens import (
+    FIELD_TOKENS,
+    KNOWN,
+    MOST_CHARACTERS,
+    TEXT_WIDTH,
+    normalised,
+    tokens,
+)
 from genremill.models.features import TEXT
-from genremill.models.text_encoder import TextEncoder
-from genremill.models.text_tokens import FIELD_TOKENS, KNOWN, MOST_CHARACTERS, TEXT_WIDTH, normalised, tokens
-from genremill.udfs.names import names_of, numberer, token_lister
+from genremill.udfs.tokens import names_of, numberer, token_lister
 
 
 @pytest.mark.parametrize(

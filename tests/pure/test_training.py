@@ -16,12 +16,13 @@ import torch
 
 from genremill.infra.errors import ExitCode, StorageError, UsageError
 from genremill.infra.log import start_log
-from genremill.models import checkpoints, shards, training, zoo
+from genremill.models import zoo
+from genremill.models.encoders.table import TableEncoder
 from genremill.models.features import FeatureSpec
 from genremill.models.model_card import ModelCard
 from genremill.models.recipe import Recipe, Schedule, Watch
-from genremill.models.table_encoder import TableEncoder
-from genremill.models.training_plan import Plan
+from genremill.models.training import checkpoints, loop, shards
+from genremill.models.training.plan import Plan
 from genremill.models.weights import write_weights
 from tests.pure import ranks
 from tests.pure.ranks import Kill
@@ -104,20 +105,20 @@ def _equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
 
 
 def test_training_learns_what_is_there(tmp_path: Path) -> None:
-    history = training.train_rank(_plan(tmp_path))
+    history = loop.train_rank(_plan(tmp_path))
     assert [one["epoch"] for one in history] == [1, 2, 3, 4]
     assert history[-1]["validation_accuracy"] > 0.9
     assert all(one["rows"] == 500 for one in history)
 
 
 def test_shuffled_labels_stay_at_chance(tmp_path: Path) -> None:
-    history = training.train_rank(_plan(tmp_path, label=lambda rng, rows: rng.integers(4, size=rows)))
+    history = loop.train_rank(_plan(tmp_path, label=lambda rng, rows: rng.integers(4, size=rows)))
     assert abs(history[-1]["validation_accuracy"] - 0.25) < 0.1
 
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole = _plan(tmp_path / "whole")
-    training.train_rank(whole)
+    loop.train_rank(whole)
     cut = _plan(tmp_path / "cut")
 
     class Killed(Exception):
@@ -133,10 +134,10 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     checkpoints.save = save_then_die
     try:
         with pytest.raises(Killed):
-            training.train_rank(cut)
+            loop.train_rank(cut)
     finally:
         checkpoints.save = original
-    history = training.train_rank(cut)
+    history = loop.train_rank(cut)
     assert len(history) == 4
     assert _equal(_final(whole), _final(cut))
 
@@ -157,14 +158,14 @@ def test_ranks_killed_at_a_step_go_on_to_the_same_weights(tmp_path: Path) -> Non
 
 def test_a_truncated_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
     plan = _plan(tmp_path)
-    training.train_rank(plan)
+    loop.train_rank(plan)
     end = _final(plan)
     newest = tmp_path / "checkpoints" / "epoch-00004" / "model.safetensors"
     newest.write_bytes(newest.read_bytes()[:1000])
     found = checkpoints.newest(plan.checkpoints)
     assert found is not None
     assert found.epoch == 3
-    training.train_rank(plan)
+    loop.train_rank(plan)
     assert _equal(end, _final(plan))
 
 
@@ -198,10 +199,10 @@ def test_damaged_checkpoints_are_passed_over_with_a_warning(
 
 def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     one = _plan(tmp_path)
-    training.train_rank(one)
+    loop.train_rank(one)
     first = _final(one)
     shutil.rmtree(tmp_path / "checkpoints")
-    training.train_rank(dataclasses.replace(one, seed=1))
+    loop.train_rank(dataclasses.replace(one, seed=1))
     assert not _equal(first, _final(one))
 
 
@@ -210,7 +211,7 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None
         RECIPE, epochs=40, patience=2, schedule=Schedule.CONSTANT, learning_rate=0.05, weight_decay=0.0
     )
     plan = _plan(tmp_path, recipe=noise, label=lambda rng, rows: rng.integers(4, size=rows))
-    history = training.train_rank(plan)
+    history = loop.train_rank(plan)
     best = min(range(len(history)), key=lambda at: history[at]["validation_loss"])
     assert len(history) == best + 3
     found = checkpoints.newest(plan.checkpoints)
@@ -224,7 +225,7 @@ def test_a_figure_counts_as_better_from_the_least_difference_on(tmp_path: Path) 
         RECIPE, epochs=30, patience=3, schedule=Schedule.CONSTANT, watch=Watch.ACCURACY, min_delta=0.2
     )
     plan = _plan(tmp_path, recipe=creeping)
-    accuracy = [one["validation_accuracy"] for one in training.train_rank(plan)]
+    accuracy = [one["validation_accuracy"] for one in loop.train_rank(plan)]
     best = checkpoints.newest(plan.checkpoints)
     assert best is not None
     kept = best.record["best_epoch"] - 1
@@ -249,7 +250,7 @@ def test_every_rank_of_knn_keeps_all_rows(tmp_path: Path, workers: int) -> None:
 def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path: Path) -> None:
     plan = _plan(tmp_path, model="linear", recipe=dataclasses.replace(RECIPE, learning_rate=1e38))
     with pytest.raises(UsageError, match=r"the loss is (nan|inf) in epoch \d, step \d+ of 8, on rank 0"):
-        training.train_rank(plan)
+        loop.train_rank(plan)
     assert _failed(plan)["exit_code"] == ExitCode.USAGE
 
 
@@ -267,10 +268,10 @@ def test_a_port_in_use_is_said_and_worth_a_retry(tmp_path: Path, monkeypatch: py
         port = taken.getsockname()[1]
         monkeypatch.setenv("MASTER_PORT", str(port))
         with pytest.raises(StorageError, match=f"cannot meet at 127.0.0.1:{port}: .*address already in use"):
-            training.train_rank(plan)
+            loop.train_rank(plan)
     assert _failed(plan)["exit_code"] == ExitCode.RETRY
     monkeypatch.setenv("MASTER_PORT", "0")
-    assert len(training.train_rank(plan)) == RECIPE.epochs
+    assert len(loop.train_rank(plan)) == RECIPE.epochs
 
 
 def test_a_gpu_that_was_asked_for_and_is_absent_is_an_error(
@@ -280,10 +281,10 @@ def test_a_gpu_that_was_asked_for_and_is_absent_is_an_error(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # as Spark tells ranks of the GPUs it has given them
     with pytest.raises(UsageError, match=r"GPUs were asked for \(CUDA_VISIBLE_DEVICES=0,1\), .* finds 0"):
-        training.train_rank(plan)
+        loop.train_rank(plan)
     assert _failed(plan)["exit_code"] == ExitCode.USAGE
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # and as it tells them that it has none
-    assert len(training.train_rank(plan)) == RECIPE.epochs
+    assert len(loop.train_rank(plan)) == RECIPE.epochs
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from genremill.infra.errors import UsageError
 from genremill.models import artifact, zoo
+from genremill.models.encoders.table import TableEncoder
 from genremill.models.features import FeatureSpec, Scaling
 from genremill.models.model_card import ModelCard
 from genremill.models.recipe import Size
-from genremill.models.table_encoder import TableEncoder
 
 FEATURES = (FeatureSpec("tempo", False), FeatureSpec("energy", False))
 Edit = Callable[[dict[str, Any]], object]

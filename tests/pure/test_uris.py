@@ -5,7 +5,7 @@ import pytest
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import mlflow_record
+from genremill.jobs.nights import mlflow_export
 
 
 @pytest.mark.parametrize(
@@ -43,5 +43,5 @@ def test_a_local_name_with_a_question_mark_is_a_pattern() -> None:
 @pytest.mark.parametrize("uri", ["https://ada:hush@host", "http://hush@host:5000/mlflow"])
 def test_a_secret_for_mlflow_is_refused_and_not_repeated(uri: str) -> None:
     with pytest.raises(UsageError, match="MLFLOW_TRACKING_PASSWORD") as caught:
-        mlflow_record.check(uri)
+        mlflow_export.check(uri)
     assert "hush" not in str(caught.value)

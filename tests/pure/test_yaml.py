@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from genremill.infra.errors import UsageError
-from genremill.jobs import clustering_run, command, train
+from genremill.jobs import command, train
+from genremill.jobs.genres import clustering
 
 
 def as_settings(file: Path) -> object:
@@ -15,7 +16,7 @@ def as_settings(file: Path) -> object:
 
 
 def as_map(file: Path) -> object:
-    return clustering_run._read_map(str(file))
+    return clustering._read_map(str(file))
 
 
 @pytest.mark.parametrize("taken", [as_settings, as_map])

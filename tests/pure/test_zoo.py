@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from genremill.infra.errors import UsageError
-from genremill.models import artifact, nearest_neighbours, zoo
+from genremill.models import artifact, zoo
 from genremill.models.features import TABLE, WINDOWS
 from genremill.models.model_card import Cluster
-from genremill.models.networks import Network, parameter_count
+from genremill.models.networks import nearest_neighbors
+from genremill.models.networks.base import Network, parameter_count
 from genremill.models.recipe import Size
 from genremill.udfs import tagging
 from genremill.udfs.model_rows import model_rows
@@ -175,9 +176,9 @@ def test_a_part_must_have_one_penultimate_layer_and_its_input() -> None:
 
 
 def test_knn_counts_neighbours_by_their_nearness(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest_neighbours, "NEIGHBOURS", 3)
-    monkeypatch.setattr(nearest_neighbours, "PRIOR", 0.0)
-    monkeypatch.setattr(nearest_neighbours, "discriminants", _numbers_as_they_are)
+    monkeypatch.setattr(nearest_neighbors, "NEIGHBOURS", 3)
+    monkeypatch.setattr(nearest_neighbors, "PRIOR", 0.0)
+    monkeypatch.setattr(nearest_neighbors, "discriminants", _numbers_as_they_are)
     card = replace(zoo.card_of("knn", (1,), 3), size=Size(rows=4))
     encoder = zoo.encoder(card)
     rows = torch.tensor([[0.0], [1.0], [3.0], [100.0]])
@@ -200,7 +201,7 @@ def test_discriminants_leave_out_what_no_class_differs_in() -> None:
     label_R = np.repeat([0, 1, 2], 200)
     apart_R = 5.0 * label_R + rng.normal(size=600)
     view_RM = np.stack([1000 + 30 * apart_R, rng.normal(size=600), np.full(600, 7.0), apart_R**2], axis=1)
-    mean_M, map_MD = nearest_neighbours.discriminants(view_RM, label_R)
+    mean_M, map_MD = nearest_neighbors.discriminants(view_RM, label_R)
     found_RD = (view_RM - mean_M) @ map_MD
     variance_D = found_RD.var(axis=0)
     np.testing.assert_allclose(variance_D.sum(), 2)
@@ -209,7 +210,7 @@ def test_discriminants_leave_out_what_no_class_differs_in() -> None:
     assert variance_D[-1] > 5 * variance_D[:-2].max()
     # Of any unit, and the same whatever the order of the rows.
     order = rng.permutation(600)
-    _, other_MD = nearest_neighbours.discriminants(view_RM[order] / 1000, label_R[order])
+    _, other_MD = nearest_neighbors.discriminants(view_RM[order] / 1000, label_R[order])
     gap_R = np.abs(np.linalg.norm(found_RD[:1] - found_RD, axis=1))
     other_RD = ((view_RM - mean_M) / 1000) @ other_MD
     np.testing.assert_allclose(np.linalg.norm(other_RD[:1] - other_RD, axis=1), gap_R, rtol=1e-6)

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from genremill.models import zoo
-from genremill.models.encoder import Samples, joined_rows
+from genremill.models.encoders.base import Samples, joined_rows
+from genremill.models.encoders.table import codes_in
 from genremill.models.features import TABLE, FeatureSpec, Takes
 from genremill.models.model_card import ModelCard
-from genremill.models.networks import Network
+from genremill.models.networks.base import Network
 from genremill.models.recipe import Size
-from genremill.models.table_encoder import codes_in
 
 NUMBERS = 40
 SHAPES: dict[str, tuple[int, ...]] = {

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession, types as T
 
-from genremill.infra import audio_paths
-from genremill.jobs import extraction_plan as plan, feature_cache
+from genremill.infra.audio import paths as audio_paths
 from genremill.jobs.contracts import FEATURES, REJECTS
+from genremill.jobs.features import cache as feature_cache, missing as plan
 
 OBJECTS = "audio_uri string, etag string, size long, reason string, detail string"
 ROWS = T.StructType([*FEATURES.schema.fields, T.StructField("run", T.StringType())])

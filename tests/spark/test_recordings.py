@@ -6,7 +6,7 @@ import random
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from genremill.jobs.recordings import connected_components
+from genremill.jobs.catalog.recordings import connected_components
 
 SHAPES: dict[str, list[tuple[int, int]]] = {
     "a chain": [(at, at + 1) for at in range(100)],

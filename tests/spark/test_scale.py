@@ -11,10 +11,10 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import ingest, replica
-from genremill.jobs.recordings import track_groups
-from genremill.jobs.row_checks import checked_rows
-from genremill.jobs.table_reader import read_table
-from genremill.jobs.track_source import Columns, resolve
+from genremill.jobs.catalog.columns import Columns, resolve
+from genremill.jobs.catalog.recordings import track_groups
+from genremill.jobs.catalog.row_checks import checked_rows
+from genremill.jobs.catalog.table_reader import read_table
 from tests.conftest import catalog, write_csv
 
 COPIES = 3

@@ -4,8 +4,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
-from genremill.jobs.splits import SplitRule
-from genremill.jobs.training_pairs import balanced, check_exact, labelled, pairs_of
+from genremill.jobs.catalog.splits import SplitRule
+from genremill.jobs.training.pairs import balanced, check_exact, labelled, pairs_of
 
 RULE = SplitRule("rows", (0.8, 0.1, 0.1), seed=0)
 

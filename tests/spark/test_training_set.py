@@ -8,8 +8,8 @@ from pyspark.sql import SparkSession, functions as F
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs.command import Run
-from genremill.jobs.model_inputs import ModelInputs
-from genremill.jobs.training_set import hashed_to, write_training_set
+from genremill.jobs.features.model_inputs import ModelInputs
+from genremill.jobs.training.dataset import hashed_to, write_training_set
 from genremill.models.features import FOLD, FOLDS, TABLE, TEXT, FeatureSpec
 
 

@@ -1,0 +1,117 @@
+"""Objects of a warehouse on a file system that all machines of the cluster see."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from pyarrow.fs import FileSystem, LocalFileSystem
+
+from genremill.infra.errors import StorageError
+from genremill.infra.stores.objects import Conflict, StoredObject, Upload
+
+
+class LocalStore:
+    """The operations of `storage` on `file:///…` URIs."""
+
+    def state(self, uri: str) -> StoredObject | None:
+        """What is known of an object; None where there is none, or a folder."""
+        path = path_of(uri)
+        return _described(path, path.name) if path.is_file() else None
+
+    def objects(self, uri: str) -> Iterator[StoredObject]:
+        """All objects under a folder, by name."""
+        root = path_of(uri)
+        for path in sorted(root.rglob("*")):
+            with contextlib.suppress(FileNotFoundError):  # removed while the folder was listed
+                if path.is_file():
+                    yield _described(path, str(path.relative_to(root)))
+
+    def folders(self, uri: str) -> list[str]:
+        """Names of the folders directly under a folder, sorted."""
+        path = path_of(uri)
+        return sorted(entry.name for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
+
+    def read(self, uri: str, first: int | None = None) -> tuple[bytes, str]:
+        """The bytes of an object, or the `first` of them, and their version."""
+        try:
+            with path_of(uri).open("rb") as source:
+                data = source.read(-1 if first is None else first)
+        except OSError as err:
+            raise StorageError(f"cannot read {uri}: {err.strerror}") from err
+        return data, _digest(data)
+
+    def write(self, uri: str, data: bytes) -> None:
+        """Puts an object in place in one step."""
+        path = path_of(uri)
+        staging = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with staging.open("wb") as out:
+                out.write(data)
+                out.flush()
+                os.fsync(out.fileno())
+            staging.replace(path)
+        except OSError as err:
+            with contextlib.suppress(OSError):
+                staging.unlink(missing_ok=True)
+            raise StorageError(f"cannot write {uri}: {err.strerror}") from err
+
+    def write_over(self, uri: str, data: bytes, version: str | None) -> None:
+        """The same where the object still has the version that `read` gave, or None: still is not there."""
+        path = path_of(uri)
+        with _locked(f"{uri.rpartition('/')[0]}/_{path.stem.strip('_')}.lock"):
+            if (self.read(uri)[1] if path.is_file() else None) != version:
+                raise Conflict(f"{uri} was written meanwhile by somebody else; nothing has changed")
+            self.write(uri, data)
+
+    def remove(self, uri: str) -> None:
+        """Removes a folder and all below it; one that is not there is fine."""
+        shutil.rmtree(path_of(uri), ignore_errors=True)
+
+    def remove_object(self, uri: str) -> None:
+        """Removes one object; one that is not there is fine."""
+        path_of(uri).unlink(missing_ok=True)
+
+    def uploads(self, uri: str) -> list[Upload]:
+        """None: a file system has no multipart uploads."""
+        return []
+
+    def abort(self, uri: str, upload: Upload) -> None:
+        """Does nothing, as there are none."""
+
+    def arrow(self, uri: str) -> tuple[FileSystem, str]:
+        """Pyarrow's file system, and the path in it."""
+        return LocalFileSystem(), str(path_of(uri))
+
+
+def path_of(uri: str) -> Path:
+    """The path of a `file:///…` URI, spelled as Hadoop spells it: nothing is percent-encoded."""
+    return Path(uri.removeprefix("file://"))
+
+
+@contextlib.contextmanager
+def _locked(uri: str) -> Iterator[None]:
+    """Keeps other processes that lock the same file waiting until the block ends."""
+    path = path_of(uri)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = path.open("w")
+    except OSError as err:
+        raise StorageError(f"cannot lock {uri}: {err.strerror}") from err
+    with held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+def _described(path: Path, name: str) -> StoredObject:
+    found = path.stat()
+    return StoredObject(name, found.st_size, f"{found.st_size}-{found.st_mtime_ns}", found.st_mtime)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

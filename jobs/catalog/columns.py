@@ -1,0 +1,213 @@
+"""The columns of a track table: parts found by name, features by value."""
+
+import enum
+from dataclasses import dataclass, fields
+
+from pyspark.sql import Column, DataFrame, functions as F, types as T
+
+from genremill.infra.errors import UsageError
+from genremill.infra.log import LOGGER
+from genremill.jobs.catalog.table_reader import MALFORMED, OWN_COLUMNS
+from genremill.jobs.contracts import quoted
+
+NUMBER = r"^(?i)[+-]?(\d++\.?\d*+(e[+-]?\d++)?|\.\d++(e[+-]?\d++)?|nan|inf|infinity)$"
+"""Digits are never given back: else a cell of a million digits and a letter takes hours."""
+
+NUMBERS = (T.IntegralType, T.DoubleType, T.BooleanType)
+"""Types whose values need no parsing, which takes most of ingest's time. Of a float, the text is the truth:
+0.1 as a double is another number."""
+NUMERIC_SHARE = 0.99
+"""A column is numeric if at least this share of its values parse."""
+FILLED_SHARE = 0.5
+"""A column with fewer values than this share of the rows is no feature: it would reject most rows."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of the table plays which part."""
+
+    id: str = "track_id"
+    """Key of a track, kept as text."""
+    title: str = "track_name"
+    """Title of the track."""
+    album: str = "album_name"
+    """Album of the track."""
+    artists: str = "artists"
+    """Artists as credited, `;` between them."""
+    genre: str = "track_genre"
+    """One genre label; a track may have several rows."""
+    popularity: str = "popularity"
+    """Popularity, stored but no input unless asked for."""
+    duration: str = "duration_ms"
+    """Duration in milliseconds."""
+    audio_uri: str = "audio_uri"
+    """Where the track's audio lies."""
+    features: tuple[str, ...] = ()
+    """Exactly these are the table features [popularity, duration and every other numeric column]."""
+    ignore: tuple[str, ...] = ()
+    """Columns to leave out."""
+    categorical: tuple[str, ...] = ("key", "time_signature")
+    """Features whose numbers are codes: one-hot encoded."""
+    keep: tuple[str, ...] = ()
+    """Columns carried through to `tags`."""
+
+
+ROLES = ("id", "title", "album", "artists", "genre", "popularity", "duration", "audio_uri")
+
+
+class Kind(enum.StrEnum):
+    """How a feature's numbers are read."""
+
+    NUMERIC = "numeric"
+    CATEGORICAL = "categorical"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One value of `tracks.table_features`."""
+
+    name: str
+    kind: Kind
+    is_popularity: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table's columns, each part resolved to a column that is there, or None."""
+
+    id: str
+    title: str | None
+    album: str | None
+    artists: str | None
+    genre: str | None
+    popularity: str | None
+    duration: str | None
+    audio_uri: str | None
+    features: tuple[Feature, ...]
+    keep: tuple[str, ...]
+
+
+def resolve(df: DataFrame, columns: Columns, source: str) -> Layout:
+    """Finds each part's column, and the features; one error names every column that is not there."""
+    there = [name for name in df.columns if name not in OWN_COLUMNS]
+    asked = {role: getattr(columns, role) for role in ROLES}
+    defaults = {one.name: one.default for one in fields(Columns)}
+    by_flag = {role: name for role, name in asked.items() if name != defaults[role] or role == "id"}
+    explicit = {f"--columns.{role.replace('_', '-')} {name}": name for role, name in by_flag.items()}
+    for flag in ("features", "ignore", "keep", "categorical"):
+        if getattr(columns, flag) != defaults[flag]:
+            explicit |= {f"--columns.{flag} {name}": name for name in getattr(columns, flag)}
+    missing = [flag for flag, name in explicit.items() if name not in there]
+    if missing:
+        raise UsageError(_missing(source, missing, there))
+    _refuse_contradictions(df, columns)
+    part = {role: name for role, name in asked.items() if name in there and name not in columns.ignore}
+    return Layout(
+        features=_features(df, columns, part, there),
+        keep=columns.keep,
+        id=columns.id,
+        **{role: part.get(role) for role in ROLES if role != "id"},
+    )
+
+
+def _refuse_contradictions(df: DataFrame, columns: Columns) -> None:
+    """Raises on column flags that cannot all hold, and on ids that Spark would change."""
+    if columns.id in columns.ignore:
+        raise UsageError(f"--columns.ignore {columns.id}: it is the id, which no table can do without")
+    if both := sorted(set(columns.ignore) & {*columns.features, *columns.keep}):
+        raise UsageError(f"--columns.ignore {both[0]}: --columns.features or --columns.keep names it too")
+    for flag in ("features", "keep"):
+        names = getattr(columns, flag)
+        if doubled := [name for name in names if names.count(name) > 1]:
+            raise UsageError(f"--columns.{flag} names {doubled[0]!r} twice")
+    kind = df.schema[columns.id].dataType
+    if isinstance(kind, T.FloatType | T.DoubleType | T.BinaryType) or not isinstance(kind, T.AtomicType):
+        raise UsageError(
+            f"--columns.id {columns.id}: expected text or whole numbers, found {kind.simpleString()}"
+        )
+    if columns.popularity == columns.duration:
+        raise UsageError(f"--columns.popularity and --columns.duration both name {columns.duration!r}")
+
+
+def _missing(source: str, missing: list[str], there: list[str]) -> str:
+    found = ", ".join(repr(name[:60]) for name in there[:40]) + (" …" if len(there) > 40 else "")
+    message = f"{source}: no column for {'; '.join(missing)}. Found {len(there)} columns: {found}."
+    if len(there) == 1:
+        other = max(";\t|,", key=there[0].count)
+        if there[0].count(other):
+            message += f" The delimiter looks like {other!r}: pass it as --delimiter."
+    return message
+
+
+def _is_row_index(name: str) -> bool:
+    return name.strip() == "" or name == "_c0" or name.startswith("Unnamed: ")
+
+
+def _features(df: DataFrame, columns: Columns, part: dict[str, str], there: list[str]) -> tuple[Feature, ...]:
+    not_features = {name for role, name in part.items() if role not in ("popularity", "duration")}
+    not_features |= set(columns.ignore) | set(columns.keep)
+    candidates = [name for name in there if name not in not_features and not _is_row_index(name)]
+    numeric = _numeric_columns(df, candidates) if not columns.features else list(columns.features)
+    own = [name for role in ("popularity", "duration") if (name := part.get(role, "")) in numeric]
+    ordered = columns.features or (*own, *(name for name in numeric if name not in own))
+    return tuple(
+        Feature(
+            name,
+            Kind.CATEGORICAL if name in columns.categorical else Kind.NUMERIC,
+            is_popularity=name == part.get("popularity"),
+        )
+        for name in ordered
+    )
+
+
+def text(name: str) -> Column:
+    """A column's value as trimmed text; null where it is blank."""
+    trimmed = F.trim(F.col(quoted(name)).cast("string"))
+    return F.when(trimmed != "", trimmed)
+
+
+def number(value: Column) -> Column:
+    """Trimmed text as a double, TRUE and FALSE as 1 and 0; null where it is neither.
+
+    The pattern goes first: a cast that fails builds an exception, which a column of titles has for each row.
+    """
+    truth = F.lower(value)
+    return (
+        F.when(value.rlike(NUMBER), value.try_cast("double"))
+        .when(truth == "true", 1.0)
+        .when(truth == "false", 0.0)
+    )
+
+
+def _numeric_columns(df: DataFrame, candidates: list[str]) -> list[str]:
+    """Those of the candidates that are numeric, by one pass over the table."""
+    kinds = {field.name: field.dataType for field in df.schema}
+    scalar = [name for name in candidates if isinstance(kinds[name], T.AtomicType)]
+    if not scalar:
+        return []
+    typed = {name for name in scalar if isinstance(kinds[name], NUMBERS)}
+    values = {name: F.col(quoted(name)) if name in typed else text(name) for name in scalar}
+    whole = df.where(F.col(MALFORMED).isNull()).select(*(one.alias(name) for name, one in values.items()))
+    counts = whole.agg(
+        F.count("*").alias("rows"),
+        *(F.count(F.col(quoted(name))).alias(f"filled {name}") for name in scalar),
+        *(
+            F.count(F.col(quoted(name)) if name in typed else number(F.col(quoted(name)))).alias(
+                f"parsed {name}"
+            )
+            for name in scalar
+        ),
+    )
+    found = counts.first()
+    count: dict[str, int] = found.asDict() if found else {}
+    numeric = []
+    for name in scalar:
+        filled, parsed = count[f"filled {name}"], count[f"parsed {name}"]
+        if parsed and parsed >= NUMERIC_SHARE * filled and filled >= FILLED_SHARE * count["rows"]:
+            numeric.append(name)
+        elif parsed > 0.5 * filled:
+            LOGGER.warning(
+                "column %r is no feature: %d of %d rows have a value, %d of those a number",
+                *(name, filled, count["rows"], parsed),
+            )
+    return numeric

@@ -1,0 +1,147 @@
+"""Rows of a track table, typed value by value: a good row has a track's values, a bad one a reason."""
+
+from pyspark.sql import Column, DataFrame, Window, functions as F
+
+from genremill.jobs.catalog.columns import NUMBERS, Layout, number, text
+from genremill.jobs.catalog.table_reader import BLOCK, FILE, MALFORMED, POSITION
+from genremill.jobs.contracts import Reason, quoted
+
+FLOAT_MAX = 3.4028234663852886e38
+
+
+def checked_rows(raw: DataFrame, layout: Layout) -> DataFrame:
+    """Every input row, parsed, with `problem` (reason, detail) null where the row is good."""
+    others = [name for name in (layout.popularity, layout.duration) if name]
+    measured = sorted({one.name for one in layout.features} | set(others))
+    typed = {name for name in measured if isinstance(raw.schema[name].dataType, NUMBERS)}
+    texts = raw.select(
+        text(layout.id).alias("track_id"),
+        *(_optional_text(getattr(layout, role)).alias(role) for role in ("title", "album", "audio_uri")),
+        _list(raw, layout.artists).alias("artists"),
+        _list(raw, layout.genre, separator=None).alias("genres"),
+        *((F.col(quoted(name)) if name in typed else text(name)).alias(_text_of(name)) for name in measured),
+        *(F.col(quoted(name)) for name in layout.keep),
+        *(MALFORMED, FILE, BLOCK, POSITION),
+    )
+    # In steps of their own, so that Spark computes a text and its number once, not once a rule.
+    numbers = texts.withColumns(
+        {
+            _number_of(name): _text(name).cast("double") if name in typed else number(_text(name))
+            for name in measured
+        }
+    )
+    return numbers.select(
+        *("track_id", "title", "album", "audio_uri", "artists", "genres"),
+        _optional_number(layout.popularity).alias("popularity"),
+        (_optional_number(layout.duration) / 1000.0).alias("duration_s"),
+        F.array(*(_number(one.name).cast("float") for one in layout.features))
+        .cast("array<float>")
+        .alias("table_features"),
+        *(F.col(quoted(name)) for name in layout.keep),
+        _problem(layout).alias("problem"),
+        *(FILE, BLOCK, POSITION),
+    )
+
+
+def _text_of(name: str) -> str:
+    return f"text of {name}"
+
+
+def _number_of(name: str) -> str:
+    return f"number of {name}"
+
+
+def _text(name: str) -> Column:
+    """A measured column as it was read: text, or a number where the table has it as one."""
+    return F.col(quoted(_text_of(name)))
+
+
+def _number(name: str) -> Column:
+    return F.col(quoted(_number_of(name)))
+
+
+def _optional_text(name: str | None) -> Column:
+    return text(name) if name else F.lit(None).cast("string")
+
+
+def _optional_number(name: str | None) -> Column:
+    """A finite number, or null."""
+    if name is None:
+        return F.lit(None).cast("double")
+    return F.when(F.abs(_number(name)) <= FLOAT_MAX, _number(name))
+
+
+def _list(raw: DataFrame, name: str | None, separator: str | None = ";") -> Column:
+    """A column of text, or of lists of text, as an array without blanks; empty where it is null."""
+    if name is None:
+        return F.array().cast("array<string>")
+    if raw.schema[name].dataType.typeName() == "array":
+        values = F.coalesce(F.col(quoted(name)).cast("array<string>"), F.array().cast("array<string>"))
+    else:
+        whole = F.coalesce(text(name), F.lit(""))
+        values = F.split(whole, separator) if separator else F.array(whole)
+    return F.filter(F.transform(values, lambda one: F.trim(one)), lambda one: one != "")
+
+
+def _problem(layout: Layout) -> Column:
+    """The first rule that a row breaks, as (reason, detail); null for a good row."""
+    names = [one.name for one in layout.features]
+    found = [
+        _when(F.col(MALFORMED).isNotNull(), Reason.MALFORMED_ROW, F.col(MALFORMED)),
+        _when(F.col("track_id").contains("\ufffd"), Reason.MALFORMED_ROW, F.lit("the id is not UTF-8")),
+        _when(F.col("track_id").isNull(), Reason.NO_ID, F.lit(f"{layout.id} is blank")),
+        *(rule for name in names for rule in _value_rules(name)),
+    ]
+    if layout.duration:
+        found.append(_when(_number(layout.duration) <= 0, Reason.ZERO_DURATION, _shown(layout.duration)))
+    return F.coalesce(*found)
+
+
+def _value_rules(name: str) -> list[Column]:
+    not_finite = F.isnan(_number(name)) | (F.abs(_number(name)) > FLOAT_MAX)
+    return [
+        _when(_text(name).isNull(), Reason.MISSING_VALUE, F.lit(f"{name} has no value")),
+        _when(_number(name).isNull(), Reason.NOT_A_NUMBER, _shown(name)),
+        _when(not_finite, Reason.NON_FINITE, _shown(name)),
+    ]
+
+
+def _shown(name: str) -> Column:
+    return F.concat(F.lit(f"{name}: "), _text(name).cast("string"))
+
+
+def _when(condition: Column, reason: Reason, detail: Column) -> Column:
+    return F.when(
+        condition, F.struct(F.lit(reason.value).alias("reason"), F.left(detail, F.lit(200)).alias("detail"))
+    )
+
+
+def rejected(rows: DataFrame, run_id: str, positions_count_blocks: bool) -> DataFrame:
+    """The bad rows as rows of `rejects`; without an id, a row's key is its file and row number.
+
+    `positions_count_blocks` says that positions start anew in each block (CSV), not once a file (Parquet).
+    """
+    bad = rows.where(F.col("problem").isNotNull())
+    if positions_count_blocks:
+        bad = bad.join(F.broadcast(_block_starts(rows)), [FILE, BLOCK], "left")
+        row_number = F.col(POSITION) - F.col("first") + F.col("before") + 1
+    else:
+        row_number = F.col(POSITION) + 1
+    place = F.concat_ws(":", FILE, row_number.cast("string"))
+    return bad.select(
+        F.lit("ingest").alias("stage"),
+        F.coalesce("track_id", place).alias("key"),
+        F.col("problem.reason").alias("reason"),
+        F.col("problem.detail").alias("detail"),
+        F.lit(None).cast("string").alias("etag"),
+        F.lit(None).cast("string").alias("fingerprint"),
+        F.lit(run_id).alias("run_id"),
+    )
+
+
+def _block_starts(rows: DataFrame) -> DataFrame:
+    """For each block of each file its first position and how many rows of the file come before it."""
+    blocks = rows.groupBy(FILE, BLOCK).agg(F.min(POSITION).alias("first"), F.count("*").alias("count"))
+    earlier = Window.partitionBy(FILE).orderBy(BLOCK).rowsBetween(Window.unboundedPreceding, -1)
+    before = F.coalesce(F.sum("count").over(earlier), F.lit(0))
+    return blocks.select(FILE, BLOCK, "first", before.alias("before"))

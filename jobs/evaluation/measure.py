@@ -1,0 +1,153 @@
+"""The measuring of a model version: its answers on a held-out sample, the figures, and the report."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pyspark.sql import DataFrame, functions as F
+
+from genremill.infra.warehouse import Snapshot
+from genremill.jobs.catalog.splits import unit_hash
+from genremill.jobs.contracts import Split
+from genremill.jobs.evaluation import page as model_report
+from genremill.jobs.evaluation.confidence import ClusterTags
+from genremill.jobs.evaluation.pictures import ClusterMap, Correlations, Epoch
+from genremill.jobs.training import predictions
+from genremill.jobs.training.predictions import Model
+from genremill.models.evaluation import calibration
+from genremill.models.evaluation.abstention import tag_figures
+from genremill.models.evaluation.held_out import HeldOut, Labels, SplitBy
+from genremill.models.evaluation.metrics import Metrics, Subject, confusion, mean_probability, measure
+from genremill.models.model_card import ModelCard
+from genremill.udfs.arrow_rows import matrix
+from genremill.udfs.tagging import abstentions, outliers
+
+MOST_CORRELATED = 64
+"""Features that a heat map of correlations is drawn of at most."""
+CORRELATED_TRACKS = 50_000
+"""Tracks that correlations are taken over at most, drawn by stable hash."""
+
+
+@dataclass(frozen=True)
+class _Genres:
+    """Means of the features by genre, for the map, and the features' correlations."""
+
+    names: tuple[str, ...]
+    means: npt.NDArray[np.float64]
+    correlations: Correlations | None
+
+
+def measured(model: Model, sample: DataFrame, tracks: DataFrame) -> tuple[Metrics, str]:
+    """The figures of a model on a bounded sample of held-out tracks, and the report's page."""
+    found = predictions.collected(model, sample)
+    held_out, card = found.held_out, model.card
+    subject = Subject(model.version, Labels(card.labels), card.inputs, card.use_popularity)
+    outlier_T = outliers(card, found.distances_TI)
+    abstained_T = abstentions(card, held_out.top_T, held_out.confidence_T)
+    tags = tag_figures(held_out, outlier_T, abstained_T)
+    metrics = dataclasses.replace(measure(held_out, subject), tags=tags)
+    return metrics, _page(metrics, held_out, card, _genres(tracks, model.snapshot))
+
+
+def _genres(tracks: DataFrame, snapshot: Snapshot) -> _Genres:
+    """Means of the standardised features of each genre, and the correlation of each two features."""
+    names = [one["name"] for one in snapshot.details["features"]]
+    if not names:
+        return _Genres((), np.zeros((0, 0)), None)
+    values = tracks.select(
+        *(F.get("table_features", F.lit(at)).alias(f"f{at}") for at in range(len(names))), "genres"
+    )
+    columns = [f"f{at}" for at in range(len(names))]
+    row = values.agg(*(F.mean(name) for name in columns), *(F.stddev(name) for name in columns)).first()
+    found = np.array([np.nan if one is None else one for one in (row or ())], dtype=np.float64)
+    mean_F, deviation_F = np.split(found, 2)
+    by_genre = values.select(*columns, F.explode("genres").alias("genre")).groupBy("genre")
+    means = by_genre.agg(*(F.mean(name).alias(name) for name in columns)).orderBy("genre").collect()
+    means_GF = np.array([[row[name] for name in columns] for row in means], dtype=np.float64)
+    scale_F = np.where(np.nan_to_num(deviation_F) > 0, deviation_F, 1.0)
+    return _Genres(
+        tuple(row["genre"] for row in means), (means_GF - mean_F) / scale_F, _correlations(tracks, names)
+    )
+
+
+def _correlations(tracks: DataFrame, names: list[str]) -> Correlations | None:
+    """Of each two features over a sample of the tracks; None where there are too many to be read."""
+    if len(names) > MOST_CORRELATED:
+        return None
+    complete = tracks.where(F.size("table_features") > 0).orderBy(unit_hash("sample", 0, "track_id"))
+    table = complete.select("table_features").limit(CORRELATED_TRACKS).toArrow()
+    values_TF = matrix(table.column("table_features")).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a constant feature has no correlation: NaN
+        matrix_FF = np.corrcoef(values_TF, rowvar=False)
+    return Correlations(names, np.atleast_2d(matrix_FF))
+
+
+def _page(metrics: Metrics, held_out: HeldOut, card: ModelCard, genres: _Genres) -> str:
+    units = held_out.units()
+    answer_P = units.top_T[units.pair_track_P]
+    history = card.training.get("history", [])
+    fields = Epoch.__dataclass_fields__
+    return model_report.render(
+        model_report.Report(
+            metrics=metrics,
+            confusion_CC=confusion(units.pair_label_P, answer_P, len(units.classes)),
+            probability_CC=mean_probability(units),
+            reliability=calibration.reliability(units.confidence_T, units.right_T),
+            coverage=calibration.coverage_curve(units.confidence_T, units.right_T),
+            thresholds=_thresholds(card, held_out),
+            epochs=[Epoch(**{name: one[name] for name in fields}) for one in history],
+            clusters=_cluster_map(card, genres),
+            correlations=genres.correlations,
+            facts={
+                "Model": f"{card.model}, {len(card.classes)} classes",
+                "Train pairs": f"{card.training['rows'][Split.TRAIN]:,}",
+                "Best epoch": f"{card.training['best_epoch']} of {len(history)}",
+                "Seed": str(card.training["seed"]),
+                "Snapshots": ", ".join(f"{table} {run_id}" for table, run_id in card.snapshots.items()),
+                "Code": card.code_version,
+            },
+        )
+    )
+
+
+def _thresholds(card: ModelCard, held_out: HeldOut) -> list[ClusterTags]:
+    """What the thresholds of each cluster come to; nothing where there are none, or under `rows`."""
+    if card.thresholds is None or held_out.split is SplitBy.ROWS:
+        return []
+    clusters = {one.id: one for one in card.clusters.values()}
+    cluster_of_C = np.array(
+        [card.clusters[name].id if name in card.clusters else -1 for name in card.classes]
+    )
+    cluster_T = cluster_of_C[held_out.top_T]
+    tagged_T = ~abstentions(card, held_out.top_T, held_out.confidence_T)
+    return [
+        ClusterTags(
+            name=clusters[number].name if number >= 0 else "no cluster",
+            threshold=card.thresholds.of(clusters.get(number)),
+            answers=int((cluster_T == number).sum()),
+            tagged=int((tagged_T & (cluster_T == number)).sum()),
+            right=int((held_out.right_T & tagged_T & (cluster_T == number)).sum()),
+        )
+        for number in sorted(set(cluster_of_C.tolist()))
+    ]
+
+
+def _cluster_map(card: ModelCard, genres: _Genres) -> ClusterMap | None:
+    """Clusters by genre; on a plane by the two directions in which the genres' means differ most."""
+    if not card.genre_map:
+        return None
+    places = sorted({cluster.id: cluster.name for cluster in card.clusters.values()}.items())
+    at = {number: place for place, (number, _) in enumerate(places)}
+    cluster_of = {genre: at[number] for genre, number in card.genre_map.items() if number in at}
+    xy = None
+    if len(genres.names) > 2:
+        centred = genres.means - genres.means.mean(axis=0)
+        left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+        plane = left[:, :2] * scale[:2]
+        xy = {
+            name: (float(x), float(y))
+            for name, (x, y) in zip(genres.names, plane, strict=True)
+            if name in cluster_of
+        }
+    return ClusterMap([name for _, name in places], cluster_of, xy)

@@ -1,0 +1,82 @@
+"""What the record of a night says beside its steps: tables, rejects, the model in use."""
+
+import dataclasses
+import json
+from typing import Any
+
+from pyspark.sql import SparkSession, functions as F
+
+from genremill.infra import storage
+from genremill.infra.errors import StorageError
+from genremill.infra.log import LOGGER
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs import evaluate
+from genremill.jobs.contracts import REJECTS
+from genremill.jobs.nights.record import Night, Rejected, TableRecord
+from genremill.jobs.tables import TABLES
+
+EXAMPLES = 3
+"""Rejects of a reason that are shown."""
+HEADLINES = ("top1", "top5", "any_label", "macro_f1", "closeness", "ece")
+
+
+def tables(warehouse: Warehouse) -> dict[str, Snapshot]:
+    """The current snapshot of each table that has one."""
+    found = {table: warehouse.current(table) for table in TABLES}
+    return {table: one.snapshot for table, one in found.items() if one is not None}
+
+
+def completed(spark: SparkSession, warehouse: Warehouse, night: Night, before: dict[str, Snapshot]) -> Night:
+    """A night with what it did to the tables, what it rejected, and the figures of the model in use."""
+    try:
+        after = tables(warehouse)
+        return dataclasses.replace(
+            night,
+            tables=tuple(_table(name, before.get(name), after.get(name)) for name in TABLES if name in after),
+            rejects=_rejects(spark, warehouse, night.run_id),
+            metrics=_metrics(warehouse, after.get("tags")),
+        )
+    except StorageError as err:  # the night itself says why it ended
+        LOGGER.warning("the night's record lacks tables and rejects: %s", err)
+        return night
+
+
+def _table(name: str, before: Snapshot | None, after: Snapshot | None) -> TableRecord:
+    return TableRecord(
+        name,
+        before.run_id if before else None,
+        before.rows if before else 0,
+        after.run_id if after else None,
+        after.rows if after else 0,
+    )
+
+
+def _rejects(spark: SparkSession, warehouse: Warehouse, run_id: str) -> tuple[Rejected, ...]:
+    """What this night rejected, by job and reason, most first."""
+    path = warehouse.run_path("rejects", run_id)
+    if not storage.exists(path):
+        return ()
+    rows = spark.read.schema(REJECTS.schema).parquet(path).groupBy("stage", "reason")
+    some = F.slice(F.array_sort(F.collect_set(F.struct("key", "detail"))), 1, EXAMPLES)
+    found = rows.agg(F.count("*").alias("count"), some.alias("examples")).orderBy(F.desc("count"), "reason")
+    return tuple(
+        Rejected(
+            row["stage"],
+            row["reason"],
+            row["count"],
+            tuple((one["key"], one["detail"] or "") for one in row["examples"]),
+        )
+        for row in found.collect()
+    )
+
+
+def _metrics(warehouse: Warehouse, tags: Snapshot | None) -> dict[str, Any]:
+    """Model version, split and headline figures out of the newest report on the model in use."""
+    version = tags.details["model_version"] if tags else None
+    report = evaluate.report_of(warehouse, version) if version else None
+    if version is None or report is None:
+        return {}
+    text = storage.read_bytes(report.replace("report.html", "metrics.json"))
+    measured = json.loads(text)
+    figures = {name: measured[name] for name in HEADLINES if measured.get(name) is not None}
+    return {"model_version": version, "split": measured["split"], "report": report} | figures

@@ -1,0 +1,236 @@
+"""The training set on disk: pairs as Parquet shards with equal row groups, one row a window."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyspark.sql import DataFrame, SparkSession, Window, functions as F
+
+from genremill.infra import storage
+from genremill.infra.errors import UsageError
+from genremill.jobs import command
+from genremill.jobs.catalog.splits import unit_hash
+from genremill.jobs.contracts import Split
+from genremill.jobs.features.model_inputs import ModelInputs
+from genremill.jobs.training.augmentation import OWN_WINDOWS
+from genremill.jobs.training.vocabulary import known_tokens, numbered
+from genremill.models.encoders.text_tokens import Known
+from genremill.models.features import FOLD, FOLDS, TEXT, WEIGHT, WINDOWS
+from genremill.models.training import shards
+from genremill.udfs.arrow_rows import matrix
+
+GROUPS_A_WORKER = 4
+"""Row groups of a worker at least; all workers have as many, so that their shares are as good as equal."""
+ROWS_A_FILE, BYTES_A_FILE = 4_000_000, 2 << 30
+ROWS_A_RANK = 2
+"""Train rows of a rank at least: batch normalisation learns nothing from one."""
+FIT_ROWS, FIT_VALUES = 1_000_000, 32_000_000
+"""Train rows, and values in them, that an encoder is fitted on at most; the shards lie in hash order, so
+these are a sample."""
+SCAN_ROWS = 1024
+RARE = 0.001
+"""Of a class's tracks, a share that another class is not worth mentioning for."""
+AUGMENTED = "augmented"
+"""Column of shards with rows of augmented audio: whether a row is one."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Shards on disk, and what they hold."""
+
+    classes: tuple[str, ...]
+    inputs: ModelInputs
+    train: str
+    validation: str | None
+    rows: dict[str, int]
+    """(track, genre) pairs by split."""
+    class_rows: dict[str, int]
+    """Train pairs by class."""
+    train_rows: int
+    """Rows trained on: a pair has one for each window."""
+    digests: tuple[str, ...]
+    known: Known | None
+    """The tokens that the model knows; None where it takes no names."""
+    together: dict[str, dict[str, float]]
+    """See `ModelCard.together`."""
+
+
+def write_training_set(
+    spark: SparkSession, work: command.Run, pairs: DataFrame, inputs: ModelInputs, workers: int
+) -> TrainingSet:
+    """Train and validation pairs as Parquet with equal row groups, in an order drawn by hash."""
+    counts = _counted(pairs, inputs, workers)
+    rows, windows_of = counts.pairs_of, counts.windows_of
+    label = spark.createDataFrame(list(enumerate(counts.classes)), "label long, class string")
+    with_label = pairs.join(F.broadcast(label), "class", "inner")
+    folders = {
+        part: work.warehouse.tmp(work.run_id, "shards", part) for part in (Split.TRAIN, Split.VALIDATION)
+    }
+    # Each worker validates a part; where there are not as many rows as workers, nothing is validated.
+    parts = [Split.TRAIN, Split.VALIDATION] if windows_of[Split.VALIDATION] >= workers else [Split.TRAIN]
+    row_bytes = shards.BYTES_A_VALUE * inputs.values
+    # A part before its examples: names become tokens in Python, which no filter is pushed through.
+    pairs_of = {part: with_label.where(F.col("split") == part.value) for part in parts}
+    together = _together(pairs_of[Split.TRAIN])
+    known = None
+    if TEXT in inputs.names:
+        known = known_tokens(pairs_of[Split.TRAIN], rows[Split.TRAIN], len(counts.classes))
+        pairs_of[Split.TRAIN] = _folded(pairs_of[Split.TRAIN])
+    if Split.VALIDATION in parts:
+        pairs_of[Split.VALIDATION] = _weighted(pairs_of[Split.VALIDATION])
+    digests = tuple(
+        _write_part(_examples(own, inputs, known), folders[part], windows_of[part], workers, row_bytes)
+        for part, own in pairs_of.items()
+    )
+    return TrainingSet(
+        classes=counts.classes,
+        inputs=inputs,
+        train=folders[Split.TRAIN],
+        validation=folders[Split.VALIDATION] if Split.VALIDATION in parts else None,
+        rows=rows,
+        class_rows=counts.class_rows,
+        train_rows=windows_of[Split.TRAIN],
+        digests=digests,
+        known=known,
+        together=together,
+    )
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """The classes that are trained on; their pairs and the rows these have for the network, by split."""
+
+    classes: tuple[str, ...]
+    pairs_of: dict[str, int]
+    windows_of: dict[str, int]
+    class_rows: dict[str, int]
+    """Train pairs by class."""
+
+
+def _counted(pairs: DataFrame, inputs: ModelInputs, workers: int) -> _Counts:
+    """What there is to train on; too few classes, or rows for as many workers, are an error."""
+    windows = F.coalesce(F.size(WINDOWS), F.lit(1)) if inputs.has_windows else F.lit(1)
+    by_class = pairs.groupBy("split", "class").agg(F.count("*").alias("pairs"), F.sum(windows).alias("rows"))
+    counts = {(row["split"], row["class"]): (row["pairs"], row["rows"]) for row in by_class.collect()}
+    classes = tuple(sorted({name for split, name in counts if split == Split.TRAIN}))
+    if len(classes) < 2:
+        raise UsageError(
+            f"training needs 2 classes or more; the train split has {len(classes)}: {list(classes)} "
+            f"(tracks that have {' and '.join(inputs.names)})"
+        )
+    pairs_of, windows_of = (
+        {
+            part.value: sum(n[at] for (split, name), n in counts.items() if split == part and name in classes)
+            for part in (Split.TRAIN, Split.VALIDATION, Split.TEST)
+        }
+        for at in (0, 1)
+    )
+    if windows_of[Split.TRAIN] < ROWS_A_RANK * workers:
+        raise UsageError(
+            f"--workers {workers}: there are {windows_of[Split.TRAIN]} rows to train on; expected "
+            f"{ROWS_A_RANK * workers} or more"
+        )
+    class_rows = {name: counts[Split.TRAIN.value, name][0] for name in classes}
+    return _Counts(classes, pairs_of, windows_of, class_rows)
+
+
+def _together(pairs: DataFrame) -> dict[str, dict[str, float]]:
+    """By class, of the tracks that bear it, the shares that bear others too."""
+    labels = pairs.groupBy("track_id").agg(F.collect_set("class").alias("others"))
+    one = labels.select(F.explode("others").alias("one"), "others")
+    both = one.select("one", F.explode("others").alias("other")).groupBy("one", "other").count().collect()
+    tracks = {(row["one"], row["other"]): row["count"] for row in both}
+    found: dict[str, dict[str, float]] = {}
+    for (name, other), count in sorted(tracks.items()):
+        share = round(count / tracks[name, name], 4)
+        if name != other and share >= RARE:
+            found.setdefault(name, {})[other] = share
+    return found
+
+
+def _weighted(pairs: DataFrame) -> DataFrame:
+    """Held-out pairs with what each counts: those of an artist together as much as those of any other."""
+    of_artist = F.count("*").over(Window.partitionBy("artist_id"))
+    return pairs.withColumn(WEIGHT, F.array((1 / of_artist).cast("float")))
+
+
+def _folded(pairs: DataFrame) -> DataFrame:
+    """Train pairs with the fold of their artist, so that what others' names say of them can be told apart."""
+    fold = F.pmod(F.xxhash64("artist_id", F.lit(FOLD)), F.lit(FOLDS))
+    return pairs.withColumn(FOLD, F.array(fold.cast("float")))
+
+
+def _examples(pairs: DataFrame, inputs: ModelInputs, known: Known | None) -> DataFrame:
+    """The rows of the shards: a column for each input, label, place in the order, hash of the row."""
+    key = ["track_id", "genre", *(["window"] if inputs.has_windows else [])]
+    if known is not None:
+        pairs = numbered(pairs, known)
+    beside = [name for name in (WEIGHT, FOLD) if name in pairs.columns]
+    marks = [(F.col("window") >= F.col(OWN_WINDOWS)).alias(AUGMENTED)] if OWN_WINDOWS in pairs.columns else []
+    return inputs.rows(pairs).select(
+        *inputs.names,
+        *beside,
+        *marks,
+        "label",
+        unit_hash("order", 0, *key).alias("order"),
+        F.xxhash64(*key, "label", *inputs.names, *beside).alias("row_hash"),
+    )
+
+
+def _write_part(examples: DataFrame, folder: str, rows: int, workers: int, row_bytes: int) -> str:
+    """Writes one split's shards and their manifest; gives a digest of their rows."""
+    groups = workers * max(-(-rows // (workers * shards.group_rows(row_bytes))), GROUPS_A_WORKER)
+    group = -(-rows // groups)
+    files = -(-rows // min(ROWS_A_FILE, BYTES_A_FILE // row_bytes))
+    file = F.floor(F.col("order") * files).cast("int")
+    numbers = F.lit(hashed_to(examples.sparkSession, files))
+    by_file = examples.repartition(files, F.element_at(numbers, file + 1))
+    ordered = by_file.sortWithinPartitions("order", "row_hash")
+    shard_rows = ordered.drop("order", "row_hash")
+    # Parquet counts rows from Spark 4.1 on; before, each row group is a file.
+    counts_rows = tuple(map(int, examples.sparkSession.version.split(".")[:2])) >= (4, 1)
+    limit = "parquet.block.row.count.limit" if counts_rows else "maxRecordsPerFile"
+    shard_rows.write.option(limit, group).parquet(folder)
+    row = examples.agg(F.count("*"), F.sum(F.col("row_hash") % (1 << 31))).first()
+    digest = f"{row[0]}-{row[1]}" if row else "empty"
+    shards.write_manifest(folder, shards.manifest_of(folder, digest))
+    return digest
+
+
+def hashed_to(spark: SparkSession, partitions: int) -> list[int]:
+    """For each partition in turn, a number that a repartition into so many sends there.
+
+    Spark's `repartitionById` needs no such detour, but Spark 4.0 has none.
+    """
+    numbers = spark.range(partitions * (10 + partitions.bit_length()))
+    partition = F.pmod(F.hash(F.col("id").cast("int")), F.lit(partitions)).alias("partition")
+    rows = numbers.groupBy(partition).agg(F.min("id").alias("id")).orderBy("partition").collect()
+    return [row["id"] for row in rows]
+
+
+def sample(data: TrainingSet) -> dict[str, npt.NDArray[Any]]:
+    """Raw inputs of the first train rows that are of audio as it is, by name, each of shape (rows, width)."""
+    left = min(FIT_ROWS, max(FIT_VALUES // data.inputs.values, 1))
+    names = list(data.inputs.names)
+    store, folder = storage.arrow(data.train)
+    tables = []
+    with shards.storage_errors(data.train):
+        # Fewest bytes at once: a scanner would read far ahead of the rows that are wanted.
+        shard_rows = ds.dataset(folder, filesystem=store, format="parquet")
+        batches = shard_rows.to_batches(
+            filter=~ds.field(AUGMENTED) if AUGMENTED in shard_rows.schema.names else None,
+            columns=names,
+            batch_size=SCAN_ROWS,
+            batch_readahead=1,
+            fragment_readahead=1,
+            use_threads=False,
+        )
+        for batch in batches:
+            tables.append(batch.slice(0, left))
+            left -= len(tables[-1])
+            if not left:
+                break
+    table = pa.Table.from_batches(tables)
+    return {name: matrix(table.column(name)) for name in names}

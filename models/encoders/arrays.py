@@ -1,0 +1,93 @@
+"""Sequences and images: flat inputs viewed in their shapes, each channel standardised.
+
+Shape suffixes: B batch, W flat values of an input, T steps, C channels, S steps or pixels.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from genremill.infra.errors import UsageError
+from genremill.models.encoders.base import Encoder, Inputs, Samples
+
+LEAST_DEVIATION = 1e-6
+"""A channel that varies less is taken as constant."""
+
+
+class ArrayEncoder(Encoder):
+    """Standardises each channel by its mean and deviation over the train rows; channels come first.
+
+    Sequences are held as (steps, channels) and given as (B, C, T); their padding, steps at the end that are
+    all 0, is not counted and stays 0. Images are held and given as (channels, height, width). Several inputs
+    are joined by their channels.
+    """
+
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        super().__init__()
+        self.shapes = dict(shapes)
+        self.is_sequence = all(len(shape) == 2 for shape in shapes.values())
+        places = {shape[:1] if self.is_sequence else shape[1:] for shape in shapes.values()}
+        if len(places) != 1:
+            raise UsageError(
+                f"inputs of shapes {self.shapes}: expected sequences of equal length or images of equal size"
+            )
+        self.places: tuple[int, ...] = places.pop()
+        """Steps, or height and width."""
+        self.channels = sum(shape[-1] if self.is_sequence else shape[0] for shape in shapes.values())
+        self.register_buffer("mean_C", torch.zeros(self.channels))
+        self.register_buffer("deviation_C", torch.ones(self.channels))
+        self.mean_C: Tensor
+        self.deviation_C: Tensor
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs, in order."""
+        return tuple(self.shapes)
+
+    def learn(self, samples: Samples) -> None:
+        """Fits mean and deviation of each channel."""
+        moments = [self._moments(samples[name], shape) for name, shape in self.shapes.items()]
+        mean_C, deviation_C = np.concatenate(moments, axis=1)
+        self.mean_C[:] = torch.from_numpy(mean_C)
+        self.deviation_C[:] = torch.from_numpy(np.where(deviation_C > LEAST_DEVIATION, deviation_C, 1.0))
+
+    def _moments(self, x_BW: npt.NDArray[np.float32], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+        """Mean and deviation of an input's channels, shape (2, C)."""
+        if self.is_sequence:
+            x_BTC = x_BW.reshape(-1, *shape)
+            x_SC = x_BTC[np.arange(shape[0]) < _lengths(x_BTC)[:, None]]
+        else:
+            x_SC = np.moveaxis(x_BW.reshape(-1, *shape), 1, -1).reshape(-1, shape[0])
+        if not len(x_SC):
+            return np.stack([np.zeros(x_SC.shape[1]), np.ones(x_SC.shape[1])])
+        return np.stack([x_SC.mean(axis=0, dtype=np.float64), x_SC.std(axis=0, dtype=np.float64)])
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Standardised inputs, shape (B, C, T) or (B, C, height, width)."""
+        views = [inputs[name].reshape(-1, *shape) for name, shape in self.shapes.items()]
+        if not self.is_sequence:
+            image_BCHW = torch.cat(views, dim=1)
+            return (image_BCHW - self.mean_C[:, None, None]) / self.deviation_C[:, None, None]
+        x_BTC = torch.cat(views, dim=2)
+        z_BTC = (x_BTC - self.mean_C) / self.deviation_C
+        return (z_BTC * real_steps(x_BTC.transpose(1, 2)).transpose(1, 2)).transpose(1, 2)
+
+
+def real_steps(x_BCT: Tensor) -> Tensor:
+    """1 for the steps up to the last that is not all 0, then 0, shape (B, 1, T).
+
+    >>> real_steps(torch.tensor([[[1.0, 0.0, 2.0, 0.0]]])).tolist()
+    [[[1.0, 1.0, 1.0, 0.0]]]
+    """
+    filled_BT = (x_BCT != 0).any(dim=1).to(x_BCT.dtype)
+    return filled_BT.flip(1).cummax(dim=1).values.flip(1).unsqueeze(1)
+
+
+def _lengths(x_BTC: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
+    """Steps of each row up to the last that is not all 0, shape (B,)."""
+    filled_BT = (x_BTC != 0).any(axis=2)
+    steps = filled_BT.shape[1]
+    return np.where(filled_BT.any(axis=1), steps - filled_BT[:, ::-1].argmax(axis=1), 0)

@@ -1,0 +1,138 @@
+"""Raw features to what layers take: scaling and one-hot, fitted on train rows, kept in the weights.
+
+Shape suffixes: B batch, F raw features, N numeric features, G grid points, C categories over all
+categorical features, E encoded inputs (N + C).
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from genremill.infra.errors import UsageError
+from genremill.models.encoders.base import Encoder, Inputs, Samples, joined, joined_rows
+from genremill.models.features import FeatureSpec, Scaling
+
+GRID_POINTS = 1001
+"""Quantiles that a rank transform is stored as."""
+
+
+class TableEncoder(Encoder):
+    """Vectors, several joined in order: numbers are scaled, codes become one-hot."""
+
+    def __init__(self, features: tuple[FeatureSpec, ...], scaling: Scaling, categories: int = 0) -> None:
+        super().__init__()
+        self.features = features
+        self.scaling = scaling
+        numeric = [at for at, one in enumerate(features) if not one.categorical]
+        self.numeric_count = len(numeric)
+        self.encoded_count = len(numeric) + categories
+        self.register_buffer("numeric_N", torch.tensor(numeric, dtype=torch.long))
+        points = GRID_POINTS if scaling is Scaling.RANK else 2
+        self.register_buffer("grid_NG", torch.zeros(len(numeric), points))
+        self.register_buffer("category_feature_C", torch.zeros(categories, dtype=torch.long))
+        self.register_buffer("category_value_C", torch.zeros(categories))
+        self.numeric_N: Tensor
+        self.grid_NG: Tensor
+        self.category_feature_C: Tensor
+        self.category_value_C: Tensor
+
+    @classmethod
+    def fit(
+        cls, x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...], scaling: Scaling
+    ) -> "TableEncoder":
+        """An encoder fitted on rows of raw features, shape (rows, features)."""
+        encoder = cls(features, scaling, len(codes_in(x_BF, features)))
+        encoder._fit(x_BF)
+        return encoder
+
+    def learn(self, samples: Samples) -> None:
+        """Fits scales and categories on raw train rows; one that lacks the features has NaN first."""
+        x_BF = joined_rows(samples, self.inputs)
+        has_B = ~np.isnan(x_BF[:, 0])
+        if not has_B.any():
+            raise UsageError(
+                f"--inputs: of {len(has_B):,} train tracks none has {' and '.join(self.inputs)}: leave it out"
+            )
+        self._fit(x_BF[has_B])
+
+    def _fit(self, x_BF: npt.NDArray[np.float32]) -> None:
+        codes = codes_in(x_BF, self.features)
+        self.category_feature_C[:] = torch.tensor([at for at, _ in codes], dtype=torch.long)
+        self.category_value_C[:] = torch.tensor([value for _, value in codes])
+        numeric_BN = x_BF[:, self.numeric_N.numpy()]
+        self.grid_NG[:] = torch.from_numpy(_grid(numeric_BN, self.scaling))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that the features come from, in order."""
+        return tuple(dict.fromkeys(one.input for one in self.features))
+
+    @property
+    def numeric_features(self) -> list[FeatureSpec]:
+        """The features that are numbers, in order."""
+        return [one for one in self.features if not one.categorical]
+
+    @property
+    def encoded_names(self) -> list[str]:
+        """Names of the encoded inputs, such as `tempo` and `key=7`."""
+        numeric = [one.name for one in self.numeric_features]
+        pairs = zip(self.category_feature_C.tolist(), self.category_value_C.tolist(), strict=True)
+        return numeric + [f"{self.features[at].name}={value:g}" for at, value in pairs]
+
+    def numeric(self, x_BF: Tensor) -> Tensor:
+        """Scaled numeric features, shape (B, N)."""
+        x_BN = x_BF[:, self.numeric_N]
+        low_N, high_N = self.grid_NG[:, 0], self.grid_NG[:, -1]
+        if self.scaling is Scaling.RANK:
+            return _ranks(x_BN, self.grid_NG)
+        span_N = torch.where(high_N > low_N, high_N - low_N, 1.0)
+        return (x_BN - low_N) / span_N
+
+    def one_hot(self, x_BF: Tensor) -> Tensor:
+        """Indicators of the categories seen in training, shape (B, C); all 0 for a new one."""
+        return (x_BF[:, self.category_feature_C] == self.category_value_C).to(x_BF.dtype)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Encoded inputs, shape (B, E): scaled numeric features, then indicators."""
+        x_BF = joined(inputs, self.inputs)
+        return torch.cat([self.numeric(x_BF), self.one_hot(x_BF)], dim=1)
+
+
+def codes_in(x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -> list[tuple[int, float]]:
+    """Every (place of a categorical feature, code that its rows have), in order; NaN is no code."""
+    return [
+        (at, float(value))
+        for at, one in enumerate(features)
+        if one.categorical
+        for value in np.unique(x_BF[:, at])
+        if not np.isnan(value)
+    ]
+
+
+def _grid(x_BN: npt.NDArray[np.float32], scaling: Scaling) -> npt.NDArray[np.float32]:
+    if scaling is Scaling.RANK:
+        quantiles = np.quantile(x_BN, np.linspace(0, 1, GRID_POINTS), axis=0)
+        return quantiles.T.astype(np.float32)
+    if scaling is Scaling.MINMAX:
+        return np.stack([x_BN.min(axis=0), x_BN.max(axis=0)], axis=1).astype(np.float32)
+    mean, deviation = x_BN.mean(axis=0, dtype=np.float64), x_BN.std(axis=0, dtype=np.float64)
+    return np.stack([mean, mean + deviation], axis=1).astype(np.float32)
+
+
+def _ranks(x_BN: Tensor, grid_NG: Tensor) -> Tensor:
+    """Ranks by linear interpolation between quantiles; a value repeated in the grid gets its middle rank.
+
+    >>> grid = torch.tensor([[0.0, 1.0, 1.0, 1.0, 3.0]])
+    >>> _ranks(torch.tensor([[0.0], [1.0], [2.0], [9.0]]), grid).flatten().tolist()
+    [0.0, 0.5, 0.875, 1.0]
+    """
+    x_NB = x_BN.T.contiguous()
+    last = grid_NG.shape[1] - 1
+    below_NB = (torch.searchsorted(grid_NG, x_NB, right=True) - 1).clamp(0, last)
+    above_NB = torch.searchsorted(grid_NG, x_NB).clamp(0, last)
+    low_NB = grid_NG.gather(1, below_NB)
+    gap_NB = grid_NG.gather(1, above_NB) - low_NB
+    # A value tied over several quantiles has above <= below and no gap: half way is the middle of its ranks.
+    part_NB = torch.where(gap_NB > 0, (x_NB - low_NB) / gap_NB, 0.5)
+    return ((below_NB + part_NB * (above_NB - below_NB)) / last).T

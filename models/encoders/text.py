@@ -1,0 +1,54 @@
+"""The tokens that a model knows, and the names of tracks as their numbers.
+
+Shape suffixes: V known tokens, T tracks, N tokens of all tracks, L tokens of a field kept, S fields × L.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from genremill.models.encoders.base import Encoder, Samples
+from genremill.models.encoders.text_tokens import FIELD_TOKENS, Hashes, tokens
+from genremill.models.features import TEXT
+
+
+class TextEncoder(Encoder):
+    """Numbers tokens by their place among those known, from 1 on; those unknown are left out."""
+
+    inputs = (TEXT,)
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("hash_V", torch.zeros(size, dtype=torch.long))
+        self.register_buffer("rarity_V", torch.zeros(size))
+        self.hash_V: Tensor
+        self.rarity_V: Tensor
+
+    def learn(self, samples: Samples) -> None:
+        """Takes the tokens to know, by ascending hash."""
+        self.hash_V[:] = torch.from_numpy(samples[TEXT]["hash"].copy())
+        self.rarity_V[:] = torch.from_numpy(samples[TEXT]["rarity"].copy())
+
+    def numbers(self, fields: Sequence[Sequence[str | None]]) -> npt.NDArray[np.int32]:
+        """Token numbers of tracks, shape (T, S), from the texts of each field."""
+        known_V = pa.array(self.hash_V.numpy())
+        return np.hstack([_numbers(known_V, *tokens(texts, field)) for field, texts in enumerate(fields)])
+
+
+def _numbers(known_V: pa.Int64Array, hash_N: Hashes, count_T: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """The first known tokens of each text, shape (T, L)."""
+    numbers_TL = np.zeros((len(count_T), FIELD_TOKENS), np.int32)
+    found = pc.index_in(pa.array(hash_N.view(np.int64)), known_V)
+    at_N = pc.fill_null(found, -1).to_numpy()
+    known_N = at_N >= 0
+    text_N = np.repeat(np.arange(len(count_T)), count_T)[known_N]
+    before_T = np.concatenate([[0], np.bincount(text_N, minlength=len(count_T)).cumsum()[:-1]])
+    place_N = np.arange(len(text_N)) - before_T[text_N]
+    kept_N = place_N < FIELD_TOKENS
+    numbers_TL[text_N[kept_N], place_N[kept_N]] = at_N[known_N][kept_N] + 1
+    return numbers_TL

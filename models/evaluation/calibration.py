@@ -1,0 +1,182 @@
+"""How far a model's confidence can be trusted: temperature, calibration error, reliability, abstention.
+
+Shape suffixes: T tracks, C classes, N answers, B bins, K kept points.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genremill.models.evaluation.held_out import Flags, Floats, HeldOut, Integers, confidences
+
+BINS = 15
+KEPT = 0.8
+"""Share of the answers that figures on abstaining are given for."""
+MOST_TEMPERATURE = 4.0
+"""And its inverse is the least: beyond them there is nothing to calibrate."""
+PRIOR_DEVIATION = 0.5
+"""Of the temperature's logarithm before a track was seen: keeps that of a few tracks near 1."""
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Answers of like confidence: how sure the model was, and how often it was right."""
+
+    answers: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class CoveragePoint:
+    """What share of all answers is at least this confident, and how often those are right."""
+
+    confidence: float
+    coverage: float
+    accuracy: float
+
+
+def tempered(p_TC: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Probabilities raised to 1 / temperature, summing to 1 again; less sure above 1, in the same order.
+
+    Guo et al. 2017 (arXiv 1706.04599) divide logits by it, which for one head is the same; here the mean of
+    heads or windows is tempered, as the track's answer is one.
+
+    >>> tempered(np.array([[0.8, 0.2]], np.float32), 2.0).round(3)
+    array([[0.667, 0.333]], dtype=float32)
+    """
+    if temperature == 1:
+        return p_TC
+    with np.errstate(divide="ignore"):  # the logarithm of 0, which stays 0
+        power_TC: NDArray[np.float32] = np.log(p_TC / p_TC.max(axis=1, keepdims=True))
+    power_TC *= np.float32(1 / temperature)
+    np.exp(power_TC, out=power_TC)
+    power_TC /= power_TC.sum(axis=1, keepdims=True)
+    return power_TC
+
+
+def artist_weights(artist_T: NDArray[Any]) -> Floats:
+    """What each track counts, so that all artists count the same, or one of hundreds of tracks would decide.
+
+    >>> artist_weights(np.array(["a", "b", "a"])).tolist()
+    [0.5, 1.0, 0.5]
+    """
+    _, artist_of_T, tracks_A = np.unique(artist_T, return_inverse=True, return_counts=True)
+    weight_T: Floats = 1 / tracks_A[artist_of_T]
+    return weight_T
+
+
+def fitted_temperature(held_out: HeldOut, weight_T: Floats | None = None) -> float:
+    """The temperature whose confidences best foretell which top tags are right, by their likelihood.
+
+    Penalised as if drawn from a log-normal distribution around 1. Tracks count by `weight_T`, or the same.
+    """
+    p_TC, right_T, top_T = held_out.probabilities_TC, held_out.right_T, held_out.top_T
+    weight_T = np.ones(len(p_TC)) if weight_T is None else weight_T
+
+    def loss(log_temperature: float) -> float:
+        at_temperature_TC = tempered(p_TC, math.exp(log_temperature))
+        confidence_T = confidences(at_temperature_TC, top_T, held_out.together_CC)
+        stated_T = np.clip(np.where(right_T, confidence_T, 1 - confidence_T), 1e-12, 1)
+        return float(-(weight_T * np.log(stated_T)).sum() + 0.5 * (log_temperature / PRIOR_DEVIATION) ** 2)
+
+    from scipy.optimize import minimize_scalar  # here: slow to import, and processes that score fit nothing
+
+    most = math.log(MOST_TEMPERATURE)
+    found = minimize_scalar(loss, bounds=(-most, most), method="bounded", options={"xatol": 1e-6})
+    return round(math.exp(found.x), 4)
+
+
+def equal_mass_bins(confidence_N: Floats, bins: int = BINS) -> Integers:
+    """The bin of each answer, 0 the least confident; bins hold equally many answers, but equals share a bin.
+
+    >>> equal_mass_bins(np.array([0.9, 0.1, 0.4, 0.8]), bins=2)
+    array([1, 0, 0, 1])
+    """
+    edges_B = np.quantile(confidence_N, np.linspace(0, 1, bins + 1)[1:-1])
+    return np.searchsorted(edges_B, confidence_N, side="left").astype(np.int64)
+
+
+def expected_calibration_error(gap_RB: Floats, answers_R: Floats) -> Floats:
+    """Mean over all answers of a bin's |confidence - accuracy|, from a bin's summed (confidence - right).
+
+    Two answers of confidence .9, both right, and two of .7, of which one is right, are off by .1 and .2:
+
+    >>> expected_calibration_error(np.array([0.9 * 2 - 2, 0.7 * 2 - 1]), np.array(4.0)).round(6)
+    np.float64(0.15)
+    """
+    error_R: Floats = np.abs(gap_RB).sum(axis=-1) / answers_R
+    return error_R
+
+
+def reliability(confidence_N: Floats, right_N: NDArray[Any], bins: int = BINS) -> tuple[ReliabilityBin, ...]:
+    """Mean confidence and accuracy of each bin of equal mass, the least confident first.
+
+    >>> reliability(np.array([0.9, 0.7, 0.9, 0.7]), np.array([1, 0, 1, 1]), bins=2)[0]
+    ReliabilityBin(answers=2, confidence=0.7, accuracy=0.5)
+    """
+    bin_N = equal_mass_bins(confidence_N, bins)
+    members = [bin_N == index for index in np.unique(bin_N)]
+    return tuple(
+        ReliabilityBin(int(of.sum()), float(confidence_N[of].mean()), float(right_N[of].mean()))
+        for of in members
+    )
+
+
+def surest(confidence_N: Floats, coverage: float = KEPT) -> Flags:
+    """True for the answers that are kept when the least certain are left out; equals are kept together.
+
+    >>> surest(np.array([0.9, 0.2, 0.4, 0.8, 0.4]), coverage=0.6)
+    array([ True, False,  True,  True,  True])
+    """
+    left_out = int((1 - coverage) * len(confidence_N) + 1e-9)
+    kept_N: Flags = confidence_N >= np.sort(confidence_N)[left_out]
+    return kept_N
+
+
+def greatest_accuracy(accuracy: Floats, coverage: Floats) -> Floats:
+    """Accuracy of a share of the answers if all that are left out were wrong, as far as there are wrong ones.
+
+    >>> greatest_accuracy(np.array([0.3, 0.9]), np.array(0.8)).round(3)
+    array([0.375, 1.   ])
+    """
+    return np.minimum(accuracy / coverage, 1.0)
+
+
+def lift_share(accuracy_R: Floats, kept_accuracy_R: Floats, coverage_R: Floats) -> Floats:
+    """How much of the greatest gain in accuracy leaving answers out has brought; NaN where none is possible.
+
+    >>> lift_share(np.array([0.3, 1.0]), np.array([0.36, 1.0]), np.array([0.8, 0.8])).round(3)
+    array([0.8, nan])
+    """
+    possible_R = greatest_accuracy(accuracy_R, coverage_R) - accuracy_R
+    share_R: Floats = np.divide(
+        kept_accuracy_R - accuracy_R, possible_R, out=np.full(possible_R.shape, np.nan), where=possible_R > 0
+    )
+    return share_R
+
+
+def coverage_curve(
+    confidence_N: Floats, right_N: NDArray[Any], points: int = 100
+) -> tuple[CoveragePoint, ...]:
+    """Accuracy of the answers above each confidence, from the surest to all of them.
+
+    >>> curve = coverage_curve(np.array([0.9, 0.6, 0.6, 0.8]), np.array([1, 0, 0, 1]))
+    >>> [(point.coverage, point.accuracy) for point in curve]
+    [(0.25, 1.0), (0.5, 1.0), (1.0, 0.5)]
+    """
+    confidence_K, group_N, size_K = np.unique(-confidence_N, return_inverse=True, return_counts=True)
+    answers_K = np.cumsum(size_K)
+    right_K = np.cumsum(np.bincount(group_N, weights=right_N))
+    kept = np.unique(np.searchsorted(answers_K, np.linspace(1 / points, 1, points) * len(confidence_N)))
+    return tuple(
+        CoveragePoint(
+            confidence=float(-confidence_K[k]),
+            coverage=float(answers_K[k] / len(confidence_N)),
+            accuracy=float(right_K[k] / answers_K[k]),
+        )
+        for k in kept
+    )

@@ -1,0 +1,95 @@
+"""The networks on images: spectrograms and patches of them.
+
+Shape suffixes: B batch, C channels, H height, W width.
+"""
+
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from genremill.infra.errors import UsageError
+from genremill.models.encoders.arrays import ArrayEncoder
+from genremill.models.networks.base import LayeredNetwork, Network
+from genremill.models.recipe import Size
+
+SIDE = 4
+"""Height and width that `spectrogram_cnn` brings an image to."""
+
+
+def simple_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
+    """Report B's convolutional network: at 4 channels and 10 classes 5,562 parameters."""
+    _check_sides(encoder, 4)
+    layers = nn.Sequential(
+        *(nn.Conv2d(encoder.channels, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        nn.Linear(32, classes),
+    )
+    return LayeredNetwork(encoder, classes, layers)
+
+
+class Residual(nn.Module):
+    """Two convolutions whose outcome is added to their input; `stride` 2 halves height and width."""
+
+    def __init__(self, channels: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, outputs, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        same = stride == 1 and channels == outputs
+        projection = (nn.Conv2d(channels, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        self.shortcut = nn.Sequential() if same else nn.Sequential(*projection)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """The sum, rectified."""
+        return relu(self.layers(x_BCHW) + self.shortcut(x_BCHW))
+
+
+def resnet(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
+    """ResNet-20 of He et al. 2015 (arXiv 1512.03385, section 4.2), with projections for shortcuts.
+
+    Report B does not say which of the residual networks it took.
+    """
+    _check_sides(encoder, 4)
+    layers: list[nn.Module] = [
+        nn.Conv2d(encoder.channels, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+    ]
+    for channels, outputs in ((16, 16), (16, 32), (32, 64)):
+        layers += [
+            Residual(channels, outputs, stride=outputs // channels),
+            Residual(outputs, outputs, stride=1),
+            Residual(outputs, outputs, stride=1),
+        ]
+    pooled = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
+    return LayeredNetwork(encoder, classes, nn.Sequential(*layers, *pooled))
+
+
+def spectrogram_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
+    """Report C's network: blocks of convolution, ReLU and pooling down to 4 × 4, and three linear layers.
+
+    The report leaves the channels open: here 16, and twice as many with each block up to 64.
+    """
+    _check_sides(encoder, SIDE)
+    layers: list[nn.Module] = []
+    channels, outputs, side = encoder.channels, 16, min(encoder.places)
+    while side >= 2 * SIDE:
+        layers += [nn.Conv2d(channels, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        channels, outputs, side = outputs, min(2 * outputs, 64), side // 2
+    flat = channels * SIDE * SIDE
+    layers += [nn.AdaptiveAvgPool2d(SIDE), nn.Flatten()]  # sides that are no powers of 2 end at 4 too
+    layers += [nn.Linear(flat, size.width), nn.ReLU(), nn.Linear(size.width, size.width // 2), nn.ReLU()]
+    return LayeredNetwork(encoder, classes, nn.Sequential(*layers, nn.Linear(size.width // 2, classes)))
+
+
+def _check_sides(encoder: ArrayEncoder, least: int) -> None:
+    if min(encoder.places) < least:
+        height, width = encoder.places
+        raise UsageError(
+            f"inputs {', '.join(encoder.inputs)}: found images of {height} × {width}; "
+            f"expected {least} × {least} or more"
+        )

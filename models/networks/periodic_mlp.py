@@ -1,0 +1,102 @@
+"""The model `periodic_mlp`: periodic embeddings of numbers, and small networks that share their weights.
+
+Shape suffixes: B batch, N numeric features, P frequencies a feature, S sines and cosines (2 P), D values a
+feature, I inputs of a layer, O outputs, H heads (members), C classes.
+
+Sources: periodic embeddings, Gorishniy et al. 2022 (arXiv 2203.05556); members that share weights (TabM),
+Gorishniy et al. 2024 (arXiv 2410.24210), after BatchEnsemble, Wen et al. 2020 (arXiv 2002.06715).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from genremill.models.encoders.base import Inputs, joined
+from genremill.models.encoders.table import TableEncoder
+from genremill.models.networks.base import Network
+from genremill.models.recipe import Size
+
+FREQUENCIES = 24
+EMBEDDING = 16
+"""Values a numeric feature is embedded in."""
+
+
+class PeriodicEmbedding(nn.Module):
+    """Each number as `EMBEDDING` values: sines and cosines of it, then a linear map of its own and a ReLU."""
+
+    def __init__(self, features: int, deviation: float) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(2 * FREQUENCIES)
+        self.frequency_NP = nn.Parameter(torch.randn(features, FREQUENCIES) * deviation)
+        self.weight_NSD = nn.Parameter(
+            torch.empty(features, 2 * FREQUENCIES, EMBEDDING).uniform_(-bound, bound)
+        )
+        self.bias_N1D = nn.Parameter(torch.empty(features, 1, EMBEDDING).uniform_(-bound, bound))
+
+    def forward(self, x_BN: Tensor) -> Tensor:
+        """Embedded values, shape (B, N × D)."""
+        angle_NBP = 2 * math.pi * x_BN.T[:, :, None] * self.frequency_NP[:, None, :]
+        wave_NBS = torch.cat([angle_NBP.sin(), angle_NBP.cos()], dim=2)
+        value_NBD = relu(torch.baddbmm(self.bias_N1D, wave_NBS, self.weight_NSD))
+        return value_NBD.transpose(0, 1).reshape(len(x_BN), -1)
+
+
+class SharedLinear(nn.Module):
+    """A linear layer whose matrix all members share; scales and biases are each member's own."""
+
+    def __init__(self, scale_HI: Tensor, outputs: int) -> None:
+        super().__init__()
+        members, inputs = scale_HI.shape
+        bound = 1 / math.sqrt(inputs)
+        self.scale_in_H1I = nn.Parameter(scale_HI[:, None, :].clone())
+        self.weight_IO = nn.Parameter(torch.empty(inputs, outputs).uniform_(-bound, bound))
+        self.scale_out_H1O = nn.Parameter(torch.ones(members, 1, outputs))
+        self.bias_H1O = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
+
+    def forward(self, x_HBI: Tensor) -> Tensor:
+        """Outputs of every member, shape (H, B, O); an input of one head is given to all."""
+        y_HBO = (x_HBI * self.scale_in_H1I) @ self.weight_IO
+        return torch.addcmul(self.bias_H1O, y_HBO, self.scale_out_H1O)
+
+
+class PeriodicMLP(Network):
+    """Logits of each member from the raw features of all inputs, and `beside` values that come with them."""
+
+    def __init__(self, encoder: TableEncoder, classes: int, size: Size, beside: int = 0) -> None:
+        super().__init__()
+        self.classes = classes
+        self.encoder = encoder
+        self.width, self.heads = size.width, size.members
+        self.embedding = PeriodicEmbedding(encoder.numeric_count, size.frequency_deviation)
+        self.dropout = nn.Dropout(size.dropout)
+        # The first scales make members differ: one an input for numbers, one for all categories together.
+        number_HN = torch.randn(size.members, encoder.numeric_count).repeat_interleave(EMBEDDING, dim=1)
+        others = [encoder.encoded_count - encoder.numeric_count, *([beside] if beside else [])]
+        other_HI = [torch.randn(size.members, 1).expand(-1, count) for count in others]
+        scale_HI = torch.cat([number_HN, *other_HI], dim=1)
+        self.hidden = nn.ModuleList()
+        for _ in range(size.depth):
+            self.hidden.append(SharedLinear(scale_HI, size.width))
+            scale_HI = torch.ones(size.members, size.width)
+        bound = 1 / math.sqrt(size.width)
+        self.head_HIC = nn.Parameter(torch.empty(size.members, size.width, classes).uniform_(-bound, bound))
+        self.head_H1C = nn.Parameter(torch.empty(size.members, 1, classes).uniform_(-bound, bound))
+
+    def penultimate(self, inputs: Inputs) -> Tensor:
+        """Values of the last hidden layer, shape (H, B, I)."""
+        h_HBI = self.encoded(inputs)[None]
+        for layer in self.hidden:
+            h_HBI = self.dropout(relu(layer(h_HBI)))
+        return h_HBI
+
+    def encoded(self, inputs: Inputs) -> Tensor:
+        """What the first hidden layer takes, shape (B, I)."""
+        x_BF = joined(inputs, self.encoder.inputs)
+        rank_BN = (self.encoder.numeric(x_BF) - 0.5) * math.sqrt(12)  # unit variance
+        return torch.cat([self.embedding(rank_BN), self.encoder.one_hot(x_BF)], dim=1)
+
+    def logits(self, values_HBP: Tensor) -> Tensor:
+        """Logits of each member, shape (H, B, C)."""
+        return torch.baddbmm(self.head_H1C, values_HBP, self.head_HIC)

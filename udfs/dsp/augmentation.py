@@ -1,0 +1,109 @@
+"""A signal as it might have been recorded: slower, higher, noisier; more rows to learn from.
+
+What is drawn for a signal depends on a seed alone, so that the same audio gives the same row again.
+Shape suffixes: T frames, F bins of the spectrum, N samples of a frame.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+import soxr
+
+from genremill.udfs.dsp import spectra
+from genremill.udfs.dsp.variant import FASTEST, Variant
+from genremill.udfs.feature_sets.base import Signal
+
+Double = npt.NDArray[np.float64]
+
+STRETCH = (0.8, FASTEST)
+"""Least and most that a stretched signal is as fast as before."""
+SEMITONES = 3.0
+"""Most that a pitch is shifted, up or down."""
+NOISE_DB = (10.0, 30.0)
+"""Levels of white noise under the signal's."""
+SLOWED, NIGHTCORE = 0.8, FASTEST
+"""Speeds of the versions that listeners make, pitch and all."""
+N_FFT, HOP_LENGTH = 2048, 512
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """A variant, and how much of a changed signal is taken."""
+
+    variant: Variant
+    seconds: float
+
+    def applied(self, y: Signal, sr: int, seed: str) -> Signal:
+        """The signal in this variant; `seed` is what the audio is known by."""
+        digest = hashlib.sha256(f"{self.variant}\n{seed}".encode()).digest()
+        rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
+        return varied(y, sr, self.variant, rng)[: round(self.seconds * sr)]
+
+
+def varied(y: Signal, sr: int, variant: Variant, rng: np.random.Generator) -> Signal:
+    """A signal in one variant, in [-1, 1]; how much of it is drawn from `rng`."""
+    if variant is Variant.STRETCH:
+        changed = stretched(y, float(np.exp(rng.uniform(*np.log(STRETCH)))))
+    elif variant is Variant.PITCH:
+        changed = shifted(y, sr, float(rng.uniform(-SEMITONES, SEMITONES)))
+    elif variant is Variant.NOISE:
+        changed = noisy(y, float(rng.uniform(*NOISE_DB)), rng)
+    else:
+        changed = faster(y, sr, SLOWED if variant is Variant.SLOWED else NIGHTCORE)
+    clipped: Signal = np.clip(changed, np.float32(-1), np.float32(1))
+    return clipped
+
+
+def faster(y: Signal, sr: int, speed: float) -> Signal:
+    """A signal played `speed` times as fast, and as much higher; shape (n / speed,)."""
+    played: Signal = soxr.resample(y, sr * speed, sr, quality="HQ")
+    return played
+
+
+def noisy(y: Signal, under_db: float, rng: np.random.Generator) -> Signal:
+    """A signal with white noise whose power is so many decibels under its own."""
+    level = np.sqrt(np.mean(np.square(y, dtype=np.float64))) * 10 ** (-under_db / 20)
+    noise: Signal = (level * rng.standard_normal(len(y))).astype(np.float32)
+    return y + noise
+
+
+def shifted(y: Signal, sr: int, semitones: float) -> Signal:
+    """A signal so many semitones higher, as long as before; as `librosa.effects.pitch_shift`."""
+    ratio = 2.0 ** (semitones / 12)
+    higher = faster(stretched(y, 1 / ratio), sr, ratio)[: len(y)]
+    return np.pad(higher, (0, len(y) - len(higher)))
+
+
+def stretched(y: Signal, rate: float) -> Signal:
+    """A signal `rate` times as fast at the same pitch; as `librosa.effects.time_stretch`.
+
+    A phase vocoder (Flanagan and Golden, Phase Vocoder, 1966): between two frames of the spectrum magnitudes
+    go over into each other, and each bin's phase goes on by what it went on between them.
+    """
+    D_TF = spectra.stft(y, n_fft=N_FFT, hop_length=HOP_LENGTH)
+    steps = np.arange(0, len(D_TF), rate)
+    before, share_T1 = steps.astype(int), (steps % 1)[:, np.newaxis]
+    padded_TF = np.pad(D_TF, ((0, 2), (0, 0)))
+    level_TF, phase_TF = np.abs(padded_TF), np.angle(padded_TF).astype(np.float64)
+    expected_F = 2 * np.pi * HOP_LENGTH * np.arange(D_TF.shape[1]) / N_FFT
+    more_TF = np.diff(phase_TF, axis=0) - expected_F
+    advance_TF = expected_F + more_TF - 2 * np.pi * np.round(more_TF / (2 * np.pi))
+    phases_TF = phase_TF[0] + np.cumsum(advance_TF[before], axis=0) - advance_TF[before]
+    levels_TF = (1 - share_T1) * level_TF[before] + share_T1 * level_TF[before + 1]
+    return _inverse(levels_TF * np.exp(1j * phases_TF), round(len(y) / rate))
+
+
+def _inverse(D_TF: npt.NDArray[np.complex128], length: int) -> Signal:
+    """The signal of a centred spectrum, frames overlapping and added, shape (length,)."""
+    window = spectra.hann(N_FFT)
+    frames_TN = scipy.fft.irfft(D_TF, N_FFT) * window
+    samples = np.zeros((2, N_FFT + HOP_LENGTH * max(len(frames_TN), -(-length // HOP_LENGTH))))
+    for t, frame in enumerate(frames_TN):
+        here = samples[:, t * HOP_LENGTH : t * HOP_LENGTH + N_FFT]
+        here += (frame, np.square(window))
+    total, weight = samples[:, N_FFT // 2 : N_FFT // 2 + length]
+    y: Signal = (total / np.where(weight > spectra.TINY, weight, 1)).astype(np.float32)
+    return y

@@ -1,0 +1,68 @@
+"""What is read off the samples of a signal by frames, equal to librosa 0.11 but many times faster.
+
+Frames overlap; what is summed over a frame is summed once over each block of the hop. Shape suffix: T frames.
+"""
+
+import math
+
+import numpy as np
+
+from genremill.udfs.compiled import kernel
+from genremill.udfs.dsp.spectra import Double
+from genremill.udfs.feature_sets.base import Signal
+
+ZERO = np.float32(1e-10)
+"""Samples up to this magnitude count as zero where signs are compared."""
+
+
+def rms(y: Signal, *, frame_length: int, hop_length: int) -> Double:
+    """Root mean square of each centred frame, zeros beyond the ends, shape (T,); as `librosa.feature.rms`."""
+    block = math.gcd(frame_length, hop_length)
+    energies = _block_energies(np.pad(y, frame_length // 2), block)
+    level: Double = np.sqrt(_frame_sums(energies, frame_length // block, hop_length // block) / frame_length)
+    return level
+
+
+def zero_crossing_rate(y: Signal, *, frame_length: int, hop_length: int) -> Double:
+    """Share of samples whose sign is not the one before's, by centred frame, shape (T,).
+
+    As `librosa.feature.zero_crossing_rate`: the first and the last sample go on beyond the ends.
+    """
+    block = math.gcd(frame_length, hop_length)
+    padded = np.pad(y, (frame_length // 2 + 1, frame_length // 2), mode="edge")
+    crossings = _frame_sums(_block_crossings(padded, block), frame_length // block, hop_length // block)
+    # A frame's first sample has none before it.
+    starts = hop_length * np.arange(len(crossings))
+    crossings -= (padded[starts] < -ZERO) != (padded[starts + 1] < -ZERO)
+    return crossings / frame_length
+
+
+def _frame_sums(block_sums: Double, frame_blocks: int, hop_blocks: int) -> Double:
+    """Sums of overlapping frames from those of their blocks, shape (T,)."""
+    by_frame = np.lib.stride_tricks.sliding_window_view(block_sums, frame_blocks)[::hop_blocks]
+    sums: Double = by_frame.sum(axis=1)
+    return sums
+
+
+@kernel("(float32[::1], int64)", fastmath={"contract", "nsz", "reassoc"})
+def _block_energies(x: Signal, block: int) -> Double:
+    """Sum of squares of each block of samples."""
+    sums = np.zeros(len(x) // block)
+    for at in range(len(sums)):
+        total, samples = 0.0, x[at * block :]
+        for n in range(block):
+            total += np.float64(samples[n]) * samples[n]
+        sums[at] = total
+    return sums
+
+
+@kernel("(float32[::1], int64)")
+def _block_crossings(x: Signal, block: int) -> Double:
+    """Samples of each block whose sign is not that of the sample after."""
+    sums = np.zeros((len(x) - 1) // block)
+    for at in range(len(sums)):
+        count, here, after = np.int32(0), x[at * block :], x[at * block + 1 :]
+        for n in range(block):
+            count += np.int32((here[n] < -ZERO) != (after[n] < -ZERO))
+        sums[at] = count
+    return sums

@@ -1,0 +1,144 @@
+"""A signal in segments between onsets: what each sounds like, and which pitch classes sound in it.
+
+The steps are those of Spotify's audio analysis (Jehan, Creating Music by Listening, 2005): 12 coefficients of
+timbre, then 12 pitch classes from C on, the segment's strongest 1. Spotify's basis of timbre is a principal
+component analysis that was never published. In its place stands a fixed one, in the same order of importance:
+products of a cosine over the mel bands and one over the segment's time, which is what principal components
+of such smooth surfaces come close to (Ahmed, Natarajan and Rao, Discrete Cosine Transform, 1974). So
+coefficients of audio compare with each other, and not with those that Spotify gave.
+Shape suffixes: T frames, M mel bands, S segments, B cosines over the bands, C pitch classes, E coefficients.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from genremill.udfs.dsp import pitch, spectra
+from genremill.udfs.dsp.magnitudes import magnitudes
+from genremill.udfs.dsp.onsets import Frames, PeakPicking, apart, onset_frames
+from genremill.udfs.dsp.spectra import Double, Real
+from genremill.udfs.dsp.tempogram import onset_strength
+from genremill.udfs.feature_sets.base import FeatureSet, Signal
+
+TIMBRE = (
+    ("loudness", 0, 0),
+    ("brightness", 1, 0),
+    ("ends_over_middle", 2, 0),
+    ("attack", 0, 1),
+    ("ripple_3", 3, 0),
+    ("brightness_attack", 1, 1),
+    ("ripple_4", 4, 0),
+    ("ends_over_middle_attack", 2, 1),
+    ("ripple_5", 5, 0),
+    ("swell", 0, 2),
+    ("ripple_6", 6, 0),
+    ("brightness_swell", 1, 2),
+)
+"""The coefficients: half waves over the mel bands, and over the segment's time."""
+PITCHES = ("c", "c_sharp", "d", "d_sharp", "e", "f", "f_sharp", "g", "g_sharp", "a", "a_sharp", "b")
+CHANNELS = (*(f"timbre_{name}" for name, *_ in TIMBRE), *(f"pitch_{name}" for name in PITCHES))
+FLOOR_DB = -80.0
+"""What is weaker, under a sine at full scale, counts as so weak."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segments(FeatureSet):
+    """Timbre and pitch classes of a signal's first segments, shape (steps, 24).
+
+    A Spotify audio analysis in JSON may stand for the audio, and gives its own first segments, whatever part
+    of the audio is asked for.
+    """
+
+    name: ClassVar[str] = "segments"
+    revision: ClassVar[int] = 1
+    reads_analyses: ClassVar[bool] = True
+
+    steps: int = 512
+    n_fft: int = 2048
+    hop_length: int = 512
+    n_mels: int = 128
+    shortest_s: float = 0.06
+    """Of a segment: an onset that comes sooner after another is none."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(steps, 24)."""
+        return (self.steps, len(self.value_names))
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """Names of the 12 coefficients of timbre and of the 12 pitch classes."""
+        return CHANNELS
+
+    def values(self, y: Signal) -> npt.NDArray[np.float32]:
+        """The steps of one signal, one after the other; those behind its last segment are zeros."""
+        P_TF = spectra.power(magnitudes(y, n_fft=self.n_fft, hop_length=self.hop_length))
+        mel_TM = spectra.mel_spectrogram(P_TF, sr=self.sr, n_mels=self.n_mels)
+        starts_S = self.starts(mel_TM)
+        tuning = pitch.estimate_tuning(P_TF, sr=self.sr)
+        filters_CF = pitch.chroma_filters(self.sr, self.n_fft, tuning=tuning)
+        timbre_SE = timbre(self._decibels(mel_TM), starts_S).astype(np.float32)
+        steps = np.concatenate([timbre_SE, pitches(P_TF @ filters_CF.T, starts_S)], axis=1)
+        return self.padded(steps[: self.steps])
+
+    def starts(self, mel_TM: Real) -> Frames:
+        """First frame of each segment, from 0 on."""
+        log_mel_MT = spectra.power_to_db(mel_TM).T
+        strength = onset_strength(log_mel_MT, n_fft=self.n_fft, hop_length=self.hop_length)
+        picking = PeakPicking(wait_s=self.shortest_s)
+        onsets = onset_frames(strength, sr=self.sr, hop_length=self.hop_length, picking=picking)
+        return apart(np.concatenate(([0], onsets)), int(self.shortest_s * self.sr // self.hop_length))
+
+    def _decibels(self, mel_TM: Real) -> Real:
+        """Power in each band in dB over the floor, in [0, 80] up to full scale, shape (T, M)."""
+        edges = spectra.mel_frequencies(self.n_mels + 2, fmin=0.0, fmax=self.sr / 2)
+        # From filters of equal area to filters of equal height, and from sums of squares to a sine's power.
+        full_scale = self.n_fft * np.square(spectra.hann(self.n_fft)).sum() / 4
+        scale_M = ((edges[2:] - edges[:-2]) / 2 / full_scale).astype(np.float32)
+        floor = np.float32(10 ** (FLOOR_DB / 10))
+        db_TM: Real = np.float32(10) * np.log10(np.maximum(mel_TM * scale_M, floor))
+        over_TM: Real = np.maximum(db_TM - np.float32(FLOOR_DB), np.float32(0))
+        return over_TM
+
+
+def timbre(db_TM: Real, starts_S: Frames) -> Double:
+    """The coefficients of each segment in dB, shape (S, 12).
+
+    Each is the mean over the segment's frames and bands of the level times a product of two cosines, whose
+    mean square is 1: that of no half wave is the mean level.
+    """
+    lengths_S = np.diff(starts_S, append=len(db_TM))
+    bands_TB = db_TM @ _cosines(db_TM.shape[1])
+    within_T = np.arange(len(db_TM)) - np.repeat(starts_S, lengths_S)
+    share_T = (within_T + 0.5) / np.repeat(lengths_S, lengths_S)
+    found = np.empty((len(starts_S), len(TIMBRE)))
+    for at, (_, over_bands, over_time) in enumerate(TIMBRE):
+        wave_T = np.sqrt(2) * np.cos(np.pi * over_time * share_T) if over_time else 1.0
+        found[:, at] = np.add.reduceat(bands_TB[:, over_bands] * wave_T, starts_S) / lengths_S
+    return found
+
+
+@lru_cache
+def _cosines(bands: int) -> Double:
+    """Of none to six half waves over the mel bands, mean square 1, over their number; shape (M, B).
+
+    The first of one half wave rises, so that what is bright is positive.
+    """
+    waves = np.arange(1 + max(over_bands for _, over_bands, _ in TIMBRE))
+    cosines = np.cos(np.pi * np.multiply.outer((np.arange(bands) + 0.5) / bands, waves))
+    cosines[:, 1:] *= np.sqrt(2)
+    cosines[:, 1] *= -1
+    return cosines / bands
+
+
+def pitches(chroma_TC: Real, starts_S: Frames) -> Real:
+    """Power of each pitch class over a segment, the strongest 1, shape (S, 12); all 1 where there is none."""
+    sums_SC = np.add.reduceat(chroma_TC, starts_S, axis=0)
+    strongest_S1 = sums_SC.max(axis=1, keepdims=True)
+    relative: Real = np.where(
+        strongest_S1 < spectra.TINY, 1.0, sums_SC / np.maximum(strongest_S1, spectra.TINY)
+    )
+    return relative

@@ -1,0 +1,34 @@
+"""JSON records as dataclasses, whose fields are checked against their types when they are read."""
+
+from typing import TypeVar
+
+import msgspec
+
+from genremill.infra.errors import GenremillError, StorageError
+
+RecordT = TypeVar("RecordT")
+
+
+def to_json(record: object) -> bytes:
+    """The record as indented JSON; enums by value, tuples as lists, NaN as null.
+
+    >>> print(to_json({"rows": 3}).decode())
+    {
+     "rows": 3
+    }
+    """
+    return msgspec.json.format(msgspec.json.encode(record), indent=1)
+
+
+def from_json(
+    data: bytes | str, kind: type[RecordT], source: str, error: type[GenremillError] = StorageError
+) -> RecordT:
+    """The record of type `kind` that a JSON text holds.
+
+    Fields that `kind` does not have are ignored, so that an older version reads what a newer one wrote.
+    Raises `error`, naming `source` and the field, if the text is not JSON or a value has another type.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as err:
+        raise error(f"{source} is not a valid {kind.__name__} record: {err}") from err

@@ -15,7 +15,7 @@ CLUSTER_UI_PORT ?= 8080
 AUDIO_ROOT ?= $(if $(filter $(DEMO),$(TRACKS)),$(dir $(DEMO)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-cluster check check-deploy bench archive cluster-up cluster-down clean
+.PHONY: help setup run test test-long test-cluster check check-deploy bench docs archive cluster-up cluster-down clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -85,6 +85,11 @@ cluster-up: $(READY) ## Start a standalone master and two workers on 127.0.0.1
 
 cluster-down: ## Stop them
 	@test ! -x $(BIN)/python || $(BIN)/python infra/deploy/cluster.py down
+
+docs: $(READY) $(DEMO) ## Run the demo and take the screenshots in docs/images; needs chromium
+	rm -rf build/docs-warehouse
+	$(BIN)/genremill nightly --tracks $(DEMO) --audio-root $(dir $(DEMO)) --warehouse build/docs-warehouse
+	$(BIN)/python -m tests.docs.make_images build/docs-warehouse docs/images
 
 bench: $(READY) ## Measure speed and accuracy; prints tables
 	for file in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$file .py) || exit 1; done

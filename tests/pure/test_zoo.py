@@ -239,8 +239,3 @@ def test_padding_says_nothing_but_where_the_sequence_ends() -> None:
 def _over(model: str, steps: int) -> Network:
     torch.manual_seed(0)
     return artifact.build(zoo.card_of(model, (steps, 6), 3)).eval()
-
-
-def test_the_readme_lists_the_models_as_they_are() -> None:
-    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
-    assert zoo.table() in readme, f"expected in README.md:\n{zoo.table()}"

@@ -1,0 +1,82 @@
+"""The commands in the documentation exist, and take the flags that are shown."""
+
+import importlib
+import importlib.util
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from genremill.infra.errors import UsageError
+from genremill.jobs import command
+from genremill.jobs.cli import JOBS
+from tests.docs.documentation import DOCS, ROOT, Block, Command, blocks, code, commands, lines, rows_of, table
+
+PLACEHOLDERS = {"JOB"}
+"""Words that stand for a job."""
+COMMANDS = [one for one in commands() if one.job not in PLACEHOLDERS]
+
+
+def parse(job: str, flags: list[str]) -> tuple[object, object]:
+    """The flags of a job, parsed as the job itself does."""
+    module = importlib.import_module(f"genremill.jobs.{job}")
+    common = getattr(module, "Common", command.Writing)
+    return command.parse(job, "", module.Config, common, flags)
+
+
+@pytest.mark.parametrize("shown", COMMANDS, ids=str)
+def test_a_command_takes_the_flags_that_are_shown(shown: Command, tmp_path: Path) -> None:
+    flags = list(shown.flags)
+    if "--config" in flags:
+        file = tmp_path / "night.yaml"
+        file.write_text("warehouse: wh\ntracks: tracks.csv\n")
+        flags[flags.index("--config") + 1] = str(file)
+    parse(shown.job, flags)
+
+
+def test_commands_are_found_on_every_kind_of_page() -> None:
+    jobs_by_page = {one.page: one.job for one in COMMANDS}
+    assert {"README.md", "docs/nightly.md", "docs/deploy/s3.md", "docs/deploy/cron-and-systemd.md"} <= set(
+        jobs_by_page
+    )
+    assert len(COMMANDS) > 25
+
+
+def test_a_wrong_flag_is_noticed() -> None:
+    with pytest.raises(UsageError, match="--trakcs"):
+        parse("nightly", ["--warehouse", "wh", "--trakcs", "t.csv"])
+
+
+@pytest.mark.parametrize("block", blocks("sh"), ids=str)
+def test_make_targets_and_modules_exist(block: Block) -> None:
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M)
+    for words in lines(block):
+        for before, word in itertools.pairwise(words):
+            if before == "make" and "=" not in word:
+                assert word in targets
+            if before == "-m" and word.startswith(("genremill.", "tests.")):
+                assert importlib.util.find_spec(word)
+
+
+def test_programs_named_in_text_exist() -> None:
+    named = {
+        module
+        for page in DOCS.rglob("*.md")
+        for module in re.findall(r"python -m ((?:genremill|tests)\.[\w.]+)", page.read_text())
+    }
+    assert len(named) > 8
+    assert not [module for module in named if importlib.util.find_spec(module) is None]
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+def test_yaml_examples_are_configurations_of_a_night(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "night.yaml"
+    file.write_text(block.text)
+    parse("nightly", ["--config", str(file)])
+
+
+def test_the_tables_of_commands_list_all_jobs() -> None:
+    in_readme = rows_of((ROOT / "README.md").read_text(), "command")
+    assert {code(row[0])[0] for row in in_readme} == {f"genremill {job}" for job in JOBS}
+    assert {code(row[0])[0] for row in table("command-line.md", "job")} == set(JOBS)

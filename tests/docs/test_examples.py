@@ -1,0 +1,50 @@
+"""The Python and SQL examples in the documentation run, on the tags of a small catalog."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from genremill.jobs import cli
+from tests.docs.documentation import Block, blocks, name_of
+from tests.e2e.conftest import Catalog as Catalog, ready as ready
+
+QUERIES = [block for block in blocks("sql") if "external_location" not in block.text]
+"""Those that Spark takes too."""
+
+
+@pytest.fixture(scope="module")
+def tagged(ready: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose warehouse `wh` has current tags."""
+    folder = tmp_path_factory.mktemp("docs")
+    shutil.copytree(ready / "warehouse", folder / "wh")
+    for job in ("score", "publish"):
+        assert cli.main([job, "--warehouse", str(folder / "wh")]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_python_examples_read_the_tables(block: Block, tagged: Path, spark: SparkSession) -> None:
+    if "polars" in block.text and importlib.util.find_spec("polars") is None:
+        pytest.skip("polars is not installed")
+    names: dict[str, Any] = {}
+    text = block.text.replace('"wh/', f'"{tagged}/wh/')  # Java has a working directory of its own
+    exec(compile(text, name_of(block.page), "exec"), names)
+    tags = names["tags"] if "tags" in names else spark.table("tags")
+    assert _rows(tags) > 1500
+
+
+def _rows(table: Any) -> int:
+    return int(table.count()) if hasattr(table, "sparkSession") else len(table)
+
+
+@pytest.mark.parametrize("block", QUERIES, ids=str)
+def test_sql_examples_find_rows(block: Block, tagged: Path, spark: SparkSession) -> None:
+    for table in ("tags", "genre_map"):
+        (run,) = (tagged / "wh" / table).glob("run=*")
+        spark.read.parquet(str(run)).createOrReplaceTempView(table)
+    for query in filter(str.strip, block.text.split(";")):
+        assert spark.sql(query).count() > 1

@@ -1,0 +1,173 @@
+"""The tables in the documentation say what the code says."""
+
+import dataclasses
+import enum
+import importlib
+import re
+from typing import Any
+
+import pytest
+
+from genremill.infra.audio.faults import AudioReason
+from genremill.infra.errors import ExitCode
+from genremill.jobs import command, contracts
+from genremill.jobs.audits.measure import Limits
+from genremill.jobs.cli import JOBS
+from genremill.jobs.contracts import Reason, Status, Table
+from genremill.jobs.nights import record as night_record
+from genremill.models import zoo
+from genremill.udfs.dsp.variant import Variant
+from genremill.udfs.feature_sets import registry
+from genremill.udfs.feature_sets.spectrogram import Kind
+from tests.docs.documentation import DOCS, PAGES, blocks, code, name_of, rows_of, section, table, tables
+
+CONTRACTS = {one.name: one for one in vars(contracts).values() if isinstance(one, Table)}
+TRINO = {
+    "string": "varchar",
+    "int": "integer",
+    "float": "real",
+    "array<string>": "array(varchar)",
+    "array<struct<label:string,probability:float>>": "array(row(label varchar, probability real))",
+    "array<struct<cluster_id:int,probability:float>>": "array(row(cluster_id integer, probability real))",
+}
+
+
+def documented_columns(table: str) -> list[tuple[str, str]]:
+    """Names and types of the columns that the page lists."""
+    rows = rows_of(section("tables.md", f"## `{table}`"), "column", "type")
+    return [(code(row[0])[0], row[1]) for row in rows]
+
+
+def expected_columns(contract: Table) -> list[tuple[str, str]]:
+    return [(field.name, field.dataType.simpleString()) for field in contract.schema]
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_every_column_and_type_is_documented(name: str) -> None:
+    assert documented_columns(name) == expected_columns(CONTRACTS[name])
+
+
+def test_no_other_table_is_documented() -> None:
+    assert set(re.findall(r"^## `(\w+)`$", (DOCS / "tables.md").read_text(), flags=re.M)) == set(CONTRACTS)
+
+
+def test_the_key_of_each_table_is_documented() -> None:
+    for name, contract in CONTRACTS.items():
+        said = re.findall(r"Key: `(\w+)`", section("tables.md", f"## `{name}`"))
+        assert said == ([contract.key] if contract.key else [])
+
+
+def test_the_trino_example_has_the_columns_of_tags() -> None:
+    (statement,) = (block.text for block in blocks("sql") if "external_location" in block.text)
+    shown = re.findall(
+        r"^  (\w+) (.*?),?$", statement.partition("(\n")[2].partition("\n) WITH")[0], flags=re.M
+    )
+    assert shown == [(name, TRINO[kind]) for name, kind in expected_columns(contracts.TAGS)]
+
+
+@pytest.mark.parametrize(
+    ("heading", "values"),
+    [("`status`", Status), ("`reason` of a row", Reason), ("`reason` of a file", AudioReason)],
+)
+def test_every_status_and_reason_is_documented(heading: str, values: type[enum.StrEnum]) -> None:
+    assert [code(row[0])[0] for row in table("tables.md", heading)] == [one.value for one in values]
+
+
+def test_the_keys_of_a_nights_record_are_documented() -> None:
+    rows = table("nightly.md", "key", "meaning")
+    assert {key for row in rows for key in code(row[0])} == {
+        one.name for one in dataclasses.fields(night_record.Night)
+    }
+    steps = next(row[1] for row in rows if code(row[0]) == ["steps"])
+    assert {one.name for one in dataclasses.fields(night_record.StepRecord)} <= set(code(steps))
+
+
+def test_every_exit_code_is_documented() -> None:
+    for page in ("nightly.md", "command-line.md"):
+        assert [int(row[0]) for row in table(page, "code")] == [one.value for one in ExitCode]
+
+
+def test_the_models_are_listed_as_they_are() -> None:
+    assert zoo.table() in (DOCS / "models.md").read_text(), f"expected in docs/models.md:\n{zoo.table()}"
+
+
+def test_every_feature_set_is_listed_with_the_shape_of_its_values() -> None:
+    rows = {code(row[0])[0]: row for row in table("audio.md", "feature set")}
+    spectrogram = rows.pop("spectrogram:KIND")
+    assert code(spectrogram[2]) == [one.value for one in Kind]
+    listed = {name: row[1] for name, row in rows.items() if name != registry.VGGISH}
+    listed |= {f"spectrogram:{kind}": spectrogram[1] for kind in Kind}
+    assert registry.VGGISH in rows
+    assert listed == {
+        name: " × ".join(map(str, make().shape)) for name, make in registry.FEATURE_SETS.items()
+    }
+
+
+def test_every_variant_is_listed() -> None:
+    assert [code(row[0])[0] for row in table("audio.md", "variant")] == [one.value for one in Variant]
+
+
+def defaults_of(job: str) -> dict[str, Any]:
+    """Defaults of a job's flags by name."""
+    module = importlib.import_module(f"genremill.jobs.{job}")
+    shared = getattr(module, "Common", command.Writing)
+    return command.flag_fields(shared) | command.flag_fields(module.Config)
+
+
+def flag_tables() -> list[tuple[str, str, str, str]]:
+    """Page, job, flag and default of each row of a table of flags."""
+    found = []
+    for page in PAGES:
+        for rows in tables(page.read_text()):
+            names = [cell.partition(" of ")[0] for cell in rows[0]]
+            if "flag" not in names or "default" not in names:
+                continue
+            at, default_at = names.index("flag"), names.index("default")
+            of = code(rows[0][at])
+            job = of[0] if of else "vacuum" if code(rows[1][at]) == ["--keep-runs"] else "nightly"
+            for row in rows[1:]:
+                found += [(name_of(page), job, flag, row[default_at]) for flag in code(row[at])]
+    return found
+
+
+def shown(default: object) -> str:
+    """A default as a table shows it."""
+    if default is dataclasses.MISSING:
+        return "required"
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if default is None or default == ():
+        return "none"
+    values = default if isinstance(default, tuple) else (default,)
+    return " ".join(str(one) for one in values)
+
+
+@pytest.mark.parametrize(("page", "job", "flag", "default"), flag_tables())
+def test_a_flag_has_the_default_that_is_shown(page: str, job: str, flag: str, default: str) -> None:
+    defaults = defaults_of(job)
+    assert flag.removeprefix("--") in defaults, f"{page}: {job} has no flag {flag}"
+    expected = shown(defaults[flag.removeprefix("--")])
+    assert default.strip("`") == expected, f"{page}: the default of {flag} is {expected}"
+
+
+def test_every_limit_of_an_audit_is_documented() -> None:
+    flags = {code(row[1])[0] for row in table("nightly.md", "what is measured")}
+    limits = {f"--publish.{one.name.replace('_', '-')}" for one in dataclasses.fields(Limits)}
+    assert flags == limits | {"--ingest.max-vanished"}
+
+
+def test_every_flag_in_text_exists() -> None:
+    known = {f"--{name}" for job in JOBS if job != "doctor" for name in defaults_of(job)}
+    known |= {"--help", "--no-resume"}
+    of_other_programs = {
+        "--archives",
+        "--build-arg",
+        "--conf",
+        "--master",
+        "--no-deps",
+        "--only",
+        "--python-prefix",
+    }
+    for page in PAGES:
+        named = set(re.findall(r"`(--[\w.-]+)(?<!\.)", page.read_text()))
+        assert named <= known | of_other_programs, name_of(page)

@@ -16,7 +16,6 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
-from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command
 from genremill.jobs.catalog.splits import unit_hash
@@ -77,6 +76,12 @@ def _inputs(warehouse: Warehouse, tracks: Snapshot, cfg: Config) -> ModelInputs:
     return model_inputs.chosen(warehouse, tracks, cfg.inputs, None, cfg.use_popularity)
 
 
+def ready(work: command.Run, cfg: Config) -> None:
+    """Raises on all errors that can be seen without Spark."""
+    check(cfg)
+    inputs(work.warehouse, cfg)
+
+
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Sums profiles up in Spark, clusters them on the driver, and publishes the map."""
     from genremill.jobs.genres import clustering  # here: torch takes seconds to import, and --help needs none
@@ -99,12 +104,7 @@ def check(cfg: Config) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-
-    def job(work: command.Run, cfg: Config) -> command.Outcome:
-        with spark_session("genremill cluster") as spark:
-            return run(spark, work, cfg)
-
-    return command.main("cluster", __doc__, Config, job, argv)
+    return command.main("cluster", __doc__, Config, command.with_spark("cluster", run), argv, ready)
 
 
 if __name__ == "__main__":

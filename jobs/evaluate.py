@@ -17,7 +17,6 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
-from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, model_registry, train
 from genremill.jobs.catalog.recordings import folded
@@ -73,6 +72,19 @@ def transform(
     return held_out.join(seen, "track_id", "left").select(
         "track_id", "artist_id", *inputs, F.col("seen").isNull().alias("unseen"), "labels"
     )
+
+
+def ready(work: command.Run, cfg: Config) -> None:
+    """Raises on all errors that can be seen without Spark."""
+    cards = {}
+    for asked in cfg.model_version or (None,):
+        version, folder = model_registry.folder_of(work.warehouse, asked)
+        cards[version] = read_card(folder)
+        _trained_on(work.warehouse, version, cards[version])
+    if len(cards) > 1:
+        from genremill.jobs.evaluation import comparison  # here: scipy takes long to import
+
+        comparison.check(cards)
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
@@ -178,12 +190,7 @@ def _genre_map(spark: SparkSession, warehouse: Warehouse, card: ModelCard) -> Da
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-
-    def job(work: command.Run, cfg: Config) -> command.Outcome:
-        with spark_session("genremill evaluate") as spark:
-            return run(spark, work, cfg)
-
-    return command.main("evaluate", __doc__, Config, job, argv)
+    return command.main("evaluate", __doc__, Config, command.with_spark("evaluate", run), argv, ready)
 
 
 if __name__ == "__main__":

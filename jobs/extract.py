@@ -19,7 +19,6 @@ from genremill.infra import storage
 from genremill.infra.audio.store import AudioStore
 from genremill.infra.errors import ExitCode, UsageError
 from genremill.infra.log import LOGGER
-from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command
 from genremill.jobs.contracts import Split
@@ -68,6 +67,13 @@ class Config(Options):
 
     audio_root: tuple[str, ...] = ()
     """Folders or prefixes that audio may be read from; a path outside of them is refused."""
+
+
+def ready(work: command.Run, cfg: Config) -> None:
+    """Raises on all errors that can be seen without Spark."""
+    check(cfg)
+    work.warehouse.require("tracks", "ingest --tracks …")
+    AudioStore(cfg.audio_root)
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
@@ -233,12 +239,7 @@ def _outcome(found: "dict[str, Counts]", dry_run: bool, max_rejects: float) -> c
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-
-    def job(work: command.Run, cfg: Config) -> command.Outcome:
-        with spark_session("genremill extract") as spark:
-            return run(spark, work, cfg)
-
-    return command.main("extract", __doc__, Config, job, argv)
+    return command.main("extract", __doc__, Config, command.with_spark("extract", run), argv, ready)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 from genremill.infra import storage
 from genremill.infra.errors import AuditRefused, UsageError
 from genremill.infra.log import LOGGER
-from genremill.infra.session import spark_session
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command
@@ -25,7 +24,7 @@ from genremill.jobs.catalog.columns import Columns, Layout, resolve
 from genremill.jobs.catalog.recordings import VECTOR_FEATURES, Groups, node, track_groups
 from genremill.jobs.catalog.row_checks import checked_rows, rejected
 from genremill.jobs.catalog.splits import Fractions, SplitBy, SplitRule
-from genremill.jobs.catalog.table_reader import OWN_COLUMNS, check_whole, read_table, reading
+from genremill.jobs.catalog.table_reader import OWN_COLUMNS, check_files, check_whole, read_table, reading
 from genremill.jobs.contracts import REJECTS, TAGS, TRACKS, ContractError, quoted, schema_hash
 
 INTERNAL = ("problem", "known", *OWN_COLUMNS)
@@ -111,6 +110,13 @@ def check(cfg: Config) -> SplitRule:
     if not 0 <= cfg.max_vanished <= 1:
         raise UsageError(f"--max-vanished {cfg.max_vanished:g}: expected a share from 0 to 1")
     return _split_rule(cfg)
+
+
+def ready(work: command.Run, cfg: Config) -> None:
+    """Raises on all errors that can be seen without Spark."""
+    check(cfg)
+    inputs(cfg)
+    check_files(storage.absolute_uri(cfg.tracks))
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
@@ -301,12 +307,9 @@ def _text(snapshot: Snapshot, total: int, rejects: dict[str, int], counts: dict[
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-
-    def job(work: command.Run, cfg: Config) -> command.Outcome:
-        with spark_session("genremill ingest") as spark:
-            return run(spark, work, cfg)
-
-    return command.main("ingest", __doc__, Config, job, argv)
+    return command.main(
+        "ingest", __doc__, Config, command.with_spark("ingest", run), argv, ready, creates_warehouse=True
+    )
 
 
 if __name__ == "__main__":

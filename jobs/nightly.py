@@ -15,13 +15,15 @@ from typing import Any
 from pyspark.sql import SparkSession, functions as F
 
 from genremill.infra import lease, storage
+from genremill.infra.audio.store import AudioStore
 from genremill.infra.errors import AuditRefused, ExitCode, GenremillError, UsageError
 from genremill.infra.lease import Lease
 from genremill.infra.log import LOGGER
-from genremill.infra.session import faults, spark_session
+from genremill.infra.session import faults
 from genremill.infra.terminal import cell
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import cluster, command, extract, ingest, score
+from genremill.jobs import cluster, command, extract, ingest, model_registry, score
+from genremill.jobs.flags import in_section
 from genremill.jobs.nights import (
     mlflow_export,
     page as night_page,
@@ -42,7 +44,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     check(cfg)
     steps = night_steps.steps(spark, work, cfg)
     if work.dry_run:
-        causes = dict(expected(steps))
+        causes = dict(expected(steps, cfg))
         said = "\n".join(f"{name} would run: {why}" for name, why in causes.items())
         would = dict.fromkeys(causes, "would run")
         return command.Outcome({"steps": would, "causes": causes}, said or "nothing would run")
@@ -55,22 +57,44 @@ def check(cfg: Config) -> None:
     if cfg.publish.rollback or cfg.publish.run:
         raise UsageError("--publish.rollback and --publish.run belong to `genremill publish`")
     mlflow_export.check(cfg.mlflow)
-    ingest.check(night_steps.source(cfg))
+    with in_section("ingest", cfg):
+        ingest.check(night_steps.source(cfg))
     if cfg.audio_root:
-        extract.check(night_steps.audio(cfg))
+        with in_section("extract", cfg):
+            extract.check(night_steps.audio(cfg))
     if cfg.learns:
-        cluster.check(cfg.cluster)
-        retraining.check(cfg.train)
-    score.check(cfg.score)
-    cfg.publish.check()
+        with in_section("cluster", cfg):
+            cluster.check(cfg.cluster)
+        with in_section("train", cfg):
+            retraining.check(cfg.train)
+    with in_section("score", cfg):
+        score.check(cfg.score)
+    with in_section("publish", cfg):
+        cfg.publish.check()
 
 
-def expected(steps: list[Step]) -> Iterator[tuple[str, str]]:
+def ready(work: command.Run, cfg: Config) -> None:
+    """Raises on all errors that can be seen without Spark."""
+    check(cfg)
+    with in_section("ingest", cfg):
+        ingest.ready(work, night_steps.source(cfg))
+    AudioStore(cfg.audio_root)
+    with in_section("score", cfg):
+        if not cfg.learns:
+            score.model_of(work.warehouse, cfg.score)
+    for version in cfg.evaluate.model_version:
+        with in_section("evaluate", cfg):
+            model_registry.folder_of(work.warehouse, version)
+
+
+def expected(steps: list[Step], cfg: Config) -> Iterator[tuple[str, str]]:
     """Steps that would run, and why, as far as can be told without running those before them."""
     running: set[str] = set()
     for step in steps:
         before = [name for name in step.after if name in running]
-        if why := f"{' and '.join(before)} would run" if before else step.cause():
+        with in_section(step.name, cfg):
+            why = f"{' and '.join(before)} would run" if before else step.cause()
+        if why:
             running.add(step.name)
             yield step.name, why
 
@@ -84,7 +108,7 @@ def _recorded(
     records: list[StepRecord] = []
     error: GenremillError | None = None
     for step in steps:
-        record, error = _done(step, held)
+        record, error = _done(step, cfg, held)
         records.append(record)
         if error:
             break
@@ -110,13 +134,13 @@ def _recorded(
     return command.Outcome(summary, _closing(spark, work.warehouse, reports), code)
 
 
-def _done(step: Step, held: Lease) -> tuple[StepRecord, GenremillError | None]:
+def _done(step: Step, cfg: Config, held: Lease) -> tuple[StepRecord, GenremillError | None]:
     """One step, run or skipped; or the error that ends the night."""
     clock = Clock()
     cause = ""
     try:
         held.check()
-        with faults():
+        with in_section(step.name, cfg), faults():
             cause = step.cause() or ""
             if not cause:
                 LOGGER.info("%s: nothing has changed, skipped", step.name)
@@ -170,12 +194,9 @@ def _closing(spark: SparkSession, warehouse: Warehouse, reports: dict[str, str |
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-
-    def job(work: command.Run, cfg: Config) -> command.Outcome:
-        with spark_session("genremill nightly") as spark:
-            return run(spark, work, cfg)
-
-    return command.main("nightly", __doc__, Config, job, argv)
+    return command.main(
+        "nightly", __doc__, Config, command.with_spark("nightly", run), argv, ready, creates_warehouse=True
+    )
 
 
 if __name__ == "__main__":

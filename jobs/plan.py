@@ -15,11 +15,11 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
-from genremill.infra.session import spark_session
 from genremill.jobs import command, extract, nightly
 from genremill.jobs.catalog.columns import resolve, text
 from genremill.jobs.catalog.table_reader import read_table, reading
 from genremill.jobs.contracts import Split
+from genremill.jobs.flags import in_section
 from genremill.jobs.nights import record as night_record, steps as night_steps
 from genremill.jobs.nights.record import Night, State
 
@@ -64,21 +64,34 @@ class PlannedStep:
     basis: str
 
 
-def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
-    """Finds out what would run, and reckons what it would take."""
+def check(cfg: Config) -> None:
+    """Raises on settings that are wrong for every warehouse."""
     nightly.check(cfg)
     if cfg.price_per_hour is not None and cfg.price_per_hour < 0:
         raise UsageError(f"--price-per-hour {cfg.price_per_hour:g}: expected 0 or more")
+
+
+def ready(work: command.Run, cfg: Config) -> None:
+    """Raises on all errors that can be seen without Spark."""
+    check(cfg)
+    nightly.ready(work, cfg)
+
+
+def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
+    """Finds out what would run, and reckons what it would take."""
+    check(cfg)
     work = dataclasses.replace(work, dry_run=True)
     table = storage.inventory(storage.absolute_uri(cfg.tracks))
     steps_of_night = night_steps.steps(spark, work, cfg)
-    clips = _clips(spark, work, cfg, from_table=steps_of_night[0].cause() is not None)
+    with in_section("ingest", cfg):
+        from_table = steps_of_night[0].cause() is not None
+    clips = _clips(spark, work, cfg, from_table)
     news = f"{clips.decode + clips.copy:,} clips are not in the cache" if clips.decode + clips.copy else None
     counted = [
         dataclasses.replace(one, cause=lambda: news, after=()) if one.name == "extract" else one
         for one in steps_of_night
     ]
-    causes = dict(nightly.expected(counted))
+    causes = dict(nightly.expected(counted, cfg))
     amounts = {"ingest": float(table.size_bytes), "extract": float(clips.decode)}
     past = night_record.earlier(work.warehouse, work.run_id, most=50)
     steps = [_planned(name, why, amounts.get(name), past) for name, why in causes.items()]
@@ -103,7 +116,8 @@ def _clips(spark: SparkSession, work: command.Run, cfg: Config, from_table: bool
     count = tracks.count() if tracks is not None else 0
     if tracks is None or not count:
         return Clips()
-    found = extract.up_to_date(spark, work, night_steps.audio(cfg), tracks, count).values()
+    with in_section("extract", cfg):
+        found = extract.up_to_date(spark, work, night_steps.audio(cfg), tracks, count).values()
     return Clips(
         sum(one.decoded for one in found),
         sum(one.size_bytes for one in found),
@@ -177,12 +191,16 @@ def _text(table: storage.Inventory, clips: Clips, steps: list[PlannedStep], mone
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-
-    def job(work: command.Run, cfg: Config) -> command.Outcome:
-        with spark_session("genremill plan") as spark:
-            return run(spark, work, cfg)
-
-    return command.main("plan", __doc__, Config, job, argv, command.Common)
+    return command.main(
+        "plan",
+        __doc__,
+        Config,
+        command.with_spark("plan", run),
+        argv,
+        ready,
+        command.Common,
+        creates_warehouse=True,
+    )
 
 
 if __name__ == "__main__":

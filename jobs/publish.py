@@ -13,7 +13,6 @@ from pyspark.sql import SparkSession
 
 from genremill.infra.errors import AuditRefused, UsageError
 from genremill.infra.log import LOGGER
-from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command, model_registry
 from genremill.jobs.audits import measure as audit_measure, page as audit_page
@@ -51,6 +50,13 @@ def staged(warehouse: Warehouse, run_id: str | None) -> Snapshot:
             f"{current.snapshot.run_id} is current: run `genremill score` again, or name them by --run"
         )
     return fresh[-1]
+
+
+def ready(work: command.Run, cfg: Config) -> None:
+    """Raises on all errors that can be seen without Spark."""
+    cfg.check()
+    if not cfg.rollback:
+        staged(work.warehouse, cfg.run)
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
@@ -116,14 +122,12 @@ def roll_back(work: command.Run) -> command.Outcome:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
+    with_spark = command.with_spark("publish", run)
 
     def job(work: command.Run, cfg: Config) -> command.Outcome:
-        if cfg.rollback:
-            return roll_back(work)
-        with spark_session("genremill publish") as spark:
-            return run(spark, work, cfg)
+        return roll_back(work) if cfg.rollback else with_spark(work, cfg)
 
-    return command.main("publish", __doc__, Config, job, argv)
+    return command.main("publish", __doc__, Config, job, argv, ready)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.progress import progress
-from genremill.infra.session import spark_session
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, model_registry
@@ -64,7 +63,7 @@ def transform(
 
 def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
     """What the result depends on."""
-    model, tracks = _model(warehouse, cfg), warehouse.require("tracks", "ingest --tracks …")
+    model, tracks = model_of(warehouse, cfg), warehouse.require("tracks", "ingest --tracks …")
     taken = model_inputs.of_model(warehouse, tracks, model.card)
     return {
         "tracks": tracks.run_id,
@@ -82,7 +81,8 @@ def check(cfg: Config) -> None:
         raise UsageError(f"--limit {cfg.limit}: expected 1 or more")
 
 
-def _model(warehouse: Warehouse, cfg: Config) -> _Model:
+def model_of(warehouse: Warehouse, cfg: Config) -> _Model:
+    """The model that the flags name, or the newest one of the warehouse."""
     if cfg.model:
         folder = storage.absolute_uri(cfg.model)
         card = read_card(folder)
@@ -91,13 +91,19 @@ def _model(warehouse: Warehouse, cfg: Config) -> _Model:
     return _Model(version, folder, read_card(folder))
 
 
+def ready(work: command.Run, cfg: Config) -> None:
+    """Raises on all errors that can be seen without Spark."""
+    check(cfg)
+    inputs(work.warehouse, cfg)
+
+
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Scores all tracks and stages their tags."""
     from genremill.models import artifact
 
     check(cfg)
     made_from = inputs(work.warehouse, cfg)
-    model = _model(work.warehouse, cfg)
+    model = model_of(work.warehouse, cfg)
     artifact.load(model.folder)  # refuses damaged weights here, before any task
     snapshot = work.warehouse.require("tracks", "ingest --tracks …")
     tracks = spark.read.parquet(work.warehouse.path(snapshot.path))
@@ -139,12 +145,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-
-    def job(work: command.Run, cfg: Config) -> command.Outcome:
-        with spark_session("genremill score") as spark:
-            return run(spark, work, cfg)
-
-    return command.main("score", __doc__, Config, job, argv)
+    return command.main("score", __doc__, Config, command.with_spark("score", run), argv, ready)
 
 
 if __name__ == "__main__":

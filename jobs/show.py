@@ -20,7 +20,6 @@ from genremill.infra import storage
 from genremill.infra.audio.faults import AudioRejected
 from genremill.infra.audio.store import AudioStore
 from genremill.infra.errors import UsageError
-from genremill.infra.session import spark_session
 from genremill.infra.terminal import plain
 from genremill.jobs import command
 from genremill.jobs.inspection import sheet as track_sheet
@@ -103,6 +102,12 @@ def check(cfg: Config) -> None:
         raise UsageError(f"--out {cfg.out} is a folder; expected a file")
 
 
+def ready(work: command.Run, cfg: Config) -> None:
+    """Raises on all errors that can be seen without Spark."""
+    check(cfg)
+    AudioStore(cfg.audio_root)
+
+
 def _of_audio_alone(work: command.Run, cfg: Config) -> command.Outcome:
     if "/" not in cfg.track:
         raise UsageError(
@@ -183,12 +188,7 @@ def _picture_lines(picture: Picture | None) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-
-    def job(work: command.Run, cfg: Config) -> command.Outcome:
-        with spark_session("genremill show") as spark:
-            return run(spark, work, cfg)
-
-    return command.main("show", __doc__, Config, job, argv)
+    return command.main("show", __doc__, Config, command.with_spark("show", run), argv, ready)
 
 
 if __name__ == "__main__":

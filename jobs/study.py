@@ -24,10 +24,10 @@ from pyspark.sql import SparkSession
 from genremill.infra import lease, storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
-from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command, train
 from genremill.jobs.contracts import Split
+from genremill.jobs.flags import in_section
 from genremill.jobs.studies.grid import SETTINGS, Cell, Reached, best_of, record, recorded
 from genremill.jobs.train import Config as TrainConfig
 
@@ -65,6 +65,13 @@ def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
     return train.inputs(warehouse, shared) | {"code": training_plan.code_digest()}
 
 
+def ready(work: command.Run, cfg: Config) -> None:
+    """Raises on all errors that can be seen without Spark."""
+    check(cfg)
+    with in_section("train", cfg):
+        train.ready(work, cfg.train)
+
+
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Trains the cells that nobody has trained yet, and writes the page about all of them."""
     check(cfg)
@@ -76,7 +83,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         lines = [f"would train {cell}" for cell in missing] + [f"known: {cell}" for cell in known]
         would = {"would_train": [dataclasses.asdict(cell) for cell in missing], "known": len(known)}
         return command.Outcome(would, "\n".join(lines))
-    with lease.held(f"{folder}/_study.lease", work.run_id, wait=True):
+    with in_section("train", cfg), lease.held(f"{folder}/_study.lease", work.run_id, wait=True):
         return _studied(spark, work, cfg, folder, made_from)
 
 
@@ -162,17 +169,13 @@ def check(cfg: Config) -> None:
         raise UsageError(
             "--train.target-precision changes no figure of a study: give it to `genremill train`"
         )
-    train.check(cfg.train)
+    with in_section("train", cfg):
+        train.check(cfg.train)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-
-    def job(work: command.Run, cfg: Config) -> command.Outcome:
-        with spark_session("genremill study") as spark:
-            return run(spark, work, cfg)
-
-    return command.main("study", __doc__, Config, job, argv)
+    return command.main("study", __doc__, Config, command.with_spark("study", run), argv, ready)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ class Config:
 def run(common: command.Common, cfg: Config) -> command.Outcome:
     """The current snapshot of every table that has one."""
     warehouse = Warehouse.at(common.warehouse)
+    command.require_warehouse(warehouse)
     found = {}
     for table in TABLES:
         current = warehouse.current(table)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
-from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command
 from genremill.jobs.features import model_inputs
@@ -110,6 +109,19 @@ def _inputs(warehouse: Warehouse, tracks: Snapshot, cfg: Config) -> ModelInputs:
     return model_inputs.chosen(warehouse, tracks, asked, zoo.entry(cfg.model), cfg.use_popularity)
 
 
+def ready(work: command.Run, cfg: Config) -> None:
+    """Raises on all errors that can be seen without Spark."""
+    check(cfg)
+    inputs(work.warehouse, cfg)
+    check_genre_map(work.warehouse, cfg)
+
+
+def check_genre_map(warehouse: Warehouse, cfg: Config) -> None:
+    """Raises if the labels are clusters and there is no genre map."""
+    if cfg.labels is Labels.CLUSTER and warehouse.current("genre_map") is None:
+        raise UsageError("--labels cluster needs a genre map: run `genremill cluster` first")
+
+
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Writes the training set, trains over it, and seals the best weights as a model version."""
     from genremill.jobs.training import (
@@ -130,8 +142,7 @@ def made_ready(spark: SparkSession, work: command.Run, cfg: Config) -> "tuple[Tr
     made_from = inputs(work.warehouse, cfg)
     tracks = work.warehouse.require("tracks", "ingest --tracks …")
     current_map = work.warehouse.current("genre_map")
-    if cfg.labels is Labels.CLUSTER and current_map is None:
-        raise UsageError("--labels cluster needs a genre map: run `genremill cluster` first")
+    check_genre_map(work.warehouse, cfg)
     genre_map = spark.read.parquet(work.warehouse.path(current_map.snapshot.path)) if current_map else None
     taken = _inputs(work.warehouse, tracks, cfg)
     catalog = spark.read.parquet(work.warehouse.path(tracks.path))
@@ -192,12 +203,7 @@ def check(cfg: Config) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-
-    def job(work: command.Run, cfg: Config) -> command.Outcome:
-        with spark_session("genremill train") as spark:
-            return run(spark, work, cfg)
-
-    return command.main("train", __doc__, Config, job, argv)
+    return command.main("train", __doc__, Config, command.with_spark("train", run), argv, ready)
 
 
 if __name__ == "__main__":

@@ -93,12 +93,16 @@ class Listing:
         return max(modified_s, default=0.0) < before_s and not self.running() & set(_RUN_ID.findall(path))
 
 
-def run(work: command.Run, cfg: Config) -> command.Outcome:
-    """Finds what can go, and with `--yes` removes it."""
+def check(work: command.Run, cfg: Config) -> None:
+    """Raises on settings that are wrong for every warehouse."""
     if cfg.keep_runs < 1:
         raise UsageError(f"--keep-runs {cfg.keep_runs}: expected 1 or more")
     if cfg.min_age_hours < 0:
         raise UsageError(f"--min-age-hours {cfg.min_age_hours:g}: expected 0 or more")
+
+
+def run(work: command.Run, cfg: Config) -> command.Outcome:
+    """Finds what can go, and with `--yes` removes it."""
     removals = removable(Listing.of(work.warehouse), cfg)
     remove = cfg.yes and not work.dry_run
     for one in removals if remove else ():
@@ -287,7 +291,7 @@ def _as_json(one: Removal) -> dict[str, object]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-    return command.main("vacuum", __doc__, Config, run, argv)
+    return command.main("vacuum", __doc__, Config, run, argv, check)
 
 
 if __name__ == "__main__":

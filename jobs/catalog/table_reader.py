@@ -39,22 +39,27 @@ def read_table(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -
 
     A CSV row with more or fewer fields than the header has `_malformed` set to its raw text.
     """
-    if storage.inventory(uri).size_bytes == 0:
-        raise UsageError(f"--tracks {uri} is empty; expected a CSV or Parquet table")
-    if nested := [name for name in storage.folders(uri) if "=" not in name and name[0] not in "._"]:
-        raise UsageError(f"--tracks {uri} has the folder {nested[0]!r} in it; expected files alone")
+    check_files(uri)
     with reading(uri):
         if storage.is_parquet(uri):
             df = spark.read.option("mergeSchema", True).parquet(uri)
             df = _free_of(df, uri).withColumn(MALFORMED, F.lit(None).cast("string"))
             position = F.col("_metadata.row_index")
-        elif uri.endswith(".parquet"):
-            raise UsageError(f"--tracks {uri} is no Parquet, whatever its name says")
         else:
             df = _read_csv(spark, uri, delimiter, multiline)
             position = F.monotonically_increasing_id()
         where = F.col("_metadata.file_path"), F.col("_metadata.file_block_start")
         return df.select("*", where[0].alias(FILE), where[1].alias(BLOCK), position.alias(POSITION))
+
+
+def check_files(uri: str) -> None:
+    """Raises if the files cannot be a table; needs no Spark."""
+    if storage.inventory(uri).size_bytes == 0:
+        raise UsageError(f"--tracks {uri}: the file is empty; expected a CSV or Parquet table")
+    if nested := [name for name in storage.folders(uri) if "=" not in name and name[0] not in "._"]:
+        raise UsageError(f"--tracks {uri}: the folder contains the folder {nested[0]!r}; expected only files")
+    if uri.endswith(".parquet") and not storage.is_parquet(uri):
+        raise UsageError(f"--tracks {uri}: the file is not Parquet, although its name ends in .parquet")
 
 
 def check_whole(spark: SparkSession, uri: str, rows: int) -> None:

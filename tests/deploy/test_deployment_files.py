@@ -20,6 +20,7 @@ from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
 from genremill.jobs import command
+from genremill.jobs.flags import parse
 from tests.deploy.deployment_files import (
     DEPLOY,
     ROOT,
@@ -56,7 +57,7 @@ def test_every_command_is_one_that_the_job_takes(one: Command, tmp_path: Path) -
     if "--config" in flags:  # a file of the reader's
         (tmp_path / "genremill.yaml").write_text("warehouse: wh\ntracks: tracks.csv\n")
         flags[flags.index("--config") + 1] = str(tmp_path / "genremill.yaml")
-    shared, _ = command.parse(one.job, "", module.Config, getattr(module, "Common", command.Writing), flags)
+    shared, _ = parse(one.job, "", module.Config, getattr(module, "Common", command.Writing), flags)
     assert shared.warehouse
 
 

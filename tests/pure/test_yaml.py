@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from genremill.infra.errors import UsageError
-from genremill.jobs import command, train
+from genremill.jobs import command, flags, train
 from genremill.jobs.genres import clustering
 
 
 def as_settings(file: Path) -> object:
-    return command.parse("train", "", train.Config, command.Writing, ["--config", str(file)])
+    return flags.parse("train", "", train.Config, command.Writing, ["--config", str(file)])
 
 
 def as_map(file: Path) -> object:

@@ -1,0 +1,108 @@
+"""How tyro reads the values of flags and shows them in the help."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Collection
+from typing import Annotated, Any, TypeAlias, TypeVar, Union
+
+import tyro
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    StructConstructorSpec,
+    StructTypeInfo,
+)
+
+InfoT = TypeVar("InfoT")
+_IN_PROGRESS: list[object] = []
+"""Types that tyro's own rules are working on."""
+
+
+def _text(metavar: str) -> PrimitiveConstructorSpec[str]:
+    """Text that the help shows under a name of its own."""
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=metavar,
+        instance_from_str=lambda arguments: arguments[0],
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
+    )
+
+
+Uri: TypeAlias = Annotated[str, _text("URI")]
+"""A path or URI."""
+File: TypeAlias = Annotated[str, _text("FILE")]
+"""A path or URI of one file."""
+
+
+def registry(hidden: Collection[tuple[type, str]] = ()) -> ConstructorRegistry:
+    """The rules for tyro; the help leaves out the fields in `hidden`, each a dataclass and a field's name."""
+    rules = ConstructorRegistry()
+    rules.primitive_rule(_optional)
+    rules.primitive_rule(_list)
+    rules.struct_rule(lambda info: _dataclass(info, hidden))
+    return rules
+
+
+def _dataclass(info: StructTypeInfo, hidden: Collection[tuple[type, str]]) -> StructConstructorSpec | None:
+    """The help shows a default in brackets."""
+    spec = (
+        _by_tyro(ConstructorRegistry.get_struct_spec, info) if dataclasses.is_dataclass(info.type) else None
+    )
+    if not isinstance(spec, StructConstructorSpec):
+        return None
+    fields = []
+    for field in spec.fields:
+        kind: Any = Annotated[field.type, tyro.conf.arg(help_behavior_hint=_in_brackets)]
+        if (info.type, field.name) in hidden:
+            kind = Annotated[kind, tyro.conf.Suppress]
+        fields.append(dataclasses.replace(field, type=kind))
+    return dataclasses.replace(spec, fields=tuple(fields))
+
+
+def _in_brackets(default: str) -> str:
+    """A default; where it is nothing or a switch, the sentence about the flag says enough."""
+    return "" if default in ("", "None", "True", "False") else f"[{default}]"
+
+
+def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """An optional value is read and shown like a value: without the flag there is none."""
+    if info.type_origin not in (Union, types.UnionType):
+        return None
+    kinds = [kind for kind in typing.get_args(info.type) if kind is not type(None)]
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kinds[0], info.markers))
+    if len(kinds) > 1 or not isinstance(spec, PrimitiveConstructorSpec):
+        return None
+    value = spec
+    return dataclasses.replace(
+        value,
+        is_instance=lambda instance: instance is None or value.is_instance(instance),
+        str_from_instance=lambda instance: (
+            ["None"] if instance is None else value.str_from_instance(instance)
+        ),
+    )
+
+
+def _list(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """A list is shown as `STR ...`."""
+    kinds = typing.get_args(info.type)
+    if info.type_origin is not tuple or kinds[-1] is not ...:
+        return None
+    spec = _by_tyro(ConstructorRegistry.get_primitive_spec, info)
+    item = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kinds[0], info.markers))
+    if not isinstance(spec, PrimitiveConstructorSpec) or not isinstance(item, PrimitiveConstructorSpec):
+        return None
+    return dataclasses.replace(spec, metavar=f"{item.metavar} ...")
+
+
+def _by_tyro(rule: Callable[[InfoT], object], info: InfoT) -> object:
+    """What tyro's own rules say of a type; None while they are asked, which our rules pass on."""
+    if info in _IN_PROGRESS:
+        return None
+    _IN_PROGRESS.append(info)
+    try:
+        return rule(info)
+    finally:
+        _IN_PROGRESS.remove(info)

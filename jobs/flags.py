@@ -1,0 +1,217 @@
+"""Flags of a command from its dataclasses, with defaults from a YAML file."""
+
+import contextlib
+import dataclasses
+import difflib
+import enum
+import itertools
+import re
+import typing
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import tyro
+
+from genremill.infra import storage
+from genremill.infra.errors import GenremillError, UsageError
+from genremill.infra.flag_types import registry
+
+CommonT = TypeVar("CommonT")
+ConfigT = TypeVar("ConfigT")
+_POSITIONAL = typing.get_args(tyro.conf.Positional[str])[-1]
+"""Marks a field that is given by its position and has no flag."""
+_EXPECTED = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One flag of a command."""
+
+    type: Any
+    """The type of its value, without annotations."""
+    owner: type
+    """The dataclass that declares it."""
+    field: str
+    default: Any
+
+
+def parse(
+    job: str, description: str, config_type: type[ConfigT], common_type: type[CommonT], argv: Sequence[str]
+) -> tuple[CommonT, ConfigT]:
+    """The shared flags and the job's Config: the command line over a YAML file over the defaults."""
+    flags = declared(common_type) | declared(config_type)
+    file = _config_file(argv)
+    _check_names(job, argv, flags, with_pairs=file is not None)
+    shown: Collection[str] = flags
+    # The Config of a command with many flags names the main ones, which --help shows.
+    main = getattr(config_type, "main_flags", None)
+    if main is not None and "--help-all" not in argv:
+        shown = [name for name in flags if name in main]
+        description += f"\nThese are the main flags: `genremill {job} --help-all` lists all {len(flags)}."
+    both = all_flags(config_type, common_type)
+    # Over a file, both --x and --no-x exist, so that the command line can change the file's value.
+    pairs = () if file else (tyro.conf.FlagCreatePairsOff,)
+    parsed: Any = tyro.cli(
+        both,
+        prog=f"genremill {job}",
+        description=description.strip(),
+        args=["--help" if argument == "--help-all" else argument for argument in argv],
+        default=default_of(both, _values(file, flags) if file else {}),
+        config=(tyro.conf.EnumChoicesFromValues, *pairs),
+        registry=registry({(flag.owner, flag.field) for name, flag in flags.items() if name not in shown}),
+    )
+    return parsed.common, parsed.job
+
+
+def all_flags(config_type: type, common_type: type) -> type:
+    """One dataclass of the shared flags and of a job's own."""
+    flat = tyro.conf.arg(name="")
+    fields = [("common", Annotated[common_type, flat]), ("job", Annotated[config_type, flat])]
+    return dataclasses.make_dataclass("Flags", fields)
+
+
+def declared(config: type, prefix: str = "") -> dict[str, Flag]:
+    """The flags of a dataclass and of the dataclasses in it, by name without the dashes."""
+    hints, annotated = typing.get_type_hints(config), typing.get_type_hints(config, include_extras=True)
+    flags: dict[str, Flag] = {}
+    for field in dataclasses.fields(config):
+        name, kind = prefix + field.name.replace("_", "-"), hints[field.name]
+        if dataclasses.is_dataclass(kind):
+            flags |= declared(typing.cast(type, kind), f"{name}.")
+        elif _POSITIONAL not in typing.get_args(annotated[field.name]):
+            flags[name] = Flag(kind, config, field.name, field.default)
+    return flags
+
+
+def default_of(config: type[ConfigT], values: dict[str, Any], prefix: str = "") -> ConfigT:
+    """An instance with the given values by flag; what has neither value nor default, tyro asks for."""
+    hints = typing.get_type_hints(config)
+    chosen: dict[str, Any] = {}
+    for field in dataclasses.fields(typing.cast(Any, config)):
+        name, kind = prefix + field.name.replace("_", "-"), hints[field.name]
+        no_default = field.default is field.default_factory is dataclasses.MISSING
+        if dataclasses.is_dataclass(kind):
+            inner = "" if config.__name__ == "Flags" else f"{name}."
+            chosen[field.name] = default_of(typing.cast(type, kind), values, inner)
+        elif name in values or no_default:
+            chosen[field.name] = values.get(name, tyro.MISSING)
+    return config(**chosen)
+
+
+@contextlib.contextmanager
+def in_section(section: str, config: object) -> Iterator[None]:
+    """Errors name the flags of a section as the user types them: `--ingest.limit`, not `--limit`."""
+    try:
+        yield
+    except GenremillError as err:
+        err.args = (qualified(str(err), section, config), *err.args[1:])
+        raise
+
+
+def qualified(message: str, section: str, config: object) -> str:
+    """The message, with the section in each of the section's flags; a command in backticks stays as it is."""
+    names = _with_negatives(declared(type(getattr(config, section))))
+
+    def full(match: re.Match[str]) -> str:
+        return f"--{section}.{match[1]}" if match[1] in names else match[0]
+
+    return re.sub(r"`[^`]*`|(?<![\w-])--([a-z]+(?:[.-][a-z]+)*)", full, message)
+
+
+def _config_file(argv: Sequence[str]) -> str | None:
+    for position, argument in enumerate(argv):
+        if argument == "--config" and position + 1 < len(argv):
+            return argv[position + 1]
+        if argument.startswith("--config="):
+            return argument.removeprefix("--config=")
+    return None
+
+
+def _values(file: str, flags: dict[str, Flag]) -> dict[str, Any]:
+    """The values in a YAML file by flag, each of the flag's type; a null leaves the default."""
+    import yaml
+
+    if not storage.is_object(file):
+        raise UsageError(f"--config {file}: no such file")
+    try:
+        settings = yaml.safe_load(storage.read_bytes(file))
+    except yaml.YAMLError as err:
+        raise UsageError(f"--config {file} is not plain YAML: {err}") from err
+    if not isinstance(settings, dict):
+        raise UsageError(f"--config {file}: expected a mapping of flags to values; found {settings!r:.40}")
+    values = {}
+    for name, value in _flattened(settings):
+        if name not in flags:
+            raise UsageError(f"--config {file}: no flag is named {name!r}{_nearest(name, flags)}")
+        if value is not None:
+            values[name] = _converted(f"--config {file}: {name}", value, flags[name].type)
+    return values
+
+
+def _flattened(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        name = prefix + str(key).replace("_", "-")
+        if isinstance(value, dict):
+            yield from _flattened(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _converted(flag: str, value: object, kind: type) -> object:
+    import msgspec
+
+    in_list = typing.get_origin(kind) is tuple and not isinstance(value, list)
+    try:
+        # Not strict: YAML reads 1e-3 as text.
+        return msgspec.convert([value] if in_list else value, kind, strict=kind is bool)
+    except msgspec.ValidationError as err:
+        raise UsageError(f"{flag}: expected {_expected(kind)}; found {value!r}") from err
+
+
+def _expected(kind: type) -> str:
+    """What values a type takes, in words.
+
+    >>> _expected(tuple[float, ...] | None)
+    'a list, each a number'
+    """
+    parts = [part for part in typing.get_args(kind) if part not in (type(None), ...)]
+    if typing.get_origin(kind) is tuple:
+        length = "" if ... in typing.get_args(kind) else f" of {len(parts)}"
+        return f"a list{length}, each {_expected(parts[0])}"
+    if typing.get_origin(kind) is typing.Literal:
+        return f"one of {', '.join(parts)}"
+    if parts:
+        return _expected(parts[0])
+    if issubclass(kind, enum.Enum):
+        return f"one of {', '.join(str(one.value) for one in kind)}"
+    return _EXPECTED.get(kind, "text, in quotes where it looks like something else")
+
+
+def _check_names(job: str, argv: Sequence[str], flags: dict[str, Flag], with_pairs: bool) -> None:
+    """Raises on a flag that does not exist, naming the nearest that does."""
+    known = {"help", "help-all"} | (_with_negatives(flags) if with_pairs else _as_typed(flags))
+    for argument in itertools.takewhile(lambda argument: argument != "--", argv):
+        name = argument.removeprefix("--").partition("=")[0].replace("_", "-")
+        if argument.startswith("--") and name and name not in known:
+            near = _nearest("--" + name, sorted("--" + flag for flag in known))
+            raise UsageError(f"no flag --{name}{near or ';'} `genremill {job} --help` lists them")
+
+
+def _as_typed(flags: dict[str, Flag]) -> set[str]:
+    """The names without a file: a switch that is on can only be turned off, one that is off only on."""
+    return {_negative(name) if flag.default is True else name for name, flag in flags.items()}
+
+
+def _with_negatives(flags: dict[str, Flag]) -> set[str]:
+    return flags.keys() | {_negative(name) for name, flag in flags.items() if flag.type is bool}
+
+
+def _negative(name: str) -> str:
+    parent, dot, leaf = name.rpartition(".")
+    return f"{parent}{dot}no-{leaf}"
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""

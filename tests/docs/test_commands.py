@@ -11,6 +11,7 @@ import pytest
 from genremill.infra.errors import UsageError
 from genremill.jobs import command
 from genremill.jobs.cli import JOBS
+from genremill.jobs.flags import parse as parse_flags
 from tests.docs.documentation import DOCS, ROOT, Block, Command, blocks, code, commands, lines, rows_of, table
 
 PLACEHOLDERS = {"JOB"}
@@ -22,7 +23,7 @@ def parse(job: str, flags: list[str]) -> tuple[object, object]:
     """The flags of a job, parsed as the job itself does."""
     module = importlib.import_module(f"genremill.jobs.{job}")
     common = getattr(module, "Common", command.Writing)
-    return command.parse(job, "", module.Config, common, flags)
+    return parse_flags(job, "", module.Config, common, flags)
 
 
 @pytest.mark.parametrize("shown", COMMANDS, ids=str)

@@ -14,6 +14,7 @@ from genremill.jobs import command, contracts
 from genremill.jobs.audits.measure import Limits
 from genremill.jobs.cli import JOBS
 from genremill.jobs.contracts import Reason, Status, Table
+from genremill.jobs.flags import declared
 from genremill.jobs.nights import record as night_record
 from genremill.models import zoo
 from genremill.udfs.dsp.variant import Variant
@@ -111,7 +112,8 @@ def defaults_of(job: str) -> dict[str, Any]:
     """Defaults of a job's flags by name."""
     module = importlib.import_module(f"genremill.jobs.{job}")
     shared = getattr(module, "Common", command.Writing)
-    return command.flag_fields(shared) | command.flag_fields(module.Config)
+    flags = declared(shared) | declared(module.Config)
+    return {name: flag.default for name, flag in flags.items()}
 
 
 def flag_tables() -> list[tuple[str, str, str, str]]:

@@ -1,13 +1,17 @@
 """A warehouse that version 0.1.0 wrote works with this version: its tables, tags, models and reports.
 
-`warehouse-0.1.0.tar.xz` holds a demo catalog of 259 tracks, 24 of them with audio features, after one night with
-the model `fusion`, a model `linear` whose tags an audit refused, and a second publication of `fusion`'s tags:
+`warehouse-0.1.0.tar.xz` holds a demo catalog of 259 tracks, 24 of them with audio features, after one night
+with the model `fusion`, a model `linear` whose tags an audit refused, and a second publication of `fusion`'s
+tags. It was made by these commands:
 
     python -m genremill.jobs.demo --out tracks.csv --tracks 240 --clips 24
-    genremill nightly --warehouse warehouse --tracks tracks.csv --audio-root . --cluster.clusters 6 --train.epochs 3
+    genremill nightly --warehouse warehouse --tracks tracks.csv --audio-root . \\
+        --cluster.clusters 6 --train.epochs 3
     genremill train --warehouse warehouse --model linear --inputs table --epochs 3
-    genremill score --warehouse warehouse && genremill publish --warehouse warehouse
-    genremill score --warehouse warehouse --model-version fusion/<run> && genremill publish --warehouse warehouse
+    genremill score --warehouse warehouse
+    genremill publish --warehouse warehouse                                    # refused
+    genremill score --warehouse warehouse --model-version fusion/<run>
+    genremill publish --warehouse warehouse
 """
 
 import json
@@ -54,7 +58,7 @@ def test_tables_are_listed(earlier: Catalog, spark: SparkSession) -> None:
 
 
 def _without_refused_model(catalog: Catalog) -> None:
-    """Leaves only `fusion`: the newest model decides whether a night trains, even if its tags were refused."""
+    """Leaves only `fusion`: the newest model, even a refused one, decides whether a night trains."""
     shutil.rmtree(Path(catalog.uri, "models", "linear"))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import tyro
 
 from genremill.infra import storage
+from genremill.jobs.synthetic import SYNTHETIC_COLUMN
 from genremill.jobs.synthetic.clips import clip_name, write_clip
 
 GENRES = (
@@ -204,9 +205,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = tyro.cli(Options, prog="python -m genremill.jobs.demo", args=argv, description=__doc__)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HEADER)
+    writer.writerow([*HEADER, SYNTHETIC_COLUMN])
     found, clips = rows(options.tracks, min(options.clips, options.tracks), options.seed)
-    writer.writerows(found)
+    writer.writerows([*row, "yes"] for row in found)
     out = storage.absolute_uri(options.out)
     for one in clips:
         write_clip(out.rpartition("/")[0], one.number, one.genre, len(GENRES), options.seed)

@@ -26,6 +26,7 @@ from genremill.jobs.catalog.row_checks import checked_rows, rejected
 from genremill.jobs.catalog.splits import Fractions, SplitBy, SplitRule
 from genremill.jobs.catalog.table_reader import OWN_COLUMNS, check_files, check_whole, read_table, reading
 from genremill.jobs.contracts import REJECTS, TAGS, TRACKS, ContractError, quoted, schema_hash
+from genremill.jobs.synthetic import SYNTHETIC_COLUMN
 
 INTERNAL = ("problem", "known", *OWN_COLUMNS)
 """Columns that ingest adds on its way, and how the names of others begin."""
@@ -151,7 +152,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     }
     if work.dry_run:
         return command.Outcome(summary | {"tracks": tracks.count()}, "dry run: nothing written")
-    snapshot = _write_tracks(spark, work, tracks, layout, rule, made_from)
+    is_synthetic = SYNTHETIC_COLUMN in raw.columns
+    snapshot = _write_tracks(spark, work, tracks, layout, rule, made_from, is_synthetic)
     accounted = _sum(spark, snapshot, work.warehouse) + sum(rejects.values())
     if accounted != total:
         raise ContractError(f"{total} rows of {source} read, but {accounted} accounted for")
@@ -256,6 +258,7 @@ def _write_tracks(
     layout: Layout,
     rule: SplitRule,
     made_from: dict[str, str],
+    is_synthetic: bool,
 ) -> Snapshot:
     path = work.warehouse.run_path("tracks", work.run_id)
     tracks.write.parquet(path)
@@ -274,6 +277,7 @@ def _write_tracks(
             "split": _as_json(rule),
             "kept": list(layout.keep),
             "with_audio": with_audio,
+            "synthetic": is_synthetic,
         },
     )
     work.warehouse.finish("tracks", snapshot)

@@ -45,8 +45,8 @@ class Diverged(UsageError):
 class EpochRecord:
     """One line of the training curves. Losses are means over rows.
 
-    In training it is the loss that is minimised, with smoothing, and summed over networks; in validation the
-    cross-entropy of the answers.
+    `train_loss` is the loss that training minimizes: with label smoothing, and summed over the networks of a
+    model. `train_cross_entropy` and `validation_loss` are the cross-entropy of the predictions, so they compare.
     """
 
     epoch: int
@@ -57,6 +57,7 @@ class EpochRecord:
     learning_rate: float
     seconds: float
     rows: int
+    train_cross_entropy: float
 
 
 def train_rank(plan: Plan) -> list[dict[str, Any]]:
@@ -140,7 +141,7 @@ class _Trainer:
         started = time.monotonic()
         torch.manual_seed(_seed(self.plan.seed, epoch, self.rank))
         learn = self._train_pass if self.network.takes_steps else self._recall
-        loss, correct, rows = learn(epoch)
+        loss, cross_entropy, correct, rows = learn(epoch)
         validation = self._validate() if self.plan.validation else None
         record = EpochRecord(
             epoch=epoch,
@@ -151,6 +152,7 @@ class _Trainer:
             learning_rate=self.optimizer.param_groups[0]["lr"],
             seconds=time.monotonic() - started,
             rows=rows,
+            train_cross_entropy=cross_entropy / rows,
         )
         self.history.append(dataclasses.asdict(record))
         self._keep_best(epoch, record)
@@ -159,24 +161,25 @@ class _Trainer:
             LOGGER.info(_progress_line(record, self.recipe.epochs))
         dist.barrier()
 
-    def _train_pass(self, epoch: int) -> tuple[float, int, int]:
-        """One pass over this rank's rows: summed loss, right answers and rows of all ranks."""
+    def _train_pass(self, epoch: int) -> tuple[float, float, int, int]:
+        """One pass over this rank's rows: summed loss and cross-entropy, right answers and rows of all ranks."""
         self.parallel.train(True)
-        totals = torch.zeros(3, dtype=torch.float64)
+        totals = torch.zeros(4, dtype=torch.float64)
         for step, (inputs, label_B) in enumerate(self.reader.epoch(epoch), start=(epoch - 1) * self.steps):
-            loss, right = self._step(step, self._on_device(inputs), label_B)
+            loss, cross_entropy, right = self._step(step, self._on_device(inputs), label_B)
             if not math.isfinite(loss):
                 raise Diverged(
                     f"the loss is {loss} in epoch {epoch}, step {step + 1 - (epoch - 1) * self.steps} of "
                     f"{self.steps}, on rank {self.rank}; try a lower --learning-rate"
                 )
-            totals += torch.tensor([loss * len(label_B), right, len(label_B)], dtype=torch.float64)
-        loss_sum, correct, rows = _sum_over_ranks(totals, self.device)
+            sums = [loss * len(label_B), cross_entropy, right, len(label_B)]
+            totals += torch.tensor(sums, dtype=torch.float64)
+        loss_sum, cross_entropy_sum, correct, rows = _sum_over_ranks(totals, self.device)
         if int(rows) != self.manifest.rows:
             raise GenremillError(f"epoch {epoch} saw {int(rows)} rows of the manifest's {self.manifest.rows}")
-        return loss_sum, int(correct), int(rows)
+        return loss_sum, cross_entropy_sum, int(correct), int(rows)
 
-    def _recall(self, epoch: int) -> tuple[float, int, int]:
+    def _recall(self, epoch: int) -> tuple[float, float, int, int]:
         """What is known by heart of the train rows: loss and right answers of the first, times all rows."""
         reader = ShardReader(self.plan.train, self.manifest, batch=4096, shuffle=False)
         inputs, label_B = next(reader.epoch(epoch))
@@ -184,12 +187,12 @@ class _Trainer:
         p_PC = self.network.probabilities(self._on_device({n: x[:MEASURED] for n, x in inputs.items()}))
         loss, right = _measured(p_PC.cpu(), first_P)
         share = self.manifest.rows / len(first_P)
-        return loss * share, round(right * share), self.manifest.rows
+        return loss * share, loss * share, round(right * share), self.manifest.rows
 
     def _on_device(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: x.to(self.device) for name, x in inputs.items()}
 
-    def _step(self, step: int, inputs: dict[str, Tensor], label_B: Tensor) -> tuple[float, int]:
+    def _step(self, step: int, inputs: dict[str, Tensor], label_B: Tensor) -> tuple[float, float, int]:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate(step, self.steps)
         label_B = label_B.to(self.device)
@@ -198,8 +201,8 @@ class _Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.optimizer.step()
-        answer_B = self.network.voting(logits_HBC.detach()).softmax(dim=-1).mean(dim=0).argmax(dim=-1)
-        return loss.item(), int((answer_B == label_B).sum())
+        p_BC = self.network.voting(logits_HBC.detach()).softmax(dim=-1).mean(dim=0)
+        return loss.item(), *_measured(p_BC, label_B)
 
     def _validate(self) -> tuple[float, float]:
         """Mean cross-entropy and accuracy over the validation rows of all ranks."""

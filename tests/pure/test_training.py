@@ -111,6 +111,12 @@ def test_training_learns_what_is_there(tmp_path: Path) -> None:
     assert all(one["rows"] == 500 for one in history)
 
 
+def test_train_cross_entropy_compares_with_validation_loss_and_has_no_label_smoothing(tmp_path: Path) -> None:
+    last = loop.train_rank(_plan(tmp_path, recipe=dataclasses.replace(RECIPE, label_smoothing=0.3)))[-1]
+    assert last["train_loss"] > last["train_cross_entropy"] + 0.1
+    assert last["train_cross_entropy"] == pytest.approx(last["validation_loss"], abs=0.15)
+
+
 def test_shuffled_labels_stay_at_chance(tmp_path: Path) -> None:
     history = loop.train_rank(_plan(tmp_path, label=lambda rng, rows: rng.integers(4, size=rows)))
     assert abs(history[-1]["validation_accuracy"] - 0.25) < 0.1

@@ -45,8 +45,8 @@ class Diverged(UsageError):
 class EpochRecord:
     """One line of the training curves. Losses are means over rows.
 
-    `train_loss` is the loss that training minimizes: with label smoothing, and summed over the networks of a
-    model. `train_cross_entropy` and `validation_loss` are the cross-entropy of the predictions, so they compare.
+    `train_loss` is what training minimizes: with label smoothing, and summed over the networks of a model.
+    `train_cross_entropy` and `validation_loss` are the cross-entropy of the predictions, so they compare.
     """
 
     epoch: int
@@ -162,7 +162,7 @@ class _Trainer:
         dist.barrier()
 
     def _train_pass(self, epoch: int) -> tuple[float, float, int, int]:
-        """One pass over this rank's rows: summed loss and cross-entropy, right answers and rows of all ranks."""
+        """One pass over the rows: summed loss and cross-entropy, right answers and rows of all ranks."""
         self.parallel.train(True)
         totals = torch.zeros(4, dtype=torch.float64)
         for step, (inputs, label_B) in enumerate(self.reader.epoch(epoch), start=(epoch - 1) * self.steps):

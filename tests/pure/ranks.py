@@ -46,7 +46,7 @@ def _rank(plan: Plan, rank: int, port: int, kill: Kill | None) -> None:
     if kill is not None and kill.rank == rank:
         step_of = loop._Trainer._step
 
-        def step_or_die(self: Any, step: int, *batch: Any) -> tuple[float, int]:
+        def step_or_die(self: Any, step: int, *batch: Any) -> tuple[float, float, int]:
             if step == kill.step:
                 os.kill(os.getpid(), signal.SIGKILL)
             return step_of(self, step, *batch)

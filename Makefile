@@ -1,7 +1,7 @@
-# `make help` lists the targets. A target does only what is not done yet.
+# `make help` lists the targets. A target skips work that is already done.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 WAREHOUSE ?= build/warehouse
-# Another Spark than the pinned one lives in a venv of its own: make test SPARK=4.0.0
+# A Spark version other than the pinned one gets its own venv: make test SPARK=4.0.0
 SPARK ?=
 VENV := .venv$(if $(SPARK),-spark-$(SPARK))
 BIN := $(VENV)/bin
@@ -20,7 +20,7 @@ AUDIO_ROOT ?= $(if $(filter $(DEMO),$(TRACKS)),$(dir $(DEMO)))
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(READY) ## Make .venv and install genremill with its pinned dependencies
+setup: $(READY) ## Create .venv and install genremill with its pinned dependencies
 
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] not in ((3, 11), (3, 12)) and f"Python 3.11 or 3.12 is needed, found {v[0]}.{v[1]}: make setup PYTHON=python3.11")'
@@ -31,46 +31,46 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/genremill doctor
 	touch $(READY)
 
-run: $(READY) $(if $(filter $(DEMO),$(TRACKS)),$(DEMO)) ## Tag a demo catalog, or your own table: make run TRACKS=tracks.csv
+run: $(READY) $(if $(filter $(DEMO),$(TRACKS)),$(DEMO)) ## Tag a demo catalog, or your own table with make run TRACKS=tracks.csv
 	$(BIN)/genremill nightly --tracks $(TRACKS) $(if $(AUDIO_ROOT),--audio-root $(AUDIO_ROOT)) --warehouse $(WAREHOUSE)
 
 $(DEMO): $(READY) jobs/demo.py jobs/synthetic/clips.py
 	$(BIN)/python -m genremill.jobs.demo --out $(DEMO)
 
-# One thread each: pytest's workers, Spark's and torch's ranks share the cores as it is. In the order given, the
-# longest first, so that neither worker is left with one at the end.
+# One OpenMP thread per process, because pytest's two workers, Spark and torch already share the cores. The files
+# run in the order given, the longest first, so that both workers finish at about the same time.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 LONG_TESTS := $(patsubst %,tests/e2e/test_%.py,month nights s3_warehouse faults cluster feature_sets known_sounds study augmented_training)
 
-test: $(READY) ## Run the tests; with SPARK=4.0.0 on that Spark, in a venv of its own
+test: $(READY) ## Run the tests; SPARK=4.0.0 runs them on that Spark version, in its own venv
 	$(PYTEST) $(addprefix --ignore=,$(LONG_TESTS)) tests/e2e tests jobs udfs models infra
 
-test-long: $(READY) ## Run the longer tests: a month of nights, S3 to S3, faults, a cluster, feature sets, studies
+test-long: $(READY) ## Run the longer tests: a month of nights, S3, faults, a cluster, feature sets, studies
 	$(PYTEST) $(LONG_TESTS)
 
-test-cluster: $(READY) $(ARCHIVE) ## Run the whole chain on a cluster of two workers, with the archive
+test-cluster: $(READY) $(ARCHIVE) ## Run all jobs on a cluster of two workers, with the archive
 	GENREMILL_TEST_ARCHIVE=$(abspath $(ARCHIVE)) $(BIN)/python -m pytest tests/e2e/test_cluster.py
 
-check: $(READY) $(TYPING) ## Lint, check the format and the types
+check: $(READY) $(TYPING) ## Lint, and check formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(TYPING) tests
 
-check-deploy: $(READY) $(DEMO) ## Build the image's tree in a folder and run it; a night under Airflow
+check-deploy: $(READY) $(DEMO) ## Build and run the image in a folder, and run a night under Airflow
 	rm -rf build/image build/airflow-home
 	$(BIN)/python -m tests.deploy.image_check build/image
 	test -x build/airflow/bin/python || $(PYTHON) -m venv build/airflow
 	build/airflow/bin/python -m pip install --quiet --disable-pip-version-check -r tests/deploy/airflow.lock
 	build/airflow/bin/python tests/deploy/airflow_nights.py build/airflow-home $(BIN)/genremill $(DEMO)
 
-$(TYPING): # mypy sees genremill.<folder> through these links, as the package mapping has it
+$(TYPING): # links through which mypy finds the package, as pyproject.toml maps it
 	mkdir -p $@
 	for folder in jobs udfs models infra; do ln -sfn ../../../$$folder $@/$$folder; done
 	ln -sfn ../../../infra/package/__init__.py ../../../infra/package/__main__.py $@
 
-archive: $(ARCHIVE) ## Pack what executors need into build/genremill-env.tar.gz
+archive: $(ARCHIVE) ## Pack the environment for executors into build/genremill-env.tar.gz
 
-# Kernels are compiled here, for CPUs like this one. Spark brings its own pyspark.
+# The kernels are compiled for the CPU of this machine. pyspark is left out, because Spark brings its own.
 $(ARCHIVE): pyproject.toml requirements.lock $(shell find jobs udfs models infra -name "*.py" -o -name "*.safetensors")
 	test -x build/archive/bin/python || $(PYTHON) -m venv build/archive
 	rm -rf build/lib build/bdist.*
@@ -80,10 +80,10 @@ $(ARCHIVE): pyproject.toml requirements.lock $(shell find jobs udfs models infra
 	build/archive/bin/venv-pack --quiet --force --prefix build/archive --output $@ $(foreach unused,pip pyspark tests torch/include torch/test,--exclude '*/$(unused)/*')
 	chmod 644 $@
 
-cluster-up: $(READY) ## Start a standalone master and two workers on 127.0.0.1
+cluster-up: $(READY) ## Start a standalone Spark master and two workers on 127.0.0.1
 	@$(BIN)/python infra/deploy/cluster.py up --port $(CLUSTER_PORT) --ui-port $(CLUSTER_UI_PORT)
 
-cluster-down: ## Stop them
+cluster-down: ## Stop the standalone cluster
 	@test ! -x $(BIN)/python || $(BIN)/python infra/deploy/cluster.py down
 
 docs: $(READY) $(DEMO) ## Run the demo and take the screenshots in docs/images; needs chromium
@@ -91,8 +91,8 @@ docs: $(READY) $(DEMO) ## Run the demo and take the screenshots in docs/images; 
 	$(BIN)/genremill nightly --tracks $(DEMO) --audio-root $(dir $(DEMO)) --warehouse build/docs-warehouse
 	$(BIN)/python -m tests.docs.make_images build/docs-warehouse docs/images
 
-bench: $(READY) ## Measure speed and accuracy; prints tables
+bench: $(READY) ## Measure speed and accuracy, and print tables
 	for file in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$file .py) || exit 1; done
 
-clean: cluster-down ## Remove the venvs and everything built
+clean: cluster-down ## Remove the venvs and all build results
 	rm -rf .venv .venv-spark-* build .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -1,9 +1,9 @@
 """genremill every night as an Airflow DAG: the track table of the logical date, tagged.
 
-The command depends on the logical date and the parameters alone, and a step whose inputs have not changed
-is skipped: a run that is cleared, or tried again, does what is missing. Of genremill's exit codes only 4, a
-fault of storage or cluster, is tried again; 3, finished with more rejects than the limit, is a success and a
-warning; any other fails at once: an audit that refused would refuse again.
+The command depends only on the logical date and the parameters. genremill skips every step whose inputs have
+not changed, so a cleared or retried run does only the remaining work. Airflow retries only exit code 4, a fault
+of storage or cluster. Exit code 3 (finished with more rejects than the limit) is a success with a warning. Any
+other code fails at once, because a retry would end in the same way.
 """
 
 # mypy: disable-error-code="import-not-found"
@@ -24,9 +24,9 @@ REJECTS_OVER_LIMIT, RETRY = 3, 4
 
 
 def run_job(submit: str, flags: list[str]) -> dict[str, Any]:
-    """What the job says of its run: the last line of its output, one JSON document.
+    """The summary that the job prints: one JSON document on the last line of its output.
 
-    `spark-submit` joins standard error to standard output: all other lines go to the task's log.
+    `spark-submit` merges standard error into standard output; all other lines go to the task's log.
     """
     line = ""
     with subprocess.Popen(
@@ -35,11 +35,11 @@ def run_job(submit: str, flags: list[str]) -> dict[str, Any]:
         for line in job.stdout or ():
             LOGGER.info("%s", line.rstrip())
     if job.returncode == RETRY:
-        raise AirflowException("a fault of storage or cluster: worth a retry")
+        raise AirflowException("exit code 4: a fault of storage or cluster; the task will be retried")
     if job.returncode not in (0, REJECTS_OVER_LIMIT):
-        raise AirflowFailException(f"exit code {job.returncode}: a retry would end the same")
+        raise AirflowFailException(f"exit code {job.returncode}: a retry would fail in the same way")
     if job.returncode == REJECTS_OVER_LIMIT:
-        LOGGER.warning("done, but more audio was rejected than --extract.max-rejects allows")
+        LOGGER.warning("The job is done, but it rejected more audio than --extract.max-rejects allows")
     summary: dict[str, Any] = json.loads(line)
     return summary
 
@@ -49,7 +49,7 @@ with DAG(
     schedule="15 2 * * *",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=1,  # two nights at once would write one warehouse
+    max_active_runs=1,  # two concurrent nights would write to the same warehouse
     default_args={"retries": 3, "retry_delay": timedelta(minutes=10)},
     params={
         "submit": "spark-submit --properties-file /etc/spark-defaults.conf /opt/genremill/jobs/nightly.py",
@@ -59,7 +59,7 @@ with DAG(
     },
     doc_md=__doc__,
 ) as dag:
-    # A night of the past that is cleared must not put its tags in place of today's.
+    # Clearing an old run must not replace today's tags.
     latest = LatestOnlyOperator(task_id="latest_only")
     nightly = PythonOperator(
         task_id="nightly",

@@ -3,7 +3,8 @@
     python infra/deploy/cluster.py up      # prints spark://127.0.0.1:7077 once the workers are registered
     python infra/deploy/cluster.py down
 
-Executors see no variable that would lead Python to this environment: they import what is shipped to them.
+Executors get no environment variable that points to this Python environment, so they import only what is
+shipped to them.
 """
 
 import contextlib
@@ -27,30 +28,30 @@ HOST = "127.0.0.1"
 SPARK_HOME = Path(pyspark.__file__).parent
 START_S, STOP_S = 90, 15
 PASSED_ON = ("HOME", "USER", "LANG", "TZ")
-"""Variables that daemons and executors share with this process, beside those of AWS."""
+"""Environment variables that daemons and executors inherit, in addition to those of AWS."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where a cluster runs, and how large it is."""
+    """The folder, the ports and the size of a cluster."""
 
     folder: Path = Path("build/cluster")
-    """Logs, process ids and the workers' scratch space."""
+    """Holds logs, process ids and the workers' scratch space."""
     port: int = 7077
     ui_port: int = 8080
     workers: int = 2
     cores: int = 1
-    """Of a worker."""
+    """Cores of each worker."""
     memory: str = "3g"
-    """Of a worker, for the heaps of its executors."""
+    """Memory of each worker for the heaps of its executors."""
 
     @property
     def url(self) -> str:
-        """What `spark-submit --master` takes."""
+        """The value for `spark-submit --master`."""
         return f"spark://{HOST}:{self.port}"
 
     def up(self) -> None:
-        """Starts what does not run yet, and waits until all workers are registered."""
+        """Starts the daemons that do not run yet, and waits until all workers are registered."""
         self.folder.mkdir(parents=True, exist_ok=True)
         ui = ("--webui-port", str(self.ui_port))
         self._start("master", "master.Master", "--host", HOST, "--port", str(self.port), *ui)
@@ -72,7 +73,7 @@ class Cluster:
         _wait(lambda: self._registered() == self.workers, START_S, self._unready)
 
     def down(self) -> None:
-        """Ends what runs, executors too, and removes their scratch space; the daemons' logs stay."""
+        """Stops daemons and executors, and removes their scratch space. The logs stay."""
         for file in sorted(self.folder.glob("*.pid"), reverse=True):  # workers first
             if _runs(file):
                 _end(file)
@@ -97,8 +98,8 @@ class Cluster:
 
     def _environment(self) -> dict[str, str]:
         java = os.environ.get("JAVA_HOME") or _java_home()
-        # A port in use is an error, not a reason to take the next. A finished application's copy of an
-        # archive, more than a gigabyte on each worker, goes after ten minutes.
+        # A port in use is an error: Spark must not try the next one. Each worker removes its copy of an archive,
+        # which is larger than a gigabyte, ten minutes after the application has finished.
         options = "-Dspark.port.maxRetries=0 -Dspark.master.rest.enabled=false "
         options += "-Dspark.worker.cleanup.interval=60 -Dspark.worker.cleanup.appDataTtl=600"
         own = {
@@ -114,33 +115,33 @@ class Cluster:
         return shared | own
 
     def _registered(self) -> int | None:
-        """How many workers the master counts; None where it does not answer."""
+        """The number of workers that the master reports; None if it does not respond."""
         try:
-            with urllib.request.urlopen(f"http://{HOST}:{self.ui_port}/json/", timeout=2) as answer:
-                found = json.load(answer)
+            with urllib.request.urlopen(f"http://{HOST}:{self.ui_port}/json/", timeout=2) as response:
+                status = json.load(response)
         except (OSError, ValueError):
             return None
-        return int(found["aliveworkers"]) if found["url"] == self.url else None
+        return int(status["aliveworkers"]) if status["url"] == self.url else None
 
     def _unready(self) -> str | None:
-        """Which daemon has ended, and its last words; None while all of them run."""
+        """Names a daemon that has ended, with the end of its log; None while all daemons run."""
         for file in sorted(self.folder.glob("*.pid")):
             if not _runs(file):
                 log = file.with_suffix(".log")
                 last = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
-                return f"{file.stem} ended; {log} says:\n{last}"
+                return f"{file.stem} has ended. The last lines of {log}:\n{last}"
         return None
 
 
 def _java_home() -> str:
     java = shutil.which("java")
     if java is None:
-        raise SystemExit("no Java found; `genremill doctor` says how to mend it")
+        raise SystemExit("Java was not found. `genremill doctor` explains how to install it.")
     return str(Path(java).resolve().parent.parent)
 
 
 def _runs(pid_file: Path) -> bool:
-    """Whether the process that was started under this name is still there, and no stranger by its number."""
+    """Whether the daemon of a pid file still runs; the id may belong to another process by now."""
     if not pid_file.exists():
         return False
     command = ["ps", "-ww", "-p", pid_file.read_text(), "-o", "command="]
@@ -148,7 +149,7 @@ def _runs(pid_file: Path) -> bool:
 
 
 def _end(pid_file: Path) -> None:
-    group = int(pid_file.read_text())  # each daemon leads a group, which its executors are in
+    group = int(pid_file.read_text())  # the process group of the daemon and its executors
     deadline = time.monotonic() + STOP_S
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGTERM)
@@ -162,7 +163,7 @@ def _wait(ready: Callable[[], bool], seconds: float, unready: Callable[[], str |
     while not ready():
         failure = unready()
         if failure or time.monotonic() > deadline:
-            raise SystemExit(failure or f"the cluster was not ready after {seconds} s")
+            raise SystemExit(failure or f"The cluster was not ready after {seconds} s.")
         time.sleep(0.2)
 
 
@@ -170,7 +171,7 @@ def main(
     action: Annotated[Literal["up", "down"], tyro.conf.Positional],
     cluster: Annotated[Cluster, tyro.conf.arg(name="")],
 ) -> None:
-    """A standalone Spark cluster on this machine."""
+    """Starts or stops a standalone Spark cluster on this machine."""
     if action == "up":
         cluster.up()
         print(cluster.url)

@@ -1,13 +1,13 @@
 #!/bin/bash
-# What Spark on Kubernetes expects of an image: `driver …` and `executor` start Spark, as the variables say that
-# it sets; anything else runs as it is: `docker run genremill genremill doctor`.
+# The entry point that Spark on Kubernetes expects: `driver …` and `executor` start Spark with the environment
+# variables that Spark sets. Any other command runs as it is, for example `docker run genremill genremill doctor`.
 set -euo pipefail
 
 case "${1:-}" in
 driver)
     shift
-    # Exit code 3, finished with rejects over the limit, becomes 0: the tables are current, and a scheduler that
-    # tells success from failure and no more would run the night again. The log says how many were rejected.
+    # Exit code 3 (finished with more rejects than the limit) becomes 0. The tables are current, and most schedulers
+    # would rerun the job after any other code. The log contains the number of rejects.
     exec tini -s -e 3 -- "$SPARK_HOME/bin/spark-submit" \
         --conf "spark.driver.bindAddress=$SPARK_DRIVER_BIND_ADDRESS" \
         --conf "spark.executorEnv.SPARK_DRIVER_POD_IP=$SPARK_DRIVER_BIND_ADDRESS" \

@@ -98,8 +98,8 @@ class Cluster:
 
     def _environment(self) -> dict[str, str]:
         java = os.environ.get("JAVA_HOME") or _java_home()
-        # A port in use is an error: Spark must not try the next one. Each worker removes its copy of an archive,
-        # which is larger than a gigabyte, ten minutes after the application has finished.
+        # A port in use is an error: Spark must not try the next one. Each worker removes its copy of an
+        # archive, which is larger than a gigabyte, ten minutes after the application has finished.
         options = "-Dspark.port.maxRetries=0 -Dspark.master.rest.enabled=false "
         options += "-Dspark.worker.cleanup.interval=60 -Dspark.worker.cleanup.appDataTtl=600"
         own = {

@@ -20,21 +20,10 @@ _IN_PROGRESS: list[object] = []
 """Types that tyro's own rules are working on."""
 
 
-def _text(metavar: str) -> PrimitiveConstructorSpec[str]:
-    """Text that the help shows under a name of its own."""
-    return PrimitiveConstructorSpec(
-        nargs=1,
-        metavar=metavar,
-        instance_from_str=lambda arguments: arguments[0],
-        is_instance=lambda value: isinstance(value, str),
-        str_from_instance=lambda value: [value],
-    )
-
-
-Uri: TypeAlias = Annotated[str, _text("URI")]
-"""A path or URI."""
-File: TypeAlias = Annotated[str, _text("FILE")]
-"""A path or URI of one file."""
+Uri: TypeAlias = Annotated[str, tyro.conf.arg(metavar="URI")]
+OptionalUri: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="URI")]
+OptionalFile: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="FILE")]
+Uris: TypeAlias = Annotated[tuple[str, ...], tyro.conf.arg(metavar="URI ...")]
 
 
 def registry(hidden: Collection[tuple[type, str]] = ()) -> ConstructorRegistry:

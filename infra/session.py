@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError, Py4JNetworkError
-from pyspark import SparkConf, SparkContext
+from pyspark import SparkConf
 from pyspark.errors import AnalysisException, PySparkRuntimeError, PythonException
 from pyspark.sql import SparkSession
 
 from genremill.infra.errors import GenremillError, StorageError, UsageError
+from genremill.infra.java_output import start_java
 from genremill.infra.stores import s3_access
 
 _ALWAYS = {
@@ -88,7 +89,7 @@ def _started(app_name: str) -> SparkSession:
             _LOCAL | bar | {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log4j}"}
         )
     # Spark's Java side alone knows the user's configuration; what it needs at its start goes with it.
-    SparkContext._ensure_initialized(conf=SparkConf(loadDefaults=False).setAll(list(settings.items())))
+    start_java(SparkConf(loadDefaults=False).setAll(list(settings.items())))
     users = SparkConf()
     settings |= {key: value for key, value in _UNLESS_CHOSEN.items() if not users.contains(key)}
     builder = SparkSession.builder.appName(app_name)

@@ -1,59 +1,121 @@
-"""`genremill <job> …`: finds the job and calls its `main`; nothing is imported before it is needed."""
+"""`genremill <job> …`: finds the job and calls its `main`. Modules are imported only when they are needed."""
 
+import dataclasses
 import difflib
+import functools
 import importlib
+import operator
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Annotated, Any, Literal
 
 from genremill.infra.errors import ExitCode
 
 JOBS = {
-    "nightly": "all of it, from ingest to publish; a step whose inputs have not changed is skipped",
-    "plan": "what nightly would do and cost, without doing it",
-    "ingest": "read a track table, check it, write one row a track",
-    "extract": "read audio objects, decode them in a sandbox, write feature vectors",
-    "cluster": "group the genres: genre to cluster",
-    "train": "train a model on the labelled tracks",
-    "evaluate": "metrics and the HTML report of a model on held-out tracks",
-    "score": "tag every track with a model: staged tags",
-    "publish": "audit staged tags and make them current, or refuse; also roll back",
-    "study": "train over a grid of settings, resumable: accuracy and time, drawn",
-    "show": "one track: its tags, features and pictures of its audio",
-    "tables": "list each table's current snapshot",
-    "vacuum": "remove old runs, and what killed jobs have left; says what would go unless --yes",
+    "nightly": "run all steps from ingest to publish; skip steps whose inputs have not changed",
+    "plan": "show what nightly would do and what it would cost",
+    "ingest": "read and check a track table; write one row per track",
+    "extract": "decode audio in a sandbox and write feature vectors",
+    "cluster": "group genres into clusters",
+    "train": "train a model on the labeled tracks",
+    "evaluate": "measure a model on held-out tracks and write an HTML report",
+    "score": "tag every track with a model and stage the tags",
+    "publish": "audit the staged tags and make them current; also roll back",
+    "study": "train over a grid of settings and chart accuracy and time",
+    "show": "show one track: its tags, features and a picture of its audio",
+    "tables": "list the current snapshot of each table",
+    "vacuum": "list, or with --yes remove, old runs and the leftovers of killed jobs",
     "doctor": "check Java, Spark, Python packages and the warehouse",
 }
+TOOLS = {
+    "demo": "write a small synthetic catalog to try genremill on",
+    "replica": "write a large catalog made from a real one to test performance",
+}
+SHELLS = ("bash", "zsh", "fish")
+HELP = """usage: genremill JOB [flags]
+
+Tags music catalogs with genres, as Spark batch jobs.
+
+{jobs}
+
+Tools:
+{tools}
+
+  genremill help JOB          show the flags of a job (the same as `genremill JOB --help`)
+  genremill completion SHELL  print a completion script; SHELL is {shells}
+  genremill --version         print the version
+
+Example:
+  genremill nightly --warehouse build/warehouse --tracks tracks.csv
+
+Exit codes: 0 done, 1 bug, 2 wrong usage or refused by an audit, 3 done but more rejects than the limit,
+4 storage or cluster error that a retry may fix."""
 
 
 def _help() -> str:
-    width = max(map(len, JOBS)) + 2
-    jobs = "\n".join(f"  {name:<{width}}{what}" for name, what in JOBS.items())
-    return (
-        "usage: genremill <job> --warehouse URI [flags]\n\n"
-        "Re-tags music catalogs with genres, as Spark batch jobs.\n\n"
-        f"{jobs}\n\n"
-        "`genremill <job> --help` lists a job's flags. Exit codes: 0 done, 1 bug, 2 usage or refused by an\n"
-        "audit, 3 finished, but with more rejects than the limit, 4 storage or cluster fault worth a retry."
-    )
+    return HELP.format(jobs=_listed(JOBS), tools=_listed(TOOLS), shells="|".join(SHELLS))
+
+
+def _listed(commands: dict[str, str]) -> str:
+    return "\n".join(f"  {name:<10}{text}" for name, text in commands.items())
+
+
+def _completion(shell: str) -> int:
+    """Prints a script that completes jobs and flags in a shell."""
+    import tyro
+
+    from genremill.infra.flag_types import registry
+
+    if shell not in SHELLS:
+        print(f"genremill completion: expected one of {', '.join(SHELLS)}; found {shell!r}", file=sys.stderr)
+        return ExitCode.USAGE
+    style = (tyro.conf.EnumChoicesFromValues, tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
+    arguments = ["--tyro-print-completion", shell]
+    try:
+        tyro.cli(_all_commands(), prog="genremill", args=arguments, config=style, registry=registry())
+    except SystemExit as err:
+        return ExitCode.USAGE if err.code else ExitCode.DONE
+    return ExitCode.BUG
+
+
+def _all_commands() -> Any:  # noqa: ANN401 (a union that is built at run time)
+    """A union of the flags of all commands."""
+    import tyro
+
+    from genremill.jobs import command, flags
+
+    commands: list[Any] = []
+    for name, description in (JOBS | TOOLS).items():
+        module = importlib.import_module(f"genremill.jobs.{name}")
+        common = getattr(module, "Common", command.Writing)
+        kind = module.Options if name in TOOLS else flags.all_flags(module.Config, common)
+        commands.append(Annotated[kind, tyro.conf.subcommand(name, description=description)])
+    for name, words in (("help", (*JOBS, *TOOLS)), ("completion", SHELLS)):
+        kind = dataclasses.make_dataclass(name, [("word", tyro.conf.Positional[Literal[words]])])
+        commands.append(Annotated[kind, tyro.conf.subcommand(name)])
+    return functools.reduce(operator.or_, commands)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
+    command, *arguments = list(sys.argv[1:] if argv is None else argv) or ["help"]
+    if command == "help" and arguments:
+        command, arguments = arguments[0], ["--help-all" if "--all" in arguments else "--help"]
+    if command in ("-h", "--help", "help"):
         print(_help())
         return ExitCode.DONE
-    if arguments[0] == "--version":
+    if command == "--version":
         print(f"genremill {version('genremill')}")
         return ExitCode.DONE
-    job = arguments[0]
-    if job not in JOBS:
-        near = difflib.get_close_matches(job, JOBS, n=1)
+    if command == "completion":
+        return _completion(*arguments[:1] or [""])
+    if command not in JOBS | TOOLS:
+        near = difflib.get_close_matches(command, JOBS | TOOLS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        print(f"genremill: no job is named {job!r}{hint}\n\n{_help()}", file=sys.stderr)
+        print(f"genremill: no job is named {command!r}{hint}\n\n{_help()}", file=sys.stderr)
         return ExitCode.USAGE
-    exit_code: int = importlib.import_module(f"genremill.jobs.{job}").main(arguments[1:])
+    exit_code: int = importlib.import_module(f"genremill.jobs.{command}").main(arguments)
     return exit_code
 
 

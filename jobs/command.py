@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from genremill.infra import heartbeat, storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError, UsageError
-from genremill.infra.flag_types import File, Uri
+from genremill.infra.flag_types import OptionalFile, Uri
 from genremill.infra.log import LOGGER, start_log
 from genremill.infra.terminal import json_line, plain_lines
 from genremill.infra.warehouse import Warehouse, new_run_id
@@ -29,7 +29,7 @@ class Common:
 
     warehouse: Uri
     """Folder or URI of the warehouse, which holds all tables, models and reports."""
-    config: File | None = None
+    config: OptionalFile = None
     """YAML file with default values for these flags."""
     json: bool = False
     """Print one JSON document on stdout and everything else on stderr."""

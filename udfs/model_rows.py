@@ -4,6 +4,7 @@ Shape suffixes: B tracks of a batch, T those that the model can take, R rows for
 F raw features, I inputs of the model.
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,9 @@ from genremill.models.encoders.text import TextEncoder
 from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, TEXT, WINDOWS
 from genremill.udfs.arrow_rows import matrix
 from genremill.udfs.tokens import names_of
+
+# Arrow's arrays are read-only and are not copied: a network never writes to its input.
+warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
 
 CHUNK_ROWS = 1024
 """Rows that go through the network at once: as many as stay in a core's cache."""

@@ -1,6 +1,7 @@
 """How tyro reads the values of flags and shows them in the help."""
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Callable, Collection
@@ -47,8 +48,14 @@ def _dataclass(info: StructTypeInfo, hidden: Collection[tuple[type, str]]) -> St
         kind: Any = Annotated[field.type, tyro.conf.arg(help_behavior_hint=_in_brackets)]
         if (info.type, field.name) in hidden:
             kind = Annotated[kind, tyro.conf.Suppress]
-        fields.append(dataclasses.replace(field, type=kind))
+        text = functools.partial(_one_line, field.helptext)
+        fields.append(dataclasses.replace(field, type=kind, helptext=text))
     return dataclasses.replace(spec, fields=tuple(fields))
+
+
+def _one_line(text: str | Callable[[], str | None] | None) -> str:
+    """A docstring without line breaks, which tyro would keep in part."""
+    return " ".join(((text() if callable(text) else text) or "").split())
 
 
 def _in_brackets(default: str) -> str:

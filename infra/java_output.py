@@ -23,7 +23,7 @@ def start_java(conf: SparkConf) -> None:
     reader = threading.Thread(target=_forward, args=(source,), daemon=True)
     reader.start()
     try:
-        gateway = launch_gateway(conf, {"stderr": target})
+        gateway = launch_gateway(conf, {"stderr": target})  # type: ignore[no-untyped-call]
     except BaseException:
         os.close(target)
         reader.join(1)  # what Java printed explains the error that follows

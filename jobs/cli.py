@@ -92,7 +92,8 @@ def _all_commands() -> Any:  # noqa: ANN401 (a union that is built at run time)
         kind = module.Options if name in TOOLS else flags.all_flags(module.Config, common)
         commands.append(Annotated[kind, tyro.conf.subcommand(name, description=description)])
     for name, words in (("help", (*JOBS, *TOOLS)), ("completion", SHELLS)):
-        kind = dataclasses.make_dataclass(name, [("word", tyro.conf.Positional[Literal[words]])])
+        word: Any = Annotated[Literal.__getitem__(words), tyro.conf.Positional]
+        kind = dataclasses.make_dataclass(name, [("word", word)])
         commands.append(Annotated[kind, tyro.conf.subcommand(name)])
     return functools.reduce(operator.or_, commands)
 

@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
+from genremill.infra.flag_types import OptionalFile
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command
 from genremill.jobs.catalog.splits import unit_hash
@@ -31,22 +32,25 @@ BUCKETS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """How genres are grouped."""
+    """How genres are grouped into clusters."""
 
     method: Method = Method.CONSENSUS
-    """consensus stays most alike from night to night; manual takes a map."""
+    """Clustering method; `consensus` changes least from run to run, and `manual` uses --map."""
     inputs: str | None = None
-    """What the profiles are of: table, feature sets, joined by + [the table, else the one feature set]."""
+    """Inputs of the genre profiles, joined by +: table, or names of feature sets. [table if the tracks have
+    table features, else the feature set]"""
     clusters: int | None = None
-    """Number of clusters [the most stable from 12 to 24, at most half the genres]."""
+    """Number of clusters. [the most stable number from 12 to 24, at most half the genres]"""
     fit_on: Literal["train", "all"] = "train"
-    """Pairs the profiles are taken over; all is the reports' protocol, and lets test rows in."""
-    map: str | None = None
-    """For manual: a YAML file of `genre: cluster`, or report-a; genres not listed are dropped."""
+    """Tracks that the profiles are computed from; `all` is the protocol of the reports and includes the
+    test split."""
+    map: OptionalFile = None
+    """For the method manual: YAML file of `genre: cluster`, or report-a. Genres that it does not list are
+    dropped."""
     use_popularity: bool = False
-    """Let popularity into the profiles, as the reports do."""
+    """Include popularity in the profiles, as the reports do."""
     seed: int = 0
-    """Fixes what the methods draw."""
+    """Random seed of the clustering."""
 
 
 def transform(tracks: DataFrame, snapshot: Snapshot, fit_on: str, inputs: ModelInputs) -> DataFrame:

@@ -16,6 +16,7 @@ import numpy as np
 import tyro
 
 from genremill.infra import storage
+from genremill.infra.flag_types import Uri
 from genremill.jobs.synthetic import SYNTHETIC_COLUMN
 from genremill.jobs.synthetic.clips import clip_name, write_clip
 
@@ -77,16 +78,16 @@ WORDS = (
 
 @dataclass(frozen=True)
 class Options:
-    """Where the catalog goes, and how large it is."""
+    """Where the catalog is written, and how large it is."""
 
-    out: str
+    out: Uri
     """CSV file to write."""
     tracks: int = 6000
-    """Recordings; re-releases and bad rows come on top."""
+    """Number of recordings; re-releases and bad rows are added to them."""
     clips: int = 240
-    """Recordings that have a clip of audio, in the folder `clips` beside the CSV file."""
+    """Number of recordings with a clip of audio, in the folder `clips` beside the CSV file."""
     seed: int = 0
-    """Another seed makes another catalog."""
+    """Random seed of the catalog."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from genremill.infra import storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError
+from genremill.infra.flag_types import Uri
 from genremill.jobs import command
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ JAVA_NEEDED = 17
 class Common(command.Common):
     """The warehouse is optional here: without one, storage is not checked."""
 
-    warehouse: str = ""
+    warehouse: Uri = ""
 
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to choose."""
+    """No flags of its own."""
 
 
 class CheckFailed(GenremillError):

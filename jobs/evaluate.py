@@ -36,10 +36,10 @@ MAX_TRACKS = 200_000
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Which model is measured."""
+    """Which models are evaluated."""
 
     model_version: tuple[str, ...] = ()
-    """<name>/<version>, several to compare them [the newest of the warehouse]."""
+    """Model versions as NAME/VERSION; with several, the report compares them. [the newest version]"""
 
 
 def transform(

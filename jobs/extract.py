@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from genremill.infra import storage
 from genremill.infra.audio.store import AudioStore
 from genremill.infra.errors import ExitCode, UsageError
+from genremill.infra.flag_types import OptionalFile, Uris
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command
@@ -40,33 +41,33 @@ MOST_SECONDS = 1200
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Which features, of which part of the audio."""
+    """Which features to extract, and from which part of the audio."""
 
     features: tuple[str, ...] = ("gtzan57",)
-    """Feature sets, one or more of gtzan57, multiwindow, fma518, windows57, segments, logmel, musicnn,
-    musicnn_vgg, vggish, spectrogram:KIND (KIND: db, power_db, phase, chroma, chroma_cqt, mfcc, mel, cqt,
-    tempogram, tonnetz)."""
+    """Feature sets to extract: gtzan57, multiwindow, fma518, windows57, segments, logmel, musicnn,
+    musicnn_vgg, vggish, or spectrogram:KIND (KIND is db, power_db, phase, chroma, chroma_cqt, mfcc, mel,
+    cqt, tempogram or tonnetz)."""
     seconds: float = 30.0
-    """Seconds of each object that are decoded."""
+    """Seconds of audio to decode from each file."""
     offset: Offset = Offset.START
-    """Where they are taken: at the start, or in the middle."""
+    """Part of the audio to decode: the start or the middle."""
     windows: str | None = None
-    """Features of what was decoded as a whole (whole), or of each window of so many seconds. Left out:
-    what the set takes, 0.975 for logmel and vggish, whole for the others."""
-    vggish_weights: str | None = None
-    """File of weights for the feature set vggish, .safetensors or .npz."""
+    """`whole` for one row of features per track, or the length of a window in seconds for one row per
+    window. [0.975 for logmel and vggish, whole for the other sets]"""
+    vggish_weights: OptionalFile = None
+    """File with the weights of the feature set vggish, .safetensors or .npz."""
     augment: tuple[Variant, ...] = ()
-    """Of the training split's audio, features in these variants too, in sets of their own."""
+    """Also extract features of these variants of the training audio."""
     max_rejects: float = 0.05
-    """Share of the tracks with audio that may be without features; beyond it the exit code is 3."""
+    """Largest share of the tracks with audio that may be without features; above it, the exit code is 3."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Options):
-    """Where audio may lie, which features, of which part of it."""
+    """Where the audio is, and which features to extract."""
 
-    audio_root: tuple[str, ...] = ()
-    """Folders or prefixes that audio may be read from; a path outside of them is refused."""
+    audio_root: Uris = ()
+    """Folders or URI prefixes from which audio may be read."""
 
 
 def ready(work: command.Run, cfg: Config) -> None:

@@ -15,6 +15,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 
 from genremill.infra import storage
 from genremill.infra.errors import AuditRefused, UsageError
+from genremill.infra.flag_types import OptionalFile, Uri
 from genremill.infra.log import LOGGER
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
@@ -35,32 +36,34 @@ PREFIXES = ("text of ", "number of ")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How a track table is read and split."""
+    """How the track table is read and split."""
 
     split: SplitBy = "artist"
-    """What never crosses from train to test: an artist, a recording, or nothing (rows, the reports' way)."""
+    """What is never in two splits: an artist, a recording, or only a row (the protocol of the reports)."""
     fractions: Fractions = (0.8, 0.1, 0.1)
-    """Shares of train, validation and test."""
+    """Shares of the train, validation and test splits."""
     split_seed: int = 0
-    """Another seed draws other splits."""
-    split_file: str | None = None
-    """CSV with the columns id and split, in place of a drawn split; ids it lacks are left out."""
+    """Seed of the random split."""
+    split_file: OptionalFile = None
+    """CSV file with the columns id and split, instead of a random split; ids that it does not list are in
+    no split."""
     columns: Columns = dataclasses.field(default_factory=Columns)
     delimiter: str = ","
-    """What separates the fields of a CSV file."""
+    """Character that separates the fields of a CSV file."""
     multiline: bool = False
-    """Quoted CSV fields may hold line breaks; such a file is read by one task."""
+    """Allow line breaks in quoted CSV fields; one task then reads the whole file."""
     limit: int | None = None
-    """Only this many rows of the table."""
+    """Read only this many rows. [all]"""
     max_vanished: float = 0.2
-    """Greatest share of the current tracks that the table may lack; a table holds the whole catalog."""
+    """Largest share of the current tracks that may be missing from the table; above it, ingest refuses the
+    table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Options):
     """The track table, and how it is read and split."""
 
-    tracks: str
+    tracks: Uri
     """Path or URI of the track table, CSV or Parquet."""
 
 

@@ -37,10 +37,10 @@ REWRITES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Config(night_steps.Config):
-    """The flags of `nightly`, and a price."""
+    """The flags of nightly, and a price."""
 
     price_per_hour: float | None = None
-    """Money for an hour of one core [none is reckoned]."""
+    """Price of one core for one hour, to estimate the cost. [no estimate]"""
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ class Config(Limits):
     """Which tags become current, and how much may change at once."""
 
     run: str | None = None
-    """Run of `tags` to publish [the newest staged]."""
+    """Run of `tags` to publish. [the newest staged run]"""
     rollback: bool = False
-    """Make the snapshot before the current one current again."""
+    """Make the previous snapshot of `tags` current again."""
 
 
 def staged(warehouse: Warehouse, run_id: str | None) -> Snapshot:

@@ -19,6 +19,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 
 from genremill.infra import storage
 from genremill.infra.errors import GenremillError, UsageError
+from genremill.infra.flag_types import Uri
 from genremill.infra.session import spark_session
 from genremill.jobs.catalog.columns import Columns, Kind, Layout, number, resolve, text
 from genremill.jobs.catalog.splits import unit_hash
@@ -35,20 +36,21 @@ _OWN = ("_number", "_sound", "_artist", "_parts", "_copy")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is copied, how often, and what becomes of the genres."""
+    """What is copied, how often, and with which genres."""
 
-    tracks: str
+    tracks: Uri
     """Path or URI of the real track table, CSV or Parquet."""
-    out: str
-    """Folder or URI for the Parquet files; it must not exist yet."""
+    out: Uri
+    """Folder or URI for the Parquet files; it must not exist."""
     count: int
-    """Tracks to write; each has as many rows as its original has labels."""
+    """Number of tracks to write; each has as many rows as its original has labels."""
     skew: float = 0.0
-    """Share of the tracks that get the table's most frequent genre for their only one."""
+    """Share of the tracks whose only genre becomes the most frequent genre of the table."""
     genres: int | None = None
-    """Divide the genres until there are this many; what is of one artist and genre stays together."""
+    """Divide the genres until there are this many; the tracks of one artist and genre stay together. [as in
+    the table]"""
     seed: int = 0
-    """Another seed makes another catalog."""
+    """Random seed of the catalog."""
     columns: Columns = dataclasses.field(default_factory=Columns)
 
 

@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame, SparkSession, types as T
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
+from genremill.infra.flag_types import OptionalUri
 from genremill.infra.log import LOGGER
 from genremill.infra.progress import progress
 from genremill.infra.version import code_version
@@ -27,14 +28,14 @@ from genremill.models.model_card import ModelCard, read_card
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Which model tags the catalog."""
+    """Which model tags the tracks."""
 
     model_version: str | None = None
-    """<name>/<version> [the newest of the warehouse]."""
-    model: str | None = None
-    """Folder of a model from elsewhere, in place of a version of this warehouse."""
+    """Model version as NAME/VERSION. [the newest version that no audit has refused]"""
+    model: OptionalUri = None
+    """Folder or URI of a model outside the warehouse, instead of --model-version."""
     limit: int | None = None
-    """Only this many tracks, for a look at the speed; such tags cannot be published."""
+    """Score only this many tracks, to measure the speed; such tags cannot be published. [all]"""
 
 
 @dataclass(frozen=True)

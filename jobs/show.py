@@ -20,6 +20,7 @@ from genremill.infra import storage
 from genremill.infra.audio.faults import AudioRejected
 from genremill.infra.audio.store import AudioStore
 from genremill.infra.errors import UsageError
+from genremill.infra.flag_types import OptionalFile, Uris
 from genremill.infra.terminal import plain
 from genremill.jobs import command
 from genremill.jobs.inspection import sheet as track_sheet
@@ -35,18 +36,18 @@ NAME_LENGTH = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Which track, and how to draw it."""
+    """Which track to show, and how to draw its audio."""
 
     track: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="TRACK")]]
-    """A track_id, or the path or URI of audio."""
-    audio_root: tuple[str, ...] = ()
-    """Folders or prefixes that audio may be read from; without one, nothing is drawn."""
-    out: str | None = None
-    """PNG file to write; reports/show/<track>.png in the warehouse where it is left out."""
+    """A track_id, or the path or URI of an audio file."""
+    audio_root: Uris = ()
+    """Folders or URI prefixes from which audio may be read; without one, no picture is drawn."""
+    out: OptionalFile = None
+    """PNG file to write. [reports/show/TRACK.png in the warehouse]"""
     seconds: float = 30.0
-    """Seconds of audio that are drawn."""
+    """Seconds of audio to draw."""
     offset: Offset = Offset.START
-    """Where they are taken: at the start, or in the middle."""
+    """Part of the audio to draw: the start or the middle."""
 
 
 @dataclass(frozen=True)

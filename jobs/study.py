@@ -34,14 +34,14 @@ from genremill.jobs.train import Config as TrainConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The grid, and what all its trainings share."""
+    """The grid of settings, and the settings that all trainings share."""
 
     learning_rates: tuple[float, ...] = (1e-4, 1e-3, 1e-2)
-    """Greatest learning rates."""
+    """Largest learning rates to try."""
     batches: tuple[int, ...] = (32, 128, 512)
-    """Pairs a step, over all workers."""
+    """Batch sizes to try: pairs in a step, over all workers."""
     epoch_counts: tuple[int, ...] = (5, 10, 20)
-    """Passes over the training pairs."""
+    """Numbers of epochs to try."""
     train: TrainConfig = field(default_factory=TrainConfig)
 
     @property

@@ -18,7 +18,7 @@ TABLES = ("tracks", "genre_profiles", "genre_map", "tags")
 
 @dataclass(frozen=True)
 class Config:
-    """Nothing to choose."""
+    """No flags of its own."""
 
 
 def run(common: command.Common, cfg: Config) -> command.Outcome:

@@ -12,8 +12,9 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import tyro
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
@@ -33,47 +34,56 @@ if TYPE_CHECKING:
     from genremill.jobs.training.run import Sources
 
 
+NO_RESUME = (
+    "Train from the start, even if there is the checkpoint of an interrupted training with the same "
+    "configuration, data and code."
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What is trained, on which labels, and how."""
+    """Which model is trained, on which labels, and how."""
 
     model: str = "fusion"
-    """Model of the zoo."""
+    """Name of the model."""
     parts: str | None = None
-    """The models that `hybrid` joins by their penultimate layers, such as mlp4+timbre_cnn."""
+    """Models that the model hybrid combines, joined by +, for example mlp4+timbre_cnn."""
     labels: Labels = Labels.GENRE
-    """Classes: the genres themselves, or the clusters of the current genre map."""
+    """Labels to predict: genres, or the clusters of the current genre map."""
     inputs: str | None = None
-    """Inputs joined by +: table, text, feature sets, auto for all of these that there are, and artist: what
-    the artist's other tracks are like [what the model takes]."""
+    """Inputs joined by +: table, text, artist (the artist's other tracks), names of feature sets, or auto
+    (all that exist, except artist). [what the model takes]"""
     pooling: Pooling = Pooling.MEAN
-    """How a track's answer is made of its windows': the mean of the probabilities, or a vote."""
+    """How the predictions for the windows of a track are combined: the mean of the probabilities, or a
+    vote."""
     augment: tuple[Variant, ...] = ()
-    """Learn from these variants of the training split's audio too; `extract --augment` makes them."""
+    """Also train on these variants of the training audio, which `genremill extract --augment` makes."""
     use_popularity: bool = False
-    """Take popularity as an input, as the reports do; it is an artefact of the day the table was gathered."""
+    """Use popularity as an input, as the reports do; it reflects the day on which the table was made."""
     target_precision: float | None = None
-    """Tag what is right with this probability, by cluster, and abstain from the rest [tag everything]."""
+    """Abstain from tags in each cluster so that this share of the remaining tags is right. [tag
+    everything]"""
     per_class: int | None = None
-    """This many pairs of each class, drawn over all splits [no balancing]."""
+    """Balance the classes: draw this many (track, genre) pairs of each, over all splits. [no balancing]"""
     exactly: bool = False
-    """With --per-class: as many of each class in train, validation and test too, 80, 10 and 10 % of them."""
+    """With --per-class, give each class the same number of pairs in every split: 80, 10 and 10 %."""
     workers: int = 1
-    """Processes that train together."""
+    """Number of processes that train together."""
     seed: int = 0
-    """Fixes initial weights, order and dropout."""
-    resume: bool = True
-    """Go on from the checkpoint of an interrupted training of the same configuration, data and code."""
+    """Random seed of the weights, the order of the pairs and dropout."""
+    resume: Annotated[bool, tyro.conf.arg(help=NO_RESUME)] = True
+    """Continue from the checkpoint of an interrupted training with the same configuration, data and
+    code."""
     epochs: int | None = None
-    """Passes over the training pairs [the model's recipe]."""
+    """Number of passes over the training pairs. [from the model's recipe]"""
     batch: int | None = None
-    """Pairs a step, over all workers [the model's recipe]."""
+    """Pairs in a step, over all workers. [from the model's recipe]"""
     learning_rate: float | None = None
-    """Greatest learning rate [the model's recipe]."""
+    """Largest learning rate. [from the model's recipe]"""
     schedule: Schedule | None = None
-    """How the learning rate changes [the model's recipe]."""
+    """How the learning rate changes during training. [from the model's recipe]"""
     patience: int | None = None
-    """Stop after so many epochs without a better validation loss [the model's recipe]."""
+    """Stop after this many epochs without a better validation loss. [from the model's recipe]"""
 
 
 def transform(

@@ -36,11 +36,11 @@ class Config:
     """How much is kept."""
 
     keep_runs: int = 14
-    """Newest runs of each table, versions of each model, reports and studies that stay."""
+    """Number of newest runs of each table, versions of each model, reports and studies to keep."""
     min_age_hours: float = 24.0
-    """Nothing younger is removed, nor a run that was current so recently: somebody may be reading it."""
+    """Keep everything younger than this many hours, and runs that were current within that time."""
     yes: bool = False
-    """Remove; without it, only say what would be removed."""
+    """Remove the files; without this flag, they are only listed."""
 
 
 @dataclass(frozen=True)

@@ -31,21 +31,18 @@ class Limits:
     """How much may change at once."""
 
     max_churn: float = 0.3
-    """Greatest share of tracks whose tag changes while model, features and map stay the same."""
+    """Largest share of tracks whose tag may change when model, features and genre map are the same."""
     max_churn_new: float = 0.75
-    """The same, with a new model, new features or a new map.
-
-    On the Spotify table two seeds of `fusion` differ on 13 % of all tracks and 34 % of artists never heard,
-    two of `periodic_mlp` on half.
-    """
+    """Largest share of tracks whose tag may change when the model, the features or the genre map are
+    new."""
     max_drift: float = 0.25
-    """Greatest population stability index of a feature, against the tracks that the current tags tag."""
+    """Largest population stability index of a feature, compared with the tracks of the current tags."""
     max_class_shift: float = 0.25
-    """The same of the likeliest labels, against the current tags."""
+    """Largest population stability index of the predicted labels, compared with the current tags."""
     max_untagged_rise: float = 0.1
-    """By how much the share of tracks without a tag may grow."""
+    """Largest rise of the share of tracks without a tag."""
     max_loss: float = 0.025
-    """How much any-label accuracy on held-out artists a new model may lose, at the 95 % bound."""
+    """Largest any-label accuracy that a new model may lose on held-out artists, at the 95 % bound."""
 
     def check(self) -> None:
         """Raises on limits that nothing or everything would pass by mistake."""

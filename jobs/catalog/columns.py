@@ -24,32 +24,32 @@ FILLED_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of the table plays which part."""
+    """The columns of the track table."""
 
     id: str = "track_id"
-    """Key of a track, kept as text."""
+    """Column with the id of a track, which is read as text."""
     title: str = "track_name"
-    """Title of the track."""
+    """Column with the title of the track."""
     album: str = "album_name"
-    """Album of the track."""
+    """Column with the title of the album."""
     artists: str = "artists"
-    """Artists as credited, `;` between them."""
+    """Column with the credited artists, separated by `;`."""
     genre: str = "track_genre"
-    """One genre label; a track may have several rows."""
+    """Column with one genre label; a track with several genres has one row for each."""
     popularity: str = "popularity"
-    """Popularity, stored but no input unless asked for."""
+    """Column with the popularity, which is a model input only with --use-popularity."""
     duration: str = "duration_ms"
-    """Duration in milliseconds."""
+    """Column with the duration in milliseconds."""
     audio_uri: str = "audio_uri"
-    """Where the track's audio lies."""
+    """Column with the path or URI of the audio."""
     features: tuple[str, ...] = ()
-    """Exactly these are the table features [popularity, duration and every other numeric column]."""
+    """Columns that are table features. [popularity, duration and all other numeric columns]"""
     ignore: tuple[str, ...] = ()
     """Columns to leave out."""
     categorical: tuple[str, ...] = ("key", "time_signature")
-    """Features whose numbers are codes: one-hot encoded."""
+    """Features whose numbers are codes, which are one-hot encoded."""
     keep: tuple[str, ...] = ()
-    """Columns carried through to `tags`."""
+    """Columns to copy to the table `tags`."""
 
 
 ROLES = ("id", "title", "album", "artists", "genre", "popularity", "duration", "audio_uri")

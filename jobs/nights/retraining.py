@@ -32,12 +32,13 @@ class When(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Config(train.Config):
-    """What is trained, on which labels, and how; and when."""
+    """Which model is trained, on which labels, and how; and when."""
 
     when: When = When.NEW_LABELS
-    """never; where the tracks have a genre that the model was not shown; or whenever its inputs change."""
+    """Train never, when the tracks have a genre that the model does not know, or whenever the inputs
+    change."""
     max_age_days: float | None = None
-    """Train anew when the model is older than this [it may be as old as it likes]."""
+    """Train again when the model is older than this many days. [no limit]"""
 
     def settings(self) -> train.Config:
         """Those of the training itself."""

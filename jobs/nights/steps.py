@@ -3,11 +3,12 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from pyspark.sql import SparkSession
 
 from genremill.infra.errors import UsageError
+from genremill.infra.flag_types import OptionalUri, Uri, Uris
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cluster, command, evaluate, extract, ingest, model_registry, publish, score, train
@@ -25,14 +26,18 @@ from genremill.models.evaluation.held_out import NothingHeldOut
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The track table, and each job's settings under its name."""
+    """The track table, and the settings of each job under its name."""
 
-    tracks: str
+    main_flags: ClassVar[tuple[str, ...]] = (
+        *("warehouse", "tracks", "audio-root", "train.model", "train.workers", "dry-run", "config", "json"),
+    )
+    """The flags that --help shows."""
+    tracks: Uri
     """Path or URI of the track table, CSV or Parquet."""
-    audio_root: tuple[str, ...] = ()
-    """Folders or prefixes that audio may be read from; without one, no audio is."""
-    mlflow: str | None = None
-    """MLflow tracking server that each night is sent to [none]."""
+    audio_root: Uris = ()
+    """Folders or URI prefixes from which audio may be read. [no audio]"""
+    mlflow: OptionalUri = None
+    """URI of an MLflow tracking server to which the results are sent. [none]"""
     ingest: IngestOptions = field(default_factory=IngestOptions)
     extract: ExtractOptions = field(default_factory=ExtractOptions)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)

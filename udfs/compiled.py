@@ -1,9 +1,9 @@
-"""Which functions numba compiles, and whether their compiled form lies in numba's cache.
+"""The functions that numba compiles, and whether numba's cache has their compiled form.
 
-Compiling takes seconds, loading milliseconds: `python -m genremill.udfs.compiled` compiles when a machine
-or an image is set up, and workers only load. The cache is numba's: `__pycache__` beside the modules
-where that is writable, else the user's cache folder, or `NUMBA_CACHE_DIR`; an entry holds for one kind of CPU
-and one state of the source file.
+Compiling takes seconds, loading milliseconds: `python -m genremill.udfs.compiled` compiles when a machine or
+an image is set up, and workers only load. numba's cache is `NUMBA_CACHE_DIR`, or `__pycache__` beside the
+modules if that is writable, or the user's cache folder. An entry is valid for one kind of CPU and one state
+of the source file.
 """
 
 import importlib
@@ -20,16 +20,17 @@ from genremill.infra.errors import UsageError
 
 MODULES = (
     "dsp.simd",
-    "dsp.spectra",
-    "dsp.pitch",
+    "dsp.mel",
+    "dsp.mel_frames",
+    "dsp.spectral_shape",
+    "dsp.tuning",
     "dsp.waveform",
     "dsp.medians",
     "dsp.hpss",
     "dsp.rhythm",
     "feature_sets.gtzan57",
-    "dsp.mel_frames",
 )
-"""Modules of this package that have kernels."""
+"""The modules of this package that have kernels."""
 COMMAND = "python -m genremill.udfs.compiled"
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,13 +38,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Kernel:
-    """One compiled function and the only argument types that it is called with."""
+    """One compiled function and the argument types of all its calls."""
 
     dispatcher: Any
     arguments: tuple[Any, ...]
 
     def is_cached(self) -> bool:
-        """Whether the compiled form lies in the cache; compiles nothing."""
+        """Whether the cache has the compiled form; compiles nothing."""
         cache = self.dispatcher._cache
         key = cache._index_key(self.arguments, self.dispatcher.targetctx.codegen())
         return cache._cache_file.load(key) is not None
@@ -53,7 +54,7 @@ class Kernel:
         return self.arguments in self.dispatcher.overloads
 
     def load(self) -> None:
-        """Loads the compiled form; where it is not in the cache, compiles it and puts it there."""
+        """Loads the compiled form; if the cache does not have it, compiles it and adds it to the cache."""
         if not self.is_loaded():
             self.dispatcher.compile(self.arguments)
 
@@ -62,13 +63,13 @@ _KERNELS: list[Kernel] = []
 
 
 def kernel(signature: str, *, fastmath: set[str] | bool = False) -> Callable[[F], F]:
-    """Decorator of a function that numba compiles, for the arguments in `signature`: `(float32[::1], int64)`.
+    """Decorator of a function that numba compiles for the argument types in `signature`.
 
-    It releases the interpreter's lock. `fastmath` names the liberties that LLVM may take with rounding.
+    The function releases the interpreter's lock. `fastmath` lists the changes of rounding that LLVM may make.
     """
 
     def decorate(function: F) -> F:
-        # Python's error model looks at each divisor first, and no loop with a division would be vectorised.
+        # Python's error model checks each divisor, so that no loop with a division could be vectorized.
         compiler = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)
         dispatcher: Any = compiler(function)
         arguments, _ = sigutils.normalize_signature(signature)  # type: ignore[no-untyped-call]
@@ -87,56 +88,59 @@ def kernels() -> list[Kernel]:
 
 
 def is_warm() -> bool:
-    """Whether all kernels lie in the cache, so that a first call loads and does not compile."""
-    return all(one.is_cached() for one in kernels())
+    """Whether the cache has all kernels, so that a first call loads and does not compile."""
+    return all(kernel.is_cached() for kernel in kernels())
 
 
 def require_warm() -> None:
-    """Loads all kernels; one that is not in the cache is a `UsageError`.
+    """Loads all kernels; raises `UsageError` if the cache does not have one of them.
 
-    From then on a call with other argument types is an error too, not a compilation in the middle of a task.
+    After that, a call with other argument types is an error too, and does not compile in the middle of a
+    task.
     """
-    for one in kernels():
-        if not one.is_loaded() and not one.is_cached():
-            name, where = one.dispatcher.__name__, one.dispatcher.stats.cache_path
-            raise UsageError(f"{name} is not compiled: nothing for this CPU in {where}; run {COMMAND}")
-        one.load()
-        one.dispatcher.disable_compile()
+    for kernel in kernels():
+        if not kernel.is_loaded() and not kernel.is_cached():
+            name, folder = kernel.dispatcher.__name__, kernel.dispatcher.stats.cache_path
+            raise UsageError(
+                f"{name} is not compiled for this CPU: {folder} has no entry for it; run {COMMAND}"
+            )
+        kernel.load()
+        kernel.dispatcher.disable_compile()
 
 
 def compile_missing() -> int:
-    """Compiles what is not in the cache yet; gives how many functions that were."""
-    missing = [one for one in kernels() if not one.is_cached()]
-    for one in missing:
-        one.load()
+    """Compiles the kernels that the cache does not have; returns their number."""
+    missing = [kernel for kernel in kernels() if not kernel.is_cached()]
+    for kernel in missing:
+        kernel.load()
     return len(missing)
 
 
-def compile_librosas() -> None:
-    """Compiles what librosa compiles when its modules are imported: `show` draws with it.
+def compile_librosa() -> None:
+    """Imports all modules of librosa, which compile functions when they are imported for the first time.
 
-    Of two processes that do this at once numba keeps halves that do not fit together, and every later call
-    crashes (numba issue 10128); so it is done here, once.
+    If two processes did this at the same time, numba's cache would mix their results, and every later call
+    would crash (numba issue 10128). Workers import librosa for its filters, and `show` for its plots.
     """
     import librosa
 
     for module in pkgutil.walk_packages(librosa.__path__, "librosa."):
-        if module.name != "librosa.display":  # has nothing to compile, and imports matplotlib
+        if module.name != "librosa.display":  # it compiles nothing, and imports matplotlib
             importlib.import_module(module.name)
 
 
 def main() -> None:
-    """Compiles what is not in the cache yet, and says how long it took."""
+    """Compiles everything that numba's cache does not have, and prints how long that took."""
     started = time.perf_counter()
+    compile_librosa()  # first, so that `require_warm` only succeeds after it
     count = compile_missing()
-    compile_librosas()
     seconds = time.perf_counter() - started
-    where = kernels()[0].dispatcher.stats.cache_path
-    print(f"{count} of {len(kernels())} kernels, and librosa's, compiled in {seconds:.1f} s; cache: {where}")
+    folder = kernels()[0].dispatcher.stats.cache_path
+    print(f"compiled {count} of {len(kernels())} kernels, and librosa's, in {seconds:.1f} s; cache: {folder}")
 
 
 if __name__ == "__main__":
-    # As __main__ this file is a second module, whose list of kernels stays empty.
+    # Under the name __main__ this file is a second module, whose list of kernels stays empty.
     from genremill.udfs import compiled
 
     compiled.main()

@@ -6,7 +6,8 @@ import pytest
 from librosa import feature
 
 from genremill.infra.errors import UsageError
-from genremill.udfs.dsp.constant_q import C1, ConstantQ, chroma_cens, chroma_cqt, constant_q, tonnetz
+from genremill.udfs.dsp.chroma import chroma_cens, chroma_cqt, tonnetz
+from genremill.udfs.dsp.constant_q import C1, ConstantQ, constant_q
 from tests.audio.audio_corpus import half_silent, tone
 
 SETTINGS = [

@@ -5,8 +5,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from genremill.udfs.dsp import spectra
-from genremill.udfs.dsp.magnitudes import magnitudes
+from genremill.udfs.dsp.mel import mel_spectrogram
+from genremill.udfs.dsp.spectra import magnitudes
 from genremill.udfs.feature_sets.base import Signal
 from genremill.udfs.feature_sets.gtzan57 import Gtzan57
 from genremill.udfs.feature_sets.segments import CHANNELS, TIMBRE, Segments, timbre
@@ -36,8 +36,8 @@ def channel(y: Signal, name: str) -> npt.NDArray[np.float32]:
 @pytest.mark.parametrize("name", SIGNALS)
 def test_segments_begin_at_librosas_onsets(name: str) -> None:
     y = SIGNALS[name]
-    P_TF = spectra.power(magnitudes(y, n_fft=2048, hop_length=512))
-    starts = SETTINGS.starts(spectra.mel_spectrogram(P_TF, sr=SR))
+    P_TF = np.square(magnitudes(y, n_fft=2048, hop_length=512))
+    starts = SETTINGS.starts(mel_spectrogram(P_TF, sr=SR))
     onsets = librosa.onset.onset_detect(y=y, sr=SR, hop_length=512, wait=0.06 * SR // 512)
     # The signal's start is one too, and an onset within the shortest segment of it is none.
     assert starts[0] == 0
@@ -48,8 +48,8 @@ def test_segments_begin_at_librosas_onsets(name: str) -> None:
 def test_pitches_are_librosas_chroma_summed_over_each_segment(name: str) -> None:
     y = SIGNALS[name]
     chroma = librosa.feature.chroma_stft(y=y, sr=SR, norm=None)
-    P_TF = spectra.power(magnitudes(y, n_fft=2048, hop_length=512))
-    starts = SETTINGS.starts(spectra.mel_spectrogram(P_TF, sr=SR))
+    P_TF = np.square(magnitudes(y, n_fft=2048, hop_length=512))
+    starts = SETTINGS.starts(mel_spectrogram(P_TF, sr=SR))
     sums = np.stack([part.sum(axis=1) for part in np.split(chroma, starts[1:], axis=1)])
     assert np.abs(steps(y)[:, 12:] - sums / sums.max(axis=1, keepdims=True)).max() < 1e-3
 
@@ -60,8 +60,8 @@ def test_loudness_is_librosas_mean_level() -> None:
     widths = np.convolve(np.diff(librosa.mel_frequencies(130, fmax=SR / 2)), [1, 1], "valid") / 2
     level = 10 * np.log10(mel * widths[:, None] / (2048 * 768 / 4)) + 80
     found = steps(y)
-    P_TF = spectra.power(magnitudes(y, n_fft=2048, hop_length=512))
-    lengths = np.diff(SETTINGS.starts(spectra.mel_spectrogram(P_TF, sr=SR)), append=mel.shape[1])
+    P_TF = np.square(magnitudes(y, n_fft=2048, hop_length=512))
+    lengths = np.diff(SETTINGS.starts(mel_spectrogram(P_TF, sr=SR)), append=mel.shape[1])
     assert found[:, 0] @ lengths / lengths.sum() == pytest.approx(level.mean(), abs=1e-2)
 
 

@@ -69,7 +69,7 @@ REFERENCES: dict[Kind, tuple[Librosas, float]] = {
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_is_librosas(kind: Kind, name: str) -> None:
     reference, scale = REFERENCES[kind]
-    ours, theirs = Spectrogram(kind=kind).picture(SIGNALS[name]), reference(SIGNALS[name])
+    ours, theirs = Spectrogram(kind=kind).image(SIGNALS[name]), reference(SIGNALS[name])
     assert ours.shape == theirs.shape
     # Where nothing sounds, a tempogram is of rounding alone.
     tolerance = 1e-3 * scale

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import librosa
+import numpy as np
 import soundfile
 import soxr
 import tyro
 
 from genremill.udfs import compiled
-from genremill.udfs.dsp import pitch, rhythm, spectra, waveform
+from genremill.udfs.dsp import chroma, mel, rhythm, spectra, spectral_shape, tuning, waveform
 from genremill.udfs.feature_sets.base import Signal
 from genremill.udfs.feature_sets.gtzan57 import Gtzan57
 from tests.audio.audio_corpus import SR, real_clip, real_paths, song
@@ -29,7 +30,7 @@ import time
 started = time.perf_counter()
 import numpy as np
 from genremill.udfs import compiled
-from genremill.udfs.gtzan57 import Gtzan57
+from genremill.udfs.feature_sets.gtzan57 import Gtzan57
 compiled.require_warm()
 Gtzan57().values(np.random.default_rng(0).normal(scale=0.1, size=30 * 22050).astype(np.float32))
 print(time.perf_counter() - started)
@@ -72,14 +73,14 @@ def librosa_by_function(y: Signal) -> None:
 def ours_without_hpss(y: Signal) -> None:
     """All values but those of the harmonic and the percussive part."""
     n_fft, hop_length = SETTINGS.n_fft, SETTINGS.hop_length
-    S_TF = spectra.magnitude(spectra.stft(y, n_fft=n_fft, hop_length=hop_length))
-    P_TF = spectra.power(S_TF)
-    log_mel_TM = spectra.power_to_db(spectra.mel_spectrogram(P_TF, sr=SR))
-    pitch.chroma(P_TF, sr=SR, tuning=pitch.estimate_tuning(P_TF, sr=SR))
+    S_TF = spectra.magnitudes(y, n_fft=n_fft, hop_length=hop_length)
+    P_TF = np.square(S_TF)
+    log_mel_TM = spectra.power_to_db(mel.mel_spectrogram(P_TF, sr=SR))
+    chroma.chroma(P_TF, sr=SR, tuning=tuning.estimate_tuning(P_TF, sr=SR))
     waveform.rms(y, frame_length=n_fft, hop_length=hop_length)
-    spectra.spectral_shape(S_TF, sr=SR)
+    spectral_shape.spectral_shape(S_TF, sr=SR)
     waveform.zero_crossing_rate(y, frame_length=n_fft, hop_length=hop_length)
-    spectra.mfcc(log_mel_TM).var(axis=0)
+    mel.mfcc(log_mel_TM).var(axis=0)
     onsets = rhythm.onset_strength(log_mel_TM, n_fft=n_fft, hop_length=hop_length)
     rhythm.tempo(onsets, sr=SR, hop_length=hop_length)
 

@@ -1,6 +1,6 @@
-"""A signal as it might have been recorded: slower, higher, noisier; more rows to learn from.
+"""Changed versions of a signal (slower, higher, noisier), which give a model more rows to learn from.
 
-What is drawn for a signal depends on a seed alone, so that the same audio gives the same row again.
+Random numbers depend only on a seed, so the same audio always gives the same row.
 Shape suffixes: T frames, F bins of the spectrum, N samples of a frame.
 """
 
@@ -19,32 +19,32 @@ from genremill.udfs.feature_sets.base import Signal
 Double = npt.NDArray[np.float64]
 
 STRETCH = (0.8, FASTEST)
-"""Least and most that a stretched signal is as fast as before."""
+"""Lowest and highest speed of a stretched signal."""
 SEMITONES = 3.0
-"""Most that a pitch is shifted, up or down."""
+"""Largest shift of the pitch, up or down."""
 NOISE_DB = (10.0, 30.0)
-"""Levels of white noise under the signal's."""
+"""Range of the level of white noise below the signal's."""
 SLOWED, NIGHTCORE = 0.8, FASTEST
-"""Speeds of the versions that listeners make, pitch and all."""
+"""Speeds of the versions that listeners publish; the pitch changes with the speed."""
 N_FFT, HOP_LENGTH = 2048, 512
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A variant, and how much of a changed signal is taken."""
+    """A variant, and the length of a changed signal."""
 
     variant: Variant
     seconds: float
 
     def applied(self, y: Signal, sr: int, seed: str) -> Signal:
-        """The signal in this variant; `seed` is what the audio is known by."""
+        """The signal in this variant; `seed` identifies the audio."""
         digest = hashlib.sha256(f"{self.variant}\n{seed}".encode()).digest()
         rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
         return varied(y, sr, self.variant, rng)[: round(self.seconds * sr)]
 
 
 def varied(y: Signal, sr: int, variant: Variant, rng: np.random.Generator) -> Signal:
-    """A signal in one variant, in [-1, 1]; how much of it is drawn from `rng`."""
+    """A signal in one variant, in [-1, 1]; `rng` draws how strong the change is."""
     if variant is Variant.STRETCH:
         changed = stretched(y, float(np.exp(rng.uniform(*np.log(STRETCH)))))
     elif variant is Variant.PITCH:
@@ -58,30 +58,30 @@ def varied(y: Signal, sr: int, variant: Variant, rng: np.random.Generator) -> Si
 
 
 def faster(y: Signal, sr: int, speed: float) -> Signal:
-    """A signal played `speed` times as fast, and as much higher; shape (n / speed,)."""
+    """A signal played at another speed, which changes its pitch too; shape (n / speed,)."""
     played: Signal = soxr.resample(y, sr * speed, sr, quality="HQ")
     return played
 
 
 def noisy(y: Signal, under_db: float, rng: np.random.Generator) -> Signal:
-    """A signal with white noise whose power is so many decibels under its own."""
+    """A signal with white noise that is `under_db` decibels weaker than the signal."""
     level = np.sqrt(np.mean(np.square(y, dtype=np.float64))) * 10 ** (-under_db / 20)
     noise: Signal = (level * rng.standard_normal(len(y))).astype(np.float32)
     return y + noise
 
 
 def shifted(y: Signal, sr: int, semitones: float) -> Signal:
-    """A signal so many semitones higher, as long as before; as `librosa.effects.pitch_shift`."""
+    """A signal with another pitch and the same length; as `librosa.effects.pitch_shift`."""
     ratio = 2.0 ** (semitones / 12)
     higher = faster(stretched(y, 1 / ratio), sr, ratio)[: len(y)]
     return np.pad(higher, (0, len(y) - len(higher)))
 
 
 def stretched(y: Signal, rate: float) -> Signal:
-    """A signal `rate` times as fast at the same pitch; as `librosa.effects.time_stretch`.
+    """A signal at another speed and the same pitch; as `librosa.effects.time_stretch`.
 
-    A phase vocoder (Flanagan and Golden, Phase Vocoder, 1966): between two frames of the spectrum magnitudes
-    go over into each other, and each bin's phase goes on by what it went on between them.
+    A phase vocoder (Flanagan and Golden, Phase Vocoder, 1966): it interpolates the magnitudes between two
+    frames of the spectrum, and advances the phase of each bin as much as between these frames.
     """
     D_TF = spectra.stft(y, n_fft=N_FFT, hop_length=HOP_LENGTH)
     steps = np.arange(0, len(D_TF), rate)
@@ -97,7 +97,7 @@ def stretched(y: Signal, rate: float) -> Signal:
 
 
 def _inverse(D_TF: npt.NDArray[np.complex128], length: int) -> Signal:
-    """The signal of a centred spectrum, frames overlapping and added, shape (length,)."""
+    """The signal of a centered spectrum, by overlapping and adding frames; shape (length,)."""
     window = spectra.hann(N_FFT)
     frames_TN = scipy.fft.irfft(D_TF, N_FFT) * window
     samples = np.zeros((2, N_FFT + HOP_LENGTH * max(len(frames_TN), -(-length // HOP_LENGTH))))

@@ -1,4 +1,4 @@
-"""Spectral contrast: how far the peaks of each octave stand over its valleys."""
+"""Spectral contrast: the distance between the peaks and the valleys of each octave."""
 
 from functools import lru_cache
 
@@ -7,10 +7,10 @@ import numpy as np
 from genremill.udfs.dsp.spectra import Double, Real, fft_frequencies
 
 FMIN = 200.0
-"""Upper edge of the lowest band in Hz; each further band is an octave."""
+"""Upper edge of the lowest band in Hz; each higher band is one octave wide."""
 OCTAVES = 6
 QUANTILE = 0.02
-"""Share of a band's bins that is averaged at either end."""
+"""Share of the bins of a band that is averaged at each end."""
 AMIN = 1e-10
 TOP_DB = 80.0
 
@@ -18,8 +18,8 @@ TOP_DB = 80.0
 def spectral_contrast(S_TF: Real, *, sr: int) -> Double:
     """Decibels from valley to peak in seven bands, lowest first, shape (7, T).
 
-    As `librosa.feature.spectral_contrast` of magnitudes (Jiang et al. 2002), which takes their decibels as if
-    they were powers.
+    As `librosa.feature.spectral_contrast` of magnitudes (Jiang et al. 2002), which converts them to decibels
+    as if they were powers.
     """
     n_fft = 2 * (S_TF.shape[1] - 1)
     bands = _bands(sr, n_fft)
@@ -32,7 +32,7 @@ def spectral_contrast(S_TF: Real, *, sr: int) -> Double:
 
 
 def _decibels(magnitudes: Double) -> Double:
-    """Decibels, cut off `TOP_DB` under the largest of all bands and frames."""
+    """Decibels, at most `TOP_DB` below the largest of all bands and frames."""
     db: Double = 10.0 * np.log10(np.maximum(AMIN, magnitudes))
     np.maximum(db, db.max() - TOP_DB, out=db)
     return db
@@ -40,13 +40,13 @@ def _decibels(magnitudes: Double) -> Double:
 
 @lru_cache
 def _bands(sr: int, n_fft: int) -> list[tuple[int, int, int]]:
-    """First bin of each band, the bin after its last, and how many make a valley or a peak."""
+    """First bin of each band, the bin after its last, and the number of bins of a valley or a peak."""
     freqs = fft_frequencies(sr, n_fft)
     edges = np.concatenate(([0.0], FMIN * 2.0 ** np.arange(OCTAVES + 1)))
     starts = np.searchsorted(freqs, edges[:-1], side="left")
     ends = np.searchsorted(freqs, edges[1:], side="right")
-    # Bands above the lowest also have the bin under their edge, the highest all that are left;
-    # the others lose their last bin once the quantile has been counted.
+    # Like librosa: bands above the lowest also have the bin below their edge, and the highest has all bins
+    # that are left. The others lose their last bin after the quantile has been counted.
     starts[1:] -= 1
     ends[-1] = len(freqs)
     counts = np.maximum(np.rint(QUANTILE * (ends - starts)).astype(np.int64), 1)

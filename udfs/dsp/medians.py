@@ -1,10 +1,10 @@
 """Running medians of 31 down or along a matrix, with the bits of `scipy.ndimage.median_filter`.
 
-Sixteen neighbouring outputs share one selection network of minima and maxima, which works on sixteen columns
-at once in vector registers: 33 minima and maxima an output. The network is written straight into LLVM's code;
-as loops it would be slow, as a long list of Python statements slow to compile.
+Sixteen neighboring outputs share one selection network of minima and maxima, which works on 16 columns at
+once in vector registers: 33 minima and maxima per output. The network is generated as LLVM code: loops would
+be slow, and a long list of Python statements would be slow to compile.
 
-Work is shared as in Adams, "Fast median filters using separable sorting networks", SIGGRAPH 2021.
+The work is shared as in Adams, "Fast median filters using separable sorting networks", SIGGRAPH 2021.
 """
 
 from collections.abc import Callable
@@ -21,19 +21,21 @@ from genremill.udfs.dsp.simd import (
     Matrix,
     at_least_a_tile,
     intrinsic,
-    lanes_at,
+    load_vector,
     transpose_back,
     transpose_rows,
+    vector_at,
 )
 
 WINDOW = 31
 ROWS = WINDOW + TILE - 1
-"""Neighbouring inputs of one network, for `TILE` medians: (WINDOW + 1) / 2, so that halving ends at one."""
+"""Neighboring inputs of one network with `TILE` medians; TILE is (WINDOW + 1) / 2, so that halving ends at
+one."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """Selects medians by minima and maxima alone, of whatever `smaller` and `larger` take.
+    """Selects medians by minima and maxima alone, of any values that `smaller` and `larger` accept.
 
     >>> Network(min, max).sort([3, 1, 4, 2])
     [1, 2, 3, 4]
@@ -43,13 +45,13 @@ class Network:
     larger: Callable[[Any, Any], Any]
 
     def medians(self, rows: list[Any]) -> list[Any]:
-        """Medians of the `TILE` windows in `ROWS` values."""
+        """The medians of the `TILE` windows in `ROWS` values."""
         return self._medians(rows, self.sort(rows[TILE - 1 : WINDOW]))
 
     def _medians(self, rows: list[Any], candidates: list[Any]) -> list[Any]:
-        """Medians of the windows in `rows`, as many as there are candidates.
+        """The medians of the windows in `rows`, as many as there are candidates.
 
-        Candidates, rising, are those of the values in all these windows that can still be a median.
+        The candidates, in rising order, are the values in all these windows that can still be a median.
         """
         outputs = len(candidates)
         if outputs == 1:
@@ -73,21 +75,21 @@ class Network:
         return [even[0], *self._ordered(odd[:-1], even[1:]), odd[-1]]
 
     def _ordered(self, first: list[Any], second: list[Any]) -> list[Any]:
-        """Each pair of values, the smaller before the larger."""
+        """Each pair of values, the smaller one first."""
         return [
             pick(a, b) for a, b in zip(first, second, strict=True) for pick in (self.smaller, self.larger)
         ]
 
     def _middle_third(self, many: list[Any], few: list[Any]) -> list[Any]:
-        """Of 2h and h rising values the middle h, rising."""
+        """The middle h of 2h and h rising values, rising."""
         half = len(few)
-        # The 2h smallest, first rising and then falling: of such a sequence one comparison across the halves
-        # takes the h largest, again rising and falling.
+        # The 2h smallest, first rising and then falling. One comparison across the halves of such a sequence
+        # gives the h largest, again rising and then falling.
         low = many[:half] + list(map(self.smaller, many[half:], reversed(few)))
         return self._sort_bitonic(list(map(self.larger, low[:half], low[half:])))
 
     def _sort_bitonic(self, values: list[Any]) -> list[Any]:
-        """Rising order of values that rise and then fall."""
+        """The values in rising order; they must rise and then fall."""
         if len(values) == 1:
             return values
         half = len(values) // 2
@@ -100,7 +102,7 @@ class Network:
 def _medians_of_rows(
     _typing: Code, source: Code, starts: Code, target: Code, start: Code, stride: Code
 ) -> Code:
-    """Medians of `ROWS` rows of `TILE` floats, at flat indices `starts` of `source`.
+    """Medians of the `ROWS` rows of `TILE` floats that start at the flat indices `starts` of `source`.
 
     They go to rows of `target`, at the flat indices `start`, `start + stride`, …
     """
@@ -113,13 +115,13 @@ def _medians_of_rows(
             return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
         source, starts, target, start, stride = args
-        places = context.make_array(signature.args[1])(context, builder, starts).data
+        indices = context.make_array(signature.args[1])(context, builder, starts).data
         rows = []
         for row in range(ROWS):
-            at = builder.load(builder.gep(places, [context.get_constant(types.intp, row)]))
-            rows.append(builder.load(lanes_at(context, builder, signature.args[0], source, at), align=4))
+            index = builder.load(builder.gep(indices, [context.get_constant(types.intp, row)]))
+            rows.append(load_vector(context, builder, signature.args[0], source, index))
         for median in Network(smaller, larger).medians(rows):
-            builder.store(median, lanes_at(context, builder, signature.args[2], target, start), align=4)
+            builder.store(median, vector_at(context, builder, signature.args[2], target, start), align=4)
             start = builder.add(start, stride)
         return context.get_dummy_value()
 
@@ -127,19 +129,19 @@ def _medians_of_rows(
 
 
 @kernel("(int64, int64)")
-def _mirrored(at: int, count: int) -> int:
-    """Index of the row that stands at `at`: beyond an end the rows follow in reverse, the last one again."""
-    at %= 2 * count
-    return at if at < count else 2 * count - 1 - at
+def _mirrored(row: int, count: int) -> int:
+    """Index of a row that may lie beyond an end, where the rows are repeated in reverse."""
+    row %= 2 * count
+    return row if row < count else 2 * count - 1 - row
 
 
 @kernel("(float32[:, ::1], int64, float32[:, ::1])")
-def _down_columns(S: Matrix, count: int, found: Matrix) -> None:
-    """Running medians of the first `count` rows of `S`; both have at least `TILE` rows and columns."""
+def _down_columns(S: Matrix, count: int, medians: Matrix) -> None:
+    """Running medians of the first `count` rows of `S`; both matrices have at least one tile."""
     width = S.shape[1]
     starts = np.empty(ROWS, np.int64)
-    for tile in range(0, len(found), TILE):
-        first = min(tile, len(found) - TILE)
+    for tile in range(0, len(medians), TILE):
+        first = min(tile, len(medians) - TILE)
         for row in range(ROWS):
             starts[row] = _mirrored(first + row - WINDOW // 2, count) * width
         left = 0
@@ -148,31 +150,31 @@ def _down_columns(S: Matrix, count: int, found: Matrix) -> None:
             left += step
             for row in range(ROWS):
                 starts[row] += step
-            _medians_of_rows(S, starts, found, first * width + left, width)
+            _medians_of_rows(S, starts, medians, first * width + left, width)
 
 
 @kernel("(float32[:, ::1], float32[:, ::1])")
-def _along_rows(S: Matrix, found: Matrix) -> None:
-    """Running medians of each row of `S`; both have at least `TILE` rows and columns."""
+def _along_rows(S: Matrix, medians: Matrix) -> None:
+    """Running medians of each row of `S`; both matrices have at least `TILE` rows and columns."""
     height, width = S.shape
-    columns, medians = np.empty((width, TILE), np.float32), np.empty((width, TILE), np.float32)
+    columns, of_columns = np.empty((width, TILE), np.float32), np.empty((width, TILE), np.float32)
     for tile in range(0, height, TILE):
         first = min(tile, height - TILE)
         transpose_rows(S, first, columns)
-        _down_columns(columns, width, medians)
-        transpose_back(medians, found, first)
+        _down_columns(columns, width, of_columns)
+        transpose_back(of_columns, medians, first)
 
 
 def medians_down_columns(S: Matrix) -> Matrix:
-    """Running median of 31 rows in each column, the ends mirrored; shape as S, at least 16 columns."""
-    found = np.empty((max(len(S), TILE), S.shape[1]), np.float32)
-    _down_columns(S, len(S), found)
-    return found[: len(S)]
+    """Running medians of 31 rows in each column, ends mirrored; same shape as S, at least 16 columns."""
+    medians = np.empty((max(len(S), TILE), S.shape[1]), np.float32)
+    _down_columns(S, len(S), medians)
+    return medians[: len(S)]
 
 
 def medians_along_rows(S: Matrix) -> Matrix:
-    """Running median of 31 columns in each row, the ends mirrored; shape as S, at least 16 columns."""
+    """Running medians of 31 columns in each row, ends mirrored; same shape as S, at least 16 columns."""
     padded = at_least_a_tile(S)
-    found = np.empty_like(padded)
-    _along_rows(padded, found)
-    return found[: len(S)]
+    medians = np.empty_like(padded)
+    _along_rows(padded, medians)
+    return medians[: len(S)]

@@ -1,6 +1,7 @@
 """Statistics of the rows of a feature matrix over its frames.
 
-In double precision throughout: a row of hundreds that varies by thousandths has no skewness left in single.
+All in double precision: in single precision, the skewness of a row with values in the hundreds that varies by
+thousandths is lost.
 """
 
 from dataclasses import dataclass
@@ -10,13 +11,13 @@ import numpy.typing as npt
 
 Statistic = npt.NDArray[np.float64]
 FLAT = 1e-4
-"""A row that varies by less than this share of its largest magnitude counts as constant: what its third and
-fourth moments would measure is the rounding of single precision, magnified."""
+"""A row that varies by less than this share of its largest magnitude counts as constant: its third and fourth
+moments would only measure rounding errors of single precision."""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Statistics of each row, all of shape (rows,): population moments; a normal row's kurtosis is 0."""
+    """Population moments and extremes, all of shape (rows,); a normal distribution has kurtosis 0."""
 
     mean: Statistic
     var: Statistic
@@ -30,8 +31,8 @@ class Moments:
 def moments(rows: npt.NDArray[np.floating], *, floor: float | Statistic = 0.0) -> Moments:
     """The moments and extremes of each row over its frames, `rows` of shape (rows, frames).
 
-    Skewness and kurtosis of a constant row, where scipy's are NaN, are 0; `floor` is the standard deviation,
-    in the row's unit, up to which a row is constant however small its values are, for all rows or each.
+    Skewness and kurtosis of a constant row are 0 (scipy gives NaN). `floor` is the standard deviation up to
+    which a row counts as constant, however small its values are: one for all rows, or one per row.
 
     >>> float(moments(np.array([[0.0, 0.0, 0.0, 4.0]])).skew[0])  # 2 / sqrt(3)
     1.1547005383792515
@@ -65,7 +66,7 @@ def moments(rows: npt.NDArray[np.floating], *, floor: float | Statistic = 0.0) -
 def median(rows: npt.NDArray[np.floating]) -> Statistic:
     """The median of each row over its frames, shape (rows,)."""
     frames = rows.shape[1]
-    # numpy sorts with vector instructions and partitions without: sorting is the faster.
+    # numpy sorts with vector instructions but partitions without them, so sorting is faster.
     ordered = np.sort(rows, axis=1).astype(np.float64, copy=False)
     halves: Statistic = (ordered[:, (frames - 1) // 2] + ordered[:, frames // 2]) / 2
     return halves

@@ -1,4 +1,4 @@
-"""Onset strength and tempo, equal to what `librosa.beat.beat_track` finds without tracking any beat.
+"""Onset strength and tempo, equal to those of `librosa.beat.beat_track`, without tracking beats.
 
 Shape suffixes: T frames, M mel bands, N samples of a padded window, F bins of its spectrum.
 """
@@ -13,7 +13,7 @@ from genremill.udfs.compiled import kernel
 from genremill.udfs.dsp.spectra import Double, Real, hann
 
 AC_SECONDS = 8.0
-"""Length of the window within which onsets are compared with themselves."""
+"""Length of the window of the autocorrelation."""
 START_BPM = 120.0
 MAX_BPM = 320.0
 FRAMES_AT_ONCE = 64
@@ -22,7 +22,7 @@ FRAMES_AT_ONCE = 64
 def onset_strength(log_mel_TM: Real, *, n_fft: int, hop_length: int) -> Real:
     """Median rise of the mel bands from frame to frame, in dB, never negative, shape (T,).
 
-    As `librosa.onset.onset_strength` with its median for an aggregate: shifted to the middle of the frames.
+    As `librosa.onset.onset_strength` with the median as aggregate, shifted to the middle of the frames.
     """
     rises = np.maximum(np.float32(0), log_mel_TM[1:] - log_mel_TM[:-1])
     strength = np.zeros(len(log_mel_TM), np.float32)
@@ -32,7 +32,7 @@ def onset_strength(log_mel_TM: Real, *, n_fft: int, hop_length: int) -> Real:
 
 
 def _medians(rows: Real) -> Real:
-    """Median of each row. Sorting short rows is faster than `np.median`, which selects."""
+    """Median of each row; for short rows, sorting is faster than `np.median`."""
     ordered, half = np.sort(rows, axis=1), rows.shape[1] // 2
     if rows.shape[1] % 2:
         return ordered[:, half]
@@ -40,9 +40,9 @@ def _medians(rows: Real) -> Real:
 
 
 def tempo(onsets: Real, *, sr: int, hop_length: int) -> float:
-    """Beats a minute of an onset strength, 0 where it is zero throughout; as `librosa.beat.beat_track`.
+    """Beats per minute of an onset strength, 0 if it is zero everywhere; as `librosa.beat.beat_track`.
 
-    The likeliest lag of the mean tempogram under a log-normal prior around 120.
+    The most likely lag of the mean tempogram under a log-normal prior around 120.
     """
     if not onsets.any():
         return 0.0
@@ -53,9 +53,9 @@ def tempo(onsets: Real, *, sr: int, hop_length: int) -> float:
 
 @lru_cache
 def tempo_prior(sr: int, hop_length: int, length: int) -> tuple[Double, Double]:
-    """Beats a minute of each lag, infinite at none, and the logarithm of how likely they are.
+    """Beats per minute of each lag (infinite for lag 0) and their log probability, both of shape (length,).
 
-    Both of shape (length,); log-normal around 120 beats a minute, and none over 320.
+    The prior is log-normal around 120 beats per minute, and zero above 320.
     """
     with np.errstate(divide="ignore"):
         bpm = 60.0 * sr / (hop_length * np.arange(length))
@@ -65,9 +65,9 @@ def tempo_prior(sr: int, hop_length: int, length: int) -> tuple[Double, Double]:
 
 
 def mean_tempogram(onsets: Real, length: int) -> Double:
-    """Autocorrelation of the onsets around each frame, relative to that at lag 0, averaged; shape (length,).
+    """Mean over frames of the autocorrelation around each frame, relative to lag 0; shape (length,).
 
-    As the mean over time of `librosa.feature.tempogram`: the spectra are averaged, and inverted once.
+    As the mean over time of `librosa.feature.tempogram`, but it averages spectra and inverts only once.
     """
     padded = np.pad(onsets, length // 2, mode="linear_ramp", end_values=0)
     n_fft = scipy.fft.next_fast_len(2 * length - 1, real=True)
@@ -85,7 +85,7 @@ def mean_tempogram(onsets: Real, length: int) -> Double:
     "(float32[::1], float64[::1], float64[:, ::1], float64[::1])", fastmath={"contract", "nsz", "reassoc"}
 )
 def _window(x: Real, window: Double, windows_TN: Double, energy_T: Double) -> None:
-    """Fills windows at each step of one sample, and their energies."""
+    """Fills `windows_TN` with windows that are one sample apart, and `energy_T` with their energies."""
     length = len(window)
     for t in range(len(x) - length + 1):
         energy = 0.0
@@ -98,7 +98,7 @@ def _window(x: Real, window: Double, windows_TN: Double, energy_T: Double) -> No
 
 @kernel("(complex128[:, ::1], float64[::1], float64[::1])", fastmath={"contract", "nsz"})
 def _add_power(spectra_TF: npt.NDArray[np.complex128], energy_T: Double, total: Double) -> None:
-    """Adds each frame's power spectrum, relative to its energy."""
+    """Adds the power spectrum of each frame, relative to its energy, to `total`."""
     count, bins = spectra_TF.shape
     for t in range(count):
         if energy_T[t] > 0:

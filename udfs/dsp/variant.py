@@ -1,15 +1,16 @@
-"""The variants of a signal, by name; `augmentation` makes them."""
+"""Names of the variants of a signal; `augmentation` makes them."""
 
 import enum
 
 REVISION = 1
-"""Grows when a variant of the same audio becomes another."""
+"""Increases when the code makes a different variant of the same audio."""
 FASTEST = 1.25
-"""As much more of the audio is read, so that what plays faster is as long as what does not."""
+"""Speed of the fastest variant. Jobs read this much more audio, so that fast variants are as long as the
+others."""
 
 
 class Variant(enum.StrEnum):
-    """How a signal is changed (reports A and E)."""
+    """How a signal is changed, as in the two reports that train on changed audio."""
 
     STRETCH = "stretch"  # slower or faster, at the same pitch
     PITCH = "pitch"  # lower or higher, at the same tempo

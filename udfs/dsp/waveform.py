@@ -1,6 +1,7 @@
-"""What is read off the samples of a signal by frames, equal to librosa 0.11 but many times faster.
+"""Level and zero crossings of the frames of a signal, equal to librosa 0.11 but many times faster.
 
-Frames overlap; what is summed over a frame is summed once over each block of the hop. Shape suffix: T frames.
+Frames overlap, so sums are computed once for each block of samples, and then added by frame. Shape suffix:
+T frames.
 """
 
 import math
@@ -12,11 +13,11 @@ from genremill.udfs.dsp.spectra import Double
 from genremill.udfs.feature_sets.base import Signal
 
 ZERO = np.float32(1e-10)
-"""Samples up to this magnitude count as zero where signs are compared."""
+"""Samples up to this magnitude count as zero when signs are compared."""
 
 
 def rms(y: Signal, *, frame_length: int, hop_length: int) -> Double:
-    """Root mean square of each centred frame, zeros beyond the ends, shape (T,); as `librosa.feature.rms`."""
+    """Root mean square of each centered frame, with zeros beyond the ends, shape (T,)."""
     block = math.gcd(frame_length, hop_length)
     energies = _block_energies(np.pad(y, frame_length // 2), block)
     level: Double = np.sqrt(_frame_sums(energies, frame_length // block, hop_length // block) / frame_length)
@@ -24,21 +25,21 @@ def rms(y: Signal, *, frame_length: int, hop_length: int) -> Double:
 
 
 def zero_crossing_rate(y: Signal, *, frame_length: int, hop_length: int) -> Double:
-    """Share of samples whose sign is not the one before's, by centred frame, shape (T,).
+    """Share of samples whose sign differs from the previous sample's, by centered frame, shape (T,).
 
-    As `librosa.feature.zero_crossing_rate`: the first and the last sample go on beyond the ends.
+    As `librosa.feature.zero_crossing_rate`: the first and the last sample are repeated beyond the ends.
     """
     block = math.gcd(frame_length, hop_length)
     padded = np.pad(y, (frame_length // 2 + 1, frame_length // 2), mode="edge")
     crossings = _frame_sums(_block_crossings(padded, block), frame_length // block, hop_length // block)
-    # A frame's first sample has none before it.
+    # The first sample of a frame has no previous sample in the frame.
     starts = hop_length * np.arange(len(crossings))
     crossings -= (padded[starts] < -ZERO) != (padded[starts + 1] < -ZERO)
     return crossings / frame_length
 
 
 def _frame_sums(block_sums: Double, frame_blocks: int, hop_blocks: int) -> Double:
-    """Sums of overlapping frames from those of their blocks, shape (T,)."""
+    """Sums of overlapping frames from the sums of their blocks, shape (T,)."""
     by_frame = np.lib.stride_tricks.sliding_window_view(block_sums, frame_blocks)[::hop_blocks]
     sums: Double = by_frame.sum(axis=1)
     return sums
@@ -46,23 +47,23 @@ def _frame_sums(block_sums: Double, frame_blocks: int, hop_blocks: int) -> Doubl
 
 @kernel("(float32[::1], int64)", fastmath={"contract", "nsz", "reassoc"})
 def _block_energies(x: Signal, block: int) -> Double:
-    """Sum of squares of each block of samples."""
+    """The sum of squares of each block of samples."""
     sums = np.zeros(len(x) // block)
-    for at in range(len(sums)):
-        total, samples = 0.0, x[at * block :]
+    for index in range(len(sums)):
+        total, samples = 0.0, x[index * block :]
         for n in range(block):
             total += np.float64(samples[n]) * samples[n]
-        sums[at] = total
+        sums[index] = total
     return sums
 
 
 @kernel("(float32[::1], int64)")
 def _block_crossings(x: Signal, block: int) -> Double:
-    """Samples of each block whose sign is not that of the sample after."""
+    """Samples of each block whose sign differs from the next sample's."""
     sums = np.zeros((len(x) - 1) // block)
-    for at in range(len(sums)):
-        count, here, after = np.int32(0), x[at * block :], x[at * block + 1 :]
+    for index in range(len(sums)):
+        count, here, after = np.int32(0), x[index * block :], x[index * block + 1 :]
         for n in range(block):
             count += np.int32((here[n] < -ZERO) != (after[n] < -ZERO))
-        sums[at] = count
+        sums[index] = count
     return sums

@@ -1,8 +1,9 @@
-"""What every audio feature set has: settings that are frozen, the shape of a row's values, a fingerprint.
+"""The base class of all audio feature sets: frozen settings, the shape of a row's values, a fingerprint.
 
-Signals are mono float32 `y`, shape (n,), in [-1, 1], at the set's `sr`. A row's values are flat, in C order;
-the set's shape says how to view them: a vector (n,), a sequence (steps, channels), or an image (channels,
-height, width). A sequence shorter than its steps ends in steps of zeros, and no other step is all zeros.
+Signals are mono float32 `y`, shape (n,), in [-1, 1], at the `sr` of the set. The values of a row are flat, in
+C order. The shape of the set is the shape to view them in: a vector (n,), a sequence (steps, channels), or an
+image (channels, height, width). A sequence with fewer steps than its shape ends in steps of zeros; no other
+step is all zeros.
 """
 
 import dataclasses
@@ -20,11 +21,10 @@ from genremill.udfs.allocator import keep_freed_memory
 
 Signal = npt.NDArray[np.float32]
 LIBRARIES = ("librosa", "numpy", "scipy", "soundfile", "soxr")
-"""Their versions are part of a fingerprint: another one may give other values."""
-
+"""Their versions are part of a fingerprint, because another version may give other values."""
 
 WHOLE = "whole"
-"""`--windows` that takes what was decoded as one."""
+"""The value of `--windows` for one window over all of the decoded audio."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Window:
 
     start_s: float
     values: npt.NDArray[np.float32]
-    """Flat, as many as the set's shape holds."""
+    """Flat, as many as the shape of the set holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,30 +41,30 @@ class FeatureSet:
     """Settings of one kind of features; a subclass computes them."""
 
     revision: ClassVar[int]
-    """Grows when the code gives other values for the same settings."""
+    """Increases when the code gives other values for the same settings."""
     libraries: ClassVar[tuple[str, ...]] = LIBRARIES
-    """Distributions that the values depend on."""
+    """Python packages that the values depend on."""
     default_windows: ClassVar[str] = WHOLE
-    """What `--windows` is where nobody says it."""
+    """The default of `--windows`."""
     reads_analyses: ClassVar[bool] = False
-    """Whether a Spotify audio analysis may stand for the audio."""
+    """Whether the set accepts a Spotify audio analysis in place of audio."""
 
     sr: int = 22050
-    """Samples a second that the set works at."""
+    """Sample rate of the signals in Hz."""
 
     @property
     def name(self) -> str:
-        """What `--features` calls it."""
+        """The name for `--features`."""
         raise NotImplementedError
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a row's values: (n,), (steps, channels) or (channels, height, width)."""
+        """Shape of the values of a row: (n,), (steps, channels) or (channels, height, width)."""
         return (len(self.value_names),)
 
     @property
     def value_names(self) -> tuple[str, ...]:
-        """Names of a vector's values, or of the channels of a sequence or an image, in order."""
+        """Names of the values of a vector, or of the channels of a sequence or an image, in order."""
         raise NotImplementedError
 
     def values(self, y: Signal) -> npt.NDArray[np.float32]:
@@ -72,32 +72,32 @@ class FeatureSet:
         raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
-        """What the values depend on, by name."""
+        """The settings that the values depend on, by name."""
         return dataclasses.asdict(self)
 
     def rows(self, y: Signal, window_s: float | None) -> list[Window]:
-        """The features of each window of a signal; None takes it whole."""
+        """The features of each window of a signal; with None, of the whole signal."""
         return [Window(start, self.values(part)) for start, part in cut(y, self.sr, window_s)]
 
     def padded(self, steps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The steps of a sequence, one after the other, and zeros up to their full number."""
-        found = np.zeros(math.prod(self.shape), np.float32)
-        found[: steps.size] = steps.ravel()
-        return found
+        """The steps of a sequence, flat, followed by zeros up to the shape of the set."""
+        values = np.zeros(math.prod(self.shape), np.float32)
+        values[: steps.size] = steps.ravel()
+        return values
 
     def check_windows(self, window_s: float | None) -> None:
-        """Raises `UsageError` on windows that the set cannot take."""
+        """Raises `UsageError` if the set does not support windows of this length."""
 
     def warm(self) -> None:
-        """Does what a process has to do once: keeps memory for the next signal, loads code, fills tables."""
+        """Prepares a process: it keeps freed memory for the next signal, loads code and fills tables."""
         keep_freed_memory()
         self.values(np.random.default_rng(0).normal(scale=0.1, size=self.sr).astype(np.float32))
 
 
 def cut(y: Signal, sr: int, window_s: float | None) -> list[tuple[float, Signal]]:
-    """Start in seconds and samples of each whole window of a signal; a remainder is left out.
+    """Start in seconds and samples of each complete window of a signal; an incomplete last window is dropped.
 
-    A signal shorter than one window is taken whole.
+    A signal shorter than one window is one window.
 
     >>> [(start, len(part)) for start, part in cut(np.zeros(7, np.float32), sr=2, window_s=1.5)]
     [(0.0, 3), (1.5, 3)]
@@ -110,9 +110,9 @@ def cut(y: Signal, sr: int, window_s: float | None) -> list[tuple[float, Signal]
 
 
 def record(features: FeatureSet, reading: dict[str, object]) -> dict[str, object]:
-    """What `_feature_set.json` says of a set: all that its values depend on, their shape and their names.
+    """The content of `_feature_set.json`: all that the values of a set depend on, their shape and names.
 
-    `reading` holds how signals were cut out of the audio: seconds, offset, windows.
+    `reading` holds the settings for reading audio: seconds, offset, windows.
     """
     return {
         "name": features.name,
@@ -125,5 +125,5 @@ def record(features: FeatureSet, reading: dict[str, object]) -> dict[str, object
 
 
 def fingerprint(described: dict[str, object]) -> str:
-    """Digest of a set's record: 16 hexadecimal digits; equal fingerprints mean comparable values."""
+    """Digest of the record of a set, 16 hexadecimal digits; equal fingerprints mean comparable values."""
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]

@@ -7,11 +7,14 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from genremill.udfs.dsp import pitch, spectra, waveform
-from genremill.udfs.dsp.constant_q import ConstantQ, chroma_cens, chroma_cqt, constant_q, tonnetz
+from genremill.udfs.dsp import spectra, waveform
+from genremill.udfs.dsp.chroma import chroma, chroma_cens, chroma_cqt, tonnetz
+from genremill.udfs.dsp.constant_q import ConstantQ, constant_q
 from genremill.udfs.dsp.contrast import spectral_contrast
-from genremill.udfs.dsp.magnitudes import magnitudes
+from genremill.udfs.dsp.mel import mel_spectrogram, mfcc
 from genremill.udfs.dsp.moments import median, moments
+from genremill.udfs.dsp.spectral_shape import spectral_shape
+from genremill.udfs.dsp.tuning import estimate_tuning
 from genremill.udfs.feature_sets.base import FeatureSet, Signal
 
 Features = dict[str, npt.NDArray[np.floating]]
@@ -33,18 +36,18 @@ ROWS = {
 }
 STATISTICS = ("kurtosis", "max", "mean", "median", "min", "skew", "std")
 FLOORS = {"mfcc": 1e-3, "spectral_contrast": 1e-3, "tonnetz": 1e-6}
-"""Standard deviation, in the feature's unit, up to which a row is constant: features that are small
-differences of larger numbers have no shape of their own under it."""
+"""Standard deviation, in the unit of the feature, up to which a row counts as constant. These features are
+small differences of larger numbers, and below this limit they only show rounding errors."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fma518(FeatureSet):
     """Seven statistics of 74 rows of features over the frames of a clip.
 
-    The features and statistics of Defferrard et al., FMA: A Dataset For Music Analysis (2017), as its script
-    computes them, except that the sample rate reaches every one of them and that a constant row has skewness
-    and kurtosis 0, not NaN. Names are `<feature>_<statistic>_<row>`, rows from 01 on, in the order of the
-    columns of the dataset's `features.csv` (whose `rmse` is `rms` here).
+    The features and statistics of Defferrard et al., FMA: A Dataset For Music Analysis (2017), as the script
+    of the dataset computes them, with two exceptions: all features use the real sample rate, and a constant
+    row has skewness and kurtosis 0, not NaN. Names are `<feature>_<statistic>_<row>`, rows from 01 on, in the
+    column order of the dataset's `features.csv` (its `rmse` is called `rms` here).
     """
 
     name: ClassVar[str] = "fma518"
@@ -62,52 +65,48 @@ class Fma518(FeatureSet):
 
     def values(self, y: Signal) -> npt.NDArray[np.float32]:
         """The statistics of one signal, shape (518,)."""
-        found = dict(self._features(y))
-        # At some rates the transform has a frame more than the spectrum.
-        of_transform = {name: found.pop(name) for name in ("chroma_cqt", "chroma_cens", "tonnetz")}
-        tables = _statistics(found) | _statistics(of_transform)
+        by_spectrum = dict(self._features(y))
+        # At some rates the constant-Q transform has one frame more than the spectrum.
+        by_transform = {name: by_spectrum.pop(name) for name in ("chroma_cqt", "chroma_cens", "tonnetz")}
+        tables = _statistics(by_spectrum) | _statistics(by_transform)
         return np.concatenate([tables[name].ravel() for name in ROWS]).astype(np.float32)
 
     def _features(self, y: Signal) -> Iterator[tuple[str, npt.NDArray[np.floating]]]:
         """Each feature, shape (rows, frames)."""
         sr = self.sr
         yield "zcr", waveform.zero_crossing_rate(y, frame_length=N_FFT, hop_length=HOP_LENGTH)[np.newaxis]
-        S_TF = magnitudes(y, n_fft=N_FFT, hop_length=HOP_LENGTH)
-        centroid, bandwidth, rolloff = spectra.spectral_shape(S_TF, sr=sr)
+        S_TF = spectra.magnitudes(y, n_fft=N_FFT, hop_length=HOP_LENGTH)
+        centroid, bandwidth, rolloff = spectral_shape(S_TF, sr=sr)
         yield "spectral_centroid", centroid[np.newaxis]
         yield "spectral_bandwidth", bandwidth[np.newaxis]
         yield "spectral_rolloff", rolloff[np.newaxis]
         yield "spectral_contrast", spectral_contrast(S_TF, sr=sr)
         yield "rms", _rms(S_TF)[np.newaxis]
-        # The transform's tuning is estimated from magnitudes, that of the chroma filters from powers.
-        transform = constant_q(
-            y, ConstantQ(sr=sr, hop_length=HOP_LENGTH), tuning=pitch.estimate_tuning(S_TF, sr=sr)
-        )
+        # The tuning of the transform is estimated from magnitudes, that of the chroma filters from powers.
+        settings = ConstantQ(sr=sr, hop_length=HOP_LENGTH)
+        transform = constant_q(y, settings, tuning=estimate_tuning(S_TF, sr=sr))
         yield "chroma_cqt", chroma_cqt(transform)
         cens = chroma_cens(transform)
         yield "chroma_cens", cens
         yield "tonnetz", tonnetz(cens)
-        # In place: a second array of this size would be fresh from the system for each clip.
+        # In place: otherwise each clip would get another array of this size from the system.
         P_TF = np.square(S_TF, out=S_TF)
-        yield "chroma_stft", pitch.chroma(P_TF, sr=sr, tuning=pitch.estimate_tuning(P_TF, sr=sr)).T
-        log_mel_TM = spectra.power_to_db(spectra.mel_spectrogram(P_TF, sr=sr))
-        yield "mfcc", spectra.mfcc(log_mel_TM, n_mfcc=20).T
+        yield "chroma_stft", chroma(P_TF, sr=sr, tuning=estimate_tuning(P_TF, sr=sr)).T
+        log_mel_TM = spectra.power_to_db(mel_spectrogram(P_TF, sr=sr))
+        yield "mfcc", mfcc(log_mel_TM, n_mfcc=20).T
 
 
 def _rms(S_TF: spectra.Real) -> spectra.Real:
     """Root mean square of each windowed frame, shape (T,), by Parseval's theorem."""
-    once = np.square(S_TF[:, 0]) + np.square(S_TF[:, -1])
-    level: spectra.Real = np.sqrt(2 * np.einsum("tf,tf->t", S_TF, S_TF) - once) / np.float32(N_FFT)
+    ends = np.square(S_TF[:, 0]) + np.square(S_TF[:, -1])
+    level: spectra.Real = np.sqrt(2 * np.einsum("tf,tf->t", S_TF, S_TF) - ends) / np.float32(N_FFT)
     return level
 
 
-def _statistics(found: Features) -> Features:
-    """The statistics of each feature's rows, shape (7, rows); all features have the same number of frames."""
-    rows = np.concatenate(list(found.values()))
-    counts = [len(one) for one in found.values()]
-    of_rows = moments(rows, floor=np.repeat([FLOORS.get(name, 0.0) for name in found], counts))
-    middle = median(rows)
-    table = np.stack(
-        [of_rows.kurtosis, of_rows.max, of_rows.mean, middle, of_rows.min, of_rows.skew, of_rows.std]
-    )
-    return dict(zip(found, np.split(table, np.cumsum(counts)[:-1], axis=1), strict=True))
+def _statistics(features: Features) -> Features:
+    """The statistics of the rows of each feature, shape (7, rows); all features have equally many frames."""
+    rows = np.concatenate(list(features.values()))
+    counts = [len(feature) for feature in features.values()]
+    m = moments(rows, floor=np.repeat([FLOORS.get(name, 0.0) for name in features], counts))
+    table = np.stack([m.kurtosis, m.max, m.mean, median(rows), m.min, m.skew, m.std])
+    return dict(zip(features, np.split(table, np.cumsum(counts)[:-1], axis=1), strict=True))

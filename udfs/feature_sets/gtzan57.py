@@ -8,8 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from genremill.udfs.compiled import kernel
-from genremill.udfs.dsp import pitch, rhythm, spectra, waveform
+from genremill.udfs.dsp import rhythm, spectra, waveform
+from genremill.udfs.dsp.chroma import chroma
 from genremill.udfs.dsp.hpss import hpss
+from genremill.udfs.dsp.mel import mel_spectrogram, mfcc
+from genremill.udfs.dsp.spectral_shape import spectral_shape
+from genremill.udfs.dsp.tuning import estimate_tuning
 from genremill.udfs.feature_sets.base import FeatureSet, Signal
 
 SERIES = (
@@ -22,16 +26,16 @@ SERIES = (
     "harmony",
     "perceptr",
 )
-"""What a mean and a variance are taken of, before the tempo; as the table spells them."""
+"""The series whose mean and variance come before the tempo, named as in the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gtzan57(FeatureSet):
     """Mean and variance of eight series and of the MFCCs, and the tempo.
 
-    Of a signal's frames: chroma (all pitch classes together), RMS, spectral centroid, bandwidth and rolloff
-    in Hz, zero crossings a sample, MFCCs; of its samples: the harmonic and the percussive part. One STFT
-    serves them all.
+    The series of frames are chroma (all pitch classes together), RMS, spectral centroid, bandwidth and
+    rolloff in Hz, zero crossings per sample, and MFCCs. The series of samples are the harmonic and the
+    percussive part of the signal. All use the same STFT.
     """
 
     name: ClassVar[str] = "gtzan57"
@@ -45,12 +49,12 @@ class Gtzan57(FeatureSet):
     n_mfcc: int = 20
     n_chroma: int = 12
     roll_percent: float = 0.85
-    """Share of a frame's magnitude under its rolloff."""
+    """Share of the magnitude of a frame below its rolloff."""
 
     @property
     def value_names(self) -> tuple[str, ...]:
-        """Names of the 57 values, as in the table's header."""
-        coefficients = [f"mfcc{at}" for at in range(1, self.n_mfcc + 1)]
+        """Names of the 57 values, as in the header of the table."""
+        coefficients = [f"mfcc{number}" for number in range(1, self.n_mfcc + 1)]
         before, after = (
             [f"{series}_{statistic}" for series in names for statistic in ("mean", "var")]
             for names in (SERIES, coefficients)
@@ -60,36 +64,36 @@ class Gtzan57(FeatureSet):
     def values(self, y: Signal) -> npt.NDArray[np.float32]:
         """The features of one signal, shape (57,)."""
         D_TF = spectra.stft(y, n_fft=self.n_fft, hop_length=self.hop_length)
-        S_TF = spectra.magnitude(D_TF)
-        P_TF = spectra.power(S_TF)
-        tuning = pitch.estimate_tuning(P_TF, sr=self.sr)
-        log_mel_TM = spectra.power_to_db(spectra.mel_spectrogram(P_TF, sr=self.sr, n_mels=self.n_mels))
+        S_TF = np.abs(D_TF)
+        P_TF = np.square(S_TF)
+        tuning = estimate_tuning(P_TF, sr=self.sr)
+        log_mel_TM = spectra.power_to_db(mel_spectrogram(P_TF, sr=self.sr, n_mels=self.n_mels))
         onsets = rhythm.onset_strength(log_mel_TM, n_fft=self.n_fft, hop_length=self.hop_length)
         series = (
-            pitch.chroma(P_TF, sr=self.sr, tuning=tuning, n_chroma=self.n_chroma),
+            chroma(P_TF, sr=self.sr, tuning=tuning, n_chroma=self.n_chroma),
             waveform.rms(y, frame_length=self.n_fft, hop_length=self.hop_length),
-            *spectra.spectral_shape(S_TF, sr=self.sr, roll_percent=self.roll_percent),
+            *spectral_shape(S_TF, sr=self.sr, roll_percent=self.roll_percent),
             waveform.zero_crossing_rate(y, frame_length=self.n_fft, hop_length=self.hop_length),
             *hpss(y, D_TF, S_TF, hop_length=self.hop_length),
         )
         tempo = rhythm.tempo(onsets, sr=self.sr, hop_length=self.hop_length)
-        coefficients = spectra.mfcc(log_mel_TM, n_mfcc=self.n_mfcc).T
+        coefficients = mfcc(log_mel_TM, n_mfcc=self.n_mfcc).T
         return np.array([*_statistics(series), tempo, *_statistics(coefficients)], np.float32)
 
 
 def _statistics(series: Iterable[npt.NDArray[np.floating]]) -> list[float]:
     """Mean and variance of each series, one after the other."""
-    flat = (np.asarray(one, np.float32).ravel() for one in series)
-    return [value for one in flat for value in _mean_and_variance(one)]
+    flat = (np.asarray(values, np.float32).ravel() for values in series)
+    return [statistic for values in flat for statistic in _mean_and_variance(values)]
 
 
 @kernel("(float32[::1],)", fastmath={"contract", "nsz", "reassoc"})
 def _mean_and_variance(x: Signal) -> tuple[float, float]:
     """Mean and variance, in double precision."""
     total, squares = 0.0, 0.0
-    for at in range(len(x)):
-        total += x[at]
+    for n in range(len(x)):
+        total += x[n]
     mean = total / len(x)
-    for at in range(len(x)):
-        squares += (x[at] - mean) ** 2
+    for n in range(len(x)):
+        squares += (x[n] - mean) ** 2
     return mean, squares / len(x)

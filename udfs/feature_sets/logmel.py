@@ -1,7 +1,7 @@
-"""Log-mel patches as VGGish takes them: 96 frames of 10 ms by 64 mel bands, a patch each 0.96 s.
+"""Log-mel patches, the input of VGGish: 96 frames of 10 ms by 64 mel bands, one patch per 0.96 s.
 
-Hershey et al., CNN Architectures for Large-Scale Audio Classification (2017); the numbers are those of the
-input code that was published with the network's weights.
+Hershey et al., CNN Architectures for Large-Scale Audio Classification (2017). The values are equal to those
+of the input code that was published with the weights of the network.
 Shape suffixes: T frames, F bins of the spectrum, M mel bands.
 """
 
@@ -14,21 +14,21 @@ import numpy.typing as npt
 
 from genremill.infra.errors import UsageError
 from genremill.udfs.dsp import spectra
-from genremill.udfs.dsp.mel_frames import N_FFT, ORDER, TURNS, Indices, mel_magnitudes
+from genremill.udfs.dsp.mel import Indices, mel_bands
+from genremill.udfs.dsp.mel_frames import N_FFT, ORDER, TURNS, mel_magnitudes
 from genremill.udfs.dsp.spectra import Double, Real
 from genremill.udfs.feature_sets.base import FeatureSet, Signal, Window
 
 BREAK_HZ, MELS_A_LOG = 700.0, 1127.0
-"""Of the mel scale: 1127 ln(1 + f / 700)."""
+"""Constants of the mel scale, 1127 ln(1 + f / 700)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogMel(FeatureSet):
     """Patches of log(mel + 0.01), shape (1, frames, mel bands), of a signal at 16 kHz.
 
-    Frames are 25 ms long and lie within the signal, so that a patch is of 0.975 s; it begins 0.96 s after
-    the one before: 31 patches of 30 s. What does not fill a patch is left out; a signal shorter than one is
-    followed by silence.
+    Frames are 25 ms long and not centered, so a patch covers 0.975 s. Patches start every 0.96 s: 30 s have
+    31 patches. An incomplete last patch is dropped; a signal shorter than a patch is padded with silence.
     """
 
     name: ClassVar[str] = "logmel"
@@ -39,12 +39,12 @@ class LogMel(FeatureSet):
     frame_length: int = 400
     hop_length: int = 160
     frames: int = 96
-    """Of a patch."""
+    """Frames per patch."""
     n_mels: int = 64
     fmin: float = 125.0
     fmax: float = 7500.0
     offset: float = 0.01
-    """Added to a band's magnitude before the logarithm."""
+    """Added to the magnitude of a band before the logarithm."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -53,18 +53,20 @@ class LogMel(FeatureSet):
 
     @property
     def value_names(self) -> tuple[str, ...]:
-        """The one channel."""
+        """The name of the one channel."""
         return ("log_mel",)
 
     @property
     def patch_s(self) -> float:
-        """Seconds that the frames of a patch reach over."""
+        """Seconds that the frames of a patch cover."""
         return ((self.frames - 1) * self.hop_length + self.frame_length) / self.sr
 
     def check_windows(self, window_s: float | None) -> None:
-        """The patches are the windows."""
+        """Only accepts the length of a patch, because the patches are the windows."""
         if window_s != self.patch_s:
-            raise UsageError(f"--features {self.name} takes --windows {self.patch_s:g}: its patches")
+            raise UsageError(
+                f"--features {self.name}: expected --windows {self.patch_s:g}, the length of its patches"
+            )
 
     def values(self, y: Signal) -> npt.NDArray[np.float32]:
         """The first patch of a signal."""
@@ -77,12 +79,12 @@ class LogMel(FeatureSet):
         patch_s = self.frames * self.hop_length / self.sr
         starts = range(0, len(log_mel_TM) - self.frames + 1, self.frames)
         return [
-            Window(at * patch_s, log_mel_TM[start : start + self.frames].ravel())
-            for at, start in enumerate(starts)
+            Window(number * patch_s, log_mel_TM[start : start + self.frames].ravel())
+            for number, start in enumerate(starts)
         ]
 
     def log_mel(self, y: Signal) -> Real:
-        """Logarithm of the magnitude in each mel band, shape (T, M), of a signal of at least 16 frames."""
+        """Logarithm of the magnitude in each mel band, shape (T, M); the signal has at least 16 frames."""
         window = spectra.hann(self.frame_length).astype(np.float32)
         scale = (self.sr, self.n_mels, self.fmin, self.fmax)
         weights_MF = mel_weights(*scale)
@@ -94,11 +96,11 @@ class LogMel(FeatureSet):
 
 @lru_cache
 def mel_weights(sr: int, n_mels: int, fmin: float, fmax: float) -> Real:
-    """Triangles on the mel scale, not normalised, shape (M, F); 0 Hz belongs to none."""
+    """Triangular filters on the mel scale, not normalized, shape (M, F); no filter includes 0 Hz."""
     bins_F = _mels(spectra.fft_frequencies(sr, N_FFT))
     edges_M1 = np.linspace(_mels(np.array(fmin)), _mels(np.array(fmax)), n_mels + 2)[:, np.newaxis]
-    lower, centre, upper = edges_M1[:-2], edges_M1[1:-1], edges_M1[2:]
-    rising, falling = (bins_F - lower) / (centre - lower), (upper - bins_F) / (upper - centre)
+    lower, center, upper = edges_M1[:-2], edges_M1[1:-1], edges_M1[2:]
+    rising, falling = (bins_F - lower) / (center - lower), (upper - bins_F) / (upper - center)
     weights_MF: Real = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
     weights_MF[:, 0] = 0.0
     return weights_MF
@@ -106,7 +108,7 @@ def mel_weights(sr: int, n_mels: int, fmin: float, fmax: float) -> Real:
 
 @lru_cache
 def _bands(sr: int, n_mels: int, fmin: float, fmax: float) -> tuple[Indices, Indices]:
-    return spectra.mel_bands(mel_weights(sr, n_mels, fmin, fmax))
+    return mel_bands(mel_weights(sr, n_mels, fmin, fmax))
 
 
 def _mels(hz: Double) -> Double:

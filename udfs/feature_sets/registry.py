@@ -14,13 +14,11 @@ from genremill.udfs.feature_sets.spectrogram import Kind, Spectrogram
 from genremill.udfs.feature_sets.windows57 import Windows57
 
 VGGISH = "vggish"
-"""The one set that needs more than its name."""
+"""The only set that needs more than its name."""
 
 
 def _musicnn() -> FeatureSet:
-    from genremill.udfs.feature_sets.musicnn import (
-        Musicnn,  # here: torch takes seconds, and these two sets alone need it
-    )
+    from genremill.udfs.feature_sets.musicnn import Musicnn  # here: torch takes seconds to import
 
     return Musicnn()
 
@@ -45,17 +43,17 @@ FEATURE_SETS: dict[str, Callable[[], FeatureSet]] = {
 
 
 def named(name: str, *, vggish_weights: str | None = None) -> FeatureSet:
-    """A feature set with its default settings; an unknown name is an error that lists those there are."""
+    """A feature set with its default settings; an unknown name is an error that lists the known names."""
     if name == VGGISH:
         if vggish_weights is None:
             raise UsageError(
-                f"--features {VGGISH} needs --vggish-weights, a .safetensors or .npz of the published "
-                "checkpoint's variables by name; none come with genremill"
+                f"--features {VGGISH} needs --vggish-weights: a .safetensors or .npz file with the "
+                "variables of the published checkpoint by name; genremill does not include it"
             )
-        from genremill.udfs.feature_sets.vggish import Vggish  # here: torch
+        from genremill.udfs.feature_sets.vggish import Vggish
 
         return Vggish.of(vggish_weights)
     if name not in FEATURE_SETS:
-        there = ", ".join(sorted((*FEATURE_SETS, VGGISH)))
-        raise UsageError(f"no feature set is named {name!r}; there are {there}")
+        known = ", ".join(sorted((*FEATURE_SETS, VGGISH)))
+        raise UsageError(f"there is no feature set {name!r}; expected one of {known}")
     return FEATURE_SETS[name]()

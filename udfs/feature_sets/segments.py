@@ -1,11 +1,11 @@
-"""A signal in segments between onsets: what each sounds like, and which pitch classes sound in it.
+"""Timbre and pitch classes of the segments of a signal, which are cut at its onsets.
 
-The steps are those of Spotify's audio analysis (Jehan, Creating Music by Listening, 2005): 12 coefficients of
-timbre, then 12 pitch classes from C on, the segment's strongest 1. Spotify's basis of timbre is a principal
-component analysis that was never published. In its place stands a fixed one, in the same order of importance:
-products of a cosine over the mel bands and one over the segment's time, which is what principal components
-of such smooth surfaces come close to (Ahmed, Natarajan and Rao, Discrete Cosine Transform, 1974). So
-coefficients of audio compare with each other, and not with those that Spotify gave.
+A step has the values of a segment in Spotify's audio analysis (Jehan, Creating Music by Listening, 2005): 12
+coefficients of timbre, then 12 pitch classes from C on, relative to the strongest of the segment. Spotify's
+basis for timbre is a principal component analysis that was never published. This module uses a fixed basis in
+the same order of importance: products of a cosine over the mel bands and a cosine over the time of the
+segment. Principal components of such smooth surfaces are close to these (Ahmed, Natarajan and Rao, Discrete
+Cosine Transform, 1974). So coefficients of audio can be compared with each other, but not with Spotify's.
 Shape suffixes: T frames, M mel bands, S segments, B cosines over the bands, C pitch classes, E coefficients.
 """
 
@@ -16,11 +16,13 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from genremill.udfs.dsp import pitch, spectra
-from genremill.udfs.dsp.magnitudes import magnitudes
+from genremill.udfs.dsp import spectra
+from genremill.udfs.dsp.chroma import chroma_filters
+from genremill.udfs.dsp.mel import mel_spectrogram
 from genremill.udfs.dsp.onsets import Frames, PeakPicking, apart, onset_frames
 from genremill.udfs.dsp.spectra import Double, Real
 from genremill.udfs.dsp.tempogram import onset_strength
+from genremill.udfs.dsp.tuning import estimate_tuning
 from genremill.udfs.feature_sets.base import FeatureSet, Signal
 
 TIMBRE = (
@@ -37,19 +39,19 @@ TIMBRE = (
     ("ripple_6", 6, 0),
     ("brightness_swell", 1, 2),
 )
-"""The coefficients: half waves over the mel bands, and over the segment's time."""
+"""Name of each coefficient, and its half waves over the mel bands and over the time of the segment."""
 PITCHES = ("c", "c_sharp", "d", "d_sharp", "e", "f", "f_sharp", "g", "g_sharp", "a", "a_sharp", "b")
 CHANNELS = (*(f"timbre_{name}" for name, *_ in TIMBRE), *(f"pitch_{name}" for name in PITCHES))
 FLOOR_DB = -80.0
-"""What is weaker, under a sine at full scale, counts as so weak."""
+"""Lowest level, relative to a sine at full scale; weaker levels are raised to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segments(FeatureSet):
-    """Timbre and pitch classes of a signal's first segments, shape (steps, 24).
+    """Timbre and pitch classes of the first segments of a signal, shape (steps, 24).
 
-    A Spotify audio analysis in JSON may stand for the audio, and gives its own first segments, whatever part
-    of the audio is asked for.
+    The set also accepts a Spotify audio analysis in JSON in place of audio. It then uses the first segments
+    of the analysis, whatever part of the audio the job asks for.
     """
 
     name: ClassVar[str] = "segments"
@@ -61,7 +63,7 @@ class Segments(FeatureSet):
     hop_length: int = 512
     n_mels: int = 128
     shortest_s: float = 0.06
-    """Of a segment: an onset that comes sooner after another is none."""
+    """Shortest segment; an onset that follows another one sooner is ignored."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -74,18 +76,18 @@ class Segments(FeatureSet):
         return CHANNELS
 
     def values(self, y: Signal) -> npt.NDArray[np.float32]:
-        """The steps of one signal, one after the other; those behind its last segment are zeros."""
-        P_TF = spectra.power(magnitudes(y, n_fft=self.n_fft, hop_length=self.hop_length))
-        mel_TM = spectra.mel_spectrogram(P_TF, sr=self.sr, n_mels=self.n_mels)
+        """The steps of one signal, flat; those after its last segment are zeros."""
+        P_TF = np.square(spectra.magnitudes(y, n_fft=self.n_fft, hop_length=self.hop_length))
+        mel_TM = mel_spectrogram(P_TF, sr=self.sr, n_mels=self.n_mels)
         starts_S = self.starts(mel_TM)
-        tuning = pitch.estimate_tuning(P_TF, sr=self.sr)
-        filters_CF = pitch.chroma_filters(self.sr, self.n_fft, tuning=tuning)
+        tuning = estimate_tuning(P_TF, sr=self.sr)
+        filters_CF = chroma_filters(self.sr, self.n_fft, tuning=tuning)
         timbre_SE = timbre(self._decibels(mel_TM), starts_S).astype(np.float32)
         steps = np.concatenate([timbre_SE, pitches(P_TF @ filters_CF.T, starts_S)], axis=1)
         return self.padded(steps[: self.steps])
 
     def starts(self, mel_TM: Real) -> Frames:
-        """First frame of each segment, from 0 on."""
+        """First frame of each segment; the first segment starts at 0."""
         log_mel_MT = spectra.power_to_db(mel_TM).T
         strength = onset_strength(log_mel_MT, n_fft=self.n_fft, hop_length=self.hop_length)
         picking = PeakPicking(wait_s=self.shortest_s)
@@ -93,11 +95,8 @@ class Segments(FeatureSet):
         return apart(np.concatenate(([0], onsets)), int(self.shortest_s * self.sr // self.hop_length))
 
     def _decibels(self, mel_TM: Real) -> Real:
-        """Power in each band in dB over the floor, in [0, 80] up to full scale, shape (T, M)."""
-        edges = spectra.mel_frequencies(self.n_mels + 2, fmin=0.0, fmax=self.sr / 2)
-        # From filters of equal area to filters of equal height, and from sums of squares to a sine's power.
-        full_scale = self.n_fft * np.square(spectra.hann(self.n_fft)).sum() / 4
-        scale_M = ((edges[2:] - edges[:-2]) / 2 / full_scale).astype(np.float32)
+        """Power in each band in dB above the floor, from 0 to 80 at full scale, shape (T, M)."""
+        scale_M = _full_scale(self.sr, self.n_fft, self.n_mels)
         floor = np.float32(10 ** (FLOOR_DB / 10))
         db_TM: Real = np.float32(10) * np.log10(np.maximum(mel_TM * scale_M, floor))
         over_TM: Real = np.maximum(db_TM - np.float32(FLOOR_DB), np.float32(0))
@@ -107,25 +106,38 @@ class Segments(FeatureSet):
 def timbre(db_TM: Real, starts_S: Frames) -> Double:
     """The coefficients of each segment in dB, shape (S, 12).
 
-    Each is the mean over the segment's frames and bands of the level times a product of two cosines, whose
-    mean square is 1: that of no half wave is the mean level.
+    Each is the mean over the frames and bands of the segment of the level times a product of two cosines with
+    mean square 1. So the coefficient without half waves is the mean level.
     """
     lengths_S = np.diff(starts_S, append=len(db_TM))
     bands_TB = db_TM @ _cosines(db_TM.shape[1])
     within_T = np.arange(len(db_TM)) - np.repeat(starts_S, lengths_S)
     share_T = (within_T + 0.5) / np.repeat(lengths_S, lengths_S)
-    found = np.empty((len(starts_S), len(TIMBRE)))
-    for at, (_, over_bands, over_time) in enumerate(TIMBRE):
+    timbre_SE = np.empty((len(starts_S), len(TIMBRE)))
+    for index, (_, over_bands, over_time) in enumerate(TIMBRE):
         wave_T = np.sqrt(2) * np.cos(np.pi * over_time * share_T) if over_time else 1.0
-        found[:, at] = np.add.reduceat(bands_TB[:, over_bands] * wave_T, starts_S) / lengths_S
-    return found
+        timbre_SE[:, index] = np.add.reduceat(bands_TB[:, over_bands] * wave_T, starts_S) / lengths_S
+    return timbre_SE
+
+
+@lru_cache
+def _full_scale(sr: int, n_fft: int, n_mels: int) -> Real:
+    """What makes powers in mel bands relative to a sine at full scale, shape (M,)."""
+    import librosa  # here: the import is slow, and --help does not need it
+
+    edges = librosa.mel_frequencies(n_mels + 2, fmin=0.0, fmax=sr / 2)
+    # From filters of equal area to filters of equal height, and from sums of squares to the power of a sine.
+    full_scale = n_fft * np.square(spectra.hann(n_fft)).sum() / 4
+    scale_M: Real = ((edges[2:] - edges[:-2]) / 2 / full_scale).astype(np.float32)
+    return scale_M
 
 
 @lru_cache
 def _cosines(bands: int) -> Double:
-    """Of none to six half waves over the mel bands, mean square 1, over their number; shape (M, B).
+    """Cosines of 0 to 6 half waves over the mel bands, shape (M, B).
 
-    The first of one half wave rises, so that what is bright is positive.
+    Their mean square is 1, before they are divided by the number of bands. The cosine of one half wave rises,
+    so that bright sounds have positive coefficients.
     """
     waves = np.arange(1 + max(over_bands for _, over_bands, _ in TIMBRE))
     cosines = np.cos(np.pi * np.multiply.outer((np.arange(bands) + 0.5) / bands, waves))
@@ -135,7 +147,7 @@ def _cosines(bands: int) -> Double:
 
 
 def pitches(chroma_TC: Real, starts_S: Frames) -> Real:
-    """Power of each pitch class over a segment, the strongest 1, shape (S, 12); all 1 where there is none."""
+    """Power of each pitch class in a segment, relative to the strongest, shape (S, 12); 1 for silence."""
     sums_SC = np.add.reduceat(chroma_TC, starts_S, axis=0)
     strongest_S1 = sums_SC.max(axis=1, keepdims=True)
     relative: Real = np.where(

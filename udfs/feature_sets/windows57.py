@@ -1,4 +1,4 @@
-"""The 57 values of the GTZAN feature table in each of ten windows of three seconds: a sequence."""
+"""The 57 values of the GTZAN feature table for each of ten windows of three seconds: a sequence."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,8 +14,8 @@ from genremill.udfs.feature_sets.gtzan57 import Gtzan57
 class Windows57(FeatureSet):
     """`gtzan57` of each window of a clip, shape (steps, 57).
 
-    A last window counts from half its length on: of a clip that is a frame short of 30 s, all ten. What lies
-    beyond the last step is left out; a shorter clip has fewer steps.
+    An incomplete last window counts if it has at least half of its length, so a clip slightly shorter than 30
+    s has ten steps. Audio after the last step is ignored; a shorter clip has fewer steps.
     """
 
     name: ClassVar[str] = "windows57"
@@ -23,7 +23,7 @@ class Windows57(FeatureSet):
 
     steps: int = 10
     window_s: float = 3.0
-    """Seconds of a step."""
+    """Length of a step in seconds."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -33,15 +33,15 @@ class Windows57(FeatureSet):
     @property
     def value_names(self) -> tuple[str, ...]:
         """Names of the channels, as in the GTZAN feature table."""
-        return self._of_window.value_names
+        return self._per_window.value_names
 
     @property
-    def _of_window(self) -> Gtzan57:
+    def _per_window(self) -> Gtzan57:
         return Gtzan57(sr=self.sr)
 
     def values(self, y: Signal) -> npt.NDArray[np.float32]:
-        """The steps of one signal, one after the other; those that it is too short for are zeros."""
+        """The steps of one signal, flat; the steps after its end are zeros."""
         length = round(self.window_s * self.sr)
         parts = [y[step * length : (step + 1) * length] for step in range(self.steps)]
-        taken = [part for step, part in enumerate(parts) if step == 0 or len(part) >= length / 2]
-        return self.padded(np.stack([self._of_window.values(part) for part in taken]))
+        used = [part for step, part in enumerate(parts) if step == 0 or len(part) >= length / 2]
+        return self.padded(np.stack([self._per_window.values(part) for part in used]))

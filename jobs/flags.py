@@ -46,7 +46,7 @@ def parse(
     shown: Collection[str] = flags
     # The Config of a command with many flags names the main ones, which --help shows.
     main = getattr(config_type, "main_flags", None)
-    if main is not None and "--help-all" not in argv:
+    if main is not None and ("--help" in argv or "-h" in argv):
         shown = [name for name in flags if name in main]
         description += f"\nThese are the main flags: `genremill {job} --help-all` lists all {len(flags)}."
     both = all_flags(config_type, common_type)

@@ -1,5 +1,6 @@
 """The commands in the documentation exist, and take the flags that are shown."""
 
+import contextlib
 import importlib
 import importlib.util
 import itertools
@@ -7,21 +8,25 @@ import re
 from pathlib import Path
 
 import pytest
+import tyro
 
 from genremill.infra.errors import UsageError
 from genremill.jobs import command
-from genremill.jobs.cli import JOBS
+from genremill.jobs.cli import JOBS, SHELLS, TOOLS
 from genremill.jobs.flags import parse as parse_flags
 from tests.docs.documentation import DOCS, ROOT, Block, Command, blocks, code, commands, lines, rows_of, table
 
-PLACEHOLDERS = {"JOB"}
-"""Words that stand for a job."""
-COMMANDS = [one for one in commands() if one.job not in PLACEHOLDERS]
+COMMANDS = [one for one in commands() if one.job not in ("JOB", "--version")]
 
 
-def parse(job: str, flags: list[str]) -> tuple[object, object]:
+def parse(job: str, flags: list[str]) -> object:
     """The flags of a job, parsed as the job itself does."""
+    if job in ("help", "completion"):
+        assert set(flags) <= {*JOBS, *TOOLS} if job == "help" else set(SHELLS)
+        return None
     module = importlib.import_module(f"genremill.jobs.{job}")
+    if job in TOOLS:
+        return tyro.cli(module.Options, args=flags)
     common = getattr(module, "Common", command.Writing)
     return parse_flags(job, "", module.Config, common, flags)
 
@@ -33,7 +38,8 @@ def test_a_command_takes_the_flags_that_are_shown(shown: Command, tmp_path: Path
         file = tmp_path / "night.yaml"
         file.write_text("warehouse: wh\ntracks: tracks.csv\n")
         flags[flags.index("--config") + 1] = str(file)
-    parse(shown.job, flags)
+    with pytest.raises(SystemExit, match="0") if "--help-all" in flags else contextlib.nullcontext():
+        parse(shown.job, flags)
 
 
 def test_commands_are_found_on_every_kind_of_page() -> None:
@@ -81,3 +87,5 @@ def test_the_tables_of_commands_list_all_jobs() -> None:
     in_readme = rows_of((ROOT / "README.md").read_text(), "command")
     assert {code(row[0])[0] for row in in_readme} == {f"genremill {job}" for job in JOBS}
     assert {code(row[0])[0] for row in table("command-line.md", "job")} == set(JOBS)
+    assert {code(row[0])[0] for row in table("command-line.md", "tool")} == set(TOOLS)
+    assert [row[0] for row in table("command-line.md", "shell")] == list(SHELLS)

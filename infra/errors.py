@@ -1,11 +1,11 @@
-"""The errors that jobs raise on purpose, one class an exit code."""
+"""The errors that jobs raise on purpose, with their exit codes."""
 
 import enum
 from typing import Any
 
 
 class ExitCode(enum.IntEnum):
-    """What a command's exit code means to a scheduler."""
+    """What the exit code of a command means to a scheduler."""
 
     DONE = 0
     BUG = 1
@@ -15,29 +15,29 @@ class ExitCode(enum.IntEnum):
 
 
 class GenremillError(Exception):
-    """Root of all errors raised on purpose; printed without a traceback."""
+    """The base class of errors raised on purpose, which are printed without a traceback."""
 
     exit_code = ExitCode.BUG
 
 
 class UsageError(GenremillError):
-    """The input, a flag or the state of the warehouse is not what the job needs."""
+    """A flag, the input or the state of the warehouse is wrong for the job."""
 
     exit_code = ExitCode.USAGE
 
 
 class AuditRefused(GenremillError):
-    """An audit found an output unfit to publish; the old snapshot stays current."""
+    """An audit refuses to publish an output; the old snapshot stays current."""
 
     exit_code = ExitCode.USAGE
 
     def __init__(self, message: str, summary: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.summary = summary or {}
-        """What was measured, for the record of the night."""
+        """The measurements, for the record of the night."""
 
 
 class StorageError(GenremillError):
-    """Storage or the cluster failed in a way that a retry may mend."""
+    """Storage or the cluster failed, and a retry may succeed."""
 
     exit_code = ExitCode.RETRY

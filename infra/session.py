@@ -1,4 +1,4 @@
-"""The one Spark session of a process."""
+"""The Spark session of a process, and what its errors mean."""
 
 import contextlib
 import os
@@ -24,31 +24,29 @@ _ALWAYS = {
     "spark.python.sql.dataFrameDebugging.enabled": "false",  # four round trips to the JVM for each column
 }
 _LOCAL = {
-    "spark.master": "local[*, 3]",  # a task whose worker dies is tried again
+    "spark.master": "local[*, 3]",  # three attempts: a Python worker may die
     "spark.driver.memory": "2g",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.shuffle.partitions": "8",
 }
-"""Settings of a session that nobody submitted to a cluster; `spark-submit` brings its own."""
+"""Settings of a local session; `spark-submit` has its own."""
 _UNLESS_CHOSEN = {
-    "spark.ui.enabled": "false",  # it shows paths and plans to whoever reaches its port
-    # Spark's own pattern lets `spark.executorEnv.AWS_ACCESS_KEY_ID` through into the event log.
+    "spark.ui.enabled": "false",  # it shows paths and plans to everyone who can reach its port
+    # Spark's own pattern does not redact `spark.executorEnv.AWS_ACCESS_KEY_ID` in the event log.
     "spark.redaction.regex": "(?i)secret|passw|token|credential|signature|(access|account)[._-]?key",
 }
-"""Settings on every master, unless the user's spark-defaults.conf or --conf has others."""
-
-
+"""Settings on every master, unless spark-defaults.conf or --conf sets them."""
 _RAISED = {f"\n{kind.__module__}.{kind.__qualname__}: ": kind for kind in (UsageError, StorageError)}
-"""How a traceback from a Python worker names the errors that are raised on purpose."""
+"""The names of our own errors in the traceback of a Python worker."""
 _OTHER_CODE = re.compile(
     r"^(?:\w+\.)*(?:ModuleNotFoundError: |ImportError: |AttributeError: (?=Can't get attribute)"
     r"|PySpark\w+: \[(?:PYTHON_VERSION_MISMATCH|PACKAGE_NOT_INSTALLED)\] )(.+)$",
     re.MULTILINE,
 )
-"""How one says that its Python is not that of the driver."""
+"""Errors of a Python worker whose packages differ from the driver's."""
 _NO_GPU = re.compile("resource: gpu", re.IGNORECASE)
-"""What Spark says, at its start, of GPUs that its configuration names and the machine lacks."""
+"""In the error of a Spark that is configured to use GPUs that the machine does not have."""
 
 
 def _under_spark_submit() -> bool:
@@ -56,13 +54,13 @@ def _under_spark_submit() -> bool:
 
 
 def is_local(spark: SparkSession) -> bool:
-    """Whether executors are threads of this process's own JVM."""
+    """Whether the executors are threads of the JVM of this process."""
     return str(spark.sparkContext.master).startswith("local")
 
 
 @contextlib.contextmanager
 def spark_session(app_name: str) -> Iterator[SparkSession]:
-    """The running session, or a new one that ends with the block."""
+    """The running session, or a new one that stops at the end of the block."""
     running = SparkSession.getActiveSession()
     if running is not None:
         with faults():
@@ -74,21 +72,20 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
             s3_access.share(spark)
             yield spark
         finally:
-            with contextlib.suppress(ConnectionRefusedError):  # where Java is dead, that is told already
+            with contextlib.suppress(ConnectionRefusedError):  # Java is dead, and an error says so
                 spark.stop()
 
 
 def _started(app_name: str) -> SparkSession:
-    """A new session, with what the user's own configuration leaves open."""
+    """A new session; the configuration of the user comes before our settings."""
     settings = dict(_ALWAYS)
     if not _under_spark_submit():
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         log4j = Path(__file__).parent / "deploy" / "log4j2.properties"
         bar = {"spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower()}
-        settings |= (
-            _LOCAL | bar | {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log4j}"}
-        )
-    # Spark's Java side alone knows the user's configuration; what it needs at its start goes with it.
+        log = {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log4j}"}
+        settings |= _LOCAL | bar | log
+    # Only Java can read the user's configuration, and it must start with our settings.
     start_java(SparkConf(loadDefaults=False).setAll(list(settings.items())))
     users = SparkConf()
     settings |= {key: value for key, value in _UNLESS_CHOSEN.items() if not users.contains(key)}
@@ -100,17 +97,19 @@ def _started(app_name: str) -> SparkSession:
 
 @contextlib.contextmanager
 def faults() -> Iterator[None]:
-    """Turns faults of storage and cluster into `StorageError`s."""
+    """Turns errors of storage and cluster into `StorageError`."""
     try:
         yield
     except ConnectionRefusedError as err:
         raise StorageError(f"Java, which runs Spark, has died: {err}") from err
     except (Py4JJavaError, Py4JNetworkError) as err:
-        # What Spark could not turn into an error of its own: a lost executor, a full disk, a dying JVM.
+        # Spark has no exception for these: a lost executor, a full disk, a JVM that dies.
         if s3_access.is_missing(str(err)):
             raise UsageError(s3_access.MISSING) from err
         if _NO_GPU.search(str(err)):
-            raise UsageError(f"Spark was told to use GPUs that are not there: {_cause(str(err))}") from err
+            raise UsageError(
+                f"Spark is configured to use GPUs that this machine does not have: {_cause(str(err))}"
+            ) from err
         raise StorageError(f"Spark failed: {_cause(str(err))}") from err
     except PythonException as err:
         raised = raised_in_worker(str(err))
@@ -121,28 +120,28 @@ def faults() -> Iterator[None]:
         if err.getCondition() != "JAVA_GATEWAY_EXITED":
             raise
         raise UsageError(
-            "Java ended as Spark started it, and says why above; see `genremill doctor`"
+            "Java stopped when Spark started it; the lines above say why. `genremill doctor` checks Java"
         ) from err
     except AnalysisException as err:
         if err.getCondition() != "PATH_NOT_FOUND":
             raise
-        raise StorageError(f"a folder of the warehouse is gone: {str(err).partition(chr(10))[0]}") from err
+        raise StorageError(f"a folder of the warehouse is missing: {str(err).partition(chr(10))[0]}") from err
 
 
 def _cause(text: str) -> str:
-    r"""What failed and why, out of the text of a Java error.
+    r"""What failed and why, from the text of a Java error.
 
     >>> _cause("An error occurred while calling o1.save.\n: Job aborted\n\tat …\nCaused by: Full: disk")
     'Job aborted; caused by Full: disk'
     """
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("\tat ")]
-    said = [line.removeprefix(": ") for line in lines if not line.startswith("An error occurred while")]
+    errors = [line.removeprefix(": ") for line in lines if not line.startswith("An error occurred while")]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-    return "; caused by ".join(dict.fromkeys([*said[:1], *causes[-1:]]))
+    return "; caused by ".join(dict.fromkeys([*errors[:1], *causes[-1:]]))
 
 
 def raised_in_worker(text: str) -> GenremillError | None:
-    r"""What the text of a Python worker's traceback stands for; None where nothing is known of it.
+    r"""The error that the traceback of a Python worker stands for, or None if it is not one of ours.
 
     >>> raised_in_worker("Traceback:\n  File …\ngenremill.infra.errors.UsageError: no such model")
     UsageError('no such model')
@@ -152,9 +151,9 @@ def raised_in_worker(text: str) -> GenremillError | None:
     for name, kind in _RAISED.items():
         if name in text:
             return kind(text.rpartition(name)[2].strip())
-    if lacking := _OTHER_CODE.search(text):
+    if difference := _OTHER_CODE.search(text):
         return UsageError(
-            f"the executors' Python is not the driver's: {lacking[1]}; ship it with --archives, or install "
-            "the same on every machine; `spark-submit jobs/doctor.py` compares them"
+            f"the executors' Python is not the driver's: {difference[1]}; ship it with --archives or install "
+            "the same packages on every machine. `spark-submit jobs/doctor.py` compares them"
         )
     return None

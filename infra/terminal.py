@@ -1,10 +1,10 @@
-"""Text from data on a terminal: it can neither move the cursor nor reverse what stands beside it."""
+"""Text from the data that is safe to print on a terminal: it cannot move the cursor or reverse other text."""
 
 import json
 
 
 def plain(text: str) -> str:
-    r"""The text with a dot for whatever is not printable: control characters, escapes, marks of direction.
+    r"""The text with a dot for each character that is not printable: controls, escapes, marks of direction.
 
     >>> plain("\x1b[31mred")
     '·[31mred'
@@ -13,7 +13,7 @@ def plain(text: str) -> str:
 
 
 def plain_lines(text: str) -> str:
-    r"""The same, line by line.
+    r"""The same for each line of a text.
 
     >>> plain_lines("one\n\x1b[2Jtwo")
     'one\n·[2Jtwo'
@@ -22,7 +22,7 @@ def plain_lines(text: str) -> str:
 
 
 def cell(text: str, width: int) -> str:
-    """Plain text in a column of so many characters, cut where it is longer.
+    """Plain text in a column of `width` characters; longer text is cut.
 
     >>> cell("Interlude", 8), cell("Intro", 8)
     ('Interl… ', 'Intro   ')
@@ -32,7 +32,7 @@ def cell(text: str, width: int) -> str:
 
 
 def json_line(document: object) -> str:
-    r"""The document as JSON on one line, with an escape for whatever is not printable.
+    r"""The document as JSON on one line, with an escape for each character that is not printable.
 
     >>> print(json_line({"title": "naïve \x9b1m"}))
     {"title": "naïve \u009b1m"}

@@ -1,6 +1,6 @@
-"""Checks Java, Spark, Python packages, decoders and the warehouse, and says how to mend what is missing.
+"""Checks Java, Spark, Python packages, audio decoders and the warehouse, and says how to fix what is missing.
 
-Under `spark-submit` it checks the executors' Python too, and compares it with the driver's.
+With `spark-submit` it also checks that the executors have the same packages as the driver.
 
     spark-submit --master yarn jobs/doctor.py --warehouse file:///data/warehouse
 """
@@ -17,6 +17,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 from genremill.infra import storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError
 from genremill.infra.flag_types import Uri
+from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 
 if TYPE_CHECKING:
@@ -34,9 +36,10 @@ JAVA_NEEDED = 17
 
 @dataclass(frozen=True)
 class Common(command.Common):
-    """The warehouse is optional here: without one, storage is not checked."""
+    """The flags of the other jobs, except that --warehouse is optional."""
 
     warehouse: Uri = ""
+    """Folder or URI of the warehouse to check. [none is checked]"""
 
 
 @dataclass(frozen=True)
@@ -45,75 +48,57 @@ class Config:
 
 
 class CheckFailed(GenremillError):
-    """Something genremill needs is missing; the message says how to mend it."""
+    """Something that genremill needs is missing; the message says how to fix it."""
 
 
 def check_java() -> str:
-    """Version of the Java that Spark will start."""
+    """The version of Java that Spark will start."""
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     if java is None or not Path(java).exists():
         raise CheckFailed(
             f"no Java found; install {JAVA_NEEDED} or newer (Debian: apt install openjdk-17-jre-headless)"
         )
-    said = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "(\d+)', said)
+    output = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', output)
     if found is None or int(found[1]) < JAVA_NEEDED:
         raise CheckFailed(
-            f"{java} is {said.splitlines()[0] if said else 'no Java'}; {JAVA_NEEDED} or newer is needed"
+            f"{java} is {output.splitlines()[0] if output else 'not Java'}; expected {JAVA_NEEDED} or newer"
         )
     return f"{found[1]}, {java}"
 
 
-def check_spark() -> str:
-    """Version of Spark."""
-    importlib.import_module("pyspark.sql")
-    return version("pyspark")
+def check_import(module: str, package: str) -> str:
+    """The version of a package, if a module that uses it can be imported."""
+    importlib.import_module(module)
+    return version(package)
 
 
 def check_package() -> str:
-    """Version of genremill, a digest of its modules, and the Python that runs it."""
+    """The version of genremill, a digest of its modules, and the version of Python."""
     package = Path(storage.__file__).parent.parent
-    modules = sorted(
-        one for folder in ("jobs", "udfs", "models", "infra") for one in (package / folder).rglob("*.py")
-    )
-    digest = hashlib.sha256(b"".join(one.read_bytes() for one in modules)).hexdigest()
+    folders = ("jobs", "udfs", "models", "infra")
+    files = sorted(file for folder in folders for file in (package / folder).rglob("*.py"))
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     return f"{version('genremill')}, code {digest[:8]}, Python {platform.python_version()}"
 
 
-def check_torch() -> str:
-    """Version of torch."""
-    return str(importlib.import_module("torch").__version__)
-
-
 def check_device() -> str:
-    """What torch computes on."""
+    """The device that torch computes on."""
     return "cuda" if importlib.import_module("torch").cuda.is_available() else "cpu"
 
 
-def check_petastorm() -> str:
-    """Version of petastorm, once its adapter has brought it up."""
-    importlib.import_module("genremill.models.training.petastorm_adapter")
-    return version("petastorm")
-
-
-def check_sklearn() -> str:
-    """Version of scikit-learn."""
-    importlib.import_module("sklearn.cluster")
-    return version("scikit-learn")
-
-
 def check_audio() -> str:
-    """Versions of what decodes audio, and the formats that genremill takes."""
+    """The versions of the audio decoders, which must read all formats that genremill reads."""
     soundfile = importlib.import_module("soundfile")
     missing = {"WAV", "FLAC", "OGG", "MP3"} - set(soundfile.available_formats())
     if missing:
-        raise CheckFailed(f"{soundfile.__libsndfile_version__} lacks {', '.join(sorted(missing))}")
+        raise CheckFailed(f"{soundfile.__libsndfile_version__} cannot read {', '.join(sorted(missing))}")
     return f"{soundfile.__libsndfile_version__}, soxr {version('soxr')}, librosa {version('librosa')}"
 
 
 def check_kernels() -> str:
-    """Whether the compiled parts of feature extraction are there for this CPU."""
+    """The number of numba kernels compiled for this CPU."""
     compiled = importlib.import_module("genremill.udfs.compiled")
     if not compiled.is_warm():
         raise CheckFailed(f"not compiled for this CPU: `{compiled.COMMAND}` takes less than a minute")
@@ -122,45 +107,54 @@ def check_kernels() -> str:
 
 PYTHON_CHECKS: dict[str, Callable[[], str]] = {
     "genremill": check_package,
-    "torch": check_torch,
-    "petastorm": check_petastorm,
-    "scikit-learn": check_sklearn,
+    "torch": partial(check_import, "torch", "torch"),
+    "petastorm": partial(check_import, "genremill.models.training.petastorm_adapter", "petastorm"),
+    "scikit-learn": partial(check_import, "sklearn.cluster", "scikit-learn"),
     "audio": check_audio,
     "numba kernels": check_kernels,
 }
-"""What each Python of an application must pass."""
+"""The checks for the Python of the driver and of every executor."""
 EXECUTOR_SCHEMA = "place string, name string, ok boolean, found string"
 
 
 def check_warehouse(location: str) -> str:
-    """A round trip of a small object."""
-    probe = f"{storage.absolute_uri(location)}/_tmp/doctor-{uuid.uuid4().hex}"
+    """Writes, reads and removes a small object; a folder that does not exist is not created for it."""
+    warehouse = Warehouse.at(location)
+    exists = storage.exists(warehouse.uri)
+    if not exists and not storage.is_s3(warehouse.uri):
+        command.require_warehouse(warehouse)
+    probe = _probe(warehouse)
     storage.write_atomic(probe, b"probe")
     try:
         if storage.read_bytes(probe) != b"probe":
-            raise StorageError(f"{probe}: what was written is not what is read")
+            raise StorageError(f"{probe}: the bytes that were read are not the bytes that were written")
     finally:
         storage.remove_object(probe)
-    return f"{storage.absolute_uri(location)} can be written and read"
+    note = "" if exists else "; there is no warehouse yet, `genremill nightly` or `ingest` creates it"
+    return f"{warehouse.uri} can be written and read{note}"
 
 
 def check_connector(location: str) -> str:
-    """A round trip of a small table by Spark."""
+    """Writes, reads and removes a small table with Spark."""
     from genremill.infra.session import spark_session  # here: where pyspark is missing, the others still run
 
-    probe = f"{storage.absolute_uri(location)}/_tmp/doctor-{uuid.uuid4().hex}"
+    probe = _probe(Warehouse.at(location))
     with spark_session("genremill doctor") as spark:
         try:
             spark.range(3).write.parquet(probe)
             if spark.read.parquet(probe).count() != 3:
-                raise StorageError(f"{probe}: what Spark wrote is not what it reads")
+                raise StorageError(f"{probe}: the table that Spark read is not the table that it wrote")
         finally:
             storage.remove(probe)
     return "Spark writes and reads tables there"
 
 
+def _probe(warehouse: Warehouse) -> str:
+    return warehouse.path("_tmp", f"doctor-{uuid.uuid4().hex}")
+
+
 def check_executors() -> str:
-    """Where executors have genremill, once their Python has passed the checks and equals this one."""
+    """The places of genremill on the executors, whose Python packages must equal the driver's."""
     from genremill.infra.session import spark_session
 
     with spark_session("genremill doctor") as spark:
@@ -168,7 +162,7 @@ def check_executors() -> str:
         rows = spark.range(0, tasks, 1, tasks).mapInPandas(_on_executor, EXECUTOR_SCHEMA).distinct().collect()
     here = run(PYTHON_CHECKS).summary["checks"]
     wrong = {
-        f"{row.place} has {row.name} {row.found}, here it is {here[row.name]['found']}"
+        f"{row.place} has {row.name} {row.found}, the driver has {here[row.name]['found']}"
         if row.ok
         else f"{row.place}: {row.name}: {row.found}"
         for row in rows
@@ -180,7 +174,7 @@ def check_executors() -> str:
 
 
 def _on_executor(frames: Iterator["pd.DataFrame"]) -> Iterator["pd.DataFrame"]:
-    """A row of `EXECUTOR_SCHEMA` for each check of Python, by the Python worker that runs this."""
+    """One row of `EXECUTOR_SCHEMA` per check of the Python worker that runs this function."""
     import pandas as pd
 
     for _ in frames:
@@ -192,7 +186,7 @@ def _on_executor(frames: Iterator["pd.DataFrame"]) -> Iterator["pd.DataFrame"]:
 
 
 def run(checks: dict[str, Callable[[], str]]) -> command.Outcome:
-    """Runs all checks, and fails if one of them does."""
+    """Runs all checks; the exit code is 2 if one of them fails."""
     found: dict[str, dict[str, object]] = {}
     for name, check in checks.items():
         try:
@@ -207,16 +201,21 @@ def run(checks: dict[str, Callable[[], str]]) -> command.Outcome:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-    checks = {"java": check_java, "pyspark": check_spark, "device": check_device} | PYTHON_CHECKS
 
-    def job(common: command.Common, cfg: Config) -> command.Outcome:
-        where = common.warehouse
-        storage_checks = {"warehouse": lambda: check_warehouse(where)} if where else {}
-        if storage.is_s3(storage.absolute_uri(where or ".")):
-            storage_checks["spark on s3a"] = lambda: check_connector(where)
-        submitted = "PYSPARK_GATEWAY_PORT" in os.environ
-        cluster_checks = {"executors": check_executors} if submitted else {}
-        return run(checks | cluster_checks | storage_checks)
+    def job(common: Common, cfg: Config) -> command.Outcome:
+        checks = {
+            "java": check_java,
+            "pyspark": partial(check_import, "pyspark.sql", "pyspark"),
+            "device": check_device,
+            **PYTHON_CHECKS,
+        }
+        if "PYSPARK_GATEWAY_PORT" in os.environ:
+            checks["executors"] = check_executors
+        if common.warehouse:
+            checks["warehouse"] = partial(check_warehouse, common.warehouse)
+            if storage.is_s3(storage.absolute_uri(common.warehouse)):
+                checks["spark on s3a"] = partial(check_connector, common.warehouse)
+        return run(checks)
 
     return command.plain_main("doctor", __doc__, Config, job, argv, Common)
 

@@ -51,11 +51,11 @@ def test_sparks_pages_are_there_for_a_user_who_turns_them_on(said: dict[str, str
 
 
 def test_a_gpu_that_spark_does_not_find_is_not_worth_a_retry(said: dict[str, str]) -> None:
-    assert said["a GPU"].startswith("2 Spark was told to use GPUs that are not there: ")
+    assert said["a GPU"].startswith("2 Spark's configuration has GPUs, the machine has none: ")
 
 
 def test_without_java_it_says_who_can_tell_more(said: dict[str, str]) -> None:
-    assert said["no Java"].startswith("2 Java ended as Spark started it")
+    assert said["no Java"].startswith("2 Java stopped when Spark started it")
     assert "genremill doctor" in said["no Java"]
 
 

@@ -108,7 +108,7 @@ def faults() -> Iterator[None]:
             raise UsageError(s3_access.MISSING) from err
         if _NO_GPU.search(str(err)):
             raise UsageError(
-                f"Spark is configured to use GPUs that this machine does not have: {_cause(str(err))}"
+                f"Spark's configuration has GPUs, the machine has none: {_cause(str(err))}"
             ) from err
         raise StorageError(f"Spark failed: {_cause(str(err))}") from err
     except PythonException as err:

@@ -203,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
 
     def job(common: Common, cfg: Config) -> command.Outcome:
-        checks = {
+        checks: dict[str, Callable[[], str]] = {
             "java": check_java,
             "pyspark": partial(check_import, "pyspark.sql", "pyspark"),
             "device": check_device,

@@ -17,6 +17,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
+from genremill.infra.pages.parts import Header
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, model_registry, train
 from genremill.jobs.catalog.recordings import folded
@@ -127,12 +128,13 @@ def _measured(spark: SparkSession, work: command.Run, version: str | None = None
     path = work.warehouse.tmp(work.run_id, "held_out", version)
     sample.write.parquet(path)
     model = predictions.Model(version, folder, card, snapshot, taken)
-    return measure.measured(model, spark.read.parquet(path), tracks)
+    header = Header.of(work.warehouse, work.run_id, snapshot)
+    return measure.measured(model, spark.read.parquet(path), tracks, header)
 
 
 def _compared(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Measures several versions, and writes one page about all of them."""
-    from genremill.jobs.evaluation import comparison
+    from genremill.jobs.evaluation import comparison, cost
 
     folders = dict(model_registry.folder_of(work.warehouse, version) for version in cfg.model_version)
     cards = {version: read_card(folder) for version, folder in folders.items()}
@@ -140,13 +142,15 @@ def _compared(spark: SparkSession, work: command.Run, cfg: Config) -> command.Ou
     compared = []
     for version, folder in folders.items():
         metrics, _ = _measured(spark, work, version)
-        compared.append(comparison.Compared(metrics, comparison.cost_of(folder, cards[version])))
+        compared.append(comparison.Compared(metrics, cost.cost_of(folder, cards[version])))
     summary: dict[str, object] = {"models": [one.as_json() for one in compared]}
     text = "\n".join(one.line for one in compared)
     if work.dry_run:
         return command.Outcome(summary, f"{text}\ndry run: no report written")
     report = work.warehouse.path("reports", work.run_id)
-    storage.write_atomic(f"{report}/comparison.html", comparison.render(compared).encode())
+    tracks = _trained_on(work.warehouse, compared[0].version, cards[compared[0].version])
+    page = comparison.render(compared, Header.of(work.warehouse, work.run_id, tracks))
+    storage.write_atomic(f"{report}/comparison.html", page.encode())
     storage.write_atomic(f"{report}/comparison.json", json.dumps(summary, indent=1).encode())
     summary["report"] = f"{report}/comparison.html"
     return command.Outcome(summary, f"{text}\nreport: {report}/comparison.html")

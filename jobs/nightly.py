@@ -121,7 +121,8 @@ def _recorded(
         steps=tuple(records),
     )
     found = night_tables.completed(spark, work.warehouse, found, before)
-    page = night_page.render(found, night_record.earlier(work.warehouse, work.run_id, night_page.NIGHTS))
+    earlier = night_record.earlier(work.warehouse, work.run_id, night_page.NIGHTS)
+    page = night_page.render(found, earlier, night_page.header_of(work.warehouse, found))
     night_record.keep(work.warehouse, found, page)
     if cfg.mlflow:
         mlflow_export.send(cfg.mlflow, found, page)

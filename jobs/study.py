@@ -24,6 +24,7 @@ from pyspark.sql import SparkSession
 from genremill.infra import lease, storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
+from genremill.infra.pages.parts import Header
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command, train
 from genremill.jobs.contracts import Split
@@ -113,7 +114,8 @@ def _studied(
     }
     storage.write_atomic(f"{folder}/study.json", json.dumps(figures, indent=1).encode())
     report = f"{folder}/study.html"
-    page = study_page.render(cfg.train.model, reached, made_from["tracks"])
+    tracks = work.warehouse.finished("tracks", made_from["tracks"])
+    page = study_page.render(cfg.train.model, reached, Header.of(work.warehouse, work.run_id, tracks))
     storage.write_atomic(report, page.encode())
     summary = counts | {"best": figures["best"], "cells": figures["cells"], "report": report}
     said = "no cell has figures" if best is None else f"best of {len(reached)}: {study_page.line(best)}"

@@ -1,21 +1,38 @@
-"""Charts as inline SVG: no scripts, no library; colours come from the page's style sheet."""
+"""Line charts as inline SVG. Colors come from the page's style sheet, so that they follow dark mode."""
 
 import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from genremill.infra.pages.markup import Markup, element, join
+from genremill.infra.pages.rendering import render_template
 
-WIDTH, HEIGHT = 336, 270  # fits a phone
-LEFT, RIGHT, TOP, BOTTOM = 48, 312, 34, 226
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
 LETTER_WIDTH = 6.6
-SERIES_COLOURS = 3
+LINE_COLORS = 3
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Size of a chart and the edges of its plot, in pixels; it fits a phone."""
+
+    width: int = 336
+    height: int = 270
+    left: int = 48
+    right: int = 312
+    top: int = 34
+    bottom: int = 226
+
+
+FRAME = Frame()
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A labelled range of values."""
+    """A labeled range of values."""
 
     label: str
     low: float
@@ -25,20 +42,20 @@ class Axis:
 
     @classmethod
     def over(cls, label: str, values: Sequence[float], percent: bool = False) -> "Axis":
-        """An axis that holds the values between round ends.
+        """An axis from a round number to a round number that contains the values.
 
         >>> Axis.over("loss", [2.31, 3.9])
         Axis(label='loss', low=2.0, high=4.0, percent=False, whole=False)
         """
         low, high = min(values, default=0.0), max(values, default=0.0)
         if low == high:
-            room = abs(low) / 2 or 0.5
-            low, high = low - room, high + room
+            margin = abs(low) / 2 or 0.5
+            low, high = low - margin, high + margin
         step = tick_step(low, high)
         return cls(label, math.floor(low / step) * step, math.ceil(high / step) * step, percent)
 
     def ticks(self) -> list[float]:
-        """Round values along the axis, whole ones if it counts.
+        """Round values along the axis; whole numbers if `whole`.
 
         >>> Axis("epoch", 1, 3, whole=True).ticks()
         [1.0, 2.0, 3.0]
@@ -49,7 +66,7 @@ class Axis:
         return [round(index * step, 10) for index in range(first, last + 1)]
 
     def share(self, value: float) -> float:
-        """Where a value lies, 0 at the low end and 1 at the high one.
+        """Position of a value on the axis: 0 at the low end, 1 at the high end.
 
         >>> Axis("", 10, 20).share(15)
         0.5
@@ -57,7 +74,7 @@ class Axis:
         return (value - self.low) / (self.high - self.low)
 
     def tick_text(self, value: float) -> str:
-        """A tick's text.
+        """The text of a tick.
 
         >>> Axis("", 0, 1, percent=True).tick_text(0.25), Axis("", 0, 3).tick_text(2.5)
         ('25 %', '2.5')
@@ -67,7 +84,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Series:
-    """A named line of (x, y) points; a guide is drawn faint and dashed, under the others."""
+    """A named line of (x, y) points; a guide is drawn thin and dashed, under the others."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -76,7 +93,7 @@ class Series:
 
 
 def tick_step(low: float, high: float, most: int = 6) -> float:
-    """The step 1, 2 or 5 times a power of ten that parts a range by at most `most` ticks.
+    """A step of 1, 2 or 5 times a power of ten that gives a range at most `most` ticks.
 
     >>> tick_step(0, 1), tick_step(3, 12, most=4)
     (0.2, 5.0)
@@ -85,86 +102,40 @@ def tick_step(low: float, high: float, most: int = 6) -> float:
     return next(power * factor for factor in (1, 2, 5, 10, 20) if (high - low) / (power * factor) <= most - 1)
 
 
-def chart(title: str, description: str, *content: str, width: float, height: float) -> Markup:
-    """A picture that screen readers announce by its title and description."""
-    return element(
-        "svg",
-        element("title", title),
-        element("desc", description),
-        *content,
-        viewBox=f"0 0 {width:.0f} {height:.0f}",
-        width=width,
-        height=height,
-        role="img",
-        class_="chart",
+@dataclass(frozen=True)
+class _Line:
+    """A line in pixels, with its class of the style sheet and its place in the legend."""
+
+    name: str
+    style: str
+    points: list[tuple[float, float]]
+    marks: bool
+    legend_x: float
+
+
+def line_chart(title: str, description: str, x: Axis, y: Axis, series: Sequence[Series]) -> "Markup":
+    """Lines over common axes, told apart by color and by dashes, with a legend above."""
+
+    def x_pixel(value: float) -> float:
+        return FRAME.left + x.share(value) * (FRAME.right - FRAME.left)
+
+    def y_pixel(value: float) -> float:
+        return FRAME.bottom - y.share(value) * (FRAME.bottom - FRAME.top)
+
+    lines, colors, legend_x = [], itertools.count(), float(FRAME.left)
+    for line in series:
+        style = "guide" if line.guide else f"series-{next(colors) % LINE_COLORS}"
+        points = [(x_pixel(across), y_pixel(up)) for across, up in line.points]
+        lines.append(_Line(line.name, style, points, line.marks, legend_x))
+        legend_x += 26 + LETTER_WIDTH * len(line.name) + 18
+    return render_template(
+        "genremill/infra/pages/line_chart.svg.j2",
+        title=title,
+        description=description,
+        frame=FRAME,
+        x=x,
+        y=y,
+        x_pixel=x_pixel,
+        y_pixel=y_pixel,
+        lines=lines,
     )
-
-
-def line_chart(title: str, description: str, x: Axis, y: Axis, series: Sequence[Series]) -> Markup:
-    """Lines over common axes, told apart by colour and by dashes, with a legend above."""
-    styles = _styles(series)
-    lines = [_line(one, x, y, style) for one, style in zip(series, styles, strict=True)]
-    return chart(
-        title, description, _frame(x, y), *lines, _legend(series, styles), width=WIDTH, height=HEIGHT
-    )
-
-
-def meter(share: float, width: float = 72) -> Markup:
-    """A small bar filled from the left by a share in [0, 1]; for a table, beside the number itself."""
-    return element(
-        "svg",
-        element("rect", width=width, height=8, rx=1, class_="meter-ground"),
-        element("rect", width=width * min(max(share, 0.0), 1.0), height=8, rx=1, class_="meter-fill"),
-        width=width,
-        height=8,
-        aria_hidden="true",
-        class_="meter",
-    )
-
-
-def _frame(x: Axis, y: Axis) -> Markup:
-    across = [
-        join(
-            element("line", x1=LEFT, x2=RIGHT, y1=_down(y, value), y2=_down(y, value), class_="grid"),
-            _text(y.tick_text(value), LEFT - 8, _down(y, value) + 4, "end"),
-        )
-        for value in y.ticks()
-    ]
-    along = [_text(x.tick_text(value), _right(x, value), BOTTOM + 18, "middle") for value in x.ticks()]
-    base = element("line", x1=LEFT, x2=RIGHT, y1=BOTTOM, y2=BOTTOM, class_="axis")
-    return join(*across, *along, base, _text(x.label, RIGHT, BOTTOM + 36, "end", "axis-label"))
-
-
-def _line(series: Series, x: Axis, y: Axis, style: str) -> Markup:
-    points = [(_right(x, across), _down(y, up)) for across, up in series.points]
-    path = "L".join(f"{across:.1f} {up:.1f}" for across, up in points)
-    marks = [element("circle", cx=across, cy=up, r=3.2, class_=f"mark {style}") for across, up in points]
-    line = element("path", d=f"M{path}", class_=f"line {style}") if points else join()
-    return join(line, *(marks if series.marks or len(points) == 1 else []))
-
-
-def _legend(series: Sequence[Series], styles: Sequence[str]) -> Markup:
-    entries, left = [], float(LEFT)
-    for one, style in zip(series, styles, strict=True):
-        sample = element("line", x1=left, x2=left + 20, y1=14, y2=14, class_=f"line {style}")
-        entries.append(join(sample, _text(one.name, left + 26, 18, "start", "legend")))
-        left += 26 + LETTER_WIDTH * len(one.name) + 18
-    return join(*entries)
-
-
-def _styles(series: Sequence[Series]) -> list[str]:
-    """A class of the style sheet for each line; guides take none of the colours."""
-    colours = itertools.count()
-    return ["guide" if one.guide else f"series-{next(colours) % SERIES_COLOURS}" for one in series]
-
-
-def _text(text: str, x: float, y: float, anchor: str, kind: str = "tick") -> Markup:
-    return element("text", text, x=x, y=y, text_anchor=anchor, class_=kind)
-
-
-def _right(axis: Axis, value: float) -> float:
-    return LEFT + axis.share(value) * (RIGHT - LEFT)
-
-
-def _down(axis: Axis, value: float) -> float:
-    return BOTTOM - axis.share(value) * (BOTTOM - TOP)

@@ -1,19 +1,23 @@
-"""A map of names on a plane as inline SVG; a point bears its group's number, and its name where it fits."""
+"""A map of names on a plane as inline SVG; a point shows the number of its group, and its name if it fits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from genremill.infra.pages.charts import LETTER_WIDTH, Axis, chart
-from genremill.infra.pages.markup import Markup, element
+from genremill.infra.pages.charts import LETTER_WIDTH, Axis
+from genremill.infra.pages.rendering import render_template
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 WIDTH, HEIGHT, EDGE = 1080, 720, 24
-GROUP_COLOURS = 8
+GROUP_COLORS = 8
 RADIUS = 7.5
 FONT = 11
 
 
 @dataclass(frozen=True)
-class Place:
+class MapPoint:
     """A name at a point of the plane, in a numbered group."""
 
     name: str
@@ -29,31 +33,39 @@ class _Box:
     right: float
     bottom: float
 
-    def meets(self, other: "_Box") -> bool:
+    def overlaps(self, other: "_Box") -> bool:
         across = self.left < other.right and other.left < self.right
         return across and self.top < other.bottom and other.top < self.bottom
 
 
-def name_map(title: str, description: str, places: Sequence[Place]) -> Markup:
-    """Points on a plane of free scale; a name that would cover another is left to the point's tooltip."""
-    across = _extent([place.x for place in places])
-    up = _extent([place.y for place in places])
-    points = [
+def name_map(title: str, description: str, points: Sequence[MapPoint]) -> "Markup":
+    """Points on a plane of free scale; a name that would cover another one only shows in the tooltip."""
+    across, up = _extent([point.x for point in points]), _extent([point.y for point in points])
+    centers = [
         (
-            EDGE + across.share(place.x) * (WIDTH - 2 * EDGE),
-            HEIGHT - EDGE - up.share(place.y) * (HEIGHT - 2 * EDGE),
+            EDGE + across.share(point.x) * (WIDTH - 2 * EDGE),
+            HEIGHT - EDGE - up.share(point.y) * (HEIGHT - 2 * EDGE),
         )
-        for place in places
+        for point in points
     ]
-    taken = [_Box(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in points]
+    taken = [_Box(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in centers]
     drawn = []
-    for place, (x, y) in zip(places, points, strict=True):
-        drawn.append(_point(place, x, y))
-        room = _room(place.name, x, y, taken)
-        if room:
-            taken.append(room)
-            drawn.append(element("text", place.name, x=room.left, y=room.bottom - 3, class_="place-name"))
-    return chart(title, description, *drawn, width=WIDTH, height=HEIGHT)
+    for point, (x, y) in zip(points, centers, strict=True):
+        label = _free_box(point.name, x, y, taken)
+        taken += [label] if label else []
+        color = point.group % GROUP_COLORS
+        drawn.append(
+            {"name": point.name, "x": x, "y": y, "group": point.group, "color": color, "label": label}
+        )
+    return render_template(
+        "genremill/infra/pages/name_map.svg.j2",
+        title=title,
+        description=description,
+        width=WIDTH,
+        height=HEIGHT,
+        radius=RADIUS,
+        points=drawn,
+    )
 
 
 def _extent(values: Sequence[float]) -> Axis:
@@ -61,17 +73,8 @@ def _extent(values: Sequence[float]) -> Axis:
     return Axis("", low, high if high > low else low + 1)
 
 
-def _point(place: Place, x: float, y: float) -> Markup:
-    return element(
-        "g",
-        element("title", place.name),
-        element("circle", cx=x, cy=y, r=RADIUS, class_=f"place group-{place.group % GROUP_COLOURS}"),
-        element("text", str(place.group + 1), x=x, y=y + 3.3, text_anchor="middle", class_="place-number"),
-    )
-
-
-def _room(name: str, x: float, y: float, taken: Sequence[_Box]) -> _Box | None:
-    """Where the name fits beside its point, right of it at best; None where nowhere."""
+def _free_box(name: str, x: float, y: float, taken: Sequence[_Box]) -> _Box | None:
+    """Free space for a name around its point, to the right if possible; None if there is none."""
     width, height = len(name) * LETTER_WIDTH * FONT / 12, FONT + 1
     right, left, middle = x + RADIUS + 2, x - RADIUS - 2 - width, x - width / 2
     above, below, beside = y - RADIUS - height, y + RADIUS, y - height / 2
@@ -80,7 +83,7 @@ def _room(name: str, x: float, y: float, taken: Sequence[_Box]) -> _Box | None:
         *((right, above), (right, below), (left, above), (left, below)),
     )
     boxes = (_Box(left, top, left + width, top + height) for left, top in corners)
-    page = (
+    inside = (
         box for box in boxes if box.left > 0 and box.right < WIDTH and box.top > 0 and box.bottom < HEIGHT
     )
-    return next((box for box in page if not any(box.meets(other) for other in taken)), None)
+    return next((box for box in inside if not any(box.overlaps(other) for other in taken)), None)

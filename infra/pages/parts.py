@@ -1,127 +1,116 @@
-"""The parts of a report page: one HTML file that asks nothing of any other host and runs no script."""
+"""What a page is made of, as data that the macros of `parts.html.j2` draw."""
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from genremill.infra.pages.markup import Markup, cell_text, element, join
-from genremill.infra.pages.style import STYLE
+from genremill.infra import storage
+from genremill.infra.pages.formats import MISSING
+from genremill.infra.warehouse import Snapshot, Warehouse
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_FORMULA_STARTS = ("=", "+", "-", "@")
+_NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( ?%)?")
 
 
 @dataclass(frozen=True)
-class Column:
-    """A table's column; numbers stand right."""
+class Header:
+    """Where a page comes from: its run, the time, the warehouse and the track table."""
 
-    heading: str
-    number: bool = True
+    run_id: str
+    time: str
+    warehouse: str
+    table: str
+    synthetic: bool = False
+    """Whether the demo made up the tracks."""
 
-
-def columns(*headings: str, text: Collection[str]) -> list[Column]:
-    """Columns by their headings: those in `text` hold text, the others numbers."""
-    return [Column(heading, number=heading not in text) for heading in headings]
-
-
-def page(title: str, *content: str) -> str:
-    """The HTML document."""
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", title),
-        element("style", STYLE),
-    )
-    return join(
-        Markup("<!doctype html>"),
-        element("html", head, element("body", element("main", *content)), lang="en"),
-    )
+    @classmethod
+    def of(cls, warehouse: Warehouse, run_id: str, tracks: Snapshot | None, time: str = "") -> "Header":
+        """The header of a page about these tracks; `time` is now by default."""
+        time = f"{(time or storage.utc_now())[:16].replace('T', ' ')} UTC"
+        if tracks is None:
+            return cls(run_id, time, warehouse.uri, "no tracks yet")
+        location = json.loads(tracks.inputs.get("settings", "{}")).get("tracks", "")
+        file = location.rstrip("/").rpartition("/")[2].partition("?")[0]
+        table = f"tracks of run {tracks.run_id}" + (f" from {file}" if file else "")
+        return cls(run_id, time, warehouse.uri, table, bool(tracks.details.get("synthetic")))
 
 
-def masthead(eyebrow: str, title: str, lead: str) -> Markup:
-    """The page's head: what kind of report, its title, and what it means in a sentence."""
-    return element(
-        "header",
-        element("p", eyebrow, class_="eyebrow"),
-        element("h1", title),
-        element("p", lead, class_="lead"),
-    )
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table: its text, a bar of a share from 0 to 1 beside it, and whether it is the best one."""
+
+    text: str
+    share: float | None = None
+    best: bool = False
+
+    @property
+    def safe_text(self) -> str:
+        """The text, with an apostrophe before each line that a spreadsheet would take for a formula.
+
+        >>> Cell("=cmd()|").safe_text, Cell("-3.1e-06").safe_text
+        ("'=cmd()|", '-3.1e-06')
+        """
+        return "\n".join(_apostrophe(line) for line in self.text.split("\n"))
 
 
-def section(heading: str, *content: str) -> Markup:
-    """A part of the page under its heading."""
-    return element("section", element("h2", heading), *content)
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells by heading. `text` names the columns that hold text; numbers are aligned right."""
+
+    rows: Sequence[Mapping[str, str | Cell]]
+    text: Collection[str] = ()
+    caption: str = ""
+    """What the table shows, or why it has no rows; a template can give it instead."""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if list(row) != list(self.rows[0]):
+                raise ValueError(f"a row has the columns {list(row)}, expected {list(self.rows[0])}")
+
+    @property
+    def columns(self) -> list[str]:
+        """Headings; columns in which all cells are empty are left out."""
+        first, *others = self.rows[0]
+        return [first, *(name for name in others if any(_text(row[name]) for row in self.rows))]
+
+    def cells(self) -> Iterator[list[tuple[str, Cell]]]:
+        """Each row as pairs of heading and cell."""
+        for row in self.rows:
+            cells = ((name, row[name]) for name in self.columns)
+            yield [(name, cell if isinstance(cell, Cell) else Cell(cell)) for name, cell in cells]
+
+    def kind(self, heading: str) -> str:
+        """A class of the style sheet."""
+        return "text" if heading in self.text else "number"
 
 
-def prose(*text: str) -> Markup:
-    """A paragraph."""
-    return element("p", *text)
-
-
-def absent(why: str) -> Markup:
-    """The line that stands for a part left out."""
-    return element("p", why, class_="absent")
-
-
-def warning(heading: str, text: str) -> Markup:
-    """What a reader must not miss."""
-    return element("aside", element("strong", heading), " ", text, role="note", class_="warning")
-
-
-def figure(picture: Markup, caption: str) -> Markup:
-    """A picture and its caption; wider than the screen, it scrolls."""
-    return element("figure", _scrolling(caption, picture), element("figcaption", caption))
-
-
-def side_by_side(*items: str) -> Markup:
-    """Items in one row, as far as the screen's width allows."""
-    return element("div", *items, class_="side-by-side")
-
-
-def stat(label: str, value: str, *details: str) -> Markup:
+@dataclass(frozen=True)
+class Stat:
     """A headline number, and under it a line for each detail."""
-    return element(
-        "div",
-        element("p", label, class_="stat-label"),
-        element("p", value, class_="stat-value"),
-        *(element("p", detail, class_="stat-detail") for detail in details),
-        class_="stat",
-    )
+
+    label: str
+    value: str
+    details: Sequence[str] = ()
 
 
-def stats(*items: Markup) -> Markup:
-    """The headline numbers."""
-    return element("div", *items, class_="stats")
+@dataclass(frozen=True)
+class Figure:
+    """A chart with its name and one line of explanation."""
+
+    name: str
+    chart: "Markup"
+    caption: str
 
 
-def table(caption: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Markup:
-    """A table whose first column names the row; wider than the screen, it scrolls."""
-    head = element("tr", *(element("th", one.heading, scope="col", class_=_kind(one)) for one in columns))
-    body = [_row(row, columns) for row in rows]
-    content = element("table", element("thead", head), element("tbody", *body), aria_label=caption)
-    return element("div", element("p", caption, class_="caption"), _scrolling(caption, content))
+def _apostrophe(line: str) -> str:
+    is_formula = line.lstrip().startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(line)
+    return f"'{line}" if is_formula else line
 
 
-def facts(entries: Mapping[str, str]) -> Markup:
-    """Names and values, one a line."""
-    lines = (element("div", element("dt", name), element("dd", value)) for name, value in entries.items())
-    return element("dl", *lines)
-
-
-def _row(texts: Sequence[str], columns: Sequence[Column]) -> Markup:
-    name, *values = (cell_text(text) for text in texts)
-    first, *others = columns
-    return element(
-        "tr",
-        element("th", name, scope="row", class_=_kind(first)),
-        *(element("td", value, class_=_kind(one)) for value, one in zip(values, others, strict=True)),
-    )
-
-
-def _kind(column: Column) -> str:
-    return "number" if column.number else "text"
-
-
-def _scrolling(label: str, content: Markup) -> Markup:
-    return element("div", content, class_="scroll", tabindex="0", role="region", aria_label=label)
+def _text(cell: str | Cell) -> str:
+    return (cell.text if isinstance(cell, Cell) else cell).replace(MISSING, "")

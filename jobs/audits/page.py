@@ -1,15 +1,15 @@
-"""The page of tags that were refused, `audit.html`: every audit, what would have changed, telling tracks."""
+"""The audit page, `audit.html`, about tags that were refused: every audit, the changes, and examples."""
 
 from pyspark.sql import DataFrame, SparkSession
 
 from genremill.infra import storage
-from genremill.infra.pages import parts
-from genremill.infra.pages.markup import Markup
+from genremill.infra.pages.parts import Header, Table
+from genremill.infra.pages.rendering import render_template
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs import command
-from genremill.jobs.audits import sections
 from genremill.jobs.audits.examples import TellingTrack, telling
 from genremill.jobs.audits.measure import Findings
+from genremill.jobs.audits.sections import publication
 from genremill.models.model_card import ModelCard
 
 PAGE = "audit.html"
@@ -23,33 +23,45 @@ def write(
     findings: Findings,
     both: DataFrame | None,
 ) -> str:
-    """Writes the page under `reports/<run_id>/`, and gives its URI."""
-    tracks = telling(spark, work.warehouse, candidate, card, findings, both)
+    """Writes the page to `reports/<run_id>/` and returns its URI."""
+    examples = telling(spark, work.warehouse, candidate, card, findings, both)
+    tracks = work.warehouse.finished("tracks", candidate.details["tracks_run"])
+    page = render(candidate.run_id, findings, examples, Header.of(work.warehouse, work.run_id, tracks))
     uri = work.warehouse.path("reports", work.run_id, PAGE)
-    storage.write_atomic(uri, render(candidate.run_id, findings, tracks).encode())
+    storage.write_atomic(uri, page.encode())
     return uri
 
 
-def render(run_id: str, findings: Findings, tracks: list[TellingTrack]) -> str:
+def render(run_id: str, findings: Findings, examples: list[TellingTrack], header: Header) -> str:
     """The page as one self-contained HTML document."""
-    record = findings.as_json()
     reasons = "; ".join(str(one) for one in findings.refused)
-    return parts.page(
-        f"Tags of run {run_id} refused · genremill",
-        parts.masthead("genremill · audit", f"Tags of run {run_id} were refused", f"{reasons}."),
-        parts.section("Audits", sections.audits(record)),
-        sections.churn(record),
-        sections.drift(record),
-        parts.section("Telling tracks", _table(tracks)),
+    kept = "readers still get the earlier tags" if findings.churn else "no new tags became current"
+    return render_template(
+        "genremill/jobs/audits/audit.html.j2",
+        kind="audit",
+        title=f"Tags of run {run_id} were refused",
+        lead=f"The new tags were not published, and {kept}. Over the limit: {reasons}.",
+        header=header,
+        publication=publication(findings.as_json()),
+        examples=_examples(examples),
     )
 
 
-def _table(tracks: list[TellingTrack]) -> Markup:
-    if not tracks:
-        return parts.absent("No single track shows what was refused.")
-    headings = ("Track", "Artist", "Title", "Tag before", "Tag refused", "Why")
-    return parts.table(
-        "Rows that are wrong, values far out, and the surest of the tags that would have changed.",
-        parts.columns(*headings, text=headings),
-        [(one.track_id, one.artists, one.title, one.before, one.after, one.why) for one in tracks],
+def _examples(examples: list[TellingTrack]) -> Table:
+    rows = [
+        {
+            "Track": one.track_id,
+            "Artist": one.artists,
+            "Title": one.title,
+            "Tag before": one.before,
+            "Tag refused": one.after,
+            "Reason": one.why,
+        }
+        for one in examples
+    ]
+    caption = "Rows that are wrong, outlying values, and the changed tags with the highest confidence."
+    return Table(
+        rows,
+        tuple(rows[0]) if rows else (),
+        caption=caption if rows else "No single track shows what was refused.",
     )

@@ -1,45 +1,22 @@
-"""Several model versions beside each other: which is best for which class, and what each costs."""
+"""Compares model versions on one page: which is best for which class, and what each costs."""
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-import torch
-
 from genremill.infra.errors import UsageError
-from genremill.infra.pages import parts
-from genremill.infra.pages.charts import meter
-from genremill.infra.pages.markup import join
-from genremill.infra.pages.parts import Column
-from genremill.jobs.contracts import Split
-from genremill.jobs.evaluation.figures import bounds, decimal, percent
+from genremill.infra.pages.formats import MISSING, decimal, percent
+from genremill.infra.pages.parts import Cell, Header, Table
+from genremill.infra.pages.rendering import render_template
+from genremill.jobs.evaluation.cost import Cost
+from genremill.jobs.evaluation.figures import bounds
 from genremill.jobs.evaluation.page import SPLIT_MEANINGS, SPLIT_NAMES
-from genremill.models import artifact
-from genremill.models.encoders.base import Inputs
-from genremill.models.encoders.text_tokens import TEXT_WIDTH
 from genremill.models.evaluation.metrics import Metrics
-from genremill.models.features import TEXT
 from genremill.models.model_card import ModelCard
-
-BATCH = 1024
-LEAST_SECONDS = 0.5
-"""How long a network answers for its speed to be told."""
-MILLION = 1_000_000
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a model version costs: seconds of its training, and of its network for a million tracks."""
-
-    train_seconds: float
-    score_seconds: float
-    """On one thread; to read the inputs and to write the tags is not in it."""
-    megabytes: float
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One of the versions."""
+    """A model version with its figures and its cost."""
 
     metrics: Metrics
     cost: Cost
@@ -51,11 +28,11 @@ class Compared:
 
     @property
     def line(self) -> str:
-        """For a terminal."""
+        """The figures and the cost in one line, for a terminal."""
         figures = self.metrics.figures
         return (
             f"{self.version}: top-1 {figures.top1.value:.3f}, top-5 {figures.top5.value:.3f} on "
-            f"{figures.rows:,} pairs; trained in {self.cost.train_seconds:.0f} s, a million tracks in "
+            f"{figures.rows:,} pairs; training took {self.cost.train_seconds:.0f} s, a million tracks take "
             f"{self.cost.score_seconds:.0f} s"
         )
 
@@ -65,150 +42,136 @@ class Compared:
 
 
 def check(cards: Mapping[str, ModelCard]) -> None:
-    """Raises where the versions' figures would not be about the same thing."""
+    """Raises if the figures of the versions are not comparable."""
     about = {
         version: (card.labels, card.snapshots.get("tracks"), card.labels == "cluster" and card.genre_map)
         for version, card in cards.items()
     }
     first, *others = about.values()
     if any(other != first for other in others):
-        found = "; ".join(f"{version}: {one[0]} of tracks {one[1]}" for version, one in about.items())
+        found = "; ".join(
+            f"{version}: {one[0]} labels of tracks run {one[1]}" for version, one in about.items()
+        )
         raise UsageError(
-            f"models to compare: expected the same labels, of one run of tracks and one map; found {found}"
+            "these models cannot be compared: expected the same kind of labels, the same run of tracks and "
+            f"the same genre map; found {found}"
         )
 
 
-def cost_of(folder: str, card: ModelCard) -> Cost:
-    """What a version's training took, and what its network takes now on one thread of this machine."""
-    model = artifact.load(folder)
-    history = card.training.get("history", [])
-    pairs = card.training["rows"][Split.TRAIN]
-    windows = history[0]["rows"] / pairs if history else 1.0
-    inputs = _blank(card)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        model.network.probabilities(inputs)  # the first call makes room
-        rows, started = 0, time.perf_counter()
-        while (taken := time.perf_counter() - started) < LEAST_SECONDS or not rows:
-            model.network.probabilities(inputs)
-            rows += BATCH
-    finally:
-        torch.set_num_threads(threads)
-    size = sum(value.numel() * value.element_size() for value in model.network.state_dict().values())
-    return Cost(
-        sum(one["seconds"] for one in history) * card.training["settings"]["workers"],
-        taken / rows * windows * MILLION,
-        size / MILLION,
-    )
-
-
-def _blank(card: ModelCard) -> Inputs:
-    """A batch of inputs without content: a network takes as long for them as for others."""
-    return {
-        name: torch.ones(BATCH, TEXT_WIDTH, dtype=torch.int32)
-        if name == TEXT
-        else torch.ones(BATCH, card.width(name))
-        for name in card.inputs
-    }
-
-
 def best_of(compared: Sequence[Compared], label: str) -> str | None:
-    """The version with the greatest F1 of a class; None where no version tells it at all."""
+    """The version with the greatest F1 of a class; None if no version finds any track of it."""
     f1 = {one.version: _of(one, label, "f1") or 0.0 for one in compared}
     best = max(f1, key=lambda version: f1[version], default=None)
     return best if best is not None and f1[best] > 0 else None
 
 
-def render(compared: Sequence[Compared]) -> str:
+def render(compared: Sequence[Compared], header: Header) -> str:
     """The comparison as one self-contained HTML document."""
     first = compared[0].metrics
     labels = sorted({label for one in compared for label in one.metrics.classes})
-    kind = str(first.subject.labels).capitalize()
-    title = f"{len(compared)} models, {SPLIT_NAMES[first.split]}"
-    return parts.page(
-        f"{title} · genremill",
-        parts.masthead("genremill · comparison of models", title, SPLIT_MEANINGS[first.split]),
-        parts.section("Figures", _figures(compared)),
-        parts.section(
-            f"Which is best for which {kind.lower()}",
-            _wins(compared, labels),
-            _by_class(compared, labels, kind),
-        ),
-        parts.section(f"ROC-AUC of each {kind.lower()}", _roc_auc(compared, labels, kind)),
-        parts.section("Cost", _costs(compared)),
+    noun = str(first.subject.labels)
+    return render_template(
+        "genremill/jobs/evaluation/comparison.html.j2",
+        kind="comparison of models",
+        title=f"{len(compared)} models, {SPLIT_NAMES[first.split]}",
+        lead=_lead(compared),
+        header=header,
+        noun=noun,
+        split_meaning=SPLIT_MEANINGS[first.split],
+        figures=_figures(compared),
+        f1=_f1(compared, labels, noun.capitalize()),
+        roc_auc=_roc_auc(compared, labels, noun.capitalize()),
+        costs=_costs(compared),
     )
 
 
-def _figures(compared: Sequence[Compared]) -> str:
-    return parts.table(
-        "On held-out tracks that have the model's inputs; intervals by bootstrap over artists.",
-        parts.columns(
-            "Model",
-            "Inputs",
-            "Top-1",
-            "95 % interval",
-            "Top-5",
-            "Macro-F1",
-            "Pairs",
-            text=("Model", "Inputs"),
-        ),
-        [
-            [
-                one.version,
-                ", ".join(one.metrics.subject.inputs),
-                join(percent(figures.top1.value), meter(figures.top1.value)),
-                bounds(figures.top1, percent),
-                percent(figures.top5.value),
-                percent(figures.macro_f1.value if figures.macro_f1 else None),
-                f"{figures.rows:,}",
-            ]
-            for one in compared
-            for figures in [one.metrics.figures]
-        ],
+def _lead(compared: Sequence[Compared]) -> str:
+    best, second, *_ = sorted(compared, key=lambda one: -one.metrics.figures.top1.value)
+    first, other = best.metrics.figures.top1, second.metrics.figures.top1
+    overlap = (other.high or other.value) >= (first.low or first.value)
+    return (
+        f"{best.version} is the most accurate: it is right on {percent(first.value)} of the pairs of track "
+        f"and {best.metrics.subject.labels}, and the next model, {second.version}, on {percent(other.value)}"
+        + (", which is within the margin of error." if overlap else ".")
     )
 
 
-def _wins(compared: Sequence[Compared], labels: Sequence[str]) -> str:
-    best = [best_of(compared, label) for label in labels]
-    counts = ", ".join(f"{one.version} for {best.count(one.version)}" for one in compared)
-    return parts.prose(f"By F1: {counts}; none tells {best.count(None)}.")
-
-
-def _by_class(compared: Sequence[Compared], labels: Sequence[str], kind: str) -> str:
-    columns = [Column(name, number=False) for name in (kind, "Best")]
-    columns += [Column(one.version) for one in compared]
-    rows = [
-        [label, best_of(compared, label) or "–", *(percent(_of(one, label, "f1")) for one in compared)]
-        for label in labels
+def _figures(compared: Sequence[Compared]) -> Table:
+    top1 = [one.metrics.figures.top1.value for one in compared]
+    top5 = [one.metrics.figures.top5.value for one in compared]
+    macro_f1 = [one.metrics.figures.macro_f1.value for one in compared]
+    pairs = [f"{one.metrics.figures.rows:,}" for one in compared]
+    caption = "Held-out tracks that have the inputs of the model; 95 % intervals by bootstrap over artists."
+    same_pairs = len(set(pairs)) == 1
+    if same_pairs:
+        caption += f" All models are measured on the same {pairs[0]} pairs."
+    rows: list[dict[str, str | Cell]] = [
+        {
+            "Model": one.version,
+            "Inputs": ", ".join(one.metrics.subject.inputs),
+            "Top-1 accuracy": Cell(percent(top1[index]), top1[index], top1[index] == max(top1)),
+            "95 % interval": bounds(one.metrics.figures.top1, percent),
+            "Top-5 accuracy": _cell(top5[index], top5, percent),
+            "Macro-F1": _cell(macro_f1[index], macro_f1, percent),
+            "Pairs": "" if same_pairs else pairs[index],
+        }
+        for index, one in enumerate(compared)
     ]
-    return parts.table("F1 of each model.", columns, rows)
+    return Table(rows, ("Model", "Inputs"), caption=caption)
 
 
-def _roc_auc(compared: Sequence[Compared], labels: Sequence[str], kind: str) -> str:
-    columns = [Column(kind, number=False), *(Column(one.version) for one in compared)]
-    rows = [[label, *(decimal(_of(one, label, "roc_auc")) for one in compared)] for label in labels]
-    return parts.table(
-        "The chance that a track of the class scores above another; 0.5 is chance.", columns, rows
+def _f1(compared: Sequence[Compared], labels: Sequence[str], noun: str) -> Table:
+    best = {label: best_of(compared, label) for label in labels}
+    wins = list(best.values())
+    counts = ", ".join(f"{one.version} for {wins.count(one.version)}" for one in compared)
+    none = f", no model for {wins.count(None)}" if None in wins else ""
+    return Table(
+        [
+            {noun: Cell(label), "Best": Cell(best[label] or MISSING)}
+            | _by_version(compared, label, "f1", percent)
+            for label in labels
+        ],
+        (noun, "Best"),
+        caption=f"F1 of each model. Best: {counts}{none}.",
     )
+
+
+def _roc_auc(compared: Sequence[Compared], labels: Sequence[str], noun: str) -> Table:
+    rows = [{noun: Cell(label)} | _by_version(compared, label, "roc_auc", decimal) for label in labels]
+    return Table(rows, (noun,))
+
+
+def _by_version(
+    compared: Sequence[Compared], label: str, figure: str, show: Callable[[float | None], str]
+) -> dict[str, Cell]:
+    values = [_of(one, label, figure) for one in compared]
+    return {one.version: _cell(value, values, show) for one, value in zip(compared, values, strict=True)}
+
+
+def _cell(value: float | None, values: Sequence[float | None], show: Callable[[float | None], str]) -> Cell:
+    """A figure, which is the best one if no model has a greater one."""
+    return Cell(show(value), best=bool(value) and value == max(one for one in values if one is not None))
 
 
 def _of(one: Compared, label: str, figure: str) -> float | None:
     return getattr(one.metrics.figures.per_class.get(label), figure, None)
 
 
-def _costs(compared: Sequence[Compared]) -> str:
-    return parts.table(
-        "Training: seconds of all workers. Scoring: the network alone, on one thread of the machine that "
-        "measured; reading and writing come on top, and are the same for all.",
-        parts.columns("Model", "To train", "A million tracks", "Weights", text=("Model",)),
+def _costs(compared: Sequence[Compared]) -> Table:
+    cheapest = {name: min(asdict(one.cost)[name] for one in compared) for name in asdict(compared[0].cost)}
+
+    def cell(one: Compared, name: str, text: str) -> Cell:
+        return Cell(text, best=asdict(one.cost)[name] == cheapest[name])
+
+    return Table(
         [
-            [
-                one.version,
-                f"{one.cost.train_seconds:,.0f} s",
-                f"{one.cost.score_seconds:,.1f} s",
-                f"{one.cost.megabytes:,.1f} MB",
-            ]
+            {
+                "Model": one.version,
+                "Training": cell(one, "train_seconds", f"{one.cost.train_seconds:,.0f} s"),
+                "Scoring a million tracks": cell(one, "score_seconds", f"{one.cost.score_seconds:,.1f} s"),
+                "Size of the weights": cell(one, "megabytes", f"{one.cost.megabytes:,.1f} MB"),
+            }
             for one in compared
         ],
+        ("Model",),
     )

@@ -1,25 +1,25 @@
-"""How far a model's confidence can be trusted, what abstaining brings, and what becomes of the tracks."""
+"""How far the confidence of a model can be trusted, what abstaining brings, and how many tracks get a tag."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from genremill.infra.pages import parts
 from genremill.infra.pages.charts import Axis, Series, line_chart
-from genremill.infra.pages.markup import Markup
-from genremill.infra.pages.parts import Column
-from genremill.jobs.evaluation.figures import bounds, decimal, percent
+from genremill.infra.pages.formats import decimal, percent
+from genremill.infra.pages.parts import Figure, Table
+from genremill.jobs.evaluation.figures import bounds
 from genremill.models.evaluation.abstention import UNREACHED, TagFigures
 from genremill.models.evaluation.calibration import KEPT, CoveragePoint, ReliabilityBin, greatest_accuracy
 from genremill.models.evaluation.metrics import Metrics
 
 COVERAGES = (1.0, 0.9, KEPT, 0.7, 0.5, 0.25, 0.1)
+ACCURACY = Axis("accuracy", 0.0, 1.0, percent=True)
 
 
 @dataclass(frozen=True)
 class ClusterTags:
-    """The answers in one cluster on held-out tracks: how many there are, are tags, and are right tags."""
+    """Held-out predictions in one cluster: how many there are, become tags, and are right tags."""
 
     name: str
     threshold: float
@@ -28,103 +28,107 @@ class ClusterTags:
     right: int
 
 
-def confidence(
-    metrics: Metrics,
-    reliability: Sequence[ReliabilityBin],
-    coverage: Sequence[CoveragePoint],
-    thresholds: Sequence[ClusterTags],
-) -> Markup:
-    """The section on confidence; `thresholds` are empty where the model never abstains."""
-    return parts.section(
-        "Confidence",
-        parts.side_by_side(_reliability(metrics, reliability), _coverage(metrics, coverage)),
-        parts.side_by_side(
-            _coverage_table(coverage),
-            *([_statuses(metrics.tags)] if metrics.tags else []),
-            *([_thresholds(thresholds)] if thresholds else []),
-        ),
-    )
-
-
-def _reliability(metrics: Metrics, reliability: Sequence[ReliabilityBin]) -> Markup:
+def reliability(metrics: Metrics, bins: Sequence[ReliabilityBin]) -> Figure:
+    """Accuracy against confidence."""
     chart = line_chart(
         "Reliability diagram",
         "Accuracy against confidence; a calibrated model lies on the diagonal.",
         Axis("confidence", 0.0, 1.0, percent=True),
-        Axis("accuracy", 0.0, 1.0, percent=True),
+        ACCURACY,
         [
             Series("calibrated", [(0.0, 0.0), (1.0, 1.0)], guide=True),
-            Series("this model", [(one.confidence, one.accuracy) for one in reliability], marks=True),
+            Series("this model", [(one.confidence, one.accuracy) for one in bins], marks=True),
         ],
     )
-    return parts.figure(
+    return Figure(
+        "Reliability diagram",
         chart,
-        f"Accuracy against confidence, {len(reliability)} points of equally many answers; under the "
-        f"diagonal, the model is surer than right. The mean gap is the ECE, "
+        f"Accuracy against confidence, in {len(bins)} bins with equally many tracks. Below the diagonal, the "
+        "model is too confident. The mean gap is the expected calibration error, "
         f"{decimal(metrics.figures.ece.value)}.",
     )
 
 
-def _coverage(metrics: Metrics, coverage: Sequence[CoveragePoint]) -> Markup:
-    accuracy = coverage[-1].accuracy
+def coverage(metrics: Metrics, points: Sequence[CoveragePoint]) -> Figure:
+    """Accuracy of the most certain tracks against their share."""
     shares = np.linspace(0.01, 1, 100)
-    best = zip(shares, greatest_accuracy(np.array(accuracy), shares), strict=True)
+    best = zip(shares, greatest_accuracy(np.array(points[-1].accuracy), shares), strict=True)
     chart = line_chart(
         "Accuracy by coverage",
-        "Accuracy of the surest answers against the share of tracks they cover.",
-        Axis("tracks answered", 0.0, 1.0, percent=True),
-        Axis("accuracy", 0.0, 1.0, percent=True),
+        "Accuracy of the most certain predictions against the share of tracks they cover.",
+        Axis("tracks tagged", 0.0, 1.0, percent=True),
+        ACCURACY,
         [
-            Series("at best", [(float(share), float(most)) for share, most in best], guide=True),
-            Series("the surest only", [(one.coverage, one.accuracy) for one in coverage]),
+            Series("best possible", [(float(share), float(most)) for share, most in best], guide=True),
+            Series("this model", [(one.coverage, one.accuracy) for one in points]),
         ],
     )
-    caption = "At best, all that is left out is wrong."
+    caption = (
+        "Accuracy if only the most certain tracks get a tag. At best, all tracks left out are wrong ones."
+    )
     if (share := metrics.figures.lift_share) is not None:
         caption += (
-            f" Leaving out the least certain fifth brings {percent(share.value)} of the gain there could be "
+            f" Leaving out the least certain fifth brings {percent(share.value)} of the possible gain "
             f"(95 %: {bounds(share, percent)})."
         )
-    return parts.figure(chart, caption)
+    return Figure("Accuracy by coverage", chart, caption)
 
 
-def _coverage_table(coverage: Sequence[CoveragePoint]) -> Markup:
+def tables(
+    metrics: Metrics, points: Sequence[CoveragePoint], thresholds: Sequence[ClusterTags]
+) -> list[Table]:
+    """Accuracy by coverage, the status of tracks, and thresholds; `thresholds` are empty if none are used."""
+    found = [_coverage_table(points)]
+    found += [_statuses(metrics.tags)] if metrics.tags else []
+    return found + ([_thresholds(thresholds)] if thresholds else [])
+
+
+def _coverage_table(coverage: Sequence[CoveragePoint]) -> Table:
     accuracy = coverage[-1].accuracy
     points = dict.fromkeys(min(coverage, key=lambda one: abs(one.coverage - share)) for share in COVERAGES)
     rows = []
-    for one in points:
-        best = float(greatest_accuracy(np.array(accuracy), np.array(one.coverage)))
-        lift = percent((one.accuracy - accuracy) / (best - accuracy)) if best > accuracy else percent(None)
+    for point in points:
+        best = float(greatest_accuracy(np.array(accuracy), np.array(point.coverage)))
         rows.append(
-            [percent(one.coverage), decimal(one.confidence), percent(one.accuracy), percent(best), lift]
+            {
+                "Coverage": percent(point.coverage),
+                "Least confidence": decimal(point.confidence),
+                "Accuracy": percent(point.accuracy),
+                "Best possible": percent(best),
+                "Share of the gain": percent(
+                    (point.accuracy - accuracy) / (best - accuracy) if best > accuracy else None
+                ),
+            }
         )
-    names = ("Answered", "From a confidence of", "Accuracy", "At best", "Of the possible gain")
-    return parts.table("Answering the surest only.", [Column(name) for name in names], rows)
+    return Table(rows, caption="Track accuracy if only the most certain tracks get a tag.")
 
 
-def _statuses(tags: TagFigures) -> Markup:
+def _statuses(tags: TagFigures) -> Table:
     rows = [
-        ["tagged", percent(tags.tagged), f"right {percent(tags.precision)} of the time"],
-        ["abstained", percent(tags.abstained), "less sure than the threshold of the answer's cluster"],
-        ["outlier", percent(tags.outlier), "further from the training tracks than nearly all like them"],
+        ("tagged", tags.tagged, f"{percent(tags.precision)} of these tags are right"),
+        ("abstained", tags.abstained, "the confidence is below the threshold of the predicted cluster"),
+        ("outlier", tags.outlier, "further from the training tracks than nearly all of them are"),
     ]
-    columns = [Column("Status", number=False), Column("Share"), Column("What it says", number=False)]
-    return parts.table("What becomes of held-out tracks.", columns, rows)
+    return Table(
+        [{"Status": name, "Share": percent(share), "Meaning": meaning} for name, share, meaning in rows],
+        ("Status", "Meaning"),
+        caption="Status of held-out tracks.",
+    )
 
 
-def _thresholds(thresholds: Sequence[ClusterTags]) -> Markup:
+def _thresholds(thresholds: Sequence[ClusterTags]) -> Table:
     rows = [
-        [
-            one.name,
-            "out of reach" if one.threshold >= UNREACHED else decimal(one.threshold),
-            f"{one.answers:,}",
-            percent(one.tagged / one.answers if one.answers else None),
-            percent(one.right / one.tagged if one.tagged else None),
-        ]
+        {
+            "Cluster predicted": one.name,
+            "Threshold": "unreachable" if one.threshold >= UNREACHED else decimal(one.threshold),
+            "Tracks": f"{one.answers:,}",
+            "Tagged": percent(one.tagged / one.answers if one.answers else None),
+            "Right tags": percent(one.right / one.tagged if one.tagged else None),
+        }
         for one in thresholds
     ]
-    columns = [
-        Column("Answer in", number=False),
-        *(Column(name) for name in ("Threshold", "Answers", "Tagged", "Of them right")),
-    ]
-    return parts.table("Thresholds, chosen on validation tracks, on held-out ones.", columns, rows)
+    return Table(
+        rows,
+        ("Cluster predicted",),
+        caption="Thresholds of confidence, chosen on validation tracks, applied to held-out tracks.",
+    )

@@ -1,4 +1,4 @@
-"""The measuring of a model version: its answers on a held-out sample, the figures, and the report."""
+"""Measures a model version: its predictions on a held-out sample, the figures, and the report."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ import numpy as np
 import numpy.typing as npt
 from pyspark.sql import DataFrame, functions as F
 
+from genremill.infra.pages.parts import Header
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.contracts import Split
 from genremill.jobs.evaluation import page as model_report
 from genremill.jobs.evaluation.confidence import ClusterTags
-from genremill.jobs.evaluation.pictures import ClusterMap, Correlations, Epoch
+from genremill.jobs.evaluation.pictures import ClusterMap, Correlations
 from genremill.jobs.training import predictions
 from genremill.jobs.training.predictions import Model
 from genremill.models.evaluation import calibration
@@ -20,26 +21,27 @@ from genremill.models.evaluation.abstention import tag_figures
 from genremill.models.evaluation.held_out import HeldOut, Labels, SplitBy
 from genremill.models.evaluation.metrics import Metrics, Subject, confusion, mean_probability, measure
 from genremill.models.model_card import ModelCard
+from genremill.models.training.loop import EpochRecord
 from genremill.udfs.arrow_rows import matrix
 from genremill.udfs.tagging import abstentions, outliers
 
 MOST_CORRELATED = 64
-"""Features that a heat map of correlations is drawn of at most."""
+"""Features that the heat map of correlations shows at most."""
 CORRELATED_TRACKS = 50_000
-"""Tracks that correlations are taken over at most, drawn by stable hash."""
+"""Tracks of which correlations are computed at most, drawn by stable hash."""
 
 
 @dataclass(frozen=True)
 class _Genres:
-    """Means of the features by genre, for the map, and the features' correlations."""
+    """Means of the features by genre, for the map, and the correlations of the features."""
 
     names: tuple[str, ...]
     means: npt.NDArray[np.float64]
     correlations: Correlations | None
 
 
-def measured(model: Model, sample: DataFrame, tracks: DataFrame) -> tuple[Metrics, str]:
-    """The figures of a model on a bounded sample of held-out tracks, and the report's page."""
+def measured(model: Model, sample: DataFrame, tracks: DataFrame, header: Header) -> tuple[Metrics, str]:
+    """The figures of a model on a bounded sample of held-out tracks, and the page of its report."""
     found = predictions.collected(model, sample)
     held_out, card = found.held_out, model.card
     subject = Subject(model.version, Labels(card.labels), card.inputs, card.use_popularity)
@@ -47,11 +49,11 @@ def measured(model: Model, sample: DataFrame, tracks: DataFrame) -> tuple[Metric
     abstained_T = abstentions(card, held_out.top_T, held_out.confidence_T)
     tags = tag_figures(held_out, outlier_T, abstained_T)
     metrics = dataclasses.replace(measure(held_out, subject), tags=tags)
-    return metrics, _page(metrics, held_out, card, _genres(tracks, model.snapshot))
+    return metrics, _page(metrics, held_out, model, _genres(tracks, model.snapshot), header)
 
 
 def _genres(tracks: DataFrame, snapshot: Snapshot) -> _Genres:
-    """Means of the standardised features of each genre, and the correlation of each two features."""
+    """Means of the standardized features of each genre, and the correlation of each two features."""
     names = [one["name"] for one in snapshot.details["features"]]
     if not names:
         return _Genres((), np.zeros((0, 0)), None)
@@ -72,7 +74,7 @@ def _genres(tracks: DataFrame, snapshot: Snapshot) -> _Genres:
 
 
 def _correlations(tracks: DataFrame, names: list[str]) -> Correlations | None:
-    """Of each two features over a sample of the tracks; None where there are too many to be read."""
+    """The correlation of each two features over a sample of tracks; None for too many features to show."""
     if len(names) > MOST_CORRELATED:
         return None
     complete = tracks.where(F.size("table_features") > 0).orderBy(unit_hash("sample", 0, "track_id"))
@@ -83,36 +85,49 @@ def _correlations(tracks: DataFrame, names: list[str]) -> Correlations | None:
     return Correlations(names, np.atleast_2d(matrix_FF))
 
 
-def _page(metrics: Metrics, held_out: HeldOut, card: ModelCard, genres: _Genres) -> str:
-    units = held_out.units()
-    answer_P = units.top_T[units.pair_track_P]
-    history = card.training.get("history", [])
-    fields = Epoch.__dataclass_fields__
-    return model_report.render(
-        model_report.Report(
-            metrics=metrics,
-            confusion_CC=confusion(units.pair_label_P, answer_P, len(units.classes)),
-            probability_CC=mean_probability(units),
-            reliability=calibration.reliability(units.confidence_T, units.right_T),
-            coverage=calibration.coverage_curve(units.confidence_T, units.right_T),
-            thresholds=_thresholds(card, held_out),
-            epochs=[Epoch(**{name: one[name] for name in fields}) for one in history],
-            clusters=_cluster_map(card, genres),
-            correlations=genres.correlations,
-            facts={
-                "Model": f"{card.model}, {len(card.classes)} classes",
-                "Train pairs": f"{card.training['rows'][Split.TRAIN]:,}",
-                "Best epoch": f"{card.training['best_epoch']} of {len(history)}",
-                "Seed": str(card.training["seed"]),
-                "Snapshots": ", ".join(f"{table} {run_id}" for table, run_id in card.snapshots.items()),
-                "Code": card.code_version,
-            },
-        )
+def _page(metrics: Metrics, held_out: HeldOut, model: Model, genres: _Genres, header: Header) -> str:
+    units, card = held_out.units(), model.card
+    prediction_P = units.top_T[units.pair_track_P]
+    history, fields = card.training.get("history", []), EpochRecord.__dataclass_fields__.keys()
+    report = model_report.Report(
+        metrics=metrics,
+        header=header,
+        confusion_CC=confusion(units.pair_label_P, prediction_P, len(units.classes)),
+        probability_CC=mean_probability(units),
+        reliability=calibration.reliability(units.confidence_T, units.right_T),
+        coverage=calibration.coverage_curve(units.confidence_T, units.right_T),
+        thresholds=_thresholds(card, held_out),
+        epochs=[EpochRecord(**{name: one[name] for name in one.keys() & fields}) for one in history],
+        fits_input_weights=card.model.endswith("fusion")
+        and bool(card.training["rows"].get(Split.VALIDATION)),
+        clusters=_cluster_map(card, genres),
+        correlations=genres.correlations,
+        facts={
+            "Model": f"{card.model}, {len(card.classes)} classes",
+            **popularity(card, model.snapshot),
+            "Train pairs": f"{card.training['rows'][Split.TRAIN]:,}",
+            "Best epoch": f"{card.training['best_epoch']} of {len(history)}",
+            "Seed": str(card.training["seed"]),
+            "Snapshots": ", ".join(f"{table} {run_id}" for table, run_id in card.snapshots.items()),
+            "Code": card.code_version,
+        },
     )
+    return model_report.render(report)
+
+
+def popularity(card: ModelCard, snapshot: Snapshot) -> dict[str, str]:
+    """Whether popularity is an input of the model; nothing if the table does not say what popularity is."""
+    named = [one.name for one in card.features if "popular" in one.name.lower() and not one.is_popularity]
+    if card.use_popularity:
+        return {"Popularity": "an input"}
+    if named:
+        return {"Popularity": f"{', '.join(named)} is an input, like any other numeric column"}
+    known = any(one.get("is_popularity") for one in snapshot.details["features"])
+    return {"Popularity": "not an input"} if known else {}
 
 
 def _thresholds(card: ModelCard, held_out: HeldOut) -> list[ClusterTags]:
-    """What the thresholds of each cluster come to; nothing where there are none, or under `rows`."""
+    """What the threshold of each cluster does; empty without thresholds and for the split `rows`."""
     if card.thresholds is None or held_out.split is SplitBy.ROWS:
         return []
     clusters = {one.id: one for one in card.clusters.values()}
@@ -134,20 +149,16 @@ def _thresholds(card: ModelCard, held_out: HeldOut) -> list[ClusterTags]:
 
 
 def _cluster_map(card: ModelCard, genres: _Genres) -> ClusterMap | None:
-    """Clusters by genre; on a plane by the two directions in which the genres' means differ most."""
+    """Clusters by genre, and each genre on the plane in which the mean features of the genres differ most."""
     if not card.genre_map:
         return None
-    places = sorted({cluster.id: cluster.name for cluster in card.clusters.values()}.items())
-    at = {number: place for place, (number, _) in enumerate(places)}
-    cluster_of = {genre: at[number] for genre, number in card.genre_map.items() if number in at}
-    xy = None
-    if len(genres.names) > 2:
-        centred = genres.means - genres.means.mean(axis=0)
-        left, scale, _ = np.linalg.svd(centred, full_matrices=False)
-        plane = left[:, :2] * scale[:2]
-        xy = {
-            name: (float(x), float(y))
-            for name, (x, y) in zip(genres.names, plane, strict=True)
-            if name in cluster_of
-        }
-    return ClusterMap([name for _, name in places], cluster_of, xy)
+    names = {cluster.id: cluster.name for cluster in card.clusters.values()}
+    cluster_of = {genre: number for genre, number in card.genre_map.items() if number in names}
+    if len(genres.names) <= 2:
+        return ClusterMap(names, cluster_of)
+    centered = genres.means - genres.means.mean(axis=0)
+    left, scale, _ = np.linalg.svd(centered, full_matrices=False)
+    plane = zip(genres.names, left[:, :2] * scale[:2], strict=True)
+    return ClusterMap(
+        names, cluster_of, {name: (float(x), float(y)) for name, (x, y) in plane if name in cluster_of}
+    )

@@ -1,25 +1,20 @@
-"""The HTML report of a model version on held-out tracks: what `evaluate` writes beside metrics.json."""
+"""The model report: the HTML page about a model version on held-out tracks, beside metrics.json."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from genremill.infra.pages import parts
-from genremill.infra.pages.markup import Markup
-from genremill.jobs.evaluation.clusters import cluster_quality, countries
-from genremill.jobs.evaluation.confidence import ClusterTags, confidence
-from genremill.jobs.evaluation.confusions import confusions
-from genremill.jobs.evaluation.figures import class_table, figures_table, headline
-from genremill.jobs.evaluation.pictures import (
-    ClusterMap,
-    Correlations,
-    Epoch,
-    cluster_map,
-    correlations,
-    learning,
-)
+from genremill.infra.pages.parts import Header
+from genremill.infra.pages.rendering import render_template
+from genremill.jobs.evaluation import clusters, confidence, confusions, figures, pictures
+from genremill.jobs.evaluation.confidence import ClusterTags
+from genremill.jobs.evaluation.pictures import ClusterMap, Correlations
 from genremill.models.evaluation.calibration import CoveragePoint, ReliabilityBin
-from genremill.models.evaluation.held_out import Floats, Integers, SplitBy
+from genremill.models.evaluation.held_out import Floats, Integers, Labels, SplitBy
 from genremill.models.evaluation.metrics import Metrics
+
+if TYPE_CHECKING:
+    from genremill.models.training.loop import EpochRecord
 
 SPLIT_NAMES = {
     SplitBy.ARTIST: "artist split",
@@ -28,28 +23,31 @@ SPLIT_NAMES = {
     SplitBy.FILE: "split from a file",
 }
 SPLIT_MEANINGS = {
-    SplitBy.ARTIST: "Held out by first artist and recording: no track of these artists was trained on.",
-    SplitBy.RECORDING: "Held out by recording: no release of these recordings was trained on, but their "
-    "artists may be known. Expect less on artists the model has never met.",
-    SplitBy.ROWS: "Held out row by row, the protocol of the reports: the same track may stand in train under "
-    "another genre, and its artist nearly always does.",
-    SplitBy.FILE: "Held out by a list of tracks: what the figures promise depends on "
-    "what that list keeps apart.",
+    SplitBy.ARTIST: "Held out by first artist and recording: the model was trained on no track of the first "
+    "artists of these tracks.",
+    SplitBy.RECORDING: "Held out by recording: the model was trained on no release of these recordings, but "
+    "it may know their artists. Expect lower figures on artists that the model does not know.",
+    SplitBy.ROWS: "Held out row by row, as in the reports: the same track may be in train under another "
+    "genre, and its artist nearly always is.",
+    SplitBy.FILE: "Held out by a list of tracks: what the figures mean depends on what that list separates.",
 }
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that a report shows; what is None or empty is left out, with a line that says why."""
+    """All that a report shows; a part that is None or empty is left out, and a line says why."""
 
     metrics: Metrics
+    header: Header
     confusion_CC: Integers
     probability_CC: Floats
     """Mean probability of each class (column) on the tracks of each label (row)."""
     reliability: Sequence[ReliabilityBin]
     coverage: Sequence[CoveragePoint]
     thresholds: Sequence[ClusterTags] = ()
-    epochs: Sequence[Epoch] = ()
+    epochs: "Sequence[EpochRecord]" = ()
+    fits_input_weights: bool = False
+    """Whether the last training step fitted the weights of the inputs on validation tracks."""
     clusters: ClusterMap | None = None
     correlations: Correlations | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -57,43 +55,47 @@ class Report:
 
 def render(report: Report) -> str:
     """The report as one self-contained HTML document."""
-    metrics = report.metrics
-    title = f"{metrics.subject.model_version}, {SPLIT_NAMES[metrics.split]}"
-    return parts.page(
-        f"{title} · genremill",
-        parts.masthead("genremill · model report", title, SPLIT_MEANINGS[metrics.split]),
-        *([_leak_warning()] if metrics.split is SplitBy.ROWS else []),
-        headline(metrics),
-        parts.section("Figures", figures_table(metrics)),
-        learning(report.epochs),
-        confidence(metrics, report.reliability, report.coverage, report.thresholds),
-        confusions(metrics, report.confusion_CC, report.clusters),
-        cluster_map(report.clusters),
-        cluster_quality(metrics, report.confusion_CC, report.clusters),
-        countries(metrics.classes, report.probability_CC, report.confusion_CC),
-        correlations(report.correlations),
-        parts.section(f"Each {metrics.subject.labels}", class_table(metrics)),
-        parts.section("This run", parts.facts(_facts(report))),
-    )
-
-
-def _leak_warning() -> Markup:
-    return parts.warning(
-        "Not an honest estimate.",
-        "Tracks and artists stand on both sides of this split, so the figures are higher than on any "
-        "music the model has not met. They compare with the reports, and with nothing else.",
+    metrics, noun = report.metrics, str(report.metrics.subject.labels)
+    genre_clusters = report.clusters if metrics.subject.labels is not Labels.CLUSTER else None
+    quality = clusters.quality(metrics.classes, report.confusion_CC, genre_clusters)
+    by_class, by_cluster = confusions.matrices(metrics.classes, report.confusion_CC, noun, genre_clusters)
+    return render_template(
+        "genremill/jobs/evaluation/report.html.j2",
+        kind="model report",
+        title=f"{metrics.subject.model_version}, {SPLIT_NAMES[metrics.split]}",
+        lead=figures.lead(metrics),
+        header=report.header,
+        leaky=metrics.split is SplitBy.ROWS,
+        noun=noun,
+        headline=figures.headline(metrics),
+        split_meaning=SPLIT_MEANINGS[metrics.split],
+        figures=figures.figures_table(metrics),
+        learning=pictures.learning(report.epochs),
+        fits_input_weights=report.fits_input_weights,
+        reliability=confidence.reliability(metrics, report.reliability),
+        coverage=confidence.coverage(metrics, report.coverage),
+        confidence_tables=confidence.tables(metrics, report.coverage, report.thresholds),
+        confusion_matrix=by_class,
+        confusions=confusions.most_frequent(metrics.classes, report.confusion_CC, noun),
+        cluster_matrix=by_cluster,
+        no_clusters="there is no genre map, or clusters are the classes.",
+        clusters=pictures.clusters_table(report.clusters) if report.clusters else None,
+        genre_map=pictures.genre_map(report.clusters) if report.clusters else None,
+        cluster_quality=quality,
+        cluster_balance=clusters.balance(metrics.classes, report.confusion_CC, genre_clusters),
+        countries=clusters.countries(metrics.classes, report.probability_CC, report.confusion_CC),
+        correlations=pictures.correlations(report.correlations) if report.correlations else None,
+        classes=figures.class_table(metrics),
+        facts=_facts(report),
     )
 
 
 def _facts(report: Report) -> dict[str, str]:
     metrics = report.metrics
-    inputs = metrics.subject.inputs
     return {
         "Model version": metrics.subject.model_version,
-        "Split": SPLIT_NAMES[metrics.split],
         "Labels": f"{metrics.subject.labels}, {len(metrics.classes)} classes",
-        "Inputs": ", ".join(inputs),
-        "Popularity": "an input" if metrics.subject.use_popularity else "not an input",
+        "Inputs": ", ".join(metrics.subject.inputs),
         "Held-out pairs": f"{metrics.figures.rows:,}",
         **report.facts,
     }

@@ -1,219 +1,217 @@
-"""The page of a night, `night.html`: what ran and why, what it rejected, what changed, and how good it is."""
+"""The nightly report, `night.html`: what ran and why, what it rejected and changed, how good the model is."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from genremill.infra.pages import charts, parts
-from genremill.infra.pages.charts import Axis, Series
-from genremill.infra.pages.markup import Markup, element, join
-from genremill.jobs.audits import sections
-from genremill.jobs.evaluation.figures import percent
+from genremill.infra.errors import StorageError
+from genremill.infra.pages.charts import Axis, Series, line_chart
+from genremill.infra.pages.formats import MISSING, duration, percent
+from genremill.infra.pages.parts import Figure, Header, Stat, Table
+from genremill.infra.pages.rendering import render_template
+from genremill.infra.warehouse import Warehouse
+from genremill.jobs.audits.sections import publication
 from genremill.jobs.nights.record import Night, State
 
-Figure: TypeAlias = Mapping[str, float] | float
+Measured: TypeAlias = Mapping[str, float] | float
 """A figure alone, or with its 95 % interval."""
 NIGHTS = 5
-"""Earlier nights that a page compares with."""
-FIGURES = {"top1": "top-1", "top5": "top-5", "any_label": "any label"}
-VERDICTS = {0: "done", 2: "refused", 3: "done, with rejects over the limit", 4: "failed, worth a retry"}
+"""Earlier runs that a page compares with."""
+FIGURES = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy", "any_label": "Track accuracy"}
+VERDICTS = {
+    0: "succeeded",
+    2: "was refused",
+    3: "succeeded, but rejected too many audio files",
+    4: "failed, retry it",
+}
 
 
-def render(night: Night, earlier: Sequence[Night]) -> str:
-    """The page as one self-contained HTML document; `earlier` nights are newest first."""
-    publication = night.step("publish")
-    said: dict[str, Any] = publication.summary if publication else {}
-    return parts.page(
-        f"Night of {night.started_at[:10]} · genremill",
-        parts.masthead("genremill · night", f"Night of {night.started_at[:10]}", _lead(night)),
-        *([parts.warning("It ended early.", night.error)] if night.error else []),
-        _headline(night, said),
-        parts.section("Steps", _steps(night)),
-        parts.section("Tables", _tables(night)),
-        parts.section("Rejects", _rejects(night)),
-        *_publication(said),
-        parts.section("The model in use", _model(night, earlier)),
-        parts.section("Nights", _nights([night, *earlier])),
-        parts.section("This run", parts.facts(_facts(night))),
+def header_of(warehouse: Warehouse, night: Night) -> Header:
+    """Where the page comes from; a storage that is down does not hide why the run ended."""
+    try:
+        tracks = warehouse.current("tracks")
+    except StorageError:
+        tracks = None
+    return Header.of(warehouse, night.run_id, tracks.snapshot if tracks else None, night.started_at)
+
+
+def render(night: Night, earlier: Sequence[Night], header: Header) -> str:
+    """The page as one self-contained HTML document; `earlier` runs are newest first."""
+    publish = night.step("publish")
+    summary: dict[str, Any] = publish.summary if publish else {}
+    with_model = [one for one in reversed([night, *earlier]) if one.metrics]
+    return render_template(
+        "genremill/jobs/nights/night.html.j2",
+        kind="nightly report",
+        title=f"Nightly run of {night.started_at[:10]}",
+        lead=_lead(night),
+        header=header,
+        error=night.error,
+        headline=_headline(night, summary.get("churn")),
+        steps=_steps(night),
+        tables=_tables(night),
+        rejects=_rejects(night),
+        publication=publication(summary) if summary.get("audits") else None,
+        model=night.metrics,
+        report=str(night.metrics.get("report", "")).rpartition("reports/")[2],
+        model_figures=[
+            Stat(label, percent(_value(night.metrics[name])), [_bounds(night.metrics[name])])
+            for name, label in FIGURES.items()
+            if name in night.metrics
+        ],
+        accuracy_trend=_accuracy_trend(with_model) if len(with_model) > 1 else None,
+        runs=_runs([night, *earlier]),
+        churn_trend=_churn_trend([night, *earlier]),
+        facts={
+            "Run": night.run_id,
+            "Started": night.started_at,
+            "Code": night.code_version,
+            "Record": "run.json beside this page",
+        },
     )
+
+
+def _verdict(night: Night) -> str:
+    return VERDICTS.get(night.exit_code, "failed")
 
 
 def _lead(night: Night) -> str:
-    ran = [one.name for one in night.steps if one.state is State.RAN]
-    verdict = VERDICTS.get(night.exit_code, "failed")
-    if not ran and not night.error:
-        return "Nothing has changed since the night before: nothing was read again, nothing written."
-    return f"{verdict.capitalize()}. Ran: {', '.join(ran) or 'nothing'}."
+    """How the run ended and what readers get, in a sentence."""
+    if not night.error and all(one.state is not State.RAN for one in night.steps):
+        return "Nothing has changed since the last run, so no step ran and readers get the same tags."
+    tags = next((f"{one.rows_after:,} tracks" for one in night.tables if one.name == "tags"), None)
+    if night.error:
+        kept = f"readers still get the earlier tags of {tags}" if tags else "there are no tags yet"
+        return f"The run {_verdict(night)} after {duration(night.seconds)}, and {kept}."
+    churn = _changed(night)
+    changed = "" if churn is None else f", and {percent(churn)} of the earlier tags changed"
+    return (
+        f"The run {_verdict(night)} in {duration(night.seconds)}: {tags or 'no tracks'} have tags{changed}."
+    )
 
 
-def _headline(night: Night, said: dict[str, Any]) -> Markup:
+def _headline(night: Night, churn: Mapping[str, Any] | None) -> list[Stat]:
     ingest = night.step("ingest")
     changes = ingest.summary.get("changes") if ingest else None
     tags = next((one for one in night.tables if one.name == "tags"), None)
-    churn = said.get("churn")
     rejected = sum(one.count for one in night.rejects)
     stats = [
-        parts.stat("ended", VERDICTS.get(night.exit_code, "failed"), f"exit code {night.exit_code}"),
-        parts.stat("took", _duration(night.seconds), f"on {night.cores} cores"),
-        parts.stat(
-            "tags",
-            f"{tags.rows_after:,}" if tags else "none",
-            *([f"{tags.rows_before:,} before"] if tags else []),
-        ),
+        Stat("result", _verdict(night), [f"exit code {night.exit_code}"]),
+        Stat("time", duration(night.seconds), [f"on {night.cores} cores"]),
+        Stat("tracks with tags", f"{tags.rows_after:,}", [f"{tags.rows_before:,} before"])
+        if tags
+        else Stat("tags", "none"),
     ]
     if changes:
-        stats.append(
-            parts.stat(
-                "new tracks",
-                f"{changes['new']:,}",
-                f"{changes['changed']:,} changed, {changes['vanished']:,} vanished",
-            )
-        )
+        details = [f"{changes['changed']:,} changed, {changes['vanished']:,} vanished"]
+        stats.append(Stat("new tracks", f"{changes['new']:,}", details))
     if churn and churn["tracks"]:
-        stats.append(
-            parts.stat(
-                "changed tags", percent(churn["changed"] / churn["tracks"]), f"{churn['changed']:,} tracks"
-            )
-        )
-    stats.append(parts.stat("rejected", f"{rejected:,}", "rows and files, new tonight"))
-    return parts.stats(*stats)
+        share = percent(churn["changed"] / churn["tracks"])
+        stats.append(Stat("changed tags", share, [f"{churn['changed']:,} tracks"]))
+    return [*stats, Stat("rejected", f"{rejected:,}", ["rows and files, new in this run"])]
 
 
-def _steps(night: Night) -> Markup:
+def _steps(night: Night) -> Table:
     rows = [
-        (
-            one.name,
-            one.state.value,
-            "" if one.state is State.SKIPPED else _duration(one.seconds),
-            one.cause or "nothing has changed",
-        )
+        {
+            "Step": one.name,
+            "State": one.state.value,
+            "Time": "" if one.state is State.SKIPPED else duration(one.seconds),
+            "Reason": one.cause or "nothing has changed",
+        }
         for one in night.steps
     ]
-    columns = parts.columns("Step", "State", "Took", "Why", text=("Step", "State", "Why"))
-    return parts.table("A step runs where what it depends on has changed.", columns, rows)
+    return Table(
+        rows, ("Step", "State", "Reason"), caption="A step runs if something that it depends on has changed."
+    )
 
 
-def _tables(night: Night) -> Markup:
-    if not night.tables:
-        return parts.absent("No table is current yet.")
+def _tables(night: Night) -> Table:
     rows = [
-        (
-            one.name,
-            f"{one.rows_before:,}",
-            f"{one.rows_after:,}",
-            one.run_after or "–",
-            "as before" if one.run_after == one.run_before else "new",
-        )
+        {
+            "Table": one.name,
+            "Rows before": f"{one.rows_before:,}",
+            "Rows now": f"{one.rows_after:,}",
+            "Current run": one.run_after or MISSING,
+            "State": "unchanged" if one.run_after == one.run_before else "new",
+        }
         for one in night.tables
     ]
-    columns = parts.columns(
-        "Table", "Rows before", "Rows now", "Current run", "", text=("Table", "Current run", "")
+    return Table(
+        rows,
+        ("Table", "Current run", "State"),
+        caption="What readers get." if rows else "No table is current yet.",
     )
-    return parts.table("What readers get.", columns, rows)
 
 
-def _rejects(night: Night) -> Markup:
-    if not night.rejects:
-        return parts.absent("Nothing was newly rejected.")
+def _rejects(night: Night) -> Table:
     rows = [
-        (
-            one.reason,
-            one.stage,
-            f"{one.count:,}",
-            join(*_lines([f"{key}: {detail}" if detail else key for key, detail in one.examples])),
-        )
+        {
+            "Reason": one.reason,
+            "Job": one.stage,
+            "Number": f"{one.count:,}",
+            "Examples": "\n".join(f"{key}: {detail}" if detail else key for key, detail in one.examples),
+        }
         for one in night.rejects
     ]
-    columns = parts.columns("Reason", "Job", "Number", "Such as", text=("Reason", "Job", "Such as"))
-    return parts.table("Rows of the table and audio files that were not taken.", columns, rows)
-
-
-def _lines(texts: list[str]) -> list[Markup]:
-    return [part for text in texts for part in (join(text), element("br"))][:-1]
-
-
-def _publication(said: dict[str, Any]) -> list[Markup]:
-    if not said.get("audits"):
-        return []
-    return [
-        parts.section("Audits", sections.audits(said)),
-        sections.churn(said),
-        sections.drift(said),
-    ]
-
-
-def _model(night: Night, earlier: Sequence[Night]) -> Markup:
-    if not night.metrics:
-        return parts.absent("The model whose tags are current has no report in this warehouse.")
-    figures = [
-        parts.stat(label, percent(_value(night.metrics[name])), _bounds(night.metrics[name]))
-        for name, label in FIGURES.items()
-        if name in night.metrics
-    ]
-    link = _link(str(night.metrics["report"]).rpartition("reports/")[2])
-    past = [one for one in reversed([night, *earlier]) if one.metrics]
-    return join(
-        parts.prose(f"{night.metrics['model_version']}, {night.metrics['split']} split. ", link),
-        parts.stats(*figures),
-        *([_trend(past)] if len(past) > 1 else []),
+    caption = (
+        "Rows of the track table and audio files that this run rejected."
+        if rows
+        else "Nothing was newly rejected."
     )
+    return Table(rows, ("Reason", "Job", "Examples"), caption=caption)
 
 
-def _link(path: str) -> Markup:
-    return element("a", "Its report", href=f"../{path}")
-
-
-def _trend(past: Sequence[Night]) -> Markup:
-    """Accuracy of the model in use, night by night."""
-    series = [
+def _accuracy_trend(nights: Sequence[Night]) -> Figure:
+    """Accuracy of the model in use, run by run."""
+    lines = [
         Series(
             label,
-            [(at + 1, _value(one.metrics[name])) for at, one in enumerate(past) if name in one.metrics],
+            [(at, _value(one.metrics[name])) for at, one in enumerate(nights, 1) if name in one.metrics],
             marks=True,
         )
         for name, label in FIGURES.items()
     ]
-    series = [one for one in series if one.points]
-    y = Axis.over("", [value for one in series for _, value in one.points], percent=True)
-    x = Axis("nights, the last is this one", 1, len(past), whole=True)
-    caption = "Held-out accuracy of the model in use, as its own report has it."
-    return parts.figure(charts.line_chart("Accuracy over nights", caption, x, y, series), caption)
-
-
-def _nights(nights: Sequence[Night]) -> Markup:
-    rows = [
-        (
-            one.started_at.replace("T", " ").replace("Z", ""),
-            VERDICTS.get(one.exit_code, "failed"),
-            _duration(one.seconds),
-            ", ".join(step.name for step in one.steps if step.state is State.RAN) or "nothing",
-            percent(_changed(one)),
-            str(one.metrics.get("model_version", "–")),
-        )
-        for one in nights
-    ]
-    columns = parts.columns(
-        "Started (UTC)",
-        "Ended",
-        "Took",
-        "Ran",
-        "Changed tags",
-        "Model",
-        text=("Started (UTC)", "Ended", "Ran", "Model"),
+    return _trend(
+        "Accuracy by run", "Held-out accuracy of the model in use, from its own report.", lines, len(nights)
     )
-    return join(parts.table("This night and those before it.", columns, rows), _churn_trend(nights))
 
 
-def _churn_trend(nights: Sequence[Night]) -> Markup:
-    """Share of tags that changed, night by night."""
-    shares = [(at + 1.0, _changed(one)) for at, one in enumerate(reversed(nights))]
+def _churn_trend(nights: Sequence[Night]) -> Figure | None:
+    """Share of tags that changed, run by run; None for fewer than two runs that published."""
+    shares = [(float(at), _changed(one)) for at, one in enumerate(reversed(nights), 1)]
     points = [(at, share) for at, share in shares if share is not None]
     if len(points) < 2:
-        return join()
-    caption = "Share of the tracks whose tag changed; nights that published nothing have no mark."
-    x = Axis("nights, the last is this one", 1, len(nights), whole=True)
-    y = Axis.over("", [0.0, *(share for _, share in points)], percent=True)
-    series = [Series("changed tags", points, marks=True)]
-    return parts.figure(charts.line_chart("Changed tags over nights", caption, x, y, series), caption)
+        return None
+    caption = "Share of the tracks whose tag changed. A run that published nothing has no mark."
+    return _trend(
+        "Changed tags by run", caption, [Series("changed tags", points, marks=True)], len(nights), 0.0
+    )
+
+
+def _trend(name: str, caption: str, lines: Sequence[Series], runs: int, *shown: float) -> Figure:
+    lines = [line for line in lines if line.points]
+    y = Axis.over("", [*shown, *(value for line in lines for _, value in line.points)], percent=True)
+    x = Axis("runs, this one is the last", 1, runs, whole=True)
+    return Figure(name, line_chart(name, caption, x, y, lines), caption)
+
+
+def _runs(nights: Sequence[Night]) -> Table:
+    rows = [
+        {
+            "Started (UTC)": one.started_at.replace("T", " ").replace("Z", ""),
+            "Result": _verdict(one),
+            "Time": duration(one.seconds),
+            "Steps that ran": ", ".join(step.name for step in one.steps if step.state is State.RAN) or "none",
+            "Changed tags": percent(_changed(one)),
+            "Model": str(one.metrics.get("model_version", MISSING)),
+        }
+        for one in nights
+    ]
+    return Table(
+        rows,
+        ("Started (UTC)", "Result", "Steps that ran", "Model"),
+        caption="This run and the runs before it.",
+    )
 
 
 def _changed(night: Night) -> float | None:
@@ -223,32 +221,11 @@ def _changed(night: Night) -> float | None:
     return churn["changed"] / churn["tracks"] if churn and churn["tracks"] else None
 
 
-def _facts(night: Night) -> dict[str, str]:
-    return {
-        "Run": night.run_id,
-        "Started": night.started_at,
-        "Code": night.code_version,
-        "Record": "run.json beside this page",
-    }
-
-
-def _value(figure: Figure) -> float:
+def _value(figure: Measured) -> float:
     return float(figure["value"] if isinstance(figure, Mapping) else figure)
 
 
-def _bounds(figure: Figure) -> str:
+def _bounds(figure: Measured) -> str:
     if not isinstance(figure, Mapping) or figure.get("low") is None:
         return "held-out artists"
     return f"{percent(figure['low'])} to {percent(figure['high'])}"
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as a person says them.
-
-    >>> _duration(4.2), _duration(75), _duration(4000)
-    ('4.2 s', '1 min 15 s', '1 h 6 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,4 +1,4 @@
-"""The HTML page of a study: accuracy and time over each setting, and every training in a table."""
+"""The study page: accuracy, loss and time by each setting, and every training in a table."""
 
 import dataclasses
 import math
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from genremill.infra.pages import parts
 from genremill.infra.pages.charts import Axis, Series, line_chart
-from genremill.infra.pages.markup import Markup
-from genremill.jobs.evaluation.figures import decimal, percent
+from genremill.infra.pages.formats import MISSING, decimal, percent
+from genremill.infra.pages.parts import Figure, Header, Stat, Table
+from genremill.infra.pages.rendering import render_template
 from genremill.jobs.studies.grid import SETTINGS, Reached, best_of
 
 HEADINGS = {"learning_rate": "Learning rate", "batch": "Batch", "epochs": "Epochs"}
@@ -18,48 +18,51 @@ MOST_TICKS = 7
 
 
 @dataclass(frozen=True)
-class Places(Axis):
-    """Values at equal distances, whatever lies between them: rates and batches are chosen by factors."""
+class CategoryAxis(Axis):
+    """Values at equal distances: learning rates and batches are chosen by factors."""
 
     values: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, label: str, values: Sequence[float]) -> "Places":
+    def of(cls, label: str, values: Sequence[float]) -> "CategoryAxis":
         """The axis of a setting's values.
 
-        >>> Places.of("batch", [32, 128, 512]).share(1)
+        >>> CategoryAxis.of("batch", [32, 128, 512]).share(1)
         0.5
         """
-        room = 0.5 if len(values) == 1 else 0.0
-        return cls(label, -room, len(values) - 1 + room, values=tuple(values))
+        margin = 0.5 if len(values) == 1 else 0.0
+        return cls(label, -margin, len(values) - 1 + margin, values=tuple(values))
 
     def ticks(self) -> list[float]:
-        """Places that bear their value, not so many that they would run into each other."""
+        """Positions whose value is written, few enough that the texts do not overlap."""
         step = -(-len(self.values) // MOST_TICKS)
-        return [float(place) for place in range(0, len(self.values), step)]
+        return [float(index) for index in range(0, len(self.values), step)]
 
     def tick_text(self, value: float) -> str:
-        """The value at a place.
+        """The value at a position.
 
-        >>> Places.of("learning rate", [1e-4, 1e-3]).tick_text(1.0)
+        >>> CategoryAxis.of("learning rate", [1e-4, 1e-3]).tick_text(1.0)
         '0.001'
         """
         return f"{self.values[round(value)]:g}"
 
 
 @dataclass(frozen=True)
-class _Figure:
-    """What is drawn over a setting."""
+class _Measure:
+    """What a chart shows by setting."""
 
     name: str
-    of: Callable[[Reached], float | None]
+    caption: str
+    value_of: Callable[[Reached], float | None]
     in_percent: bool = False
     from_zero: bool = False
 
 
-ACCURACY = _Figure("Validation accuracy", lambda one: one.accuracy, in_percent=True)
-LOSS = _Figure("Validation loss", lambda one: one.loss)
-TIME = _Figure("Seconds", lambda one: one.seconds, from_zero=True)
+ACCURACY = _Measure(
+    "Validation accuracy", "Top-1 accuracy of validation pairs.", lambda one: one.accuracy, in_percent=True
+)
+LOSS = _Measure("Validation loss", "Mean cross-entropy of validation pairs, in nats.", lambda one: one.loss)
+TIME = _Measure("Seconds", "Seconds that the training took.", lambda one: one.seconds, from_zero=True)
 
 
 def line(reached: Reached) -> str:
@@ -68,114 +71,103 @@ def line(reached: Reached) -> str:
     return f"{reached.cell}: validation accuracy {percent(reached.accuracy)} in {took}"
 
 
-def render(model: str, reached: Sequence[Reached], tracks_run: str) -> str:
+def render(model: str, reached: Sequence[Reached], header: Header) -> str:
     """The study as one self-contained HTML document."""
     best = best_of(reached)
-    title = f"{model}, {len(reached)} {'training' if len(reached) == 1 else 'trainings'}"
-    lead = (
-        "Measured on validation tracks, at the epoch whose weights a model version would have; test tracks "
-        "are not looked at. Seconds are those of all epochs, validation included."
-    )
     varied = [name for name in SETTINGS if len(_values(reached, name)) > 1]
-    content = [_headline(best, reached), *(_setting(name, reached, best) for name in varied if best)]
-    return parts.page(
-        f"{title} · genremill",
-        parts.masthead("genremill · study of training settings", title, lead),
-        *content,
-        parts.section("Every training", _table(reached)),
-        parts.section("This study", parts.facts(_facts(model, reached, tracks_run))),
+    return render_template(
+        "genremill/jobs/studies/study.html.j2",
+        kind="study of training settings",
+        title=f"{model}, {len(reached)} {'training' if len(reached) == 1 else 'trainings'}",
+        lead=_lead(best, reached),
+        header=header,
+        headline=_headline(best, reached) if best else None,
+        settings={HEADINGS[name]: _charts(name, reached, best) for name in varied if best},
+        trainings=_table(reached),
+        facts={
+            "Model": model,
+            **{HEADINGS[name]: ", ".join(f"{v:g}" for v in _values(reached, name)) for name in SETTINGS},
+            "Validation pairs": f"{reached[0].pairs:,}",
+        },
     )
 
 
-def _headline(best: Reached | None, reached: Sequence[Reached]) -> Markup:
+def _lead(best: Reached | None, reached: Sequence[Reached]) -> str:
     if best is None or best.accuracy is None:
-        return parts.absent("In no training did the loss stay a number; try lower learning rates.")
-    noise = 1.96 * math.sqrt(best.accuracy * (1 - best.accuracy) / max(best.pairs, 1))
-    whole = sum(one.seconds or 0.0 for one in reached)
-    return parts.stats(
-        parts.stat("best accuracy", percent(best.accuracy), f"{best.cell}"),
-        parts.stat("its loss", decimal(best.loss), f"epoch {best.best_epoch}"),
-        parts.stat("its time", _seconds(best), f"{whole:,.1f} s for all"),
-        parts.stat("noise", f"± {100 * noise:.1f} points", f"95 %, of {best.pairs:,} pairs as if unrelated"),
-    )
+        return "In every training the loss became infinite or not a number: try lower learning rates."
+    trainings = "The only training" if len(reached) == 1 else f"The best of {len(reached)} trainings"
+    return f"{trainings} is right on {percent(best.accuracy)} of the validation pairs, with {best.cell}."
 
 
-def _setting(name: str, reached: Sequence[Reached], best: Reached) -> Markup:
-    """Accuracy, loss and time over one setting."""
-    others = [f"{HEADINGS[one].lower()} {getattr(best.cell, one):g}" for one in SETTINGS if one != name]
-    says = f"Line: the others as in the best training, {', '.join(others)}"
-    if len(reached) > len(_values(reached, name)):
-        says += "; dashes: the mean over all their values"
-    return parts.section(
-        HEADINGS[name],
-        parts.side_by_side(
-            _chart(name, reached, best, ACCURACY, f"{ACCURACY.name}. {says}."),
-            _chart(name, reached, best, LOSS, "Mean cross-entropy on validation tracks, nats."),
-            _chart(name, reached, best, TIME, "Seconds that the training took."),
+def _headline(best: Reached, reached: Sequence[Reached]) -> list[Stat]:
+    accuracy, total = best.accuracy or 0.0, sum(one.seconds or 0.0 for one in reached)
+    margin = 1.96 * math.sqrt(accuracy * (1 - accuracy) / max(best.pairs, 1))
+    return [
+        Stat("best accuracy", percent(accuracy), [str(best.cell)]),
+        Stat("its loss", decimal(best.loss), [f"epoch {best.best_epoch}"]),
+        Stat("its time", _seconds(best), [f"{total:,.1f} s for all trainings"]),
+        Stat(
+            "margin of error",
+            f"± {100 * margin:.1f} points",
+            [f"95 %, if the {best.pairs:,} pairs were independent"],
         ),
-    )
+    ]
 
 
-def _chart(
-    name: str,
-    reached: Sequence[Reached],
-    best: Reached,
-    figure: _Figure,
-    caption: str,
-) -> Markup:
+def _charts(name: str, reached: Sequence[Reached], best: Reached) -> list[Figure]:
+    """Accuracy, loss and time by one setting."""
+    others = [f"{HEADINGS[one].lower()} {getattr(best.cell, one):g}" for one in SETTINGS if one != name]
+    lines = f" Solid: the other settings as in the best training ({', '.join(others)})."
+    if len(reached) > len(_values(reached, name)):
+        lines += " Dashed: the mean over all values of the other settings."
+    return [
+        _chart(name, reached, best, measure, measure.caption + (lines if measure is ACCURACY else ""))
+        for measure in (ACCURACY, LOSS, TIME)
+    ]
+
+
+def _chart(name: str, reached: Sequence[Reached], best: Reached, measure: _Measure, caption: str) -> Figure:
     values = _values(reached, name)
-    by_cell = {one.cell: figure.of(one) for one in reached}
-    at_best, means = [], []
-    for place, value in enumerate(values):
-        there = by_cell[dataclasses.replace(best.cell, **{name: value})]
-        if there is not None:
-            at_best.append((float(place), there))
-        all_there = [v for cell, v in by_cell.items() if getattr(cell, name) == value and v is not None]
-        if all_there:
-            means.append((float(place), fmean(all_there)))
-    series = [Series("others as in the best", at_best, marks=True)]
+    by_cell = {one.cell: measure.value_of(one) for one in reached}
+    as_best, means = [], []
+    for index, value in enumerate(values):
+        measured = by_cell[dataclasses.replace(best.cell, **{name: value})]
+        as_best += [] if measured is None else [(float(index), measured)]
+        same = [v for cell, v in by_cell.items() if getattr(cell, name) == value and v is not None]
+        means += [(float(index), fmean(same))] if same else []
+    series = [Series("others as in the best", as_best, marks=True)]
     if len(reached) > len(values):
         series.append(Series("mean", means, marks=True))
-    heading = f"{figure.name} by {HEADINGS[name].lower()}"
-    shown = [up for one in series for _, up in one.points]
-    down = Axis.over(figure.name, [0.0, *shown] if figure.from_zero else shown, figure.in_percent)
-    across = Places.of(HEADINGS[name].lower(), values)
-    return parts.figure(line_chart(heading, caption, across, down, series), caption)
+    shown = [up for line in series for _, up in line.points]
+    y = Axis.over(measure.name, [0.0, *shown] if measure.from_zero else shown, measure.in_percent)
+    x = CategoryAxis.of(HEADINGS[name].lower(), values)
+    title = f"{measure.name} by {HEADINGS[name].lower()}"
+    return Figure(title, line_chart(title, caption, x, y, series), caption)
 
 
 def _values(reached: Sequence[Reached], name: str) -> list[Any]:
     return sorted({getattr(one.cell, name) for one in reached})
 
 
-def _table(reached: Sequence[Reached]) -> Markup:
+def _table(reached: Sequence[Reached]) -> Table:
     ranked = sorted(reached, key=lambda one: (-(one.accuracy or -1.0), one.seconds or 0.0))
-    figures = ("Accuracy", "Loss", "Train accuracy", "Best epoch", "Time")
-    return parts.table(
-        "The most accurate first.",
-        parts.columns(*HEADINGS.values(), *figures, "Note", text=("Note",)),
+    return Table(
         [
-            [
-                *(f"{getattr(one.cell, name):g}" for name in SETTINGS),
-                percent(one.accuracy),
-                decimal(one.loss),
-                percent(one.train_accuracy),
-                "–" if one.best_epoch is None else str(one.best_epoch),
-                _seconds(one),
-                one.failed,
-            ]
+            {heading: f"{getattr(one.cell, name):g}" for name, heading in HEADINGS.items()}
+            | {
+                "Accuracy": percent(one.accuracy),
+                "Loss": decimal(one.loss),
+                "Train accuracy": percent(one.train_accuracy),
+                "Best epoch": MISSING if one.best_epoch is None else str(one.best_epoch),
+                "Time": _seconds(one),
+                "Note": one.failed,
+            }
             for one in ranked
         ],
+        ("Note",),
+        caption="The most accurate first.",
     )
 
 
 def _seconds(one: Reached) -> str:
-    return "–" if one.seconds is None else f"{one.seconds:,.1f} s"
-
-
-def _facts(model: str, reached: Sequence[Reached], tracks_run: str) -> dict[str, str]:
-    return {
-        "Model": model,
-        **{HEADINGS[name]: ", ".join(f"{v:g}" for v in _values(reached, name)) for name in SETTINGS},
-        "Validation pairs": f"{reached[0].pairs:,}",
-        "Tracks": f"run {tracks_run}",
-    }
+    return MISSING if one.seconds is None else f"{one.seconds:,.1f} s"

@@ -57,7 +57,8 @@ class EpochRecord:
     learning_rate: float
     seconds: float
     rows: int
-    train_cross_entropy: float
+    train_cross_entropy: float | None = None
+    """None in models that earlier versions trained."""
 
 
 def train_rank(plan: Plan) -> list[dict[str, Any]]:

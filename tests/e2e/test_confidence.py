@@ -25,7 +25,7 @@ def test_a_target_precision_leaves_the_rest_untagged(spark: SparkSession, catalo
     assert kept["precision"] > all_of_them + 0.05
     assert kept["outlier"] < 0.02
     page = next(Path(catalog.uri).glob("reports/*/report.html")).read_text()
-    assert "Thresholds, chosen on validation tracks" in page
+    assert "Thresholds of confidence, chosen on validation tracks" in page
 
     staged = catalog.run("score", "--model-version", version)
     tags = spark.read.parquet(staged["path"])

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from genremill.infra.errors import UsageError
+from genremill.infra.pages.parts import Header
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs.nights import mlflow_export, page as night_page, record as night_record
 from genremill.jobs.nights.input_changes import changes
 from genremill.jobs.nights.record import Night, Rejected, State, StepRecord, TableRecord
 
+HEADER = Header("r2", "2026-11-21 02:00 UTC", "file:///wh", "no tracks yet")
 HOSTILE = "<script>alert(1)</script>\x1b[31m=cmd()|"
 AUDIT = {"name": "churn", "value": 0.4, "limit": 0.3, "refuses": True, "note": "", "verdict": "refused"}
 PUBLISHED = {
@@ -81,7 +83,7 @@ def test_earlier_nights_are_the_newest_before_one_and_damaged_records_are_passed
 
 
 def test_the_page_says_what_was_done_and_nothing_on_it_is_markup_from_data() -> None:
-    page = night_page.render(made("r2"), [made("r1", exit_code=0, error="")])
+    page = night_page.render(made("r2"), [made("r1", exit_code=0, error="")], HEADER)
     for said in (
         "refused",
         "1 min 15 s",
@@ -102,8 +104,8 @@ def test_a_night_without_news_says_so() -> None:
     idle = made(
         "r2", exit_code=0, error="", steps=(StepRecord("ingest", State.SKIPPED),), rejects=(), metrics={}
     )
-    page = night_page.render(idle, [])
-    assert "Nothing has changed since the night before" in page
+    page = night_page.render(idle, [], HEADER)
+    assert "Nothing has changed since the last run" in page
     assert "Nothing was newly rejected" in page
 
 

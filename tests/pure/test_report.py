@@ -1,24 +1,37 @@
 """The report page: well formed, self-contained, safe against text from data, and complete."""
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 
-from genremill.infra.pages.charts import Axis, Series, line_chart, meter
+import genremill.infra.pages
+from genremill.infra.pages.charts import Axis, Series, line_chart
 from genremill.infra.pages.heat_map import heat_map
-from genremill.infra.pages.markup import Markup, element, escape
-from genremill.infra.pages.name_map import Place, name_map
-from genremill.infra.pages.parts import Column, table
+from genremill.infra.pages.name_map import MapPoint, name_map
+from genremill.infra.pages.parts import Cell, Header, Table
+from genremill.infra.pages.rendering import render_template
+from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.evaluation.confidence import ClusterTags
+from genremill.jobs.evaluation.measure import popularity
 from genremill.jobs.evaluation.page import Report, render
-from genremill.jobs.evaluation.pictures import ClusterMap, Correlations, Epoch
+from genremill.jobs.evaluation.pictures import ClusterMap, Correlations
+from genremill.models import zoo
 from genremill.models.evaluation.abstention import tag_figures
 from genremill.models.evaluation.calibration import coverage_curve, reliability
 from genremill.models.evaluation.held_out import HeldOut, Labels, SplitBy
 from genremill.models.evaluation.metrics import Subject, confusion, mean_probability, measure
+from genremill.models.features import FeatureSpec
+from genremill.models.model_card import ModelCard
+from genremill.models.training.loop import EpochRecord
 from tests.pure.page_reader import read, texts
 
 GENRES = (
@@ -30,6 +43,12 @@ GENRES = (
     "pop",
     "brazil",
 )
+HEADER = Header("20261121T105400-3fa9c1", "2026-11-21 10:54 UTC", "/wh/<b>", "tracks of run r1")
+
+STUDY: dict[str, object] = {
+    **{"kind": "study", "title": "T", "lead": "L", "header": HEADER, "headline": None, "settings": {}},
+    "trainings": Table([], caption="none"),
+}
 
 
 def report(split: SplitBy = SplitBy.ARTIST, genres: tuple[str, ...] = GENRES) -> Report:
@@ -51,13 +70,16 @@ def report(split: SplitBy = SplitBy.ARTIST, genres: tuple[str, ...] = GENRES) ->
             measure(sample, Subject("mlp/7", Labels.GENRE, ("table", "text"), False), replicates=20),
             tags=tag_figures(sample, np.arange(tracks) < 3, sample.confidence_T < 0.3),
         ),
+        header=HEADER,
         confusion_CC=confusion(label_T, sample.top_T, classes),
         probability_CC=mean_probability(sample),
         reliability=reliability(sample.confidence_T, sample.right_T),
         coverage=coverage_curve(sample.confidence_T, sample.right_T),
-        epochs=[Epoch(e, 3.0 / e, 0.1 * e, 3.5 / e, 0.08 * e, 1e-3, 4.0) for e in (1, 2, 3)],
+        epochs=[
+            EpochRecord(e, 9.0 / e, 0.1 * e, 3.5 / e, 0.08 * e, 1e-3, 4.0, 99, 3.0 / e) for e in (1, 2, 3)
+        ],
         clusters=ClusterMap(
-            ("loud <b>", "quiet"),
+            {0: "loud <b>", 1: "quiet"},
             {genre: c % 2 for c, genre in enumerate(genres)},
             {genre: (float(c), float(c % 3)) for c, genre in enumerate(genres)},
         ),
@@ -77,14 +99,17 @@ def pages() -> Iterator[Report]:
     yield replace(whole, epochs=(), clusters=None, correlations=None, facts={})
     yield replace(whole, metrics=replace(whole.metrics, unseen_artists=None))
     yield replace(whole, epochs=whole.epochs[:1])
-    yield replace(
-        whole, epochs=[replace(one, validation_loss=None, train_loss=float("nan")) for one in whole.epochs]
-    )
+    nan = float("nan")
+    unknown = [replace(one, validation_loss=None, train_cross_entropy=nan) for one in whole.epochs]
+    yield replace(whole, epochs=unknown)
+    yield replace(whole, epochs=[replace(one, train_cross_entropy=None) for one in whole.epochs])
+    yield replace(whole, header=replace(HEADER, synthetic=True), fits_input_weights=True)
+    yield replace(whole, metrics=replace(whole.metrics, unseen_artists=whole.metrics.figures))
 
 
-@pytest.mark.parametrize("one", list(pages()))
-def test_page_is_well_formed_and_asks_nothing_of_others(one: Report) -> None:
-    page = render(one)
+@pytest.mark.parametrize("case", list(pages()))
+def test_page_is_well_formed_and_loads_nothing_from_other_hosts(case: Report) -> None:
+    page = render(case)
     reader = read(page)
     assert not re.search(r"https?:|//[a-z]|url\(|@import", page)
     tags = {tag for tag, _ in reader.elements}
@@ -146,14 +171,14 @@ def test_abstaining_stands_beside_the_most_it_could_bring() -> None:
     assert lift is not None
     assert tags is not None
     page = render(one)
-    assert f"{100 * lift.value:.1f} % of the gain there could be" in page
+    assert f"{100 * lift.value:.1f} % of the possible gain" in page
     accuracy, surest = one.coverage[-1].accuracy, one.metrics.figures.surest_accuracy.value
     cells = texts(page, "td")
     for share in (surest, accuracy / 0.8, tags.tagged, tags.outlier):
         assert f"{100 * share:.1f} %" in cells
     assert "Thresholds" not in page
     rows = [ClusterTags("loud <b>", 0.4, 9, 3, 2), ClusterTags("quiet", 2.0, 0, 0, 0)]
-    assert "out of reach" in texts(render(replace(one, thresholds=rows)), "td")
+    assert "unreachable" in texts(render(replace(one, thresholds=rows)), "td")
 
 
 def test_countries_land_among_styles_alone() -> None:
@@ -161,7 +186,7 @@ def test_countries_land_among_styles_alone() -> None:
     probability_CC = np.array([[0.4, 0.1, 0.2, 0.3], [0.2, 0.5, 0.3, 0.0], *[[0.25] * 4] * 2])
     page = render(replace(one, probability_CC=probability_CC))
     row = re.search(
-        r">brazil</th>(?:<td[^>]*>[^<]*</td>){4}<td[^>]*>([^<]*)<", page[page.index("Countries") :]
+        r">brazil</th>(?:<td[^>]*>[^<]*</td>){4}<td[^>]*>([^<]*)<", page[page.index(">Countries<") :]
     )
     assert row is not None
     assert row[1] == "samba 30.0 %, rock 20.0 %"
@@ -171,11 +196,22 @@ def test_a_clusters_homogeneity_is_counted_on_its_pairs() -> None:
     one = report(genres=("a", "b", "c", "d"))  # a and c are loud, b and d quiet
     counts_CC = np.array([[6, 1, 2, 1], [0, 5, 0, 5], [4, 0, 6, 0], [0, 0, 0, 10]])
     page = render(replace(one, confusion_CC=counts_CC))
-    row = re.search(r">loud &lt;b&gt;</th>(.*?)</tr>", page[page.index("How good clusters are") :])
+    row = re.search(r">loud &lt;b&gt;</th>(.*?)</tr>", page[page.index("Quality of clusters") :])
     assert row is not None
-    # Genres, share, largest, evenness, right genre, right cluster, purity, closeness, chance.
+    # Number, genres, share, largest, evenness, right genre, right cluster, purity, closeness, chance.
     cells = re.findall(r"<td[^>]*>([^<]*)", row[1])
-    assert cells == ["2", "50.0 %", "a, 50.0 %", "1.000", "60.0 %", "90.0 %", "100.0 %", "75.0 %", "45.0 %"]
+    assert cells == [
+        "0",
+        "2",
+        "50.0 %",
+        "a, 50.0 %",
+        "1.000",
+        "60.0 %",
+        "90.0 %",
+        "100.0 %",
+        "75.0 %",
+        "45.0 %",
+    ]
 
 
 def test_what_is_missing_is_said_in_a_line() -> None:
@@ -189,7 +225,8 @@ def test_most_frequent_confusion_stands_first() -> None:
     counts_CC = np.zeros((7, 7), dtype=np.int64)
     counts_CC[5, 0], counts_CC[0, 5], counts_CC[5, 5] = 7, 3, 3
     page = render(replace(report(), confusion_CC=counts_CC))
-    assert re.search(r"The 2 most frequent confusions.*?<tbody><tr><th[^>]*>pop</th><td[^>]*>rock</td>", page)
+    first = r"The 2 most frequent confusions.*?<tbody><tr><th[^>]*>pop</th><td[^>]*>rock</td>"
+    assert re.search(first, page, re.DOTALL)
     assert "70.0 %" in texts(page, "td")
 
 
@@ -199,18 +236,47 @@ def test_a_cluster_model_is_not_compared_by_cluster() -> None:
     page = render(replace(one, metrics=replace(one.metrics, subject=subject)))
     assert "Each cluster" in texts(page, "h2")
     assert "Clusters are not compared" in page
-    assert page.count("<figcaption>By cluster") == 1
+    assert page.count("<strong>Confusion matrix by cluster") == 1
 
 
-def test_markup_escapes_all_but_markup() -> None:
-    assert element("p", "<i>", element("b", "&"), title='"') == '<p title="&quot;">&lt;i&gt;<b>&amp;</b></p>'
-    assert escape(Markup("<br>")) == "<br>"
-    assert escape("\ud800\x00") == "\ufffd\ufffd"
+def test_templates_escape_text_and_reject_names_that_are_not_given() -> None:
+    facts = {"<i>": "\ud800\x00\u202e&#x202e;"}
+    page = render_template("genremill/jobs/studies/study.html.j2", **STUDY | {"facts": facts})
+    assert "<dt>&lt;i&gt;</dt><dd>\ufffd\ufffd\ufffd&amp;#x202e;</dd>" in page
+    with pytest.raises(UndefinedError, match="'facts' is undefined"):
+        render_template("genremill/jobs/studies/study.html.j2", **STUDY)
 
 
-def test_table_refuses_a_row_of_another_width() -> None:
-    with pytest.raises(ValueError, match="argument"):
-        table("", [Column("a"), Column("b")], [["1"]])
+def test_templates_load_from_a_zip_of_the_code(tmp_path: Path) -> None:
+    package = Path(genremill.infra.pages.__file__).parent
+    with ZipFile(tmp_path / "code.zip", "w") as code:
+        for name in ("genremill", "genremill/infra", "genremill/infra/pages"):
+            code.writestr(f"{name}/__init__.py", "")
+        for name in ("rendering.py", "formats.py", "parts.html.j2", "line_chart.svg.j2"):
+            code.write(package / name, f"genremill/infra/pages/{name}")
+    script = (
+        "from genremill.infra.pages import rendering\n"
+        "assert 'code.zip' in rendering.__file__\n"
+        "print(rendering._environment().globals['parts'].absent('<'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONPATH": str(tmp_path / "code.zip")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["<p", 'class="absent">&lt;</p>']
+
+
+def test_each_line_of_a_cell_that_looks_like_a_formula_gets_an_apostrophe() -> None:
+    assert Cell("\t=cmd()\n-1.5 %\n@x").safe_text == "'\t=cmd()\n-1.5 %\n'@x"
+
+
+def test_a_table_leaves_out_empty_columns_and_rejects_a_row_with_other_columns() -> None:
+    assert Table([{"a": "", "b": "–", "c": "1"}, {"a": "", "b": "", "c": "–"}]).columns == ["a", "c"]
+    with pytest.raises(ValueError, match="expected"):
+        Table([{"a": "1", "b": "2"}, {"a": "1"}])
 
 
 def test_line_chart_places_points_between_its_axes() -> None:
@@ -247,14 +313,103 @@ def test_heat_map_of_114_genres_stays_small_and_shortens_long_names() -> None:
 
 
 def test_name_map_leaves_out_a_name_that_would_cover_another() -> None:
-    crowd = [Place(f"a long name {index}", 0.5, 0.5, group=0) for index in range(40)]
-    chart = name_map("T", "D", [*crowd, Place("far", 9.0, 9.0, group=1)])
+    crowd = [MapPoint(f"a long name {index}", 0.5, 0.5, group=0) for index in range(40)]
+    chart = name_map("T", "D", [*crowd, MapPoint("far", 9.0, 9.0, group=1)])
     named = [text for text in texts(chart, "text") if text.startswith("a long")]
     assert 0 < len(named) < 40
     assert "far" in texts(chart, "text")
     assert len(texts(chart, "title")) == 1 + 41
 
 
-def test_meter_stays_in_its_bounds() -> None:
-    widths = [read(meter(share)).elements[2][1]["width"] for share in (-1.0, 0.5, 2.0)]
+def test_a_bar_stays_within_its_bounds() -> None:
+    table = Table([{"a": "x", "b": Cell("1", share)} for share in (-1.0, 0.5, 2.0)])
+    page = render_template(
+        "genremill/jobs/studies/study.html.j2", **STUDY | {"facts": {}, "trainings": table}
+    )
+    widths = [found["width"] for tag, found in read(page).elements if found.get("class") == "meter-fill"]
     assert widths == ["0", "36", "72"]
+
+
+def test_the_lead_says_how_good_the_model_is_and_what_is_possible() -> None:
+    whole = report()
+    unseen = whole.metrics.unseen_artists
+    assert unseen is not None
+    assert unseen.any_label is not None
+    (lead,) = re.findall(r'<p class="lead">(.*?)</p>', render(whole))
+    assert (
+        f"gives {100 * unseen.any_label.value:.1f} % of the tracks by unseen artists one of their genres"
+        in lead
+    )
+    assert f"the best possible score is {100 * unseen.ceiling_top1:.1f} %" in lead
+    (lead,) = re.findall(r'<p class="lead">(.*?)</p>', render(report(SplitBy.ROWS)))
+    assert "of the pairs of track and genre" in lead
+
+
+def test_the_header_names_run_time_warehouse_and_table_and_says_what_is_synthetic() -> None:
+    page = render(report())
+    for text in (HEADER.run_id, HEADER.time, "/wh/&lt;b&gt;", HEADER.table):
+        assert text in page
+    assert "Synthetic catalog" not in page
+    assert "Synthetic catalog" in render(replace(report(), header=replace(HEADER, synthetic=True)))
+
+
+def test_if_all_artists_are_unseen_the_report_says_so_once() -> None:
+    whole = report()
+    assert "Unseen artists" in texts(render(whole), "th")
+    page = render(replace(whole, metrics=replace(whole.metrics, unseen_artists=whole.metrics.figures)))
+    assert "Unseen artists" not in texts(page, "th")
+    assert sum("All held-out tracks are by unseen artists" in text for text in texts(page, "p")) == 1
+
+
+def test_learning_curves_compare_the_cross_entropy_of_train_and_validation() -> None:
+    whole = report()
+    page = render(whole)
+    assert "last step" not in page
+    assert "last step" in render(replace(whole, fits_input_weights=True))
+    old = render(replace(whole, epochs=[replace(one, train_cross_entropy=None) for one in whole.epochs]))
+    assert "did not record it for train pairs" in old
+    loss, old_loss = (one[one.index("<title>Loss by epoch") :].partition("</svg>")[0] for one in (page, old))
+    assert texts(f"<svg>{loss[loss.index('<line') :]}</svg>", "text")[-2:] == ["train", "validation"]
+    assert "train" not in texts(f"<svg>{old_loss[old_loss.index('<line') :]}</svg>", "text")
+    assert ">9<" not in loss  # the sum over networks that training minimizes
+
+
+def test_clusters_have_the_numbers_of_the_tables() -> None:
+    whole = report()
+    clusters = ClusterMap(
+        {3: "loud", 7: "quiet"}, {"rock": 3, "pop": 7}, {"rock": (0.0, 1.0), "pop": (2.0, 3.0)}
+    )
+    page = render(replace(whole, clusters=clusters))
+    section = page[page.index("<h2>Clusters") : page.index("<h2>Quality of clusters")]
+    assert re.findall(r'class="number">(\d+)</th>', section) == ["3", "7"]
+    assert re.findall(r'class="place-number">(\d+)<', section) == ["7", "3"]
+
+
+def test_popularity_is_only_called_no_input_if_the_table_has_it_and_the_model_does_not_use_it() -> None:
+    card = model_card(FeatureSpec("tempo", False))
+    with_column = snapshot({"name": "popularity", "is_popularity": True})
+    assert popularity(card, with_column) == {"Popularity": "not an input"}
+    assert popularity(card, snapshot({"name": "tempo", "is_popularity": False})) == {}
+    assert popularity(replace(card, use_popularity=True), with_column) == {"Popularity": "an input"}
+    other = model_card(FeatureSpec("track_popularity", False))
+    (said,) = popularity(other, snapshot({"name": "track_popularity", "is_popularity": False})).values()
+    assert said.startswith("track_popularity is an input")
+
+
+def model_card(*features: FeatureSpec) -> ModelCard:
+    size = zoo.entry("linear").size(100)
+    return ModelCard("linear", ("a", "b"), features, size, 0, "genre", False, {}, {})
+
+
+def snapshot(*features: dict[str, object]) -> Snapshot:
+    return Snapshot("r1", "tracks/run=r1", 1, "", {}, "", "", {"features": features})
+
+
+def test_the_header_of_a_page_names_the_track_table_and_the_demo() -> None:
+    settings = json.dumps({"tracks": "s3a://bucket/a/tracks.csv?key=secret"})
+    tracks = replace(snapshot(), inputs={"settings": settings}, details={"synthetic": True})
+    header = Header.of(Warehouse("file:///wh"), "r2", tracks, "2026-11-21T10:54:00Z")
+    assert header == Header(
+        "r2", "2026-11-21 10:54 UTC", "file:///wh", "tracks of run r1 from tracks.csv", synthetic=True
+    )
+    assert Header.of(Warehouse("file:///wh"), "r2", None).table == "no tracks yet"

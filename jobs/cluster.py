@@ -18,7 +18,7 @@ from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import OptionalFile
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command
+from genremill.jobs import command, snapshots
 from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.contracts import Split
 from genremill.jobs.features import model_inputs
@@ -94,7 +94,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     made_from = inputs(work.warehouse, cfg)
     snapshot = work.warehouse.require("tracks", "ingest --tracks …")
     taken = _inputs(work.warehouse, snapshot, cfg)
-    tracks = taken.of_usable(spark, work, spark.read.parquet(work.warehouse.path(snapshot.path)))
+    tracks = taken.of_usable(spark, work, snapshots.read(spark, work.warehouse, snapshot))
     pairs = transform(tracks, snapshot, cfg.fit_on, taken)
     return clustering.fit(spark, work, cfg, pairs, taken, made_from)
 

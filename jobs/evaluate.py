@@ -19,7 +19,7 @@ from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.pages.parts import Header
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command, model_registry, train
+from genremill.jobs import command, model_registry, snapshots, train
 from genremill.jobs.catalog.recordings import folded
 from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.contracts import Split
@@ -120,16 +120,15 @@ def _measured(spark: SparkSession, work: command.Run, version: str | None = None
     version, folder = model_registry.folder_of(work.warehouse, version)
     card = read_card(folder)
     snapshot = _trained_on(work.warehouse, version, card)
-    tracks = spark.read.parquet(work.warehouse.path(snapshot.path))
+    tracks = snapshots.read(spark, work.warehouse, snapshot)
     taken = model_inputs.of_model(work.warehouse, snapshot, card)
     usable = taken.of_usable(spark, work, tracks)
     held_out = transform(usable, _genre_map(spark, work.warehouse, card), card, snapshot, taken.columns)
     sample = held_out.orderBy(unit_hash("sample", 0, "track_id")).limit(MAX_TRACKS)
-    path = work.warehouse.tmp(work.run_id, "held_out", version)
-    sample.write.parquet(path)
+    sample = snapshots.checkpoint(work, sample, "held_out", version)
     model = predictions.Model(version, folder, card, snapshot, taken)
     header = Header.of(work.warehouse, work.run_id, snapshot)
-    return measure.measured(model, spark.read.parquet(path), tracks, header)
+    return measure.measured(model, sample, tracks, header)
 
 
 def _compared(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:

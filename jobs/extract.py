@@ -21,7 +21,7 @@ from genremill.infra.errors import ExitCode, UsageError
 from genremill.infra.flag_types import OptionalFile, Uris
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command
+from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import Split
 from genremill.jobs.features import cache as feature_cache
 from genremill.udfs.decoding.decode import DecodeSettings, Offset
@@ -93,7 +93,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
 
 def with_audio(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot) -> DataFrame:
     """(track_id, audio_uri, split) of the tracks that have audio."""
-    tracks = spark.read.parquet(warehouse.path(snapshot.path)).select("track_id", "audio_uri", "split")
+    tracks = snapshots.read(spark, warehouse, snapshot).select("track_id", "audio_uri", "split")
     return tracks.where(F.col("audio_uri").isNotNull())
 
 
@@ -184,13 +184,12 @@ def _objects(spark: SparkSession, work: command.Run, tracks: DataFrame, store: A
     """Every distinct audio object with etag and size, or why it cannot be read."""
     from genremill.udfs import extraction
 
-    path = work.warehouse.tmp(work.run_id, "objects")
     cores = spark.sparkContext.defaultParallelism
     uris = tracks.select("audio_uri").distinct()
     # By range: neighbours on S3 are listed together.
     uris = uris.repartitionByRange(4 * cores, "audio_uri")
-    uris.mapInPandas(extraction.statter(store), extraction.OBJECT_SCHEMA).write.parquet(path)
-    return spark.read.parquet(path)
+    objects = uris.mapInPandas(extraction.statter(store), extraction.OBJECT_SCHEMA)
+    return snapshots.checkpoint(work, objects, "objects")
 
 
 def _registered(work: command.Run, cfg: Config, settings: "Extractor") -> str:

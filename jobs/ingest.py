@@ -6,6 +6,7 @@ Reads: a CSV or Parquet table. Writes: `tracks` (current at the end), `rejects`.
 """
 
 import dataclasses
+import functools
 import json
 import sys
 from collections.abc import Sequence
@@ -17,16 +18,15 @@ from genremill.infra import storage
 from genremill.infra.errors import AuditRefused, UsageError
 from genremill.infra.flag_types import OptionalFile, Uri
 from genremill.infra.log import LOGGER
-from genremill.infra.version import code_version
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
-from genremill.jobs import command
+from genremill.jobs import command, snapshots
 from genremill.jobs.catalog import changes, splits
 from genremill.jobs.catalog.columns import Columns, Layout, resolve
 from genremill.jobs.catalog.recordings import VECTOR_FEATURES, Groups, node, track_groups
 from genremill.jobs.catalog.row_checks import checked_rows, rejected
 from genremill.jobs.catalog.splits import Fractions, SplitBy, SplitRule
 from genremill.jobs.catalog.table_reader import OWN_COLUMNS, check_files, check_whole, read_table, reading
-from genremill.jobs.contracts import REJECTS, TAGS, TRACKS, ContractError, quoted, schema_hash
+from genremill.jobs.contracts import REJECTS, TAGS, TRACKS, ContractError, quoted
 from genremill.jobs.synthetic import SYNTHETIC_COLUMN
 
 INTERNAL = ("problem", "known", *OWN_COLUMNS)
@@ -133,7 +133,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     with reading(source):
         layout = resolve(raw, cfg.columns, f"--tracks {source}")
         _refuse_clashes(layout)
-        rows = _checkpoint(spark, work, checked_rows(raw, layout), "rows")
+        rows = snapshots.checkpoint(work, checked_rows(raw, layout), "rows")
     total = rows.count()
     if storage.is_s3(source) and not (cfg.limit or cfg.multiline or storage.is_parquet(source)):
         check_whole(spark, source, total)
@@ -142,7 +142,10 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     if total == sum(rejects.values()):
         why = f"all {total} rejected ({rejects})" if total else "it has a header and no rows"
         raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` stays as it was")
-    grouped = _grouped_tracks(spark, work, rows.where(F.col("problem").isNull()), layout)
+    unique = snapshots.checkpoint(
+        work, transform(rows.where(F.col("problem").isNull()), layout.keep), "tracks"
+    )
+    grouped = _grouped(work, unique, layout)
     current = work.warehouse.current("tracks")
     tracks = _with_split(spark, work, grouped, rule, cfg, current).select(
         *TRACKS.columns(), *map(quoted, layout.keep)
@@ -155,8 +158,14 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     }
     if work.dry_run:
         return command.Outcome(summary | {"tracks": tracks.count()}, "dry run: nothing written")
-    is_synthetic = SYNTHETIC_COLUMN in raw.columns
-    snapshot = _write_tracks(spark, work, tracks, layout, rule, made_from, is_synthetic)
+    details = {
+        "features": [dataclasses.asdict(one) for one in layout.features],
+        "split": _as_json(rule),
+        "kept": list(layout.keep),
+        "with_audio": unique.where(F.col("audio_uri").isNotNull()).count() if layout.audio_uri else 0,
+        "synthetic": SYNTHETIC_COLUMN in raw.columns,
+    }
+    snapshot = snapshots.write(work, TRACKS, tracks, made_from, details)
     accounted = _sum(spark, snapshot, work.warehouse) + sum(rejects.values())
     if accounted != total:
         raise ContractError(f"{total} rows of {source} read, but {accounted} accounted for")
@@ -172,17 +181,11 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
                 summary,
             )
     work.warehouse.publish("tracks", snapshot, audited_against=current)
-    counts = _counts(spark.read.parquet(work.warehouse.path(snapshot.path)))
+    counts = _counts(snapshots.read(spark, work.warehouse, snapshot))
     LOGGER.info(
         "%d tracks, %d recordings, splits %s", counts["tracks"], counts["recordings"], counts["splits"]
     )
     return command.Outcome(summary | counts, _text(snapshot, total, rejects, counts))
-
-
-def _checkpoint(spark: SparkSession, work: command.Run, df: DataFrame, name: str) -> DataFrame:
-    path = work.warehouse.tmp(work.run_id, name)
-    df.write.parquet(path)
-    return spark.read.parquet(path)
 
 
 def _refuse_clashes(layout: Layout) -> None:
@@ -201,15 +204,12 @@ def _write_rejects(
     found = rows.where(F.col("problem").isNotNull()).groupBy("problem.reason").count().collect()
     counts = {row["reason"]: row["count"] for row in sorted(found)}
     if counts and not work.dry_run:
-        path = work.warehouse.run_path("rejects", work.run_id)
-        bad.write.mode("append").parquet(path)
-        REJECTS.checked_rows(spark, path)
+        REJECTS.checked_rows(spark, snapshots.append(work, REJECTS, bad))
     return counts
 
 
-def _grouped_tracks(spark: SparkSession, work: command.Run, good: DataFrame, layout: Layout) -> DataFrame:
-    tracks = _checkpoint(spark, work, transform(good, layout.keep), "tracks")
-    groups = track_groups(tracks, _vector(layout), lambda df, name: _checkpoint(spark, work, df, name))
+def _grouped(work: command.Run, tracks: DataFrame, layout: Layout) -> DataFrame:
+    groups = track_groups(tracks, _vector(layout), functools.partial(snapshots.checkpoint, work))
     return with_group_ids(tracks, groups)
 
 
@@ -244,7 +244,7 @@ def _with_split(
     if current is not None and same_rule:
         path = work.warehouse.path(current.snapshot.path)
         if storage.exists(path):
-            previous = spark.read.parquet(path).select("track_id", "split")
+            previous = snapshots.read(spark, work.warehouse, current.snapshot).select("track_id", "split")
         else:
             LOGGER.warning("%s is gone: all tracks are split anew", path)
     return splits.with_split(tracks, rule, previous)
@@ -254,41 +254,8 @@ def _as_json(rule: SplitRule) -> dict[str, object]:
     return json.loads(json.dumps(dataclasses.asdict(rule)))  # type: ignore[no-any-return]
 
 
-def _write_tracks(
-    spark: SparkSession,
-    work: command.Run,
-    tracks: DataFrame,
-    layout: Layout,
-    rule: SplitRule,
-    made_from: dict[str, str],
-    is_synthetic: bool,
-) -> Snapshot:
-    path = work.warehouse.run_path("tracks", work.run_id)
-    tracks.write.parquet(path)
-    written = spark.read.parquet(path)
-    with_audio = written.where(F.col("audio_uri").isNotNull()).count() if layout.audio_uri else 0
-    snapshot = Snapshot(
-        run_id=work.run_id,
-        path=f"tracks/run={work.run_id}",
-        rows=TRACKS.checked_rows(spark, path),
-        schema_hash=schema_hash(tracks.schema),
-        inputs=made_from,
-        code_version=code_version(),
-        written_at=storage.utc_now(),
-        details={
-            "features": [dataclasses.asdict(one) for one in layout.features],
-            "split": _as_json(rule),
-            "kept": list(layout.keep),
-            "with_audio": with_audio,
-            "synthetic": is_synthetic,
-        },
-    )
-    work.warehouse.finish("tracks", snapshot)
-    return snapshot
-
-
 def _sum(spark: SparkSession, snapshot: Snapshot, warehouse: Warehouse) -> int:
-    row = spark.read.parquet(warehouse.path(snapshot.path)).agg(F.sum("source_rows")).first()
+    row = snapshots.read(spark, warehouse, snapshot).agg(F.sum("source_rows")).first()
     return int(row[0]) if row else 0
 
 

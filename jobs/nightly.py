@@ -22,7 +22,8 @@ from genremill.infra.log import LOGGER
 from genremill.infra.session import faults
 from genremill.infra.terminal import cell
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import cluster, command, extract, ingest, model_registry, score
+from genremill.jobs import cluster, command, extract, ingest, model_registry, score, snapshots
+from genremill.jobs.contracts import TRACKS
 from genremill.jobs.flags import in_section
 from genremill.jobs.nights import (
     mlflow_export,
@@ -172,8 +173,8 @@ def _said(record: StepRecord) -> str | dict[str, Any]:
 def _closing(spark: SparkSession, warehouse: Warehouse, reports: dict[str, str | None]) -> str:
     """A sample of the current tags, and where to read on."""
     snapshot = warehouse.require("tags", "publish")
-    tags = spark.read.parquet(warehouse.path(snapshot.path))
-    tracks = spark.read.parquet(warehouse.path("tracks", f"run={snapshot.details['tracks_run']}"))
+    tags = snapshots.read(spark, warehouse, snapshot)
+    tracks = snapshots.read_run(spark, warehouse, TRACKS, snapshot.details["tracks_run"])
     sample = tags.orderBy(F.xxhash64("track_id")).limit(SAMPLE_ROWS).join(tracks, "track_id", "inner")
     rows = sample.select("track_id", "artists", "title", "genres", "label", "confidence").collect()
     lines = [f"{'artist':<24}{'title':<32}{'source says':<24}{'tag':<20}confidence"]

@@ -17,10 +17,9 @@ from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import OptionalUri
 from genremill.infra.log import LOGGER
 from genremill.infra.progress import progress
-from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command, model_registry
-from genremill.jobs.contracts import TAGS, ContractError, quoted, schema_hash
+from genremill.jobs import command, model_registry, snapshots
+from genremill.jobs.contracts import TAGS, quoted
 from genremill.jobs.features import model_inputs
 from genremill.jobs.features.model_inputs import ModelInputs
 from genremill.models.model_card import ModelCard, read_card
@@ -107,7 +106,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     model = model_of(work.warehouse, cfg)
     artifact.load(model.folder)  # refuses damaged weights here, before any task
     snapshot = work.warehouse.require("tracks", "ingest --tracks …")
-    tracks = spark.read.parquet(work.warehouse.path(snapshot.path))
+    tracks = snapshots.read(spark, work.warehouse, snapshot)
     tracks = tracks.limit(cfg.limit) if cfg.limit else tracks
     taken = model_inputs.of_model(work.warehouse, snapshot, model.card)
     with_inputs = taken.of_all(spark, work.warehouse, tracks)
@@ -117,29 +116,17 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
             {"tracks": snapshot.rows, "model_version": model.version}, "dry run: nothing scored"
         )
     LOGGER.info("scoring %d tracks with %s", snapshot.rows, model.version)
-    path = work.warehouse.run_path("tags", work.run_id)
-    with progress(spark, "score", snapshot.rows):
-        tags.write.parquet(path)
-    staged = Snapshot(
-        run_id=work.run_id,
-        path=f"tags/run={work.run_id}",
-        rows=TAGS.checked_rows(spark, path),
-        schema_hash=schema_hash(tags.schema),
-        inputs=made_from,
-        code_version=code_version(),
-        written_at=storage.utc_now(),
-        details={
-            "model_version": model.version,
-            "model": model.folder,
-            "genre_map_version": model.card.snapshots.get("genre_map"),
-            "tracks_run": snapshot.run_id,
-            "kept": snapshot.details["kept"],
-        },
-    )
+    details = {
+        "model_version": model.version,
+        "model": model.folder,
+        "genre_map_version": model.card.snapshots.get("genre_map"),
+        "tracks_run": snapshot.run_id,
+        "kept": snapshot.details["kept"],
+    }
     expected = min(snapshot.rows, cfg.limit or snapshot.rows)
-    if staged.rows != expected:
-        raise ContractError(f"{staged.rows} rows of tags for {expected} tracks")
-    work.warehouse.finish("tags", staged)
+    with progress(spark, "score", snapshot.rows):
+        staged = snapshots.write(work, TAGS, tags, made_from, details, expected_rows=expected)
+    path = work.warehouse.path(staged.path)
     summary = {"staged": work.run_id, "rows": staged.rows, "path": path, "model_version": model.version}
     return command.Outcome(summary, f"tags: {staged.rows:,} rows staged in run {work.run_id}")
 

@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command
+from genremill.jobs import command, snapshots
 from genremill.jobs.features import model_inputs
 from genremill.jobs.features.model_inputs import ModelInputs
 from genremill.jobs.training.augmentation import augmented, of_variants
@@ -153,9 +153,9 @@ def made_ready(spark: SparkSession, work: command.Run, cfg: Config) -> "tuple[Tr
     tracks = work.warehouse.require("tracks", "ingest --tracks …")
     current_map = work.warehouse.current("genre_map")
     check_genre_map(work.warehouse, cfg)
-    genre_map = spark.read.parquet(work.warehouse.path(current_map.snapshot.path)) if current_map else None
+    genre_map = snapshots.read(spark, work.warehouse, current_map.snapshot) if current_map else None
     taken = _inputs(work.warehouse, tracks, cfg)
-    catalog = spark.read.parquet(work.warehouse.path(tracks.path))
+    catalog = snapshots.read(spark, work.warehouse, tracks)
     usable = taken.of_usable(spark, work, catalog)
     pairs = transform(
         usable,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
 from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs import snapshots
 from genremill.jobs.features import artists, cache as feature_cache
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE
@@ -64,7 +65,7 @@ def compared(
 ) -> DataFrame:
     """Every track of either snapshot: label, cluster and confidence `before` and `after`, and a cause."""
     before, after = (
-        _answers(spark.read.parquet(warehouse.path(one.path)), suffix)
+        _answers(snapshots.read(spark, warehouse, one), suffix)
         for one, suffix in ((current, "before"), (candidate, "after"))
     )
     both = after.join(before, "track_id", "full_outer")
@@ -110,7 +111,7 @@ def _touched(
 
 def _hashed(spark: SparkSession, warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> DataFrame:
     """(track_id, hash) of what the model takes of the table: of the track itself, and of its artist's."""
-    frame = spark.read.parquet(warehouse.path(tracks.path))
+    frame = snapshots.read(spark, warehouse, tracks)
     columns = ["table_features"]
     if found := artists.of_model(warehouse, tracks, card):
         frame = artists.beside(frame, found.described(spark))

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from pyspark.sql import SparkSession
 
 from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs import snapshots
 from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.features import model_inputs
 from genremill.models.evaluation.drift import Histogram
@@ -36,7 +37,7 @@ def sample(
     if not card.features:
         return np.zeros((0, 0), np.float32)
     taken = model_inputs.of_model(warehouse, tracks, card)
-    frame = taken.of_all(spark, warehouse, spark.read.parquet(warehouse.path(tracks.path)))
+    frame = taken.of_all(spark, warehouse, snapshots.read(spark, warehouse, tracks))
     share = min(ROWS, VALUES // len(card.features)) / max(tracks.rows, 1)
     drawn = frame.where(taken.usable() & (unit_hash("drift", 0, "track_id") < share))
     table = drawn.select(taken.vector().alias("values")).toArrow()

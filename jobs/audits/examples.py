@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs import snapshots
 from genremill.jobs.audits.audit import faults
 from genremill.jobs.audits.drift import FeatureShift
 from genremill.jobs.audits.measure import Findings
-from genremill.jobs.contracts import any_of
+from genremill.jobs.contracts import TRACKS, any_of
 from genremill.jobs.features import model_inputs
 from genremill.models.model_card import ModelCard
 
@@ -36,7 +37,7 @@ def telling(
     both: DataFrame | None,
 ) -> list[TellingTrack]:
     """At most twenty tracks: rows that are wrong, values far out, and the surest of the changed tags."""
-    tags = spark.read.parquet(warehouse.path(candidate.path))
+    tags = snapshots.read(spark, warehouse, candidate)
     parts = [_wrong(tags, card, findings)]
     drifted = [one for one in findings.refused if one.name == "drift of features"]
     if drifted and findings.drift:
@@ -70,7 +71,7 @@ def _far_out(
         return []
     at = [one.name for one in card.features].index(worst.feature)
     taken = model_inputs.of_model(warehouse, tracks, card)
-    frame = taken.of_all(spark, warehouse, spark.read.parquet(warehouse.path(tracks.path)))
+    frame = taken.of_all(spark, warehouse, snapshots.read(spark, warehouse, tracks))
     values = frame.where(taken.usable()).select("track_id", taken.vector()[at].alias("value"))
     middle = values.agg(F.median("value")).first()
     distance = F.abs(F.col("value") - F.lit(middle[0] if middle else 0.0))
@@ -98,7 +99,7 @@ def _described(
 ) -> list[TellingTrack]:
     """The tracks with names and tags, in the order found."""
     ids = F.col("track_id").isin(*found)
-    tracks = spark.read.parquet(warehouse.run_path("tracks", candidate.details["tracks_run"])).where(ids)
+    tracks = snapshots.read_run(spark, warehouse, TRACKS, candidate.details["tracks_run"]).where(ids)
     names = {row["track_id"]: row for row in tracks.select("track_id", "artists", "title").collect()}
     after = {row["track_id"]: row["label"] for row in tags.where(ids).select("track_id", "label").collect()}
     before = (

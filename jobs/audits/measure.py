@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Current, Snapshot
-from genremill.jobs import command
+from genremill.jobs import command, snapshots
 from genremill.jobs.audits import churn, drift, paired_accuracy
 from genremill.jobs.audits.audit import Audit, content_audits
 from genremill.jobs.audits.churn import Churn
@@ -93,8 +93,8 @@ def measure(
         raise UsageError(
             f"the tracks of run {candidate.details['tracks_run']}, which these tags tag, are gone"
         )
-    tags = spark.read.parquet(warehouse.path(candidate.path))
-    ids = spark.read.parquet(warehouse.path(tracks.path)).select("track_id")
+    tags = snapshots.read(spark, warehouse, candidate)
+    ids = snapshots.read(spark, warehouse, tracks).select("track_id")
     audits = content_audits(tags, ids, card.classes)
     labels, untagged = _answers(tags)
     found = drift.sample(spark, warehouse, tracks, card)
@@ -104,7 +104,7 @@ def measure(
         audits.append(Audit("tracks without a tag", untagged, MOST_UNTAGGED, refuses=False))
         return Findings(tuple(audits), training_drift=training_drift, labels=labels), None
     before = current.snapshot
-    old_labels, old_untagged = _answers(spark.read.parquet(warehouse.path(before.path)))
+    old_labels, old_untagged = _answers(snapshots.read(spark, warehouse, before))
     audits.append(
         Audit(
             "rise of tracks without a tag",
@@ -113,7 +113,8 @@ def measure(
             note=f"{untagged:.1%} of the tracks, {old_untagged:.1%} before",
         )
     )
-    both = _on_disk(spark, work, churn.compared(spark, warehouse, candidate, before, card))
+    compared = churn.compared(spark, warehouse, candidate, before, card)
+    both = snapshots.checkpoint(work, compared, "churn")
     changes = churn.measured(both)
     audits.append(_churn_audit(changes, candidate, before, limits))
     audits.append(Audit("shift of labels", _label_shift(old_labels, labels), limits.max_class_shift))
@@ -124,12 +125,6 @@ def measure(
         gain, audit = _loss(spark, work, candidate, before, limits)
         audits.append(audit)
     return Findings(tuple(audits), changes, shifts, training_drift, labels, gain), both
-
-
-def _on_disk(spark: SparkSession, work: command.Run, frame: DataFrame) -> DataFrame:
-    path = work.warehouse.tmp(work.run_id, "churn")
-    frame.write.mode("overwrite").parquet(path)
-    return spark.read.parquet(path)
 
 
 def _answers(tags: DataFrame) -> tuple[dict[str, int], float]:

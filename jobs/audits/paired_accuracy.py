@@ -5,6 +5,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs import snapshots
 from genremill.jobs.contracts import Split
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.evaluation.metrics import Interval
@@ -26,12 +27,12 @@ def difference(spark: SparkSession, warehouse: Warehouse, candidate: Snapshot, c
         raise NotComparable("the current tags are of tracks that are gone, or that were split otherwise")
     if tracks.details["split"]["by"] == Split.ROWS:
         raise NotComparable("under --split rows, no track is held out")
-    held_out = spark.read.parquet(warehouse.path(tracks.path)).where(
+    held_out = snapshots.read(spark, warehouse, tracks).where(
         (F.col("split") == Split.TEST.value) & (F.size("genres") > 0)
     )
     rights = held_out.select("track_id", "artist_id", "genres")
     for name, one in (("old", current), ("new", candidate)):
-        tags = spark.read.parquet(warehouse.path(one.path)).where(F.size("top") > 0)
+        tags = snapshots.read(spark, warehouse, one).where(F.size("top") > 0)
         answer = tags.select("track_id", F.col("top")[0]["label"].alias("answer"))
         joined = rights.join(answer, "track_id", "inner")
         rights = joined.withColumn(name, _is_right(read_card(one.details["model"]))).drop("answer")

@@ -6,6 +6,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import storage
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
+from genremill.jobs import snapshots
 from genremill.jobs.contracts import quoted
 
 GROUPS = ("recording_id", "artist_id", "split", "source_rows")
@@ -37,8 +38,8 @@ def since(
     """How a run differs from the current one; None where there is none, or its files are gone."""
     if current is None or not storage.exists(warehouse.path(current.snapshot.path)):
         return None
-    before = _hashed(spark.read.parquet(warehouse.path(current.snapshot.path)), "before")
-    after = _hashed(spark.read.parquet(warehouse.path(made.path)), "after")
+    before = _hashed(snapshots.read(spark, warehouse, current.snapshot), "before")
+    after = _hashed(snapshots.read(spark, warehouse, made), "after")
     row = (
         after.join(before, "track_id", "full_outer")
         .agg(

@@ -14,7 +14,7 @@ from genremill.infra import lease, storage
 from genremill.infra.lease import Lease
 from genremill.infra.log import LOGGER
 from genremill.infra.progress import progress, tally
-from genremill.jobs import command
+from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import FEATURES, REJECTS
 from genremill.jobs.features import cache as feature_cache, missing as plan
 from genremill.udfs import extraction
@@ -137,9 +137,7 @@ class SetRun:
 
     def _kept(self, df: DataFrame, name: str) -> DataFrame:
         """A table on disk for the run's time: what it is made from changes while the run writes."""
-        path = self.work.warehouse.tmp(self.work.run_id, self.fingerprint, name)
-        df.write.parquet(path)
-        return self.spark.read.parquet(path)
+        return snapshots.checkpoint(self.work, df, self.fingerprint, name)
 
     def _pending(self, *parts: str) -> str:
         return "/".join((feature_cache.folder_of(self.work.warehouse, self.fingerprint), "_pending", *parts))
@@ -184,11 +182,9 @@ class SetRun:
     def _append_rejects(self, found: DataFrame) -> Counter[str]:
         """Writes what no earlier run has told of, where there is any; gives tracks by reason."""
         new = plan.rejects_of(plan.untold(found, self._rejects()), self.fingerprint, self.work.run_id)
-        REJECTS.check_schema(new)
         counts = Counter({row["reason"]: row["count"] for row in new.groupBy("reason").count().collect()})
         if counts:
-            path = self.work.warehouse.run_path("rejects", self.work.run_id)
-            new.coalesce(1).write.mode("append").parquet(path)
+            snapshots.append(self.work, REJECTS, new.coalesce(1))
         return counts
 
     def _without(self) -> int:

@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command, model_registry
+from genremill.jobs import command, model_registry, snapshots
 from genremill.jobs.features import artists, cache as feature_cache
 from genremill.jobs.features.artists import Artists
 from genremill.models.encoders.text_tokens import FIELDS, TEXT_WIDTH
@@ -94,16 +94,14 @@ class ModelInputs:
     def of_usable(self, spark: SparkSession, work: command.Run, tracks: DataFrame) -> DataFrame:
         """The tracks that the model can take; what is joined to them is kept on disk until the run ends."""
         if self.artists:
-            path = work.warehouse.tmp(work.run_id, ARTIST)
-            self.artists.described(spark).write.mode("overwrite").parquet(path)
-            tracks = artists.beside(tracks, spark.read.parquet(path))
+            described = snapshots.checkpoint(work, self.artists.described(spark), ARTIST)
+            tracks = artists.beside(tracks, described)
         if not self.fingerprints:
             return tracks.where(self.usable())
         by_set = self._by_set(spark, work.warehouse, tracks)
         self._check_windows(by_set)
-        path = work.warehouse.tmp(work.run_id, "windows")
-        self._windows(by_set).write.mode("overwrite").parquet(path)
-        return tracks.join(spark.read.parquet(path), "track_id", "left").where(self.usable())
+        windows = snapshots.checkpoint(work, self._windows(by_set), "windows")
+        return tracks.join(windows, "track_id", "left").where(self.usable())
 
     def usable(self) -> Column:
         """Whether a track has the inputs that the model needs."""

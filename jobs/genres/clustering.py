@@ -11,10 +11,8 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
-from genremill.infra.version import code_version
-from genremill.infra.warehouse import Snapshot
-from genremill.jobs import cluster, command
-from genremill.jobs.contracts import GENRE_MAP, GENRE_PROFILES, Table, schema_hash
+from genremill.jobs import cluster, command, snapshots
+from genremill.jobs.contracts import GENRE_MAP, GENRE_PROFILES
 from genremill.jobs.features.model_inputs import ModelInputs
 from genremill.models.encoders.table import TableEncoder
 from genremill.models.features import Scaling
@@ -58,7 +56,8 @@ def fit(
         return command.Outcome(summary, f"dry run: {len(found.names)} clusters, nothing written")
     details = summary | {"inputs": encoded_names(encoder)}
     for contract, rows in ((GENRE_PROFILES, _profile_rows(sums)), (GENRE_MAP, _map_rows(found))):
-        _publish(spark, work, contract, rows, made_from, details)
+        df = spark.createDataFrame(rows, contract.schema).coalesce(1)
+        work.warehouse.publish(contract.name, snapshots.write(work, contract, df, made_from, details))
     return command.Outcome(summary, _text(found))
 
 
@@ -116,8 +115,9 @@ def _sums(
     """
     tasks = min(cluster.BUCKETS, 4 * spark.sparkContext.defaultParallelism)
     by_bucket = pairs.select("genre", "bucket", "values").repartition(tasks, "bucket")
-    path = work.warehouse.tmp(work.run_id, "sums")
-    by_bucket.mapInArrow(summer(encoder, positions, genres), SCHEMA).write.mode("overwrite").parquet(path)
+    path = snapshots.write_scratch(
+        work, by_bucket.mapInArrow(summer(encoder, positions, genres), SCHEMA), "sums"
+    )
     store, folder = storage.arrow(path)
     with shards.storage_errors(path):
         batches = ds.dataset(folder, filesystem=store, format="parquet").to_batches(
@@ -140,30 +140,6 @@ def _map_rows(found: Clustering) -> list[tuple[Any, ...]]:
     return [
         (genre, number, found.names[number], found.method.value) for genre, number in found.assignment.items()
     ]
-
-
-def _publish(
-    spark: SparkSession,
-    work: command.Run,
-    contract: Table,
-    rows: list[tuple[Any, ...]],
-    made_from: dict[str, str],
-    details: dict[str, Any],
-) -> None:
-    path = work.warehouse.run_path(contract.name, work.run_id)
-    spark.createDataFrame(rows, contract.schema).coalesce(1).write.parquet(path)
-    snapshot = Snapshot(
-        run_id=work.run_id,
-        path=f"{contract.name}/run={work.run_id}",
-        rows=contract.checked_rows(spark, path),
-        schema_hash=schema_hash(contract.schema),
-        inputs=made_from,
-        code_version=code_version(),
-        written_at=storage.utc_now(),
-        details=details,
-    )
-    work.warehouse.finish(contract.name, snapshot)
-    work.warehouse.publish(contract.name, snapshot)
 
 
 def _explain(found: Clustering) -> None:

@@ -4,6 +4,7 @@ from pyspark.sql import SparkSession, functions as F
 
 from genremill.infra import storage
 from genremill.infra.warehouse import Warehouse
+from genremill.jobs import snapshots
 from genremill.jobs.features import model_inputs
 from genremill.models.model_card import read_card
 
@@ -30,7 +31,7 @@ def of_track(spark: SparkSession, warehouse: Warehouse, track_id: str, model: st
     if not isinstance(loaded.network, Fusion):
         return {}
     taken = model_inputs.of_model(warehouse, tracks, card)
-    row = spark.read.parquet(warehouse.path(tracks.path)).where(F.col("track_id") == track_id)
+    row = snapshots.read(spark, warehouse, tracks).where(F.col("track_id") == track_id)
     given = taken.of_all(spark, warehouse, row).select(*taken.columns).toArrow()
     rows = model_rows(given.combine_chunks().to_batches()[0], loaded, taken.positions)
     found: Answers = {}

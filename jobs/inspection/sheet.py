@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, Row, SparkSession, functions as F
 
 from genremill.infra.terminal import plain
 from genremill.infra.warehouse import Warehouse
+from genremill.jobs import snapshots
 from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import CachedSet
 from genremill.jobs.inspection import input_predictions
@@ -76,7 +77,7 @@ def read(spark: SparkSession, warehouse: Warehouse, track: str) -> TrackSheet | 
     current = warehouse.current("tracks")
     if current is None:
         return None
-    tracks = spark.read.parquet(warehouse.path(current.snapshot.path))
+    tracks = snapshots.read(spark, warehouse, current.snapshot)
     asked = (F.col("track_id") == track) | (F.col("audio_uri") == track)
     row = tracks.where(asked).orderBy(F.col("track_id") != track, "track_id").first()
     if row is None:
@@ -118,7 +119,7 @@ def _tag(spark: SparkSession, warehouse: Warehouse, track_id: str) -> Tag | None
     current = warehouse.current("tags")
     if current is None:
         return None
-    tags = spark.read.parquet(warehouse.path(current.snapshot.path))
+    tags = snapshots.read(spark, warehouse, current.snapshot)
     row = tags.where(F.col("track_id") == track_id).first()
     if row is None:
         return None

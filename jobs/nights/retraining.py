@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession, functions as F
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import model_registry, train
+from genremill.jobs import model_registry, snapshots, train
 from genremill.jobs.nights.input_changes import changes
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.model_card import ModelCard, read_card
@@ -96,7 +96,7 @@ def _new_labels(spark: SparkSession, warehouse: Warehouse, card: ModelCard) -> s
     """Genres of the tracks that stood in none of the tracks the model was trained from."""
     tracks = warehouse.require("tracks", "ingest --tracks …")
     known = spark.createDataFrame([(name,) for name in shown_labels(card)], "genre string")
-    genres = spark.read.parquet(warehouse.path(tracks.path)).select(F.explode("genres").alias("genre"))
+    genres = snapshots.read(spark, warehouse, tracks).select(F.explode("genres").alias("genre"))
     new = genres.join(F.broadcast(known), "genre", "left_anti").groupBy("genre").count()
     found = new.orderBy(F.desc("count"), "genre").limit(SHOWN + 1).collect()
     if not found:

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import command
+from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import Split
 from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.model_inputs import ModelInputs
@@ -74,9 +74,8 @@ def augmented(
     ]
     by_track = functools.reduce(DataFrame.union, found).groupBy("track_id")
     made = by_track.agg(F.sort_array(F.collect_list("made")).alias("made"))
-    path = work.warehouse.tmp(work.run_id, "augmented")
-    made.select("track_id", F.flatten(F.col("made")[WINDOWS]).alias("made")).write.parquet(path)
-    joined = pairs.join(spark.read.parquet(path), "track_id", "left")
+    made = made.select("track_id", F.flatten(F.col("made")[WINDOWS]).alias("made"))
+    joined = pairs.join(snapshots.checkpoint(work, made, "augmented"), "track_id", "left")
     gains = (F.col("split") == Split.TRAIN.value) & F.col("made").isNotNull() & F.col(WINDOWS).isNotNull()
     windows = F.when(gains, F.concat(WINDOWS, "made")).otherwise(F.col(WINDOWS))
     own = F.coalesce(F.size(WINDOWS), F.lit(1))

@@ -1,0 +1,74 @@
+"""Reads, writes and checkpoints tables. No other module touches the Parquet files of a snapshot."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from genremill.infra import storage
+from genremill.infra.version import code_version
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs.command import Run
+from genremill.jobs.contracts import ContractError, Table, schema_hash
+
+
+def read(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot) -> DataFrame:
+    """The rows of a snapshot."""
+    return spark.read.parquet(warehouse.path(snapshot.path))
+
+
+def read_run(spark: SparkSession, warehouse: Warehouse, table: Table, run_id: str) -> DataFrame:
+    """The rows that one run wrote to a table."""
+    return spark.read.parquet(warehouse.run_path(table.name, run_id))
+
+
+def write(
+    run: Run,
+    table: Table,
+    df: DataFrame,
+    inputs: Mapping[str, str],
+    details: dict[str, Any],
+    expected_rows: int | None = None,
+) -> Snapshot:
+    """Writes a snapshot, checks what was written, and records it; `Warehouse.publish` makes it current.
+
+    Without its record, `_run.json`, a run is incomplete: data that fails a check is never published.
+    """
+    path = run.warehouse.run_path(table.name, run.run_id)
+    df.write.parquet(path)
+    snapshot = Snapshot(
+        run_id=run.run_id,
+        path=f"{table.name}/run={run.run_id}",
+        rows=table.checked_rows(df.sparkSession, path),
+        schema_hash=schema_hash(df.schema),
+        inputs=dict(inputs),
+        code_version=code_version(),
+        written_at=storage.utc_now(),
+        details=details,
+    )
+    if expected_rows is not None and snapshot.rows != expected_rows:
+        raise ContractError(
+            f"table {table.name} at {path}: expected {expected_rows:,} rows, found {snapshot.rows:,}"
+        )
+    run.warehouse.finish(table.name, snapshot)
+    return snapshot
+
+
+def append(run: Run, table: Table, df: DataFrame) -> str:
+    """Adds rows to this run's folder of a table without snapshots, such as `rejects`; returns the folder."""
+    table.check_schema(df)
+    path = run.warehouse.run_path(table.name, run.run_id)
+    df.write.mode("append").parquet(path)
+    return path
+
+
+def checkpoint(run: Run, df: DataFrame, *name: str) -> DataFrame:
+    """The same rows, read back from the run's scratch space, so that Spark computes them only once."""
+    return df.sparkSession.read.parquet(write_scratch(run, df, *name))
+
+
+def write_scratch(run: Run, df: DataFrame, *name: str) -> str:
+    """Writes rows to the run's scratch space, which is removed when the run ends; returns their folder."""
+    path = run.warehouse.tmp(run.run_id, *name)
+    df.write.mode("overwrite").parquet(path)
+    return path

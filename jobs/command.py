@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from genremill.infra import heartbeat, storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError, UsageError
@@ -19,7 +19,7 @@ from genremill.jobs import flags
 if TYPE_CHECKING:  # where pyspark is missing, `doctor` still runs
     from pyspark.sql import SparkSession
 
-CommonT = TypeVar("CommonT", bound="Common")
+CommonT = TypeVar("CommonT", bound="Common | NoFlags")
 ConfigT = TypeVar("ConfigT")
 
 
@@ -41,6 +41,13 @@ class Writing(Common):
 
     dry_run: bool = False
     """Print what the job would do and write nothing."""
+
+
+@dataclass(frozen=True)
+class NoFlags:
+    """What tools without a warehouse have in common."""
+
+    json: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Artists with a style of their own, tracks under several genres, re-releases under another id, tracks without
 a label, and a few rows that no careful job would take. Some tracks have a short clip of audio.
 
-    python -m genremill.jobs.demo --out build/demo/tracks.csv
+    genremill demo --out build/demo/tracks.csv
 """
 
 import csv
@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import tyro
 
 from genremill.infra import storage
 from genremill.infra.flag_types import Uri
+from genremill.jobs import command
 from genremill.jobs.synthetic import SYNTHETIC_COLUMN
 from genremill.jobs.synthetic.clips import clip_name, write_clip
 
@@ -201,9 +201,8 @@ def _bad_row(rng: np.random.Generator, row: list[object]) -> list[object]:
     return bad
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def write(common: command.NoFlags, options: Options) -> command.Outcome:
     """Writes the catalog."""
-    options = tyro.cli(Options, prog="python -m genremill.jobs.demo", args=argv, description=__doc__)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*HEADER, SYNTHETIC_COLUMN])
@@ -213,7 +212,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for one in clips:
         write_clip(out.rpartition("/")[0], one.number, one.genre, len(GENRES), options.seed)
     storage.write_atomic(out, text.getvalue().encode())
-    return 0
+    return command.Outcome({})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    return command.plain_main("demo", __doc__, Options, write, argv, command.NoFlags)
 
 
 if __name__ == "__main__":

@@ -98,13 +98,16 @@ def inputs(cfg: Config) -> dict[str, str]:
     settings = dataclasses.asdict(cfg)
     del settings["max_vanished"]  # decides whether the result is taken, not what it is
     files = {"tracks": cfg.tracks} | ({"split_file": cfg.split_file} if cfg.split_file else {})
-    digests = {}
-    for name, location in files.items():
-        try:
-            digests[name] = storage.inventory(storage.absolute_uri(location)).digest
-        except UsageError as err:
-            raise UsageError(f"--{name.replace('_', '-')} {err}") from err
+    digests = {name: _digest(name, location) for name, location in files.items()}
     return digests | {"settings": json.dumps(settings, sort_keys=True)}
+
+
+def _digest(field: str, location: str) -> str:
+    """The digest of the files that a flag names."""
+    try:
+        return storage.inventory(storage.absolute_uri(location)).digest
+    except UsageError as err:
+        raise UsageError(f"--{field.replace('_', '-')} {err}") from err
 
 
 def check(cfg: Config) -> SplitRule:
@@ -224,8 +227,7 @@ def _vector(layout: Layout) -> Column | None:
 def _split_rule(cfg: Config) -> SplitRule:
     if cfg.split_file is None:
         return SplitRule(cfg.split, cfg.fractions, cfg.split_seed)
-    listed = storage.inventory(storage.absolute_uri(cfg.split_file))
-    return SplitRule("file", cfg.fractions, cfg.split_seed, listed.digest)
+    return SplitRule("file", cfg.fractions, cfg.split_seed, _digest("split_file", cfg.split_file))
 
 
 def _with_split(

@@ -55,7 +55,9 @@ def staged(warehouse: Warehouse, run_id: str | None) -> Snapshot:
 def ready(work: command.Run, cfg: Config) -> None:
     """Raises on all errors that can be seen without Spark."""
     cfg.check()
-    if not cfg.rollback:
+    if cfg.rollback:
+        earlier(work.warehouse)
+    else:
         staged(work.warehouse, cfg.run)
 
 
@@ -106,17 +108,23 @@ def _refuse_model(warehouse: Warehouse, refused: Snapshot, kept: Current | None)
         model_registry.refuse(warehouse, version, refused.run_id)
 
 
-def roll_back(work: command.Run) -> command.Outcome:
-    """Makes the snapshot before the current one current again; needs no Spark."""
-    current = work.warehouse.current("tags")
+def earlier(warehouse: Warehouse) -> tuple[Snapshot, Snapshot]:
+    """The current snapshot of `tags` and the one before it."""
+    current = warehouse.current("tags")
     if current is None or not current.previous:
-        raise UsageError(f"{work.warehouse.uri} has no earlier tags to go back to")
+        raise UsageError(f"{warehouse.uri} has no earlier tags to go back to")
     target = current.previous[0]
-    if work.warehouse.finished("tags", target.run_id) is None:
-        raise UsageError(f"the earlier tags, run {target.run_id}, are gone from {work.warehouse.uri}")
+    if warehouse.finished("tags", target.run_id) is None:
+        raise UsageError(f"the earlier tags, run {target.run_id}, were removed from {warehouse.uri}")
+    return current.snapshot, target
+
+
+def roll_back(work: command.Run) -> command.Outcome:
+    """Makes the previous snapshot of `tags` current again, without Spark."""
+    current, target = earlier(work.warehouse)
     if not work.dry_run:
-        _refuse_model(work.warehouse, current.snapshot, work.warehouse.roll_back("tags"))
-    summary = {"published": target.run_id, "rolled_back": current.snapshot.run_id, "rows": target.rows}
+        _refuse_model(work.warehouse, current, work.warehouse.roll_back("tags"))
+    summary = {"published": target.run_id, "rolled_back": current.run_id, "rows": target.rows}
     return command.Outcome(summary, f"tags: back to run {target.run_id}, {target.rows:,} rows")
 
 

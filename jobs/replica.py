@@ -5,7 +5,7 @@ of its original, and it shares a sound or a title with the copies of whatever it
 track has as many labels, and a recording as many tracks, as in the real table. One artist in eight goes on
 through sixteen copies of the table, since large catalogs have artists of many tracks.
 
-    python -m genremill.jobs.replica --tracks tracks.csv --count 10000000 --out build/replica
+    genremill replica --tracks tracks.csv --count 10000000 --out build/replica
 """
 
 import dataclasses
@@ -14,13 +14,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import tyro
 from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 
 from genremill.infra import storage
-from genremill.infra.errors import GenremillError, UsageError
+from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import Uri
 from genremill.infra.session import spark_session
+from genremill.jobs import command
 from genremill.jobs.catalog.columns import Columns, Kind, Layout, number, resolve, text
 from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.catalog.table_reader import MALFORMED, OWN_COLUMNS, read_table
@@ -188,15 +188,14 @@ def _with_own_columns(known: DataFrame, layout: Layout, parts: dict[str, int]) -
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes the catalog."""
-    options = tyro.cli(Options, prog="python -m genremill.jobs.replica", args=argv, description=__doc__)
-    try:
+    """The command line."""
+
+    def write(common: command.NoFlags, options: Options) -> command.Outcome:
         with spark_session("genremill replica") as spark:
             run(spark, options)
-    except GenremillError as err:
-        print(f"replica: {err}", file=sys.stderr)
-        return err.exit_code
-    return 0
+        return command.Outcome({})
+
+    return command.plain_main("replica", __doc__, Options, write, argv, command.NoFlags)
 
 
 if __name__ == "__main__":

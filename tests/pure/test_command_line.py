@@ -1,0 +1,361 @@
+"""The command line without Spark: help, flags, YAML files, early errors and completion."""
+
+import importlib
+import re
+import subprocess
+import sys
+import typing
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genremill.infra import session
+from genremill.infra.errors import UsageError
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs import cli, command, flags, train
+from genremill.jobs.cli import JOBS, TOOLS
+from genremill.jobs.nights.steps import Config
+
+ON_A_WAREHOUSE = [job for job in JOBS if job not in ("nightly", "ingest", "plan")]
+"""Jobs that need a warehouse that exists."""
+
+
+@pytest.fixture
+def no_spark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that must not start."""
+
+    def refuse(app_name: str) -> None:
+        raise AssertionError(f"Spark was started for {app_name}")
+
+    monkeypatch.setattr(session, "spark_session", refuse)
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    """A warehouse whose table `tracks` has table features; there is no data behind its record."""
+    place = Warehouse.at(str(tmp_path / "wh"))
+    features = [{"name": "tempo", "kind": "numeric", "is_popularity": False}]
+    details = {"features": features, "kept": [], "split": {"by": "artist"}, "with_audio": 0}
+    tracks = Snapshot("r1", "tracks/run=r1", 9, "hash", {}, "0", "2026-01-01T00:00:00Z", details)
+    place.finish("tracks", tracks)
+    place.publish("tracks", tracks)
+    return place
+
+
+@pytest.fixture
+def shown(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What a command prints on stdout."""
+
+    def run(*arguments: str) -> str:
+        assert cli.main(arguments) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def words(text: str) -> str:
+    """The text of a help without its frames and line breaks."""
+    return re.sub(r"[\s│╭╮╰╯─]+", " ", text)
+
+
+@pytest.mark.parametrize("job", [*JOBS, *TOOLS])
+def test_the_help_of_a_job_is_plain(job: str, shown: Callable[..., str]) -> None:
+    text = shown(job, "--help-all") if job in JOBS else shown(job, "--help")
+    assert "None" not in text
+    assert "(default" not in text
+    assert "[]" not in text
+    assert "STR [STR" not in text
+    module = importlib.import_module(f"genremill.jobs.{job}")
+    declared = flags.declared(module.Config if job in JOBS else module.Options)
+    for name, flag in declared.items():
+        parent, dot, leaf = name.rpartition(".")
+        assert f"--{parent}{dot}{'no-' if flag.default is True else ''}{leaf} " in text
+
+
+def test_a_help_text_is_one_sentence_or_two() -> None:
+    for job in JOBS:
+        config = importlib.import_module(f"genremill.jobs.{job}").Config
+        for owner in {flag.owner for flag in flags.declared(config).values()}:
+            for field, text in field_docstrings(owner).items():
+                sentence = re.sub(r"\[.*?\]|\(.*?\)", "", text, flags=re.DOTALL).strip()
+                assert sentence.endswith("."), (owner, field)
+                assert len(re.findall(r"[.!?](?:\s|$)", sentence)) <= 2, (owner, field)
+
+
+def field_docstrings(owner: type) -> dict[str, str]:
+    """The docstrings under the fields that a class itself declares."""
+    import ast
+    import inspect
+
+    (node,) = ast.parse(inspect.getsource(owner)).body
+    assert isinstance(node, ast.ClassDef)
+    texts = {}
+    for field, text in zip(node.body, node.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and field.simple:
+            assert isinstance(field.target, ast.Name)
+            assert isinstance(text.value, ast.Constant)
+            texts[field.target.id] = str(text.value.value)
+    return texts
+
+
+@pytest.mark.parametrize("job", ["train", "nightly", "study"])
+def test_the_help_of_a_negative_flag_describes_the_negative_flag(job: str, shown: Callable[..., str]) -> None:
+    text = words(shown(job, "--help-all"))
+    assert re.search(r"--(train\.)?no-resume Train from the start", text)
+
+
+def test_switches_that_are_on_have_a_help_text_of_their_own() -> None:
+    for job in JOBS:
+        config = importlib.import_module(f"genremill.jobs.{job}").Config
+        for flag in flags.declared(config).values():
+            if flag.default is True:
+                hints = typing.get_type_hints(flag.owner, include_extras=True)
+                assert typing.get_args(hints[flag.field])[1:], flag
+
+
+def test_the_help_of_nightly_shows_the_main_flags(shown: Callable[..., str]) -> None:
+    text = shown("nightly", "--help")
+    names = re.findall(r"^\S (?:-h, )?--([a-z.-]+)", text, re.MULTILINE)
+    assert set(names) == {"help", *Config.main_flags}
+    assert "`genremill nightly --help-all`" in text
+    assert shown("help", "nightly") == text
+    assert "--publish.max-churn" in shown("help", "nightly", "--all")
+
+
+def test_nightly_takes_the_flags_that_its_help_leaves_out() -> None:
+    argv = ["--warehouse", "w", "--tracks", "t", "--publish.max-churn", "0.5", "--train.no-resume"]
+    _, cfg = flags.parse("nightly", "", Config, command.Writing, argv)
+    assert (cfg.publish.max_churn, cfg.train.resume) == (0.5, False)
+
+
+def test_the_version_and_the_module() -> None:
+    of_module = subprocess.run(
+        [sys.executable, "-m", "genremill", "--version"], capture_output=True, text=True, check=True
+    )
+    assert re.fullmatch(r"genremill \d+\.\d+\.\d+\n", of_module.stdout)
+
+
+def test_the_help_lists_every_command(shown: Callable[..., str]) -> None:
+    listed = re.findall(r"^  ([a-z]+) ", shown("help"), re.MULTILINE)
+    assert [name for name in listed if name != "genremill"] == [*JOBS, *TOOLS]
+
+
+def yaml_of(tmp_path: Path, text: str) -> str:
+    (tmp_path / "night.yaml").write_text(text)
+    return str(tmp_path / "night.yaml")
+
+
+def test_flags_win_over_the_file_in_both_directions(tmp_path: Path) -> None:
+    file = yaml_of(tmp_path, "model: linear\nuse-popularity: true\nresume: false\nseed: 3\nepochs: null\n")
+    argv = ["--warehouse", "w", "--config", file]
+    _, cfg = flags.parse("train", "", train.Config, command.Writing, argv)
+    assert (cfg.model, cfg.use_popularity, cfg.resume, cfg.seed, cfg.epochs) == (
+        "linear",
+        True,
+        False,
+        3,
+        None,
+    )
+    argv += ["--no-use-popularity", "--resume", "--seed", "4"]
+    _, cfg = flags.parse("train", "", train.Config, command.Writing, argv)
+    assert (cfg.model, cfg.use_popularity, cfg.resume, cfg.seed) == ("linear", False, True, 4)
+
+
+def test_a_file_may_hold_sections_lists_and_single_values(tmp_path: Path) -> None:
+    text = """
+        warehouse: wh
+        tracks: t.csv
+        audio_root: a
+        ingest:
+          fractions: [1, 0, 0]
+          columns: {keep: [isrc, market]}
+        train.learning-rate: 1e-3
+        cluster: {method: kmeans}
+    """
+    file = yaml_of(tmp_path, re.sub(r"^ {8}", "", text, flags=re.MULTILINE))
+    common, cfg = flags.parse("nightly", "", Config, command.Writing, ["--config", file])
+    assert (common.warehouse, cfg.tracks, cfg.audio_root) == ("wh", "t.csv", ("a",))
+    assert cfg.ingest.fractions == (1, 0, 0)
+    assert cfg.ingest.columns.keep == ("isrc", "market")
+    assert (cfg.train.learning_rate, cfg.cluster.method.value) == (0.001, "kmeans")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {modle: linear}", "no flag is named 'train.modle'; did you mean train.model?"),
+        ("train: {workers: two}", "train.workers: expected a whole number; found 'two'"),
+        ("train: {workers: 1.5}", "train.workers: expected a whole number; found 1.5"),
+        ("train: {learning-rate: fast}", "train.learning-rate: expected a number; found 'fast'"),
+        ("train: {use-popularity: 1}", "train.use-popularity: expected true or false; found 1"),
+        ("train: {labels: mood}", "train.labels: expected one of genre, cluster; found 'mood'"),
+        ("ingest: {split: title}", "ingest.split: expected one of artist, recording, rows; found 'title'"),
+        (
+            "ingest: {fractions: [1, 2]}",
+            "ingest.fractions: expected a list of 3, each a number; found [1, 2]",
+        ),
+        ("extract: {features: [1]}", "extract.features: expected a list, each text"),
+        (
+            "score: {model: 7}",
+            "score.model: expected text, in quotes where it looks like something else; found 7",
+        ),
+    ],
+)
+def test_a_wrong_value_in_a_file_names_flag_value_and_type(tmp_path: Path, text: str, message: str) -> None:
+    file = yaml_of(tmp_path, text)
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
+        flags.parse("nightly", "", Config, command.Writing, ["--config", file])
+    assert str(caught.value).startswith(f"--config {file}: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ingest.max-vanished", "3"], "--ingest.max-vanished 3: expected"),
+        (["--ingest.limit", "0"], "--ingest.limit 0: expected"),
+        (["--ingest.fractions", "1", "1", "1"], "--ingest.fractions"),
+        (["--ingest.split-file", "/nowhere.csv"], "--ingest.split-file file:///nowhere.csv: no such file"),
+        (["--audio-root", "/tmp", "--extract.seconds", "0"], "--extract.seconds 0: expected"),
+        (["--audio-root", "/nowhere"], "--audio-root /nowhere: no such folder"),
+        (["--cluster.method", "manual"], "--cluster.method manual and --cluster.map"),
+        (["--cluster.seed", "-1"], "--cluster.seed -1: expected"),
+        (["--train.workers", "0"], "--train.workers 0: expected"),
+        (["--train.max-age-days", "-1"], "--train.max-age-days -1: expected"),
+        (["--train.exactly"], "--train.exactly: expected --train.per-class N"),
+        (["--score.limit", "0"], "--score.limit 0: expected"),
+        (["--score.model-version", "a/b"], "--score.model-version a/b: no such model"),
+        (["--evaluate.model-version", "a/b"], "--evaluate.model-version a/b: no such model"),
+        (["--publish.max-loss", "2"], "--publish.max-loss 2: expected"),
+        (["--publish.rollback"], "belong to `genremill publish`"),
+        (["--max-vanished", "3"], "no flag --max-vanished; did you mean --ingest.max-vanished?"),
+    ],
+)
+@pytest.mark.usefixtures("no_spark")
+def test_errors_of_nightly_name_the_flag_to_type(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    (tmp_path / "t.csv").write_text("track_id\n1\n")
+    for job in ("nightly", "plan"):
+        place = tmp_path / "wh"
+        common = ["--warehouse", str(place), "--tracks", str(tmp_path / "t.csv")]
+        assert cli.main([job, *common, *arguments]) == 2
+        assert message in capsys.readouterr().err
+        assert not place.exists()
+
+
+def test_a_flag_in_a_command_stays_as_it_is() -> None:
+    cfg = Config(tracks="t")
+    text = (
+        "--limit 0 and --tracks t: run `genremill ingest --limit 1`; --columns.keep, --no-multiline, --limits"
+    )
+    assert flags.qualified(text, "ingest", cfg) == (
+        "--ingest.limit 0 and --tracks t: run `genremill ingest --limit 1`; "
+        "--ingest.columns.keep, --ingest.no-multiline, --limits"
+    )
+    assert flags.qualified("--ingest.limit 0", "ingest", cfg) == "--ingest.limit 0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ingest", "--tracks", "/nowhere.csv"], "--tracks file:///nowhere.csv: no such file"),
+        (["ingest", "--tracks", "{folder}/empty.csv"], "the file is empty"),
+        (["ingest", "--tracks", "{folder}/text.parquet"], "the file is not Parquet"),
+        (["ingest", "--tracks", "{folder}/nested"], "the folder contains the folder 'inner'"),
+        (
+            ["ingest", "--tracks", "{folder}/t.csv", "--split-file", "/nowhere"],
+            "--split-file file:///nowhere",
+        ),
+        (["extract"], "--audio-root is needed"),
+        (["extract", "--audio-root", "/nowhere"], "--audio-root /nowhere: no such folder"),
+        (["extract", "--audio-root", "{folder}", "--features", "mfcc13"], "'mfcc13'"),
+        (["cluster", "--method", "manual", "--map", "/nowhere.yaml"], "no such file"),
+        (["cluster", "--inputs", "gtzan57"], "gtzan57"),
+        (["train", "--model", "wavenet"], "'wavenet'"),
+        (["train", "--labels", "cluster"], "--labels cluster needs a genre map"),
+        (["train", "--inputs", "gtzan57"], "gtzan57"),
+        (["evaluate"], "has no model yet"),
+        (["evaluate", "--model-version", "a/b"], "--model-version a/b: no such model"),
+        (["score", "--model-version", "a/b"], "--model-version a/b: no such model"),
+        (["score", "--model", "{folder}"], "is no model"),
+        (["publish"], "no staged tags"),
+        (["publish", "--run", "r9"], "--run r9"),
+        (["publish", "--rollback"], "no earlier tags"),
+        (["publish", "--max-churn", "2"], "--max-churn 2"),
+        (["study", "--batches", "0"], "--batches 0"),
+        (["study", "--train.workers", "0"], "--train.workers 0: expected"),
+        (["study", "--train.inputs", "gtzan57"], "gtzan57"),
+        (["show", "t1", "--seconds", "0"], "--seconds 0"),
+        (["show", "t1", "--audio-root", "/nowhere"], "--audio-root /nowhere: no such folder"),
+        (["vacuum", "--keep-runs", "0"], "--keep-runs 0"),
+        (["plan", "--tracks", "{folder}/t.csv", "--price-per-hour", "-1"], "--price-per-hour -1"),
+    ],
+)
+@pytest.mark.usefixtures("no_spark")
+def test_what_is_wrong_without_spark_is_refused_before_spark_starts(
+    warehouse: Warehouse,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    for name, text in {"t.csv": "track_id\n1\n", "empty.csv": "", "text.parquet": "track_id\n"}.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "nested" / "inner").mkdir(parents=True)
+    (tmp_path / "nested" / "inner" / "t.csv").write_text("track_id\n")
+    given = [one.format(folder=tmp_path) for one in arguments]
+    assert cli.main([*given, "--warehouse", warehouse.uri]) == 2
+    assert message in capsys.readouterr().err
+    assert not Path(warehouse.uri.removeprefix("file://"), "_tmp").exists()
+
+
+@pytest.mark.parametrize("job", ["extract", "cluster", "train", "study"])
+@pytest.mark.usefixtures("no_spark")
+def test_a_warehouse_without_tracks_is_refused_before_spark_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], job: str
+) -> None:
+    (tmp_path / "wh").mkdir()
+    (tmp_path / "wh" / "note.txt").write_text("no table")
+    roots = ["--audio-root", str(tmp_path)] if job == "extract" else []
+    assert cli.main([job, "--warehouse", str(tmp_path / "wh"), *roots]) == 2
+    assert "no current 'tracks' table yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("job", ON_A_WAREHOUSE)
+@pytest.mark.usefixtures("no_spark")
+def test_a_warehouse_that_does_not_exist_is_named_and_not_created(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], job: str
+) -> None:
+    place = tmp_path / "wh"
+    assert cli.main([job, *(["t1"] if job == "show" else []), "--warehouse", str(place)]) == 2
+    output = "".join(capsys.readouterr())
+    assert f"{place}: there is no warehouse at this place" in output
+    assert "`genremill nightly`" in output
+    assert list(tmp_path.iterdir()) == []
+
+
+def completed(script: Path, *line: str) -> list[str]:
+    """What bash offers for the last word of a command line."""
+    text = (
+        f"source {script}; COMP_WORDS=({' '.join(line)}); COMP_CWORD={len(line) - 1};"
+        "_tyro_genremill; printf '%s\\n' \"${COMPREPLY[@]}\""
+    )
+    found = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True)
+    return found.stdout.split()
+
+
+def test_bash_completes_jobs_flags_and_choices(tmp_path: Path, shown: Callable[..., str]) -> None:
+    script = tmp_path / "completion.bash"
+    script.write_text(shown("completion", "bash"))
+    assert completed(script, "genremill", "t") == ["tables", "train"]
+    assert completed(script, "genremill", "train", "--w") == ["--warehouse", "--workers"]
+    assert completed(script, "genremill", "nightly", "--publish.max-c") == [
+        *("--publish.max-churn", "--publish.max-churn-new", "--publish.max-class-shift"),
+    ]
+    assert completed(script, "genremill", "train", "--labels", "c") == ["cluster"]
+
+
+def test_a_shell_that_is_not_known_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["completion", "dos"]) == 2
+    assert "bash, zsh, fish" in capsys.readouterr().err

@@ -213,6 +213,7 @@ def test_old_studies_go_but_not_one_that_is_going_on(
 def test_senseless_limits_are_refused(
     warehouse: Warehouse, flags: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    put(warehouse, "tracks/_current.json")
     assert cli.main(["vacuum", "--warehouse", warehouse.uri, *flags]) == 2
     assert flags[0] in capsys.readouterr().err
 

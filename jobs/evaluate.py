@@ -47,7 +47,7 @@ def transform(
     tracks: DataFrame, genre_map: DataFrame | None, card: ModelCard, snapshot: Snapshot, inputs: Sequence[str]
 ) -> DataFrame:
     """Held-out tracks: track_id, artist_id, columns `inputs`, unseen, and `labels`, the classes they bear."""
-    settings = card.training["settings"]
+    settings = card.training.settings
     exactly = settings.get("exactly", False)
     cfg = train.Config(per_class=settings["per_class"], exactly=exactly, seed=settings["seed"])
     pairs = train.transform(tracks, genre_map, cfg, snapshot)

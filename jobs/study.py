@@ -143,7 +143,7 @@ def _trained(
             LOGGER.warning("%s: %s", cell, err)
             reached = Reached(cell, pairs, failed=str(err))
         else:
-            reached = Reached.by(cell, pairs, last.record["history"], last.record["best_epoch"])
+            reached = Reached.by(cell, pairs, last.progress.history, last.progress.best_epoch)
         record(folder, reached)
         storage.remove(plan.checkpoints)
         yield reached

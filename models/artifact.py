@@ -51,7 +51,7 @@ def save(
     if clouds is not None:
         tensors = tensors | {f"{CLOUDS}{name}": value for name, value in clouds.state_dict().items()}
     sealed = dataclasses.replace(card, sha256=write_weights(f"{folder}/model.safetensors", tensors))
-    storage.write_atomic(f"{folder}/model.json", sealed.to_json().encode())
+    storage.write_atomic(f"{folder}/model.json", sealed.to_json())
     return sealed
 
 

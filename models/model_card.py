@@ -1,33 +1,34 @@
-"""What `model.json` says of a model version; torch is not needed to read it."""
+"""The record `model.json` of a model version. Reading it does not import torch."""
 
 import dataclasses
-import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from scipy.sparse import csc_array
 
-from genremill.infra import storage
+from genremill.infra import records, storage
 from genremill.infra.errors import UsageError
+from genremill.models.evaluation.drift import Histogram
 from genremill.models.features import TABLE, TEXT, FeatureSpec
 from genremill.models.pooling import Pooling
-from genremill.models.recipe import Size
+from genremill.models.recipe import Recipe, Size
 
 MOST_CATEGORIES = 1_000_000
-"""One-hot columns that a card may claim: a network is built of it before its weights are compared."""
+"""Limit on the one-hot columns of a card: the network is built before its weights are compared."""
 MOST_VALUES = 1 << 20
-"""Values of a row of a sequence or an image that a card may claim, for the same reason."""
+"""Limit on the values in a row of a sequence or an image, for the same reason."""
 MOST_PAIRS = 100_000_000
-"""Tokens times classes that a card may claim: a network keeps a number for each."""
+"""Limit on tokens times classes: a network keeps a number for each pair."""
 FORMAT = 3
-"""Grows when a field changes its meaning: cards of other formats are refused."""
+"""Increases when the meaning of a field changes. Cards with another format are rejected."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A class's place in the genre map that the model was trained with."""
+    """The cluster of a class in the genre map that the model was trained with."""
 
     id: int
     name: str
@@ -35,63 +36,104 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The confidence that an answer needs to be a tag; below it the model abstains."""
+    """The confidence that a prediction needs to become a tag; below it the model abstains."""
 
     precision: float
-    """Share of tags that are right, aimed at."""
+    """Target share of correct tags."""
     overall: float
-    """For answers of no cluster."""
+    """For predictions that belong to no cluster."""
     by_cluster: dict[str, float]
-    """By the cluster's name."""
+    """Threshold by cluster name."""
 
     def of(self, cluster: Cluster | None) -> float:
-        """The threshold of answers in a cluster."""
+        """The threshold for predictions in a cluster."""
         return self.overall if cluster is None else self.by_cluster.get(cluster.name, self.overall)
 
 
 @dataclass(frozen=True)
+class Epoch:
+    """One line of the learning curves. Losses are means over rows.
+
+    `train_loss` is what training minimizes: with label smoothing, and summed over the networks of a model.
+    `train_cross_entropy` and `validation_loss` are the cross-entropy of the predictions, so they compare.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float
+    rows: int
+    train_cross_entropy: float | None = None
+    """None in models of version 0.1.0, which did not record it."""
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """How a model was trained. All fields have their default if nothing was recorded."""
+
+    recipe: Recipe | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The settings of the `train` job."""
+    made_from: dict[str, str] = field(default_factory=dict)
+    """Versions of the inputs that the model was trained on."""
+    genres: tuple[str, ...] = ()
+    """Genres of all tracks, including those that are not classes."""
+    seed: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    """Pairs of (track, label) by split."""
+    class_rows: dict[str, int] = field(default_factory=dict)
+    """Train pairs by class."""
+    histograms: tuple[Histogram, ...] = ()
+    """Distribution of each feature in the train split."""
+    best_epoch: int = 0
+    history: tuple[Epoch, ...] = ()
+
+
+@dataclass(frozen=True)
 class ModelCard:
-    """What `model.json` says: enough to build the network, check its weights and read its answers."""
+    """What is needed to build the network, check its weights and interpret its predictions."""
 
     model: str
     classes: tuple[str, ...]
     features: tuple[FeatureSpec, ...]
-    """Raw features of the inputs that are vectors, in the order the network takes them."""
+    """Raw features of the vector inputs, in the order in which the network takes them."""
     size: Size
     categories: int
-    """One-hot columns over all categorical features."""
+    """One-hot columns of all categorical features together."""
     labels: str
-    """genre or cluster: what the classes are."""
+    """What the classes are: genre or cluster."""
     use_popularity: bool
     clusters: dict[str, Cluster]
-    """Cluster by class; empty where there was no genre map."""
+    """Cluster by class; empty without a genre map."""
     genre_map: dict[str, int]
-    """Cluster id by genre; empty where there was no genre map."""
+    """Cluster id by genre; empty without a genre map."""
     inputs: tuple[str, ...] = (TABLE,)
     """Names of the inputs in order: the table, feature sets."""
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Of the inputs that are no vectors: (steps, channels) or (channels, height, width)."""
+    """Shapes of inputs that are not vectors: (steps, channels) or (channels, height, width)."""
     tokens: int = 0
-    """Tokens that it knows, of the names of tracks."""
+    """Size of the vocabulary of track names."""
     parts: tuple[str, ...] = ()
-    """The models that `hybrid` joins."""
+    """The models that `hybrid` combines."""
     fingerprints: dict[str, str] = field(default_factory=dict)
-    """Fingerprint by feature set among the inputs."""
+    """Fingerprint of each feature set among the inputs."""
     pooling: Pooling = Pooling.MEAN
-    """How the answers of a track's windows become one."""
+    """How the predictions for the windows of a track are combined."""
     together: dict[str, dict[str, float]] = field(default_factory=dict)
-    """By class, of the train tracks that bear it, the share that bears another one too; without the rare."""
+    """By class: the share of its train tracks that also have another class. Rare pairs are left out."""
     temperature: float = 1.0
-    """What a track's probabilities are calibrated by: see `calibration.tempered`."""
+    """Calibrates the probabilities of a track, see `calibration.tempered`."""
     thresholds: Thresholds | None = None
-    """From which confidence on it tags; None where it never abstains."""
+    """Minimum confidence of a tag; None if the model never abstains."""
     outlier_limits: dict[str, float] = field(default_factory=dict)
-    """By input, the greatest distance from the training tracks of one that is tagged; of none, no limit."""
+    """By input: the greatest distance from the train tracks at which a track is still tagged."""
     snapshots: dict[str, str] = field(default_factory=dict)
-    """Runs of the tables it was trained on."""
-    training: dict[str, Any] = field(default_factory=dict)
-    """Recipe, seed, workers, rows, digest and the record of every epoch."""
-    metrics: dict[str, Any] = field(default_factory=dict)
+    """Run ids of the tables that the model was trained on."""
+    training: TrainingRecord = field(default_factory=TrainingRecord)
+    metrics: dict[str, Epoch] = field(default_factory=dict)
     code_version: str = ""
     git_revision: str | None = None
     created_at: str = ""
@@ -99,89 +141,85 @@ class ModelCard:
 
     @cached_property
     def together_CC(self) -> csc_array:
-        """`together` as `held_out.confidences` takes it."""
-        at = {name: number for number, name in enumerate(self.classes)}
-        found = [(number, number, 1.0) for number in at.values()]
-        for one, others in self.together.items():
-            found += [(at[one], at[other], share) for other, share in others.items()]
-        row, column, share = zip(*found, strict=True)
-        return csc_array((share, (row, column)), (len(at), len(at)))
+        """`together` as the matrix that `held_out.confidences` takes."""
+        index = {name: number for number, name in enumerate(self.classes)}
+        entries = [(number, number, 1.0) for number in index.values()]
+        for name, others in self.together.items():
+            entries += [(index[name], index[other], share) for other, share in others.items()]
+        row, column, share = zip(*entries, strict=True)
+        return csc_array((share, (row, column)), (len(index), len(index)))
 
     def width(self, name: str) -> int:
-        """Values of an input of numbers."""
+        """Number of values of a numeric input."""
         if name in self.shapes:
             return math.prod(self.shapes[name])
-        return sum(one.input == name for one in self.features)
+        return sum(feature.input == name for feature in self.features)
 
-    def to_json(self) -> str:
-        """The text of `model.json`."""
-        return json.dumps({"format": FORMAT} | dataclasses.asdict(self), indent=1, ensure_ascii=False)
+    def to_json(self) -> bytes:
+        """The content of `model.json`."""
+        return records.to_json({"format": FORMAT} | dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str | bytes, source: str) -> "ModelCard":
-        """Parses `model.json`; `source` is named when it is not one."""
-        try:
-            record = json.loads(text)
-            if (found := record.pop("format")) != FORMAT:
-                raise UsageError(
-                    f"{source} has format {found}, of another version of genremill; expected {FORMAT}: "
-                    "train the model again"
-                )
-            record["classes"] = tuple(record["classes"])
-            record["inputs"] = tuple(record["inputs"])
-            record["pooling"] = Pooling(record["pooling"])
-            record["size"] = Size(**record["size"])
-            record["features"] = tuple(FeatureSpec(**one) for one in record["features"])
-            if (thresholds := record.get("thresholds")) is not None:
-                record["thresholds"] = Thresholds(**thresholds)
-            record["clusters"] = {name: Cluster(**one) for name, one in record["clusters"].items()}
-            shapes: dict[str, list[int]] = record.get("shapes", {})
-            record["shapes"] = {name: tuple(shape) for name, shape in shapes.items()}
-            record["parts"] = tuple(record.get("parts", ()))
-            card = cls(**record)
-            if len(set(card.classes)) != len(card.classes) or not all(
-                isinstance(n, str) for n in card.classes
-            ):
-                raise ValueError("classes are not distinct texts")
-            vectors = tuple(name for name in card.inputs if name not in card.shapes and name != TEXT)
-            if tuple(dict.fromkeys(one.input for one in card.features)) != vectors:
-                raise ValueError(f"the features are not those of the inputs {card.inputs}, in order")
-            if unknown := card.shapes.keys() - set(card.inputs):
-                raise ValueError(f"shapes of no input: {', '.join(sorted(unknown))}")
-            for name, shape in card.shapes.items():
-                if not _is_shape(shape):
-                    raise ValueError(
-                        f"the shape of {name} is {shape}: expected 2 or 3 sizes of 1 or more, "
-                        f"{MOST_VALUES:,} values at most"
-                    )
-            if not (type(card.categories) is int and 0 <= card.categories <= MOST_CATEGORIES):
-                raise ValueError(f"categories {card.categories!r}: expected 0 to {MOST_CATEGORIES:,}")
-            most_tokens = MOST_PAIRS // max(len(card.classes), 1)
-            if not (type(card.tokens) is int and 0 <= card.tokens <= most_tokens):
-                raise ValueError(f"tokens {card.tokens!r}: expected 0 to {most_tokens:,}")
-            if not all(0 <= share <= 1 for share in card.together_CC.data):
-                raise ValueError("a share of tracks with two classes is not from 0 to 1")
-            if not 0 < card.temperature < math.inf:
-                raise ValueError(f"temperature {card.temperature} is not a number above 0")
-            if unknown := card.outlier_limits.keys() - set(card.inputs):
-                raise ValueError(f"outlier limits of no input: {', '.join(sorted(unknown))}")
-            return card
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
-            raise UsageError(f"{source} is not a model.json of genremill: {err!r}") from err
+        """Parses the content of the file `source`. Raises `UsageError` if it is not a valid card."""
+        keys = records.from_json(text, dict, source, UsageError)
+        if (version := keys.pop("format", None)) != FORMAT:
+            raise UsageError(
+                f"{source} has format {version}, which belongs to another version of genremill; "
+                f"expected {FORMAT}. Train the model again"
+            )
+        if unknown := keys.keys() - cls.__dataclass_fields__:
+            raise UsageError(f"{source} has unknown fields: {', '.join(sorted(unknown))}")
+        card = records.from_json(text, cls, source, UsageError)
+        for problem in (*_input_problems(card), *_size_problems(card), *_confidence_problems(card)):
+            raise UsageError(f"{source} is not a valid ModelCard record: {problem}")
+        return card
 
 
-def _is_shape(shape: tuple[int, ...]) -> bool:
-    """Whether it is the shape of a sequence or an image."""
-    sizes_are_whole = all(type(size) is int and size >= 1 for size in shape)
-    return len(shape) in (2, 3) and sizes_are_whole and math.prod(shape) <= MOST_VALUES
+def _input_problems(card: ModelCard) -> Iterator[str]:
+    vectors = tuple(name for name in card.inputs if name not in card.shapes and name != TEXT)
+    if tuple(dict.fromkeys(feature.input for feature in card.features)) != vectors:
+        yield f"the features do not belong to the inputs {card.inputs}, in this order"
+    if unknown := card.shapes.keys() - set(card.inputs):
+        yield f"shapes of unknown inputs: {', '.join(sorted(unknown))}"
+    if unknown := card.outlier_limits.keys() - set(card.inputs):
+        yield f"outlier limits of unknown inputs: {', '.join(sorted(unknown))}"
+
+
+def _size_problems(card: ModelCard) -> Iterator[str]:
+    """What would make the network too large, or leave it without classes."""
+    if not card.classes or len(set(card.classes)) != len(card.classes):
+        yield "the classes are not distinct, or there are none"
+    for name, shape in card.shapes.items():
+        is_shape = len(shape) in (2, 3) and min(shape) >= 1
+        if not is_shape or math.prod(shape) > MOST_VALUES:
+            yield (
+                f"the shape of {name} is {shape}: expected 2 or 3 sizes of 1 or more, "
+                f"{MOST_VALUES:,} values at most"
+            )
+    if not 0 <= card.categories <= MOST_CATEGORIES:
+        yield f"categories {card.categories}: expected 0 to {MOST_CATEGORIES:,}"
+    most_tokens = MOST_PAIRS // max(len(card.classes), 1)
+    if not 0 <= card.tokens <= most_tokens:
+        yield f"tokens {card.tokens}: expected 0 to {most_tokens:,}"
+
+
+def _confidence_problems(card: ModelCard) -> Iterator[str]:
+    shares = [(name, share) for others in card.together.values() for name, share in others.items()]
+    if unknown := (card.together.keys() | dict(shares).keys()) - set(card.classes):
+        yield f"`together` has unknown classes: {', '.join(sorted(unknown))}"
+    if not all(0 <= share <= 1 for _, share in shares):
+        yield "a share of tracks with two classes is not from 0 to 1"
+    if not 0 < card.temperature < math.inf:
+        yield f"temperature {card.temperature}: expected a number above 0"
 
 
 def read_card(folder: str) -> ModelCard:
-    """The card of a model version; a folder without one is an error that says what it holds instead."""
+    """The card of the model version in a folder. Raises `UsageError` if there is none."""
     path = f"{folder}/model.json"
     if not storage.is_object(path):
         raise UsageError(
-            f"{folder} is no model: it has no model.json. Models are folders with model.json and "
+            f"{folder} is not a model: it has no model.json. Models are folders with model.json and "
             "model.safetensors; pickles (.pt, .pth, .joblib) are never opened"
         )
     return ModelCard.from_json(storage.read_bytes(path), path)

@@ -1,5 +1,6 @@
 """How far the features that a model takes have moved, against the current snapshot and the training split."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,7 @@ def sample(
 
 
 def shifts(
-    card: ModelCard, expected: list[Histogram], found: npt.NDArray[np.float32]
+    card: ModelCard, expected: Sequence[Histogram], found: npt.NDArray[np.float32]
 ) -> tuple[FeatureShift, ...]:
     """The index of each feature, the largest first."""
     pairs = [

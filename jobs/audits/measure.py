@@ -16,7 +16,7 @@ from genremill.jobs.audits.audit import Audit, content_audits
 from genremill.jobs.audits.churn import Churn
 from genremill.jobs.audits.drift import FeatureShift
 from genremill.jobs.contracts import Status
-from genremill.models.evaluation.drift import Histogram, histograms, stability_index
+from genremill.models.evaluation.drift import histograms, stability_index
 from genremill.models.evaluation.metrics import Interval
 from genremill.models.model_card import ModelCard
 
@@ -156,17 +156,17 @@ def _churn_audit(changes: Churn, candidate: Snapshot, before: Snapshot, limits: 
 
 
 def _training_drift(card: ModelCard, found: Sample) -> tuple[FeatureShift, ...]:
-    stored = card.training.get("histograms")
+    stored = card.training.histograms
     if not stored or not len(found):
         return ()
-    return drift.shifts(card, [Histogram(tuple(one["edges"]), tuple(one["counts"])) for one in stored], found)
+    return drift.shifts(card, stored, found)
 
 
 def _against_training(
     card: ModelCard, shifts: tuple[FeatureShift, ...], labels: dict[str, int], limits: Limits
 ) -> list[Audit]:
     """What differs from the training split: told, and no reason to refuse."""
-    trained = card.training.get("class_rows")
+    trained = card.training.class_rows
     audits = [
         _drift_audit("drift from the training split", shifts, limits.max_drift, "the model has no histograms")
     ]

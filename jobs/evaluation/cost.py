@@ -31,9 +31,9 @@ class Cost:
 def cost_of(folder: str, card: ModelCard) -> Cost:
     """What the training of a version took, and what its network takes on one thread of this machine."""
     model = artifact.load(folder)
-    history = card.training.get("history", [])
-    pairs = card.training["rows"][Split.TRAIN]
-    windows = history[0]["rows"] / pairs if history else 1.0
+    history = card.training.history
+    pairs = card.training.rows[Split.TRAIN]
+    windows = history[0].rows / pairs if history else 1.0
     inputs = _blank(card)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -47,7 +47,7 @@ def cost_of(folder: str, card: ModelCard) -> Cost:
         torch.set_num_threads(threads)
     size = sum(value.numel() * value.element_size() for value in model.network.state_dict().values())
     return Cost(
-        sum(one["seconds"] for one in history) * card.training["settings"]["workers"],
+        sum(epoch.seconds for epoch in history) * card.training.settings["workers"],
         taken / rows * windows * MILLION,
         size / MILLION,
     )

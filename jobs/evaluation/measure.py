@@ -21,7 +21,6 @@ from genremill.models.evaluation.abstention import tag_figures
 from genremill.models.evaluation.held_out import HeldOut, Labels, SplitBy
 from genremill.models.evaluation.metrics import Metrics, Subject, confusion, mean_probability, measure
 from genremill.models.model_card import ModelCard
-from genremill.models.training.loop import EpochRecord
 from genremill.udfs.arrow_rows import matrix
 from genremill.udfs.tagging import abstentions, outliers
 
@@ -88,7 +87,7 @@ def _correlations(tracks: DataFrame, names: list[str]) -> Correlations | None:
 def _page(metrics: Metrics, held_out: HeldOut, model: Model, genres: _Genres, header: Header) -> str:
     units, card = held_out.units(), model.card
     prediction_P = units.top_T[units.pair_track_P]
-    history, fields = card.training.get("history", []), EpochRecord.__dataclass_fields__.keys()
+    training = card.training
     report = model_report.Report(
         metrics=metrics,
         header=header,
@@ -97,17 +96,16 @@ def _page(metrics: Metrics, held_out: HeldOut, model: Model, genres: _Genres, he
         reliability=calibration.reliability(units.confidence_T, units.right_T),
         coverage=calibration.coverage_curve(units.confidence_T, units.right_T),
         thresholds=_thresholds(card, held_out),
-        epochs=[EpochRecord(**{name: one[name] for name in one.keys() & fields}) for one in history],
-        fits_input_weights=card.model.endswith("fusion")
-        and bool(card.training["rows"].get(Split.VALIDATION)),
+        epochs=training.history,
+        fits_input_weights=card.model.endswith("fusion") and bool(training.rows.get(Split.VALIDATION)),
         clusters=_cluster_map(card, genres),
         correlations=genres.correlations,
         facts={
             "Model": f"{card.model}, {len(card.classes)} classes",
             **popularity(card, model.snapshot),
-            "Train pairs": f"{card.training['rows'][Split.TRAIN]:,}",
-            "Best epoch": f"{card.training['best_epoch']} of {len(history)}",
-            "Seed": str(card.training["seed"]),
+            "Train pairs": f"{training.rows[Split.TRAIN]:,}",
+            "Best epoch": f"{training.best_epoch} of {len(training.history)}",
+            "Seed": str(training.seed),
             "Snapshots": ", ".join(f"{table} {run_id}" for table, run_id in card.snapshots.items()),
             "Code": card.code_version,
         },

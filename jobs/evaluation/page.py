@@ -14,7 +14,7 @@ from genremill.models.evaluation.held_out import Floats, Integers, Labels, Split
 from genremill.models.evaluation.metrics import Metrics
 
 if TYPE_CHECKING:
-    from genremill.models.training.loop import EpochRecord
+    from genremill.models.model_card import Epoch
 
 SPLIT_NAMES = {
     SplitBy.ARTIST: "artist split",
@@ -45,7 +45,7 @@ class Report:
     reliability: Sequence[ReliabilityBin]
     coverage: Sequence[CoveragePoint]
     thresholds: Sequence[ClusterTags] = ()
-    epochs: "Sequence[EpochRecord]" = ()
+    epochs: "Sequence[Epoch]" = ()
     fits_input_weights: bool = False
     """Whether the last training step fitted the weights of the inputs on validation tracks."""
     clusters: ClusterMap | None = None

@@ -15,7 +15,7 @@ from genremill.infra.pages.parts import Figure, Table
 from genremill.models.evaluation.held_out import Floats
 
 if TYPE_CHECKING:
-    from genremill.models.training.loop import EpochRecord
+    from genremill.models.model_card import Epoch
 
 CORRELATION_STEPS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
 
@@ -37,7 +37,7 @@ class Correlations:
     matrix_FF: Floats
 
 
-def learning(epochs: "Sequence[EpochRecord]") -> list[Figure]:
+def learning(epochs: "Sequence[Epoch]") -> list[Figure]:
     """Loss, accuracy and learning rate by epoch; nothing without epochs."""
     if not epochs:
         return []
@@ -107,13 +107,13 @@ def correlations(found: Correlations) -> Figure:
     return Figure(name, chart, caption)
 
 
-def _points(epochs: "Sequence[EpochRecord]", values: Sequence[float | None]) -> list[tuple[float, float]]:
+def _points(epochs: "Sequence[Epoch]", values: Sequence[float | None]) -> list[tuple[float, float]]:
     pairs = zip(epochs, values, strict=True)
     return [(one.epoch, value) for one, value in pairs if value is not None and math.isfinite(value)]
 
 
 def _curves(
-    name: str, epochs: "Sequence[EpochRecord]", series: Sequence[Series], caption: str, percent: bool = False
+    name: str, epochs: "Sequence[Epoch]", series: Sequence[Series], caption: str, percent: bool = False
 ) -> Figure:
     drawn = [line for line in series if line.points]
     first, last = epochs[0].epoch, epochs[-1].epoch

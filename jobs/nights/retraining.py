@@ -75,7 +75,7 @@ def cause(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> str | None:
         card = read_card(model_registry.folder_of(warehouse, version)[1])
     except UsageError:
         return "there is no model yet, or none that this version reads"
-    made_from = card.training.get("made_from", {})
+    made_from = card.training.made_from
     wanted = train.inputs(warehouse, cfg.settings())
     if cfg.when is When.ALWAYS:
         return changes(made_from, wanted) or _too_old(card, cfg)
@@ -107,8 +107,9 @@ def _new_labels(spark: SparkSession, warehouse: Warehouse, card: ModelCard) -> s
 
 def shown_labels(card: ModelCard) -> list[str]:
     """Genres of the tracks that a model was trained from, those left out of its classes too."""
-    genres: list[str] = card.training.get("genres") or []
-    return genres or list(card.classes if Labels(card.labels) is Labels.GENRE else card.genre_map)
+    return list(
+        card.training.genres or (card.classes if Labels(card.labels) is Labels.GENRE else card.genre_map)
+    )
 
 
 def _too_old(card: ModelCard, cfg: Config) -> str | None:

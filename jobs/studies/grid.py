@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from genremill.infra import storage
 from genremill.infra.log import LOGGER
+from genremill.models.model_card import Epoch
 
 SETTINGS = ("learning_rate", "batch", "epochs")
 """What a study varies, by the names of `train`'s settings."""
@@ -58,17 +59,17 @@ class Reached:
     """Why there are no figures."""
 
     @classmethod
-    def by(cls, cell: Cell, pairs: int, history: list[dict[str, Any]], best_epoch: int) -> "Reached":
+    def by(cls, cell: Cell, pairs: int, history: Sequence[Epoch], best_epoch: int) -> "Reached":
         """The figures out of a training's epochs."""
         best = history[best_epoch - 1]
         return cls(
             cell,
             pairs,
-            accuracy=best["validation_accuracy"],
-            loss=best["validation_loss"],
-            train_accuracy=best["train_accuracy"],
+            accuracy=best.validation_accuracy,
+            loss=best.validation_loss,
+            train_accuracy=best.train_accuracy,
             best_epoch=best_epoch,
-            seconds=sum(one["seconds"] for one in history),
+            seconds=sum(epoch.seconds for epoch in history),
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import logging
 import sys
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
 from torch import Tensor, nn
 
-from genremill.infra import storage
+from genremill.infra import records, storage
 from genremill.infra.errors import GenremillError, StorageError, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import is_local, raised_in_worker
@@ -31,7 +30,7 @@ from genremill.models.encoders.table import codes_in
 from genremill.models.evaluation.drift import Histogram, histograms
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.features import TEXT
-from genremill.models.model_card import Cluster, ModelCard
+from genremill.models.model_card import Cluster, ModelCard, TrainingRecord
 from genremill.models.outliers import fitted_clouds
 from genremill.models.recipe import Recipe
 from genremill.models.training import checkpoints, local_ranks, loop, plan as training_plan
@@ -43,8 +42,8 @@ THREADS = 1
 """Threads of a rank: networks this small gain little from two, and lose much where cores are shared."""
 
 
-RAISED = {kind.exit_code: kind for kind in (UsageError, StorageError)}
-"""What a rank's error becomes in this process."""
+RAISED: dict[int, type[GenremillError]] = {int(kind.exit_code): kind for kind in (UsageError, StorageError)}
+"""The error that is raised for the exit code of a rank."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def _plan(
 
 def run_ranks(spark: SparkSession, plan: Plan) -> Checkpoint:
     """The last checkpoint of the ranks, run to their end; what one of them raised is this process's error."""
-    failed = f"{plan.checkpoints}/failed.json"
+    failed = f"{plan.checkpoints}/{loop.FAILURE}"
     storage.remove_object(failed)
     if not plan.resume:
         storage.remove(plan.checkpoints)
@@ -178,10 +177,10 @@ def run_ranks(spark: SparkSession, plan: Plan) -> Checkpoint:
                 distributor.run(loop.train_rank, plan)
     except (RuntimeError, PySparkException) as err:  # from a process here, from a task on a cluster
         if storage.is_object(failed):
-            record = json.loads(storage.read_bytes(failed))
-            if record["diverged"]:
-                raise loop.Diverged(record["message"]) from err
-            raise RAISED.get(record["exit_code"], GenremillError)(record["message"]) from err
+            failure = records.from_json(storage.read_bytes(failed), loop.Failure, failed)
+            if failure.diverged:
+                raise loop.Diverged(failure.message) from err
+            raise RAISED.get(failure.exit_code, GenremillError)(failure.message) from err
         raise raised_in_worker(str(err)) or StorageError(
             f"a training process died; the same command goes on after the last epoch: {err}"
         ) from err
@@ -201,21 +200,21 @@ def _seal(
     seen: _Seen,
 ) -> command.Outcome:
     best = last.part("best")
-    best_epoch, history = int(last.record["best_epoch"]), last.record["history"]
+    best_epoch, history = last.progress.best_epoch, last.progress.history
     card = dataclasses.replace(
         plan.card,
-        training={
-            "recipe": dataclasses.asdict(plan.recipe),
-            "settings": dataclasses.asdict(cfg),
-            "made_from": sources.made_from,
-            "genres": sources.genres,
-            "seed": cfg.seed,
-            "rows": data.rows,
-            "class_rows": data.class_rows,
-            "histograms": [dataclasses.asdict(one) for one in seen.histograms],
-            "best_epoch": best_epoch,
-            "history": history,
-        },
+        training=TrainingRecord(
+            recipe=plan.recipe,
+            settings=dataclasses.asdict(cfg),
+            made_from=sources.made_from,
+            genres=tuple(sources.genres),
+            seed=cfg.seed,
+            rows=data.rows,
+            class_rows=data.class_rows,
+            histograms=tuple(seen.histograms),
+            best_epoch=best_epoch,
+            history=history,
+        ),
         metrics={"validation": history[best_epoch - 1]},
         code_version=code_version(),
         git_revision=git_revision(),
@@ -232,7 +231,7 @@ def _seal(
     folder = work.warehouse.path("models", version)
     artifact.save(folder, card, best, seen.clouds)
     storage.remove(plan.checkpoints)
-    validation = history[best_epoch - 1]["validation_accuracy"]
+    validation = history[best_epoch - 1].validation_accuracy
     shown = "no validation rows" if validation is None else f"validation accuracy {validation:.3f}"
     LOGGER.info("model %s: best epoch %d, %s", version, best_epoch, shown)
     summary = {"model_version": version, "path": folder, "rows": data.rows, "best_epoch": best_epoch}

@@ -1,17 +1,26 @@
-"""Checkpoints of a training, one an epoch; the newest whole one is where a rerun goes on."""
+"""Checkpoints of a training, one per epoch. A rerun continues after the newest complete one."""
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
-from genremill.infra import storage
+from genremill.infra import records, storage
 from genremill.infra.log import LOGGER
+from genremill.models.model_card import Epoch
 from genremill.models.weights import DamagedWeights, read_weights, write_weights
 
 KEEP = 2
-"""Newest checkpoints kept, so that a truncated one has a whole one before it."""
+"""Newest checkpoints to keep. If the last one is truncated, the one before it is still complete."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What training has recorded up to an epoch."""
+
+    history: tuple[Epoch, ...]
+    best_epoch: int
+    best_figure: float | None
+    """The lower, the better. None before the first validation."""
 
 
 @dataclass(frozen=True)
@@ -20,41 +29,51 @@ class Checkpoint:
 
     epoch: int
     tensors: dict[str, Tensor]
-    record: dict[str, Any]
+    progress: Progress
 
     def part(self, name: str) -> dict[str, Tensor]:
-        """The tensors of `model`, `best` or `optimizer`, named without it."""
+        """The tensors of `model`, `best` or `optimizer`, without this prefix in their names."""
         prefix = f"{name}."
         return {
             key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)
         }
 
 
+@dataclass(frozen=True)
+class _CheckpointFile:
+    """The file `model.json` of a checkpoint."""
+
+    epoch: int
+    sha256: str
+    record: Progress
+
+
 def save(folder: str, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint, its record last, and drops those that are too old to matter."""
-    name = f"epoch-{checkpoint.epoch:05d}"
-    sha256 = write_weights(f"{folder}/{name}/model.safetensors", checkpoint.tensors)
-    record = {"epoch": checkpoint.epoch, "sha256": sha256, "record": checkpoint.record}
-    storage.write_atomic(f"{folder}/{name}/model.json", json.dumps(record).encode())
+    """Writes a checkpoint, `model.json` last, and removes all but the newest `KEEP`."""
+    path = f"{folder}/epoch-{checkpoint.epoch:05d}"
+    sha256 = write_weights(f"{path}/model.safetensors", checkpoint.tensors)
+    record = _CheckpointFile(checkpoint.epoch, sha256, checkpoint.progress)
+    storage.write_atomic(f"{path}/model.json", records.to_json(record))
     for old in _names(folder)[:-KEEP]:
         storage.remove(f"{folder}/{old}")
 
 
 def newest(folder: str) -> Checkpoint | None:
-    """The newest whole checkpoint; damaged ones are passed over with a warning.
+    """The newest complete checkpoint. Damaged ones are skipped with a warning.
 
-    One that cannot be read for a fault of the storage is an error: those before it are of earlier epochs.
+    A checkpoint that the storage fails to read is an error: those before it are of earlier epochs.
     """
     for name in reversed(_names(folder)):
-        parts = [f"{folder}/{name}/{part}" for part in ("model.json", "model.safetensors")]
+        card, weights = (f"{folder}/{name}/{part}" for part in ("model.json", "model.safetensors"))
         try:
-            if lost := [part for part in parts if not storage.is_object(part)]:
-                raise DamagedWeights(f"no {lost[0]}")
-            record = json.loads(storage.read_bytes(parts[0]))
-            tensors = read_weights(parts[1], record["sha256"])
-            return Checkpoint(record["epoch"], tensors, record["record"])
-        except (DamagedWeights, ValueError, KeyError, TypeError) as err:
-            LOGGER.warning("checkpoint %s/%s is damaged, the one before it is used: %s", folder, name, err)
+            if missing := [path for path in (card, weights) if not storage.is_object(path)]:
+                raise DamagedWeights(f"{missing[0]} is missing")
+            record = records.from_json(storage.read_bytes(card), _CheckpointFile, card, DamagedWeights)
+            return Checkpoint(record.epoch, read_weights(weights, record.sha256), record.record)
+        except DamagedWeights as err:
+            LOGGER.warning(
+                "Checkpoint %s/%s is damaged, the checkpoint before it is used: %s", folder, name, err
+            )
     return None
 
 

@@ -6,27 +6,26 @@ with the same weights as one that was never interrupted.
 
 import dataclasses
 import hashlib
-import json
 import math
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from genremill.infra import storage
+from genremill.infra import records, storage
 from genremill.infra.errors import GenremillError, UsageError
 from genremill.infra.log import LOGGER, start_log
 from genremill.models import artifact
+from genremill.models.model_card import Epoch
 from genremill.models.networks.base import Network
 from genremill.models.recipe import Watch
 from genremill.models.training import checkpoints, optimizer, rank_group, shards
-from genremill.models.training.checkpoints import Checkpoint
+from genremill.models.training.checkpoints import Checkpoint, Progress
 from genremill.models.training.plan import Plan
 from genremill.models.training.shards import ShardReader
 from genremill.models.weights import read_weights
@@ -37,31 +36,24 @@ MEASURED = 1024
 """Train rows that a model which knows them by heart is measured on."""
 
 
+FAILURE = "failed.json"
+"""Name of the failure record among the checkpoints."""
+
+
 class Diverged(UsageError):
     """The loss is no number any more."""
 
 
 @dataclass(frozen=True)
-class EpochRecord:
-    """One line of the training curves. Losses are means over rows.
+class Failure:
+    """The error of a rank, which the driver raises."""
 
-    `train_loss` is what training minimizes: with label smoothing, and summed over the networks of a model.
-    `train_cross_entropy` and `validation_loss` are the cross-entropy of the predictions, so they compare.
-    """
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    learning_rate: float
-    seconds: float
-    rows: int
-    train_cross_entropy: float | None = None
-    """None in models that earlier versions trained."""
+    exit_code: int
+    message: str
+    diverged: bool
 
 
-def train_rank(plan: Plan) -> list[dict[str, Any]]:
+def train_rank(plan: Plan) -> list[Epoch]:
     """Trains as one rank of `torchrun`'s group; the best weights end in the last checkpoint."""
     rank = int(os.environ["RANK"])
     start_log(plan.run_id, "train" if rank == 0 else f"train[{rank}]")
@@ -71,9 +63,8 @@ def train_rank(plan: Plan) -> list[dict[str, Any]]:
         with rank_group.joined(rank_group.device()) as device:
             return _Trainer(plan, rank, device).train()
     except GenremillError as err:
-        diverged = isinstance(err, Diverged)
-        record = {"exit_code": int(err.exit_code), "message": str(err), "diverged": diverged}
-        storage.write_atomic(f"{plan.checkpoints}/failed.json", json.dumps(record).encode())
+        failure = Failure(err.exit_code, str(err), isinstance(err, Diverged))
+        storage.write_atomic(f"{plan.checkpoints}/{FAILURE}", records.to_json(failure))
         raise
 
 
@@ -97,11 +88,11 @@ class _Trainer:
             seed=plan.seed,
         )
         self.steps = self.reader.steps
-        self.history: list[dict[str, Any]] = []
+        self.history: list[Epoch] = []
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_figure = 0, math.inf
 
-    def train(self) -> list[dict[str, Any]]:
+    def train(self) -> list[Epoch]:
         first = self._resume() + 1
         if self.network.remembers:
             reader = ShardReader(self.plan.train, self.manifest, batch=4096, shuffle=False)
@@ -125,7 +116,10 @@ class _Trainer:
             return
         self.best = {name: value.detach().clone() for name, value in state.items()}
         loss, accuracy = self._validate()
-        self.history[self.best_epoch - 1] |= {"validation_loss": loss, "validation_accuracy": accuracy}
+        best = self.history[self.best_epoch - 1]
+        self.history[self.best_epoch - 1] = dataclasses.replace(
+            best, validation_loss=loss, validation_accuracy=accuracy
+        )
         if self.rank == 0:
             self._checkpoint(len(self.history))
             LOGGER.info("settled on held-out rows: validation %.4f, %.3f", loss, accuracy)
@@ -144,7 +138,7 @@ class _Trainer:
         learn = self._train_pass if self.network.takes_steps else self._recall
         loss, cross_entropy, correct, rows = learn(epoch)
         validation = self._validate() if self.plan.validation else None
-        record = EpochRecord(
+        record = Epoch(
             epoch=epoch,
             train_loss=loss / rows,
             train_accuracy=correct / rows,
@@ -155,7 +149,7 @@ class _Trainer:
             rows=rows,
             train_cross_entropy=cross_entropy / rows,
         )
-        self.history.append(dataclasses.asdict(record))
+        self.history.append(record)
         self._keep_best(epoch, record)
         if self.rank == 0:
             self._checkpoint(epoch)
@@ -220,7 +214,7 @@ class _Trainer:
         loss, right_sum = _sum_over_ranks(totals, self.device)
         return loss / manifest.rows, right_sum / manifest.rows
 
-    def _keep_best(self, epoch: int, record: EpochRecord) -> None:
+    def _keep_best(self, epoch: int, record: Epoch) -> None:
         """Remembers the weights of the best validation figure; the last where nothing stops early.
 
         A schedule that ends at a rate of 0 is best at its end: on the Spotify table, split by artist, the
@@ -239,12 +233,9 @@ class _Trainer:
             "optimizer": optimizer.tensors(self.optimizer),
         }
         tensors = {f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()}
-        record = {
-            "history": self.history,
-            "best_epoch": self.best_epoch,
-            "best_figure": _json(self.best_figure),
-        }
-        checkpoints.save(self.plan.checkpoints, Checkpoint(epoch, tensors, record))
+        figure = self.best_figure if math.isfinite(self.best_figure) else None
+        progress = Progress(tuple(self.history), self.best_epoch, figure)
+        checkpoints.save(self.plan.checkpoints, Checkpoint(epoch, tensors, progress))
 
     def _resume(self) -> int:
         """Takes up the newest checkpoint and gives its epoch; 0 where training starts anew."""
@@ -254,9 +245,8 @@ class _Trainer:
         self.network.load_state_dict(found.part("model"))
         optimizer.load(self.optimizer, found.part("optimizer"))
         self.best = {name: value.to(self.device) for name, value in found.part("best").items()}
-        self.history = found.record["history"]
-        self.best_epoch = found.record["best_epoch"]
-        figure = found.record["best_figure"]
+        self.history, self.best_epoch = list(found.progress.history), found.progress.best_epoch
+        figure = found.progress.best_figure
         self.best_figure = math.inf if figure is None else figure
         if self.rank == 0:
             LOGGER.info("going on after epoch %d of a training that was interrupted", found.epoch)
@@ -285,7 +275,7 @@ def _measured(p_BC: Tensor, label_B: Tensor) -> tuple[float, int]:
     return float(-truth_B.log().sum()), int((p_BC.argmax(dim=-1) == label_B).sum())
 
 
-def _watched(record: EpochRecord, watch: Watch) -> float | None:
+def _watched(record: Epoch, watch: Watch) -> float | None:
     """The figure that decides which epoch is best, the lower the better; None without validation rows."""
     if watch is Watch.LOSS or record.validation_accuracy is None:
         return record.validation_loss
@@ -302,11 +292,7 @@ def _sum_over_ranks(values: Tensor, device: torch.device) -> list[float]:
     return [float(value) for value in summed]
 
 
-def _json(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _progress_line(record: EpochRecord, epochs: int) -> str:
+def _progress_line(record: Epoch, epochs: int) -> str:
     line = f"epoch {record.epoch} of {epochs}: "
     line += f"loss {record.train_loss:.4f}, accuracy {record.train_accuracy:.3f}"
     if record.validation_loss is not None and record.validation_accuracy is not None:

@@ -36,7 +36,7 @@ class Plan:
 def digest(card: ModelCard, recipe: Recipe, seed: int, workers: int, threads: int, data: list[str]) -> str:
     """Names a training by configuration, shards and code: equal digests end with equal weights."""
     settings = {
-        "card": card.to_json(),
+        "card": card.to_json().decode(),
         "recipe": dataclasses.asdict(recipe),
         "run": [seed, workers, threads],
         "data": data,

@@ -6,7 +6,6 @@ An epoch on a rank is each row of its shard, once, in `steps` batches whose size
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
-from genremill.infra import storage
+from genremill.infra import records, storage
 from genremill.infra.errors import StorageError, UsageError
 from genremill.models.training.petastorm_adapter import Columns, open_row_groups
 
@@ -85,17 +84,6 @@ class Manifest:
         """Batches of an epoch on every rank; those of the largest shard have `batch` rows at most."""
         return math.ceil(max(self.shares(world)) / batch)
 
-    def to_json(self) -> str:
-        """The manifest file's text."""
-        return json.dumps(dataclasses.asdict(self) | {"rows": self.rows}, indent=2)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> "Manifest":
-        """Parses a manifest file."""
-        record = json.loads(text)
-        files = tuple(ShardFile(file["name"], tuple(file["groups"])) for file in record["files"])
-        return cls(record["digest"], record["inputs"], files)
-
 
 def manifest_of(folder: str, digest: str) -> Manifest:
     """What the footers of a folder's Parquet files say; `digest` names what they were made from."""
@@ -114,12 +102,14 @@ def manifest_of(folder: str, digest: str) -> Manifest:
 
 def write_manifest(folder: str, manifest: Manifest) -> None:
     """Puts the manifest beside the files it describes."""
-    storage.write_atomic(f"{storage.absolute_uri(folder)}/{MANIFEST}", manifest.to_json().encode())
+    text = records.to_json(dataclasses.asdict(manifest) | {"rows": manifest.rows})
+    storage.write_atomic(f"{storage.absolute_uri(folder)}/{MANIFEST}", text)
 
 
 def read_manifest(folder: str) -> Manifest:
     """The manifest of a folder of shards."""
-    return Manifest.from_json(storage.read_bytes(f"{storage.absolute_uri(folder)}/{MANIFEST}"))
+    path = f"{storage.absolute_uri(folder)}/{MANIFEST}"
+    return records.from_json(storage.read_bytes(path), Manifest, path)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Fit:
     @property
     def seconds(self) -> list[float]:
         """Of each epoch, validation included."""
-        return [one["seconds"] for one in self.last.record["history"]]
+        return [epoch.seconds for epoch in self.last.progress.history]
 
 
 def fit(

@@ -20,6 +20,7 @@ from genremill.infra.stores.s3_client import Patience
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs.catalog.table_reader import check_whole, read_table
 from genremill.models.training import checkpoints
+from genremill.models.training.checkpoints import Checkpoint, Progress
 from tests.conftest import catalog, s3_jars, write_csv
 from tests.e2e.faulty_nights import BUCKET, CLEAN, EQUAL, Bucket, Ended, judged, s3a_options
 from tests.e2e.faulty_proxy import (
@@ -180,7 +181,7 @@ def test_a_checkpoint_that_cannot_be_read_is_not_passed_over(proxy: FaultyProxy)
     folder = f"s3a://{BUCKET}/checkpoints"
     for epoch in (1, 2):
         tensors = {"weight": torch.full((3,), float(epoch))}
-        checkpoints.save(folder, checkpoints.Checkpoint(epoch, tensors, {}))
+        checkpoints.save(folder, Checkpoint(epoch, tensors, Progress((), 1, None)))
     proxy.plan(_to(r"GET .*/epoch-00002/model\.safetensors", Fault.DENIED))
     with pytest.raises(StorageError, match="epoch-00002"):
         checkpoints.newest(folder)

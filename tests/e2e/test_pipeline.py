@@ -313,7 +313,7 @@ def test_a_manual_map(spark: SparkSession, catalog: Catalog) -> None:
         (["train", "--inputs", "table+table"], "expected different names, joined by +"),
         (["cluster", "--inputs", "table+"], "expected different names, joined by +"),
         (["score", "--model-version", "linear/../.."], "no such model"),
-        (["score", "--model", "/tmp"], "is no model"),
+        (["score", "--model", "/tmp"], "is not a model"),
         (["publish", "--run", "never"], "no complete run"),
         (["publish"], "no staged tags"),
         (["evaluate", "--model-version", "linear/never"], "no such model"),

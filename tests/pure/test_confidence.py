@@ -312,7 +312,7 @@ def test_cards_of_before_calibration_load_and_damaged_ones_do_not() -> None:
         ("thresholds", []),
     ]
     for name, value in wrong:
-        with pytest.raises(UsageError, match="is not a model"):
+        with pytest.raises(UsageError, match="is not a valid ModelCard record"):
             ModelCard.from_json(json.dumps(record | {name: value}), "model.json")
 
 

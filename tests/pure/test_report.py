@@ -30,8 +30,7 @@ from genremill.models.evaluation.calibration import coverage_curve, reliability
 from genremill.models.evaluation.held_out import HeldOut, Labels, SplitBy
 from genremill.models.evaluation.metrics import Subject, confusion, mean_probability, measure
 from genremill.models.features import FeatureSpec
-from genremill.models.model_card import ModelCard
-from genremill.models.training.loop import EpochRecord
+from genremill.models.model_card import Epoch, ModelCard
 from tests.pure.page_reader import read, texts
 
 GENRES = (
@@ -75,9 +74,7 @@ def report(split: SplitBy = SplitBy.ARTIST, genres: tuple[str, ...] = GENRES) ->
         probability_CC=mean_probability(sample),
         reliability=reliability(sample.confidence_T, sample.right_T),
         coverage=coverage_curve(sample.confidence_T, sample.right_T),
-        epochs=[
-            EpochRecord(e, 9.0 / e, 0.1 * e, 3.5 / e, 0.08 * e, 1e-3, 4.0, 99, 3.0 / e) for e in (1, 2, 3)
-        ],
+        epochs=[Epoch(e, 9.0 / e, 0.1 * e, 3.5 / e, 0.08 * e, 1e-3, 4.0, 99, 3.0 / e) for e in (1, 2, 3)],
         clusters=ClusterMap(
             {0: "loud <b>", 1: "quiet"},
             {genre: c % 2 for c, genre in enumerate(genres)},

@@ -19,9 +19,10 @@ from genremill.infra.log import start_log
 from genremill.models import zoo
 from genremill.models.encoders.table import TableEncoder
 from genremill.models.features import FeatureSpec
-from genremill.models.model_card import ModelCard
+from genremill.models.model_card import Epoch, ModelCard
 from genremill.models.recipe import Recipe, Schedule, Watch
 from genremill.models.training import checkpoints, loop, shards
+from genremill.models.training.checkpoints import Checkpoint, Progress
 from genremill.models.training.plan import Plan
 from genremill.models.weights import write_weights
 from tests.pure import ranks
@@ -100,26 +101,32 @@ def _final(plan: Plan) -> dict[str, torch.Tensor]:
     return found.tensors
 
 
+def _accuracy(epoch: Epoch) -> float:
+    assert epoch.validation_accuracy is not None
+    return epoch.validation_accuracy
+
+
 def _equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_training_learns_what_is_there(tmp_path: Path) -> None:
     history = loop.train_rank(_plan(tmp_path))
-    assert [one["epoch"] for one in history] == [1, 2, 3, 4]
-    assert history[-1]["validation_accuracy"] > 0.9
-    assert all(one["rows"] == 500 for one in history)
+    assert [one.epoch for one in history] == [1, 2, 3, 4]
+    assert _accuracy(history[-1]) > 0.9
+    assert all(one.rows == 500 for one in history)
 
 
 def test_train_cross_entropy_compares_with_validation_loss_and_has_no_label_smoothing(tmp_path: Path) -> None:
     last = loop.train_rank(_plan(tmp_path, recipe=dataclasses.replace(RECIPE, label_smoothing=0.3)))[-1]
-    assert last["train_loss"] > last["train_cross_entropy"] + 0.1
-    assert last["train_cross_entropy"] == pytest.approx(last["validation_loss"], abs=0.15)
+    assert last.train_cross_entropy is not None
+    assert last.train_loss > last.train_cross_entropy + 0.1
+    assert last.train_cross_entropy == pytest.approx(last.validation_loss, abs=0.15)
 
 
 def test_shuffled_labels_stay_at_chance(tmp_path: Path) -> None:
     history = loop.train_rank(_plan(tmp_path, label=lambda rng, rows: rng.integers(4, size=rows)))
-    assert abs(history[-1]["validation_accuracy"] - 0.25) < 0.1
+    assert abs(_accuracy(history[-1]) - 0.25) < 0.1
 
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
@@ -132,7 +139,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
 
     original = checkpoints.save
 
-    def save_then_die(folder: str, checkpoint: checkpoints.Checkpoint) -> None:
+    def save_then_die(folder: str, checkpoint: Checkpoint) -> None:
         original(folder, checkpoint)
         if checkpoint.epoch == 2:
             raise Killed
@@ -195,12 +202,12 @@ def test_damaged_checkpoints_are_passed_over_with_a_warning(
     start_log("test", "train")
     for epoch in (1, 2):
         tensors = {"weight": torch.full((9,), float(epoch))}
-        checkpoints.save(f"file://{tmp_path}", checkpoints.Checkpoint(epoch, tensors, {"best_epoch": 1}))
+        checkpoints.save(f"file://{tmp_path}", Checkpoint(epoch, tensors, Progress((), 1, None)))
     for epoch, before in ((2, 1), (1, 0)):
         damage(tmp_path / f"epoch-0000{epoch}" / part)
         found = checkpoints.newest(f"file://{tmp_path}")
         assert (found.epoch if found else 0) == before
-        assert f"epoch-0000{epoch} is damaged, the one before it is used" in capsys.readouterr().err
+        assert f"epoch-0000{epoch} is damaged, the checkpoint before it is used" in capsys.readouterr().err
 
 
 def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
@@ -218,11 +225,11 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None
     )
     plan = _plan(tmp_path, recipe=noise, label=lambda rng, rows: rng.integers(4, size=rows))
     history = loop.train_rank(plan)
-    best = min(range(len(history)), key=lambda at: history[at]["validation_loss"])
+    best = min(range(len(history)), key=lambda at: history[at].validation_loss or 0.0)
     assert len(history) == best + 3
     found = checkpoints.newest(plan.checkpoints)
     assert found is not None
-    assert found.record["best_epoch"] == best + 1
+    assert found.progress.best_epoch == best + 1
 
 
 def test_a_figure_counts_as_better_from_the_least_difference_on(tmp_path: Path) -> None:
@@ -231,10 +238,10 @@ def test_a_figure_counts_as_better_from_the_least_difference_on(tmp_path: Path) 
         RECIPE, epochs=30, patience=3, schedule=Schedule.CONSTANT, watch=Watch.ACCURACY, min_delta=0.2
     )
     plan = _plan(tmp_path, recipe=creeping)
-    accuracy = [one["validation_accuracy"] for one in loop.train_rank(plan)]
+    accuracy = [_accuracy(one) for one in loop.train_rank(plan)]
     best = checkpoints.newest(plan.checkpoints)
     assert best is not None
-    kept = best.record["best_epoch"] - 1
+    kept = best.progress.best_epoch - 1
     assert len(accuracy) == kept + 1 + 3
     assert max(accuracy[kept + 1 :]) <= accuracy[kept] + 0.2
     assert max(accuracy) > accuracy[kept], "a smaller difference would have counted"
@@ -246,9 +253,9 @@ def test_every_rank_of_knn_keeps_all_rows(tmp_path: Path, workers: int) -> None:
     assert ranks.exit_codes(plan) == [0] * workers
     found = checkpoints.newest(plan.checkpoints)
     assert found is not None
-    (epoch,) = found.record["history"]
-    assert epoch["rows"] == 500
-    assert epoch["validation_accuracy"] > 0.9
+    (epoch,) = found.progress.history
+    assert epoch.rows == 500
+    assert _accuracy(epoch) > 0.9
     labels = pq.read_table(tmp_path / "train")["label"].to_pylist()
     assert found.tensors["best.label_R"].tolist() == labels
 

@@ -20,7 +20,7 @@ from genremill.models import zoo
 from genremill.udfs.dsp.variant import Variant
 from genremill.udfs.feature_sets import registry
 from genremill.udfs.feature_sets.spectrogram import Kind
-from tests.docs.documentation import DOCS, PAGES, blocks, code, name_of, rows_of, section, table, tables
+from tests.docs.documentation import DOCS, PAGES, ROOT, blocks, code, name_of, rows_of, section, table, tables
 
 CONTRACTS = {one.name: one for one in vars(contracts).values() if isinstance(one, Table)}
 TRINO = {
@@ -173,3 +173,8 @@ def test_every_flag_in_text_exists() -> None:
     for page in PAGES:
         named = set(re.findall(r"`(--[\w.-]+)(?<!\.)", page.read_text()))
         assert named <= known | of_other_programs, name_of(page)
+
+
+def test_every_folder_of_tests_is_described() -> None:
+    folders = {f"tests/{init.parent.name}" for init in (ROOT / "tests").glob("*/__init__.py")}
+    assert {code(row[0])[0] for row in table("contributing.md", "folder", "what it tests")} == folders

@@ -1,6 +1,6 @@
 """JSON records as dataclasses, whose fields are checked against their types when they are read."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -31,4 +31,20 @@ def from_json(
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as err:
+        raise error(f"{source} is not a valid {kind.__name__} record: {err}") from err
+
+
+def to_builtins(record: object) -> dict[str, Any]:
+    """The record as a dictionary of lists, texts and numbers, equal to what is read back from its JSON."""
+    values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))
+    return values
+
+
+def from_builtins(
+    values: object, kind: type[RecordT], source: str, error: type[GenremillError] = StorageError
+) -> RecordT:
+    """The record of type `kind` that parsed JSON holds; errors are those of `from_json`."""
+    try:
+        return msgspec.convert(values, kind)
+    except msgspec.MsgspecError as err:
         raise error(f"{source} is not a valid {kind.__name__} record: {err}") from err

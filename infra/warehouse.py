@@ -4,14 +4,12 @@ A snapshot's run folder (`<table>/run=<run_id>/`) never changes once its `_run.j
 `<table>/_current.json` is that record plus the history, and is replaced last, in one step.
 """
 
-import dataclasses
-import json
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from genremill.infra import storage
-from genremill.infra.errors import StorageError, UsageError
+from genremill.infra import records, storage
+from genremill.infra.errors import UsageError
 from genremill.infra.stores.objects import Conflict
 
 POINTER = "_current.json"
@@ -41,7 +39,16 @@ class Snapshot:
     code_version: str
     written_at: str
     details: dict[str, Any] = field(default_factory=dict)
-    """What readers of this table need beside its columns (names of the features, kind of split)."""
+    """What readers of this table need beside its columns: `jobs.snapshot_details` has their types."""
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What a pointer file holds beside the record of the current snapshot."""
+
+    published_at: str
+    previous: tuple[Snapshot, ...]
+    withdrawn: tuple[Snapshot, ...]
 
 
 @dataclass(frozen=True)
@@ -58,20 +65,16 @@ class Current:
         """The run made from the same inputs that was rolled back, if there is one."""
         return next((one for one in self.withdrawn if one.inputs == snapshot.inputs), None)
 
-    def to_json(self) -> str:
-        """The pointer file's text; the snapshot's fields stand at its top level."""
-        record = dataclasses.asdict(self)
-        return json.dumps(record.pop("snapshot") | record, indent=2, ensure_ascii=False)
+    def to_json(self) -> bytes:
+        """The text of the pointer file; the fields of the snapshot are at its top level."""
+        record = vars(self).copy()
+        return records.to_json(vars(record.pop("snapshot")) | record)
 
     @classmethod
-    def from_json(cls, text: str) -> "Current":
-        """Parses a pointer file."""
-        record = json.loads(text)
-        published_at = record.pop("published_at")
-        previous, withdrawn = (
-            tuple(Snapshot(**one) for one in record.pop(name)) for name in ("previous", "withdrawn")
-        )
-        return cls(Snapshot(**record), published_at, previous, withdrawn)
+    def from_json(cls, data: bytes, source: str) -> "Current":
+        """Reads a pointer file; a damaged one is a `StorageError` that names `source`."""
+        history = records.from_json(data, Pointer, source)
+        return cls(records.from_json(data, Snapshot, source), **vars(history))
 
 
 @dataclass(frozen=True)
@@ -110,10 +113,7 @@ class Warehouse:
         if not storage.is_object(pointer):
             return None, None
         data, version = storage.read_version(pointer)
-        try:
-            return Current.from_json(data.decode()), version
-        except (ValueError, TypeError, KeyError, AttributeError) as err:
-            raise StorageError(f"{pointer} is not a pointer file of genremill: {err!r}") from err
+        return Current.from_json(data, pointer), version
 
     def require(self, table: str, made_by: str) -> Snapshot:
         """The current snapshot of a table that a job cannot do without."""
@@ -134,18 +134,15 @@ class Warehouse:
 
     def finish(self, table: str, snapshot: Snapshot) -> None:
         """Marks a run's folder as complete, by writing its record beside its data."""
-        record = json.dumps(dataclasses.asdict(snapshot), indent=2, ensure_ascii=False)
-        storage.write_atomic(self.run_path(table, snapshot.run_id) + "/_run.json", record.encode())
+        record = self.run_path(table, snapshot.run_id) + "/_run.json"
+        storage.write_atomic(record, records.to_json(snapshot))
 
     def finished(self, table: str, run_id: str) -> Snapshot | None:
         """The record of a complete run, or None where there is no such run or it never finished."""
         record = self.run_path(table, run_id) + "/_run.json"
         if not storage.is_object(record):
             return None
-        try:
-            return Snapshot(**json.loads(storage.read_bytes(record)))
-        except (ValueError, TypeError) as err:
-            raise StorageError(f"{record} is not the record of a run: {err!r}") from err
+        return records.from_json(storage.read_bytes(record), Snapshot, record)
 
     def run_ids(self, *table: str) -> list[str]:
         """Ids of the runs that have a folder under a table, complete or not, oldest first."""
@@ -181,5 +178,5 @@ class Warehouse:
 
     def _switch(self, table: str, current: Current, version: str | None) -> Current:
         """Replaces the pointer, if it is still the one that was read."""
-        storage.write_over(self.path(table, POINTER), current.to_json().encode(), version)
+        storage.write_over(self.path(table, POINTER), current.to_json(), version)
         return current

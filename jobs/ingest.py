@@ -24,10 +24,12 @@ from genremill.jobs.catalog import changes, splits
 from genremill.jobs.catalog.columns import Columns, Layout, resolve
 from genremill.jobs.catalog.recordings import VECTOR_FEATURES, Groups, node, track_groups
 from genremill.jobs.catalog.row_checks import checked_rows, rejected
-from genremill.jobs.catalog.splits import Fractions, SplitBy, SplitRule
+from genremill.jobs.catalog.splits import DrawnSplit
 from genremill.jobs.catalog.table_reader import OWN_COLUMNS, check_files, check_whole, read_table, reading
 from genremill.jobs.contracts import REJECTS, TAGS, TRACKS, ContractError, quoted
+from genremill.jobs.snapshot_details import Fractions, SplitRule, TracksDetails
 from genremill.jobs.synthetic import SYNTHETIC_COLUMN
+from genremill.models.evaluation.split import SplitBy
 
 INTERNAL = ("problem", "known", *OWN_COLUMNS)
 """Columns that ingest adds on its way, and how the names of others begin."""
@@ -38,7 +40,7 @@ PREFIXES = ("text of ", "number of ")
 class Options:
     """How the track table is read and split."""
 
-    split: SplitBy = "artist"
+    split: DrawnSplit = "artist"
     """What is never in two splits: an artist, a recording, or only a row (the protocol of the reports)."""
     fractions: Fractions = (0.8, 0.1, 0.1)
     """Shares of the train, validation and test splits."""
@@ -116,6 +118,7 @@ def check(cfg: Config) -> SplitRule:
         raise UsageError(f"--limit {cfg.limit}: expected 1 to {(1 << 31) - 1}")
     if not 0 <= cfg.max_vanished <= 1:
         raise UsageError(f"--max-vanished {cfg.max_vanished:g}: expected a share from 0 to 1")
+    splits.check_fractions(cfg.fractions)
     return _split_rule(cfg)
 
 
@@ -161,13 +164,13 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     }
     if work.dry_run:
         return command.Outcome(summary | {"tracks": tracks.count()}, "dry run: nothing written")
-    details = {
-        "features": [dataclasses.asdict(one) for one in layout.features],
-        "split": _as_json(rule),
-        "kept": list(layout.keep),
-        "with_audio": unique.where(F.col("audio_uri").isNotNull()).count() if layout.audio_uri else 0,
-        "synthetic": SYNTHETIC_COLUMN in raw.columns,
-    }
+    details = TracksDetails(
+        features=layout.features,
+        split=rule,
+        kept=layout.keep,
+        with_audio=unique.where(F.col("audio_uri").isNotNull()).count() if layout.audio_uri else 0,
+        synthetic=SYNTHETIC_COLUMN in raw.columns,
+    )
     snapshot = snapshots.write(work, TRACKS, tracks, made_from, details)
     accounted = _sum(spark, snapshot, work.warehouse) + sum(rejects.values())
     if accounted != total:
@@ -226,8 +229,9 @@ def _vector(layout: Layout) -> Column | None:
 
 def _split_rule(cfg: Config) -> SplitRule:
     if cfg.split_file is None:
-        return SplitRule(cfg.split, cfg.fractions, cfg.split_seed)
-    return SplitRule("file", cfg.fractions, cfg.split_seed, _digest("split_file", cfg.split_file))
+        return SplitRule(SplitBy(cfg.split), cfg.fractions, cfg.split_seed)
+    digest = _digest("split_file", cfg.split_file)
+    return SplitRule(SplitBy.FILE, cfg.fractions, cfg.split_seed, digest)
 
 
 def _with_split(
@@ -241,7 +245,7 @@ def _with_split(
     if cfg.split_file is not None:
         listed = splits.read_split_file(spark, storage.absolute_uri(cfg.split_file), tracks)
         return splits.with_listed_split(tracks, listed)
-    same_rule = current is not None and current.snapshot.details["split"] == _as_json(rule)
+    same_rule = current is not None and TracksDetails.of(current.snapshot).split == rule
     previous = None
     if current is not None and same_rule:
         path = work.warehouse.path(current.snapshot.path)
@@ -250,10 +254,6 @@ def _with_split(
         else:
             LOGGER.warning("%s is gone: all tracks are split anew", path)
     return splits.with_split(tracks, rule, previous)
-
-
-def _as_json(rule: SplitRule) -> dict[str, object]:
-    return json.loads(json.dumps(dataclasses.asdict(rule)))  # type: ignore[no-any-return]
 
 
 def _sum(spark: SparkSession, snapshot: Snapshot, warehouse: Warehouse) -> int:

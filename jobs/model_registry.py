@@ -5,6 +5,7 @@ import json
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs.snapshot_details import TracksDetails
 from genremill.models.features import TABLE
 from genremill.models.model_card import ModelCard
 
@@ -55,7 +56,7 @@ def positions(card: ModelCard, tracks: Snapshot, of: str = TABLE) -> tuple[int, 
 
     Empty where tracks have none.
     """
-    there = [one["name"] for one in tracks.details["features"]]
+    there = TracksDetails.of(tracks).feature_names
     if not there:
         return ()
     wanted = list(dict.fromkeys(one.source for one in card.features if one.input == of))

@@ -35,6 +35,7 @@ from genremill.jobs.nights import (
 )
 from genremill.jobs.nights.record import Clock, Night, State, StepRecord
 from genremill.jobs.nights.steps import Config, Step
+from genremill.jobs.snapshot_details import TagsDetails
 
 SAMPLE_ROWS = 10
 LEASE = "_night.lease"
@@ -174,7 +175,7 @@ def _closing(spark: SparkSession, warehouse: Warehouse, reports: dict[str, str |
     """A sample of the current tags, and where to read on."""
     snapshot = warehouse.require("tags", "publish")
     tags = snapshots.read(spark, warehouse, snapshot)
-    tracks = snapshots.read_run(spark, warehouse, TRACKS, snapshot.details["tracks_run"])
+    tracks = snapshots.read_run(spark, warehouse, TRACKS, TagsDetails.of(snapshot).tracks_run)
     sample = tags.orderBy(F.xxhash64("track_id")).limit(SAMPLE_ROWS).join(tracks, "track_id", "inner")
     rows = sample.select("track_id", "artists", "title", "genres", "label", "confidence").collect()
     lines = [f"{'artist':<24}{'title':<32}{'source says':<24}{'tag':<20}confidence"]

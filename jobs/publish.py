@@ -19,6 +19,7 @@ from genremill.jobs.audits import measure as audit_measure, page as audit_page
 from genremill.jobs.audits.audit import NO_TAGS, OTHER_COUNT
 from genremill.jobs.audits.measure import Limits
 from genremill.jobs.contracts import TAGS, ContractError
+from genremill.jobs.snapshot_details import TagsDetails
 from genremill.models.model_card import read_card
 
 
@@ -43,7 +44,7 @@ def staged(warehouse: Warehouse, run_id: str | None) -> Snapshot:
     fresh = [one for one in warehouse.runs("tags") if one.run_id > last]
     if not fresh:
         raise UsageError(f"{warehouse.uri} has no staged tags: run `genremill score` first")
-    tracks_run, current = fresh[-1].details["tracks_run"], warehouse.current("tracks")
+    tracks_run, current = TagsDetails.of(fresh[-1]).tracks_run, warehouse.current("tracks")
     if current is not None and current.snapshot.run_id != tracks_run:
         raise UsageError(
             f"the staged tags of run {fresh[-1].run_id} are of the tracks of run {tracks_run}, but "
@@ -74,7 +75,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
             f"`genremill publish --run {candidate.run_id}` publishes them all the same"
         )
     _keeps_contract(spark, warehouse, candidate)
-    card = read_card(candidate.details["model"])
+    card = read_card(TagsDetails.of(candidate).model)
     findings, both = audit_measure.measure(spark, work, candidate, current, card, cfg)
     for one in findings.audits:
         (LOGGER.info if one.passed else LOGGER.warning)("audit %s: %s", one.verdict, one)
@@ -90,7 +91,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     if work.dry_run:
         return command.Outcome(summary, f"dry run: tags of run {candidate.run_id} pass")
     warehouse.publish("tags", candidate, audited_against=current)
-    model_registry.allow(warehouse, candidate.details["model_version"])
+    model_registry.allow(warehouse, TagsDetails.of(candidate).model_version)
     return command.Outcome(summary, f"tags: run {candidate.run_id} is current, {candidate.rows:,} rows")
 
 
@@ -103,8 +104,8 @@ def _keeps_contract(spark: SparkSession, warehouse: Warehouse, candidate: Snapsh
 
 def _refuse_model(warehouse: Warehouse, refused: Snapshot, kept: Current | None) -> None:
     """Keeps `score` from taking a new model by itself whose tags were refused or rolled back."""
-    version = refused.details["model_version"]
-    if kept is not None and kept.snapshot.details["model_version"] != version:
+    version = TagsDetails.of(refused).model_version
+    if kept is not None and TagsDetails.of(kept.snapshot).model_version != version:
         model_registry.refuse(warehouse, version, refused.run_id)
 
 

@@ -21,10 +21,11 @@ from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import Uri
 from genremill.infra.session import spark_session
 from genremill.jobs import command
-from genremill.jobs.catalog.columns import Columns, Kind, Layout, number, resolve, text
+from genremill.jobs.catalog.columns import Columns, Layout, number, resolve, text
 from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.catalog.table_reader import MALFORMED, OWN_COLUMNS, read_table
 from genremill.jobs.contracts import quoted
+from genremill.jobs.snapshot_details import Kind
 
 JITTER = 0.05
 """A feature of a copy is up to this share nearer to zero, which leaves it in its range."""

@@ -22,6 +22,7 @@ from genremill.jobs import command, model_registry, snapshots
 from genremill.jobs.contracts import TAGS, quoted
 from genremill.jobs.features import model_inputs
 from genremill.jobs.features.model_inputs import ModelInputs
+from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
 from genremill.models.model_card import ModelCard, read_card
 
 
@@ -50,7 +51,7 @@ def transform(
     """Tags of tracks that have been given their inputs, in contract order, kept columns last."""
     from genremill.udfs.tagging import tagger  # here: torch takes seconds to import, and --help needs none
 
-    kept = snapshot.details["kept"]
+    kept = TracksDetails.of(snapshot).kept
     constants = {
         "model_version": version,
         "genre_map_version": card.snapshots.get("genre_map"),
@@ -116,13 +117,13 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
             {"tracks": snapshot.rows, "model_version": model.version}, "dry run: nothing scored"
         )
     LOGGER.info("scoring %d tracks with %s", snapshot.rows, model.version)
-    details = {
-        "model_version": model.version,
-        "model": model.folder,
-        "genre_map_version": model.card.snapshots.get("genre_map"),
-        "tracks_run": snapshot.run_id,
-        "kept": snapshot.details["kept"],
-    }
+    details = TagsDetails(
+        model_version=model.version,
+        model=model.folder,
+        genre_map_version=model.card.snapshots.get("genre_map"),
+        tracks_run=snapshot.run_id,
+        kept=TracksDetails.of(snapshot).kept,
+    )
     expected = min(snapshot.rows, cfg.limit or snapshot.rows)
     with progress(spark, "score", snapshot.rows):
         staged = snapshots.write(work, TAGS, tags, made_from, details, expected_rows=expected)

@@ -1,15 +1,15 @@
 """Reads, writes and checkpoints tables. No other module touches the Parquet files of a snapshot."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from genremill.infra import storage
+from genremill.infra import records, storage
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.command import Run
 from genremill.jobs.contracts import ContractError, Table, schema_hash
+from genremill.jobs.snapshot_details import SnapshotDetails
 
 
 def read(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot) -> DataFrame:
@@ -27,7 +27,7 @@ def write(
     table: Table,
     df: DataFrame,
     inputs: Mapping[str, str],
-    details: dict[str, Any],
+    details: SnapshotDetails,
     expected_rows: int | None = None,
 ) -> Snapshot:
     """Writes a snapshot, checks what was written, and records it; `Warehouse.publish` makes it current.
@@ -44,7 +44,7 @@ def write(
         inputs=dict(inputs),
         code_version=code_version(),
         written_at=storage.utc_now(),
-        details=details,
+        details=records.to_builtins(details),
     )
     if expected_rows is not None and snapshot.rows != expected_rows:
         raise ContractError(

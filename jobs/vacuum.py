@@ -22,6 +22,7 @@ from genremill.infra.log import LOGGER
 from genremill.infra.stores.objects import StoredObject, Upload
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
+from genremill.jobs.snapshot_details import TagsDetails
 from genremill.jobs.tables import TABLES
 
 _RUN_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
@@ -159,9 +160,10 @@ def _kept_runs(listing: Listing, keep_runs: int, before_s: float) -> dict[str, s
             }
         for one in runs:
             if table == "tags" and one.run_id in kept[table]:
-                referred["tracks"].add(one.details["tracks_run"])
-                referred["models"].add(one.details["model_version"])
-                referred["genre_map"].add(one.details["genre_map_version"] or "")
+                details = TagsDetails.of(one)
+                referred["tracks"].add(details.tracks_run)
+                referred["models"].add(details.model_version)
+                referred["genre_map"].add(details.genre_map_version or "")
     return kept | {"models": referred["models"]}
 
 

@@ -9,6 +9,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import snapshots
 from genremill.jobs.features import artists, cache as feature_cache
+from genremill.jobs.snapshot_details import TagsDetails
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE
 from genremill.models.model_card import ModelCard
@@ -92,7 +93,7 @@ def _touched(
 ) -> DataFrame | None:
     """Tracks whose features are others than those the current tags rest on; None where there can be none."""
     parts = []
-    now, then = (warehouse.finished("tracks", one.details["tracks_run"]) for one in (candidate, current))
+    now, then = (warehouse.finished("tracks", TagsDetails.of(one).tracks_run) for one in (candidate, current))
     if {TABLE, ARTIST} & set(card.inputs) and now and then and now.run_id != then.run_id:
         hashed = _hashed(spark, warehouse, now, card).join(
             _hashed(spark, warehouse, then, card).withColumnRenamed("hash", "then"), "track_id", "inner"
@@ -120,13 +121,11 @@ def _hashed(spark: SparkSession, warehouse: Warehouse, tracks: Snapshot, card: M
 
 
 def _cause(candidate: Snapshot, current: Snapshot, card: ModelCard) -> Column:
-    def is_new(detail: str) -> bool:
-        return bool(candidate.details[detail] != current.details[detail])
-
+    after, before = TagsDetails.of(candidate), TagsDetails.of(current)
     other = Cause.UNKNOWN
-    if is_new("model_version"):
+    if after.model_version != before.model_version:
         other = Cause.MODEL
-        if Labels(card.labels) is Labels.CLUSTER and is_new("genre_map_version"):
+        if Labels(card.labels) is Labels.CLUSTER and after.genre_map_version != before.genre_map_version:
             other = Cause.MAP
     return F.when(F.col("touched"), Cause.FEATURES.value).otherwise(other.value)
 

@@ -11,6 +11,7 @@ from genremill.jobs.audits.drift import FeatureShift
 from genremill.jobs.audits.measure import Findings
 from genremill.jobs.contracts import TRACKS, any_of
 from genremill.jobs.features import model_inputs
+from genremill.jobs.snapshot_details import TagsDetails
 from genremill.models.model_card import ModelCard
 
 MOST = 20
@@ -66,7 +67,7 @@ def _far_out(
     spark: SparkSession, warehouse: Warehouse, candidate: Snapshot, card: ModelCard, worst: FeatureShift
 ) -> list[tuple[str, str]]:
     """Tracks whose value of the feature that moved most lies furthest from where most of the others are."""
-    tracks = warehouse.finished("tracks", candidate.details["tracks_run"])
+    tracks = warehouse.finished("tracks", TagsDetails.of(candidate).tracks_run)
     if tracks is None:
         return []
     at = [one.name for one in card.features].index(worst.feature)
@@ -99,7 +100,7 @@ def _described(
 ) -> list[TellingTrack]:
     """The tracks with names and tags, in the order found."""
     ids = F.col("track_id").isin(*found)
-    tracks = snapshots.read_run(spark, warehouse, TRACKS, candidate.details["tracks_run"]).where(ids)
+    tracks = snapshots.read_run(spark, warehouse, TRACKS, TagsDetails.of(candidate).tracks_run).where(ids)
     names = {row["track_id"]: row for row in tracks.select("track_id", "artists", "title").collect()}
     after = {row["track_id"]: row["label"] for row in tags.where(ids).select("track_id", "label").collect()}
     before = (

@@ -16,6 +16,7 @@ from genremill.jobs.audits.audit import Audit, content_audits
 from genremill.jobs.audits.churn import Churn
 from genremill.jobs.audits.drift import FeatureShift
 from genremill.jobs.contracts import Status
+from genremill.jobs.snapshot_details import TagsDetails
 from genremill.models.evaluation.drift import histograms, stability_index
 from genremill.models.evaluation.metrics import Interval
 from genremill.models.model_card import ModelCard
@@ -88,10 +89,10 @@ def measure(
 ) -> tuple[Findings, DataFrame | None]:
     """Everything that is known of staged tags, and their comparison with the current ones track by track."""
     warehouse = work.warehouse
-    tracks = warehouse.finished("tracks", candidate.details["tracks_run"])
+    tracks = warehouse.finished("tracks", TagsDetails.of(candidate).tracks_run)
     if tracks is None:
         raise UsageError(
-            f"the tracks of run {candidate.details['tracks_run']}, which these tags tag, are gone"
+            f"the tracks of run {TagsDetails.of(candidate).tracks_run}, which these tags tag, are gone"
         )
     tags = snapshots.read(spark, warehouse, candidate)
     ids = snapshots.read(spark, warehouse, tracks).select("track_id")
@@ -121,7 +122,7 @@ def measure(
     shifts, why = _current_drift(spark, work, card, before, tracks, found)
     audits.append(_drift_audit("drift of features", shifts, limits.max_drift, why))
     gain = None
-    if candidate.details["model_version"] != before.details["model_version"]:
+    if TagsDetails.of(candidate).model_version != TagsDetails.of(before).model_version:
         gain, audit = _loss(spark, work, candidate, before, limits)
         audits.append(audit)
     return Findings(tuple(audits), changes, shifts, training_drift, labels, gain), both
@@ -145,8 +146,11 @@ def _label_shift(expected: dict[str, int], found: dict[str, int]) -> float:
 
 
 def _churn_audit(changes: Churn, candidate: Snapshot, before: Snapshot, limits: Limits) -> Audit:
-    made_by = ("model_version", "genre_map_version")
-    new = any(before.details[name] != candidate.details[name] for name in made_by)
+    made_by = [
+        (details.model_version, details.genre_map_version)
+        for details in (TagsDetails.of(before), TagsDetails.of(candidate))
+    ]
+    new = made_by[0] != made_by[1]
     return Audit(
         "churn",
         changes.share,
@@ -192,9 +196,9 @@ def _current_drift(
     spark: SparkSession, work: command.Run, card: ModelCard, before: Snapshot, tracks: Snapshot, found: Sample
 ) -> tuple[tuple[FeatureShift, ...], str]:
     """Shift of each feature since the tracks that the current tags tag; or why it cannot be measured."""
-    then = work.warehouse.finished("tracks", before.details["tracks_run"])
+    then = work.warehouse.finished("tracks", TagsDetails.of(before).tracks_run)
     if then is None:
-        return (), f"the tracks of run {before.details['tracks_run']} are gone"
+        return (), f"the tracks of run {TagsDetails.of(before).tracks_run} are gone"
     try:
         expected = drift.sample(spark, work.warehouse, then, card)
     except UsageError as err:  # the tracks of then lack what this model takes
@@ -217,6 +221,6 @@ def _loss(
         name,
         bound,
         limits.max_loss,
-        note=f"any-label accuracy {gain.value:+.2%} against {before.details['model_version']}, "
+        note=f"any-label accuracy {gain.value:+.2%} against {TagsDetails.of(before).model_version}, "
         f"at least {-bound:+.2%} by 95 %",
     )

@@ -10,6 +10,7 @@ from genremill.jobs import command
 from genremill.jobs.audits.examples import TellingTrack, telling
 from genremill.jobs.audits.measure import Findings
 from genremill.jobs.audits.sections import publication
+from genremill.jobs.snapshot_details import TagsDetails
 from genremill.models.model_card import ModelCard
 
 PAGE = "audit.html"
@@ -25,7 +26,7 @@ def write(
 ) -> str:
     """Writes the page to `reports/<run_id>/` and returns its URI."""
     examples = telling(spark, work.warehouse, candidate, card, findings, both)
-    tracks = work.warehouse.finished("tracks", candidate.details["tracks_run"])
+    tracks = work.warehouse.finished("tracks", TagsDetails.of(candidate).tracks_run)
     page = render(candidate.run_id, findings, examples, Header.of(work.warehouse, work.run_id, tracks))
     uri = work.warehouse.path("reports", work.run_id, PAGE)
     storage.write_atomic(uri, page.encode())

@@ -7,9 +7,11 @@ from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import snapshots
 from genremill.jobs.contracts import Split
+from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.evaluation.metrics import Interval
 from genremill.models.evaluation.paired_accuracy import paired_difference
+from genremill.models.evaluation.split import SplitBy
 from genremill.models.model_card import ModelCard, read_card
 
 BLOCKS = 2000
@@ -22,10 +24,12 @@ class NotComparable(UsageError):
 
 def difference(spark: SparkSession, warehouse: Warehouse, candidate: Snapshot, current: Snapshot) -> Interval:
     """Any-label accuracy of the candidate's tags less that of the current, on tracks held out of both."""
-    tracks, before = (warehouse.finished("tracks", one.details["tracks_run"]) for one in (candidate, current))
-    if tracks is None or before is None or tracks.details["split"] != before.details["split"]:
+    tracks, before = (
+        warehouse.finished("tracks", TagsDetails.of(one).tracks_run) for one in (candidate, current)
+    )
+    if tracks is None or before is None or TracksDetails.of(tracks).split != TracksDetails.of(before).split:
         raise NotComparable("the current tags are of tracks that are gone, or that were split otherwise")
-    if tracks.details["split"]["by"] == Split.ROWS:
+    if TracksDetails.of(tracks).split.by is SplitBy.ROWS:
         raise NotComparable("under --split rows, no track is held out")
     held_out = snapshots.read(spark, warehouse, tracks).where(
         (F.col("split") == Split.TEST.value) & (F.size("genres") > 0)
@@ -35,7 +39,7 @@ def difference(spark: SparkSession, warehouse: Warehouse, candidate: Snapshot, c
         tags = snapshots.read(spark, warehouse, one).where(F.size("top") > 0)
         answer = tags.select("track_id", F.col("top")[0]["label"].alias("answer"))
         joined = rights.join(answer, "track_id", "inner")
-        rights = joined.withColumn(name, _is_right(read_card(one.details["model"]))).drop("answer")
+        rights = joined.withColumn(name, _is_right(read_card(TagsDetails.of(one).model))).drop("answer")
     blocks = _by_block(rights)
     if not blocks:
         raise NotComparable("no held-out track has a label and both models' answers")

@@ -1,6 +1,5 @@
 """The columns of a track table: parts found by name, features by value."""
 
-import enum
 from dataclasses import dataclass, fields
 
 from pyspark.sql import Column, DataFrame, functions as F, types as T
@@ -9,6 +8,7 @@ from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.jobs.catalog.table_reader import MALFORMED, OWN_COLUMNS
 from genremill.jobs.contracts import quoted
+from genremill.jobs.snapshot_details import Feature, Kind
 
 NUMBER = r"^(?i)[+-]?(\d++\.?\d*+(e[+-]?\d++)?|\.\d++(e[+-]?\d++)?|nan|inf|infinity)$"
 """Digits are never given back: else a cell of a million digits and a letter takes hours."""
@@ -53,22 +53,6 @@ class Columns:
 
 
 ROLES = ("id", "title", "album", "artists", "genre", "popularity", "duration", "audio_uri")
-
-
-class Kind(enum.StrEnum):
-    """How a feature's numbers are read."""
-
-    NUMERIC = "numeric"
-    CATEGORICAL = "categorical"
-
-
-@dataclass(frozen=True)
-class Feature:
-    """One value of `tracks.table_features`."""
-
-    name: str
-    kind: Kind
-    is_popularity: bool = False
 
 
 @dataclass(frozen=True)

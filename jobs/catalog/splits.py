@@ -1,33 +1,25 @@
 """Train, validation and test: assigned once, by a stable hash of what must not cross."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 
 from genremill.infra.errors import UsageError
 from genremill.jobs.contracts import Split
+from genremill.jobs.snapshot_details import Fractions, SplitRule
+from genremill.models.evaluation.split import SplitBy
 
-SplitBy = Literal["artist", "recording", "rows"]
+DrawnSplit = Literal["artist", "recording", "rows"]
+"""What the flag --split offers: a split by file is asked for by --split-file."""
 PARTS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
-Fractions = tuple[float, float, float]
 
 
-@dataclass(frozen=True)
-class SplitRule:
-    """How a `tracks` snapshot was split; stands in its `_current.json`."""
-
-    by: str  # artist, recording, rows or file
-    fractions: Fractions
-    seed: int
-    file: str | None = None  # digest of the split file
-
-    def __post_init__(self) -> None:
-        inside = all(0 <= share <= 1 for share in self.fractions)
-        if not inside or abs(sum(self.fractions) - 1) > 1e-6 or self.fractions[0] == 0:
-            raise UsageError(
-                f"--fractions {self.fractions}: expected three shares that add up to 1, train above 0"
-            )
+def check_fractions(fractions: Fractions) -> None:
+    """Raises if the shares do not add up to 1, or leave nothing to train on."""
+    inside = all(0 <= share <= 1 for share in fractions)
+    if not inside or abs(sum(fractions) - 1) > 1e-6 or fractions[0] == 0:
+        shown = " ".join(f"{share:g}" for share in fractions)
+        raise UsageError(f"--fractions {shown}: expected three shares that add up to 1, the first above 0")
 
 
 def unit_hash(purpose: str, seed: int, *columns: str | Column) -> Column:
@@ -54,7 +46,7 @@ def with_split(tracks: DataFrame, rule: SplitRule, previous: DataFrame | None) -
     A track in `previous` (track_id, split) keeps its split. New tracks follow the known tracks of their
     group, those of the smallest track_id where groups that have grown together disagree.
     """
-    if rule.by == "rows":
+    if rule.by is SplitBy.ROWS:
         return tracks.withColumn("split", F.lit(Split.ROWS.value))
     group = f"{rule.by}_id"
     drawn = part_of(unit_hash("split", rule.seed, group), rule.fractions)

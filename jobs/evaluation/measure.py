@@ -14,12 +14,14 @@ from genremill.jobs.contracts import Split
 from genremill.jobs.evaluation import page as model_report
 from genremill.jobs.evaluation.confidence import ClusterTags
 from genremill.jobs.evaluation.pictures import ClusterMap, Correlations
+from genremill.jobs.snapshot_details import TracksDetails
 from genremill.jobs.training import predictions
 from genremill.jobs.training.predictions import Model
 from genremill.models.evaluation import calibration
 from genremill.models.evaluation.abstention import tag_figures
-from genremill.models.evaluation.held_out import HeldOut, Labels, SplitBy
+from genremill.models.evaluation.held_out import HeldOut, Labels
 from genremill.models.evaluation.metrics import Metrics, Subject, confusion, mean_probability, measure
+from genremill.models.evaluation.split import SplitBy
 from genremill.models.model_card import ModelCard
 from genremill.udfs.arrow_rows import matrix
 from genremill.udfs.tagging import abstentions, outliers
@@ -53,7 +55,7 @@ def measured(model: Model, sample: DataFrame, tracks: DataFrame, header: Header)
 
 def _genres(tracks: DataFrame, snapshot: Snapshot) -> _Genres:
     """Means of the standardized features of each genre, and the correlation of each two features."""
-    names = [one["name"] for one in snapshot.details["features"]]
+    names = TracksDetails.of(snapshot).feature_names
     if not names:
         return _Genres((), np.zeros((0, 0)), None)
     values = tracks.select(
@@ -120,7 +122,7 @@ def popularity(card: ModelCard, snapshot: Snapshot) -> dict[str, str]:
         return {"Popularity": "an input"}
     if named:
         return {"Popularity": f"{', '.join(named)} is an input, like any other numeric column"}
-    known = any(one.get("is_popularity") for one in snapshot.details["features"])
+    known = any(feature.is_popularity for feature in TracksDetails.of(snapshot).features)
     return {"Popularity": "not an input"} if known else {}
 
 

@@ -10,8 +10,9 @@ from genremill.jobs.evaluation import clusters, confidence, confusions, figures,
 from genremill.jobs.evaluation.confidence import ClusterTags
 from genremill.jobs.evaluation.pictures import ClusterMap, Correlations
 from genremill.models.evaluation.calibration import CoveragePoint, ReliabilityBin
-from genremill.models.evaluation.held_out import Floats, Integers, Labels, SplitBy
+from genremill.models.evaluation.held_out import Floats, Integers, Labels
 from genremill.models.evaluation.metrics import Metrics
+from genremill.models.evaluation.split import SplitBy
 
 if TYPE_CHECKING:
     from genremill.models.model_card import Epoch

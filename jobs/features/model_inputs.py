@@ -13,6 +13,7 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, model_registry, snapshots
 from genremill.jobs.features import artists, cache as feature_cache
 from genremill.jobs.features.artists import Artists
+from genremill.jobs.snapshot_details import Kind, TracksDetails
 from genremill.models.encoders.text_tokens import FIELDS, TEXT_WIDTH
 from genremill.models.features import (
     ARTIST,
@@ -215,9 +216,9 @@ def chosen(
     takes = AUTO if partial else model.feature_set if model else None
     names = _names(warehouse, tracks, asked or takes, partial)
     table = [
-        (at, FeatureSpec(one["name"], one["kind"] == "categorical", one["is_popularity"]))
-        for at, one in enumerate(tracks.details["features"])
-        if use_popularity or not one["is_popularity"]
+        (at, FeatureSpec(one.name, one.kind is Kind.CATEGORICAL, one.is_popularity))
+        for at, one in enumerate(TracksDetails.of(tracks).features)
+        if use_popularity or not one.is_popularity
     ]
     if not table and (TABLE in names or ARTIST in names):
         raise UsageError(f"the tracks of run {tracks.run_id} have no table features to learn from")
@@ -267,7 +268,7 @@ def _names(warehouse: Warehouse, tracks: Snapshot, asked: str | None, partial: b
     named = asked.split("+") if asked is not None else []
     if named and AUTO not in named:
         return _different(asked, named)
-    has_table = bool(tracks.details["features"])
+    has_table = bool(TracksDetails.of(tracks).features)
     filled = feature_cache.filled_sets(warehouse)
     sets = sorted({one.name for one in filled if one.is_vector or not partial})
     there = ([TABLE] if has_table else []) + ([TEXT] if partial else []) + sets

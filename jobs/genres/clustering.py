@@ -14,6 +14,7 @@ from genremill.infra.log import LOGGER
 from genremill.jobs import cluster, command, snapshots
 from genremill.jobs.contracts import GENRE_MAP, GENRE_PROFILES
 from genremill.jobs.features.model_inputs import ModelInputs
+from genremill.jobs.snapshot_details import GenreMapDetails
 from genremill.models.encoders.table import TableEncoder
 from genremill.models.features import Scaling
 from genremill.models.genres.cluster_method import Method
@@ -54,7 +55,7 @@ def fit(
     summary = _summary(found)
     if work.dry_run:
         return command.Outcome(summary, f"dry run: {len(found.names)} clusters, nothing written")
-    details = summary | {"inputs": encoded_names(encoder)}
+    details = GenreMapDetails(**summary, inputs=tuple(encoded_names(encoder)))
     for contract, rows in ((GENRE_PROFILES, _profile_rows(sums)), (GENRE_MAP, _map_rows(found))):
         df = spark.createDataFrame(rows, contract.schema).coalesce(1)
         work.warehouse.publish(contract.name, snapshots.write(work, contract, df, made_from, details))

@@ -12,6 +12,7 @@ from genremill.jobs import snapshots
 from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import CachedSet
 from genremill.jobs.inspection import input_predictions
+from genremill.jobs.snapshot_details import TracksDetails
 
 WIDTH, LABEL_WIDTH, GAP = 112, 12, "   "
 """Characters of a line, of its label, and between two columns."""
@@ -82,7 +83,7 @@ def read(spark: SparkSession, warehouse: Warehouse, track: str) -> TrackSheet | 
     row = tracks.where(asked).orderBy(F.col("track_id") != track, "track_id").first()
     if row is None:
         return None
-    names = [one["name"] for one in current.snapshot.details["features"]]
+    names = TracksDetails.of(current.snapshot).feature_names
     return TrackSheet(
         track_id=row["track_id"],
         title=row["title"],

@@ -21,6 +21,7 @@ from genremill.jobs.nights.input_changes import changes
 from genremill.jobs.nights.retraining import Config as TrainConfig, When
 from genremill.jobs.publish import Config as PublishConfig
 from genremill.jobs.score import Config as ScoreConfig
+from genremill.jobs.snapshot_details import TracksDetails
 from genremill.models.evaluation.held_out import NothingHeldOut
 
 
@@ -150,7 +151,7 @@ def _extract_cause(spark: SparkSession, work: command.Run, cfg: Config) -> str |
 def _has_audio(warehouse: Warehouse, cfg: Config) -> bool:
     """Whether there is audio to look at."""
     tracks = warehouse.current("tracks")
-    count = tracks.snapshot.details.get("with_audio", 0) if tracks else 0
+    count = TracksDetails.of(tracks.snapshot).with_audio if tracks else 0
     if count and not cfg.audio_root:
         LOGGER.warning("%d tracks have an audio_uri; --audio-root says where audio may be read from", count)
     return bool(count and cfg.audio_root)

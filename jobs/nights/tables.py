@@ -13,6 +13,7 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import evaluate
 from genremill.jobs.contracts import REJECTS
 from genremill.jobs.nights.record import Night, Rejected, TableRecord
+from genremill.jobs.snapshot_details import TagsDetails
 from genremill.jobs.tables import TABLES
 
 EXAMPLES = 3
@@ -72,7 +73,7 @@ def _rejects(spark: SparkSession, warehouse: Warehouse, run_id: str) -> tuple[Re
 
 def _metrics(warehouse: Warehouse, tags: Snapshot | None) -> dict[str, Any]:
     """Model version, split and headline figures out of the newest report on the model in use."""
-    version = tags.details["model_version"] if tags else None
+    version = TagsDetails.of(tags).model_version if tags else None
     report = evaluate.report_of(warehouse, version) if version else None
     if version is None or report is None:
         return {}

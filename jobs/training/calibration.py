@@ -8,12 +8,14 @@ from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.contracts import Split
+from genremill.jobs.snapshot_details import TracksDetails
 from genremill.jobs.training import predictions
 from genremill.jobs.training.pairs import LabelledTracks, labelled_tracks
 from genremill.jobs.training.predictions import Model
 from genremill.models.evaluation.abstention import fitted_thresholds
 from genremill.models.evaluation.calibration import artist_weights, fitted_temperature, tempered
-from genremill.models.evaluation.held_out import HeldOut, SplitBy
+from genremill.models.evaluation.held_out import HeldOut
+from genremill.models.evaluation.split import SplitBy
 from genremill.models.model_card import ModelCard
 from genremill.models.outliers import limit_of
 
@@ -23,7 +25,7 @@ MAX_TRACKS = 50_000
 
 def why_not(tracks: Snapshot, validation_pairs: int) -> str | None:
     """Why nothing tells how often a model is right on tracks unknown to it; None where something does."""
-    if tracks.details["split"]["by"] == SplitBy.ROWS:
+    if TracksDetails.of(tracks).split.by is SplitBy.ROWS:
         return "the split is by rows, and a validation track's other labels lie in train"
     return None if validation_pairs else "there are no validation pairs"
 

@@ -7,8 +7,9 @@ from pyspark.sql import DataFrame, Window, functions as F
 
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot
-from genremill.jobs.catalog.splits import SplitRule, part_of, unit_hash
+from genremill.jobs.catalog.splits import part_of, unit_hash
 from genremill.jobs.contracts import Split
+from genremill.jobs.snapshot_details import SplitRule, TracksDetails
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,7 @@ class LabelledTracks:
 
 def rule_of(tracks: Snapshot) -> SplitRule:
     """How a tracks snapshot was split."""
-    rule = tracks.details["split"]
-    return SplitRule(rule["by"], tuple(rule["fractions"]), rule["seed"], rule["file"])
+    return TracksDetails.of(tracks).split
 
 
 def pairs_of(tracks: DataFrame, rule: SplitRule) -> DataFrame:

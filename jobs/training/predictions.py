@@ -8,7 +8,8 @@ from pyspark.sql import DataFrame, types as T
 
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs.features.model_inputs import ModelInputs
-from genremill.models.evaluation.held_out import HeldOut, Labels, NothingHeldOut, SplitBy
+from genremill.jobs.snapshot_details import TracksDetails
+from genremill.models.evaluation.held_out import HeldOut, Labels, NothingHeldOut
 from genremill.models.model_card import ModelCard
 from genremill.udfs.arrow_rows import matrix
 from genremill.udfs.tagging import predictor
@@ -62,7 +63,7 @@ def collected(model: Model, sample: DataFrame) -> Answers:
     clusters = [place_of[card.clusters[name].id] if name in card.clusters else -1 for name in card.classes]
     by_genre = Labels(card.labels) is Labels.GENRE and bool(places)
     held_out = HeldOut(
-        split=SplitBy(model.snapshot.details["split"]["by"]),
+        split=TracksDetails.of(model.snapshot).split.by,
         classes=card.classes,
         probabilities_TC=matrix(table.column("probabilities"), len(card.classes)),
         pair_track_P=np.repeat(np.arange(len(table)), np.diff(labels.offsets.to_numpy())),

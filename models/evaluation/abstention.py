@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genremill.models.evaluation.held_out import Flags, Floats, HeldOut, SplitBy
+from genremill.models.evaluation.held_out import Flags, Floats, HeldOut
+from genremill.models.evaluation.split import SplitBy
 from genremill.models.model_card import Cluster, Thresholds
 
 CREDIBLE_ARTISTS = 100

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
 from genremill.infra.errors import UsageError
+from genremill.models.evaluation.split import SplitBy
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -21,15 +22,6 @@ Flags = NDArray[np.bool_]
 
 class NothingHeldOut(UsageError):
     """No track is there to measure a model on."""
-
-
-class SplitBy(enum.StrEnum):
-    """How tracks were parted into train, validation and test."""
-
-    ARTIST = "artist"
-    RECORDING = "recording"
-    ROWS = "rows"
-    FILE = "file"
 
 
 class Labels(enum.StrEnum):

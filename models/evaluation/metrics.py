@@ -13,7 +13,8 @@ from scipy.sparse import csr_array
 from genremill.infra.errors import UsageError
 from genremill.models.evaluation.abstention import TagFigures
 from genremill.models.evaluation.calibration import expected_calibration_error, lift_share
-from genremill.models.evaluation.held_out import Flags, Floats, HeldOut, Integers, Labels, SplitBy
+from genremill.models.evaluation.held_out import Flags, Floats, HeldOut, Integers, Labels
+from genremill.models.evaluation.split import SplitBy
 from genremill.models.evaluation.sums import Tallies, close, tally
 
 REPLICATES = 1000

@@ -67,7 +67,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _track("../up/t2", title=None, artists=None, album=None, duration_s=None, table_features=[]),
         _track("t3", audio_uri=f"file://{page}"),
     ]
-    details = {"features": [{"name": name} for name in ("energy", "tempo\x1b[1m")], "with_audio": 2}
+    features = [{"name": name} for name in ("energy", "tempo\x1b[1m")]
+    split = {"by": "artist", "fractions": [0.8, 0.1, 0.1], "seed": 0}
+    details = {"features": features, "split": split, "with_audio": 2}
     _publish(warehouse, TRACKS, tracks, details)
     top = [{"label": label, "probability": share} for label, share in TOP.items()]
     tag = {"track_id": "t1", "label": "rock", "confidence": 0.75, "top": top, "cluster_id": 2}

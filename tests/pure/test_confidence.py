@@ -24,7 +24,8 @@ from genremill.models.evaluation.calibration import (
     reliability,
     tempered,
 )
-from genremill.models.evaluation.held_out import HeldOut, SplitBy
+from genremill.models.evaluation.held_out import HeldOut
+from genremill.models.evaluation.split import SplitBy
 from genremill.models.features import TABLE, FeatureSpec
 from genremill.models.model_card import Cluster, ModelCard, Thresholds
 from genremill.models.networks.base import Network

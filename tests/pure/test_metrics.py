@@ -9,8 +9,9 @@ import pytest
 from genremill.infra.errors import UsageError
 from genremill.models.evaluation.abstention import TagFigures, tag_figures
 from genremill.models.evaluation.calibration import coverage_curve, reliability
-from genremill.models.evaluation.held_out import HeldOut, Labels, SplitBy
+from genremill.models.evaluation.held_out import HeldOut, Labels
 from genremill.models.evaluation.metrics import ClassFigures, Figures, Metrics, Subject, confusion, measure
+from genremill.models.evaluation.split import SplitBy
 from genremill.models.evaluation.sums import BLOCKS, tally
 
 SUBJECT = Subject("mlp/1", Labels.GENRE, ("table",), use_popularity=False)

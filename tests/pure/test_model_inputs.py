@@ -21,6 +21,8 @@ POPULARITY, TEMPO, KEY = (
 )
 RMS, ZCR = (FeatureSpec(name, False, input="gtzan57") for name in ("rms", "zcr"))
 
+SPLIT = {"by": "artist", "fractions": [0.8, 0.1, 0.1], "seed": 0}
+
 
 def _tracks(*features: FeatureSpec) -> Snapshot:
     kinds = [
@@ -31,7 +33,7 @@ def _tracks(*features: FeatureSpec) -> Snapshot:
         }
         for one in features
     ]
-    return Snapshot("t1", "tracks/run=t1", 1, "", {}, "", "", {"features": kinds})
+    return Snapshot("t1", "tracks/run=t1", 1, "", {}, "", "", {"features": kinds, "split": SPLIT})
 
 
 TABULAR, BARE = _tracks(POPULARITY, TEMPO, KEY), _tracks()

@@ -27,8 +27,9 @@ from genremill.jobs.evaluation.pictures import ClusterMap, Correlations
 from genremill.models import zoo
 from genremill.models.evaluation.abstention import tag_figures
 from genremill.models.evaluation.calibration import coverage_curve, reliability
-from genremill.models.evaluation.held_out import HeldOut, Labels, SplitBy
+from genremill.models.evaluation.held_out import HeldOut, Labels
 from genremill.models.evaluation.metrics import Subject, confusion, mean_probability, measure
+from genremill.models.evaluation.split import SplitBy
 from genremill.models.features import FeatureSpec
 from genremill.models.model_card import Epoch, ModelCard
 from tests.pure.page_reader import read, texts
@@ -399,7 +400,8 @@ def model_card(*features: FeatureSpec) -> ModelCard:
 
 
 def snapshot(*features: dict[str, object]) -> Snapshot:
-    return Snapshot("r1", "tracks/run=r1", 1, "", {}, "", "", {"features": features})
+    split = {"by": "artist", "fractions": [0.8, 0.1, 0.1], "seed": 0}
+    return Snapshot("r1", "tracks/run=r1", 1, "", {}, "", "", {"features": features, "split": split})
 
 
 def test_the_header_of_a_page_names_the_track_table_and_the_demo() -> None:

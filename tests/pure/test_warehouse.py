@@ -87,7 +87,7 @@ def test_what_is_missing_is_named_with_the_job_that_makes_it(tmp_path: Path) -> 
 def test_a_damaged_pointer_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "tags").mkdir()
     (tmp_path / "tags" / "_current.json").write_text('{"run_id": 1')
-    with pytest.raises(StorageError, match=r"_current\.json is not a pointer"):
+    with pytest.raises(StorageError, match=r"_current\.json is not a valid Pointer record"):
         Warehouse.at(str(tmp_path)).current("tags")
 
 

@@ -4,10 +4,11 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
-from genremill.jobs.catalog.splits import SplitRule
+from genremill.jobs.snapshot_details import SplitRule
 from genremill.jobs.training.pairs import balanced, check_exact, labelled, pairs_of
+from genremill.models.evaluation.split import SplitBy
 
-RULE = SplitRule("rows", (0.8, 0.1, 0.1), seed=0)
+RULE = SplitRule(SplitBy.ROWS, (0.8, 0.1, 0.1), seed=0)
 
 
 def _tracks(spark: SparkSession, count: int) -> DataFrame:

@@ -1,0 +1,110 @@
+"""What the record of a snapshot says about its table, beside the columns: `details` in `_current.json`."""
+
+import enum
+from dataclasses import dataclass
+from typing import Self
+
+from genremill.infra import records
+from genremill.infra.warehouse import Snapshot
+from genremill.models.evaluation.split import SplitBy
+
+Fractions = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class SnapshotDetails:
+    """The details of a snapshot of one table."""
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Self:
+        """The details of a snapshot; damaged details are a `StorageError`."""
+        return records.from_builtins(snapshot.details, cls, f"details of {snapshot.path}")
+
+
+class Kind(enum.StrEnum):
+    """How the numbers of a feature are read."""
+
+    NUMERIC = "numeric"
+    CATEGORICAL = "categorical"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One value of `tracks.table_features`."""
+
+    name: str
+    kind: Kind = Kind.NUMERIC
+    is_popularity: bool = False
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How the tracks were split."""
+
+    by: SplitBy
+    fractions: Fractions
+    """Shares of train, validation and test."""
+    seed: int
+    file: str | None = None
+    """Digest of the split file."""
+
+
+@dataclass(frozen=True)
+class TracksDetails(SnapshotDetails):
+    """Details of `tracks`."""
+
+    features: tuple[Feature, ...]
+    """The values of `table_features`, in order."""
+    split: SplitRule
+    kept: tuple[str, ...] = ()
+    """Columns of the source table that `tags` get too."""
+    with_audio: int = 0
+    """Number of tracks with an `audio_uri`."""
+    synthetic: bool = False
+    """Whether the demo made up the tracks."""
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the table features, in order."""
+        return [feature.name for feature in self.features]
+
+
+@dataclass(frozen=True)
+class TagsDetails(SnapshotDetails):
+    """Details of `tags`: what they were made from."""
+
+    model_version: str
+    """<name>/<version>."""
+    tracks_run: str
+    """Run of `tracks` that the tags belong to."""
+    genre_map_version: str | None = None
+    """Run of `genre_map` that the model was trained with."""
+    model: str = ""
+    """Folder of the model."""
+    kept: tuple[str, ...] = ()
+    """Columns kept from the source table."""
+
+
+@dataclass(frozen=True)
+class ClusteringTrial:
+    """A number of clusters that was tried, and how good it is."""
+
+    clusters: int
+    silhouette: float | None
+    stability: float
+
+
+@dataclass(frozen=True)
+class GenreMapDetails(SnapshotDetails):
+    """Details of `genre_map` and of `genre_profiles`: see `models.genres.clustering.Clustering`."""
+
+    method: str
+    clusters: int
+    genres: int
+    silhouette: float | None = None
+    stability: float | None = None
+    bootstrap_ari: float | None = None
+    trials: tuple[ClusteringTrial, ...] = ()
+    unknown_genres: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    """Names of the values in `genre_profiles.means`."""

@@ -43,7 +43,7 @@ def test_details_are_stored_under_the_same_keys() -> None:
     ("damage", "message"),
     [
         ({"features": None}, r"Expected `array`, got `null` - at `\$.features`"),
-        ({"features": [{"name": 3}]}, r"Expected `str`, got `int` - at `\$.features\[...\].name`"),
+        ({"features": [{"name": 3}]}, r"Expected `str`, got `int` - at `\$.features\[0\].name`"),
         ({"split": {"by": "weekday"}}, r"Invalid enum value 'weekday' - at `\$.split.by`"),
         ({"with_audio": "many"}, r"Expected `int`, got `str` - at `\$.with_audio`"),
     ],

@@ -34,7 +34,7 @@ $(READY): pyproject.toml requirements.lock
 run: $(READY) $(if $(filter $(DEMO),$(TRACKS)),$(DEMO)) ## Tag a demo catalog, or your own table with make run TRACKS=tracks.csv
 	$(BIN)/genremill nightly --tracks $(TRACKS) $(if $(AUDIO_ROOT),--audio-root $(AUDIO_ROOT)) --warehouse $(WAREHOUSE)
 
-$(DEMO): $(READY) jobs/demo.py jobs/synthetic/clips.py
+$(DEMO): $(READY) jobs/demo.py jobs/synthetic/catalog.py jobs/synthetic/clips.py
 	$(BIN)/python -m genremill.jobs.demo --out $(DEMO)
 
 # One OpenMP thread per process, because pytest's two workers, Spark and torch already share the cores. The files

@@ -27,8 +27,7 @@ from genremill.jobs.catalog.row_checks import checked_rows, rejected
 from genremill.jobs.catalog.splits import DrawnSplit
 from genremill.jobs.catalog.table_reader import OWN_COLUMNS, check_files, check_whole, read_table, reading
 from genremill.jobs.contracts import REJECTS, TAGS, TRACKS, ContractError, quoted
-from genremill.jobs.snapshot_details import Fractions, SplitRule, TracksDetails
-from genremill.jobs.synthetic import SYNTHETIC_COLUMN
+from genremill.jobs.snapshot_details import SYNTHETIC_COLUMN, Fractions, SplitRule, TracksDetails
 from genremill.models.evaluation.split import SplitBy
 
 INTERNAL = ("problem", "known", *OWN_COLUMNS)

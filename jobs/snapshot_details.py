@@ -8,6 +8,9 @@ from genremill.infra import records
 from genremill.infra.warehouse import Snapshot
 from genremill.models.evaluation.split import SplitBy
 
+SYNTHETIC_COLUMN = "synthetic_catalog"
+"""A column of this name marks a track table as synthetic: `ingest` records that, and pages say so."""
+
 Fractions = tuple[float, float, float]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from genremill.jobs import demo
+from genremill.jobs.synthetic import catalog as demo
 from genremill.jobs.synthetic.clips import write_clip
 from tests.e2e import month
 from tests.e2e.month import Feed, Month

@@ -1,0 +1,169 @@
+"""Copies of a real catalog, each with ids, titles and artists of its own.
+
+A copy of a track shares its sound or title with the copies of the tracks that its original shares them with.
+"""
+
+import dataclasses
+import itertools
+from dataclasses import dataclass
+
+from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
+
+from genremill.infra import storage
+from genremill.infra.errors import UsageError
+from genremill.infra.flag_types import Uri
+from genremill.jobs.catalog.columns import Columns, Layout, number, resolve, text
+from genremill.jobs.catalog.splits import unit_hash
+from genremill.jobs.catalog.table_reader import MALFORMED, OWN_COLUMNS, read_table
+from genremill.jobs.contracts import quoted
+from genremill.jobs.snapshot_details import Kind
+
+JITTER = 0.05
+"""A feature of a copy is up to this share closer to zero, so that it stays in its range."""
+WIDE_SHARE, WIDE = 0.125, 16
+"""Share of the artists that are the same in several copies of the table, and in how many copies."""
+_OWN = ("_number", "_sound", "_artist", "_parts", "_copy")
+"""Columns of a source track: its number from 0, the hash of its features, its first artist, the parts of its
+genre; and the number of the copy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is copied, how often, and with which genres."""
+
+    tracks: Uri
+    """Path or URI of the real track table, CSV or Parquet."""
+    out: Uri
+    """Folder or URI for the Parquet files; it must not exist."""
+    count: int
+    """Number of tracks to write; each has as many rows as its original has labels."""
+    skew: float = 0.0
+    """Share of the tracks whose only genre becomes the most frequent genre of the table."""
+    genres: int | None = None
+    """Divide the genres until there are this many; the tracks of one artist and genre stay together. [as in
+    the table]"""
+    seed: int = 0
+    """Random seed of the catalog."""
+    columns: Columns = dataclasses.field(default_factory=Columns)
+
+
+@dataclass(frozen=True)
+class Original:
+    """The table that is copied: its rows, and the columns `_OWN` that the copies are computed from."""
+
+    rows: DataFrame
+    layout: Layout
+    tracks: int
+    whole: frozenset[str]
+    """Features whose values are all whole numbers."""
+    common: str | None
+    """The most frequent genre."""
+
+
+def transform(original: Original, copies: DataFrame, options: Options) -> DataFrame:
+    """`count` tracks with the columns of the table: its tracks once for each row of `copies`."""
+    every = copies.crossJoin(F.broadcast(original.rows))
+    kept = every.where(F.col("_copy") * original.tracks + F.col("_number") < options.count)
+    changed = _changed(original, options)
+    names = [name for name in original.rows.columns if name not in _OWN]
+    return kept.select(*(changed.get(name, F.col(quoted(name))).alias(name) for name in names))
+
+
+def _changed(original: Original, options: Options) -> dict[str, Column]:
+    """The columns of a copy that differ from those of its original."""
+    layout, seed = original.layout, options.seed
+    changed = {layout.id: _new_id(text(layout.id), seed)}
+    for name in (one.name for one in layout.features if one.kind is Kind.NUMERIC):
+        less = F.col(quoted(name)) * (1 - JITTER * unit_hash(name, seed, "_sound", "_copy"))
+        changed[name] = F.round(less, 0 if name in original.whole else 6)
+    for name in (layout.title, layout.album):
+        if name:
+            changed[name] = F.concat(text(name), F.lit(" "), "_copy")
+    if layout.artists:
+        names = F.transform(F.split(text(layout.artists), ";"), lambda one: _in_copy(one, seed))
+        changed[layout.artists] = F.array_join(names, ";")
+    if layout.genre:
+        changed[layout.genre] = _genre(text(layout.genre), original.common, options)
+    return changed
+
+
+def _in_copy(artist: Column, seed: int) -> Column:
+    """The name of an artist in a copy; some artists have the same name in `WIDE` copies."""
+    wide = F.pmod(F.xxhash64(F.lit("wide"), F.lit(seed), F.trim(artist)), F.lit(1000)) < 1000 * WIDE_SHARE
+    number_of = F.when(wide, F.floor(F.col("_copy") / WIDE)).otherwise(F.col("_copy"))
+    return F.concat(F.trim(artist), F.lit(" "), number_of)
+
+
+def _genre(genre: Column, common: str | None, options: Options) -> Column:
+    """The label of a copy: that of the original, a part of it, or the most frequent genre."""
+    if options.genres is not None:
+        drawn = unit_hash("part", options.seed, _in_copy(F.col("_artist"), options.seed))
+        part = F.floor(F.col("_parts") * drawn * drawn)  # squared: some parts are far larger than others
+        genre = F.when(F.col("_parts") > 1, F.concat(genre, F.lit(" "), part)).otherwise(genre)
+    if options.skew and common is not None:
+        skewed = unit_hash("skew", options.seed, "_number", "_copy") < options.skew
+        genre = F.when(skewed, F.lit(common)).otherwise(genre)
+    return genre
+
+
+def _new_id(original: Column, seed: int) -> Column:
+    """22 random letters and digits, like the ids of Spotify: they do not compress."""
+    digest = F.md5(F.concat_ws(" ", F.lit(seed), original, "_copy"))
+    return F.translate(F.left(F.base64(F.unhex(digest)), F.lit(22)), "+/", "-_")
+
+
+def _genre_parts(genres: list[str], wanted: int | None) -> dict[str, int]:
+    """The number of parts that each genre is divided into, so that there are `wanted` genres in all.
+
+    >>> _genre_parts(["folk", "jazz", "rock"], 10)
+    {'folk': 4, 'jazz': 3, 'rock': 3}
+    """
+    if wanted is None:
+        return {}
+    if wanted < len(genres):
+        raise UsageError(
+            f"--genres {wanted}: expected at least {len(genres)}, the number of genres in the table"
+        )
+    share, more = divmod(wanted, len(genres))
+    return {genre: share + (at < more) for at, genre in enumerate(genres)}
+
+
+def read_original(spark: SparkSession, options: Options) -> Original:
+    """The source table with its features as numbers, without the rows that have no id."""
+    source = storage.absolute_uri(options.tracks)
+    raw = read_table(spark, source, ",", multiline=False)
+    layout = resolve(raw, options.columns, f"--tracks {source}")
+    known = raw.where(F.col(MALFORMED).isNull() & text(layout.id).isNotNull()).drop(*OWN_COLUMNS)
+    known = known.withColumns({one.name: number(text(one.name)) for one in layout.features})
+    genres = _genres(known, layout)
+    rows = _with_own_columns(known, layout, _genre_parts(sorted(genres), options.genres)).cache()
+    names = [one.name for one in layout.features]
+    whole = [F.every(F.col(quoted(name)) == F.floor(quoted(name))).alias(name) for name in names]
+    found = rows.agg(F.max("_number").alias("_number"), *whole).first()
+    if found is None or found["_number"] is None:
+        raise UsageError(f"--tracks {source}: no row has an id")
+    common = max(genres, key=genres.__getitem__, default=None)
+    return Original(
+        rows, layout, found["_number"] + 1, frozenset(name for name in names if found[name]), common
+    )
+
+
+def _genres(known: DataFrame, layout: Layout) -> dict[str, int]:
+    """Rows by genre."""
+    if not layout.genre:
+        return {}
+    counts = known.groupBy(text(layout.genre).alias("genre")).count().where("genre is not null").collect()
+    return {row["genre"]: row["count"] for row in sorted(counts)}
+
+
+def _with_own_columns(known: DataFrame, layout: Layout, parts: dict[str, int]) -> DataFrame:
+    sound = [quoted(one.name) for one in layout.features if not one.is_popularity]
+    artist = F.split_part(text(layout.artists), F.lit(";"), F.lit(1)) if layout.artists else text(layout.id)
+    part_of = F.create_map(*map(F.lit, itertools.chain.from_iterable(parts.items())))
+    return known.select(
+        "*",
+        (F.dense_rank().over(Window.orderBy(text(layout.id))) - 1).alias("_number"),
+        F.xxhash64(*sound).alias("_sound"),
+        artist.alias("_artist"),
+        (part_of[text(layout.genre)] if layout.genre and parts else F.lit(1)).alias("_parts"),
+    )

@@ -76,9 +76,9 @@ def _changed(original: Original, options: Options) -> dict[str, Column]:
     for name in (one.name for one in layout.features if one.kind is Kind.NUMERIC):
         less = F.col(quoted(name)) * (1 - JITTER * unit_hash(name, seed, "_sound", "_copy"))
         changed[name] = F.round(less, 0 if name in original.whole else 6)
-    for name in (layout.title, layout.album):
-        if name:
-            changed[name] = F.concat(text(name), F.lit(" "), "_copy")
+    for column in (layout.title, layout.album):
+        if column:
+            changed[column] = F.concat(text(column), F.lit(" "), "_copy")
     if layout.artists:
         names = F.transform(F.split(text(layout.artists), ";"), lambda one: _in_copy(one, seed))
         changed[layout.artists] = F.array_join(names, ";")

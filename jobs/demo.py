@@ -3,7 +3,7 @@
 Each artist has a style, tracks have one or more genres, some tracks are re-released under another id, some
 have no label, and a few rows have errors. Some tracks have a short clip of audio.
 
-    python -m genremill.jobs.demo --out build/demo/tracks.csv
+    genremill demo --out build/demo/tracks.csv
 """
 
 import csv
@@ -12,10 +12,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import tyro
-
 from genremill.infra import storage
 from genremill.infra.flag_types import Uri
+from genremill.jobs import command
 from genremill.jobs.snapshot_details import SYNTHETIC_COLUMN
 from genremill.jobs.synthetic.catalog import GENRES, HEADER, rows
 from genremill.jobs.synthetic.clips import write_clip
@@ -35,19 +34,22 @@ class Options:
     """Random seed of the catalog."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Writes the catalog."""
-    options = tyro.cli(Options, prog="python -m genremill.jobs.demo", args=argv, description=__doc__)
+def write(common: command.NoFlags, options: Options) -> command.Outcome:
+    """Writes the catalog and its clips."""
+    table, clips = rows(options.tracks, min(options.clips, options.tracks), options.seed)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*HEADER, SYNTHETIC_COLUMN])
-    table, clips = rows(options.tracks, min(options.clips, options.tracks), options.seed)
-    writer.writerows([*row, "yes"] for row in table)
+    writer.writerows([[*HEADER, SYNTHETIC_COLUMN], *([*row, "yes"] for row in table)])
     out = storage.absolute_uri(options.out)
     for clip in clips:
         write_clip(out.rpartition("/")[0], clip.number, clip.genre, len(GENRES), options.seed)
     storage.write_atomic(out, text.getvalue().encode())
-    return 0
+    return command.Outcome({})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    return command.plain_main("demo", __doc__, Options, write, argv, command.NoFlags)
 
 
 if __name__ == "__main__":

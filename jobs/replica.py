@@ -4,18 +4,18 @@ A copy of a track has its own id, title and artists, and features that differ by
 of its original, and copies of the releases of one recording are again releases of one recording. One artist
 in eight is the same in sixteen copies of the table, because large catalogs have artists with many tracks.
 
-    python -m genremill.jobs.replica --tracks tracks.csv --count 10000000 --out build/replica
+    genremill replica --tracks tracks.csv --count 10000000 --out build/replica
 """
 
 import sys
 from collections.abc import Sequence
 
-import tyro
 from pyspark.sql import SparkSession
 
 from genremill.infra import storage
-from genremill.infra.errors import GenremillError, UsageError
+from genremill.infra.errors import UsageError
 from genremill.infra.session import spark_session
+from genremill.jobs import command
 from genremill.jobs.synthetic.replication import Options, read_original, transform
 
 
@@ -32,15 +32,14 @@ def run(spark: SparkSession, options: Options) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes the catalog."""
-    options = tyro.cli(Options, prog="python -m genremill.jobs.replica", args=argv, description=__doc__)
-    try:
+    """The command line."""
+
+    def write(common: command.NoFlags, options: Options) -> command.Outcome:
         with spark_session("genremill replica") as spark:
             run(spark, options)
-    except GenremillError as err:
-        print(f"replica: {err}", file=sys.stderr)
-        return err.exit_code
-    return 0
+        return command.Outcome({})
+
+    return command.plain_main("replica", __doc__, Options, write, argv, command.NoFlags)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from genremill.infra.pages.parts import Figure
 from genremill.infra.pages.rendering import render_template
 
 if TYPE_CHECKING:
@@ -111,6 +112,11 @@ class _Line:
     points: list[tuple[float, float]]
     marks: bool
     legend_x: float
+
+
+def line_figure(name: str, caption: str, x: Axis, y: Axis, series: Sequence[Series]) -> Figure:
+    """A line chart with its name and caption."""
+    return Figure(name, line_chart(name, caption, x, y, series), caption)
 
 
 def line_chart(title: str, description: str, x: Axis, y: Axis, series: Sequence[Series]) -> "Markup":

@@ -21,6 +21,15 @@ def decimal(number: float | None) -> str:
     return MISSING if number is None else f"{number:.3f}"
 
 
+def count(number: int) -> str:
+    """A whole number with separators.
+
+    >>> count(12345)
+    '12,345'
+    """
+    return f"{number:,}"
+
+
 def duration(seconds: float) -> str:
     """Seconds, minutes or hours.
 

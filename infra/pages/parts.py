@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _FORMULA_STARTS = ("=", "+", "-", "@")
 _NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( ?%)?")
+_NUMBERS = re.compile(r"–?|([+±−-]?[\d.,]+(e[+-]?\d+)?( (%|s|min|h|MB|to))?( |$))+")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ class Cell:
     best: bool = False
 
     @property
+    def is_number(self) -> bool:
+        """Whether the text is a number, with or without a unit, or nothing.
+
+        >>> [Cell(text).is_number for text in ("4.2 s", "28.0 to 32.0 %", "–", "1e-05", "2 Unlimited", "r1")]
+        [True, True, True, True, False, False]
+        """
+        return _NUMBERS.fullmatch(self.text) is not None
+
+    @property
     def safe_text(self) -> str:
         """The text, with an apostrophe before each line that a spreadsheet would take for a formula.
 
@@ -58,44 +68,17 @@ class Cell:
         return "\n".join(_apostrophe(line) for line in self.text.split("\n"))
 
 
-@dataclass(frozen=True)
 class Table:
-    """Rows of cells by heading. `text` names the columns that hold text; numbers are aligned right."""
+    """Rows of cells under headings. Empty columns are left out, and columns of numbers are aligned right."""
 
-    rows: Sequence[Mapping[str, str | Cell]]
-    text: Collection[str] = ()
-    caption: str = ""
-    """What the table shows, or why it has no rows; a template can give it instead."""
-
-    def __post_init__(self) -> None:
-        for row in self.rows:
-            if list(row) != list(self.rows[0]):
-                raise ValueError(f"a row has the columns {list(row)}, expected {list(self.rows[0])}")
-
-    @property
-    def columns(self) -> list[str]:
-        """Headings; columns in which all cells are empty are left out."""
-        first, *others = self.rows[0]
-        return [first, *(name for name in others if any(_text(row[name]) for row in self.rows))]
-
-    def cells(self) -> Iterator[list[tuple[str, Cell]]]:
-        """Each row as pairs of heading and cell."""
-        for row in self.rows:
-            cells = ((name, row[name]) for name in self.columns)
-            yield [(name, cell if isinstance(cell, Cell) else Cell(cell)) for name, cell in cells]
-
-    def kind(self, heading: str) -> str:
-        """A class of the style sheet."""
-        return "text" if heading in self.text else "number"
-
-
-@dataclass(frozen=True)
-class Stat:
-    """A headline number, and under it a line for each detail."""
-
-    label: str
-    value: str
-    details: Sequence[str] = ()
+    def __init__(self, headings: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> None:
+        cells = [[cell if isinstance(cell, Cell) else Cell(str(cell)) for cell in row] for row in rows]
+        columns = list(zip(headings, *cells, strict=True))
+        full = [any(cell.text.strip(MISSING) for cell in column) for _, *column in columns]
+        kept = [n for n in range(len(columns)) if n == 0 or full[n]]
+        kinds = ["number" if all(cell.is_number for cell in column) else "text" for _, *column in columns]
+        self.columns = [(headings[n], kinds[n]) for n in kept]
+        self.rows = [[(row[n], kinds[n]) for n in kept] for row in cells]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from genremill.infra.pages import formats
+from genremill.infra.pages.parts import Cell, Table
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -38,8 +39,11 @@ def _environment() -> "Environment":
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.do"],
     )
-    environment.filters |= {"px": formats.pixels, "percent": formats.percent, "decimal": formats.decimal}
+    functions = (formats.percent, formats.decimal, formats.count, formats.duration, formats.pixels)
+    environment.filters |= {function.__name__: function for function in functions}
+    environment.globals |= {"Cell": Cell, "Table": Table}
     environment.globals["parts"] = environment.get_template(PARTS).module
     return environment
 

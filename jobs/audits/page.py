@@ -3,7 +3,7 @@
 from pyspark.sql import DataFrame, SparkSession
 
 from genremill.infra import storage
-from genremill.infra.pages.parts import Header, Table
+from genremill.infra.pages.parts import Header
 from genremill.infra.pages.rendering import render_template
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs import command
@@ -44,25 +44,5 @@ def render(run_id: str, findings: Findings, examples: list[TellingTrack], header
         lead=f"The new tags were not published, and {kept}. Over the limit: {reasons}.",
         header=header,
         publication=publication(findings.as_json()),
-        examples=_examples(examples),
-    )
-
-
-def _examples(examples: list[TellingTrack]) -> Table:
-    rows = [
-        {
-            "Track": one.track_id,
-            "Artist": one.artists,
-            "Title": one.title,
-            "Tag before": one.before,
-            "Tag refused": one.after,
-            "Reason": one.why,
-        }
-        for one in examples
-    ]
-    caption = "Rows that are wrong, outlying values, and the changed tags with the highest confidence."
-    return Table(
-        rows,
-        tuple(rows[0]) if rows else (),
-        caption=caption if rows else "No single track shows what was refused.",
+        examples=examples,
     )

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from genremill.infra.errors import UsageError
 from genremill.infra.pages.formats import MISSING, decimal, percent
-from genremill.infra.pages.parts import Cell, Header, Table
+from genremill.infra.pages.parts import Cell, Header
 from genremill.infra.pages.rendering import render_template
 from genremill.jobs.evaluation.cost import Cost
 from genremill.jobs.evaluation.figures import bounds
@@ -68,21 +68,31 @@ def best_of(compared: Sequence[Compared], label: str) -> str | None:
 def render(compared: Sequence[Compared], header: Header) -> str:
     """The comparison as one self-contained HTML document."""
     first = compared[0].metrics
-    labels = sorted({label for one in compared for label in one.metrics.classes})
-    noun = str(first.subject.labels)
+    best = {label: best_of(compared, label) for label in _labels(compared)}
+    wins = list(best.values())
     return render_template(
         "genremill/jobs/evaluation/comparison.html.j2",
         kind="comparison of models",
         title=f"{len(compared)} models, {SPLIT_NAMES[first.split]}",
         lead=_lead(compared),
         header=header,
-        noun=noun,
+        noun=str(first.subject.labels),
         split_meaning=SPLIT_MEANINGS[first.split],
-        figures=_figures(compared),
-        f1=_f1(compared, labels, noun.capitalize()),
-        roc_auc=_roc_auc(compared, labels, noun.capitalize()),
-        costs=_costs(compared),
+        compared=compared,
+        bounds=bounds,
+        same_pairs=len({one.metrics.figures.rows for one in compared}) == 1,
+        wins={one.version: wins.count(one.version) for one in compared},
+        no_winner=wins.count(None),
+        f1_rows=[
+            [label, winner or MISSING, *_cells(compared, label, "f1", percent)]
+            for label, winner in best.items()
+        ],
+        roc_auc_rows=[[label, *_cells(compared, label, "roc_auc", decimal)] for label in best],
     )
+
+
+def _labels(compared: Sequence[Compared]) -> list[str]:
+    return sorted({label for one in compared for label in one.metrics.classes})
 
 
 def _lead(compared: Sequence[Compared]) -> str:
@@ -96,82 +106,14 @@ def _lead(compared: Sequence[Compared]) -> str:
     )
 
 
-def _figures(compared: Sequence[Compared]) -> Table:
-    top1 = [one.metrics.figures.top1.value for one in compared]
-    top5 = [one.metrics.figures.top5.value for one in compared]
-    macro_f1 = [one.metrics.figures.macro_f1.value for one in compared]
-    pairs = [f"{one.metrics.figures.rows:,}" for one in compared]
-    caption = "Held-out tracks that have the inputs of the model; 95 % intervals by bootstrap over artists."
-    same_pairs = len(set(pairs)) == 1
-    if same_pairs:
-        caption += f" All models are measured on the same {pairs[0]} pairs."
-    rows: list[dict[str, str | Cell]] = [
-        {
-            "Model": one.version,
-            "Inputs": ", ".join(one.metrics.subject.inputs),
-            "Top-1 accuracy": Cell(percent(top1[index]), top1[index], top1[index] == max(top1)),
-            "95 % interval": bounds(one.metrics.figures.top1, percent),
-            "Top-5 accuracy": _cell(top5[index], top5, percent),
-            "Macro-F1": _cell(macro_f1[index], macro_f1, percent),
-            "Pairs": "" if same_pairs else pairs[index],
-        }
-        for index, one in enumerate(compared)
-    ]
-    return Table(rows, ("Model", "Inputs"), caption=caption)
-
-
-def _f1(compared: Sequence[Compared], labels: Sequence[str], noun: str) -> Table:
-    best = {label: best_of(compared, label) for label in labels}
-    wins = list(best.values())
-    counts = ", ".join(f"{one.version} for {wins.count(one.version)}" for one in compared)
-    none = f", no model for {wins.count(None)}" if None in wins else ""
-    return Table(
-        [
-            {noun: Cell(label), "Best": Cell(best[label] or MISSING)}
-            | _by_version(compared, label, "f1", percent)
-            for label in labels
-        ],
-        (noun, "Best"),
-        caption=f"F1 of each model. Best: {counts}{none}.",
-    )
-
-
-def _roc_auc(compared: Sequence[Compared], labels: Sequence[str], noun: str) -> Table:
-    rows = [{noun: Cell(label)} | _by_version(compared, label, "roc_auc", decimal) for label in labels]
-    return Table(rows, (noun,))
-
-
-def _by_version(
+def _cells(
     compared: Sequence[Compared], label: str, figure: str, show: Callable[[float | None], str]
-) -> dict[str, Cell]:
+) -> list[Cell]:
+    """A figure of a class for each version; the greatest is highlighted."""
     values = [_of(one, label, figure) for one in compared]
-    return {one.version: _cell(value, values, show) for one, value in zip(compared, values, strict=True)}
-
-
-def _cell(value: float | None, values: Sequence[float | None], show: Callable[[float | None], str]) -> Cell:
-    """A figure, which is the best one if no model has a greater one."""
-    return Cell(show(value), best=bool(value) and value == max(one for one in values if one is not None))
+    best = max((value for value in values if value), default=None)
+    return [Cell(show(value), best=value is not None and value == best) for value in values]
 
 
 def _of(one: Compared, label: str, figure: str) -> float | None:
     return getattr(one.metrics.figures.per_class.get(label), figure, None)
-
-
-def _costs(compared: Sequence[Compared]) -> Table:
-    cheapest = {name: min(asdict(one.cost)[name] for one in compared) for name in asdict(compared[0].cost)}
-
-    def cell(one: Compared, name: str, text: str) -> Cell:
-        return Cell(text, best=asdict(one.cost)[name] == cheapest[name])
-
-    return Table(
-        [
-            {
-                "Model": one.version,
-                "Training": cell(one, "train_seconds", f"{one.cost.train_seconds:,.0f} s"),
-                "Scoring a million tracks": cell(one, "score_seconds", f"{one.cost.score_seconds:,.1f} s"),
-                "Size of the weights": cell(one, "megabytes", f"{one.cost.megabytes:,.1f} MB"),
-            }
-            for one in compared
-        ],
-        ("Model",),
-    )

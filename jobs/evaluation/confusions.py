@@ -6,7 +6,7 @@ import numpy as np
 
 from genremill.infra.pages.formats import percent
 from genremill.infra.pages.heat_map import heat_map
-from genremill.infra.pages.parts import Figure, Table
+from genremill.infra.pages.parts import Figure
 from genremill.jobs.evaluation.clusters import cluster_ids
 from genremill.jobs.evaluation.pictures import ClusterMap
 from genremill.models.evaluation.held_out import Integers
@@ -33,24 +33,16 @@ def matrices(
     )
 
 
-def most_frequent(classes: Sequence[str], confusion_CC: Integers, noun: str) -> Table:
-    """The most frequent confusions of one class with another."""
+def most_frequent(classes: Sequence[str], confusion_CC: Integers) -> list[tuple[str, ...]]:
+    """The most frequent confusions: true class, predicted class, pairs, and their share of the true class."""
     wrong_CC = confusion_CC - np.diag(np.diag(confusion_CC))
     label_C = confusion_CC.sum(axis=1)
     largest = np.argsort(-wrong_CC, axis=None, kind="stable")[:MOST_FREQUENT]
-    rows = [
-        {
-            f"True {noun}": classes[label],
-            f"Predicted {noun}": classes[predicted],
-            "Pairs": f"{wrong_CC[label, predicted]:,}",
-            f"Share of the true {noun}": percent(wrong_CC[label, predicted] / label_C[label]),
-        }
+    return [
+        (classes[label], classes[predicted], f"{pairs:,}", percent(pairs / label_C[label]))
         for label, predicted in zip(*np.unravel_index(largest, wrong_CC.shape), strict=True)
-        if wrong_CC[label, predicted]
+        if (pairs := wrong_CC[label, predicted])
     ]
-    return Table(
-        rows, (f"True {noun}", f"Predicted {noun}"), caption=f"The {len(rows)} most frequent confusions."
-    )
 
 
 def _matrix(names: Sequence[str], confusion_CC: Integers, noun: str, blocks: Sequence[int] = ()) -> Figure:

@@ -140,7 +140,7 @@ def _thresholds(card: ModelCard, held_out: HeldOut) -> list[ClusterTags]:
         ClusterTags(
             name=clusters[number].name if number >= 0 else "no cluster",
             threshold=card.thresholds.of(clusters.get(number)),
-            answers=int((cluster_T == number).sum()),
+            predictions=int((cluster_T == number).sum()),
             tagged=int((tagged_T & (cluster_T == number)).sum()),
             right=int((held_out.right_T & tagged_T & (cluster_T == number)).sum()),
         )

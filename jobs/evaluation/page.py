@@ -9,6 +9,7 @@ from genremill.infra.pages.rendering import render_template
 from genremill.jobs.evaluation import clusters, confidence, confusions, figures, pictures
 from genremill.jobs.evaluation.confidence import ClusterTags
 from genremill.jobs.evaluation.pictures import ClusterMap, Correlations
+from genremill.models.evaluation.abstention import UNREACHED
 from genremill.models.evaluation.calibration import CoveragePoint, ReliabilityBin
 from genremill.models.evaluation.held_out import Floats, Integers, Labels
 from genremill.models.evaluation.metrics import Metrics
@@ -56,37 +57,42 @@ class Report:
 
 def render(report: Report) -> str:
     """The report as one self-contained HTML document."""
-    metrics, noun = report.metrics, str(report.metrics.subject.labels)
+    metrics, classes, confusion_CC = report.metrics, report.metrics.classes, report.confusion_CC
+    noun = str(metrics.subject.labels)
     genre_clusters = report.clusters if metrics.subject.labels is not Labels.CLUSTER else None
-    quality = clusters.quality(metrics.classes, report.confusion_CC, genre_clusters)
-    by_class, by_cluster = confusions.matrices(metrics.classes, report.confusion_CC, noun, genre_clusters)
+    by_class, by_cluster = confusions.matrices(classes, confusion_CC, noun, genre_clusters)
+    ranked = sorted(metrics.figures.per_class.items(), key=lambda entry: (-(entry[1].f1 or 0), entry[0]))
     return render_template(
         "genremill/jobs/evaluation/report.html.j2",
         kind="model report",
         title=f"{metrics.subject.model_version}, {SPLIT_NAMES[metrics.split]}",
         lead=figures.lead(metrics),
         header=report.header,
+        report=report,
         leaky=metrics.split is SplitBy.ROWS,
         noun=noun,
-        headline=figures.headline(metrics),
         split_meaning=SPLIT_MEANINGS[metrics.split],
-        figures=figures.figures_table(metrics),
+        unseen=figures.unseen_subset(metrics),
+        bounds=figures.bounds,
+        figure_rows=figures.rows(metrics),
+        figure_caption=figures.caption(metrics),
         learning=pictures.learning(report.epochs),
-        fits_input_weights=report.fits_input_weights,
-        reliability=confidence.reliability(metrics, report.reliability),
-        coverage=confidence.coverage(metrics, report.coverage),
-        confidence_tables=confidence.tables(metrics, report.coverage, report.thresholds),
+        confidence=[
+            confidence.reliability(metrics, report.reliability),
+            confidence.coverage(metrics, report.coverage),
+        ],
+        coverage_rows=confidence.coverage_rows(report.coverage),
+        unreached=UNREACHED,
         confusion_matrix=by_class,
-        confusions=confusions.most_frequent(metrics.classes, report.confusion_CC, noun),
+        confusion_rows=confusions.most_frequent(classes, confusion_CC),
         cluster_matrix=by_cluster,
-        no_clusters="there is no genre map, or clusters are the classes.",
-        clusters=pictures.clusters_table(report.clusters) if report.clusters else None,
+        members=pictures.members(report.clusters) if report.clusters else {},
         genre_map=pictures.genre_map(report.clusters) if report.clusters else None,
-        cluster_quality=quality,
-        cluster_balance=clusters.balance(metrics.classes, report.confusion_CC, genre_clusters),
-        countries=clusters.countries(metrics.classes, report.probability_CC, report.confusion_CC),
+        cluster_balance=clusters.balance(classes, confusion_CC, genre_clusters) if genre_clusters else "",
+        quality_rows=clusters.quality_rows(classes, confusion_CC, genre_clusters) if genre_clusters else [],
+        country_rows=clusters.country_rows(classes, report.probability_CC, confusion_CC),
         correlations=pictures.correlations(report.correlations) if report.correlations else None,
-        classes=figures.class_table(metrics),
+        classes=ranked,
         facts=_facts(report),
     )
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genremill.infra.pages.charts import Axis, Series, line_chart
+from genremill.infra.pages.charts import Axis, Series, line_figure
 from genremill.infra.pages.heat_map import heat_map
 from genremill.infra.pages.name_map import MapPoint, name_map
-from genremill.infra.pages.parts import Figure, Table
+from genremill.infra.pages.parts import Figure
 from genremill.models.evaluation.held_out import Floats
 
 if TYPE_CHECKING:
@@ -64,19 +64,12 @@ def learning(epochs: "Sequence[Epoch]") -> list[Figure]:
     ]
 
 
-def clusters_table(clusters: ClusterMap) -> Table:
-    """The genres of each cluster."""
-    members: dict[int, list[str]] = defaultdict(list)
-    for genre, cluster in sorted(clusters.cluster_of.items()):
-        members[cluster].append(genre)
-    return Table(
-        [
-            {"No.": str(number), "Cluster": clusters.names[number], "Genres": ", ".join(members[number])}
-            for number in sorted(members)
-        ],
-        ("Cluster", "Genres"),
-        caption=f"{len(members)} clusters of {len(clusters.cluster_of)} genres, numbered as in `tags`.",
-    )
+def members(clusters: ClusterMap) -> dict[int, list[str]]:
+    """The genres of each cluster, by its number."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for genre, cluster in sorted(clusters.cluster_of.items(), key=lambda entry: (entry[1], entry[0])):
+        found[cluster].append(genre)
+    return found
 
 
 def genre_map(clusters: ClusterMap) -> Figure | None:
@@ -119,8 +112,7 @@ def _curves(
     first, last = epochs[0].epoch, epochs[-1].epoch
     x = Axis("epoch", first, max(last, first + 1), whole=True)
     y = Axis.over(name, [value for line in drawn for _, value in line.points], percent=percent)
-    description = f"{name} after each of {len(epochs)} epochs."
-    return Figure(f"{name} by epoch", line_chart(f"{name} by epoch", description, x, y, drawn), caption)
+    return line_figure(f"{name} by epoch", caption, x, y, drawn)
 
 
 def _correlation(value: float) -> str:

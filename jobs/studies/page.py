@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from genremill.infra.pages.charts import Axis, Series, line_chart
-from genremill.infra.pages.formats import MISSING, decimal, percent
-from genremill.infra.pages.parts import Figure, Header, Stat, Table
+from genremill.infra.pages.charts import Axis, Series, line_figure
+from genremill.infra.pages.formats import percent
+from genremill.infra.pages.parts import Figure, Header
 from genremill.infra.pages.rendering import render_template
 from genremill.jobs.studies.grid import SETTINGS, Reached, best_of
 
@@ -75,15 +75,18 @@ def render(model: str, reached: Sequence[Reached], header: Header) -> str:
     """The study as one self-contained HTML document."""
     best = best_of(reached)
     varied = [name for name in SETTINGS if len(_values(reached, name)) > 1]
+    accuracy = best.accuracy or 0.0 if best else 0.0
     return render_template(
         "genremill/jobs/studies/study.html.j2",
         kind="study of training settings",
         title=f"{model}, {len(reached)} {'training' if len(reached) == 1 else 'trainings'}",
         lead=_lead(best, reached),
         header=header,
-        headline=_headline(best, reached) if best else None,
-        settings={HEADINGS[name]: _charts(name, reached, best) for name in varied if best},
-        trainings=_table(reached),
+        best=best,
+        margin=1.96 * math.sqrt(accuracy * (1 - accuracy) / max(reached[0].pairs, 1)),
+        total=sum(one.seconds or 0.0 for one in reached),
+        charts={HEADINGS[name]: _charts(name, reached, best) for name in varied if best},
+        ranked=sorted(reached, key=lambda one: (-(one.accuracy or -1.0), one.seconds or 0.0)),
         facts={
             "Model": model,
             **{HEADINGS[name]: ", ".join(f"{v:g}" for v in _values(reached, name)) for name in SETTINGS},
@@ -97,21 +100,6 @@ def _lead(best: Reached | None, reached: Sequence[Reached]) -> str:
         return "In every training the loss became infinite or not a number: try lower learning rates."
     trainings = "The only training" if len(reached) == 1 else f"The best of {len(reached)} trainings"
     return f"{trainings} is right on {percent(best.accuracy)} of the validation pairs, with {best.cell}."
-
-
-def _headline(best: Reached, reached: Sequence[Reached]) -> list[Stat]:
-    accuracy, total = best.accuracy or 0.0, sum(one.seconds or 0.0 for one in reached)
-    margin = 1.96 * math.sqrt(accuracy * (1 - accuracy) / max(best.pairs, 1))
-    return [
-        Stat("best accuracy", percent(accuracy), [str(best.cell)]),
-        Stat("its loss", decimal(best.loss), [f"epoch {best.best_epoch}"]),
-        Stat("its time", _seconds(best), [f"{total:,.1f} s for all trainings"]),
-        Stat(
-            "margin of error",
-            f"± {100 * margin:.1f} points",
-            [f"95 %, if the {best.pairs:,} pairs were independent"],
-        ),
-    ]
 
 
 def _charts(name: str, reached: Sequence[Reached], best: Reached) -> list[Figure]:
@@ -142,32 +130,8 @@ def _chart(name: str, reached: Sequence[Reached], best: Reached, measure: _Measu
     y = Axis.over(measure.name, [0.0, *shown] if measure.from_zero else shown, measure.in_percent)
     x = CategoryAxis.of(HEADINGS[name].lower(), values)
     title = f"{measure.name} by {HEADINGS[name].lower()}"
-    return Figure(title, line_chart(title, caption, x, y, series), caption)
+    return line_figure(title, caption, x, y, series)
 
 
 def _values(reached: Sequence[Reached], name: str) -> list[Any]:
     return sorted({getattr(one.cell, name) for one in reached})
-
-
-def _table(reached: Sequence[Reached]) -> Table:
-    ranked = sorted(reached, key=lambda one: (-(one.accuracy or -1.0), one.seconds or 0.0))
-    return Table(
-        [
-            {heading: f"{getattr(one.cell, name):g}" for name, heading in HEADINGS.items()}
-            | {
-                "Accuracy": percent(one.accuracy),
-                "Loss": decimal(one.loss),
-                "Train accuracy": percent(one.train_accuracy),
-                "Best epoch": MISSING if one.best_epoch is None else str(one.best_epoch),
-                "Time": _seconds(one),
-                "Note": one.failed,
-            }
-            for one in ranked
-        ],
-        ("Note",),
-        caption="The most accurate first.",
-    )
-
-
-def _seconds(one: Reached) -> str:
-    return MISSING if one.seconds is None else f"{one.seconds:,.1f} s"

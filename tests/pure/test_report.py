@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -18,7 +19,7 @@ from genremill.infra.pages.charts import Axis, Series, line_chart
 from genremill.infra.pages.heat_map import heat_map
 from genremill.infra.pages.name_map import MapPoint, name_map
 from genremill.infra.pages.parts import Cell, Header, Table
-from genremill.infra.pages.rendering import render_template
+from genremill.infra.pages.rendering import _environment, render_template
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.evaluation.confidence import ClusterTags
 from genremill.jobs.evaluation.measure import popularity
@@ -46,8 +47,15 @@ GENRES = (
 HEADER = Header("20261121T105400-3fa9c1", "2026-11-21 10:54 UTC", "/wh/<b>", "tracks of run r1")
 
 STUDY: dict[str, object] = {
-    **{"kind": "study", "title": "T", "lead": "L", "header": HEADER, "headline": None, "settings": {}},
-    "trainings": Table([], caption="none"),
+    **{
+        "kind": "study",
+        "title": "T",
+        "lead": "L",
+        "header": HEADER,
+        "best": None,
+        "charts": {},
+        "ranked": [],
+    },
 }
 
 
@@ -248,10 +256,9 @@ def test_templates_escape_text_and_reject_names_that_are_not_given() -> None:
 def test_templates_load_from_a_zip_of_the_code(tmp_path: Path) -> None:
     package = Path(genremill.infra.pages.__file__).parent
     with ZipFile(tmp_path / "code.zip", "w") as code:
-        for name in ("genremill", "genremill/infra", "genremill/infra/pages"):
-            code.writestr(f"{name}/__init__.py", "")
-        for name in ("rendering.py", "formats.py", "parts.html.j2", "line_chart.svg.j2"):
-            code.write(package / name, f"genremill/infra/pages/{name}")
+        code.writestr("genremill/__init__.py", "")
+        for file in [*package.parent.rglob("*.py"), *package.glob("*.j2")]:
+            code.write(file, f"genremill/infra/{file.relative_to(package.parent)}")
     script = (
         "from genremill.infra.pages import rendering\n"
         "assert 'code.zip' in rendering.__file__\n"
@@ -271,10 +278,12 @@ def test_each_line_of_a_cell_that_looks_like_a_formula_gets_an_apostrophe() -> N
     assert Cell("\t=cmd()\n-1.5 %\n@x").safe_text == "'\t=cmd()\n-1.5 %\n'@x"
 
 
-def test_a_table_leaves_out_empty_columns_and_rejects_a_row_with_other_columns() -> None:
-    assert Table([{"a": "", "b": "–", "c": "1"}, {"a": "", "b": "", "c": "–"}]).columns == ["a", "c"]
-    with pytest.raises(ValueError, match="expected"):
-        Table([{"a": "1", "b": "2"}, {"a": "1"}])
+def test_a_table_leaves_out_empty_columns_and_rejects_a_row_of_another_width() -> None:
+    table = Table(["a", "b", "c"], [["", "–", "1"], ["", "", "–"]])
+    assert table.columns == [("a", "number"), ("c", "number")]
+    assert [[cell.text for cell, _ in row] for row in table.rows] == [["", "1"], ["", "–"]]
+    with pytest.raises(ValueError, match="argument"):
+        Table(["a", "b"], [["1", "2"], ["1"]])
 
 
 def test_line_chart_places_points_between_its_axes() -> None:
@@ -320,11 +329,10 @@ def test_name_map_leaves_out_a_name_that_would_cover_another() -> None:
 
 
 def test_a_bar_stays_within_its_bounds() -> None:
-    table = Table([{"a": "x", "b": Cell("1", share)} for share in (-1.0, 0.5, 2.0)])
-    page = render_template(
-        "genremill/jobs/studies/study.html.j2", **STUDY | {"facts": {}, "trainings": table}
-    )
-    widths = [found["width"] for tag, found in read(page).elements if found.get("class") == "meter-fill"]
+    parts: Any = _environment().globals["parts"]
+    rows = [["x", Cell("1", share)] for share in (-1.0, 0.5, 2.0)]
+    elements = read(parts.table("T", ["a", "b"], rows)).elements
+    widths = [found["width"] for _, found in elements if found.get("class") == "meter-fill"]
     assert widths == ["0", "36", "72"]
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from genremill.infra.pages.parts import Header
 from genremill.infra.pages.rendering import render_template
@@ -14,9 +13,7 @@ from genremill.models.evaluation.calibration import CoveragePoint, ReliabilityBi
 from genremill.models.evaluation.held_out import Floats, Integers, Labels
 from genremill.models.evaluation.metrics import Metrics
 from genremill.models.evaluation.split import SplitBy
-
-if TYPE_CHECKING:
-    from genremill.models.model_card import Epoch
+from genremill.models.model_card import Epoch
 
 SPLIT_NAMES = {
     SplitBy.ARTIST: "artist split",
@@ -47,7 +44,7 @@ class Report:
     reliability: Sequence[ReliabilityBin]
     coverage: Sequence[CoveragePoint]
     thresholds: Sequence[ClusterTags] = ()
-    epochs: "Sequence[Epoch]" = ()
+    epochs: Sequence[Epoch] = ()
     fits_input_weights: bool = False
     """Whether the last training step fitted the weights of the inputs on validation tracks."""
     clusters: ClusterMap | None = None

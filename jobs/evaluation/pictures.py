@@ -4,7 +4,6 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,7 @@ from genremill.infra.pages.heat_map import heat_map
 from genremill.infra.pages.name_map import MapPoint, name_map
 from genremill.infra.pages.parts import Figure
 from genremill.models.evaluation.held_out import Floats
-
-if TYPE_CHECKING:
-    from genremill.models.model_card import Epoch
+from genremill.models.model_card import Epoch
 
 CORRELATION_STEPS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7)
 
@@ -37,7 +34,7 @@ class Correlations:
     matrix_FF: Floats
 
 
-def learning(epochs: "Sequence[Epoch]") -> list[Figure]:
+def learning(epochs: Sequence[Epoch]) -> list[Figure]:
     """Loss, accuracy and learning rate by epoch; nothing without epochs."""
     if not epochs:
         return []
@@ -100,13 +97,13 @@ def correlations(found: Correlations) -> Figure:
     return Figure(name, chart, caption)
 
 
-def _points(epochs: "Sequence[Epoch]", values: Sequence[float | None]) -> list[tuple[float, float]]:
+def _points(epochs: Sequence[Epoch], values: Sequence[float | None]) -> list[tuple[float, float]]:
     pairs = zip(epochs, values, strict=True)
     return [(one.epoch, value) for one, value in pairs if value is not None and math.isfinite(value)]
 
 
 def _curves(
-    name: str, epochs: "Sequence[Epoch]", series: Sequence[Series], caption: str, percent: bool = False
+    name: str, epochs: Sequence[Epoch], series: Sequence[Series], caption: str, percent: bool = False
 ) -> Figure:
     drawn = [line for line in series if line.points]
     first, last = epochs[0].epoch, epochs[-1].epoch

@@ -1,97 +1,23 @@
-"""The report page: well formed, self-contained, safe against text from data, and complete."""
+"""The model report: well formed, self-contained, safe against text from data, and complete."""
 
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
 import pytest
-from jinja2 import UndefinedError
 
-import genremill.infra.pages
-from genremill.infra.pages.charts import Axis, Series, line_chart
-from genremill.infra.pages.heat_map import heat_map
-from genremill.infra.pages.name_map import MapPoint, name_map
-from genremill.infra.pages.parts import Cell, Header, Table
-from genremill.infra.pages.rendering import _environment, render_template
-from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.evaluation.confidence import ClusterTags
 from genremill.jobs.evaluation.measure import popularity
 from genremill.jobs.evaluation.page import Report, render
-from genremill.jobs.evaluation.pictures import ClusterMap, Correlations
+from genremill.jobs.evaluation.pictures import ClusterMap
 from genremill.models import zoo
-from genremill.models.evaluation.abstention import tag_figures
-from genremill.models.evaluation.calibration import coverage_curve, reliability
-from genremill.models.evaluation.held_out import HeldOut, Labels
-from genremill.models.evaluation.metrics import Subject, confusion, mean_probability, measure
+from genremill.models.evaluation.held_out import Labels
 from genremill.models.evaluation.split import SplitBy
 from genremill.models.features import FeatureSpec
-from genremill.models.model_card import Epoch, ModelCard
+from genremill.models.model_card import ModelCard
+from tests.pure.page_cases import HEADER, report, snapshot
 from tests.pure.page_reader import read, texts
-
-GENRES = (
-    "rock",
-    "<script>alert(1)</script>",
-    "=cmd()|' /C calc'!A0",
-    "\x1b[31mred\u202e",
-    'a" onload="x',
-    "pop",
-    "brazil",
-)
-HEADER = Header("20261121T105400-3fa9c1", "2026-11-21 10:54 UTC", "/wh/<b>", "tracks of run r1")
-
-STUDY: dict[str, object] = {
-    **{
-        "kind": "study",
-        "title": "T",
-        "lead": "L",
-        "header": HEADER,
-        "best": None,
-        "charts": {},
-        "ranked": [],
-    },
-}
-
-
-def report(split: SplitBy = SplitBy.ARTIST, genres: tuple[str, ...] = GENRES) -> Report:
-    rng, tracks, classes = np.random.default_rng(0), 120, len(genres)
-    label_T = rng.integers(classes, size=tracks)
-    sample = HeldOut(
-        split,
-        genres,
-        rng.dirichlet(np.ones(classes), tracks).astype(np.float32),
-        pair_track_P=np.arange(tracks),
-        pair_label_P=label_T,
-        artist_T=rng.integers(30, size=tracks),
-        unseen_T=rng.random(tracks) < 0.5,
-        cluster_of_class_C=np.arange(classes) % 2,
-        cluster_names=("loud <b>", "quiet"),
-    )
-    return Report(
-        metrics=replace(
-            measure(sample, Subject("mlp/7", Labels.GENRE, ("table", "text"), False), replicates=20),
-            tags=tag_figures(sample, np.arange(tracks) < 3, sample.confidence_T < 0.3),
-        ),
-        header=HEADER,
-        confusion_CC=confusion(label_T, sample.top_T, classes),
-        probability_CC=mean_probability(sample),
-        reliability=reliability(sample.confidence_T, sample.right_T),
-        coverage=coverage_curve(sample.confidence_T, sample.right_T),
-        epochs=[Epoch(e, 9.0 / e, 0.1 * e, 3.5 / e, 0.08 * e, 1e-3, 4.0, 99, 3.0 / e) for e in (1, 2, 3)],
-        clusters=ClusterMap(
-            {0: "loud <b>", 1: "quiet"},
-            {genre: c % 2 for c, genre in enumerate(genres)},
-            {genre: (float(c), float(c % 3)) for c, genre in enumerate(genres)},
-        ),
-        correlations=Correlations(("energy", "popularity"), np.array([[1.0, -0.4], [-0.4, np.nan]])),
-        facts={"Seed": "0", "Tracks snapshot": "run=<i>1</i>"},
-    )
 
 
 def pages() -> Iterator[Report]:
@@ -245,97 +171,6 @@ def test_a_cluster_model_is_not_compared_by_cluster() -> None:
     assert page.count("<strong>Confusion matrix by cluster") == 1
 
 
-def test_templates_escape_text_and_reject_names_that_are_not_given() -> None:
-    facts = {"<i>": "\ud800\x00\u202e&#x202e;"}
-    page = render_template("genremill/jobs/studies/study.html.j2", **STUDY | {"facts": facts})
-    assert "<dt>&lt;i&gt;</dt><dd>\ufffd\ufffd\ufffd&amp;#x202e;</dd>" in page
-    with pytest.raises(UndefinedError, match="'facts' is undefined"):
-        render_template("genremill/jobs/studies/study.html.j2", **STUDY)
-
-
-def test_templates_load_from_a_zip_of_the_code(tmp_path: Path) -> None:
-    package = Path(genremill.infra.pages.__file__).parent
-    with ZipFile(tmp_path / "code.zip", "w") as code:
-        code.writestr("genremill/__init__.py", "")
-        for file in [*package.parent.rglob("*.py"), *package.glob("*.j2")]:
-            code.write(file, f"genremill/infra/{file.relative_to(package.parent)}")
-    script = (
-        "from genremill.infra.pages import rendering\n"
-        "assert 'code.zip' in rendering.__file__\n"
-        "print(rendering._environment().globals['parts'].absent('<'))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={"PYTHONPATH": str(tmp_path / "code.zip")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.split() == ["<p", 'class="absent">&lt;</p>']
-
-
-def test_each_line_of_a_cell_that_looks_like_a_formula_gets_an_apostrophe() -> None:
-    assert Cell("\t=cmd()\n-1.5 %\n@x").safe_text == "'\t=cmd()\n-1.5 %\n'@x"
-
-
-def test_a_table_leaves_out_empty_columns_and_rejects_a_row_of_another_width() -> None:
-    table = Table(["a", "b", "c"], [["", "–", "1"], ["", "", "–"]])
-    assert table.columns == [("a", "number"), ("c", "number")]
-    assert [[cell.text for cell, _ in row] for row in table.rows] == [["", "1"], ["", "–"]]
-    with pytest.raises(ValueError, match="argument"):
-        Table(["a", "b"], [["1", "2"], ["1"]])
-
-
-def test_line_chart_places_points_between_its_axes() -> None:
-    axis = Axis("share", 0.0, 1.0)
-    chart = line_chart(
-        "T", "D", axis, axis, [Series("guide", [(0, 0)], guide=True), Series("s", [(0, 0), (1, 1)])]
-    )
-    paths = {found["class"]: found["d"] for tag, found in read(chart).elements if tag == "path"}
-    assert paths["line series-0"] == "M48.0 226.0L312.0 34.0"
-    assert texts(chart, "title") == ["T"]
-    assert texts(chart, "desc") == ["D"]
-
-
-def test_heat_map_shades_each_cell_by_its_size_and_sign() -> None:
-    values = [[0.9, 0.0], [-0.9, 0.02]]
-    chart = heat_map("T", "D", ["a", "b"], values, (0.01, 0.1, 0.2, 0.3, 0.4, 0.5), str)
-    paths = [
-        (found["d"], found["class"], found["fill-opacity"])
-        for tag, found in read(chart).elements
-        if tag == "path"
-    ]
-    assert sorted(paths) == [
-        ("M0 0h1v1h-1z", "heat", "1"),
-        ("M0 1h1v1h-1z", "heat-negative", "1"),
-        ("M1 1h1v1h-1z", "heat", "0.1"),
-    ]
-
-
-def test_heat_map_of_114_genres_stays_small_and_shortens_long_names() -> None:
-    names = ["x" * 300] + [f"genre-{index}" for index in range(113)]
-    chart = heat_map("T", "D", names, np.full((114, 114), 0.2).tolist(), (0.01, 0.1, 0.2, 0.3, 0.4, 0.5), str)
-    assert len(chart) < 300_000
-    assert max(map(len, texts(chart, "text"))) == 26
-
-
-def test_name_map_leaves_out_a_name_that_would_cover_another() -> None:
-    crowd = [MapPoint(f"a long name {index}", 0.5, 0.5, group=0) for index in range(40)]
-    chart = name_map("T", "D", [*crowd, MapPoint("far", 9.0, 9.0, group=1)])
-    named = [text for text in texts(chart, "text") if text.startswith("a long")]
-    assert 0 < len(named) < 40
-    assert "far" in texts(chart, "text")
-    assert len(texts(chart, "title")) == 1 + 41
-
-
-def test_a_bar_stays_within_its_bounds() -> None:
-    parts: Any = _environment().globals["parts"]
-    rows = [["x", Cell("1", share)] for share in (-1.0, 0.5, 2.0)]
-    elements = read(parts.table("T", ["a", "b"], rows)).elements
-    widths = [found["width"] for _, found in elements if found.get("class") == "meter-fill"]
-    assert widths == ["0", "36", "72"]
-
-
 def test_the_lead_says_how_good_the_model_is_and_what_is_possible() -> None:
     whole = report()
     unseen = whole.metrics.unseen_artists
@@ -405,18 +240,3 @@ def test_popularity_is_only_called_no_input_if_the_table_has_it_and_the_model_do
 def model_card(*features: FeatureSpec) -> ModelCard:
     size = zoo.entry("linear").size(100)
     return ModelCard("linear", ("a", "b"), features, size, 0, "genre", False, {}, {})
-
-
-def snapshot(*features: dict[str, object]) -> Snapshot:
-    split = {"by": "artist", "fractions": [0.8, 0.1, 0.1], "seed": 0}
-    return Snapshot("r1", "tracks/run=r1", 1, "", {}, "", "", {"features": features, "split": split})
-
-
-def test_the_header_of_a_page_names_the_track_table_and_the_demo() -> None:
-    settings = json.dumps({"tracks": "s3a://bucket/a/tracks.csv?key=secret"})
-    tracks = replace(snapshot(), inputs={"settings": settings}, details={"synthetic": True})
-    header = Header.of(Warehouse("file:///wh"), "r2", tracks, "2026-11-21T10:54:00Z")
-    assert header == Header(
-        "r2", "2026-11-21 10:54 UTC", "file:///wh", "tracks of run r1 from tracks.csv", synthetic=True
-    )
-    assert Header.of(Warehouse("file:///wh"), "r2", None).table == "no tracks yet"

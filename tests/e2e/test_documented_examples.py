@@ -10,7 +10,6 @@ from pyspark.sql import SparkSession
 
 from genremill.jobs import cli
 from tests.docs.documentation import Block, blocks, name_of
-from tests.e2e.conftest import Catalog as Catalog, ready as ready
 
 QUERIES = [block for block in blocks("sql") if "external_location" not in block.text]
 """Those that Spark takes too."""

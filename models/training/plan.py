@@ -1,8 +1,10 @@
-"""What is trained on what, and the name by which an interrupted training is found again."""
+"""The plan of a training, and the digest by which an interrupted training is found again."""
 
+import ast
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +13,13 @@ import torch
 from genremill.models.model_card import ModelCard
 from genremill.models.recipe import Recipe
 
+PACKAGE = "genremill.models"
+LOOP = f"{PACKAGE}.training.loop"
+
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a rank needs to train; picklable."""
+    """All that a rank needs to train; it can be written as JSON and pickled."""
 
     card: ModelCard
     recipe: Recipe
@@ -24,9 +29,9 @@ class Plan:
     train: str
     """Folder of the training shards."""
     validation: str | None
-    """Folder of the validation shards; None where there are no validation rows."""
+    """Folder of the validation shards; None if there are no validation rows."""
     initial: str
-    """Folder with the fitted encoder's tensors in `encoder.safetensors`."""
+    """Folder with the tensors of the fitted encoder in `encoder.safetensors`."""
     initial_sha256: str
     checkpoints: str
     run_id: str
@@ -34,7 +39,7 @@ class Plan:
 
 
 def digest(card: ModelCard, recipe: Recipe, seed: int, workers: int, threads: int, data: list[str]) -> str:
-    """Names a training by configuration, shards and code: equal digests end with equal weights."""
+    """A digest of configuration, shards and code: trainings with equal digests end with equal weights."""
     settings = {
         "card": card.to_json().decode(),
         "recipe": dataclasses.asdict(recipe),
@@ -46,8 +51,37 @@ def digest(card: ModelCard, recipe: Recipe, seed: int, workers: int, threads: in
 
 
 def code_digest() -> str:
-    """Names the code that trains, and the torch it trains with."""
-    whole = hashlib.sha256(torch.__version__.encode())
-    for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
-        whole.update(path.read_bytes())
-    return whole.hexdigest()[:20]
+    """A digest of the code that trains and of the version of torch."""
+    code = hashlib.sha256(torch.__version__.encode())
+    for path in training_code(Path(__file__).parent.parent):
+        code.update(path.read_bytes())
+    return code.hexdigest()[:20]
+
+
+def training_code(root: Path) -> list[Path]:
+    """The files under `root`, the folder of `genremill.models`, that the training loop imports, sorted.
+
+    Imports are followed from file to file, those inside functions too. What they import from other packages
+    does not change the weights.
+    """
+    files: set[Path] = set()
+    modules = [LOOP]
+    while modules:
+        module = modules.pop()
+        path = root.joinpath(*module.split(".")[2:])
+        for file in {path.with_suffix(".py"), path / "__init__.py"} - files:
+            if file.is_file():
+                files.add(file)
+                modules += _imported(file)
+        if module != PACKAGE:
+            modules.append(module.rpartition(".")[0])
+    return sorted(files)
+
+
+def _imported(file: Path) -> Iterator[str]:
+    """What a file imports from this package: modules, and names that may be modules."""
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{name}" for name in names]
+        yield from (name for name in names if name.startswith(f"{PACKAGE}."))

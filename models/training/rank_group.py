@@ -1,4 +1,4 @@
-"""What a rank computes on, and the group it joins: both by the variables that whoever starts it sets."""
+"""The device of a rank, and the process group that it joins. Both depend on environment variables."""
 
 import contextlib
 import os
@@ -9,42 +9,43 @@ import torch.distributed as dist
 
 from genremill.infra.errors import StorageError, UsageError
 
-MEETING = "GENREMILL_MEETING"
-"""Names the file that the ranks of one machine meet in; those of several meet at a port."""
+RENDEZVOUS = "GENREMILL_RENDEZVOUS"
+"""Environment variable: the file through which ranks of one machine connect. Others use a port."""
 
 
 def device() -> torch.device:
-    """The rank's GPU where each rank of its machine has one, else the CPU.
+    """The rank's GPU if each rank of its machine has one, else the CPU.
 
-    Raises `UsageError` where GPUs were asked for and are absent: CUDA_VISIBLE_DEVICES names those that Spark
-    has given to the ranks, and is empty where it gave none.
+    Raises `UsageError` if GPUs were requested and are missing: CUDA_VISIBLE_DEVICES names the GPUs that Spark
+    has assigned to the ranks, and is empty if it assigned none.
     """
-    ranks, named = int(os.environ["LOCAL_WORLD_SIZE"]), os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if found >= ranks:
+    ranks, requested = int(os.environ["LOCAL_WORLD_SIZE"]), os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if available >= ranks:
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    if named not in ("", "-1"):
+    if requested not in ("", "-1"):
         raise UsageError(
-            f"GPUs were asked for (CUDA_VISIBLE_DEVICES={named}), one for each of {ranks} rank(s); torch "
-            f"{torch.__version__} finds {found}: install a torch for these GPUs, or ask Spark for none"
+            f"GPUs were requested (CUDA_VISIBLE_DEVICES={requested}), one for each of {ranks} rank(s), but "
+            f"torch {torch.__version__} finds {available}. Install a torch for these GPUs, or do not request GPUs "
+            "from Spark"
         )
     return torch.device("cpu")
 
 
 @contextlib.contextmanager
 def joined(device: torch.device) -> Iterator[torch.device]:
-    """The group of all ranks, joined until the block ends; `StorageError` where they cannot meet."""
-    meeting = os.environ.get(MEETING)
-    place = meeting or f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    """Joins the group of all ranks until the block ends. Raises `StorageError` if they cannot connect."""
+    file = os.environ.get(RENDEZVOUS)
+    address = file or f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     try:
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
-            init_method=f"file://{meeting}" if meeting else "env://",
+            init_method=f"file://{file}" if file else "env://",
             rank=int(os.environ["RANK"]),
             world_size=int(os.environ["WORLD_SIZE"]),
         )
-    except dist.DistError as err:  # the port is in use, or a rank never came
-        raise StorageError(f"the ranks cannot meet at {place}: {err}") from err
+    except dist.DistError as err:  # the port is in use, or a rank did not start
+        raise StorageError(f"the training processes cannot connect at {address}: {err}") from err
     try:
         yield device
     finally:

@@ -1,8 +1,7 @@
-"""Ranks of one machine: what they listen on, and that none outlives another, or who started them."""
+"""Ranks of one machine listen on loopback only, and end with each other and with their driver."""
 
 import dataclasses
 import json
-import pickle
 import socket
 import subprocess
 import sys
@@ -15,21 +14,29 @@ import psutil
 import pytest
 import torch
 
+from genremill.infra import records
 from genremill.models.training import checkpoints, local_ranks
 from genremill.models.training.plan import Plan
 from tests.pure.test_training import RECIPE, _plan
 
 DEADLINE_S = 60.0
+DRIVER = """
+import pathlib, sys
+from genremill.infra import records
+from genremill.models.training import local_ranks
+from genremill.models.training.plan import Plan
+local_ranks.train(records.from_json(pathlib.Path(sys.argv[1]).read_bytes(), Plan, "plan"))
+"""
 ENDLESS = dataclasses.replace(RECIPE, epochs=100_000)
 
 
 def ranks_of(parent: int) -> list[psutil.Process]:
-    """The ranks that a process has started and that have not ended."""
-    found = []
-    for one in psutil.Process(parent).children(recursive=True):
-        if one.status() != psutil.STATUS_ZOMBIE and local_ranks.__name__ in " ".join(one.cmdline()):
-            found.append(one)
-    return found
+    """The running ranks among the children of a process."""
+    return [
+        child
+        for child in psutil.Process(parent).children(recursive=True)
+        if child.status() != psutil.STATUS_ZOMBIE and local_ranks.__name__ in " ".join(child.cmdline())
+    ]
 
 
 def wait_for(seen: Callable[[], bool]) -> None:
@@ -40,7 +47,7 @@ def wait_for(seen: Callable[[], bool]) -> None:
 
 
 def network_interface() -> str:
-    """One that is not the loopback, if there is any: somebody may have chosen it for other programs."""
+    """An interface other than loopback, if there is one: users may set it for other programs."""
     for name, addresses in psutil.net_if_addrs().items():
         if any(one.family == socket.AF_INET and one.address != "127.0.0.1" for one in addresses):
             return str(name)
@@ -52,7 +59,7 @@ def epochs_of(plan: Plan) -> int:
     return found.epoch if found else 0
 
 
-def test_ranks_listen_on_the_loopback_alone_and_one_that_dies_takes_the_others_along(
+def test_ranks_listen_on_loopback_only_and_a_killed_rank_ends_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = dataclasses.replace(_plan(tmp_path, recipe=ENDLESS), workers=2)
@@ -83,23 +90,21 @@ def test_ranks_listen_on_the_loopback_alone_and_one_that_dies_takes_the_others_a
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_gpus_that_spark_has_given_and_torch_does_not_find_end_the_ranks_in_a_line(
+def test_gpus_that_spark_assigned_but_torch_does_not_find_are_a_one_line_error(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     plan = _plan(tmp_path)
     with pytest.raises(RuntimeError, match="rank 0 of 1 ended with exit code 2"):
         local_ranks.train(plan, gpus=["0"])
     failed = json.loads((tmp_path / "checkpoints" / "failed.json").read_text())
-    assert failed["message"].startswith("GPUs were asked for (CUDA_VISIBLE_DEVICES=0)")
+    assert failed["message"].startswith("GPUs were requested (CUDA_VISIBLE_DEVICES=0)")
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_ranks_end_with_the_process_that_started_them(tmp_path: Path) -> None:
     plan = _plan(tmp_path, recipe=ENDLESS)
-    (tmp_path / "plan").write_bytes(pickle.dumps(plan))
-    start = "import pathlib, pickle, sys; from genremill.models import local_ranks; "
-    start += "local_ranks.train(pickle.loads(pathlib.Path(sys.argv[1]).read_bytes()))"
-    driver = subprocess.Popen([sys.executable, "-c", start, str(tmp_path / "plan")])
+    (tmp_path / "plan").write_bytes(records.to_json(plan))
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path / "plan")])
     try:
         wait_for(lambda: epochs_of(plan) > 0)
         (rank,) = ranks_of(driver.pid)

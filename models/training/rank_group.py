@@ -26,8 +26,8 @@ def device() -> torch.device:
     if requested not in ("", "-1"):
         raise UsageError(
             f"GPUs were requested (CUDA_VISIBLE_DEVICES={requested}), one for each of {ranks} rank(s), but "
-            f"torch {torch.__version__} finds {available}. Install a torch for these GPUs, or do not request GPUs "
-            "from Spark"
+            f"torch {torch.__version__} finds {available}. Install a torch for these "
+            "GPUs, or do not request GPUs from Spark"
         )
     return torch.device("cpu")
 

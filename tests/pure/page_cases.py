@@ -63,4 +63,6 @@ def report(split: SplitBy = SplitBy.ARTIST, genres: tuple[str, ...] = GENRES) ->
 
 
 def snapshot(*features: dict[str, object]) -> Snapshot:
-    return Snapshot("r1", "tracks/run=r1", 1, "", {}, "", "", {"features": features})
+    split = {"by": "artist", "fractions": [0.8, 0.1, 0.1], "seed": 0, "file": None}
+    details = {"features": [{"kind": "numeric"} | feature for feature in features], "split": split}
+    return Snapshot("r1", "tracks/run=r1", 1, "", {}, "", "", details)

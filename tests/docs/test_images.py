@@ -1,0 +1,37 @@
+"""The pictures in the documentation, and the program that takes the screenshots."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from genremill.jobs.plan import REWRITES
+from tests.docs import make_images
+from tests.docs.documentation import DOCS
+
+
+def test_the_drawing_shows_every_step_of_a_night() -> None:
+    drawing = (DOCS / "images" / "pipeline.svg").read_text()
+    assert set(re.findall(r'class="on-job"[^>]*>(\w+)<', drawing)) == set(REWRITES)
+    assert "prefers-color-scheme: dark" in drawing
+
+
+def test_a_missing_browser_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SystemExit, match="apt install chromium"):
+        make_images.chromium()
+
+
+def test_the_newest_page_is_taken(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"has no report\.html"):
+        make_images.newest(tmp_path, "report.html")
+    for run in ("20261121T021500-3fa9c1", "20261122T021500-9b04d2"):
+        page = tmp_path / "reports" / run / "report.html"
+        page.parent.mkdir(parents=True)
+        page.write_text("")
+    assert make_images.newest(tmp_path, "report.html") == page
+
+
+def test_a_browser_that_takes_no_picture_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="could not take a picture"):
+        make_images.take("false", tmp_path / "page.html", tmp_path / "image.png")

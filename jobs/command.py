@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # where pyspark is missing, `doctor` still runs
 
 CommonT = TypeVar("CommonT", bound="Common | NoFlags")
 ConfigT = TypeVar("ConfigT")
+ReadyT = TypeVar("ReadyT")
 
 
 @dataclass(frozen=True)
@@ -82,16 +83,17 @@ def main(
     job: str,
     description: str | None,
     config_type: type[ConfigT],
-    run: Callable[[Run, ConfigT], Outcome],
+    run: Callable[[Run, ReadyT], Outcome],
     argv: Sequence[str] | None,
-    check: Callable[[Run, ConfigT], object],
+    ready: Callable[[Run, ConfigT], ReadyT],
     common_type: type[Common] = Writing,
     *,
     creates_warehouse: bool = False,
 ) -> int:
     """Parses the flags, runs a job in its warehouse, prints its result and returns its exit code.
 
-    `check` raises on all errors that can be seen without Spark, before the job starts and before it writes.
+    `ready` raises on all errors that can be seen without Spark, before the job starts and before it writes.
+    It returns what `run` gets: the inputs that the job reads, or its settings.
     """
 
     def in_warehouse(common: Common, cfg: ConfigT) -> Outcome:
@@ -100,11 +102,11 @@ def main(
         start_log(work.run_id, job)
         if not creates_warehouse:
             require_warehouse(work.warehouse)
-        check(work, cfg)
+        prepared = ready(work, cfg)
         writes = isinstance(common, Writing) and not common.dry_run
         scratch = work.warehouse.tmp(work.run_id)
         with _scratch(scratch), heartbeat.beating(scratch) if writes else contextlib.nullcontext():
-            outcome = run(work, cfg)
+            outcome = run(work, prepared)
         LOGGER.info("done in %.1f s", time.monotonic() - started)
         return dataclasses.replace(outcome, summary={"run_id": work.run_id} | outcome.summary)
 
@@ -112,15 +114,15 @@ def main(
 
 
 def with_spark(
-    job: str, run: Callable[["SparkSession", Run, ConfigT], Outcome]
-) -> Callable[[Run, ConfigT], Outcome]:
+    job: str, run: Callable[["SparkSession", Run, ReadyT], Outcome]
+) -> Callable[[Run, ReadyT], Outcome]:
     """A job that gets a Spark session, which starts when the job runs."""
 
-    def in_session(work: Run, cfg: ConfigT) -> Outcome:
+    def in_session(work: Run, prepared: ReadyT) -> Outcome:
         from genremill.infra.session import spark_session
 
         with spark_session(f"genremill {job}") as spark:
-            return run(spark, work, cfg)
+            return run(spark, work, prepared)
 
     return in_session
 

@@ -70,11 +70,12 @@ class Config(Options):
     """Folders or URI prefixes from which audio may be read."""
 
 
-def ready(work: command.Run, cfg: Config) -> None:
-    """Raises on all errors that can be seen without Spark."""
+def ready(work: command.Run, cfg: Config) -> Config:
+    """The settings; raises on all errors that can be seen without Spark."""
     check(cfg)
     work.warehouse.require("tracks", "ingest --tracks …")
     AudioStore(cfg.audio_root)
+    return cfg
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:

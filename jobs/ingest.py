@@ -121,11 +121,12 @@ def check(cfg: Config) -> SplitRule:
     return _split_rule(cfg)
 
 
-def ready(work: command.Run, cfg: Config) -> None:
-    """Raises on all errors that can be seen without Spark."""
+def ready(work: command.Run, cfg: Config) -> Config:
+    """The settings; raises on all errors that can be seen without Spark."""
     check(cfg)
     inputs(cfg)
     check_files(storage.absolute_uri(cfg.tracks))
+    return cfg
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:

@@ -1,37 +1,47 @@
-"""Which model version a job uses, and how its features are found in a track table."""
+"""Model versions in a warehouse, and the positions of a model's features in a track table."""
 
 import json
+from dataclasses import dataclass
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.snapshot_details import TracksDetails
 from genremill.models.features import TABLE
-from genremill.models.model_card import ModelCard
+from genremill.models.model_card import ModelCard, read_card
 
 REFUSED = "refused.json"
-"""Stands in the folder of a model whose tags an audit refused, or that were rolled back."""
+"""File in the folder of a model version whose tags an audit refused or that was rolled back."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A trained model: its name and version, its folder and its card."""
+
+    version: str
+    folder: str
+    card: ModelCard
 
 
 def refuse(warehouse: Warehouse, version: str, tags_run: str) -> None:
-    """Keeps a version of this warehouse from being taken unnamed; one from elsewhere always is named."""
+    """Marks a version so that jobs do not use it by default; models outside the warehouse need no mark."""
     folder = warehouse.path("models", version)
     if storage.is_object(f"{folder}/model.json"):
         storage.write_atomic(f"{folder}/{REFUSED}", json.dumps({"tags_run": tags_run}).encode())
 
 
 def allow(warehouse: Warehouse, version: str) -> None:
-    """Takes a refusal back."""
+    """Removes the mark of a refused version."""
     storage.remove_object(warehouse.path("models", version, REFUSED))
 
 
 def newest(warehouse: Warehouse, with_refused: bool = False) -> str:
-    """The newest model version that no audit refused, as <name>/<version>; versions sort by time."""
+    """The newest model version that no audit has refused, as NAME/VERSION; versions sort by time."""
     root = warehouse.path("models")
-    found = [
+    versions = [
         (version, name) for name in storage.folders(root) for version in storage.folders(f"{root}/{name}")
     ]
-    for version, name in sorted(found, reverse=True):
+    for version, name in sorted(versions, reverse=True):
         folder = f"{root}/{name}/{version}"
         if storage.is_object(f"{folder}/model.json") and (
             with_refused or not storage.is_object(f"{folder}/{REFUSED}")
@@ -46,23 +56,29 @@ def folder_of(warehouse: Warehouse, version: str | None = None) -> tuple[str, st
     folder = warehouse.path("models", version)
     if version.count("/") != 1 or ".." in version or not storage.is_object(f"{folder}/model.json"):
         raise UsageError(
-            f"--model-version {version}: no such model in {warehouse.uri}; expected <name>/<version>"
+            f"--model-version {version}: no such model in {warehouse.uri}; expected NAME/VERSION"
         )
     return version, folder
 
 
-def positions(card: ModelCard, tracks: Snapshot, of: str = TABLE) -> tuple[int, ...]:
-    """Where the table features that an input of the model is made of stand in `tracks`, by name.
+def read_version(warehouse: Warehouse, version: str | None = None) -> ModelVersion:
+    """A named model version, or the newest."""
+    version, folder = folder_of(warehouse, version)
+    return ModelVersion(version, folder, read_card(folder))
 
-    Empty where tracks have none.
+
+def positions(card: ModelCard, tracks: Snapshot, of: str = TABLE) -> tuple[int, ...]:
+    """Positions in `tracks` of the table features that an input of the model is computed from.
+
+    Empty if the tracks have no table features; raises if they lack one that the model needs.
     """
-    there = TracksDetails.of(tracks).feature_names
-    if not there:
+    existing = TracksDetails.of(tracks).feature_names
+    if not existing:
         return ()
-    wanted = list(dict.fromkeys(one.source for one in card.features if one.input == of))
-    if missing := [name for name in wanted if name not in there]:
+    needed = list(dict.fromkeys(feature.source for feature in card.features if feature.input == of))
+    if missing := [name for name in needed if name not in existing]:
         raise UsageError(
-            f"the model takes {', '.join(missing)}, which the tracks of run {tracks.run_id} lack; "
-            f"they have {', '.join(there)}"
+            f"the model needs the features {', '.join(missing)}, which the tracks of run {tracks.run_id} "
+            f"lack; they have {', '.join(existing)}"
         )
-    return tuple(there.index(name) for name in wanted)
+    return tuple(existing.index(name) for name in needed)

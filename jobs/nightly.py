@@ -22,9 +22,10 @@ from genremill.infra.log import LOGGER
 from genremill.infra.session import faults
 from genremill.infra.terminal import cell
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import cluster, command, extract, ingest, model_registry, score, snapshots
+from genremill.jobs import command, extract, ingest, model_registry, score, snapshots
 from genremill.jobs.contracts import TRACKS
 from genremill.jobs.flags import in_section
+from genremill.jobs.genres import settings as genre_settings
 from genremill.jobs.nights import (
     mlflow_export,
     page as night_page,
@@ -66,7 +67,7 @@ def check(cfg: Config) -> None:
             extract.check(night_steps.audio(cfg))
     if cfg.learns:
         with in_section("cluster", cfg):
-            cluster.check(cfg.cluster)
+            genre_settings.check(cfg.cluster)
         with in_section("train", cfg):
             retraining.check(cfg.train)
     with in_section("score", cfg):
@@ -75,8 +76,8 @@ def check(cfg: Config) -> None:
         cfg.publish.check()
 
 
-def ready(work: command.Run, cfg: Config) -> None:
-    """Raises on all errors that can be seen without Spark."""
+def ready(work: command.Run, cfg: Config) -> Config:
+    """The settings; raises on all errors that can be seen without Spark."""
     check(cfg)
     with in_section("ingest", cfg):
         ingest.ready(work, night_steps.source(cfg))
@@ -87,6 +88,7 @@ def ready(work: command.Run, cfg: Config) -> None:
     for version in cfg.evaluate.model_version:
         with in_section("evaluate", cfg):
             model_registry.folder_of(work.warehouse, version)
+    return cfg
 
 
 def expected(steps: list[Step], cfg: Config) -> Iterator[tuple[str, str]]:

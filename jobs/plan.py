@@ -71,10 +71,11 @@ def check(cfg: Config) -> None:
         raise UsageError(f"--price-per-hour {cfg.price_per_hour:g}: expected 0 or more")
 
 
-def ready(work: command.Run, cfg: Config) -> None:
-    """Raises on all errors that can be seen without Spark."""
+def ready(work: command.Run, cfg: Config) -> Config:
+    """The settings; raises on all errors that can be seen without Spark."""
     check(cfg)
     nightly.ready(work, cfg)
+    return cfg
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:

@@ -53,13 +53,14 @@ def staged(warehouse: Warehouse, run_id: str | None) -> Snapshot:
     return fresh[-1]
 
 
-def ready(work: command.Run, cfg: Config) -> None:
-    """Raises on all errors that can be seen without Spark."""
+def ready(work: command.Run, cfg: Config) -> Config:
+    """The settings; raises on all errors that can be seen without Spark."""
     cfg.check()
     if cfg.rollback:
         earlier(work.warehouse)
     else:
         staged(work.warehouse, cfg.run)
+    return cfg
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:

@@ -17,13 +17,14 @@ from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import OptionalUri
 from genremill.infra.log import LOGGER
 from genremill.infra.progress import progress
-from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import command, model_registry, snapshots
+from genremill.infra.warehouse import Warehouse
+from genremill.jobs import command, job_inputs, model_registry, snapshots
 from genremill.jobs.contracts import TAGS, quoted
-from genremill.jobs.features import model_inputs
-from genremill.jobs.features.model_inputs import ModelInputs
+from genremill.jobs.features import input_selection
+from genremill.jobs.job_inputs import PredictionInputs
+from genremill.jobs.model_registry import ModelVersion
 from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
-from genremill.models.model_card import ModelCard, read_card
+from genremill.models.model_card import read_card
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,94 +40,85 @@ class Config:
 
 
 @dataclass(frozen=True)
-class _Model:
-    version: str
-    folder: str
-    card: ModelCard
+class ScoreInputs(PredictionInputs):
+    """The tracks, features and model of a scoring."""
+
+    limit: int | None
+
+    @property
+    def made_from(self) -> dict[str, str]:
+        """The record of these inputs."""
+        return {
+            "tracks": self.tracks.run_id,
+            "model": self.model.version,
+            "sha256": self.model.card.sha256,
+            "limit": str(self.limit),
+        } | self.features.made_from
 
 
-def transform(
-    tracks: DataFrame, snapshot: Snapshot, inputs: ModelInputs, model: str, version: str, card: ModelCard
-) -> DataFrame:
-    """Tags of tracks that have been given their inputs, in contract order, kept columns last."""
-    from genremill.udfs.tagging import tagger  # here: torch takes seconds to import, and --help needs none
+def transform(tracks: DataFrame, inputs: ScoreInputs) -> DataFrame:
+    """Tags of tracks that have the model's inputs, in contract order; the kept columns come last."""
+    from genremill.udfs.tagging import tagger  # here: torch takes seconds
 
-    kept = TracksDetails.of(snapshot).kept
+    kept, model = TracksDetails.of(inputs.tracks).kept, inputs.model
     constants = {
-        "model_version": version,
-        "genre_map_version": card.snapshots.get("genre_map"),
-        "tracks_run": snapshot.run_id,
+        "model_version": model.version,
+        "genre_map_version": model.card.snapshots.get("genre_map"),
+        "tracks_run": inputs.tracks.run_id,
     }
     schema = T.StructType([*TAGS.schema.fields, *(tracks.schema[name] for name in kept)])
-    tag = tagger(model, inputs.positions, constants, schema.names)
-    return tracks.select("track_id", *inputs.columns, *map(quoted, kept)).mapInArrow(tag, schema)
-
-
-def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
-    """What the result depends on."""
-    model, tracks = model_of(warehouse, cfg), warehouse.require("tracks", "ingest --tracks …")
-    taken = model_inputs.of_model(warehouse, tracks, model.card)
-    return {
-        "tracks": tracks.run_id,
-        "model": model.version,
-        "sha256": model.card.sha256,
-        "limit": str(cfg.limit),
-    } | taken.made_from(warehouse)
+    tag = tagger(model.folder, inputs.features.positions, constants, schema.names)
+    return tracks.select("track_id", *inputs.features.columns, *map(quoted, kept)).mapInArrow(tag, schema)
 
 
 def check(cfg: Config) -> None:
-    """Raises on settings that no warehouse could make right."""
+    """Raises on settings that are wrong for every warehouse."""
     if cfg.model and cfg.model_version:
-        raise UsageError("--model and --model-version name two models; expected one of them")
+        raise UsageError("--model and --model-version both name a model; expected only one of them")
     if cfg.limit is not None and cfg.limit < 1:
         raise UsageError(f"--limit {cfg.limit}: expected 1 or more")
 
 
-def model_of(warehouse: Warehouse, cfg: Config) -> _Model:
+def model_of(warehouse: Warehouse, cfg: Config) -> ModelVersion:
     """The model that the flags name, or the newest one of the warehouse."""
-    if cfg.model:
-        folder = storage.absolute_uri(cfg.model)
-        card = read_card(folder)
-        return _Model(f"{card.model}/{folder.rpartition('/')[2]}", folder, card)
-    version, folder = model_registry.folder_of(warehouse, cfg.model_version)
-    return _Model(version, folder, read_card(folder))
+    if not cfg.model:
+        return model_registry.read_version(warehouse, cfg.model_version)
+    folder = storage.absolute_uri(cfg.model)
+    card = read_card(folder)
+    return ModelVersion(f"{card.model}/{folder.rpartition('/')[2]}", folder, card)
 
 
-def ready(work: command.Run, cfg: Config) -> None:
-    """Raises on all errors that can be seen without Spark."""
+def resolve(warehouse: Warehouse, cfg: Config) -> ScoreInputs:
+    """The inputs of a scoring; raises on every error that is visible without Spark."""
     check(cfg)
-    inputs(work.warehouse, cfg)
+    model, tracks = model_of(warehouse, cfg), job_inputs.current_tracks(warehouse)
+    features = input_selection.of_model(warehouse, tracks, model.card)
+    return ScoreInputs(warehouse, tracks, features, model, cfg.limit)
 
 
-def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
+def ready(work: command.Run, cfg: Config) -> ScoreInputs:
+    """The inputs of the job; raises on every error that is visible without Spark."""
+    return resolve(work.warehouse, cfg)
+
+
+def run(spark: SparkSession, work: command.Run, inputs: ScoreInputs) -> command.Outcome:
     """Scores all tracks and stages their tags."""
     from genremill.models import artifact
 
-    check(cfg)
-    made_from = inputs(work.warehouse, cfg)
-    model = model_of(work.warehouse, cfg)
-    artifact.load(model.folder)  # refuses damaged weights here, before any task
-    snapshot = work.warehouse.require("tracks", "ingest --tracks …")
-    tracks = snapshots.read(spark, work.warehouse, snapshot)
-    tracks = tracks.limit(cfg.limit) if cfg.limit else tracks
-    taken = model_inputs.of_model(work.warehouse, snapshot, model.card)
-    with_inputs = taken.of_all(spark, work.warehouse, tracks)
-    tags = transform(with_inputs, snapshot, taken, model.folder, model.version, model.card)
+    model, snapshot = inputs.model, inputs.tracks
+    artifact.load(model.folder)  # raises on damaged weights before the first task
+    tracks = inputs.read_tracks(spark)
+    tracks = tracks.limit(inputs.limit) if inputs.limit else tracks
+    tags = transform(inputs.features.of_all(spark, tracks), inputs)
     if work.dry_run:
         return command.Outcome(
             {"tracks": snapshot.rows, "model_version": model.version}, "dry run: nothing scored"
         )
     LOGGER.info("scoring %d tracks with %s", snapshot.rows, model.version)
-    details = TagsDetails(
-        model_version=model.version,
-        model=model.folder,
-        genre_map_version=model.card.snapshots.get("genre_map"),
-        tracks_run=snapshot.run_id,
-        kept=TracksDetails.of(snapshot).kept,
-    )
-    expected = min(snapshot.rows, cfg.limit or snapshot.rows)
+    details = TagsDetails(**inputs.tag_constants, model=model.folder, kept=TracksDetails.of(snapshot).kept)
+    expected = min(snapshot.rows, inputs.limit or snapshot.rows)
     with progress(spark, "score", snapshot.rows):
-        staged = snapshots.write(work, TAGS, tags, made_from, details, expected_rows=expected)
+        staged = snapshots.write(work, TAGS, tags, inputs.made_from, details, expected_rows=expected)
     path = work.warehouse.path(staged.path)
     summary = {"staged": work.run_id, "rows": staged.rows, "path": path, "model_version": model.version}
     return command.Outcome(summary, f"tags: {staged.rows:,} rows staged in run {work.run_id}")

@@ -103,10 +103,11 @@ def check(cfg: Config) -> None:
         raise UsageError(f"--out {cfg.out} is a folder; expected a file")
 
 
-def ready(work: command.Run, cfg: Config) -> None:
-    """Raises on all errors that can be seen without Spark."""
+def ready(work: command.Run, cfg: Config) -> Config:
+    """The settings; raises on all errors that can be seen without Spark."""
     check(cfg)
     AudioStore(cfg.audio_root)
+    return cfg
 
 
 def _of_audio_alone(work: command.Run, cfg: Config) -> command.Outcome:

@@ -25,12 +25,13 @@ from genremill.infra import lease, storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.pages.parts import Header
-from genremill.infra.warehouse import Warehouse
-from genremill.jobs import command, train
+from genremill.jobs import command
 from genremill.jobs.contracts import Split
 from genremill.jobs.flags import in_section
 from genremill.jobs.studies.grid import SETTINGS, Cell, Reached, best_of, record, recorded
-from genremill.jobs.train import Config as TrainConfig
+from genremill.jobs.training import sources
+from genremill.jobs.training.settings import Config as TrainConfig
+from genremill.jobs.training.sources import TrainingInputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,55 +57,64 @@ class Config:
         return dataclasses.replace(self.train, **dataclasses.asdict(cell))
 
 
-def inputs(warehouse: Warehouse, cfg: Config) -> dict[str, str]:
-    """What the result of a cell depends on, beside the cell itself."""
-    from genremill.models.training import (
-        plan as training_plan,  # here: torch takes seconds to import, and --help needs none
-    )
+@dataclass(frozen=True)
+class StudyInputs:
+    """What a study reads, and its settings."""
 
-    shared = dataclasses.replace(cfg.train, resume=True)
-    return train.inputs(warehouse, shared) | {"code": training_plan.code_digest()}
+    settings: Config
+    training: TrainingInputs
+    code: str
+    """Digest of the training code."""
+
+    @property
+    def made_from(self) -> dict[str, str]:
+        """The record of what the result of a cell depends on, in addition to the cell itself."""
+        shared = dataclasses.replace(self.training.settings, resume=True)
+        return dataclasses.replace(self.training, settings=shared).made_from | {"code": self.code}
+
+    @property
+    def folder(self) -> str:
+        """The folder of the study: studies with equal inputs share their results."""
+        record = json.dumps(self.made_from, sort_keys=True).encode()
+        return self.training.warehouse.path("studies", hashlib.sha256(record).hexdigest()[:20])
 
 
-def ready(work: command.Run, cfg: Config) -> None:
-    """Raises on all errors that can be seen without Spark."""
+def ready(work: command.Run, cfg: Config) -> StudyInputs:
+    """The inputs of the job; raises on every error that is visible without Spark."""
+    from genremill.models.training import plan as training_plan  # here: torch takes seconds
+
     check(cfg)
     with in_section("train", cfg):
-        train.ready(work, cfg.train)
+        return StudyInputs(cfg, sources.resolve(work.warehouse, cfg.train), training_plan.code_digest())
 
 
-def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
-    """Trains the cells that nobody has trained yet, and writes the page about all of them."""
-    check(cfg)
-    made_from = inputs(work.warehouse, cfg)
-    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:20]
-    folder = work.warehouse.path("studies", digest)
+def run(spark: SparkSession, work: command.Run, inputs: StudyInputs) -> command.Outcome:
+    """Trains the cells that have no result yet, and writes the page about all of them."""
+    cfg = inputs.settings
     if work.dry_run:
-        known, missing = _known(folder, cfg)
+        known, missing = _known(inputs)
         lines = [f"would train {cell}" for cell in missing] + [f"known: {cell}" for cell in known]
         would = {"would_train": [dataclasses.asdict(cell) for cell in missing], "known": len(known)}
         return command.Outcome(would, "\n".join(lines))
-    with in_section("train", cfg), lease.held(f"{folder}/_study.lease", work.run_id, wait=True):
-        return _studied(spark, work, cfg, folder, made_from)
+    with in_section("train", cfg), lease.held(f"{inputs.folder}/_study.lease", work.run_id, wait=True):
+        return _studied(spark, work, inputs)
 
 
-def _known(folder: str, cfg: Config) -> tuple[dict[Cell, Reached], list[Cell]]:
-    """What the cells that need no training have reached, and those that need it."""
-    known = recorded(folder, cfg.cells) if cfg.train.resume else {}
-    return known, [cell for cell in cfg.cells if cell not in known]
+def _known(inputs: StudyInputs) -> tuple[dict[Cell, Reached], list[Cell]]:
+    """The results of the cells that were trained before, and the cells that have to be trained."""
+    cells = inputs.settings.cells
+    known = recorded(inputs.folder, cells) if inputs.settings.train.resume else {}
+    return known, [cell for cell in cells if cell not in known]
 
 
-def _studied(
-    spark: SparkSession, work: command.Run, cfg: Config, folder: str, made_from: dict[str, str]
-) -> command.Outcome:
-    from genremill.jobs.studies import (
-        page as study_page,  # here: scipy takes long to import, and --help needs none
-    )
+def _studied(spark: SparkSession, work: command.Run, inputs: StudyInputs) -> command.Outcome:
+    from genremill.jobs.studies import page as study_page  # here: scipy takes long
 
-    known, missing = _known(folder, cfg)
+    cfg, folder, made_from = inputs.settings, inputs.folder, inputs.made_from
+    known, missing = _known(inputs)
     counts = {"trained": len(missing), "known": len(known)}
     if missing:
-        known |= {one.cell: one for one in _trained(spark, work, cfg, missing, folder)}
+        known |= {one.cell: one for one in _trained(spark, work, inputs, missing)}
     reached = [known[cell] for cell in cfg.cells]
     best = best_of(reached)
     figures = {
@@ -114,8 +124,8 @@ def _studied(
     }
     storage.write_atomic(f"{folder}/study.json", json.dumps(figures, indent=1).encode())
     report = f"{folder}/study.html"
-    tracks = work.warehouse.finished("tracks", made_from["tracks"])
-    page = study_page.render(cfg.train.model, reached, Header.of(work.warehouse, work.run_id, tracks))
+    header = Header.of(work.warehouse, work.run_id, inputs.training.tracks)
+    page = study_page.render(cfg.train.model, reached, header)
     storage.write_atomic(report, page.encode())
     summary = counts | {"best": figures["best"], "cells": figures["cells"], "report": report}
     said = "no cell has figures" if best is None else f"best of {len(reached)}: {study_page.line(best)}"
@@ -123,20 +133,20 @@ def _studied(
 
 
 def _trained(
-    spark: SparkSession, work: command.Run, cfg: Config, cells: list[Cell], folder: str
+    spark: SparkSession, work: command.Run, inputs: StudyInputs, cells: list[Cell]
 ) -> Iterator[Reached]:
-    """Trains cells over one training set, and keeps what each has reached before the next begins."""
+    """Trains cells on one training set, and saves the result of each before the next starts."""
     from genremill.jobs.training import run as training_run
     from genremill.jobs.training.dataset import sample
     from genremill.models.training import loop
 
-    data, sources = train.made_ready(spark, work, cfg.train)
+    data, prepared = sources.prepared(spark, work, inputs.training)
     if data.validation is None:
-        raise UsageError("a study measures on validation tracks, and the split of these tracks has none")
+        raise UsageError("a study needs validation tracks, and the split of these tracks has none")
     samples, pairs = sample(data), data.rows[Split.VALIDATION]
-    for at, cell in enumerate(cells, start=1):
-        LOGGER.info("training %d of %d: %s", at, len(cells), cell)
-        plan = training_run.planned(work, cfg.settings(cell), data, sources, samples)
+    for number, cell in enumerate(cells, start=1):
+        LOGGER.info("training %d of %d: %s", number, len(cells), cell)
+        plan = training_run.planned(work, inputs.settings.settings(cell), data, prepared, samples)
         try:
             last = training_run.run_ranks(spark, plan)
         except loop.Diverged as err:
@@ -144,7 +154,7 @@ def _trained(
             reached = Reached(cell, pairs, failed=str(err))
         else:
             reached = Reached.by(cell, pairs, last.progress.history, last.progress.best_epoch)
-        record(folder, reached)
+        record(inputs.folder, reached)
         storage.remove(plan.checkpoints)
         yield reached
 
@@ -171,8 +181,6 @@ def check(cfg: Config) -> None:
         raise UsageError(
             "--train.target-precision changes no figure of a study: give it to `genremill train`"
         )
-    with in_section("train", cfg):
-        train.check(cfg.train)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

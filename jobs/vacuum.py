@@ -94,12 +94,13 @@ class Listing:
         return max(modified_s, default=0.0) < before_s and not self.running() & set(_RUN_ID.findall(path))
 
 
-def check(work: command.Run, cfg: Config) -> None:
+def check(work: command.Run, cfg: Config) -> Config:
     """Raises on settings that are wrong for every warehouse."""
     if cfg.keep_runs < 1:
         raise UsageError(f"--keep-runs {cfg.keep_runs}: expected 1 or more")
     if cfg.min_age_hours < 0:
         raise UsageError(f"--min-age-hours {cfg.min_age_hours:g}: expected 0 or more")
+    return cfg
 
 
 def run(work: command.Run, cfg: Config) -> command.Outcome:

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import snapshots
 from genremill.jobs.catalog.splits import unit_hash
-from genremill.jobs.features import model_inputs
+from genremill.jobs.features import input_selection
 from genremill.models.evaluation.drift import Histogram
 from genremill.models.model_card import ModelCard
 from genremill.udfs.arrow_rows import matrix
@@ -37,8 +37,8 @@ def sample(
     """
     if not card.features:
         return np.zeros((0, 0), np.float32)
-    taken = model_inputs.of_model(warehouse, tracks, card)
-    frame = taken.of_all(spark, warehouse, snapshots.read(spark, warehouse, tracks))
+    taken = input_selection.of_model(warehouse, tracks, card)
+    frame = taken.of_all(spark, snapshots.read(spark, warehouse, tracks))
     share = min(ROWS, VALUES // len(card.features)) / max(tracks.rows, 1)
     drawn = frame.where(taken.usable() & (unit_hash("drift", 0, "track_id") < share))
     table = drawn.select(taken.vector().alias("values")).toArrow()

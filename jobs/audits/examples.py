@@ -10,7 +10,7 @@ from genremill.jobs.audits.audit import faults
 from genremill.jobs.audits.drift import FeatureShift
 from genremill.jobs.audits.measure import Findings
 from genremill.jobs.contracts import TRACKS, any_of
-from genremill.jobs.features import model_inputs
+from genremill.jobs.features import input_selection
 from genremill.jobs.snapshot_details import TagsDetails
 from genremill.models.model_card import ModelCard
 
@@ -71,8 +71,8 @@ def _far_out(
     if tracks is None:
         return []
     at = [one.name for one in card.features].index(worst.feature)
-    taken = model_inputs.of_model(warehouse, tracks, card)
-    frame = taken.of_all(spark, warehouse, snapshots.read(spark, warehouse, tracks))
+    taken = input_selection.of_model(warehouse, tracks, card)
+    frame = taken.of_all(spark, snapshots.read(spark, warehouse, tracks))
     values = frame.where(taken.usable()).select("track_id", taken.vector()[at].alias("value"))
     middle = values.agg(F.median("value")).first()
     distance = F.abs(F.col("value") - F.lit(middle[0] if middle else 0.0))

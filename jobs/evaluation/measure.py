@@ -14,9 +14,9 @@ from genremill.jobs.contracts import Split
 from genremill.jobs.evaluation import page as model_report
 from genremill.jobs.evaluation.confidence import ClusterTags
 from genremill.jobs.evaluation.pictures import ClusterMap, Correlations
+from genremill.jobs.job_inputs import PredictionInputs
 from genremill.jobs.snapshot_details import TracksDetails
 from genremill.jobs.training import predictions
-from genremill.jobs.training.predictions import Model
 from genremill.models.evaluation import calibration
 from genremill.models.evaluation.abstention import tag_figures
 from genremill.models.evaluation.held_out import HeldOut, Labels
@@ -41,16 +41,18 @@ class _Genres:
     correlations: Correlations | None
 
 
-def measured(model: Model, sample: DataFrame, tracks: DataFrame, header: Header) -> tuple[Metrics, str]:
+def measured(
+    inputs: PredictionInputs, sample: DataFrame, tracks: DataFrame, header: Header
+) -> tuple[Metrics, str]:
     """The figures of a model on a bounded sample of held-out tracks, and the page of its report."""
-    found = predictions.collected(model, sample)
-    held_out, card = found.held_out, model.card
-    subject = Subject(model.version, Labels(card.labels), card.inputs, card.use_popularity)
+    found = predictions.collected(inputs, sample)
+    held_out, card = found.held_out, inputs.model.card
+    subject = Subject(inputs.model.version, Labels(card.labels), card.inputs, card.use_popularity)
     outlier_T = outliers(card, found.distances_TI)
     abstained_T = abstentions(card, held_out.top_T, held_out.confidence_T)
     tags = tag_figures(held_out, outlier_T, abstained_T)
     metrics = dataclasses.replace(measure(held_out, subject), tags=tags)
-    return metrics, _page(metrics, held_out, model, _genres(tracks, model.snapshot), header)
+    return metrics, _page(metrics, held_out, inputs, _genres(tracks, inputs.tracks), header)
 
 
 def _genres(tracks: DataFrame, snapshot: Snapshot) -> _Genres:
@@ -86,8 +88,10 @@ def _correlations(tracks: DataFrame, names: list[str]) -> Correlations | None:
     return Correlations(names, np.atleast_2d(matrix_FF))
 
 
-def _page(metrics: Metrics, held_out: HeldOut, model: Model, genres: _Genres, header: Header) -> str:
-    units, card = held_out.units(), model.card
+def _page(
+    metrics: Metrics, held_out: HeldOut, inputs: PredictionInputs, genres: _Genres, header: Header
+) -> str:
+    units, card = held_out.units(), inputs.model.card
     prediction_P = units.top_T[units.pair_track_P]
     training = card.training
     report = model_report.Report(
@@ -104,7 +108,7 @@ def _page(metrics: Metrics, held_out: HeldOut, model: Model, genres: _Genres, he
         correlations=genres.correlations,
         facts={
             "Model": f"{card.model}, {len(card.classes)} classes",
-            **popularity(card, model.snapshot),
+            **popularity(card, inputs.tracks),
             "Train pairs": f"{training.rows[Split.TRAIN]:,}",
             "Best epoch": f"{training.best_epoch} of {len(training.history)}",
             "Seed": str(training.seed),

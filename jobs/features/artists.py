@@ -1,4 +1,4 @@
-"""What artists are like, by the table features of all their tracks."""
+"""Describes artists by the table features of all their tracks."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from genremill.models.model_card import ModelCard
 
 @dataclass(frozen=True)
 class Artists:
-    """A run of `tracks`, and the positions of the features that artists are described by."""
+    """A run of `tracks`, and the positions of the features that describe artists."""
 
     path: str
     positions: tuple[int, ...]
@@ -20,18 +20,18 @@ class Artists:
     def described(self, spark: SparkSession) -> DataFrame:
         """(artist_id, `ARTIST_FEATURES`) of the artists who have a track with features."""
         tracks = spark.read.parquet(self.path).where(F.size("table_features") > 0)
-        values = [F.get("table_features", F.lit(at)) for at in self.positions]
-        found = F.array(*(F.avg(one) for one in values), *(F.stddev_pop(one) for one in values))
-        return tracks.groupBy("artist_id").agg(found.cast("array<float>").alias(ARTIST_FEATURES))
+        values = [F.get("table_features", F.lit(position)) for position in self.positions]
+        statistics = F.array(*map(F.avg, values), *map(F.stddev_pop, values))
+        return tracks.groupBy("artist_id").agg(statistics.cast("array<float>").alias(ARTIST_FEATURES))
 
 
 def beside(tracks: DataFrame, described: DataFrame) -> DataFrame:
-    """Tracks with what is said of their artists; null of one without."""
+    """Tracks with the features of their artists; null if an artist has none."""
     return tracks.join(described, "artist_id", "left")
 
 
 def of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> Artists | None:
-    """Where a model that describes artists finds their tracks; None for one that does not."""
+    """The tracks by which a model describes artists; None if it does not."""
     if ARTIST not in card.inputs:
         return None
     return Artists(warehouse.path(tracks.path), model_registry.positions(card, tracks, ARTIST))

@@ -1,104 +1,85 @@
-"""One clustering from its pairs to the published map."""
+"""Clusters the genres of (track, genre) pairs and publishes the map."""
 
 import dataclasses
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pyarrow.dataset as ds
-import yaml
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
-from genremill.jobs import cluster, command, snapshots
+from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import GENRE_MAP, GENRE_PROFILES
-from genremill.jobs.features.model_inputs import ModelInputs
+from genremill.jobs.genres.sources import BUCKETS, ClusterInputs
 from genremill.jobs.snapshot_details import GenreMapDetails
 from genremill.models.encoders.table import TableEncoder
-from genremill.models.features import Scaling
+from genremill.models.features import FeatureSpec, Scaling
 from genremill.models.genres.cluster_method import Method
 from genremill.models.genres.clustering import Clustering, cluster_genres, manual_clusters
 from genremill.models.genres.profiles import ProfileSums, most_telling
-from genremill.models.genres.report_a_map import REPORT_A_MAP
 from genremill.models.training import shards
 from genremill.udfs.arrow_rows import matrix
 from genremill.udfs.profile_sums import SCHEMA, encoded_names, gathered, summer
 
 FIT_ROWS, FIT_VALUES = 200_000, 32_000_000
-"""Pairs, and values in them, that ranks and categories are fitted on at most, drawn by stable hash."""
+"""Limits of the sample on which the encoder is fitted: pairs, and values in them."""
 MARGIN = 1.1
-"""How many more than those are looked at: seven standard deviations of a draw of 5,000."""
+"""More pairs than that are sorted, as hashes vary: 10 % is seven standard deviations of a draw of 5,000."""
 MAX_VALUES = 128
-"""Values that profiles are of at most: the sums grow with their square, to 50 MB at 128."""
+"""Largest number of values in a profile: the sums grow with its square, to 50 MB at 128."""
 
 
-def fit(
-    spark: SparkSession,
-    work: command.Run,
-    cfg: cluster.Config,
-    pairs: DataFrame,
-    inputs: ModelInputs,
-    made_from: dict[str, str],
-) -> command.Outcome:
+def fit(spark: SparkSession, work: command.Run, inputs: ClusterInputs, pairs: DataFrame) -> command.Outcome:
     """Clusters the genres of the pairs, and publishes their profiles and the map."""
-    cluster_of = _read_map(cfg.map) if cfg.map else None
+    cfg = inputs.settings
     counts = pairs.groupBy("genre").count().collect()
     genres = tuple(sorted(row["genre"] for row in counts))
-    encoder, positions = _fit(pairs, sum(row["count"] for row in counts), inputs, cfg.method)
+    encoder, positions = _fit_encoder(
+        pairs, sum(row["count"] for row in counts), inputs.features.features, cfg.method
+    )
     sums = _sums(spark, work, pairs, genres, positions, encoder)
-    if cluster_of is None:
-        found = cluster_genres(sums, cfg.method, cfg.clusters, cfg.seed)
+    if inputs.manual is None:
+        clustering = cluster_genres(sums, cfg.method, cfg.clusters, cfg.seed)
     else:
-        found = manual_clusters(sums, cluster_of)
-    _explain(found)
-    summary = _summary(found)
+        clustering = manual_clusters(sums, inputs.manual)
+    _log(clustering)
+    summary = _summary(clustering)
     if work.dry_run:
-        return command.Outcome(summary, f"dry run: {len(found.names)} clusters, nothing written")
+        return command.Outcome(summary, f"dry run: {len(clustering.names)} clusters, nothing written")
     details = GenreMapDetails(**summary, inputs=tuple(encoded_names(encoder)))
-    for contract, rows in ((GENRE_PROFILES, _profile_rows(sums)), (GENRE_MAP, _map_rows(found))):
+    for contract, rows in ((GENRE_PROFILES, _profile_rows(sums)), (GENRE_MAP, _map_rows(clustering))):
         df = spark.createDataFrame(rows, contract.schema).coalesce(1)
-        work.warehouse.publish(contract.name, snapshots.write(work, contract, df, made_from, details))
-    return command.Outcome(summary, _text(found))
+        snapshot = snapshots.write(work, contract, df, inputs.made_from, details)
+        work.warehouse.publish(contract.name, snapshot)
+    return command.Outcome(summary, _text(clustering))
 
 
-def _read_map(source: str) -> dict[str, str]:
-    """Genre to cluster name, from a YAML file or the map of report A."""
-    if source == "report-a":
-        return REPORT_A_MAP
-    uri = storage.absolute_uri(source)
-    if not storage.is_object(uri):
-        raise UsageError(f"--map {source}: no such file; expected YAML of `genre: cluster`, or report-a")
-    try:
-        found = yaml.safe_load(storage.read_bytes(uri))
-    except yaml.YAMLError as err:
-        raise UsageError(f"--map {source} is not plain YAML: {err}") from err
-    if not isinstance(found, dict) or not all(isinstance(name, str | int) for name in found.values()):
-        raise UsageError(f"--map {source}: expected YAML of `genre: cluster`, one line a genre")
-    return {str(genre): str(name) for genre, name in found.items()}
-
-
-def _fit(
-    pairs: DataFrame, total: int, inputs: ModelInputs, method: Method
+def _fit_encoder(
+    pairs: DataFrame, total: int, features: tuple[FeatureSpec, ...], method: Method
 ) -> tuple[TableEncoder, tuple[int, ...]]:
-    """Ranks and categories, fitted on a sample of the pairs, and the places of the values they are of."""
-    rows = min(FIT_ROWS, FIT_VALUES // len(inputs.features))
-    # The first of an order by hash lie near its start: without this, each task would sort as many again.
+    """An encoder fitted on a sample of the pairs, and the positions of the features that it encodes."""
+    rows = min(FIT_ROWS, FIT_VALUES // len(features))
+    # The first rows in hash order have small hashes. Without this filter, each task would sort all its rows.
     near = pairs.where(F.col("order") < MARGIN * rows / total) if total > MARGIN * rows else pairs
     sample = near.orderBy("order").limit(rows).select("genre", "values").toArrow()
     if not len(sample):
         raise UsageError(
-            "no track to take a genre profile of: the train split has no labelled track with features; "
-            "--columns.genre names the column of labels, and `score --model` tags without any"
+            "there are no genre profiles to cluster: no track of the train split has a genre and features. "
+            "`ingest --columns.genre` names the column of genres; `score --model` works without genres"
         )
     x_NF = matrix(sample.column("values")).astype(np.float32)
-    positions = tuple(range(len(inputs.features)))
+    positions = tuple(range(len(features)))
     if len(positions) > MAX_VALUES:
         positions = most_telling(x_NF, sample.column("genre").to_numpy(), MAX_VALUES)
-        LOGGER.info("profiles of the %d values of %d that tell most of the genre", MAX_VALUES, x_NF.shape[1])
-    features = tuple(inputs.features[at] for at in positions)
+        LOGGER.info(
+            "profiles use %d of %d values: those that separate the genres best", MAX_VALUES, x_NF.shape[1]
+        )
+    kept = tuple(features[position] for position in positions)
     scaling = Scaling.RANK if method.ranked else Scaling.STANDARD
-    return TableEncoder.fit(x_NF[:, positions], features, scaling), positions
+    return TableEncoder.fit(x_NF[:, positions], kept, scaling), positions
 
 
 def _sums(
@@ -109,16 +90,15 @@ def _sums(
     positions: tuple[int, ...],
     encoder: TableEncoder,
 ) -> ProfileSums:
-    """Sums by bucket and genre. Pairs go to executors by bucket, so that each bucket gives one row.
+    """Sums by bucket of artists and genre.
 
-    The rows are read from disk one by one, and not through the driver's JVM: of 10,000 genres they would fill
-    its heap.
+    Pairs are partitioned by bucket, so that each bucket results in one row. The rows are read from disk one
+    by one, and not through the JVM of the driver, whose heap the rows of 10,000 genres would fill.
     """
-    tasks = min(cluster.BUCKETS, 4 * spark.sparkContext.defaultParallelism)
+    tasks = min(BUCKETS, 4 * spark.sparkContext.defaultParallelism)
     by_bucket = pairs.select("genre", "bucket", "values").repartition(tasks, "bucket")
-    path = snapshots.write_scratch(
-        work, by_bucket.mapInArrow(summer(encoder, positions, genres), SCHEMA), "sums"
-    )
+    summed = by_bucket.mapInArrow(summer(encoder, positions, genres), SCHEMA)
+    path = snapshots.write_scratch(work, summed, "sums")
     store, folder = storage.arrow(path)
     with shards.storage_errors(path):
         batches = ds.dataset(folder, filesystem=store, format="parquet").to_batches(
@@ -128,54 +108,54 @@ def _sums(
             fragment_readahead=0,
         )
         rows = (tuple(row.values()) for batch in batches for row in batch.to_pylist())
-        return gathered(rows, genres, len(encoded_names(encoder)), cluster.BUCKETS)
+        return gathered(rows, genres, len(encoded_names(encoder)), BUCKETS)
 
 
 def _profile_rows(sums: ProfileSums) -> list[tuple[Any, ...]]:
     profiles = sums.profiles(sums.even_weights())
-    found = zip(profiles.genres, profiles.counts_G, profiles.means_GD, strict=True)
-    return [(genre, int(count), means.tolist()) for genre, count, means in found]
+    columns = zip(profiles.genres, profiles.counts_G, profiles.means_GD, strict=True)
+    return [(genre, int(count), means.tolist()) for genre, count, means in columns]
 
 
-def _map_rows(found: Clustering) -> list[tuple[Any, ...]]:
-    return [
-        (genre, number, found.names[number], found.method.value) for genre, number in found.assignment.items()
-    ]
+def _map_rows(clustering: Clustering) -> list[tuple[Any, ...]]:
+    names, method = clustering.names, clustering.method.value
+    return [(genre, number, names[number], method) for genre, number in clustering.assignment.items()]
 
 
-def _explain(found: Clustering) -> None:
-    """Why there are as many clusters as there are."""
-    for trial in found.trials if len(found.trials) > 1 else ():
+def _log(clustering: Clustering) -> None:
+    """Logs why there are this many clusters."""
+    for trial in clustering.trials if len(clustering.trials) > 1 else ():
         silhouette = "–" if trial.silhouette is None else f"{trial.silhouette:.3f}"
         LOGGER.info("%d clusters: stability %.3f, silhouette %s", trial.clusters, trial.stability, silhouette)
-    if found.unknown:
+    if clustering.unknown:
         LOGGER.warning(
-            "the map lists %d genres that the catalog lacks: %s", len(found.unknown), ", ".join(found.unknown)
+            "the map lists %d genres that no track has: %s",
+            *(len(clustering.unknown), ", ".join(clustering.unknown)),
         )
-    if found.stability is not None:
+    if clustering.stability is not None:
         LOGGER.info(
             "%d clusters by %s: stability %.3f between halves of the artists, %.3f under resampling",
-            *(len(found.names), found.method.value, found.stability, found.bootstrap),
+            *(len(clustering.names), clustering.method.value, clustering.stability, clustering.bootstrap),
         )
 
 
-def _summary(found: Clustering) -> dict[str, Any]:
+def _summary(clustering: Clustering) -> dict[str, Any]:
     return {
-        "method": found.method.value,
-        "clusters": len(found.names),
-        "genres": len(found.assignment),
-        "silhouette": found.silhouette,
-        "stability": found.stability,
-        "bootstrap_ari": found.bootstrap,
-        "trials": [dataclasses.asdict(trial) for trial in found.trials],
-        "unknown_genres": list(found.unknown),
+        "method": clustering.method.value,
+        "clusters": len(clustering.names),
+        "genres": len(clustering.assignment),
+        "silhouette": clustering.silhouette,
+        "stability": clustering.stability,
+        "bootstrap_ari": clustering.bootstrap,
+        "trials": [dataclasses.asdict(trial) for trial in clustering.trials],
+        "unknown_genres": list(clustering.unknown),
     }
 
 
-def _text(found: Clustering) -> str:
-    sizes = [list(found.assignment.values()).count(number) for number in range(len(found.names))]
+def _text(clustering: Clustering) -> str:
+    sizes = Counter(clustering.assignment.values())
     lines = [
-        f"{number:>3}  {size:>3} genres  {name}"
-        for number, (size, name) in enumerate(zip(sizes, found.names, strict=True))
+        f"{number:>3}  {sizes[number]:>3} genres  {name}" for number, name in enumerate(clustering.names)
     ]
-    return "\n".join([f"genre_map: {len(found.assignment)} genres in {len(found.names)} clusters", *lines])
+    heading = f"genre_map: {len(clustering.assignment)} genres in {len(clustering.names)} clusters"
+    return "\n".join([heading, *lines])

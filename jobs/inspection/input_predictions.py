@@ -5,7 +5,7 @@ from pyspark.sql import SparkSession, functions as F
 from genremill.infra import storage
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import snapshots
-from genremill.jobs.features import model_inputs
+from genremill.jobs.features import input_selection
 from genremill.models.model_card import read_card
 
 LIKELIEST = 3
@@ -30,9 +30,9 @@ def of_track(spark: SparkSession, warehouse: Warehouse, track_id: str, model: st
     loaded = artifact.load(folder)
     if not isinstance(loaded.network, Fusion):
         return {}
-    taken = model_inputs.of_model(warehouse, tracks, card)
+    taken = input_selection.of_model(warehouse, tracks, card)
     row = snapshots.read(spark, warehouse, tracks).where(F.col("track_id") == track_id)
-    given = taken.of_all(spark, warehouse, row).select(*taken.columns).toArrow()
+    given = taken.of_all(spark, row).select(*taken.columns).toArrow()
     rows = model_rows(given.combine_chunks().to_batches()[0], loaded, taken.positions)
     found: Answers = {}
     for name, p_RC in loaded.network.alone(next(rows.chunks())).items():

@@ -11,8 +11,9 @@ from pyspark.sql import SparkSession, functions as F
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import model_registry, snapshots, train
+from genremill.jobs import model_registry, snapshots
 from genremill.jobs.nights.input_changes import changes
+from genremill.jobs.training import settings as training, sources
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.model_card import ModelCard, read_card
 
@@ -31,7 +32,7 @@ class When(enum.StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(train.Config):
+class Config(training.Config):
     """Which model is trained, on which labels, and how; and when."""
 
     when: When = When.NEW_LABELS
@@ -40,15 +41,15 @@ class Config(train.Config):
     max_age_days: float | None = None
     """Train again when the model is older than this many days. [no limit]"""
 
-    def settings(self) -> train.Config:
+    def settings(self) -> training.Config:
         """Those of the training itself."""
-        names = [one.name for one in dataclasses.fields(train.Config)]
-        return train.Config(**{name: getattr(self, name) for name in names})
+        names = [one.name for one in dataclasses.fields(training.Config)]
+        return training.Config(**{name: getattr(self, name) for name in names})
 
 
 def check(cfg: Config) -> None:
     """Raises on settings that no data could make right."""
-    train.check(cfg)
+    training.check(cfg)
     if cfg.max_age_days is not None and not 0 <= cfg.max_age_days < math.inf:
         raise UsageError(f"--max-age-days {cfg.max_age_days:g}: expected 0 or more")
 
@@ -76,7 +77,7 @@ def cause(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> str | None:
     except UsageError:
         return "there is no model yet, or none that this version reads"
     made_from = card.training.made_from
-    wanted = train.inputs(warehouse, cfg.settings())
+    wanted = sources.resolve(warehouse, cfg.settings()).made_from
     if cfg.when is When.ALWAYS:
         return changes(made_from, wanted) or _too_old(card, cfg)
     return (

@@ -12,9 +12,11 @@ from genremill.infra.flag_types import OptionalUri, Uri, Uris
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cluster, command, evaluate, extract, ingest, model_registry, publish, score, train
-from genremill.jobs.cluster import Config as ClusterConfig
 from genremill.jobs.evaluate import Config as EvaluateConfig
+from genremill.jobs.evaluation.reports import report_of
 from genremill.jobs.extract import Options as ExtractOptions
+from genremill.jobs.genres.settings import Config as ClusterConfig
+from genremill.jobs.genres.sources import resolve as cluster_inputs
 from genremill.jobs.ingest import Options as IngestOptions
 from genremill.jobs.nights import retraining
 from genremill.jobs.nights.input_changes import changes
@@ -88,12 +90,12 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
         Step(
             "cluster",
             lambda: _cluster_cause(spark, warehouse, cfg),
-            lambda: cluster.run(spark, work, cfg.cluster),
+            lambda: cluster.run(spark, work, cluster.ready(work, cfg.cluster)),
         ),
         Step(
             "train",
             lambda: retraining.cause(spark, warehouse, cfg.train),
-            lambda: train.run(spark, work, cfg.train.settings()),
+            lambda: train.run(spark, work, train.ready(work, cfg.train.settings())),
             trained_after,
         ),
         Step(
@@ -115,7 +117,7 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
         Step(
             "score",
             tags.score_cause,
-            lambda: score.run(spark, work, cfg.score),
+            lambda: score.run(spark, work, score.ready(work, cfg.score)),
             ("ingest", "extract", "train"),
         ),
         Step(
@@ -162,7 +164,7 @@ def _cluster_cause(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> st
     current = warehouse.current("genre_map")
     if current is None:
         return "there is no genre map yet"
-    before, wanted = current.snapshot.inputs, cluster.inputs(warehouse, cfg.cluster)
+    before, wanted = current.snapshot.inputs, cluster_inputs(warehouse, cfg.cluster).made_from
     lasting = retraining.lasting
     if changed := changes(lasting(before), lasting(wanted)):
         return changed
@@ -176,13 +178,13 @@ def _evaluate_cause(warehouse: Warehouse, cfg: EvaluateConfig) -> str | None:
         version, _ = model_registry.folder_of(warehouse, *cfg.model_version)
     except UsageError:
         return "there is no model yet"
-    return None if evaluate.report_of(warehouse, version) else f"model {version} has no report"
+    return None if report_of(warehouse, version) else f"model {version} has no report"
 
 
 def _evaluated(spark: SparkSession, work: command.Run, cfg: EvaluateConfig) -> command.Outcome:
     """The report, where there is something to measure: a table split without a test part has no report."""
     try:
-        return evaluate.run(spark, work, cfg)
+        return evaluate.run(spark, work, evaluate.ready(work, cfg))
     except NothingHeldOut as err:
         LOGGER.warning("no report: %s", err)
         return command.Outcome({"report": None})
@@ -227,4 +229,4 @@ class _Tags:
         return next((one for one in runs if one is not None and one.inputs == wanted), None)
 
     def _wanted(self) -> dict[str, str]:
-        return score.inputs(self.warehouse, self.cfg.score)
+        return score.resolve(self.warehouse, self.cfg.score).made_from

@@ -10,8 +10,8 @@ from genremill.infra import storage
 from genremill.infra.errors import StorageError
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import evaluate
 from genremill.jobs.contracts import REJECTS
+from genremill.jobs.evaluation.reports import report_of
 from genremill.jobs.nights.record import Night, Rejected, TableRecord
 from genremill.jobs.snapshot_details import TagsDetails
 from genremill.jobs.tables import TABLES
@@ -74,7 +74,7 @@ def _rejects(spark: SparkSession, warehouse: Warehouse, run_id: str) -> tuple[Re
 def _metrics(warehouse: Warehouse, tags: Snapshot | None) -> dict[str, Any]:
     """Model version, split and headline figures out of the newest report on the model in use."""
     version = TagsDetails.of(tags).model_version if tags else None
-    report = evaluate.report_of(warehouse, version) if version else None
+    report = report_of(warehouse, version) if version else None
     if version is None or report is None:
         return {}
     text = storage.read_bytes(report.replace("report.html", "metrics.json"))

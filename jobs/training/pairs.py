@@ -11,10 +11,24 @@ from genremill.jobs.catalog.splits import part_of, unit_hash
 from genremill.jobs.contracts import Split
 from genremill.jobs.snapshot_details import SplitRule, TracksDetails
 
+EXACT_SHARES = {Split.TRAIN: 0.8, Split.VALIDATION: 0.1, Split.TEST: 0.1}
+"""Shares of the splits in an exactly balanced sample, as in the study of learning rates (report D)."""
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How pairs are drawn so that the classes are balanced."""
+
+    per_class: int | None = None
+    """Pairs of each class, over all splits; None keeps all pairs."""
+    exactly: bool = False
+    """Whether each class gets `EXACT_SHARES` of its pairs in the splits."""
+    seed: int = 0
+
 
 @dataclass(frozen=True)
 class LabelledTracks:
-    """Tracks that the model can take, with their inputs; the pairs drawn of them, with class and split."""
+    """The tracks that a model can use, with their inputs, and their pairs with class and split."""
 
     snapshot: Snapshot
     tracks: DataFrame
@@ -27,79 +41,83 @@ def rule_of(tracks: Snapshot) -> SplitRule:
 
 
 def pairs_of(tracks: DataFrame, rule: SplitRule) -> DataFrame:
-    """One row a (track, genre) pair, with the pair's own split under `rows`."""
+    """One row per (track, genre) pair; each pair has its own split if the table is split by rows."""
     own = tracks.drop("genre")  # a kept column may have this name
     pairs = own.select("*", F.explode("genres").alias("genre"))
-    drawn = part_of(unit_hash("split", rule.seed, "track_id", "genre"), rule.fractions)
-    split = F.when(F.col("split") == Split.ROWS.value, drawn).otherwise(F.col("split"))
+    own_split = part_of(unit_hash("split", rule.seed, "track_id", "genre"), rule.fractions)
+    split = F.when(F.col("split") == Split.ROWS.value, own_split).otherwise(F.col("split"))
     return pairs.withColumn("split", split).where(F.col("split") != Split.UNLISTED.value)
 
 
 def labelled(pairs: DataFrame, genre_map: DataFrame | None) -> DataFrame:
-    """Adds `class`: the genre, or the name of the cluster that the map puts it in; others are left out."""
+    """Adds `class`: the genre, or the name of its cluster; drops genres that are not in the map."""
     if genre_map is None:
         return pairs.withColumn("class", F.col("genre"))
     names = genre_map.select("genre", F.col("cluster_name").alias("class"))
     return pairs.join(F.broadcast(names), "genre", "inner")
 
 
-EXACT_PARTS = {Split.TRAIN: 0.8, Split.VALIDATION: 0.1, Split.TEST: 0.1}
-"""Report D's shares of an exactly balanced sample."""
-
-
-def balanced(pairs: DataFrame, per_class: int | None, seed: int, exactly: bool = False) -> DataFrame:
-    """N pairs of each class, drawn by stable hash over all splits; all pairs where N is None.
-
-    Exactly: as many of each class in each split too, `EXACT_PARTS` of N.
-    """
-    if per_class is None:
+def balanced(pairs: DataFrame, balance: Balance) -> DataFrame:
+    """Pairs of each class, drawn by a stable hash over all splits."""
+    if balance.per_class is None:
         return pairs
-    limits = {part.value: exact_part(per_class, part) for part in EXACT_PARTS}
-    limit = F.lit(per_class)
-    if exactly:
-        limit = F.coalesce(*(F.when(F.col("split") == part, count) for part, count in limits.items()))
-    order = Window.partitionBy("class", *(["split"] if exactly else [])).orderBy(
-        unit_hash("per class", seed, "track_id", "genre"), "track_id", "genre"
+    limit = F.lit(balance.per_class)
+    if balance.exactly:
+        in_split = {split.value: exact_count(balance.per_class, split) for split in EXACT_SHARES}
+        limit = F.coalesce(*(F.when(F.col("split") == split, count) for split, count in in_split.items()))
+    order = Window.partitionBy("class", *(["split"] if balance.exactly else [])).orderBy(
+        unit_hash("per class", balance.seed, "track_id", "genre"), "track_id", "genre"
     )
-    placed = pairs.withColumn("_place", F.row_number().over(order))
-    return placed.where(F.col("_place") <= limit).drop("_place")
+    numbered = pairs.withColumn("_number", F.row_number().over(order))
+    return numbered.where(F.col("_number") <= limit).drop("_number")
 
 
-def exact_part(per_class: int, part: Split) -> int:
+def drawn(
+    tracks: DataFrame, genre_map: DataFrame | None, snapshot: Snapshot, balance: Balance, *carried: str
+) -> DataFrame:
+    """The labelled, balanced pairs of a track table: track_id, genre, class, split, columns `carried`."""
+    pairs = balanced(labelled(pairs_of(tracks, rule_of(snapshot)), genre_map), balance)
+    return pairs.select("track_id", "genre", "class", "split", *carried)
+
+
+def exact_count(per_class: int, split: Split) -> int:
     """Pairs of a class in one split of an exactly balanced sample.
 
-    >>> [exact_part(1100, part) for part in EXACT_PARTS], [exact_part(25, part) for part in EXACT_PARTS]
-    ([880, 110, 110], [21, 2, 2])
+    >>> [[exact_count(count, split) for split in EXACT_SHARES] for count in (1100, 25)]
+    [[880, 110, 110], [21, 2, 2]]
     """
     held_out = per_class // 10
-    return per_class - 2 * held_out if part == Split.TRAIN else held_out
+    return per_class - 2 * held_out if split == Split.TRAIN else held_out
 
 
 def check_exact(pairs: DataFrame, per_class: int) -> None:
-    """Raises where a class has too few pairs in a split for an exactly balanced sample of N a class."""
+    """Raises if a class has too few pairs in a split for an exactly balanced sample."""
     rows = pairs.groupBy("class", "split").count().collect()
-    counts = {(row["class"], row["split"]): row["count"] for row in rows}
-    names = sorted({name for name, _ in counts})
-    found = {(name, part): counts.get((name, part.value), 0) for name in names for part in EXACT_PARTS}
+    by_class_and_split = {(row["class"], row["split"]): row["count"] for row in rows}
+    counts = {
+        (name, split): by_class_and_split.get((name, split.value), 0)
+        for name in sorted({name for name, _ in by_class_and_split})
+        for split in EXACT_SHARES
+    }
     short = [
-        f"{count} of {name} in {part}"
-        for (name, part), count in found.items()
-        if count < exact_part(per_class, part)
+        f"{count} of {name} in {split}"
+        for (name, split), count in counts.items()
+        if count < exact_count(per_class, split)
     ]
     if short:
-        wanted = ", ".join(f"{exact_part(per_class, part)} in {part}" for part in EXACT_PARTS)
-        most = min(int(count / EXACT_PARTS[part]) for (_, part), count in found.items())
+        expected = ", ".join(f"{exact_count(per_class, split)} in {split}" for split in EXACT_SHARES)
+        largest = min(int(count / EXACT_SHARES[split]) for (_, split), count in counts.items())
         shown = ", ".join(short[:3]) + (", …" if short[3:] else "")
         raise UsageError(
-            f"--exactly --per-class {per_class}: expected {wanted} of each class; found {shown}: "
-            f"{most} a class is the most there is"
+            f"--exactly --per-class {per_class}: expected {expected} of each class; found {shown}. "
+            f"The largest possible value is --per-class {largest}"
         )
 
 
 def labelled_tracks(
-    tracks: DataFrame, pairs: DataFrame, part: str, classes: tuple[str, ...], inputs: Sequence[str]
+    tracks: DataFrame, pairs: DataFrame, split: str, classes: tuple[str, ...], inputs: Sequence[str]
 ) -> DataFrame:
-    """Tracks with a pair in one part: track_id, artist_id, columns `inputs`, `labels` (their classes)."""
-    of_part = pairs.where(F.col("class").isin(*classes) & (F.col("split") == part))
-    labels = of_part.groupBy("track_id").agg(F.collect_list("class").alias("labels"))
+    """Tracks with a pair in one split: track_id, artist_id, columns `inputs`, `labels` (their classes)."""
+    in_split = pairs.where(F.col("class").isin(*classes) & (F.col("split") == split))
+    labels = in_split.groupBy("track_id").agg(F.collect_list("class").alias("labels"))
     return tracks.select("track_id", "artist_id", *inputs).join(labels, "track_id", "inner")

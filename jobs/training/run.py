@@ -1,4 +1,4 @@
-"""One training from its plan to its model version: the ranks, what they raise, and the artifact."""
+"""Trains a model on a training set and writes the model version."""
 
 import contextlib
 import dataclasses
@@ -18,12 +18,14 @@ from genremill.infra.errors import GenremillError, StorageError, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.session import is_local, raised_in_worker
 from genremill.infra.version import code_version, git_revision
-from genremill.jobs import command, train
+from genremill.jobs import command
 from genremill.jobs.contracts import Split
+from genremill.jobs.job_inputs import PredictionInputs
+from genremill.jobs.model_registry import ModelVersion
 from genremill.jobs.training import calibration as calibration_run
 from genremill.jobs.training.dataset import TrainingSet, sample
-from genremill.jobs.training.pairs import LabelledTracks
-from genremill.jobs.training.predictions import Model
+from genremill.jobs.training.settings import Config
+from genremill.jobs.training.sources import Sources
 from genremill.models import artifact, zoo
 from genremill.models.encoders.base import joined_rows
 from genremill.models.encoders.table import codes_in
@@ -46,36 +48,23 @@ RAISED: dict[int, type[GenremillError]] = {int(kind.exit_code): kind for kind in
 """The error that is raised for the exit code of a rank."""
 
 
-@dataclass(frozen=True)
-class Sources:
-    """What a model is made from, beside the training set."""
-
-    labelled: LabelledTracks
-    genre_map: list[tuple[str, int, str]]
-    """Genre, cluster id and cluster name."""
-    genres: list[str]
-    """Those of all tracks, learned or not."""
-    made_from: dict[str, str]
-
-
-def fit(
-    spark: SparkSession, work: command.Run, cfg: train.Config, data: TrainingSet, sources: Sources
-) -> command.Outcome:
+def fit(spark: SparkSession, work: command.Run, data: TrainingSet, sources: Sources) -> command.Outcome:
     """Trains on a training set and writes the model version."""
-    why = calibration_run.why_not(sources.labelled.snapshot, data.rows[Split.VALIDATION])
+    cfg = sources.inputs.settings
+    why = calibration_run.why_not(sources.inputs.tracks, data.rows[Split.VALIDATION])
     if cfg.target_precision is not None and why is not None:
-        raise UsageError(f"--target-precision {cfg.target_precision} has nothing to be measured on: {why}")
+        raise UsageError(f"--target-precision {cfg.target_precision} cannot be measured: {why}")
     samples = sample(data)
     plan = planned(work, cfg, data, sources, samples)
     last = run_ranks(spark, plan)
     vectors_BF = joined_rows(samples, data.inputs.vectors)
     seen = _Seen(fitted_clouds(vectors_BF, data.inputs.features), histograms(vectors_BF))
-    return _seal(work, cfg, plan, last, data, sources, seen)
+    return _seal(work, plan, last, data, sources, seen)
 
 
 def planned(
     work: command.Run,
-    cfg: train.Config,
+    cfg: Config,
     data: TrainingSet,
     sources: Sources,
     samples: dict[str, npt.NDArray[Any]],
@@ -85,7 +74,7 @@ def planned(
     recipe = _recipe(entry.recipe(data.train_rows), cfg)
     vectors_BF = joined_rows(samples, data.inputs.vectors)
     by_genre = Labels(cfg.labels) is Labels.GENRE
-    genre_map, made_from = sources.genre_map, sources.made_from
+    genre_map, made_from = sources.genre_map, sources.inputs.made_from
     card = ModelCard(
         model=cfg.model,
         classes=data.classes,
@@ -98,7 +87,7 @@ def planned(
         genre_map={genre: number for genre, number, _ in genre_map},
         inputs=data.inputs.names,
         shapes=dict(data.inputs.shapes),
-        parts=train.parts_of(cfg),
+        parts=cfg.part_names,
         tokens=0 if data.known is None else len(data.known),
         fingerprints=dict(data.inputs.fingerprints),
         pooling=cfg.pooling,
@@ -127,14 +116,14 @@ class _Seen:
     """How the values of each feature are distributed."""
 
 
-def _recipe(recipe: Recipe, cfg: train.Config) -> Recipe:
+def _recipe(recipe: Recipe, cfg: Config) -> Recipe:
     flags = ("epochs", "batch", "learning_rate", "schedule", "patience")
     return dataclasses.replace(recipe, **{name: v for name in flags if (v := getattr(cfg, name)) is not None})
 
 
 def _plan(
     work: command.Run,
-    cfg: train.Config,
+    cfg: Config,
     card: ModelCard,
     recipe: Recipe,
     data: TrainingSet,
@@ -192,21 +181,20 @@ def run_ranks(spark: SparkSession, plan: Plan) -> Checkpoint:
 
 def _seal(
     work: command.Run,
-    cfg: train.Config,
     plan: Plan,
     last: Checkpoint,
     data: TrainingSet,
     sources: Sources,
     seen: _Seen,
 ) -> command.Outcome:
-    best = last.part("best")
+    cfg, best = sources.inputs.settings, last.part("best")
     best_epoch, history = last.progress.best_epoch, last.progress.history
     card = dataclasses.replace(
         plan.card,
         training=TrainingRecord(
             recipe=plan.recipe,
             settings=dataclasses.asdict(cfg),
-            made_from=sources.made_from,
+            made_from=sources.inputs.made_from,
             genres=tuple(sources.genres),
             seed=cfg.seed,
             rows=data.rows,
@@ -221,13 +209,16 @@ def _seal(
         created_at=storage.utc_now(),
     )
     version = f"{cfg.model}/{work.run_id}"
-    # The answers that it is calibrated by are those of a model version too, one that nobody finds.
+    # The model is calibrated on its own predictions: for these it is first saved to the scratch space.
     bare = dataclasses.replace(card, outlier_limits=dict.fromkeys(seen.clouds, sys.float_info.max))
-    labelled, hidden = sources.labelled, work.warehouse.tmp(work.run_id, "model")
-    artifact.save(hidden, bare, best, seen.clouds)
-    trained = Model(version, hidden, bare, labelled.snapshot, data.inputs)
-    validation_pairs = data.rows[Split.VALIDATION]
-    card = calibration_run.calibrated(trained, labelled, validation_pairs, cfg.target_precision)
+    scratch = work.warehouse.tmp(work.run_id, "model")
+    artifact.save(scratch, bare, best, seen.clouds)
+    uncalibrated = PredictionInputs(
+        work.warehouse, sources.inputs.tracks, data.inputs, ModelVersion(version, scratch, bare)
+    )
+    card = calibration_run.calibrated(
+        uncalibrated, sources.labelled, data.rows[Split.VALIDATION], cfg.target_precision
+    )
     folder = work.warehouse.path("models", version)
     artifact.save(folder, card, best, seen.clouds)
     storage.remove(plan.checkpoints)

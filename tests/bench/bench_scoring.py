@@ -20,8 +20,9 @@ from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli, demo, model_registry, score
 from genremill.jobs.contracts import TAGS
-from genremill.jobs.features import model_inputs
+from genremill.jobs.features import input_selection
 from genremill.jobs.features.model_inputs import ModelInputs
+from genremill.jobs.model_registry import ModelVersion
 from genremill.models import artifact
 from genremill.models.artifact import Model
 from genremill.models.encoders.text_tokens import FIELDS
@@ -55,7 +56,7 @@ class Trained:
             raise SystemExit(f"train --model {name} failed")
         folder = model_registry.folder_of(warehouse, None)[1]
         model = artifact.load(folder)
-        return cls(folder, model, model_inputs.of_model(warehouse, snapshot, model.card))
+        return cls(folder, model, input_selection.of_model(warehouse, snapshot, model.card))
 
 
 def best_of(repeats: int, run: Callable[[], object]) -> float:
@@ -91,10 +92,13 @@ def replicated(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot, ro
     return tracks.crossJoin(copies).withColumn("track_id", new_id).drop("copy")
 
 
-def whole_job(spark: SparkSession, one: Trained, path: str, snapshot: Snapshot, out: str) -> float:
+def whole_job(
+    spark: SparkSession, warehouse: Warehouse, one: Trained, path: str, snapshot: Snapshot, out: str
+) -> float:
     """Rows a second of the whole job; prints the seconds of reading, of tagging and of writing."""
     tracks, card = spark.read.parquet(path), one.model.card
-    tags = score.transform(tracks, snapshot, one.inputs, one.folder, "m/1", card)
+    model = ModelVersion("m/1", one.folder, card)
+    tags = score.transform(tracks, score.ScoreInputs(warehouse, snapshot, one.inputs, model, None))
     tags.limit(10_000).write.format("noop").mode("overwrite").save()  # starts the workers
     read = best_of(2, lambda: tracks.write.format("noop").mode("overwrite").save())
     tagged = best_of(2, lambda: tags.write.format("noop").mode("overwrite").save())
@@ -125,7 +129,7 @@ def main() -> None:
         here = tracks.select("track_id", "table_features", *FIELDS).limit(options.rows // 5).toArrow()
         inside = [in_udf(one, here) for one in models]
         many = replace(snapshot, rows=tracks.count())
-        whole = [whole_job(spark, one, path, many, warehouse.path("scored")) for one in models]
+        whole = [whole_job(spark, warehouse, one, path, many, warehouse.path("scored")) for one in models]
         for one, udf_rate, rate in list(zip(models, inside, whole, strict=True))[1:]:
             print(
                 f"{one.model.card.model} of {models[0].model.card.model}: UDF {udf_rate / inside[0]:.0%}, "

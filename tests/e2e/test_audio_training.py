@@ -140,7 +140,7 @@ def test_a_catalog_without_a_table_is_clustered_trained_measured_and_tagged(
 
     (Path(bare.uri) / "features" / "fingerprint=aa").rename(Path(bare.uri) / "features" / "fingerprint=bb")
     assert cli.main(["score", "--warehouse", bare.uri]) == 2
-    assert "the model takes gtzan57 of fingerprint aa" in capsys.readouterr().err
+    assert "the model needs features of the set 'gtzan57' with fingerprint aa" in capsys.readouterr().err
 
 
 def test_the_table_stands_beside_each_window_and_sets_of_one_window_too(

@@ -1,5 +1,6 @@
 """Training on augmented windows beside the audio as it is: of tracks that are in train now, and no others."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ import pytest
 from pyspark.sql import SparkSession, functions as F
 
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import cli, command, train
+from genremill.jobs import cli, command
 from genremill.jobs.features import cache as feature_cache
-from genremill.jobs.training.augmentation import of_variants
+from genremill.jobs.training import sources
 from genremill.jobs.training.dataset import sample
+from genremill.jobs.training.settings import Config
 from genremill.models.features import WINDOWS
 from genremill.models.training.shards import read_manifest
 from genremill.udfs.dsp.variant import Variant
@@ -21,7 +23,7 @@ from tests.e2e.test_audio_training import write_features
 
 TRACKS = 60
 PLAIN, NOISY = 0.0, 100.0
-CFG = train.Config(model="linear", inputs="gtzan57", augment=(Variant.NOISE,), epochs=1)
+CFG = Config(model="linear", inputs="gtzan57", augment=(Variant.NOISE,), epochs=1)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,8 @@ def heard(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ware
 
 
 def test_only_tracks_in_train_gain_rows(spark: SparkSession, heard: Warehouse) -> None:
-    data, sources = train.made_ready(spark, command.Run(heard, "r1"), CFG)
+    inputs = sources.resolve(heard, CFG)
+    data, prepared = sources.prepared(spark, command.Run(heard, "r1"), inputs)
     assert data.validation is not None
     assert data.rows["validation"] > 0
     shards = {part: spark.read.parquet(folder) for part, folder in _folders(data).items()}
@@ -58,7 +61,7 @@ def test_only_tracks_in_train_gain_rows(spark: SparkSession, heard: Warehouse) -
     assert read_manifest(data.train).rows == 2 * data.rows["train"]
     # What a model is told of its tracks, and what calibrates it, is of the audio as it is.
     assert np.all(sample(data)["gtzan57"] < NOISY)
-    assert sources.labelled.pairs.select(F.max(F.size(WINDOWS))).first() == (1,)
+    assert prepared.labelled.pairs.select(F.max(F.size(WINDOWS))).first() == (1,)
 
 
 def _folders(data: Any) -> dict[str, str]:
@@ -90,11 +93,11 @@ def test_a_variant_that_is_not_there_is_an_error(
 ) -> None:
     plain = feature_cache.newest(heard, "gtzan57")
     assert set(feature_cache.variants(heard, plain)) == {"noise"}
-    assert of_variants(heard, train._inputs(heard, heard.require("tracks", ""), CFG), ()) == {}
+    assert sources.resolve(heard, dataclasses.replace(CFG, augment=())).variants == {}
     flags = ["train", "--warehouse", heard.uri, "--model", "linear"]
     assert cli.main([*flags, "--inputs", "gtzan57", "--augment", "noise", "pitch"]) == 2
     said = capsys.readouterr().err
     assert "--augment pitch" in said
-    assert "`genremill extract --features gtzan57 --augment pitch` makes them" in said
+    assert "Run `genremill extract --features gtzan57 --augment pitch`" in said
     assert cli.main([*flags, "--inputs", "table", "--augment", "noise"]) == 2
-    assert "--augment: the inputs table hold no features of audio" in capsys.readouterr().err
+    assert "--augment: the inputs table contain no features of audio" in capsys.readouterr().err

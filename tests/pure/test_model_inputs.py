@@ -8,7 +8,7 @@ import pytest
 
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs.features.model_inputs import ModelInputs, chosen, of_model
+from genremill.jobs.features.input_selection import chosen, of_model
 from genremill.models import zoo
 from genremill.models.features import ARTIST, TABLE, TEXT, FeatureSpec
 from genremill.models.model_card import ModelCard
@@ -68,8 +68,8 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 def test_a_name_means_the_newest_fingerprint_that_has_rows(warehouse: Warehouse) -> None:
     found = chosen(warehouse, TABULAR, "gtzan57", None, use_popularity=False)
-    assert found == ModelInputs(("gtzan57",), (RMS, ZCR), (), {"gtzan57": "aa"})
-    assert found.made_from(warehouse) == {"gtzan57": "aa: 2 runs to r2"}
+    assert (found.names, found.features, found.positions) == (("gtzan57",), (RMS, ZCR), ())
+    assert found.made_from == {"gtzan57": "aa: 2 runs to r2"}
 
 
 def test_sequences_and_images_have_a_shape_and_no_features(warehouse: Warehouse) -> None:
@@ -131,19 +131,23 @@ def test_an_artist_is_described_by_the_numbers_that_the_model_takes(warehouse: W
     both = [of_artist(one, statistic) for statistic in ("mean", "deviation") for one in (POPULARITY, TEMPO)]
     assert popular.features == (*both, POPULARITY, TEMPO, KEY)
     # Another run of tracks has its columns in another order.
-    card = ModelCard.from_json(_card(popular).to_json(), "model.json")
+    card = ModelCard.from_json(
+        _card(popular.names, popular.features, popular.fingerprints).to_json(), "model.json"
+    )
     again = of_model(warehouse, _tracks(KEY, TEMPO, POPULARITY), card)
     assert again.artists is not None
     assert again.artists.positions == (2, 1)
-    with pytest.raises(UsageError, match="the model takes tempo, which the tracks of run t1 lack"):
+    with pytest.raises(
+        UsageError, match="the model needs the features tempo, which the tracks of run t1 lack"
+    ):
         of_model(warehouse, _tracks(KEY, POPULARITY), card)
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ("gtzna57", "no features of the set 'gtzna57', there are: gtzan57"),
-        ("gtzan57+fma518", "`genremill extract --features fma518` makes them"),
+        ("gtzna57", "no features of the set 'gtzna57'; it has: gtzan57"),
+        ("gtzan57+fma518", "Run `genremill extract --features fma518`"),
         ("table", "the tracks of run t1 have no table features"),
         ("auto+artist", "the tracks of run t1 have no table features"),
         ("auto+gtzan57", r"--inputs auto\+gtzan57: expected different names, joined by \+"),
@@ -165,29 +169,31 @@ def test_of_several_sets_one_must_be_named(warehouse: Warehouse) -> None:
 
 def test_a_warehouse_without_any_features_says_what_makes_them(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"no table features, and .* no features of audio: `genremill extract"
+        UsageError, match=r"no table features, and .* no features of audio\. Run `genremill extract"
     ):
         chosen(Warehouse.at(str(tmp_path)), BARE, "auto", None, use_popularity=False)
 
 
-def _card(inputs: ModelInputs) -> ModelCard:
+def _card(
+    names: tuple[str, ...], features: tuple[FeatureSpec, ...], fingerprints: dict[str, str]
+) -> ModelCard:
     return ModelCard(
         model="linear",
         classes=("a", "b"),
-        features=inputs.features,
+        features=features,
         size=Size(),
         categories=0,
         labels="genre",
         use_popularity=False,
         clusters={},
         genre_map={},
-        inputs=inputs.names,
-        fingerprints=dict(inputs.fingerprints),
+        inputs=names,
+        fingerprints=fingerprints,
     )
 
 
 def test_a_model_finds_its_own_fingerprint_and_its_columns_by_name(warehouse: Warehouse) -> None:
-    card = _card(ModelInputs(("gtzan57", TABLE), (RMS, ZCR, KEY, TEMPO), (), {"gtzan57": "bb"}))
+    card = _card(("gtzan57", TABLE), (RMS, ZCR, KEY, TEMPO), {"gtzan57": "bb"})
     card = ModelCard.from_json(card.to_json(), "model.json")
     found = of_model(warehouse, TABULAR, card)
     assert (found.names, found.positions, found.fingerprints) == (
@@ -198,13 +204,13 @@ def test_a_model_finds_its_own_fingerprint_and_its_columns_by_name(warehouse: Wa
 
 
 def test_another_fingerprint_is_refused(warehouse: Warehouse) -> None:
-    card = _card(ModelInputs(("gtzan57",), (RMS, ZCR), (), {"gtzan57": "ee"}))
-    with pytest.raises(UsageError, match=r"takes gtzan57 of fingerprint ee, .* found: bb, aa"):
+    card = _card(("gtzan57",), (RMS, ZCR), {"gtzan57": "ee"})
+    with pytest.raises(UsageError, match=r"'gtzan57' with fingerprint ee; .* has: bb, aa\."):
         of_model(warehouse, TABULAR, card)
 
 
 def test_cards_of_another_format_or_order_are_refused(warehouse: Warehouse) -> None:
-    card = _card(ModelInputs(("gtzan57", TABLE), (RMS, TEMPO), (), {"gtzan57": "aa"}))
+    card = _card(("gtzan57", TABLE), (RMS, TEMPO), {"gtzan57": "aa"})
     old = json.loads(card.to_json()) | {"format": 1}
     with pytest.raises(UsageError, match=r"has format 1, .* expected 3: train the model again"):
         ModelCard.from_json(json.dumps(old), "model.json")

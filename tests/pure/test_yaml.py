@@ -7,16 +7,17 @@ import pytest
 import yaml
 
 from genremill.infra.errors import UsageError
-from genremill.jobs import command, flags, train
-from genremill.jobs.genres import clustering
+from genremill.jobs import command, flags
+from genremill.jobs.genres.sources import read_map
+from genremill.jobs.training.settings import Config as TrainConfig
 
 
 def as_settings(file: Path) -> object:
-    return flags.parse("train", "", train.Config, command.Writing, ["--config", str(file)])
+    return flags.parse("train", "", TrainConfig, command.Writing, ["--config", str(file)])
 
 
 def as_map(file: Path) -> object:
-    return clustering._read_map(str(file))
+    return read_map(str(file))
 
 
 @pytest.mark.parametrize("taken", [as_settings, as_map])

@@ -5,7 +5,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
 from genremill.jobs.snapshot_details import SplitRule
-from genremill.jobs.training.pairs import balanced, check_exact, labelled, pairs_of
+from genremill.jobs.training.pairs import Balance, balanced, check_exact, labelled, pairs_of
 from genremill.models.evaluation.split import SplitBy
 
 RULE = SplitRule(SplitBy.ROWS, (0.8, 0.1, 0.1), seed=0)
@@ -30,7 +30,7 @@ def test_rows_split_each_pair_on_its_own(spark: SparkSession) -> None:
 
 def test_exactly_balanced_classes_have_as_many_pairs_in_each_split(spark: SparkSession) -> None:
     pairs = labelled(pairs_of(_tracks(spark, 4_000), RULE), None)
-    chosen = balanced(pairs, 500, seed=0, exactly=True).cache()
+    chosen = balanced(pairs, Balance(500, exactly=True)).cache()
     rows = chosen.groupBy("class", "split").count().collect()
     counts = {(row["class"], row["split"]): row["count"] for row in rows}
     expected = {"train": 400, "validation": 50, "test": 50}
@@ -38,15 +38,17 @@ def test_exactly_balanced_classes_have_as_many_pairs_in_each_split(spark: SparkS
     check_exact(chosen, 500)
     whole = pairs.where("class = 'rock'").groupBy("split").count().collect()
     most = min(int(row["count"] / {"train": 0.8}.get(row["split"], 0.1)) for row in whole)
-    rock = balanced(pairs, most + 10, seed=0, exactly=True).where("class = 'rock'")
-    with pytest.raises(UsageError, match=f"of rock in .*: {most} a class is the most there is"):
+    rock = balanced(pairs, Balance(most + 10, exactly=True)).where("class = 'rock'")
+    with pytest.raises(
+        UsageError, match=rf"of rock in .*\. The largest possible value is --per-class {most}"
+    ):
         check_exact(rock, most + 10)
 
 
 def test_balanced_classes_keep_the_shares_of_the_splits(spark: SparkSession) -> None:
     # Drawn by the split's own seed: the choice must not follow the split.
     pairs = labelled(pairs_of(_tracks(spark, 4_000), RULE), None)
-    chosen = balanced(pairs, 500, seed=RULE.seed).cache()
+    chosen = balanced(pairs, Balance(500, seed=RULE.seed)).cache()
     assert {row["class"]: row["count"] for row in chosen.groupBy("class").count().collect()} == {
         "rock": 500,
         "punk": 500,

@@ -1,0 +1,145 @@
+"""Which inputs a model gets: those that a flag names, or those that a trained model was made for."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from genremill.infra.errors import UsageError
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs import model_registry
+from genremill.jobs.features import artists, cache as feature_cache
+from genremill.jobs.features.artists import Artists
+from genremill.jobs.features.cache import CachedSet
+from genremill.jobs.features.model_inputs import ModelInputs
+from genremill.jobs.snapshot_details import Kind, TracksDetails
+from genremill.models.features import ARTIST, TABLE, TEXT, FeatureSpec, artist_features
+from genremill.models.model_card import ModelCard
+from genremill.udfs.dsp.variant import Variant
+
+if TYPE_CHECKING:
+    from genremill.models.zoo import Entry
+
+AUTO = "auto"
+OWN = (TABLE, ARTIST, TEXT)
+"""Inputs that come from the track table; all other inputs are feature sets."""
+
+
+def chosen(
+    warehouse: Warehouse, tracks: Snapshot, asked: str | None, model: "Entry | None", use_popularity: bool
+) -> ModelInputs:
+    """The inputs that the flag --inputs names.
+
+    Without the flag, a model gets its feature set, or all inputs if it accepts tracks without some of them.
+    Without a model, the result is the table if it has features, or else the only feature set.
+    """
+    partial = model is not None and model.is_partial
+    default = AUTO if partial else model.feature_set if model else None
+    filled = feature_cache.filled_sets(warehouse)
+    names = _names(warehouse, tracks, filled, asked or default, partial)
+    table = [
+        (position, FeatureSpec(feature.name, feature.kind is Kind.CATEGORICAL, feature.is_popularity))
+        for position, feature in enumerate(TracksDetails.of(tracks).features)
+        if use_popularity or not feature.is_popularity
+    ]
+    if not table and (TABLE in names or ARTIST in names):
+        raise UsageError(f"the tracks of run {tracks.run_id} have no table features to learn from")
+    sets = {name: feature_cache.newest_of(warehouse, filled, name) for name in names if name not in OWN}
+    specs = {
+        TABLE: tuple(spec for _, spec in table),
+        ARTIST: artist_features([spec for _, spec in table]),
+    } | {
+        name: tuple(FeatureSpec(value, categorical=False, input=name) for value in cached.value_names)
+        for name, cached in sets.items()
+        if cached.is_vector
+    }
+    numeric = tuple(position for position, spec in table if not spec.categorical)
+    return ModelInputs(
+        names=names,
+        features=tuple(spec for name in names for spec in specs.get(name, ())),
+        positions=tuple(position for position, _ in table) if TABLE in names else (),
+        sets=sets,
+        shapes={name: cached.shape for name, cached in sets.items() if not cached.is_vector},
+        partial=partial,
+        artists=Artists(warehouse.path(tracks.path), numeric) if ARTIST in names else None,
+    )
+
+
+def of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> ModelInputs:
+    """The inputs that a trained model needs; raises if the warehouse lacks one of its feature sets."""
+    from genremill.models import zoo  # here: torch takes seconds
+
+    filled = feature_cache.filled_sets(warehouse) if card.fingerprints else []
+    sets = {name: _set_of_model(warehouse, filled, name, card) for name in card.fingerprints}
+    return ModelInputs(
+        names=card.inputs,
+        features=card.features,
+        positions=model_registry.positions(card, tracks),
+        sets=sets,
+        shapes=card.shapes,
+        partial=zoo.entry(card.model).is_partial,
+        artists=artists.of_model(warehouse, tracks, card),
+    )
+
+
+def _set_of_model(warehouse: Warehouse, filled: list[CachedSet], name: str, card: ModelCard) -> CachedSet:
+    named = {cached.fingerprint: cached for cached in filled if cached.name == name}
+    fingerprint = card.fingerprints[name]
+    if fingerprint not in named:
+        raise UsageError(
+            f"the model needs features of the set {name!r} with fingerprint {fingerprint}; {warehouse.uri} "
+            f"has: {', '.join(named) or 'none'}. Train on those, or extract with the model's settings"
+        )
+    return named[fingerprint]
+
+
+def of_variants(
+    warehouse: Warehouse, inputs: ModelInputs, variants: Sequence[Variant]
+) -> dict[str, ModelInputs]:
+    """The same inputs from augmented audio, by variant; raises if a variant of a feature set is missing."""
+    if not variants:
+        return {}
+    if not inputs.sets:
+        raise UsageError(f"--augment: the inputs {'+'.join(inputs.names)} contain no features of audio")
+    cached = {name: feature_cache.variants(warehouse, of) for name, of in inputs.sets.items()}
+    for variant in variants:
+        for name, sets in cached.items():
+            if variant.value not in sets:
+                raise UsageError(
+                    f"--augment {variant.value}: {warehouse.uri} has no such features of the set {name!r}; "
+                    f"it has: {', '.join(sorted(sets)) or 'none'}. "
+                    f"Run `genremill extract --features {name} --augment {variant.value}`"
+                )
+    return {
+        variant.value: dataclasses.replace(
+            inputs, sets={name: sets[variant.value] for name, sets in cached.items()}, artists=None
+        )
+        for variant in variants
+    }
+
+
+def _names(
+    warehouse: Warehouse, tracks: Snapshot, filled: list[CachedSet], asked: str | None, partial: bool
+) -> tuple[str, ...]:
+    """The names that a flag gives; `AUTO` stands for all inputs that exist, except `ARTIST`."""
+    named = asked.split("+") if asked is not None else []
+    if named and AUTO not in named:
+        return _different(asked, named)
+    has_table = bool(TracksDetails.of(tracks).features)
+    sets = sorted({cached.name for cached in filled if cached.is_vector or not partial})
+    existing = ([TABLE] if has_table else []) + ([TEXT] if partial else []) + sets
+    if not existing:
+        raise UsageError(
+            f"the tracks of run {tracks.run_id} have no table features, and {warehouse.uri} has no features "
+            "of audio. Run `genremill extract --audio-root …`"
+        )
+    if named:
+        return _different(asked, [each for name in named for each in (existing if name == AUTO else [name])])
+    if not has_table and len(sets) > 1:
+        raise UsageError(f"--inputs is needed: one or more of {', '.join(sets)}, joined by +")
+    return (existing[0],)
+
+
+def _different(asked: str | None, names: list[str]) -> tuple[str, ...]:
+    if "" in names or len(set(names)) < len(names):
+        raise UsageError(f"--inputs {asked}: expected different names, joined by +")
+    return tuple(names)

@@ -1,0 +1,85 @@
+"""What a clustering of genres reads, and the pairs that the profiles are computed from."""
+
+from dataclasses import dataclass
+
+import yaml
+from pyspark.sql import DataFrame, functions as F
+
+from genremill.infra import storage
+from genremill.infra.errors import UsageError
+from genremill.infra.warehouse import Warehouse
+from genremill.jobs import job_inputs
+from genremill.jobs.catalog.splits import unit_hash
+from genremill.jobs.contracts import Split
+from genremill.jobs.features import input_selection
+from genremill.jobs.genres.settings import REPORT_A, Config, check
+from genremill.jobs.job_inputs import JobInputs
+from genremill.jobs.training.pairs import pairs_of, rule_of
+from genremill.models.genres.report_a_map import REPORT_A_MAP
+
+BUCKETS = 64
+"""Buckets of artists; the stability of a clustering is measured by resampling them."""
+
+
+@dataclass(frozen=True)
+class ClusterInputs(JobInputs):
+    """The tracks, features and settings of a clustering."""
+
+    settings: Config
+    manual: dict[str, str] | None
+    """The map of the method manual, from genre to cluster name."""
+    map_digest: str | None
+    """Digest of the map's file; None if there is no file."""
+
+    @property
+    def made_from(self) -> dict[str, str]:
+        """The record of these inputs."""
+        record = {"tracks": self.tracks.run_id, "settings": job_inputs.settings_record(self.settings)}
+        if self.map_digest is not None:
+            record["map"] = self.map_digest
+        return record | self.features.made_from
+
+
+def resolve(warehouse: Warehouse, cfg: Config) -> ClusterInputs:
+    """The inputs of a clustering; raises on every error that is visible without Spark."""
+    check(cfg)
+    tracks = job_inputs.current_tracks(warehouse)
+    is_file = cfg.map is not None and cfg.map != REPORT_A
+    return ClusterInputs(
+        warehouse=warehouse,
+        tracks=tracks,
+        features=input_selection.chosen(warehouse, tracks, cfg.inputs, None, cfg.use_popularity),
+        settings=cfg,
+        manual=read_map(cfg.map) if cfg.map is not None else None,
+        map_digest=storage.inventory(storage.absolute_uri(cfg.map or "")).digest if is_file else None,
+    )
+
+
+def read_map(source: str) -> dict[str, str]:
+    """Genre to cluster name, from a YAML file or the map of report A."""
+    if source == REPORT_A:
+        return REPORT_A_MAP
+    uri = storage.absolute_uri(source)
+    if not storage.is_object(uri):
+        raise UsageError(f"--map {source}: no such file; expected YAML of `genre: cluster`, or {REPORT_A}")
+    try:
+        clusters = yaml.safe_load(storage.read_bytes(uri))
+    except yaml.YAMLError as err:
+        raise UsageError(f"--map {source} is not plain YAML: {err}") from err
+    if not isinstance(clusters, dict) or not all(isinstance(name, str | int) for name in clusters.values()):
+        raise UsageError(f"--map {source}: expected YAML with a line `genre: cluster` for each genre")
+    return {str(genre): str(name) for genre, name in clusters.items()}
+
+
+def pairs_of_profiles(tracks: DataFrame, inputs: ClusterInputs) -> DataFrame:
+    """The pairs that the profiles are computed from: genre, bucket of the artist, values, order."""
+    pairs = pairs_of(tracks, rule_of(inputs.tracks))
+    if inputs.settings.fit_on == "train":
+        pairs = pairs.where(F.col("split") == Split.TRAIN.value)
+    bucket = F.pmod(F.xxhash64("artist_id"), F.lit(BUCKETS)).cast("int")
+    return pairs.where(inputs.features.usable()).select(
+        "genre",
+        bucket.alias("bucket"),
+        inputs.features.vector().alias("values"),
+        unit_hash("order", 0, "track_id", "genre").alias("order"),
+    )

@@ -1,0 +1,55 @@
+"""What one run of a job reads, looked up once.
+
+The object of inputs is made when a job starts. The job reads the tables from its paths, and records its
+`made_from`: the record is right even if `ingest` or `extract` adds data while the job runs.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyspark.sql import DataFrame, SparkSession
+
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs import snapshots
+from genremill.jobs.features.model_inputs import ModelInputs
+from genremill.jobs.model_registry import ModelVersion
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+@dataclass(frozen=True)
+class JobInputs:
+    """A snapshot of `tracks`, and the features of these tracks."""
+
+    warehouse: Warehouse
+    tracks: Snapshot
+    features: ModelInputs
+
+    @property
+    def made_from(self) -> dict[str, str]:
+        """The record of these inputs: run ids, digests, fingerprints and settings by name."""
+        return {"tracks": self.tracks.run_id} | self.features.made_from
+
+    def read_tracks(self, spark: SparkSession) -> DataFrame:
+        """The rows of the snapshot of `tracks`."""
+        return snapshots.read(spark, self.warehouse, self.tracks)
+
+
+@dataclass(frozen=True)
+class PredictionInputs(JobInputs):
+    """A model version, and the tracks and features that it predicts from."""
+
+    model: ModelVersion
+
+
+def current_tracks(warehouse: Warehouse) -> Snapshot:
+    """The current snapshot of `tracks`."""
+    return warehouse.require("tracks", "ingest --tracks …")
+
+
+def settings_record(settings: "DataclassInstance") -> str:
+    """A dataclass of settings as the record of inputs holds it."""
+    return json.dumps(dataclasses.asdict(settings), sort_keys=True)

@@ -1,0 +1,98 @@
+"""What a training reads, and the training set that is prepared from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession, functions as F
+
+from genremill.infra.errors import UsageError
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs import command, job_inputs, snapshots
+from genremill.jobs.features import input_selection
+from genremill.jobs.features.model_inputs import ModelInputs
+from genremill.jobs.job_inputs import JobInputs
+from genremill.jobs.training.augmentation import augmented
+from genremill.jobs.training.dataset import TrainingSet, write_training_set
+from genremill.jobs.training.pairs import LabelledTracks, check_exact, drawn
+from genremill.jobs.training.settings import Config, check
+from genremill.models.evaluation.held_out import Labels
+
+
+@dataclass(frozen=True)
+class TrainingInputs(JobInputs):
+    """The tracks, features, genre map and settings of a training."""
+
+    settings: Config
+    genre_map: Snapshot | None
+    variants: Mapping[str, ModelInputs]
+    """The features of augmented audio, by variant."""
+
+    @property
+    def made_from(self) -> dict[str, str]:
+        """The record of these inputs."""
+        of_variants = {
+            f"{name}~{variant}": state
+            for variant, features in self.variants.items()
+            for name, state in features.made_from.items()
+        }
+        return {
+            "tracks": self.tracks.run_id,
+            "genre_map": self.genre_map.run_id if self.genre_map else "",
+            "settings": job_inputs.settings_record(self.settings),
+        } | (self.features.made_from | of_variants)
+
+    def read_genre_map(self, spark: SparkSession) -> DataFrame | None:
+        """The rows of the genre map, if there is one."""
+        return snapshots.read(spark, self.warehouse, self.genre_map) if self.genre_map else None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The data of a training beside the training set."""
+
+    inputs: TrainingInputs
+    labelled: LabelledTracks
+    genre_map: list[tuple[str, int, str]]
+    """Genre, cluster id and cluster name."""
+    genres: list[str]
+    """The genres of all tracks, including those that are not classes."""
+
+
+def resolve(warehouse: Warehouse, cfg: Config) -> TrainingInputs:
+    """The inputs of a training; raises on every error that is visible without Spark."""
+    from genremill.models import zoo  # here: torch takes seconds
+
+    check(cfg)
+    current_map, tracks = warehouse.current("genre_map"), job_inputs.current_tracks(warehouse)
+    if cfg.labels is Labels.CLUSTER and current_map is None:
+        raise UsageError("--labels cluster needs a genre map: run `genremill cluster` first")
+    asked = cfg.inputs or zoo.inputs_of_parts(cfg.part_names)
+    features = input_selection.chosen(warehouse, tracks, asked, zoo.entry(cfg.model), cfg.use_popularity)
+    return TrainingInputs(
+        warehouse=warehouse,
+        tracks=tracks,
+        features=features,
+        settings=cfg,
+        genre_map=current_map.snapshot if current_map else None,
+        variants=input_selection.of_variants(warehouse, features, cfg.augment),
+    )
+
+
+def prepared(spark: SparkSession, work: command.Run, inputs: TrainingInputs) -> tuple[TrainingSet, Sources]:
+    """The training set, written to the run's scratch space, and the data beside it."""
+    cfg, genre_map, catalog = inputs.settings, inputs.read_genre_map(spark), inputs.read_tracks(spark)
+    usable = inputs.features.of_usable(spark, work, catalog)
+    classes = genre_map if cfg.labels is Labels.CLUSTER else None
+    pairs = drawn(usable, classes, inputs.tracks, cfg.balance, "artist_id", *inputs.features.columns)
+    if cfg.exactly and cfg.per_class is not None:
+        check_exact(pairs, cfg.per_class)
+    learned = augmented(spark, work, pairs, catalog, inputs.variants) if inputs.variants else pairs
+    data = write_training_set(spark, work, learned, inputs.features, cfg.workers)
+    rows = genre_map.select("genre", "cluster_id", "cluster_name").collect() if genre_map else []
+    genres = catalog.select(F.explode("genres").alias("genre")).distinct().collect()
+    return data, Sources(
+        inputs,
+        LabelledTracks(inputs.tracks, usable, pairs),
+        [tuple(row) for row in rows],
+        sorted(row["genre"] for row in genres),
+    )

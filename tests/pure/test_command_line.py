@@ -13,9 +13,10 @@ import pytest
 from genremill.infra import session
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import cli, command, flags, train
+from genremill.jobs import cli, command, flags
 from genremill.jobs.cli import JOBS, TOOLS
 from genremill.jobs.nights.steps import Config
+from genremill.jobs.training.settings import Config as TrainConfig
 
 ON_A_WAREHOUSE = [job for job in JOBS if job not in ("nightly", "ingest", "plan")]
 """Jobs that need a warehouse that exists."""
@@ -149,7 +150,7 @@ def yaml_of(tmp_path: Path, text: str) -> str:
 def test_flags_win_over_the_file_in_both_directions(tmp_path: Path) -> None:
     file = yaml_of(tmp_path, "model: linear\nuse-popularity: true\nresume: false\nseed: 3\nepochs: null\n")
     argv = ["--warehouse", "w", "--config", file]
-    _, cfg = flags.parse("train", "", train.Config, command.Writing, argv)
+    _, cfg = flags.parse("train", "", TrainConfig, command.Writing, argv)
     assert (cfg.model, cfg.use_popularity, cfg.resume, cfg.seed, cfg.epochs) == (
         "linear",
         True,
@@ -158,7 +159,7 @@ def test_flags_win_over_the_file_in_both_directions(tmp_path: Path) -> None:
         None,
     )
     argv += ["--no-use-popularity", "--resume", "--seed", "4"]
-    _, cfg = flags.parse("train", "", train.Config, command.Writing, argv)
+    _, cfg = flags.parse("train", "", TrainConfig, command.Writing, argv)
     assert (cfg.model, cfg.use_popularity, cfg.resume, cfg.seed) == ("linear", False, True, 4)
 
 
@@ -218,11 +219,11 @@ def test_a_wrong_value_in_a_file_names_flag_value_and_type(tmp_path: Path, text:
         (["--ingest.split-file", "/nowhere.csv"], "--ingest.split-file file:///nowhere.csv: no such file"),
         (["--audio-root", "/tmp", "--extract.seconds", "0"], "--extract.seconds 0: expected"),
         (["--audio-root", "/nowhere"], "--audio-root /nowhere: no such folder"),
-        (["--cluster.method", "manual"], "--cluster.method manual and --cluster.map"),
+        (["--cluster.method", "manual"], "--cluster.method manual needs --cluster.map"),
         (["--cluster.seed", "-1"], "--cluster.seed -1: expected"),
         (["--train.workers", "0"], "--train.workers 0: expected"),
         (["--train.max-age-days", "-1"], "--train.max-age-days -1: expected"),
-        (["--train.exactly"], "--train.exactly: expected --train.per-class N"),
+        (["--train.exactly"], "--train.exactly needs --train.per-class N"),
         (["--score.limit", "0"], "--score.limit 0: expected"),
         (["--score.model-version", "a/b"], "--score.model-version a/b: no such model"),
         (["--evaluate.model-version", "a/b"], "--evaluate.model-version a/b: no such model"),
@@ -278,7 +279,7 @@ def test_a_flag_in_a_command_stays_as_it_is() -> None:
         (["evaluate"], "has no model yet"),
         (["evaluate", "--model-version", "a/b"], "--model-version a/b: no such model"),
         (["score", "--model-version", "a/b"], "--model-version a/b: no such model"),
-        (["score", "--model", "{folder}"], "is no model"),
+        (["score", "--model", "{folder}"], "is not a model"),
         (["publish"], "no staged tags"),
         (["publish", "--run", "r9"], "--run r9"),
         (["publish", "--rollback"], "no earlier tags"),

@@ -115,7 +115,13 @@ def run(spark: SparkSession, work: command.Run, inputs: ScoreInputs) -> command.
             {"tracks": snapshot.rows, "model_version": model.version}, "dry run: nothing scored"
         )
     LOGGER.info("scoring %d tracks with %s", snapshot.rows, model.version)
-    details = TagsDetails(**inputs.tag_constants, model=model.folder, kept=TracksDetails.of(snapshot).kept)
+    details = TagsDetails(
+        model_version=model.version,
+        model=model.folder,
+        genre_map_version=model.card.snapshots.get("genre_map"),
+        tracks_run=snapshot.run_id,
+        kept=TracksDetails.of(snapshot).kept,
+    )
     expected = min(snapshot.rows, inputs.limit or snapshot.rows)
     with progress(spark, "score", snapshot.rows):
         staged = snapshots.write(work, TAGS, tags, inputs.made_from, details, expected_rows=expected)

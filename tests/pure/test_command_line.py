@@ -37,7 +37,11 @@ def warehouse(tmp_path: Path) -> Warehouse:
     """A warehouse whose table `tracks` has table features; there is no data behind its record."""
     place = Warehouse.at(str(tmp_path / "wh"))
     features = [{"name": "tempo", "kind": "numeric", "is_popularity": False}]
-    details = {"features": features, "kept": [], "split": {"by": "artist"}, "with_audio": 0}
+    details = {
+        "features": features,
+        "kept": [],
+        "split": {"by": "artist", "fractions": [0.8, 0.1, 0.1], "seed": 0},
+    }
     tracks = Snapshot("r1", "tracks/run=r1", 9, "hash", {}, "0", "2026-01-01T00:00:00Z", details)
     place.finish("tracks", tracks)
     place.publish("tracks", tracks)

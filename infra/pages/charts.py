@@ -20,10 +20,10 @@ LINE_COLORS = 3
 class Frame:
     """Size of a chart and the edges of its plot, in pixels; it fits a phone."""
 
-    width: int = 336
+    width: int = 342
     height: int = 270
-    left: int = 48
-    right: int = 312
+    left: int = 54
+    right: int = 318
     top: int = 34
     bottom: int = 226
 
@@ -112,6 +112,7 @@ class _Line:
     points: list[tuple[float, float]]
     marks: bool
     legend_x: float
+    legend_y: float
 
 
 def line_figure(name: str, caption: str, x: Axis, y: Axis, series: Sequence[Series]) -> Figure:
@@ -128,12 +129,15 @@ def line_chart(title: str, description: str, x: Axis, y: Axis, series: Sequence[
     def y_pixel(value: float) -> float:
         return FRAME.bottom - y.share(value) * (FRAME.bottom - FRAME.top)
 
-    lines, colors, legend_x = [], itertools.count(), float(FRAME.left)
+    lines, colors, legend_x, legend_y = [], itertools.count(), float(FRAME.left), 8.0
     for line in series:
         style = "guide" if line.guide else f"series-{next(colors) % LINE_COLORS}"
         points = [(x_pixel(across), y_pixel(up)) for across, up in line.points]
-        lines.append(_Line(line.name, style, points, line.marks, legend_x))
-        legend_x += 26 + LETTER_WIDTH * len(line.name) + 18
+        width = 26 + LETTER_WIDTH * len(line.name)
+        if legend_x + width > FRAME.width:
+            legend_x, legend_y = FRAME.left, legend_y + 15
+        lines.append(_Line(line.name, style, points, line.marks, legend_x, legend_y))
+        legend_x += width + 18
     return render_template(
         "genremill/infra/pages/line_chart.svg.j2",
         title=title,

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _FORMULA_STARTS = ("=", "+", "-", "@")
-_NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( ?%)?")
 _NUMBERS = re.compile(r"–?|([+±−-]?[\d.,]+(e[+-]?\d+)?( (%|s|min|h|MB|to))?( |$))+")
 
 
@@ -91,7 +90,7 @@ class Figure:
 
 
 def _apostrophe(line: str) -> str:
-    is_formula = line.lstrip().startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(line)
+    is_formula = line.lstrip().startswith(_FORMULA_STARTS) and not _NUMBERS.fullmatch(line)
     return f"'{line}" if is_formula else line
 
 

@@ -91,9 +91,18 @@ def test_line_chart_places_points_between_its_axes() -> None:
         "T", "D", axis, axis, [Series("guide", [(0, 0)], guide=True), Series("s", [(0, 0), (1, 1)])]
     )
     paths = {found["class"]: found["d"] for tag, found in read(chart).elements if tag == "path"}
-    assert paths["line series-0"] == "M48.0 226.0L312.0 34.0"
+    assert paths["line series-0"] == "M54.0 226.0L318.0 34.0"
     assert texts(chart, "title") == ["T"]
     assert texts(chart, "desc") == ["D"]
+
+
+def test_the_legend_of_a_chart_stays_within_its_width() -> None:
+    axis = Axis("share", 0.0, 1.0)
+    names = ("Top-1 accuracy", "Top-5 accuracy", "Track accuracy")
+    chart = line_chart("T", "D", axis, axis, [Series(name, [(0, 0)]) for name in names])
+    legend = [found for tag, found in read(chart).elements if found.get("class") == "legend"]
+    assert [found["y"] for found in legend] == ["12.0", "12.0", "27.0"]
+    assert max(float(found["x"] or 0) for found in legend) + 14 * 6.6 < 342
 
 
 def test_heat_map_shades_each_cell_by_its_size_and_sign() -> None:

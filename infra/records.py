@@ -17,7 +17,14 @@ def to_json(record: object) -> bytes:
      "rows": 3
     }
     """
-    return msgspec.json.format(msgspec.json.encode(record), indent=1)
+    return msgspec.json.format(msgspec.json.encode(record, enc_hook=_as_float), indent=1)
+
+
+def _as_float(value: object) -> float:
+    """A float of numpy, which is a subclass of float that msgspec does not know."""
+    if isinstance(value, float):
+        return float(value)
+    raise TypeError(f"{value!r} of type {type(value).__name__} cannot be written as JSON")
 
 
 def from_json(

@@ -1,4 +1,4 @@
-"""Shows one track: what is known of it, its tag, its features, and a picture of its audio.
+"""Shows one track: its row, its tag, its features and a picture of its audio.
 
 Reads: `tracks`, `tags`, `features`, `rejects`, audio under --audio-root. Writes: a PNG file.
 
@@ -24,19 +24,19 @@ from genremill.infra.flag_types import OptionalFile, Uris
 from genremill.infra.terminal import plain
 from genremill.jobs import command
 from genremill.jobs.inspection import sheet as track_sheet
-from genremill.jobs.inspection.sheet import TrackSheet, fact
+from genremill.jobs.inspection.sheet import TrackSheet
+from genremill.jobs.inspection.sheet_text import fact, lines_of, tag_text
 from genremill.udfs.decoding.decode import Decoded, DecodeSettings, Offset
 
 SR = 22050
-"""Samples a second of what is drawn."""
 MAX_SECONDS = 600.0
-"""Beyond them a column of the picture would stand for more than half a second."""
+"""In a picture of longer audio, one column of pixels would cover more than half a second."""
 NAME_LENGTH = 60
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Which track to show, and how to draw its audio."""
+    """Which track to show and how to draw its audio."""
 
     track: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="TRACK")]]
     """A track_id, or the path or URI of an audio file."""
@@ -52,7 +52,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is drawn, and what is written over it."""
+    """The audio to draw and the text above it."""
 
     name: str
     audio_uri: str
@@ -62,43 +62,41 @@ class Subject:
 
 @dataclass(frozen=True)
 class Picture:
-    """What became of the audio: a picture, or the reason why there is none."""
+    """The picture of the audio, or the reason why there is none."""
 
     audio_uri: str
     path: str | None = None
     seconds_decoded: float | None = None
     coverage: float | None = None
-    """Decoded of what the header declares within the seconds asked for, 0 to 1."""
+    """Share of the requested seconds that the header declares and that were decoded, 0 to 1."""
     tempo: float | None = None
-    """Beats a minute."""
+    """Beats per minute."""
     reason: str | None = None
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
-    """Prints what is known of the track, and draws its audio where there is some."""
+    """Describes the track and draws its audio."""
     check(cfg)
     sheet = track_sheet.read(spark, work.warehouse, cfg.track)
     if sheet is None:
-        return _of_audio_alone(work, cfg)
+        return _show_audio(work, cfg)
     picture = None
     if sheet.audio_uri is not None:
-        genres = f"genres: {', '.join(sheet.genres) or 'none'}"
-        tag = f"tag: {track_sheet.tag_in_words(sheet.tag)}"
-        subject = Subject(sheet.track_id, sheet.audio_uri, sheet.heading, (genres, tag))
+        lines = (f"genres: {', '.join(sheet.genres) or 'none'}", f"tag: {tag_text(sheet.tag)}")
         try:
-            picture = _drawn(work, cfg, subject)
+            picture = _draw(work, cfg, Subject(sheet.track_id, sheet.audio_uri, sheet.heading, lines))
         except AudioRejected as err:
             picture = Picture(sheet.audio_uri, reason=str(err))
-    text = "\n".join([*track_sheet.lines_of(sheet), "", *_picture_lines(picture)])
+    text = "\n".join([*lines_of(sheet), "", *_picture_lines(picture)])
     return command.Outcome(_summary(sheet, picture), text)
 
 
 def check(cfg: Config) -> None:
-    """Raises on settings that no track could make right."""
+    """Raises on settings that are wrong for every track."""
     if not 0.1 <= cfg.seconds <= MAX_SECONDS:
         raise UsageError(f"--seconds {cfg.seconds:g}: expected 0.1 to {MAX_SECONDS:g}")
     if cfg.out is not None and not cfg.out.endswith(".png"):
-        raise UsageError(f"--out {cfg.out}: expected the name of a file that ends in .png")
+        raise UsageError(f"--out {cfg.out}: expected a file name that ends in .png")
     if cfg.out is not None and storage.exists(cfg.out) and not storage.is_object(cfg.out):
         raise UsageError(f"--out {cfg.out} is a folder; expected a file")
 
@@ -110,46 +108,49 @@ def ready(work: command.Run, cfg: Config) -> Config:
     return cfg
 
 
-def _of_audio_alone(work: command.Run, cfg: Config) -> command.Outcome:
+def _show_audio(work: command.Run, cfg: Config) -> command.Outcome:
+    """Draws audio that belongs to no track of the warehouse."""
     if "/" not in cfg.track:
         raise UsageError(
             f"{work.warehouse.uri} has no track {cfg.track!r}; "
             "expected a track_id of its current tracks, or the path or URI of audio"
         )
     if not cfg.audio_root:
-        raise UsageError("--audio-root is needed: the folders or prefixes that audio may be read from")
+        raise UsageError(
+            f"--audio-root is missing; to draw {cfg.track}, name the folder or prefix that it is in"
+        )
     heading = cfg.track.rpartition("/")[2]
-    subject = Subject(cfg.track, cfg.track, heading, ("of no track in this warehouse",))
+    subject = Subject(cfg.track, cfg.track, heading, ("not a track of this warehouse",))
     try:
-        picture = _drawn(work, cfg, subject)
+        picture = _draw(work, cfg, subject)
     except AudioRejected as err:
         raise UsageError(plain(f"{cfg.track}: {err}")) from err
     lines = [fact("audio", cfg.track), *_picture_lines(picture)]
     return command.Outcome(_summary(None, picture), "\n".join(lines))
 
 
-def _drawn(work: command.Run, cfg: Config, subject: Subject) -> Picture:
-    """Reads the audio and writes its picture, as far as flags allow."""
+def _draw(work: command.Run, cfg: Config, subject: Subject) -> Picture:
+    """Reads the audio and writes its picture, unless --audio-root is missing or this is a dry run."""
     if not cfg.audio_root:
-        return Picture(subject.audio_uri, reason="not read: --audio-root says where audio may be read from")
+        reason = "the audio is not read without --audio-root, the folder or prefix that it is in"
+        return Picture(subject.audio_uri, reason=reason)
     default = work.warehouse.path("reports", "show", f"{safe_name(subject.name)}.png")
     path = storage.absolute_uri(cfg.out or default)
     if work.dry_run:
         return Picture(subject.audio_uri, path)
-    from genremill.jobs.inspection import (
-        picture as track_pictures,  # here: --help needs neither librosa nor matplotlib
-    )
+    # Imported here because --help needs neither librosa nor matplotlib.
+    from genremill.jobs.inspection import panels as track_panels, picture as track_picture
 
-    decoded = _decoded(cfg, subject.audio_uri)
-    settings = track_pictures.PictureSettings(sr=SR)
-    panels = track_pictures.analyse(decoded.y, settings)
-    within = f" within the middle {cfg.seconds:g} s" if cfg.offset is Offset.MIDDLE else ""
-    caption = track_pictures.Caption(subject.heading, subject.lines, f"time (s){within}")
-    storage.write_atomic(path, track_pictures.png(panels, settings, caption))
+    decoded = _decode(cfg, subject.audio_uri)
+    settings = track_panels.PanelSettings(sr=SR)
+    panels = track_panels.analyze(decoded.y, settings)
+    part = f" within the middle {cfg.seconds:g} s" if cfg.offset is Offset.MIDDLE else ""
+    caption = track_picture.Caption(subject.heading, subject.lines, f"time (s){part}")
+    storage.write_atomic(path, track_picture.png(panels, settings, caption))
     return Picture(subject.audio_uri, path, decoded.seconds_decoded, decoded.coverage, panels.tempo)
 
 
-def _decoded(cfg: Config, audio_uri: str) -> Decoded:
+def _decode(cfg: Config, audio_uri: str) -> Decoded:
     from genremill.udfs.decoding.sandbox import Sandbox
 
     store = AudioStore(cfg.audio_root)
@@ -159,7 +160,7 @@ def _decoded(cfg: Config, audio_uri: str) -> Decoded:
 
 
 def safe_name(name: str) -> str:
-    """A file name that tells a track by its id, whatever the id is; different ids, different names.
+    """A file name for a track id. Different ids have different names.
 
     >>> safe_name("7lmeHLHBe4nmXzuXc0HDjk")
     '7lmeHLHBe4nmXzuXc0HDjk'
@@ -179,13 +180,13 @@ def _summary(sheet: TrackSheet | None, picture: Picture | None) -> dict[str, Any
 
 def _picture_lines(picture: Picture | None) -> list[str]:
     if picture is None:
-        return [fact("picture", "none: there is no audio")]
+        return [fact("picture", "none: the track has no audio")]
     if picture.reason is not None:
         return [fact("picture", f"none: {picture.reason}")]
     if picture.seconds_decoded is None:
         return [fact("picture", f"dry run: would be written to {picture.path}")]
-    decoded = f"{picture.seconds_decoded:.1f} s decoded, {picture.tempo:.1f} beats/min"
-    return [fact("audio read", decoded), fact("picture", str(picture.path))]
+    decoded = f"{picture.seconds_decoded:.1f} s decoded, tempo {picture.tempo:.1f} BPM"
+    return [fact("audio", decoded), fact("picture", str(picture.path))]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

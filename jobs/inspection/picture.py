@@ -119,14 +119,16 @@ def _figure(panels: Panels, settings: PanelSettings, caption: Caption) -> Figure
 
 
 def _write(figure: Figure, caption: Caption) -> None:
-    _write_line(figure, caption.title, TOP, fontsize=17, color=INK, weight="bold")
+    _write_line(figure, caption.title, TOP, 17, INK, "bold")
     for row, line in enumerate(caption.lines):
-        _write_line(figure, line, TOP - TITLE_HEIGHT - row * LINE_HEIGHT, fontsize=11, color=MUTED)
+        _write_line(figure, line, TOP - TITLE_HEIGHT - row * LINE_HEIGHT, 11, MUTED, "normal")
 
 
-def _write_line(figure: Figure, line: str, top: float, **style: Any) -> None:
+def _write_line(figure: Figure, line: str, top: float, size: int, color: str, weight: str) -> None:
     # parse_math is off because "$" occurs in titles, and half a formula would raise an error.
-    text = figure.text(LEFT, top, plain(line), va="top", parse_math=False, **style)
+    text = figure.text(
+        LEFT, top, plain(line), va="top", fontsize=size, color=color, weight=weight, parse_math=False
+    )
     _shorten(text, (RIGHT - LEFT) * figure.bbox.width)
 
 

@@ -1,9 +1,10 @@
-"""A night as a run of an MLflow experiment, for those who look there; needs the extra `mlflow`."""
+"""Sends a night to MLflow as a run of an experiment; needs the extra `mlflow`."""
 
 import importlib.util
 import os
 import time
 
+from genremill.infra import records
 from genremill.infra.audio.paths import CREDENTIALS, shown
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
@@ -13,19 +14,19 @@ EXPERIMENT = "genremill"
 
 
 def check(uri: str | None) -> None:
-    """Raises where a tracking server is named with a secret, or its client is not installed."""
+    """Raises if the URI of the tracking server contains a password, or if MLflow is not installed."""
     if uri is not None and CREDENTIALS.search(uri):
         raise UsageError(
-            f"--mlflow {shown(uri)}: expected a URI without credentials; MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD hold them"
+            f"--mlflow {shown(uri)}: the URI contains credentials. Remove them and set the environment "
+            "variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
         )
     if uri is not None and importlib.util.find_spec("mlflow") is None:
-        raise UsageError(f"--mlflow {uri} needs MLflow's client: pip install 'genremill[mlflow]'")
+        raise UsageError(f"--mlflow {uri} needs the MLflow client: pip install 'genremill[mlflow]'")
 
 
 def send(uri: str, night: Night, page: str) -> None:
-    """Sends a night to a tracking server; one that cannot be reached does not spoil the night."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the client's own is seven, over minutes
+    """Sends a night to a tracking server. If that fails, it is only logged."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default, 7, takes minutes
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.exceptions import MlflowException
@@ -33,8 +34,8 @@ def send(uri: str, night: Night, page: str) -> None:
     now = int(time.time() * 1000)
     try:
         client = MlflowClient(tracking_uri=uri)
-        found = client.get_experiment_by_name(EXPERIMENT)
-        experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
+        known = client.get_experiment_by_name(EXPERIMENT)
+        experiment = known.experiment_id if known else client.create_experiment(EXPERIMENT)
         run = client.create_run(experiment, run_name=night.run_id).info.run_id
         client.log_batch(
             run,
@@ -43,24 +44,26 @@ def send(uri: str, night: Night, page: str) -> None:
             tags=[RunTag("code_version", night.code_version), RunTag("error", night.error[:5000])],
         )
         client.log_text(run, page, PAGE)
-        client.log_text(run, night.to_json(), RECORD)
+        client.log_text(run, records.to_json(night).decode(), RECORD)
         client.set_terminated(run, "FAILED" if night.error else "FINISHED")
     except (MlflowException, OSError) as err:
-        LOGGER.warning("MLflow at %s did not take the night: %s", uri, err)
+        LOGGER.warning("the night could not be sent to MLflow at %s: %s", uri, err)
 
 
 def figures(night: Night) -> dict[str, float]:
-    """The numbers of a night: seconds by step, rows by table, rejects, audits, and the model's figures."""
-    found = {"night/seconds": night.seconds, "night/exit_code": float(night.exit_code)}
-    found |= {f"seconds/{one.name}": one.seconds for one in night.steps if one.state is not State.SKIPPED}
-    found |= {f"rows/{one.name}": float(one.rows_after) for one in night.tables}
-    found["night/rejects"] = float(sum(one.count for one in night.rejects))
+    """The numbers of a night: seconds per step, rows per table, rejects, audits and model figures."""
+    numbers = {"night/seconds": night.seconds, "night/exit_code": float(night.exit_code)}
+    numbers |= {
+        f"seconds/{step.name}": step.seconds for step in night.steps if step.state is not State.SKIPPED
+    }
+    numbers |= {f"rows/{table.name}": float(table.rows_after) for table in night.tables}
+    numbers["night/rejects"] = float(sum(rejected.count for rejected in night.rejects))
     publication = night.step("publish")
     audits = publication.summary.get("audits", {}) if publication else {}
-    measured = {name.replace(" ", "_"): one["value"] for name, one in audits.items()}
-    found |= {f"audits/{name}": float(value) for name, value in measured.items() if value is not None}
+    measured = {name.replace(" ", "_"): audit["value"] for name, audit in audits.items()}
+    numbers |= {f"audits/{name}": float(value) for name, value in measured.items() if value is not None}
     for name, figure in night.metrics.items():
         value = figure["value"] if isinstance(figure, dict) else figure
         if isinstance(value, int | float):
-            found[f"model/{name}"] = float(value)
-    return found
+            numbers[f"model/{name}"] = float(value)
+    return numbers

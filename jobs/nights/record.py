@@ -1,13 +1,11 @@
-"""The record of a night, `reports/<run_id>/run.json`: what ran, why, how long, and what came of it."""
+"""The record of a night, `reports/<run_id>/run.json`: which steps ran, why, how long, and their results."""
 
-import dataclasses
 import enum
-import json
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from genremill.infra import storage
+from genremill.infra import records, storage
 from genremill.infra.errors import ExitCode, StorageError
 from genremill.infra.log import LOGGER
 from genremill.infra.version import code_version
@@ -18,11 +16,11 @@ PAGE = "night.html"
 
 
 class State(enum.StrEnum):
-    """How a step of the night ended."""
+    """How a step of a night ended."""
 
     RAN = "ran"
     SKIPPED = "skipped"
-    REFUSED = "refused"  # by an audit, or for what it was given
+    REFUSED = "refused"  # by an audit, or because of wrong input
     FAILED = "failed"
 
 
@@ -33,10 +31,10 @@ class StepRecord:
     name: str
     state: State
     cause: str = ""
-    """Why it ran; for one that was skipped, nothing."""
+    """Why it ran; empty if it was skipped."""
     seconds: float = 0.0
     summary: dict[str, Any] = field(default_factory=dict)
-    """What the job itself says: rows, audits, metrics."""
+    """The JSON output of the job."""
     exit_code: int = ExitCode.DONE
 
 
@@ -53,18 +51,18 @@ class TableRecord:
 
 @dataclass(frozen=True)
 class Rejected:
-    """Rows or files refused by this night for one reason, with a few of them."""
+    """Rows or files that the night rejected for the same reason."""
 
     stage: str
     reason: str
     count: int
     examples: tuple[tuple[str, str], ...] = ()
-    """Key and detail."""
+    """Key and detail of a few of them."""
 
 
 @dataclass(frozen=True)
 class Night:
-    """All that is kept of a night."""
+    """One run of `nightly`."""
 
     run_id: str
     started_at: str
@@ -72,70 +70,55 @@ class Night:
     cores: int = 0
     exit_code: int = ExitCode.DONE
     error: str = ""
-    """Why it ended early; empty where it did not."""
+    """The message of the error that ended the night."""
     steps: tuple[StepRecord, ...] = ()
     tables: tuple[TableRecord, ...] = ()
     rejects: tuple[Rejected, ...] = ()
     metrics: dict[str, Any] = field(default_factory=dict)
-    """Headline figures of the model whose tags are current, of its own report."""
+    """Main figures of the model whose tags are current, from its report."""
     code_version: str = field(default_factory=code_version)
 
     def step(self, name: str) -> StepRecord | None:
-        """One step by name."""
-        return next((one for one in self.steps if one.name == name), None)
-
-    def to_json(self) -> str:
-        """The text of `run.json`."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: bytes) -> "Night":
-        """Parses `run.json`."""
-        record = json.loads(text)
-        record["steps"] = tuple(StepRecord(**one | {"state": State(one["state"])}) for one in record["steps"])
-        record["tables"] = tuple(TableRecord(**one) for one in record["tables"])
-        record["rejects"] = tuple(
-            Rejected(**one | {"examples": tuple((key, detail) for key, detail in one["examples"])})
-            for one in record["rejects"]
-        )
-        return cls(**record)
+        """The step with this name."""
+        return next((step for step in self.steps if step.name == name), None)
 
 
 def folder_of(warehouse: Warehouse, run_id: str) -> str:
-    """Where a night's record and page lie."""
+    """The folder of a night's record and page."""
     return warehouse.path("reports", run_id)
 
 
 def earlier(warehouse: Warehouse, run_id: str, most: int) -> list[Night]:
-    """The newest nights before one, newest first; a record that cannot be read is passed over."""
-    found: list[Night] = []
+    """The last nights before a run, newest first; damaged records are skipped with a warning."""
+    nights: list[Night] = []
     for other in reversed(storage.folders(warehouse.path("reports"))):
         uri = f"{folder_of(warehouse, other)}/{RECORD}"
-        if len(found) < most and other < run_id and storage.is_object(uri):
+        if len(nights) < most and other < run_id and storage.is_object(uri):
+            data = storage.read_bytes(uri)
             try:
-                found.append(Night.from_json(storage.read_bytes(uri)))
-            except (ValueError, KeyError, TypeError) as err:
-                LOGGER.warning("%s is damaged and passed over: %r", uri, err)
-    return found
+                nights.append(records.from_json(data, Night, uri))
+            except StorageError as err:
+                LOGGER.warning("skipping a damaged record: %s", err)
+    return nights
 
 
 class Clock:
-    """Seconds since it was made."""
+    """Measures the seconds since it was created."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """To a tenth of a second."""
+        """Seconds, rounded to a tenth."""
         return round(time.monotonic() - self.started, 1)
 
 
 def keep(warehouse: Warehouse, night: Night, page: str) -> None:
-    """Writes the record and the page; a storage that is down does not hide why the night ended."""
+    """Writes the record and the page. Storage errors are only logged: the error of the night is reported."""
     folder = folder_of(warehouse, night.run_id)
     try:
         storage.write_atomic(f"{folder}/{PAGE}", page.encode())
-        storage.write_atomic(f"{folder}/{RECORD}", night.to_json().encode())
+        storage.write_atomic(f"{folder}/{RECORD}", records.to_json(night))
     except StorageError as err:
-        LOGGER.warning("the night's record could not be written: %s", err)
+        LOGGER.warning("the record of the night could not be written: %s", err)

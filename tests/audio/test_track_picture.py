@@ -50,7 +50,9 @@ def test_clicks_have_the_highest_values_at_their_tempo(beats_per_minute: float) 
     assert mean[near].max() > 5 * mean[between].max()
 
 
-@pytest.mark.parametrize("samples", [2048, 30_000], ids=["one STFT window", "shorter than the tempogram window"])
+@pytest.mark.parametrize(
+    "samples", [2048, 30_000], ids=["one STFT window", "shorter than the tempogram window"]
+)
 def test_short_signals_are_drawn(samples: int) -> None:
     panels = track_panels.analyze(_tone(440)[:samples], SETTINGS)
     assert np.isfinite(panels.tempogram_PT).all()

@@ -1,4 +1,4 @@
-"""`genremill show` on a warehouse of two tracks, written by hand."""
+"""`genremill show` on a warehouse of three tracks that the test writes itself."""
 
 import json
 from pathlib import Path
@@ -23,11 +23,11 @@ ESCAPE = "\x1b[2J\x9b31m$x^{"
 PRINT = "0123456789abcdef"
 TOP = {"rock": 0.75, "pop": 0.125, "jazz": 0.0625, "folk": 0.03125, "soul": 0.03125}
 PANELS = {"waveform": 210, "mel spectrogram": 490, "chromagram": 780, "tempogram": 1030}
-"""A row of pixels of each panel, of 1210."""
+"""A row of pixels inside each panel; the picture has 1210 rows."""
 
 
-class Shop:
-    """A warehouse and what `show` says of it."""
+class ShownWarehouse:
+    """A warehouse, and the output of `show` on it."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.warehouse = Warehouse.at(str(folder / "warehouse"))
@@ -46,8 +46,8 @@ class Shop:
         return Path(self.warehouse.uri.removeprefix("file://")) / path
 
     def document(self, *arguments: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.show(*arguments, "--json")[0])
-        return found
+        document: dict[str, Any] = json.loads(self.show(*arguments, "--json")[0])
+        return document
 
 
 @pytest.fixture(scope="session")
@@ -55,11 +55,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("show")
     warehouse = Warehouse.at(str(folder / "warehouse"))
     (folder / "audio").mkdir()
-    clip, page, cut = (f"{folder}/audio/{name}" for name in ("clip.wav", "page.mp3", "cut.wav"))
+    clip, page, truncated = (f"{folder}/audio/{name}" for name in ("clip.wav", "page.mp3", "cut.wav"))
     sf.write(clip, _beat(), SR)
     Path(page).write_text("<html>503 Slow Down</html>")
-    sf.write(cut, _beat(), SR)
-    Path(cut).write_bytes(Path(cut).read_bytes()[:50_000])
+    sf.write(truncated, _beat(), SR)
+    Path(truncated).write_bytes(Path(truncated).read_bytes()[:50_000])
     tracks = [
         _track(
             "t1", title=f"Drum{ESCAPE}", artists=["Ada", "Bo"], genres=["rock"], audio_uri=f"file://{clip}"
@@ -94,12 +94,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shop(spark: SparkSession, written: Path, capsys: pytest.CaptureFixture[str]) -> Shop:
-    return Shop(written, capsys)
+def shown(spark: SparkSession, written: Path, capsys: pytest.CaptureFixture[str]) -> ShownWarehouse:
+    return ShownWarehouse(written, capsys)
 
 
 def _beat() -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Four seconds of a chord and 120 clicks a minute."""
+    """Four seconds of a chord with 120 clicks per minute."""
     t = np.arange(4 * SR) / SR
     chord = sum(np.sin(2 * np.pi * hz * t) for hz in (220.0, 277.2, 329.6)) / 6
     noise = np.random.default_rng(0).normal(size=len(t))
@@ -147,8 +147,8 @@ def _pixels(path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.asarray(matplotlib.image.imread(path, format="png"))
 
 
-def test_a_track_with_everything_is_printed_and_drawn(shop: Shop) -> None:
-    text, _ = shop.show("t1", "--audio-root", str(shop.audio))
+def test_row_tag_features_and_picture_of_a_track_are_shown(shown: ShownWarehouse) -> None:
+    text, _ = shown.show("t1", "--audio-root", str(shown.audio))
     for part in (
         "Drum·[2J",
         "Ada, Bo",
@@ -162,19 +162,19 @@ def test_a_track_with_everything_is_printed_and_drawn(shop: Shop) -> None:
     ):
         assert part in text
     assert "the first of 2 windows" in text
-    assert shop.warehouse.path("reports", "show", "t1.png") in text
-    pixels = _pixels(shop.local("reports/show/t1.png"))
+    assert shown.warehouse.path("reports", "show", "t1.png") in text
+    pixels = _pixels(shown.local("reports/show/t1.png"))
     assert pixels.shape == (1210, 1320, 4)
     for name, row in PANELS.items():
         assert pixels[row - 20 : row + 20, 110:1190, :3].std() > 0.05, name
 
 
-def test_json_holds_what_is_printed_and_where_the_picture_lies(shop: Shop, tmp_path: Path) -> None:
-    uri = f"file://{shop.audio}/clip.wav"
+def test_json_has_the_same_data_and_the_path_of_the_picture(shown: ShownWarehouse, tmp_path: Path) -> None:
+    uri = f"file://{shown.audio}/clip.wav"
     out = tmp_path / "own name.png"
     part = ("--offset", "middle", "--seconds", "2")
-    found = shop.document(uri, "--audio-root", str(shop.audio), "--out", str(out), *part)
-    track = found["track"]
+    document = shown.document(uri, "--audio-root", str(shown.audio), "--out", str(out), *part)
+    track = document["track"]
     assert (track["track_id"], track["title"], track["split"]) == ("t1", f"Drum{ESCAPE}", "train")
     assert track["table_features"] == {"energy": 0.1, "tempo\x1b[1m": 120.5}
     assert track["tag"]["top"] == TOP
@@ -183,49 +183,59 @@ def test_json_holds_what_is_printed_and_where_the_picture_lies(shop: Shop, tmp_p
     assert track["audio_features"] == [
         {"name": "gtzan57", "fingerprint": PRINT, "windows": windows, "reason": None}
     ]
-    picture = found["picture"]
+    picture = document["picture"]
     assert picture["path"] == f"file://{out}"
     assert picture["seconds_decoded"] == pytest.approx(2)
     assert picture["tempo"] == pytest.approx(120, abs=5)
     assert out.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_what_a_track_lacks_is_said(shop: Shop) -> None:
-    text, _ = shop.show("../up/t2")
-    for part in ("unlabelled", "no table features", "not tagged yet", "there is no audio", "no audio_uri"):
+def test_missing_values_of_a_track_are_named(shown: ShownWarehouse) -> None:
+    text, _ = shown.show("../up/t2")
+    for part in (
+        "the track has no label",
+        "no table features",
+        "not tagged yet",
+        "the track has no audio",
+        "no audio_uri",
+    ):
         assert part in text
-    found = shop.document("../up/t2")
-    assert (found["picture"], found["track"]["tag"], found["track"]["audio_features"]) == (None, None, [])
+    document = shown.document("../up/t2")
+    assert (document["picture"], document["track"]["tag"], document["track"]["audio_features"]) == (
+        None,
+        None,
+        [],
+    )
 
 
-def test_rejected_audio_leaves_the_rest_of_a_track(shop: Shop) -> None:
-    assert "none: not read: --audio-root says" in shop.show("t3")[0]
-    text, _ = shop.show("t3", "--audio-root", str(shop.audio))
-    assert "gtzan57     none: not_audio: HTML" in text  # what extract said
+def test_a_track_with_rejected_audio_is_shown_without_a_picture(shown: ShownWarehouse) -> None:
+    assert "none: the audio is not read without --audio-root" in shown.show("t3")[0]
+    text, _ = shown.show("t3", "--audio-root", str(shown.audio))
+    assert "gtzan57     none: not_audio: HTML" in text  # the reason that extract recorded
     assert "picture     none: not_audio" in text
-    assert not shop.local("reports/show/t3.png").exists()
+    assert not shown.local("reports/show/t3.png").exists()
 
 
-def test_audio_of_no_track(shop: Shop, tmp_path: Path) -> None:
-    other, out = shop.audio / "other.flac", tmp_path / "x.png"
+def test_audio_without_a_track_is_drawn(shown: ShownWarehouse, tmp_path: Path) -> None:
+    other, out = shown.audio / "other.flac", tmp_path / "x.png"
     sf.write(other, _beat(), SR)
-    asked = (f"file://{other}", "--audio-root", str(shop.audio), "--out", str(out))
-    assert f"would be written to file://{out}" in shop.show(*asked, "--dry-run")[0]
+    arguments = (f"file://{other}", "--audio-root", str(shown.audio), "--out", str(out))
+    assert f"would be written to file://{out}" in shown.show(*arguments, "--dry-run")[0]
     assert not out.exists()
-    found = shop.document(*asked)
-    assert (found["track"], found["picture"]["path"]) == (None, f"file://{out}")
+    document = shown.document(*arguments)
+    assert (document["track"], document["picture"]["path"]) == (None, f"file://{out}")
     assert _pixels(out).shape == (1210, 1320, 4)
 
 
-def test_audio_of_no_track_that_is_rejected(shop: Shop, tmp_path: Path) -> None:
-    cut = f"{shop.audio}/cut.wav"
-    assert "truncated" in shop.show(cut, "--audio-root", str(shop.audio), code=2)[1]
-    assert "path_refused" in shop.show(cut, "--audio-root", str(tmp_path), code=2)[1]
-    assert "--audio-root is needed" in shop.show(cut, code=2)[1]
+def test_rejected_audio_without_a_track_is_a_usage_error(shown: ShownWarehouse, tmp_path: Path) -> None:
+    truncated = f"{shown.audio}/cut.wav"
+    assert "truncated" in shown.show(truncated, "--audio-root", str(shown.audio), code=2)[1]
+    assert "path_refused" in shown.show(truncated, "--audio-root", str(tmp_path), code=2)[1]
+    assert "--audio-root is missing" in shown.show(truncated, code=2)[1]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nobody"], "no track 'nobody'"),
         (["\x1b[2J"], r"no track '\x1b[2J'"),
@@ -237,5 +247,5 @@ def test_audio_of_no_track_that_is_rejected(shop: Shop, tmp_path: Path) -> None:
         (["--", "--t1"], "no track '--t1'"),
     ],
 )
-def test_what_cannot_be_shown_is_refused(shop: Shop, arguments: list[str], said: str) -> None:
-    assert said in shop.show(*arguments, code=2)[1]
+def test_wrong_arguments_are_usage_errors(shown: ShownWarehouse, arguments: list[str], message: str) -> None:
+    assert message in shown.show(*arguments, code=2)[1]

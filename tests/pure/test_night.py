@@ -1,11 +1,15 @@
-"""The record of a night, and its page."""
+"""The record of a night, its page and its export to MLflow."""
 
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from genremill.infra import records
 from genremill.infra.errors import UsageError
 from genremill.infra.pages.parts import Header
 from genremill.infra.warehouse import Warehouse
@@ -33,8 +37,8 @@ PUBLISHED = {
 }
 
 
-def made(run_id: str, **overrides: object) -> Night:
-    """A night that refused what it made."""
+def make_night(run_id: str, **overrides: Any) -> Night:
+    """A night whose tags were refused."""
     metrics = {
         "model_version": "linear/r1",
         "split": "artist",
@@ -42,7 +46,7 @@ def made(run_id: str, **overrides: object) -> Night:
         "top1": {"value": 0.3, "low": 0.28, "high": 0.32},
         "any_label": 0.4,
     }
-    found = Night(
+    night = Night(
         run_id,
         "2026-11-21T02:00:00Z",
         seconds=75.2,
@@ -64,26 +68,40 @@ def made(run_id: str, **overrides: object) -> Night:
         rejects=(Rejected("ingest", "no_id", 7, (("file:///t.csv:3", HOSTILE),)),),
         metrics=metrics,
     )
-    return Night(**{**found.__dict__, **overrides})
+    return dataclasses.replace(night, **overrides)
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
-    one = made("r2")
-    assert Night.from_json(one.to_json().encode()).to_json() == one.to_json()
-    assert Night.from_json(one.to_json().encode()).steps[2].state is State.REFUSED
+    night = make_night("r2")
+    assert records.from_json(records.to_json(night), Night, "run.json") == night
 
 
-def test_earlier_nights_are_the_newest_before_one_and_damaged_records_are_passed_over(tmp_path: Path) -> None:
+def test_numpy_floats_are_written_as_numbers() -> None:
+    step = StepRecord("cluster", State.RAN, summary={"silhouette": np.float64(0.25)})
+    assert json.loads(records.to_json(step))["summary"] == {"silhouette": 0.25}
+
+
+@pytest.mark.parametrize("text", ["{", '{"run_id": 1, "started_at": ""}', "[]", '{"steps": [{"name": "x"}]}'])
+def test_damaged_records_are_skipped(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    warehouse = Warehouse.at(str(tmp_path))
+    for run_id in ("r1", "r2"):
+        night_record.keep(warehouse, make_night(run_id), "page")
+    (tmp_path / "reports" / "r2" / "run.json").write_text(text)
+    with caplog.at_level("WARNING"):
+        assert [night.run_id for night in night_record.earlier(warehouse, "r3", most=5)] == ["r1"]
+    assert "reports/r2/run.json is not a valid Night record" in caplog.text
+
+
+def test_earlier_nights_are_listed_newest_first(tmp_path: Path) -> None:
     warehouse = Warehouse.at(str(tmp_path))
     for run_id in ("r1", "r2", "r3", "r4"):
-        night_record.keep(warehouse, made(run_id), "page")
-    (tmp_path / "reports" / "r2" / "run.json").write_text("{")
-    assert [one.run_id for one in night_record.earlier(warehouse, "r4", most=5)] == ["r3", "r1"]
-    assert [one.run_id for one in night_record.earlier(warehouse, "r4", most=1)] == ["r3"]
+        night_record.keep(warehouse, make_night(run_id), "page")
+    assert [night.run_id for night in night_record.earlier(warehouse, "r4", most=5)] == ["r3", "r2", "r1"]
+    assert [night.run_id for night in night_record.earlier(warehouse, "r4", most=1)] == ["r3"]
 
 
-def test_the_page_says_what_was_done_and_nothing_on_it_is_markup_from_data() -> None:
-    page = night_page.render(made("r2"), [made("r1", exit_code=0, error="")], HEADER)
+def test_the_page_shows_the_record_and_escapes_all_data() -> None:
+    page = night_page.render(make_night("r2"), [make_night("r1", exit_code=0, error="")], HEADER)
     for said in (
         "refused",
         "1 min 15 s",
@@ -100,8 +118,8 @@ def test_the_page_says_what_was_done_and_nothing_on_it_is_markup_from_data() -> 
     assert "\x1b" not in page
 
 
-def test_a_night_without_news_says_so() -> None:
-    idle = made(
+def test_the_page_of_a_night_without_changes_says_so() -> None:
+    idle = make_night(
         "r2", exit_code=0, error="", steps=(StepRecord("ingest", State.SKIPPED),), rejects=(), metrics={}
     )
     page = night_page.render(idle, [], HEADER)
@@ -109,22 +127,22 @@ def test_a_night_without_news_says_so() -> None:
     assert "Nothing was newly rejected" in page
 
 
-def test_a_cause_names_what_differs_and_nothing_else() -> None:
+def test_input_changes_name_each_difference() -> None:
     settings = {"seed": 0, "columns": {"id": "track_id", "keep": []}}
     before = {"tracks": "ab", "settings": json.dumps(settings)}
     assert changes(before, before) is None
     now = {"tracks": "ab", "settings": json.dumps(settings | {"columns": {"id": "isrc", "keep": []}})}
     assert changes(before, now) == "columns.id: track_id → isrc"
     assert changes({}, {"map": "r1"}) == "map: none → r1"
-    path = {"settings": '{"tracks": "a.csv"}'}  # the table's path, beside the digest of its bytes
+    path = {"settings": '{"tracks": "a.csv"}'}  # a setting with the name of an input
     assert changes({"tracks": "ab"} | path, {"tracks": "cd"} | path) == "tracks: ab → cd"
 
 
-def test_a_night_goes_to_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_night_is_sent_to_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     store = f"file://{tmp_path}/mlruns"
-    mlflow_export.send(store, made("r2"), "<html>")
+    mlflow_export.send(store, make_night("r2"), "<html>")
     client = mlflow.MlflowClient(tracking_uri=store)
     (run,) = client.search_runs([client.get_experiment_by_name("genremill").experiment_id])
     assert (run.info.run_name, run.info.status) == ("r2", "FAILED")
@@ -133,8 +151,8 @@ def test_a_night_goes_to_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert {one.path for one in client.list_artifacts(run.info.run_id)} == {"night.html", "run.json"}
 
 
-def test_mlflow_that_is_missing_is_told() -> None:
+def test_mlflow_must_be_installed() -> None:
     if importlib.util.find_spec("mlflow") is None:
         with pytest.raises(UsageError, match=r"pip install 'genremill\[mlflow\]'"):
             mlflow_export.check("http://127.0.0.1:9")
-    assert mlflow_export.figures(made("r2"))["rows/tags"] == 100
+    assert mlflow_export.figures(make_night("r2"))["rows/tags"] == 100

@@ -1,4 +1,4 @@
-"""Audits staged tags and makes them current, or refuses; also rolls back.
+"""Audits staged tags and makes them current, or refuses them; also rolls back.
 
 Reads: staged `tags`, `tracks`. Writes: `tags/_current.json`.
 
@@ -15,17 +15,16 @@ from genremill.infra.errors import AuditRefused, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command, model_registry
-from genremill.jobs.audits import measure as audit_measure, page as audit_page
-from genremill.jobs.audits.audit import NO_TAGS, OTHER_COUNT
-from genremill.jobs.audits.measure import Limits
+from genremill.jobs.audits import findings as audit_findings, inputs as audit_inputs, page as audit_page
+from genremill.jobs.audits.audit import Limits
+from genremill.jobs.audits.content import MISSING_TAGS, ROW_COUNT
 from genremill.jobs.contracts import TAGS, ContractError
 from genremill.jobs.snapshot_details import TagsDetails
-from genremill.models.model_card import read_card
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Limits):
-    """Which tags become current, and how much may change at once."""
+    """Which tags become current, and how much they may change."""
 
     run: str | None = None
     """Run of `tags` to publish. [the newest staged run]"""
@@ -34,23 +33,25 @@ class Config(Limits):
 
 
 def staged(warehouse: Warehouse, run_id: str | None) -> Snapshot:
-    """A complete run of `tags` by id, or the newest of those later than all that were ever current."""
+    """The complete run of `tags` with this id, or the newest run that was never current."""
     if run_id is not None:
-        found = warehouse.finished("tags", run_id)
-        if found is None:
+        snapshot = warehouse.finished("tags", run_id)
+        if snapshot is None:
             raise UsageError(f"--run {run_id}: no complete run of tags in {warehouse.uri} has this id")
-        return found
+        return snapshot
     last = warehouse.last_published("tags")
-    fresh = [one for one in warehouse.runs("tags") if one.run_id > last]
-    if not fresh:
+    unpublished = [run for run in warehouse.runs("tags") if run.run_id > last]
+    if not unpublished:
         raise UsageError(f"{warehouse.uri} has no staged tags: run `genremill score` first")
-    tracks_run, current = TagsDetails.of(fresh[-1]).tracks_run, warehouse.current("tracks")
-    if current is not None and current.snapshot.run_id != tracks_run:
+    newest, tracks = unpublished[-1], warehouse.current("tracks")
+    tracks_run = TagsDetails.of(newest).tracks_run
+    if tracks is not None and tracks.snapshot.run_id != tracks_run:
         raise UsageError(
-            f"the staged tags of run {fresh[-1].run_id} are of the tracks of run {tracks_run}, but "
-            f"{current.snapshot.run_id} is current: run `genremill score` again, or name them by --run"
+            f"the staged tags of run {newest.run_id} belong to the tracks of run {tracks_run}, but the "
+            f"current tracks are of run {tracks.snapshot.run_id}: "
+            f"run `genremill score` again, or publish these tags with --run {newest.run_id}"
         )
-    return fresh[-1]
+    return newest
 
 
 def ready(work: command.Run, cfg: Config) -> Config:
@@ -64,47 +65,56 @@ def ready(work: command.Run, cfg: Config) -> Config:
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
-    """Audits and publishes the staged tags."""
+    """Audits the staged tags and publishes them."""
     cfg.check()
-    warehouse = work.warehouse
-    candidate = staged(warehouse, cfg.run)
-    current = warehouse.current("tags")
+    candidate = staged(work.warehouse, cfg.run)
+    current = work.warehouse.current("tags")
     withdrawn = current.withdrew(candidate) if current and not cfg.run else None
     if withdrawn is not None:
         raise AuditRefused(
-            f"the same tags, run {withdrawn.run_id}, were rolled back; nothing has changed. "
-            f"`genremill publish --run {candidate.run_id}` publishes them all the same"
+            f"the same tags were rolled back (run {withdrawn.run_id}); the current tags stay current. To "
+            f"publish them nevertheless, run `genremill publish --run {candidate.run_id}`"
         )
-    _keeps_contract(spark, warehouse, candidate)
-    card = read_card(TagsDetails.of(candidate).model)
-    findings, both = audit_measure.measure(spark, work, candidate, current, card, cfg)
-    for one in findings.audits:
-        (LOGGER.info if one.passed else LOGGER.warning)("audit %s: %s", one.verdict, one)
+    return _audit_and_publish(spark, work, cfg, candidate, current)
+
+
+def _audit_and_publish(
+    spark: SparkSession, work: command.Run, cfg: Config, candidate: Snapshot, current: Current | None
+) -> command.Outcome:
+    _check_contract(spark, work.warehouse, candidate)
+    inputs = audit_inputs.resolve(work.warehouse, candidate, current)
+    findings, comparison = audit_findings.measure(spark, work, inputs, cfg)
+    for audit in findings.audits:
+        (LOGGER.info if audit.passed else LOGGER.warning)("audit %s: %s", audit.verdict, audit)
     summary = {"published": candidate.run_id, "rows": candidate.rows} | findings.as_json()
-    if failed := [str(one) for one in findings.refused]:
-        message = f"tags of run {candidate.run_id} are refused: {'; '.join(failed)}; nothing has changed"
+    if findings.refused:
+        message = _refusal(candidate, "; ".join(map(str, findings.refused)))
         if work.dry_run:
             raise AuditRefused(message)
-        if not any(one.name in (NO_TAGS, OTHER_COUNT) for one in findings.refused):
-            _refuse_model(warehouse, candidate, current)
-        report = audit_page.write(spark, work, candidate, card, findings, both)
+        if not any(audit.name in (MISSING_TAGS, ROW_COUNT) for audit in findings.refused):
+            _refuse_model(work.warehouse, candidate, current)
+        report = audit_page.write(spark, work, inputs, findings, comparison)
         raise AuditRefused(f"{message}; see {report}", summary | {"published": None, "report": report})
     if work.dry_run:
-        return command.Outcome(summary, f"dry run: tags of run {candidate.run_id} pass")
-    warehouse.publish("tags", candidate, audited_against=current)
-    model_registry.allow(warehouse, TagsDetails.of(candidate).model_version)
+        return command.Outcome(summary, f"dry run: the tags of run {candidate.run_id} pass all audits")
+    work.warehouse.publish("tags", candidate, audited_against=current)
+    model_registry.allow(work.warehouse, TagsDetails.of(candidate).model_version)
     return command.Outcome(summary, f"tags: run {candidate.run_id} is current, {candidate.rows:,} rows")
 
 
-def _keeps_contract(spark: SparkSession, warehouse: Warehouse, candidate: Snapshot) -> None:
+def _check_contract(spark: SparkSession, warehouse: Warehouse, candidate: Snapshot) -> None:
     try:
         TAGS.checked_rows(spark, warehouse.path(candidate.path))
     except ContractError as err:
-        raise AuditRefused(f"tags of run {candidate.run_id} are refused: {err}; nothing has changed") from err
+        raise AuditRefused(_refusal(candidate, str(err))) from err
+
+
+def _refusal(candidate: Snapshot, why: str) -> str:
+    return f"the tags of run {candidate.run_id} are refused: {why}; the current tags stay current"
 
 
 def _refuse_model(warehouse: Warehouse, refused: Snapshot, kept: Current | None) -> None:
-    """Keeps `score` from taking a new model by itself whose tags were refused or rolled back."""
+    """After its tags were refused or rolled back, `score` uses a new model only if it is named."""
     version = TagsDetails.of(refused).model_version
     if kept is not None and TagsDetails.of(kept.snapshot).model_version != version:
         model_registry.refuse(warehouse, version, refused.run_id)
@@ -114,7 +124,7 @@ def earlier(warehouse: Warehouse) -> tuple[Snapshot, Snapshot]:
     """The current snapshot of `tags` and the one before it."""
     current = warehouse.current("tags")
     if current is None or not current.previous:
-        raise UsageError(f"{warehouse.uri} has no earlier tags to go back to")
+        raise UsageError(f"{warehouse.uri} has no earlier tags to roll back to")
     target = current.previous[0]
     if warehouse.finished("tags", target.run_id) is None:
         raise UsageError(f"the earlier tags, run {target.run_id}, were removed from {warehouse.uri}")
@@ -127,7 +137,7 @@ def roll_back(work: command.Run) -> command.Outcome:
     if not work.dry_run:
         _refuse_model(work.warehouse, current, work.warehouse.roll_back("tags"))
     summary = {"published": target.run_id, "rolled_back": current.run_id, "rows": target.rows}
-    return command.Outcome(summary, f"tags: back to run {target.run_id}, {target.rows:,} rows")
+    return command.Outcome(summary, f"tags: rolled back to run {target.run_id}, {target.rows:,} rows")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,74 +1,80 @@
-"""What staged tags must pass before they become current: each audit has a measured value and a limit."""
+"""An audit measures staged tags and has a limit; tags over a limit do not become current."""
 
+import enum
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pyspark.sql import Column, DataFrame, functions as F
+from genremill.infra.errors import UsageError
 
-from genremill.jobs.contracts import Status
+
+class Verdict(enum.StrEnum):
+    """The result of an audit."""
+
+    PASSED = "passed"
+    FLAGGED = "flagged"  # over its limit, but this audit does not block publication
+    REFUSED = "refused"
+    NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True)
 class Audit:
-    """One check of staged tags; small values are good ones."""
+    """One audit. Smaller values are better."""
 
     name: str
     value: float | None
-    """None where it could not be measured; `note` says why."""
+    """None if it could not be measured; `note` says why."""
     limit: float
     refuses: bool = True
-    """Whether a value over the limit keeps the tags from becoming current, or is only told."""
+    """Whether a value over the limit blocks publication, or is only reported."""
     note: str = ""
 
     @property
     def passed(self) -> bool:
-        """Whether the value keeps the limit."""
+        """Whether the value is within the limit, or could not be measured."""
         return self.value is None or self.value <= self.limit
 
     @property
-    def verdict(self) -> str:
-        """`passed`, `flagged`, `refused`, or `not measured`."""
+    def verdict(self) -> Verdict:
+        """The result."""
         if self.value is None:
-            return "not measured"
-        return "passed" if self.passed else "refused" if self.refuses else "flagged"
+            return Verdict.NOT_MEASURED
+        if self.passed:
+            return Verdict.PASSED
+        return Verdict.REFUSED if self.refuses else Verdict.FLAGGED
 
     def as_json(self) -> dict[str, Any]:
-        """For the record of the night."""
-        return asdict(self) | {"verdict": self.verdict}
+        """The audit in the summary of `publish`."""
+        return asdict(self) | {"verdict": self.verdict.value}
 
     def __str__(self) -> str:
         value = "not measured" if self.value is None else f"{self.value:.4g} (limit {self.limit:.4g})"
         return f"{self.name} {value}" + (f": {self.note}" if self.note else "")
 
 
-def faults(classes: tuple[str, ...]) -> dict[str, Column]:
-    """What makes a row of tags wrong by itself: answers that are not a probability, no class, or missing."""
-    given = F.array_compact(F.array_append(F.coalesce("top.label", F.array()), F.col("label")))
-    unknown = F.array_except(given, F.array(*(F.lit(name) for name in classes)))
-    probabilities = F.array_append(F.coalesce("top.probability", F.array()), F.col("confidence"))
-    odd = F.exists(F.array_compact(probabilities), lambda value: F.isnan(value) | ~value.between(0, 1.001))
-    without_top = F.coalesce(F.size("top"), F.lit(0)) < 1
-    unanswered = F.col("label").isNull() | F.col("confidence").isNull() | without_top
-    return {
-        "rows with a probability that is none": odd,
-        "rows with unknown labels": F.size(unknown) > 0,
-        "tagged rows without an answer": (F.col("status") == Status.TAGGED.value) & unanswered,
-    }
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much one publication may change."""
 
+    max_churn: float = 0.3
+    """Largest share of tracks whose tag may change when model, features and genre map are the same."""
+    max_churn_new: float = 0.75
+    """Largest share of tracks whose tag may change when the model, the features or the genre map are
+    new."""
+    max_drift: float = 0.25
+    """Largest population stability index of a feature, compared with the tracks of the current tags."""
+    max_class_shift: float = 0.25
+    """Largest population stability index of the predicted labels, compared with the current tags."""
+    max_untagged_rise: float = 0.1
+    """Largest rise of the share of tracks without a tag."""
+    max_loss: float = 0.025
+    """Largest any-label accuracy that a new model may lose on held-out artists, at the 95 % bound."""
 
-NO_TAGS, OTHER_COUNT = "tracks without tags", "rows more or less than tracks"
-"""Faults of a run of `score`; what else is wrong with such tags is no fault of the model."""
-
-
-def content_audits(tags: DataFrame, tracks: DataFrame, classes: tuple[str, ...]) -> list[Audit]:
-    """Tracks without tags, tags without a track, and rows that are wrong by themselves."""
-    wrong = [F.count_if(fault).alias(name) for name, fault in faults(classes).items()]
-    counted = tags.agg(F.count("*").alias("rows"), *wrong).first()
-    values: dict[str, int] = counted.asDict() if counted else {}
-    rows = values.pop("rows")
-    missing = tracks.join(tags, "track_id", "left_anti").count()
-    found = {
-        NO_TAGS: missing,
-        OTHER_COUNT: abs(rows - tracks.count()),
-    } | values
-    return [Audit(name, value, 0) for name, value in found.items()]
+    def check(self) -> None:
+        """Raises if a limit is out of range."""
+        for flag in ("max_churn", "max_churn_new", "max_untagged_rise", "max_loss"):
+            if not 0 <= (share := getattr(self, flag)) <= 1:
+                raise UsageError(f"--{flag.replace('_', '-')} {share:g}: expected a share from 0 to 1")
+        for flag in ("max_drift", "max_class_shift"):
+            if not 0 <= (index := getattr(self, flag)) < math.inf:
+                raise UsageError(f"--{flag.replace('_', '-')} {index:g}: expected 0 or more")

@@ -1,27 +1,26 @@
-"""How many tags change with a publication, which, and why."""
+"""How many tags a publication changes, which ones, and why."""
 
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
-from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import snapshots
+from genremill.infra.warehouse import Snapshot
+from genremill.jobs.audits.audit import Audit, Limits
+from genremill.jobs.audits.content import NO_LABEL
+from genremill.jobs.audits.inputs import AuditInputs
 from genremill.jobs.features import artists, cache as feature_cache
-from genremill.jobs.snapshot_details import TagsDetails
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE
-from genremill.models.model_card import ModelCard
 
-NONE = "–"
-"""The label of a track that has none."""
 FLOWS = 20
-"""Changes from one label to another that are kept, the most frequent."""
+"""The most frequent label changes that are recorded."""
 
 
 class Cause(enum.StrEnum):
-    """Why a track's tag is another."""
+    """Why the tag of a track changes."""
 
     FEATURES = "new features"
     MAP = "new map"
@@ -31,18 +30,18 @@ class Cause(enum.StrEnum):
 
 @dataclass(frozen=True)
 class GenreChurn:
-    """What becomes of the tracks of one label."""
+    """Tracks with a label before and after."""
 
     label: str
     before: int
     after: int
     left: int
-    """Tracks that had it and have another."""
+    """Tracks that had the label and have another one now."""
 
 
 @dataclass(frozen=True)
 class Churn:
-    """Changes between two snapshots of tags, over the tracks that both have."""
+    """Changes between two snapshots of tags, for tracks that both contain."""
 
     tracks: int
     changed: int
@@ -50,99 +49,92 @@ class Churn:
     vanished: int
     causes: Mapping[str, int] = field(default_factory=dict)
     clusters_changed: int = 0
-    """Tracks of the same label in another cluster: the map is new."""
+    """Tracks with the same label but another cluster, because of a new genre map."""
     genres: tuple[GenreChurn, ...] = ()
     flows: tuple[tuple[str, str, int], ...] = ()
-    """Label before, label after, tracks."""
+    """Label before, label after, number of tracks."""
 
     @property
     def share(self) -> float:
-        """Changed of all."""
+        """Share of the tracks whose tag changes."""
         return self.changed / self.tracks if self.tracks else 0.0
 
 
-def compared(
-    spark: SparkSession, warehouse: Warehouse, candidate: Snapshot, current: Snapshot, card: ModelCard
-) -> DataFrame:
-    """Every track of either snapshot: label, cluster and confidence `before` and `after`, and a cause."""
-    before, after = (
-        _answers(snapshots.read(spark, warehouse, one), suffix)
-        for one, suffix in ((current, "before"), (candidate, "after"))
-    )
+def audit(changes: Churn, inputs: AuditInputs, limits: Limits) -> Audit:
+    """The share of tags that change; a new model or genre map may change more of them."""
+    is_new = inputs.has_new_model or inputs.has_new_genre_map
+    note = ", ".join(f"{count:,} by {cause}" for cause, count in changes.causes.items())
+    return Audit("churn", changes.share, limits.max_churn_new if is_new else limits.max_churn, note=note)
+
+
+def compare(spark: SparkSession, inputs: AuditInputs, current: Snapshot) -> DataFrame:
+    """Every track of the staged or the current tags: its columns `…_before`, `…_after` and a `cause`."""
+    before = _columns(inputs.read(spark, current), "before")
+    after = _columns(inputs.read(spark, inputs.staged), "after")
     both = after.join(before, "track_id", "full_outer")
-    touched = _touched(spark, warehouse, candidate, current, card)
-    if touched is not None:
-        both = both.join(touched.withColumn("touched", F.lit(True)), "track_id", "left")
+    changed = _changed_features(spark, inputs, current.run_id)
+    if changed is not None:
+        both = both.join(changed.withColumn("has_new_features", F.lit(True)), "track_id", "left")
     else:
-        both = both.withColumn("touched", F.lit(None).cast("boolean"))
-    return both.withColumn("cause", _cause(candidate, current, card))
+        both = both.withColumn("has_new_features", F.lit(None).cast("boolean"))
+    return both.withColumn("cause", _cause(inputs))
 
 
-def _answers(tags: DataFrame, suffix: str) -> DataFrame:
+def _columns(tags: DataFrame, suffix: str) -> DataFrame:
     columns = {
-        "label": F.coalesce("label", F.lit(NONE)),
+        "label": F.coalesce("label", F.lit(NO_LABEL)),
         "cluster": F.col("cluster_id"),
         "confidence": F.col("confidence"),
         "status": F.col("status"),
     }
-    return tags.select("track_id", *(one.alias(f"{name}_{suffix}") for name, one in columns.items()))
+    return tags.select("track_id", *(column.alias(f"{name}_{suffix}") for name, column in columns.items()))
 
 
-def _touched(
-    spark: SparkSession, warehouse: Warehouse, candidate: Snapshot, current: Snapshot, card: ModelCard
-) -> DataFrame | None:
-    """Tracks whose features are others than those the current tags rest on; None where there can be none."""
+def _changed_features(spark: SparkSession, inputs: AuditInputs, since: str) -> DataFrame | None:
+    """Tracks whose features have changed since the current tags; None if no features can have changed."""
     parts = []
-    now, then = (warehouse.finished("tracks", TagsDetails.of(one).tracks_run) for one in (candidate, current))
-    if {TABLE, ARTIST} & set(card.inputs) and now and then and now.run_id != then.run_id:
-        hashed = _hashed(spark, warehouse, now, card).join(
-            _hashed(spark, warehouse, then, card).withColumnRenamed("hash", "then"), "track_id", "inner"
+    now, then = inputs.tracks, inputs.current_tracks
+    if {TABLE, ARTIST} & set(inputs.card.inputs) and then and now.run_id != then.run_id:
+        hashes = _hashes(spark, inputs, now).join(
+            _hashes(spark, inputs, then).withColumnRenamed("hash", "old_hash"), "track_id", "inner"
         )
-        parts.append(hashed.where("hash != then").select("track_id"))
-    for fingerprint in card.fingerprints.values():
-        rows = feature_cache.rows_of(spark, warehouse, fingerprint)
-        parts.append(rows.where(F.col("run") > current.run_id).select("track_id"))
-    if not parts:
-        return None
-    first, *others = parts
-    for other in others:
-        first = first.unionByName(other)
-    return first.distinct()
+        parts.append(hashes.where("hash != old_hash").select("track_id"))
+    for fingerprint in inputs.card.fingerprints.values():
+        rows = feature_cache.rows_of(spark, inputs.warehouse, fingerprint)
+        parts.append(rows.where(F.col("run") > since).select("track_id"))
+    return reduce(DataFrame.unionByName, parts).distinct() if parts else None
 
 
-def _hashed(spark: SparkSession, warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> DataFrame:
-    """(track_id, hash) of what the model takes of the table: of the track itself, and of its artist's."""
-    frame = snapshots.read(spark, warehouse, tracks)
-    columns = ["table_features"]
-    if found := artists.of_model(warehouse, tracks, card):
-        frame = artists.beside(frame, found.described(spark))
+def _hashes(spark: SparkSession, inputs: AuditInputs, tracks: Snapshot) -> DataFrame:
+    """(track_id, hash) of the table features that the model uses, of the track and of its artist."""
+    rows, columns = inputs.read(spark, tracks), ["table_features"]
+    if described := artists.of_model(inputs.warehouse, tracks, inputs.card):
+        rows = artists.beside(rows, described.described(spark))
         columns.append(ARTIST_FEATURES)
-    return frame.select("track_id", F.xxhash64(*columns).alias("hash"))
+    return rows.select("track_id", F.xxhash64(*columns).alias("hash"))
 
 
-def _cause(candidate: Snapshot, current: Snapshot, card: ModelCard) -> Column:
-    after, before = TagsDetails.of(candidate), TagsDetails.of(current)
+def _cause(inputs: AuditInputs) -> Column:
     other = Cause.UNKNOWN
-    if after.model_version != before.model_version:
-        other = Cause.MODEL
-        if Labels(card.labels) is Labels.CLUSTER and after.genre_map_version != before.genre_map_version:
-            other = Cause.MAP
-    return F.when(F.col("touched"), Cause.FEATURES.value).otherwise(other.value)
+    if inputs.has_new_model:
+        of_clusters = Labels(inputs.card.labels) is Labels.CLUSTER
+        other = Cause.MAP if of_clusters and inputs.has_new_genre_map else Cause.MODEL
+    return F.when(F.col("has_new_features"), Cause.FEATURES.value).otherwise(other.value)
 
 
-def measured(both: DataFrame) -> Churn:
-    """The figures of a comparison, which is read several times: it should lie on disk."""
-    there = F.col("label_before").isNotNull() & F.col("label_after").isNotNull()
+def measure(comparison: DataFrame) -> Churn:
+    """The figures of a comparison, which is read several times and should be checkpointed."""
+    in_both = F.col("label_before").isNotNull() & F.col("label_after").isNotNull()
     same_label = F.col("label_before") == F.col("label_after")
-    moved = same_label & ~F.col("cluster_before").eqNullSafe(F.col("cluster_after"))
-    total = both.agg(
-        F.count_if(there),
+    other_cluster = ~F.col("cluster_before").eqNullSafe(F.col("cluster_after"))
+    total = comparison.agg(
+        F.count_if(in_both),
         F.count_if(F.col("label_before").isNull()),
         F.count_if(F.col("label_after").isNull()),
-        F.count_if(there & moved),
+        F.count_if(in_both & same_label & other_cluster),
     ).first()
     tracks, new_tracks, vanished, clusters_changed = total or (0, 0, 0, 0)
-    changed = both.where(there & ~same_label)
+    changed = comparison.where(in_both & ~same_label)
     causes = {row["cause"]: row["count"] for row in changed.groupBy("cause").count().collect()}
     flows = changed.groupBy("label_before", "label_after").count()
     frequent = flows.orderBy(F.desc("count"), "label_before", "label_after").limit(FLOWS).collect()
@@ -153,17 +145,17 @@ def measured(both: DataFrame) -> Churn:
         vanished=vanished,
         causes=dict(sorted(causes.items())),
         clusters_changed=clusters_changed,
-        genres=_by_genre(both),
+        genres=_by_genre(comparison),
         flows=tuple((row["label_before"], row["label_after"], row["count"]) for row in frequent),
     )
 
 
-def _by_genre(both: DataFrame) -> tuple[GenreChurn, ...]:
+def _by_genre(comparison: DataFrame) -> tuple[GenreChurn, ...]:
     left = F.col("label_after").isNotNull() & (F.col("label_before") != F.col("label_after"))
-    before = both.groupBy(F.col("label_before").alias("label")).agg(
+    before = comparison.groupBy(F.col("label_before").alias("label")).agg(
         F.count("*").alias("before"), F.count_if(left).alias("left")
     )
-    after = both.groupBy(F.col("label_after").alias("label")).agg(F.count("*").alias("after"))
+    after = comparison.groupBy(F.col("label_after").alias("label")).agg(F.count("*").alias("after"))
     rows = before.join(after, "label", "full_outer").where(F.col("label").isNotNull()).na.fill(0)
     columns = ("label", "before", "after", "left")
     return tuple(GenreChurn(*row) for row in rows.select(*columns).orderBy("label").collect())

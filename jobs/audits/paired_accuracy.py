@@ -1,11 +1,11 @@
-"""Whether a new model's tags are no worse than the current ones, on the same held-out artists."""
+"""Compares the accuracy of a new model with that of the current one, on the same held-out artists."""
 
 import numpy as np
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
-from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs import snapshots
+from genremill.jobs.audits.audit import Audit
+from genremill.jobs.audits.inputs import AuditInputs
 from genremill.jobs.contracts import Split
 from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
 from genremill.models.evaluation.held_out import Labels
@@ -15,50 +15,62 @@ from genremill.models.evaluation.split import SplitBy
 from genremill.models.model_card import ModelCard, read_card
 
 BLOCKS = 2000
-"""Artists are resampled in this many blocks, so that no table of all of them comes to the driver."""
+"""Artists are resampled in this many blocks, which bounds the rows that the driver collects."""
 
 
 class NotComparable(UsageError):
-    """Nothing tells which of two models is the better one."""
+    """The two models cannot be compared."""
 
 
-def difference(spark: SparkSession, warehouse: Warehouse, candidate: Snapshot, current: Snapshot) -> Interval:
-    """Any-label accuracy of the candidate's tags less that of the current, on tracks held out of both."""
-    tracks, before = (
-        warehouse.finished("tracks", TagsDetails.of(one).tracks_run) for one in (candidate, current)
-    )
-    if tracks is None or before is None or TracksDetails.of(tracks).split != TracksDetails.of(before).split:
-        raise NotComparable("the current tags are of tracks that are gone, or that were split otherwise")
-    if TracksDetails.of(tracks).split.by is SplitBy.ROWS:
-        raise NotComparable("under --split rows, no track is held out")
-    held_out = snapshots.read(spark, warehouse, tracks).where(
-        (F.col("split") == Split.TEST.value) & (F.size("genres") > 0)
-    )
-    rights = held_out.select("track_id", "artist_id", "genres")
-    for name, one in (("old", current), ("new", candidate)):
-        tags = snapshots.read(spark, warehouse, one).where(F.size("top") > 0)
-        answer = tags.select("track_id", F.col("top")[0]["label"].alias("answer"))
-        joined = rights.join(answer, "track_id", "inner")
-        rights = joined.withColumn(name, _is_right(read_card(TagsDetails.of(one).model))).drop("answer")
-    blocks = _by_block(rights)
+def audit(spark: SparkSession, inputs: AuditInputs, max_loss: float) -> tuple[Interval | None, Audit]:
+    """The gain in any-label accuracy of the new model, and the audit of its loss."""
+    name = "loss on held-out artists"
+    try:
+        gain = difference(spark, inputs)
+    except UsageError as err:
+        return None, Audit(name, None, max_loss, note=str(err))
+    low = gain.value if gain.low is None else gain.low
+    current = TagsDetails.of(inputs.current).model_version if inputs.current else "no model"
+    note = f"any-label accuracy {gain.value:+.2%} compared with {current}; 95 % bound {low:+.2%}"
+    return gain, Audit(name, -low, max_loss, note=note)
+
+
+def difference(spark: SparkSession, inputs: AuditInputs) -> Interval:
+    """Any-label accuracy of the staged tags minus that of the current tags, on tracks held out of both."""
+    current, before, tracks = inputs.current, inputs.current_tracks, inputs.tracks
+    split = TracksDetails.of(tracks).split
+    if current is None or before is None or split != TracksDetails.of(before).split:
+        raise NotComparable("the tracks of the current tags were removed, or have another split")
+    if split.by is SplitBy.ROWS:
+        raise NotComparable("with --split rows, no track is held out")
+    held_out = (F.col("split") == Split.TEST.value) & (F.size("genres") > 0)
+    correct = inputs.read(spark, tracks).where(held_out).select("track_id", "artist_id", "genres")
+    for name, snapshot in (("current_correct", current), ("staged_correct", inputs.staged)):
+        tags = inputs.read(spark, snapshot).where(F.size("top") > 0)
+        predictions = tags.select("track_id", F.col("top")[0]["label"].alias("prediction"))
+        is_correct = _is_correct(read_card(TagsDetails.of(snapshot).model))
+        correct = correct.join(predictions, "track_id", "inner").withColumn(name, is_correct)
+        correct = correct.drop("prediction")
+    blocks = _by_block(correct)
     if not blocks:
-        raise NotComparable("no held-out track has a label and both models' answers")
+        raise NotComparable("no held-out track has a label and predictions of both models")
     tracks_A, gained_A = np.array(blocks).T
     return paired_difference(tracks_A, gained_A)
 
 
-def _is_right(card: ModelCard) -> Column:
-    """Whether `answer` is one of a track's labels, as this model names them."""
+def _is_correct(card: ModelCard) -> Column:
+    """Whether `prediction` is one of the labels of the track, under the label names of this model."""
     if Labels(card.labels) is Labels.GENRE:
-        return F.array_contains("genres", F.col("answer"))
+        return F.array_contains("genres", F.col("prediction"))
     names = {cluster.id: cluster.name for cluster in card.clusters.values()}
-    flat = [F.lit(word) for genre, number in card.genre_map.items() for word in (genre, names[number])]
-    return F.array_contains(F.transform("genres", lambda genre: F.create_map(*flat)[genre]), F.col("answer"))
+    flat = [F.lit(name) for genre, cluster in card.genre_map.items() for name in (genre, names[cluster])]
+    clusters = F.transform("genres", lambda genre: F.create_map(*flat)[genre])
+    return F.array_contains(clusters, F.col("prediction"))
 
 
-def _by_block(rights: DataFrame) -> list[tuple[int, int]]:
-    """Tracks, and what the new model gains, of each block of artists."""
+def _by_block(correct: DataFrame) -> list[tuple[int, int]]:
+    """For each block of artists, its tracks and how many more of them the new model gets right."""
     block = F.pmod(F.xxhash64("artist_id"), F.lit(BLOCKS))
-    gained = F.col("new").cast("int") - F.col("old").cast("int")
-    rows = rights.groupBy(block.alias("block")).agg(F.count("*"), F.sum(gained)).orderBy("block").collect()
-    return [(row[1], row[2]) for row in rows]
+    gained = F.col("staged_correct").cast("int") - F.col("current_correct").cast("int")
+    sums = correct.groupBy(block.alias("block")).agg(F.count("*"), F.sum(gained))
+    return [(row[1], row[2]) for row in sums.orderBy("block").collect()]

@@ -11,7 +11,7 @@ import pytest
 from genremill.infra.audio.faults import AudioReason
 from genremill.infra.errors import ExitCode
 from genremill.jobs import command, contracts
-from genremill.jobs.audits.measure import Limits
+from genremill.jobs.audits.audit import Limits
 from genremill.jobs.cli import JOBS
 from genremill.jobs.contracts import Reason, Status, Table
 from genremill.jobs.flags import declared

@@ -79,15 +79,18 @@ def test_rolling_back_and_publishing_by_name(spark: SparkSession, catalog: Catal
             "SELECT * FROM tags WHERE track_id NOT IN (SELECT min(track_id) FROM tags)",
             "tracks without tags 1",
         ),
-        ("SELECT * EXCEPT (label), 'polka' AS label FROM tags", "rows with unknown labels"),
-        ("SELECT * EXCEPT (top), slice(top, 1, 0) AS top FROM tags", "tagged rows without an answer"),
+        ("SELECT * EXCEPT (label), 'polka' AS label FROM tags", "rows with an unknown label"),
+        ("SELECT * EXCEPT (top), slice(top, 1, 0) AS top FROM tags", "tagged rows without a label"),
         ("SELECT * FROM tags UNION ALL SELECT * FROM tags", "distinct track_id"),
         (
             "SELECT * EXCEPT (top), transform(top, one -> named_struct('label', 'polka', 'probability', "
             "one.probability)) AS top FROM tags",
-            "rows with unknown labels",
+            "rows with an unknown label",
         ),
-        ("SELECT * EXCEPT (confidence), float('nan') AS confidence FROM tags", "a probability that is none"),
+        (
+            "SELECT * EXCEPT (confidence), float('nan') AS confidence FROM tags",
+            "rows with an invalid probability",
+        ),
     ],
 )
 def test_tags_that_are_wrong_are_refused_and_the_old_stay(

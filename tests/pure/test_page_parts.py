@@ -22,8 +22,8 @@ from genremill.infra.pages.rendering import _environment, render_template
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs.audits import page as audit_page
 from genremill.jobs.audits.audit import Audit
-from genremill.jobs.audits.examples import TellingTrack
-from genremill.jobs.audits.measure import Findings
+from genremill.jobs.audits.examples import ExampleTrack
+from genremill.jobs.audits.findings import Findings
 from genremill.jobs.evaluation import comparison
 from genremill.jobs.evaluation.comparison import Compared
 from genremill.jobs.evaluation.cost import Cost
@@ -175,7 +175,7 @@ def test_the_comparison_highlights_the_best_model_of_each_figure_and_says_which_
 
 def test_the_audit_page_says_that_nothing_was_published_and_why() -> None:
     churn = Audit("churn", 0.4, 0.3, note="<b>")
-    examples = [TellingTrack("id1", "=cmd()", "title", "rock", "pop", "new model")]
+    examples = [ExampleTrack("id1", "=cmd()", "title", "rock", "pop", "new model")]
     page = audit_page.render("r2", Findings((churn,)), examples, HEADER)
     assert "The new tags were not published, and no new tags became current." in page
     assert "churn 0.4 (limit 0.3): &lt;b&gt;" in page

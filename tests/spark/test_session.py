@@ -1,4 +1,4 @@
-"""Sessions in processes of their own: whose settings win, and what is said where Spark cannot start."""
+"""Sessions in processes of their own: whose settings win, and what is printed if Spark cannot start."""
 
 import os
 import subprocess
@@ -23,6 +23,7 @@ except GenremillError as err:
     print(int(err.exit_code), err)
 """
 CASES = {
+    "a normal start": {},
     "the user's own": {"PYSPARK_SUBMIT_ARGS": "--conf spark.ui.enabled=true pyspark-shell"},
     "a GPU": {"PYSPARK_SUBMIT_ARGS": "--conf spark.driver.resource.gpu.amount=1 pyspark-shell"},
     "no Java": {"JAVA_HOME": "/nowhere"},
@@ -31,35 +32,49 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def said() -> dict[str, str]:
-    """What each case prints; they start together, as starting takes them most of their time."""
+def processes() -> dict[str, tuple[str, str]]:
+    """What each case prints on stdout and stderr; they start together, because most of their time is starting."""
     running = {
         name: subprocess.Popen(
             [sys.executable, "-c", START],
             env=os.environ | {"SPARK_LOCAL_IP": "127.0.0.1"} | environment,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             text=True,
         )
         for name, environment in CASES.items()
     }
-    return {name: process.communicate()[0] for name, process in running.items()}
+    return {name: process.communicate() for name, process in running.items()}
 
 
-def test_sparks_pages_are_there_for_a_user_who_turns_them_on(said: dict[str, str]) -> None:
-    assert said["the user's own"].startswith("started http://127.0.0.1:")
+@pytest.fixture
+def printed(processes: dict[str, tuple[str, str]]) -> dict[str, str]:
+    """What each case prints on stdout."""
+    return {name: stdout for name, (stdout, _) in processes.items()}
 
 
-def test_a_gpu_that_spark_does_not_find_is_not_worth_a_retry(said: dict[str, str]) -> None:
-    assert said["a GPU"].startswith("2 Spark's configuration has GPUs, the machine has none: ")
+def test_a_normal_start_prints_no_noise(processes: dict[str, tuple[str, str]]) -> None:
+    assert processes["a normal start"] == ("started None\n", "")
 
 
-def test_without_java_it_says_who_can_tell_more(said: dict[str, str]) -> None:
-    assert said["no Java"].startswith("2 Java stopped when Spark started it")
-    assert "genremill doctor" in said["no Java"]
+def test_without_java_its_own_message_is_printed(processes: dict[str, tuple[str, str]]) -> None:
+    assert "/nowhere/bin/java" in processes["no Java"][1]
 
 
-def test_java_that_dies_is_worth_a_retry(said: dict[str, str]) -> None:
-    started, error = said["Java dies"].splitlines()
+def test_a_user_can_turn_on_the_spark_ui(printed: dict[str, str]) -> None:
+    assert printed["the user's own"].startswith("started http://127.0.0.1:")
+
+
+def test_a_missing_gpu_is_a_usage_error(printed: dict[str, str]) -> None:
+    assert printed["a GPU"].startswith("2 Spark's configuration has GPUs, the machine has none: ")
+
+
+def test_without_java_the_error_names_the_doctor(printed: dict[str, str]) -> None:
+    assert printed["no Java"].startswith("2 Java stopped when Spark started it")
+    assert "genremill doctor" in printed["no Java"]
+
+
+def test_java_that_dies_is_an_error_to_retry(printed: dict[str, str]) -> None:
+    started, error = printed["Java dies"].splitlines()
     assert started.startswith("started")
     assert error.startswith("4 ")

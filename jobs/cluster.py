@@ -1,6 +1,7 @@
-"""Groups genres into clusters by the profiles of their tracks.
+"""Groups genres into clusters by the average features of their tracks.
 
-Reads: `tracks`, `features` for inputs of audio. Writes and publishes: `genre_profiles`, `genre_map`.
+Reads `tracks`, and `features` if an input is audio. Writes `genre_profiles` and `genre_map`, which become
+current at the end.
 
     spark-submit jobs/cluster.py --warehouse file:///data/warehouse --method consensus
 """

@@ -1,7 +1,7 @@
-"""Writes a small synthetic catalog to try genremill: seeded, and statistically like a real track table.
+"""Writes a small synthetic catalog to try genremill on, with the statistics of a real track table.
 
-Each artist has a style, tracks have one or more genres, some tracks are re-released under another id, some
-have no label, and a few rows have errors. Some tracks have a short clip of audio.
+It has artists with a style of their own, tracks with several genres, re-releases under other ids, tracks
+without a label, a few bad rows, and short clips of audio for some tracks.
 
     genremill demo --out build/demo/tracks.csv
 """

@@ -1,7 +1,7 @@
-"""Measures a model version on held-out tracks: metrics.json and a self-contained HTML report.
+"""Measures a model version on held-out tracks and writes the metrics and an HTML report.
 
-Reads: a model version, the run of `tracks` on which it was trained, `features` if it uses audio.
-Writes: `reports/<run_id>/`.
+Reads a model version, the run of `tracks` that it was trained on, and `features` if an input is audio.
+Writes `reports/<run_id>/`.
 
     spark-submit jobs/evaluate.py --warehouse file:///data/warehouse
 """

@@ -1,6 +1,7 @@
-"""Reads audio objects, decodes them in a sandbox, and adds their feature vectors to the cache.
+"""Decodes audio files in a sandbox and adds their feature vectors to the cache.
 
-Reads: `tracks`, audio under --audio-root. Writes: `features`, `rejects`.
+Reads `tracks` and the audio under --audio-root. Writes `features`, and `rejects`: the bad files, each with
+a reason.
 
     spark-submit jobs/extract.py --warehouse file:///data/warehouse --audio-root file:///data/audio
 """

@@ -1,6 +1,7 @@
-"""Reads a track table, writes one row a track with all its genres, and sends bad rows to `rejects`.
+"""Reads and checks a track table, and writes one row per track with all its genres.
 
-Reads: a CSV or Parquet table. Writes: `tracks` (current at the end), `rejects`.
+Reads a CSV or Parquet table. Writes `tracks`, which becomes current at the end, and `rejects`: the bad
+rows, each with a reason.
 
     spark-submit jobs/ingest.py --warehouse file:///data/warehouse --tracks file:///data/tracks.csv
 """

@@ -1,8 +1,10 @@
-"""All of it, in one Spark session: ingest, extract, cluster, train, evaluate, score, publish.
+"""Runs all steps in one Spark session: ingest, extract, cluster, train, evaluate, score, publish.
 
-A step whose inputs and settings have not changed since its last run is skipped whole. One night works on a
-warehouse at a time. Writes beside the jobs' tables: `reports/<run_id>/run.json`, what was done and why, and
-`night.html`, the same to look at.
+A step is skipped if its inputs and settings have not changed since its last run. Only one run at a time
+works on a warehouse.
+
+Reads a track table and, if there is any, audio. Writes all tables, models and reports, and a report of the
+run: `reports/<run_id>/run.json` and `night.html`.
 
     spark-submit jobs/nightly.py --warehouse file:///data/warehouse --tracks file:///data/tracks.csv
 """

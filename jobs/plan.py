@@ -1,7 +1,7 @@
-"""What `nightly` would do and cost with the same flags: nothing is changed.
+"""Shows what `nightly` would do with the same flags and what it would cost, and changes nothing.
 
-Reads: the track table, the audio's listing, the warehouse and the records of its nights. Writes nothing
-but scratch of its own.
+Reads the track table, the list of audio files, the warehouse and the records of earlier runs. Writes only
+temporary files.
 
     genremill plan --warehouse file:///data/warehouse --tracks file:///data/tracks.csv --price-per-hour 0.05
 """

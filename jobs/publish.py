@@ -1,6 +1,6 @@
 """Audits staged tags and makes them current, or refuses them; also rolls back.
 
-Reads: staged `tags`, `tracks`. Writes: `tags/_current.json`.
+Reads staged `tags` and `tracks`. Writes `tags/_current.json`.
 
     spark-submit jobs/publish.py --warehouse file:///data/warehouse
 """

@@ -1,7 +1,6 @@
-"""Tags every track with a model version: a staged run of `tags`, which `publish` makes current.
+"""Tags every track with a model version; the tags are staged until `publish` makes them current.
 
-Reads: `tracks`, a model version, `features` where the model takes audio.
-Writes: `tags/run=<run_id>/` (staged).
+Reads `tracks`, a model version, and `features` if an input is audio. Writes `tags/run=<run_id>/`.
 
     spark-submit jobs/score.py --warehouse file:///data/warehouse
 """

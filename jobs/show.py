@@ -1,6 +1,6 @@
-"""Shows one track: its row, its tag, its features and a picture of its audio.
+"""Shows one track: its data, its tag, its features and a picture of its audio.
 
-Reads: `tracks`, `tags`, `features`, `rejects`, audio under --audio-root. Writes: a PNG file.
+Reads `tracks`, `tags`, `features`, `rejects` and audio under --audio-root. Writes a PNG file.
 
     genremill show TRACK --warehouse build/warehouse --audio-root build/demo
 """

@@ -1,11 +1,11 @@
-"""Trains over a grid of learning rates, batches and epochs, and draws accuracy and time over each.
+"""Trains over a grid of learning rates, batch sizes and epochs, and charts accuracy and time.
 
-A cell that was trained before, from the same inputs with the same settings and code, is not trained again: a
-killed study goes on, and a grid can grow. Accuracy and loss are of validation tracks, never of the test
-split, so that the settings that look best here can still be measured honestly. The models themselves are
-not kept: `train` with the settings of a cell makes its model version.
+A combination that was trained before with the same inputs, settings and code is not trained again, so a
+study that was killed can continue, and a grid can grow. Accuracy and loss are measured on validation
+tracks, so the test split stays unused. The models are not kept: `train` with the same settings makes a
+model version.
 
-Reads: what `train` reads. Writes: `studies/<digest>/`: `cells/*.json`, `study.json`, `study.html`.
+Reads what `train` reads. Writes `studies/<digest>/`: `cells/*.json`, `study.json` and `study.html`.
 
     spark-submit jobs/study.py --warehouse file:///data/warehouse --learning-rates 1e-3 1e-2 --batches 64 256
 """

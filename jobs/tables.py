@@ -1,6 +1,6 @@
-"""Lists each table's current snapshot: path, rows, when, by which run.
+"""Lists the current snapshot of each table: path, rows, time and run.
 
-Reads: the pointers of a warehouse. Starts no Spark.
+Reads the pointer files of a warehouse. Starts no Spark.
 
     genremill tables --warehouse build/warehouse
 """

@@ -1,7 +1,7 @@
-"""Trains a model on the labelled tracks and writes a model version.
+"""Trains a model on the labeled tracks and writes a model version.
 
-Reads: `tracks`, `features` if the model uses audio, `genre_map` if there is one.
-Writes: `models/<name>/<version>/`.
+Reads `tracks`, `features` if an input is audio, and `genre_map` if there is one. Writes
+`models/<name>/<version>/`.
 
     spark-submit jobs/train.py --warehouse file:///data/warehouse --workers 2
 """

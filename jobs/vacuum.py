@@ -1,8 +1,8 @@
-"""Removes what no reader can need: old runs, what killed jobs have left, uploads that nobody ended.
+"""Removes old runs, leftovers of killed jobs and unfinished uploads.
 
-Reads: the whole warehouse's listing and its pointers. Removes: runs of snapshot tables, models, reports and
-studies beyond `--keep-runs`, and abandoned folders and uploads. Starts no Spark. Features and rejects are
-caches that every night reads whole: they stay.
+Removes runs of snapshot tables, models, reports and studies beyond --keep-runs, abandoned folders and
+abandoned uploads. Keeps features and rejects, which every run reads whole. Reads the file list of the
+warehouse and its pointer files. Starts no Spark.
 
     genremill vacuum --warehouse s3a://music/warehouse --yes
 """

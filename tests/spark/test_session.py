@@ -33,7 +33,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def processes() -> dict[str, tuple[str, str]]:
-    """What each case prints on stdout and stderr; they start together, because most of their time is starting."""
+    """What each case prints on stdout and stderr; all start together, to save time."""
     running = {
         name: subprocess.Popen(
             [sys.executable, "-c", START],

@@ -11,9 +11,11 @@ VERDICTS = ("refused", "flagged", "not measured", "passed")
 def publication(summary: Mapping[str, Any]) -> dict[str, Any]:
     """What the template `publication.html.j2` shows, in its order."""
     churn = summary.get("churn") or {}
-    genres = [one for one in churn.get("genres", ()) if one["left"] or one["before"] != one["after"]]
+    genres = [
+        genre for genre in churn.get("genres", ()) if genre["left"] or genre["before"] != genre["after"]
+    ]
     now, trained = (
-        {one["feature"]: one["index"] for one in summary.get(name, ())}
+        {shift["feature"]: shift["index"] for shift in summary.get(name, ())}
         for name in ("drift", "training_drift")
     )
     features = sorted(now | trained, key=lambda name: (-now.get(name, 0.0), -trained.get(name, 0.0), name))
@@ -22,6 +24,6 @@ def publication(summary: Mapping[str, Any]) -> dict[str, Any]:
             summary.get("audits", {}).items(), key=lambda entry: VERDICTS.index(entry[1]["verdict"])
         ),
         "churn": churn,
-        "genres": sorted(genres, key=lambda one: (-one["left"], one["label"]))[:MOST_ROWS],
+        "genres": sorted(genres, key=lambda genre: (-genre["left"], genre["label"]))[:MOST_ROWS],
         "drift": [(name, now.get(name), trained.get(name)) for name in features[:MOST_ROWS]],
     }

@@ -49,18 +49,18 @@ def check(cards: Mapping[str, ModelCard]) -> None:
     }
     first, *others = about.values()
     if any(other != first for other in others):
-        found = "; ".join(
-            f"{version}: {one[0]} labels of tracks run {one[1]}" for version, one in about.items()
+        differences = "; ".join(
+            f"{version}: {found[0]} labels of tracks run {found[1]}" for version, found in about.items()
         )
         raise UsageError(
             "these models cannot be compared: expected the same kind of labels, the same run of tracks and "
-            f"the same genre map; found {found}"
+            f"the same genre map; found {differences}"
         )
 
 
 def best_of(compared: Sequence[Compared], label: str) -> str | None:
     """The version with the greatest F1 of a class; None if no version finds any track of it."""
-    f1 = {one.version: _of(one, label, "f1") or 0.0 for one in compared}
+    f1 = {model.version: _of(model, label, "f1") or 0.0 for model in compared}
     best = max(f1, key=lambda version: f1[version], default=None)
     return best if best is not None and f1[best] > 0 else None
 
@@ -80,8 +80,8 @@ def render(compared: Sequence[Compared], header: Header) -> str:
         split_meaning=SPLIT_MEANINGS[first.split],
         compared=compared,
         bounds=bounds,
-        same_pairs=len({one.metrics.figures.rows for one in compared}) == 1,
-        wins={one.version: wins.count(one.version) for one in compared},
+        same_pairs=len({model.metrics.figures.rows for model in compared}) == 1,
+        wins={model.version: wins.count(model.version) for model in compared},
         no_winner=wins.count(None),
         f1_rows=[
             [label, winner or MISSING, *_cells(compared, label, "f1", percent)]
@@ -92,11 +92,11 @@ def render(compared: Sequence[Compared], header: Header) -> str:
 
 
 def _labels(compared: Sequence[Compared]) -> list[str]:
-    return sorted({label for one in compared for label in one.metrics.classes})
+    return sorted({label for model in compared for label in model.metrics.classes})
 
 
 def _lead(compared: Sequence[Compared]) -> str:
-    best, second, *_ = sorted(compared, key=lambda one: -one.metrics.figures.top1.value)
+    best, second, *_ = sorted(compared, key=lambda model: -model.metrics.figures.top1.value)
     first, other = best.metrics.figures.top1, second.metrics.figures.top1
     overlap = (other.high or other.value) >= (first.low or first.value)
     return (
@@ -110,10 +110,10 @@ def _cells(
     compared: Sequence[Compared], label: str, figure: str, show: Callable[[float | None], str]
 ) -> list[Cell]:
     """A figure of a class for each version; the greatest is highlighted."""
-    values = [_of(one, label, figure) for one in compared]
+    values = [_of(model, label, figure) for model in compared]
     best = max((value for value in values if value), default=None)
     return [Cell(show(value), best=value is not None and value == best) for value in values]
 
 
-def _of(one: Compared, label: str, figure: str) -> float | None:
-    return getattr(one.metrics.figures.per_class.get(label), figure, None)
+def _of(model: Compared, label: str, figure: str) -> float | None:
+    return getattr(model.metrics.figures.per_class.get(label), figure, None)

@@ -36,7 +36,7 @@ def reliability(metrics: Metrics, bins: Sequence[ReliabilityBin]) -> Figure:
     )
     series = [
         Series("calibrated", [(0.0, 0.0), (1.0, 1.0)], guide=True),
-        Series("this model", [(one.confidence, one.accuracy) for one in bins], marks=True),
+        Series("this model", [(bin_.confidence, bin_.accuracy) for bin_ in bins], marks=True),
     ]
     x = Axis("confidence", 0.0, 1.0, percent=True)
     return line_figure("Reliability diagram", caption, x, ACCURACY, series)
@@ -54,16 +54,18 @@ def coverage(metrics: Metrics, points: Sequence[CoveragePoint]) -> Figure:
     best = zip(shares.tolist(), _best(points, shares).tolist(), strict=True)
     series = [
         Series("best possible", list(best), guide=True),
-        Series("this model", [(one.coverage, one.accuracy) for one in points]),
+        Series("this model", [(point.coverage, point.accuracy) for point in points]),
     ]
     x = Axis("tracks tagged", 0.0, 1.0, percent=True)
     return line_figure("Accuracy by coverage", caption, x, ACCURACY, series)
 
 
 def coverage_rows(points: Sequence[CoveragePoint]) -> list[tuple[str, ...]]:
-    """Coverage, least confidence, accuracy, the best possible one, and the share of its gain."""
+    """Coverage, least confidence, accuracy, the best possible accuracy, and the share of its gain."""
     rows, accuracy = [], points[-1].accuracy
-    for point in dict.fromkeys(min(points, key=lambda one: abs(one.coverage - share)) for share in COVERAGES):
+    for point in dict.fromkeys(
+        min(points, key=lambda point: abs(point.coverage - share)) for share in COVERAGES
+    ):
         best = float(_best(points, np.array(point.coverage)))
         gain = (point.accuracy - accuracy) / (best - accuracy) if best > accuracy else None
         shares = (point.accuracy, best, gain)

@@ -9,7 +9,7 @@ FIGURES = (
     ("top1", "Top-1 accuracy", "pairs whose label is the most probable class"),
     ("ceiling_top1", "Best possible top-1", "a track gets one tag but may have several labels"),
     ("top5", "Top-5 accuracy", "pairs whose label is among the five most probable classes"),
-    ("any_label", "Track accuracy", "tracks that get any one of their labels"),
+    ("any_label", "Track accuracy", "tracks that get any of their labels"),
     ("macro_f1", "Macro-F1", "mean F1 of the classes; rare classes count as much as others"),
     ("closeness", "Closeness", "wrong predictions that are in the right cluster"),
     ("closeness_chance", "Closeness by chance", "the same for random predictions"),
@@ -53,12 +53,12 @@ def unseen_subset(metrics: Metrics) -> Figures | None:
 def rows(metrics: Metrics) -> list[tuple[str, ...]]:
     """Name, value and interval of each figure, the same on unseen artists, and the meaning."""
     unseen = unseen_subset(metrics)
-    found: list[tuple[str, ...]] = []
+    lines: list[tuple[str, ...]] = []
     for field, name, meaning in FIGURES:
         held_out = _shown(field, metrics.figures)
         if held_out[0] != MISSING:
-            found.append((name, *held_out, *(_shown(field, unseen) if unseen else ("", "")), meaning))
-    return found
+            lines.append((name, *held_out, *(_shown(field, unseen) if unseen else ("", "")), meaning))
+    return lines
 
 
 def caption(metrics: Metrics) -> str:

@@ -45,10 +45,10 @@ def measured(
     inputs: PredictionInputs, sample: DataFrame, tracks: DataFrame, header: Header
 ) -> tuple[Metrics, str]:
     """The figures of a model on a bounded sample of held-out tracks, and the page of its report."""
-    found = predictions.collected(inputs, sample)
-    held_out, card = found.held_out, inputs.model.card
+    collected = predictions.collected(inputs, sample)
+    held_out, card = collected.held_out, inputs.model.card
     subject = Subject(inputs.model.version, Labels(card.labels), card.inputs, card.use_popularity)
-    outlier_T = outliers(card, found.distances_TI)
+    outlier_T = outliers(card, collected.distances_TI)
     abstained_T = abstentions(card, held_out.top_T, held_out.confidence_T)
     tags = tag_figures(held_out, outlier_T, abstained_T)
     metrics = dataclasses.replace(measure(held_out, subject), tags=tags)
@@ -60,13 +60,13 @@ def _genres(tracks: DataFrame, snapshot: Snapshot) -> _Genres:
     names = TracksDetails.of(snapshot).feature_names
     if not names:
         return _Genres((), np.zeros((0, 0)), None)
+    columns = [f"f{index}" for index in range(len(names))]
     values = tracks.select(
-        *(F.get("table_features", F.lit(at)).alias(f"f{at}") for at in range(len(names))), "genres"
+        *(F.get("table_features", F.lit(index)).alias(name) for index, name in enumerate(columns)), "genres"
     )
-    columns = [f"f{at}" for at in range(len(names))]
     row = values.agg(*(F.mean(name) for name in columns), *(F.stddev(name) for name in columns)).first()
-    found = np.array([np.nan if one is None else one for one in (row or ())], dtype=np.float64)
-    mean_F, deviation_F = np.split(found, 2)
+    figures = np.array([np.nan if value is None else value for value in (row or ())], dtype=np.float64)
+    mean_F, deviation_F = np.split(figures, 2)
     by_genre = values.select(*columns, F.explode("genres").alias("genre")).groupBy("genre")
     means = by_genre.agg(*(F.mean(name).alias(name) for name in columns)).orderBy("genre").collect()
     means_GF = np.array([[row[name] for name in columns] for row in means], dtype=np.float64)
@@ -121,7 +121,11 @@ def _page(
 
 def popularity(card: ModelCard, snapshot: Snapshot) -> dict[str, str]:
     """Whether popularity is an input of the model; nothing if the table does not say what popularity is."""
-    named = [one.name for one in card.features if "popular" in one.name.lower() and not one.is_popularity]
+    named = [
+        feature.name
+        for feature in card.features
+        if "popular" in feature.name.lower() and not feature.is_popularity
+    ]
     if card.use_popularity:
         return {"Popularity": "an input"}
     if named:
@@ -134,7 +138,7 @@ def _thresholds(card: ModelCard, held_out: HeldOut) -> list[ClusterTags]:
     """What the threshold of each cluster does; empty without thresholds and for the split `rows`."""
     if card.thresholds is None or held_out.split is SplitBy.ROWS:
         return []
-    clusters = {one.id: one for one in card.clusters.values()}
+    clusters = {cluster.id: cluster for cluster in card.clusters.values()}
     cluster_of_C = np.array(
         [card.clusters[name].id if name in card.clusters else -1 for name in card.classes]
     )

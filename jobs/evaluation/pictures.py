@@ -39,34 +39,27 @@ def learning(epochs: Sequence[Epoch]) -> list[Figure]:
     if not epochs:
         return []
     loss = "Cross-entropy of the predictions, in nats per pair; 0 is best."
-    if any(one.train_cross_entropy is not None for one in epochs):
+    if any(epoch.train_cross_entropy is not None for epoch in epochs):
         loss += " Train is measured during the epoch, validation after it."
     else:
         loss += " This model version did not record it for train pairs."
-    train_loss = Series("train", _points(epochs, [one.train_cross_entropy for one in epochs]))
-    train_accuracy = Series("train", _points(epochs, [one.train_accuracy for one in epochs]))
-    validation_loss = Series("validation", _points(epochs, [one.validation_loss for one in epochs]))
-    validation_accuracy = Series("validation", _points(epochs, [one.validation_accuracy for one in epochs]))
-    rate = Series("learning rate", _points(epochs, [one.learning_rate for one in epochs]))
-    seconds = sum(one.seconds for one in epochs)
+    seconds = sum(epoch.seconds for epoch in epochs)
+    rate = f"At the end of each epoch; {len(epochs)} epochs took {seconds:,.0f} s."
+    curves = {"train": "train_cross_entropy", "validation": "validation_loss"}
+    accuracies = {"train": "train_accuracy", "validation": "validation_accuracy"}
     return [
-        _curves("Loss", epochs, [train_loss, validation_loss], loss),
-        _curves("Accuracy", epochs, [train_accuracy, validation_accuracy], "Top-1 accuracy of pairs.", True),
-        _curves(
-            "Learning rate",
-            epochs,
-            [rate],
-            f"At the end of each epoch; {len(epochs)} epochs took {seconds:,.0f} s.",
-        ),
+        _curves("Loss", epochs, curves, loss),
+        _curves("Accuracy", epochs, accuracies, "Top-1 accuracy of pairs.", percent=True),
+        _curves("Learning rate", epochs, {"learning rate": "learning_rate"}, rate),
     ]
 
 
 def members(clusters: ClusterMap) -> dict[int, list[str]]:
     """The genres of each cluster, by its number."""
-    found: dict[int, list[str]] = defaultdict(list)
+    genres: dict[int, list[str]] = defaultdict(list)
     for genre, cluster in sorted(clusters.cluster_of.items(), key=lambda entry: (entry[1], entry[0])):
-        found[cluster].append(genre)
-    return found
+        genres[cluster].append(genre)
+    return genres
 
 
 def genre_map(clusters: ClusterMap) -> Figure | None:
@@ -85,31 +78,34 @@ def genre_map(clusters: ClusterMap) -> Figure | None:
     return Figure("Map of genres", name_map("Map of genres", caption, points), caption)
 
 
-def correlations(found: Correlations) -> Figure:
+def correlations(features: Correlations) -> Figure:
     """The correlations of the features with each other and with popularity."""
-    values = np.nan_to_num(found.matrix_FF).tolist()
+    values = np.nan_to_num(features.matrix_FF).tolist()
     caption = (
         "Pearson correlation of each two table features. Blue: they rise together. Orange: one falls as the "
         "other rises. Blank: below 0.05."
     )
     name = "Correlation of features"
-    chart = heat_map(name, caption, found.names, values, CORRELATION_STEPS, _correlation)
+    chart = heat_map(name, caption, features.names, values, CORRELATION_STEPS, _correlation)
     return Figure(name, chart, caption)
 
 
-def _points(epochs: Sequence[Epoch], values: Sequence[float | None]) -> list[tuple[float, float]]:
-    pairs = zip(epochs, values, strict=True)
-    return [(one.epoch, value) for one, value in pairs if value is not None and math.isfinite(value)]
-
-
 def _curves(
-    name: str, epochs: Sequence[Epoch], series: Sequence[Series], caption: str, percent: bool = False
+    name: str, epochs: Sequence[Epoch], fields: Mapping[str, str], caption: str, percent: bool = False
 ) -> Figure:
+    """Lines over the epochs, by name of the line and field of the epoch; unknown values are left out."""
+    values = {
+        line: [(epoch.epoch, getattr(epoch, field)) for epoch in epochs] for line, field in fields.items()
+    }
+    series = [
+        Series(line, [(x, y) for x, y in points if y is not None and math.isfinite(y)])
+        for line, points in values.items()
+    ]
     drawn = [line for line in series if line.points]
     first, last = epochs[0].epoch, epochs[-1].epoch
-    x = Axis("epoch", first, max(last, first + 1), whole=True)
-    y = Axis.over(name, [value for line in drawn for _, value in line.points], percent=percent)
-    return line_figure(f"{name} by epoch", caption, x, y, drawn)
+    x_axis = Axis("epoch", first, max(last, first + 1), whole=True)
+    y_axis = Axis.over(name, [y for line in drawn for _, y in line.points], percent=percent)
+    return line_figure(f"{name} by epoch", caption, x_axis, y_axis, drawn)
 
 
 def _correlation(value: float) -> str:

@@ -38,7 +38,7 @@ def render(night: Night, earlier: Sequence[Night], header: Header) -> str:
     """The page as one self-contained HTML document; `earlier` runs are newest first."""
     publish, ingest = night.step("publish"), night.step("ingest")
     summary: dict[str, Any] = publish.summary if publish else {}
-    with_model = [one for one in reversed([night, *earlier]) if one.metrics]
+    with_model = [run for run in reversed([night, *earlier]) if run.metrics]
     return render_template(
         "genremill/jobs/nights/night.html.j2",
         kind="nightly report",
@@ -48,8 +48,8 @@ def render(night: Night, earlier: Sequence[Night], header: Header) -> str:
         night=night,
         verdict=_verdict,
         changed=_changed,
-        tags=next((one for one in night.tables if one.name == "tags"), None),
-        rejected=sum(one.count for one in night.rejects),
+        tags=next((table for table in night.tables if table.name == "tags"), None),
+        rejected=sum(reject.count for reject in night.rejects),
         changes=ingest.summary.get("changes") if ingest else None,
         publication=publication(summary) if summary.get("audits") else None,
         figures={label: night.metrics[name] for name, label in FIGURES.items() if name in night.metrics},
@@ -66,9 +66,9 @@ def _verdict(night: Night) -> str:
 
 def _lead(night: Night) -> str:
     """How the run ended and what readers get, in a sentence."""
-    if not night.error and all(one.state is not State.RAN for one in night.steps):
+    if not night.error and all(step.state is not State.RAN for step in night.steps):
         return "Nothing has changed since the last run, so no step ran and readers get the same tags."
-    tags = next((f"{one.rows_after:,} tracks" for one in night.tables if one.name == "tags"), None)
+    tags = next((f"{table.rows_after:,} tracks" for table in night.tables if table.name == "tags"), None)
     if night.error:
         kept = f"readers still get the earlier tags of {tags}" if tags else "there are no tags yet"
         return f"The run {_verdict(night)} after {duration(night.seconds)}, and {kept}."
@@ -84,7 +84,11 @@ def _accuracy_trend(nights: Sequence[Night]) -> Figure:
     lines = [
         Series(
             label,
-            [(at, _value(one.metrics[name])) for at, one in enumerate(nights, 1) if name in one.metrics],
+            [
+                (number, _value(run.metrics[name]))
+                for number, run in enumerate(nights, 1)
+                if name in run.metrics
+            ],
             marks=True,
         )
         for name, label in FIGURES.items()
@@ -96,8 +100,8 @@ def _accuracy_trend(nights: Sequence[Night]) -> Figure:
 
 def _churn_trend(nights: Sequence[Night]) -> Figure | None:
     """Share of tags that changed, run by run; None for fewer than two runs that published."""
-    shares = [(float(at), _changed(one)) for at, one in enumerate(reversed(nights), 1)]
-    points = [(at, share) for at, share in shares if share is not None]
+    shares = [(float(number), _changed(run)) for number, run in enumerate(reversed(nights), 1)]
+    points = [(number, share) for number, share in shares if share is not None]
     if len(points) < 2:
         return None
     caption = "Share of the tracks whose tag changed. A run that published nothing has no mark."

@@ -59,10 +59,15 @@ class _Measure:
 
 
 ACCURACY = _Measure(
-    "Validation accuracy", "Top-1 accuracy of validation pairs.", lambda one: one.accuracy, in_percent=True
+    "Validation accuracy",
+    "Top-1 accuracy of validation pairs.",
+    lambda trial: trial.accuracy,
+    in_percent=True,
 )
-LOSS = _Measure("Validation loss", "Mean cross-entropy of validation pairs, in nats.", lambda one: one.loss)
-TIME = _Measure("Seconds", "Seconds that the training took.", lambda one: one.seconds, from_zero=True)
+LOSS = _Measure(
+    "Validation loss", "Mean cross-entropy of validation pairs, in nats.", lambda trial: trial.loss
+)
+TIME = _Measure("Seconds", "Seconds that the training took.", lambda trial: trial.seconds, from_zero=True)
 
 
 def line(reached: Reached) -> str:
@@ -84,9 +89,9 @@ def render(model: str, reached: Sequence[Reached], header: Header) -> str:
         header=header,
         best=best,
         margin=1.96 * math.sqrt(accuracy * (1 - accuracy) / max(reached[0].pairs, 1)),
-        total=sum(one.seconds or 0.0 for one in reached),
+        total=sum(trial.seconds or 0.0 for trial in reached),
         charts={HEADINGS[name]: _charts(name, reached, best) for name in varied if best},
-        ranked=sorted(reached, key=lambda one: (-(one.accuracy or -1.0), one.seconds or 0.0)),
+        ranked=sorted(reached, key=lambda trial: (-(trial.accuracy or -1.0), trial.seconds or 0.0)),
         facts={
             "Model": model,
             **{HEADINGS[name]: ", ".join(f"{v:g}" for v in _values(reached, name)) for name in SETTINGS},
@@ -104,7 +109,9 @@ def _lead(best: Reached | None, reached: Sequence[Reached]) -> str:
 
 def _charts(name: str, reached: Sequence[Reached], best: Reached) -> list[Figure]:
     """Accuracy, loss and time by one setting."""
-    others = [f"{HEADINGS[one].lower()} {getattr(best.cell, one):g}" for one in SETTINGS if one != name]
+    others = [
+        f"{HEADINGS[other].lower()} {getattr(best.cell, other):g}" for other in SETTINGS if other != name
+    ]
     lines = f" Solid: the other settings as in the best training ({', '.join(others)})."
     if len(reached) > len(_values(reached, name)):
         lines += " Dashed: the mean over all values of the other settings."
@@ -116,7 +123,7 @@ def _charts(name: str, reached: Sequence[Reached], best: Reached) -> list[Figure
 
 def _chart(name: str, reached: Sequence[Reached], best: Reached, measure: _Measure, caption: str) -> Figure:
     values = _values(reached, name)
-    by_cell = {one.cell: measure.value_of(one) for one in reached}
+    by_cell = {trial.cell: measure.value_of(trial) for trial in reached}
     as_best, means = [], []
     for index, value in enumerate(values):
         measured = by_cell[dataclasses.replace(best.cell, **{name: value})]
@@ -134,4 +141,4 @@ def _chart(name: str, reached: Sequence[Reached], best: Reached, measure: _Measu
 
 
 def _values(reached: Sequence[Reached], name: str) -> list[Any]:
-    return sorted({getattr(one.cell, name) for one in reached})
+    return sorted({getattr(trial.cell, name) for trial in reached})

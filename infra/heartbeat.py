@@ -1,40 +1,29 @@
-"""A sign of life: an object that a running job writes anew every few minutes, and removes at its end."""
+"""A heartbeat: an object that a running job rewrites every few minutes, and removes at its end."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
 
 from genremill.infra import storage
+from genremill.infra.background import repeated
 from genremill.infra.errors import StorageError
 from genremill.infra.log import LOGGER
 
 PERIOD_S = 300.0
 ALIVE_S = 4 * PERIOD_S
-"""A job whose sign of life is older counts as dead: it may have missed a few in a storm of errors."""
+"""A job with an older heartbeat counts as dead; storage errors may prevent a few heartbeats."""
 NAME = "_alive"
 
 
 @contextlib.contextmanager
 def beating(folder: str, period_s: float = PERIOD_S) -> Iterator[None]:
-    """Keeps `_alive` in a folder fresh until the block ends."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(period_s):
-            _write(folder)
-
+    """Rewrites `_alive` in a folder regularly until the block ends."""
     _write(folder)
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
+    with repeated(lambda: _write(folder), period_s):
         yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _write(folder: str) -> None:
     try:
         storage.write_atomic(f"{folder}/{NAME}", storage.utc_now().encode())
-    except StorageError as err:  # the job itself will see whether the storage is down for good
-        LOGGER.warning("no sign of life: %s", err)
+    except StorageError as err:  # if the storage is down permanently, the job itself will fail
+        LOGGER.warning("cannot write the heartbeat: %s", err)

@@ -1,73 +1,71 @@
-"""A lease: an object that its holder renews, on any storage, so that two runs do not do one thing at once.
+"""A lease: an object on any storage that its holder renews, so that two runs do not do the same work at once.
 
-No clocks are compared. Whoever finds a lease watches it: one that is renewed has a living holder, one that is
-not for `EXPIRY_S` was left by a dead one and is taken over, at once where the holder was a process of this
-machine that is gone.
+No clocks are compared. A run that finds a lease watches it. If the lease is renewed, its holder is alive. If
+it is not renewed for `EXPIRY_S`, its holder is dead, and the run takes it over; at once if the holder was a
+process of this machine that has ended.
 """
 
 import contextlib
 import dataclasses
-import json
 import os
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from genremill.infra import storage
+from genremill.infra import records, storage
+from genremill.infra.background import repeated
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.stores.objects import Conflict
 
 EXPIRY_S = 60.0
-"""A lease that its holder has not renewed for so long is taken over."""
+"""Time without renewal after which a lease can be taken over."""
 RENEWALS = 4
-"""Times that a lease is renewed in `EXPIRY_S`."""
+"""Renewals of a lease in `EXPIRY_S`."""
 LOOK_S = 0.5
-"""Pause between two looks at a lease of somebody else."""
-
+"""Pause between two reads of the lease of another run."""
 
 _HELD: set[str] = set()
-"""Tokens of the leases that this process holds, or is about to."""
+"""Tokens of the leases that this process holds or waits for."""
 
 
 class Held(UsageError):
-    """Another run is at work, and alive."""
+    """Another run holds the lease and is alive."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lease, as it says itself."""
+    """The holder of a lease: the content of its object."""
 
     run_id: str
     host: str
     pid: int
     started: str
-    """When the process started, as its machine counts: a later process may get the same pid."""
+    """Start of the process in the clock of its machine, because a later process may get the same pid."""
     since: str
     token: str
     renewed: int = 0
 
     @classmethod
     def this_process(cls, run_id: str) -> "Holder":
-        """A holder that nobody else can be taken for."""
+        """A holder with a unique token for this process."""
         pid = os.getpid()
         return cls(run_id, os.uname().nodename, pid, _started(pid), storage.utc_now(), uuid.uuid4().hex)
 
     @property
     def is_alive(self) -> bool | None:
-        """Whether it is a living process of this machine; None where it is of another."""
+        """Whether it is a running process of this machine; None for a process of another machine."""
         if self.host != os.uname().nodename:
             return None
         if self.pid == os.getpid() and self.started == _started(self.pid):
-            return self.token in _HELD  # an earlier run here may not have been able to give its lease up
+            return self.token in _HELD  # an earlier run in this process may have failed to release its lease
         return self.started == _started(self.pid)
 
     def to_bytes(self) -> bytes:
-        """The text of the lease."""
-        return json.dumps(dataclasses.asdict(self)).encode()
+        """The content of the lease's object."""
+        return records.to_json(self)
 
     def __str__(self) -> str:
         return f"run {self.run_id} (process {self.pid} on {self.host}, since {self.since})"
@@ -82,7 +80,7 @@ class Lease:
         self.lost_to: str | None = None
 
     def take(self, wait: bool) -> None:
-        """Returns when the lease is this process's; a living holder is waited for, or `Held` is raised."""
+        """Takes the lease; waits for a holder that is alive, or raises `Held`."""
         seen: str | None = None
         since = time.monotonic()
         while True:
@@ -90,46 +88,49 @@ class Lease:
             alive = holder.is_alive if holder else None
             if version is None or alive is False or time.monotonic() - since > EXPIRY_S:
                 if version is not None:
-                    LOGGER.warning("taking over %s, which %s has left", self.uri, holder or "somebody")
+                    LOGGER.warning(
+                        "taking over %s from %s, which has ended", self.uri, holder or "an unknown run"
+                    )
                 with contextlib.suppress(Conflict):
                     return storage.write_over(self.uri, self.holder.to_bytes(), version)
             elif version != seen:
                 if not wait and (alive or seen is not None):
-                    raise Held(f"{holder or 'another run'} is at work here: {self.uri} says so")
-                LOGGER.info("%s is held by %s: is it alive?", self.uri, holder or "somebody")
+                    raise Held(f"{holder or 'another run'} is at work: it holds {self.uri}")
+                LOGGER.info("%s is held by %s; checking if it is alive", self.uri, holder or "an unknown run")
                 seen, since = version, time.monotonic()
             time.sleep(LOOK_S)
 
-    def renew(self, ended: threading.Event) -> None:
-        """Shows again and again that this process lives, until the event is set or the lease is lost."""
-        while not ended.wait(EXPIRY_S / RENEWALS):
-            with contextlib.suppress(StorageError):  # the next time may get through
-                holder, version = self._read()
-                if holder is None or holder.token != self.holder.token:
-                    self.lost_to = str(holder or "nobody")
-                    return
-                self.holder = dataclasses.replace(self.holder, renewed=self.holder.renewed + 1)
-                storage.write_over(self.uri, self.holder.to_bytes(), version)
+    def renew(self) -> None:
+        """Renews the lease once, unless another run has taken it over."""
+        if self.lost_to is not None:
+            return
+        with contextlib.suppress(StorageError):  # the next renewal may succeed
+            holder, version = self._read()
+            if holder is None or holder.token != self.holder.token:
+                self.lost_to = str(holder or "nobody")
+                return
+            self.holder = dataclasses.replace(self.holder, renewed=self.holder.renewed + 1)
+            storage.write_over(self.uri, self.holder.to_bytes(), version)
 
     def check(self) -> None:
-        """Raises where the lease was taken over: this process was thought dead."""
+        """Raises `StorageError` if another run has taken over the lease because this run seemed dead."""
         if self.lost_to is not None:
             raise StorageError(
                 f"{self.uri} was not renewed for {EXPIRY_S:g} s and is now held by {self.lost_to}; "
-                "this run stops, and nothing it has not published is current"
+                "this run stops, and only what it has already published is current"
             )
 
     def release(self) -> None:
-        """Gives the lease up, if it is still this process's."""
+        """Releases the lease, if this process still holds it."""
         try:
             holder, _ = self._read()
             if holder is not None and holder.token == self.holder.token:
                 storage.remove_object(self.uri)
-        except StorageError as err:  # it will expire
-            LOGGER.warning("%s is left behind: %s", self.uri, err)
+        except StorageError as err:  # the lease will expire
+            LOGGER.warning("cannot remove %s: %s", self.uri, err)
 
     def _read(self) -> tuple[Holder | None, str | None]:
-        """The holder, None where its text is none, and the object's version, None where there is none."""
+        """The holder, None if invalid, and the version of the object, None if there is no object."""
         if not storage.is_object(self.uri):
             return None, None
         try:
@@ -137,44 +138,32 @@ class Lease:
         except StorageError:
             if storage.is_object(self.uri):
                 raise
-            return None, None  # released between the two requests
-        try:
-            return Holder(**json.loads(data)), version
-        except (ValueError, TypeError):
-            return None, version
+            return None, None  # released in the meantime
+        with contextlib.suppress(StorageError):
+            return records.from_json(data, Holder, self.uri), version
+        return None, version
 
 
 @contextlib.contextmanager
 def held(uri: str, run_id: str, wait: bool = False) -> Iterator[Lease]:
-    """Holds a lease until the block ends; where somebody alive has it, waits for it or raises `Held`."""
+    """Holds a lease until the block ends; waits for a holder that is alive, or raises `Held`."""
     lease = Lease(uri, run_id)
     _HELD.add(lease.holder.token)
     try:
         lease.take(wait)
-        with _renewed(lease):
-            yield lease
+        try:
+            with repeated(lease.renew, EXPIRY_S / RENEWALS):
+                yield lease
+        finally:
+            lease.release()
     finally:
         _HELD.discard(lease.holder.token)
 
 
-@contextlib.contextmanager
-def _renewed(lease: Lease) -> Iterator[None]:
-    """Renews a lease until the block ends, and gives it up."""
-    ended = threading.Event()
-    renewing = threading.Thread(target=lease.renew, args=(ended,), daemon=True)
-    renewing.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        renewing.join()
-        lease.release()
-
-
 def _started(pid: int) -> str:
-    """When a process of this machine started, "" where there is none; "?" where the system does not say."""
+    """Start of a process of this machine; "" if it does not exist, "?" if the system does not tell."""
     stat = Path(f"/proc/{pid}/stat")
-    if not stat.parent.parent.joinpath("self").exists():  # no /proc: a pid that lives counts as the same
+    if not stat.parent.parent.joinpath("self").exists():  # without /proc, only the pid is compared
         try:
             os.kill(pid, 0)
         except ProcessLookupError:

@@ -1,9 +1,8 @@
-"""How far a long Spark step is: one line that is redrawn on a terminal, plain log lines elsewhere."""
+"""The progress of a long Spark step: a line that is redrawn on a terminal, log lines elsewhere."""
 
 import contextlib
 import os
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,11 +12,12 @@ from typing import TypeAlias
 from pyspark.accumulators import Accumulator, AccumulatorParam
 from pyspark.sql import SparkSession
 
+from genremill.infra.background import repeated
 from genremill.infra.log import LOGGER
 
 LOGGED_EVERY_S, REDRAWN_EVERY_S = 15.0, 0.5
 DONE = ""
-"""What a tally calls things that were not rejected."""
+"""The reason in a tally for things that were not rejected."""
 Tally: TypeAlias = Accumulator[Counter[str]]
 
 
@@ -26,14 +26,14 @@ class _Sum(AccumulatorParam[Counter[str]]):
         return Counter()
 
     def addInPlace(self, value1: Counter[str], value2: Counter[str]) -> Counter[str]:
-        return value1 + value2  # a new one: another thread may be reading the old
+        return value1 + value2  # a new counter, because another thread may be reading the old one
 
 
 def tally(spark: SparkSession) -> Tally:
-    """An empty count of things by why they were rejected, or `DONE`, that tasks add to.
+    """An empty count of things by reason of rejection, or `DONE`; tasks add to it.
 
-    Spark takes what a task has counted when that task ends, of one attempt only where the stage writes its
-    job's results: neither retries nor speculation count twice.
+    Spark adds the counts of a task when it ends. If the stage writes the results of its job, only one attempt
+    of each task counts, so retries and speculation do not count twice.
     """
     return spark.sparkContext.accumulator(Counter(), _Sum())
 
@@ -42,33 +42,25 @@ def tally(spark: SparkSession) -> Tally:
 def progress(
     spark: SparkSession, what: str, rows: int, unit: str = "rows", counted: Tally | None = None
 ) -> Iterator[None]:
-    """Says rows, rate and time left while the block runs, and rejects by reason where tasks count them.
+    """Reports rows, rate and time left while the block runs, and rejects by reason if tasks count them.
 
-    Without a tally, rows are taken from the running stage's share of finished tasks.
+    Without a tally, the number of rows is estimated from the share of finished tasks of the running stage.
     """
     started = time.monotonic()
     on_terminal = sys.stderr.isatty()
-    ended = threading.Event()
 
     def line() -> str:
         count = Counter({DONE: round(rows * _tasks_done(spark))}) if counted is None else counted.value
         return progress_line(what, count, rows, time.monotonic() - started, unit)
 
-    def tell() -> None:
-        say = _draw if on_terminal else LOGGER.info
-        while not ended.wait(REDRAWN_EVERY_S if on_terminal else LOGGED_EVERY_S):
-            say(line())
-
     if on_terminal:
         _stop_sparks_bar(spark)
         _draw(line())
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
+    report = _draw if on_terminal else LOGGER.info
     try:
-        yield
+        with repeated(lambda: report(line()), REDRAWN_EVERY_S if on_terminal else LOGGED_EVERY_S, join_s=1):
+            yield
     finally:
-        ended.set()
-        teller.join(timeout=1)
         if on_terminal:
             _draw("")
     if counted is not None:
@@ -88,30 +80,30 @@ def progress_line(what: str, count: Counter[str], rows: int, seconds: float, uni
         return f"{what}: 0 of {rows:,} {unit}"
     rate = done / max(seconds, 1e-9)
     left = timedelta(seconds=round((rows - done) / rate))
-    time_told = f"{left} left" if done < rows else f"in {timedelta(seconds=round(seconds))}"
+    time_text = f"{left} left" if done < rows else f"in {timedelta(seconds=round(seconds))}"
     rejected = ", ".join(f"{number:,} {reason}" for reason, number in count.most_common() if reason != DONE)
-    return f"{what}: {done:,} of {rows:,} {unit}, {rate:,.{int(rate < 10)}f}/s, {time_told}" + (
+    return f"{what}: {done:,} of {rows:,} {unit}, {rate:,.{int(rate < 10)}f}/s, {time_text}" + (
         f"; rejected: {rejected}" if rejected else ""
     )
 
 
 def _tasks_done(spark: SparkSession) -> float:
-    """Share of the running stages' tasks that have ended."""
+    """Share of the tasks of the running stages that have ended."""
     tracker = spark.sparkContext.statusTracker()
-    stages = [info for one in tracker.getActiveStageIds() if (info := tracker.getStageInfo(one))]
+    stages = [info for stage in tracker.getActiveStageIds() if (info := tracker.getStageInfo(stage))]
     tasks = sum(info.numTasks for info in stages)
     return sum(info.numCompletedTasks for info in stages) / tasks if tasks else 0.0
 
 
 def _draw(line: str) -> None:
-    """Puts a line where the last one stood, cut to the terminal's width: one that wraps stays for ever."""
+    """Replaces the last line; cut to the width of the terminal, because a wrapped line would stay."""
     width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
     sys.stderr.write(f"\r{line[: width - 1]}\x1b[K")
     sys.stderr.flush()
 
 
 def _stop_sparks_bar(spark: SparkSession) -> None:
-    """Ends Spark's own bar, which would draw over our line; it cannot be paused."""
+    """Stops Spark's own progress bar, which would overwrite the line and cannot be paused."""
     bar = spark.sparkContext._jsc.sc().progressBar()
     if bar.isDefined():
         bar.get().finishAll()

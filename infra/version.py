@@ -1,4 +1,4 @@
-"""Which code made an output."""
+"""The version of the code, for the record of an output."""
 
 import functools
 import subprocess
@@ -8,12 +8,12 @@ from pathlib import Path
 
 @functools.lru_cache(maxsize=1)
 def git_revision() -> str | None:
-    """Revision of the checkout this code runs from, with `-dirty`; None where it runs installed."""
+    """Git revision of the checkout, with `-dirty` if it has changes; None for an installed package."""
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
     try:
-        found = subprocess.run(
+        described = subprocess.run(
             ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
             capture_output=True,
             text=True,
@@ -22,10 +22,10 @@ def git_revision() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip()
+    return described.stdout.strip()
 
 
 def code_version() -> str:
-    """Version of the package, with the git revision where there is one: `0.1.0+g1a2b3c`."""
+    """Version of the package, with the git revision if there is one: `0.1.0+g1a2b3c`."""
     revision = git_revision()
     return version("genremill") + (f"+g{revision}" if revision else "")

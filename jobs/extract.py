@@ -25,7 +25,7 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import Split
 from genremill.jobs.features import cache as feature_cache
-from genremill.udfs.decoding.decode import DecodeSettings, Offset
+from genremill.udfs.decoding.settings import DecodeSettings, Offset
 from genremill.udfs.dsp.variant import FASTEST, REVISION, Variant
 from genremill.udfs.feature_sets import base
 from genremill.udfs.feature_sets.base import WHOLE
@@ -190,7 +190,7 @@ def _objects(spark: SparkSession, work: command.Run, tracks: DataFrame, store: A
     uris = tracks.select("audio_uri").distinct()
     # By range: neighbours on S3 are listed together.
     uris = uris.repartitionByRange(4 * cores, "audio_uri")
-    objects = uris.mapInPandas(extraction.statter(store), extraction.OBJECT_SCHEMA)
+    objects = uris.mapInPandas(extraction.make_stat(store), extraction.OBJECT_SCHEMA)
     return snapshots.checkpoint(work, objects, "objects")
 
 

@@ -57,7 +57,7 @@ class ScoreInputs(PredictionInputs):
 
 def transform(tracks: DataFrame, inputs: ScoreInputs) -> DataFrame:
     """Tags of tracks that have the model's inputs, in contract order; the kept columns come last."""
-    from genremill.udfs.tagging import tagger  # here: torch takes seconds
+    from genremill.udfs.tagging import make_tag  # here: torch takes seconds
 
     kept, model = TracksDetails.of(inputs.tracks).kept, inputs.model
     constants = {
@@ -66,7 +66,7 @@ def transform(tracks: DataFrame, inputs: ScoreInputs) -> DataFrame:
         "tracks_run": inputs.tracks.run_id,
     }
     schema = T.StructType([*TAGS.schema.fields, *(tracks.schema[name] for name in kept)])
-    tag = tagger(model.folder, inputs.features.positions, constants, schema.names)
+    tag = make_tag(model.folder, inputs.features.positions, constants, schema.names)
     return tracks.select("track_id", *inputs.features.columns, *map(quoted, kept)).mapInArrow(tag, schema)
 
 

@@ -26,7 +26,7 @@ from genremill.jobs import command
 from genremill.jobs.inspection import sheet as track_sheet
 from genremill.jobs.inspection.sheet import TrackSheet
 from genremill.jobs.inspection.sheet_text import fact, lines_of, tag_text
-from genremill.udfs.decoding.decode import Decoded, DecodeSettings, Offset
+from genremill.udfs.decoding.settings import Decoded, DecodeSettings, Offset
 
 SR = 22050
 MAX_SECONDS = 600.0

@@ -1,4 +1,4 @@
-"""Rows of numbers as Arrow has them, and the functions that Spark's `mapInArrow` calls."""
+"""Conversion between numpy matrices and Arrow lists, and the type of functions for `mapInArrow`."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +11,7 @@ BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 def lists(rows: npt.NDArray[Any]) -> pa.ListArray:
-    """One list a row, of as many values as the matrix is wide.
+    """The rows of a matrix as lists.
 
     >>> lists(np.array([[1, 2], [3, 4]])).to_pylist()
     [[1, 2], [3, 4]]
@@ -21,7 +21,7 @@ def lists(rows: npt.NDArray[Any]) -> pa.ListArray:
 
 
 def matrix(column: pa.ListArray | pa.ChunkedArray, width: int = -1) -> npt.NDArray[Any]:
-    """Lists of `width` values as a matrix, one row a list; where there is no list the width must be told.
+    """Lists of equal length as a matrix, one row per list; without any list, `width` must be given.
 
     >>> matrix(lists(np.array([[1, 2], [3, 4]])))
     array([[1, 2],

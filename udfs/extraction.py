@@ -1,6 +1,6 @@
-"""Features of audio objects: each is opened, decoded in a sandbox, cut into windows and measured.
+"""Features of audio objects: each object is opened, decoded in a sandbox, and cut into windows.
 
-What is wrong with one object becomes a row with a reason; it never ends the job.
+A bad object becomes a row with a reason; it does not end the job.
 """
 
 import functools
@@ -17,8 +17,8 @@ from genremill.infra.audio.store import AudioObject, AudioStore
 from genremill.infra.progress import DONE, Tally
 from genremill.udfs import compiled
 from genremill.udfs.decoding import spotify_analysis
-from genremill.udfs.decoding.decode import DecodeSettings
 from genremill.udfs.decoding.sandbox import Sandbox
+from genremill.udfs.decoding.settings import DecodeSettings
 from genremill.udfs.decoding.spotify_analysis import AnalysisSettings
 from genremill.udfs.dsp.augmentation import Augmentation
 from genremill.udfs.feature_sets.base import FeatureSet, Window
@@ -34,77 +34,74 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Extractor:
-    """All that turns one audio object into features, apart from the sandbox of the process it happens in."""
+    """Everything needed to turn an audio object into features, except the sandbox of the process."""
 
     store: AudioStore
     features: FeatureSet
     decode: DecodeSettings
     window_s: float | None
-    """Seconds of a window; None takes what was decoded as one."""
+    """Seconds of a window; None for one window over all of the decoded audio."""
     augmentation: Augmentation | None = None
-    """How signals are changed; None takes them as they are."""
+    """How signals are changed; None for no change."""
 
     @property
     def name(self) -> str:
-        """The set's name, and the variant behind it where signals are changed: `gtzan57~noise`."""
-        return (
-            f"{self.features.name}~{self.augmentation.variant}" if self.augmentation else self.features.name
-        )
+        """The name of the set, with the variant if signals are changed: `gtzan57~noise`."""
+        return self.features.name + (f"~{self.augmentation.variant}" if self.augmentation else "")
 
 
-def statter(store: AudioStore) -> BatchFunction:
-    """A `mapInPandas` function from (audio_uri) to `OBJECT_SCHEMA`: what is there, or why not."""
+def make_stat(store: AudioStore) -> BatchFunction:
+    """A `mapInPandas` function from (audio_uri) to `OBJECT_SCHEMA`: the object, or a reason."""
 
     def stat(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         for frame in frames:
             uris = list(frame["audio_uri"])
-            rows = [_object_row(uri, one) for uri, one in zip(uris, store.stats(uris), strict=True)]
+            rows = [_object_row(uri, result) for uri, result in zip(uris, store.stats(uris), strict=True)]
             yield _frame(rows, OBJECT_SCHEMA)
 
     return stat
 
 
-def extractor(settings: Extractor, tally: Tally) -> BatchFunction:
+def make_extract(settings: Extractor, tally: Tally) -> BatchFunction:
     """A `mapInPandas` function from (audio_uri, etag, size) to `WINDOW_SCHEMA`, which counts objects.
 
-    An object gives a row for each of its windows, or one row with a reason. Raises `UsageError` where the
-    kernels are not compiled for this machine.
+    It returns one row per window of an object, or one row with a reason. Raises `UsageError` if the kernels
+    are not compiled for this machine.
     """
 
     def extract(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         _make_ready(settings.features)
         sandbox = _sandbox()
         for frame in frames:
-            objects = [_window_rows(settings, sandbox, one) for one in frame.to_dict("records")]
+            objects = [_window_rows(settings, sandbox, row) for row in frame.to_dict("records")]
             tally.add(Counter(rows[0].get("reason", DONE) for rows in objects))
-            rows = [row for of_one in objects for row in of_one]
-            yield _frame(rows, WINDOW_SCHEMA)
+            yield _frame([row for rows in objects for row in rows], WINDOW_SCHEMA)
 
     return extract
 
 
 @functools.cache
 def _sandbox() -> Sandbox:
-    """The one sandbox of this worker process, reused from task to task."""
+    """The sandbox of this worker process; all its tasks use it."""
     return Sandbox()
 
 
 @functools.cache
 def _make_ready(features: FeatureSet) -> None:
-    """Loads what the set needs, once for each worker process."""
+    """Loads everything that the set needs, once per worker process."""
     compiled.require_warm()
     features.warm()
 
 
-def _object_row(uri: str, found: AudioObject | AudioRejected) -> Row:
-    if isinstance(found, AudioRejected):
-        return {"audio_uri": uri, "reason": found.reason.value, "detail": found.detail}
-    return {"audio_uri": uri, "etag": found.etag, "size": found.size}
+def _object_row(uri: str, result: AudioObject | AudioRejected) -> Row:
+    if isinstance(result, AudioRejected):
+        return {"audio_uri": uri, "reason": result.reason.value, "detail": result.detail}
+    return {"audio_uri": uri, "etag": result.etag, "size": result.size}
 
 
 def _window_rows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
     try:
-        return [row | found for found in _windows(settings, sandbox, row)]
+        return [row | window for window in _windows(settings, sandbox, row)]
     except AudioRejected as err:
         return [row | {"reason": err.reason.value, "detail": err.detail}]
 
@@ -122,16 +119,12 @@ def _windows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
             coverage, seconds = decoded.coverage, decoded.seconds_decoded
             y = change.applied(decoded.y, features.sr, audio.content_hash) if change else decoded.y
             rows = features.rows(y, settings.window_s)
-    if not all(np.isfinite(one.values).all() for one in rows):
+    if not all(np.isfinite(window.values).all() for window in rows):
         raise AudioRejected(AudioReason.NON_FINITE, "a feature is not a finite number")
-    of_all = {
-        "content_hash": audio.content_hash,
-        "coverage": coverage,
-        "seconds_decoded": seconds,
-    }
+    common = {"content_hash": audio.content_hash, "coverage": coverage, "seconds_decoded": seconds}
     return [
-        of_all | {"window": at, "window_start_s": one.start_s, "values": one.values}
-        for at, one in enumerate(rows)
+        common | {"window": number, "window_start_s": window.start_s, "values": window.values}
+        for number, window in enumerate(rows)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Sums that genre profiles are made of: one row a bucket of artists, however large the table.
+"""Sums for genre profiles: one row per bucket of artists, however large the table is.
 
 Shape suffixes: N pairs of a batch, F raw features, D encoded inputs, B buckets, G genres.
 """
@@ -21,12 +21,12 @@ SCHEMA = "bucket int, counts binary, sums binary, squares binary"
 
 
 def encoded(encoder: TableEncoder, x_NF: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """The inputs that profiles are taken over: ranks and their spread, or raw values, then indicators."""
+    """The inputs of profiles: ranks and their squares, or raw values; then indicators."""
     rows = torch.from_numpy(x_NF)
     one_hot = encoder.one_hot(rows).numpy()
     if encoder.scaling is Scaling.RANK:
         rank_NF = encoder.numeric(rows).numpy().astype(np.float64)
-        squared_F = np.array([not one.is_popularity for one in encoder.numeric_features], dtype=bool)
+        squared_F = np.array([not feature.is_popularity for feature in encoder.numeric_features], dtype=bool)
         return np.hstack([with_spread(rank_NF, squared_F), one_hot])
     return np.hstack([x_NF[:, encoder.numeric_N.numpy()].astype(np.float64), one_hot])
 
@@ -36,27 +36,27 @@ def encoded_names(encoder: TableEncoder) -> list[str]:
     names = encoder.encoded_names
     numeric, one_hot = names[: encoder.numeric_count], names[encoder.numeric_count :]
     if encoder.scaling is Scaling.RANK:
-        squared = [one.name for one in encoder.numeric_features if not one.is_popularity]
+        squared = [feature.name for feature in encoder.numeric_features if not feature.is_popularity]
         numeric = [f"rank of {name}" for name in numeric] + [f"squared rank of {name}" for name in squared]
     return numeric + one_hot
 
 
-def summer(encoder: TableEncoder, positions: tuple[int, ...], genres: tuple[str, ...]) -> BatchFunction:
-    """A `mapInArrow` function from (genre, bucket, values) to `SCHEMA`, one row a bucket."""
+def make_sum(encoder: TableEncoder, positions: tuple[int, ...], genres: tuple[str, ...]) -> BatchFunction:
+    """A `mapInArrow` function from (genre, bucket, values) to `SCHEMA`, one row per bucket."""
     known = pa.array(genres, pa.string())
 
     def sum_up(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)
-        # A task has few of the buckets, and a batch no more: 10,000 genres by all buckets are 0.2 GB.
+        # Only the buckets of this task: for 10,000 genres, all buckets would need 0.2 GB.
         totals: dict[int, ProfileSums] = {}
         for batch in batches:
             x_NF, has = feature_rows(batch.column("values"), positions)
             genre_N = pc.index_in(batch.column("genre").filter(has), known).to_numpy().astype(np.int64)
             seen_B, bucket_N = np.unique(batch.column("bucket").filter(has), return_inverse=True)
             part = partial_sums(encoded(encoder, x_NF), genre_N, bucket_N, genres, len(seen_B))
-            for at, bucket in enumerate(seen_B.tolist()):
-                one = part.of_bucket(at)
-                totals[bucket] = totals[bucket] + one if bucket in totals else one
+            for index, bucket in enumerate(seen_B.tolist()):
+                sums = part.of_bucket(index)
+                totals[bucket] = totals[bucket] + sums if bucket in totals else sums
         for bucket, total in totals.items():
             yield _row(bucket, total)
 
@@ -69,10 +69,10 @@ def _row(bucket: int, total: ProfileSums) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, names=["bucket", "counts", "sums", "squares"])
 
 
-def gathered(
+def gather(
     rows: Iterable[tuple[int, bytes, bytes, bytes]], genres: tuple[str, ...], width: int, buckets: int
 ) -> ProfileSums:
-    """The sums of all buckets, from the rows of all partitions; each bucket comes from one of them."""
+    """The sums of all buckets, from the rows of all partitions."""
     counts, sums = np.zeros((buckets, len(genres))), np.zeros((buckets, len(genres), width))
     squares = np.zeros((buckets, width, width))
     for bucket, count_bytes, sum_bytes, square_bytes in rows:

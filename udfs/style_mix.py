@@ -1,6 +1,7 @@
-"""A track's mix of styles: the probability of each cluster, and the mix in a few words.
+"""The mix of styles of a track: the probability of each cluster, and a short text.
 
-Shape suffixes: T tracks, C classes, S styles (clusters, or classes where there are none), K likeliest styles.
+Shape suffixes: T tracks, C classes, S styles (clusters, or classes where there are none), K most likely
+styles.
 """
 
 from dataclasses import dataclass
@@ -17,11 +18,11 @@ Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
 LIKELIEST = 5
-"""Clusters in `tags.clusters`."""
+"""Number of clusters in `tags.clusters`."""
 PARTS = 3
-"""Styles that a blend names at most."""
+"""Most styles in a blend."""
 LEAST_PART = 0.1
-"""Probability of a style that is named beside the likeliest."""
+"""Lowest probability of a second or third style in a blend."""
 
 CLUSTERS_TYPE = pa.list_(pa.struct([("cluster_id", pa.int32()), ("probability", pa.float32())]))
 
@@ -32,9 +33,9 @@ class Styles:
 
     Parameters
     ----------
-    ids : of the clusters, rising; empty where there is no genre map
-    style_C : index of each class's cluster, -1 where it is in none; of the class itself where there is no map
-    parts : what a blend calls each class at each whole percent, shape (C × 101,)
+    ids : ids of the clusters, rising; empty without a genre map
+    style_C : index of the cluster of each class, -1 for none; without a genre map, the index of the class
+    parts : the text of each class at each whole percent, shape (C × 101,)
     """
 
     ids: tuple[int, ...]
@@ -43,16 +44,18 @@ class Styles:
 
     @classmethod
     def of(cls, card: ModelCard) -> "Styles":
-        """The styles that a model knows."""
-        ids = tuple(sorted({one.id for one in card.clusters.values()}))
-        at = {number: index for index, number in enumerate(ids)}
-        in_clusters = [at[card.clusters[name].id] if name in card.clusters else -1 for name in card.classes]
+        """The styles of a model."""
+        ids = tuple(sorted({cluster.id for cluster in card.clusters.values()}))
+        index_of = {number: index for index, number in enumerate(ids)}
+        in_clusters = [
+            index_of[card.clusters[name].id] if name in card.clusters else -1 for name in card.classes
+        ]
         style_C = np.array(in_clusters) if ids else np.arange(len(card.classes))
         parts = pa.array([f"{name} {percent} %" for name in card.classes for percent in range(101)])
         return cls(ids, style_C, parts)
 
     def shares(self, p_TC: Floats) -> Floats:
-        """The probability of each style, the sum of its classes', shape (T, S)."""
+        """The probability of each style, the sum over its classes, shape (T, S)."""
         if not self.ids:
             return p_TC
         member_CS = (self.style_C[:, None] == np.arange(len(self.ids))).astype(np.float32)
@@ -62,7 +65,7 @@ class Styles:
 
 @dataclass(frozen=True, eq=False)
 class StyleMix:
-    """The likeliest styles of T tracks, falling: index and probability, both of shape (T, K)."""
+    """The most likely styles of T tracks, best first: index and probability, both of shape (T, K)."""
 
     styles: Styles
     style_TK: Integers
@@ -70,13 +73,13 @@ class StyleMix:
 
     @classmethod
     def of(cls, styles: Styles, p_TC: Floats) -> "StyleMix":
-        """The mix that the probabilities of the classes come to."""
+        """The mix for probabilities of classes."""
         share_TS = styles.shares(p_TC)
-        found = torch.from_numpy(share_TS).topk(min(LIKELIEST, share_TS.shape[1]))
-        return cls(styles, found.indices.numpy(), found.values.numpy())
+        top = torch.from_numpy(share_TS).topk(min(LIKELIEST, share_TS.shape[1]))
+        return cls(styles, top.indices.numpy(), top.values.numpy())
 
     def clusters(self) -> pa.ListArray:
-        """`tags.clusters`; null where there is no genre map."""
+        """`tags.clusters`; null without a genre map."""
         if not self.styles.ids:
             return pa.nulls(len(self.style_TK), CLUSTERS_TYPE)
         ids = pa.array(self.styles.ids, pa.int32()).take(pa.array(self.style_TK.ravel()))
@@ -87,10 +90,10 @@ class StyleMix:
         return pa.ListArray.from_arrays(offsets, flat)
 
     def blend(self, p_TC: Floats) -> pa.StringArray:
-        """`tags.blend`: the likeliest style, and beside it at most two more of 10 % or more.
+        """`tags.blend`: the most likely style, and at most two more with a probability of at least 10 %.
 
-        A cluster is called by the likeliest of its genres for this very track: "metal 48 % · hip-hop 31 %"
-        says that the genres of metal's cluster add up to 48 %, and that of them metal is the likeliest.
+        A cluster has the name of its most likely genre for the track: "metal 48 % · hip-hop 31 %" means that
+        the genres of metal's cluster add up to 48 %, and that metal is the most likely of them.
         """
         named = []
         for k in range(min(PARTS, self.style_TK.shape[1])):

@@ -1,7 +1,7 @@
-"""Tags of tracks: a model's answers, streamed through Arrow batches.
+"""Tags of tracks: the predictions of a model, streamed through Arrow batches.
 
-Shape suffixes: B tracks of a batch, T those that the model can take, R rows for the network (their windows),
-C classes, I inputs with a training cloud, K likeliest labels.
+Shape suffixes: B tracks of a batch, T tracks that the model can predict, R rows for the network (their
+windows), C classes, I inputs with an outlier limit, K most likely labels.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from genremill.udfs.model_rows import Flags, Floats, Integers, ModelRows, model_
 from genremill.udfs.style_mix import StyleMix, Styles
 
 TOP = 5
-"""Labels in `tags.top`."""
+"""Number of labels in `tags.top`."""
 
 STATUSES = pa.array(["tagged", "abstained", "outlier"])
 TAGGED, ABSTAINED, OUTLIER = range(3)
@@ -31,9 +31,9 @@ _TOP_TYPE = pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float
 
 
 def probabilities(model: Model, rows: ModelRows) -> Floats:
-    """Calibrated probability of each class for the tracks that the model can take, shape (T, C).
+    """Calibrated probability of each class for the tracks that the model can predict, shape (T, C).
 
-    A track whose numbers are so large that the network overflows gets the same of each.
+    If the values of a track are so large that the network overflows, all classes get the same probability.
     """
     if not rows.tracks:
         return np.zeros((0, model.network.classes), np.float32)
@@ -44,9 +44,9 @@ def probabilities(model: Model, rows: ModelRows) -> Floats:
 
 
 def distances(model: Model, rows: ModelRows) -> Floats:
-    """How far from the training tracks each track lies, by input (I) that the model judges, shape (T, I).
+    """Distance of each track from the training tracks, by input with an outlier limit, shape (T, I).
 
-    Of a track with several windows it is the distance of their mean; of one without the input it is 0.
+    For several windows it is the distance of their mean; for a track without the input it is 0.
     """
     present = dict(zip(model.card.inputs, rows.present_IT, strict=True))
     distance_IT = [
@@ -57,14 +57,14 @@ def distances(model: Model, rows: ModelRows) -> Floats:
 
 
 def outliers(card: ModelCard, distance_TI: Floats) -> Flags:
-    """True for tracks that by some input lie beyond the model's limit."""
+    """True for tracks whose distance by any input is above the limit of the model."""
     limit_I = np.array(list(card.outlier_limits.values()), np.float64)
-    within_T = (distance_TI <= limit_I).all(axis=1)  # not so for NaN
+    within_T = (distance_TI <= limit_I).all(axis=1)  # false for NaN
     return np.logical_not(within_T)
 
 
 def abstentions(card: ModelCard, top_T: Integers, confidence_T: npt.NDArray[np.floating]) -> Flags:
-    """True where an answer is less sure than the threshold of its cluster."""
+    """True if the confidence of a prediction is below the threshold of its cluster."""
     if card.thresholds is None:
         return np.zeros(len(top_T), np.bool_)
     threshold_C = np.array([card.thresholds.of(card.clusters.get(name)) for name in card.classes])
@@ -79,15 +79,15 @@ def tag_batch(
     rows = model_rows(batch, model, positions)
     has = rows.has
     p_TC = probabilities(model, rows)
-    found = torch.from_numpy(p_TC).topk(min(TOP, len(card.classes)))
-    index_TK, p_TK = found.indices.numpy(), found.values.numpy()
+    best_TK = torch.from_numpy(p_TC).topk(min(TOP, len(card.classes)))
+    index_TK, p_TK = best_TK.indices.numpy(), best_TK.values.numpy()
     top_T = index_TK[:, 0]
     confidence_T = confidences(p_TC, top_T, card.together_CC)
     mix = StyleMix.of(styles, p_TC)
     outlier_T = outliers(card, distances(model, rows))
     abstained_T = abstentions(card, top_T, confidence_T)
-    # Row of the answer for each row of the batch; null where the track has no features.
-    answer = pc.if_else(
+    # Row of the prediction for each row of the batch; null if the track has no features.
+    prediction = pc.if_else(
         has, pc.subtract(pc.cumulative_sum(pc.cast(has, pa.int64())), 1), pa.scalar(None, pa.int64())
     )
     labels, clusters = pa.array(card.classes, pa.string()), _cluster_ids(card)
@@ -99,25 +99,27 @@ def tag_batch(
     top = pa.ListArray.from_arrays(offsets, flat).cast(_TOP_TYPE)
     status_T = np.where(outlier_T, OUTLIER, np.where(abstained_T, ABSTAINED, TAGGED))
     complete = rows.tracks == len(batch)
-    rests_on = _names(card.inputs, rows.present_IT)
+    inputs = _names(card.inputs, rows.present_IT)
     return {
-        "label": _spread(labels.take(best), answer, complete),
-        "cluster_id": _spread(clusters.take(best), answer, complete),
-        "confidence": _spread(pa.array(confidence_T.astype(np.float32)), answer, complete),
-        "top": _spread(top, answer, complete),
-        "status": pc.fill_null(_spread(STATUSES.take(pa.array(status_T)), answer, complete), "no_features"),
-        "inputs": pc.fill_null(_spread(rests_on, answer, complete), pa.scalar([], rests_on.type)),
-        "clusters": _spread(mix.clusters(), answer, complete),
-        "blend": _spread(mix.blend(p_TC), answer, complete),
+        "label": _spread(labels.take(best), prediction, complete),
+        "cluster_id": _spread(clusters.take(best), prediction, complete),
+        "confidence": _spread(pa.array(confidence_T.astype(np.float32)), prediction, complete),
+        "top": _spread(top, prediction, complete),
+        "status": pc.fill_null(
+            _spread(STATUSES.take(pa.array(status_T)), prediction, complete), "no_features"
+        ),
+        "inputs": pc.fill_null(_spread(inputs, prediction, complete), pa.scalar([], inputs.type)),
+        "clusters": _spread(mix.clusters(), prediction, complete),
+        "blend": _spread(mix.blend(p_TC), prediction, complete),
     }
 
 
-def _spread(values: pa.Array, answer: pa.Array, complete: bool) -> pa.Array:
-    return values if complete else values.take(answer)
+def _spread(values: pa.Array, prediction: pa.Array, complete: bool) -> pa.Array:
+    return values if complete else values.take(prediction)
 
 
 def _names(names: tuple[str, ...], present_IT: list[Flags]) -> pa.ListArray:
-    """The inputs that each track has, in order, array<string>."""
+    """The names of the inputs of each track, in order, array<string>."""
     present_TI = np.stack(present_IT, axis=1)
     offsets = np.concatenate([[0], present_TI.sum(axis=1).cumsum()])
     flat = pa.array(names, pa.string()).take(pa.array(np.nonzero(present_TI)[1]))
@@ -130,7 +132,7 @@ def _cluster_ids(card: ModelCard) -> pa.Array:
     )
 
 
-def tagger(
+def make_tag(
     model: str,
     positions: tuple[int, ...],
     constants: dict[str, str | None],
@@ -138,8 +140,9 @@ def tagger(
 ) -> BatchFunction:
     """A `mapInArrow` function that turns tracks into tags with the model in the folder `model`.
 
-    `positions` are the model's features in `table_features`, `constants` the columns equal in all rows,
-    `columns` the output's columns in order; those neither computed nor constant pass through.
+    `positions` are the positions of the model's features in `table_features`, `constants` columns with one
+    value, and `columns` the columns of the output in order. Columns that are neither computed nor constant
+    are copied.
     """
 
     def tag(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -147,19 +150,19 @@ def tagger(
         loaded = artifact.load(model)
         styles = Styles.of(loaded.card)
         for batch in batches:
-            found = tag_batch(batch, loaded, styles, positions)
-            found |= {
+            tags = tag_batch(batch, loaded, styles, positions)
+            tags |= {
                 name: pa.repeat(pa.scalar(value, pa.string()), len(batch))
                 for name, value in constants.items()
             }
-            arrays = [found[name] if name in found else batch.column(name) for name in columns]
+            arrays = [tags[name] if name in tags else batch.column(name) for name in columns]
             yield pa.RecordBatch.from_arrays(arrays, names=columns)
 
     return tag
 
 
-def predictor(model: str, positions: tuple[int, ...], carried: tuple[str, ...]) -> BatchFunction:
-    """A `mapInArrow` function from inputs to the columns `carried`, `probabilities` and `distances`."""
+def make_predict(model: str, positions: tuple[int, ...], carried: tuple[str, ...]) -> BatchFunction:
+    """A `mapInArrow` function from inputs to the columns in `carried`, `probabilities` and `distances`."""
 
     def predict(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)
@@ -168,8 +171,8 @@ def predictor(model: str, positions: tuple[int, ...], carried: tuple[str, ...]) 
             rows = model_rows(batch, loaded, positions)
             if rows.tracks:
                 kept = [batch.column(name).filter(rows.has) for name in carried]
-                found = [lists(probabilities(loaded, rows)), lists(distances(loaded, rows))]
+                computed = [lists(probabilities(loaded, rows)), lists(distances(loaded, rows))]
                 names = [*carried, "probabilities", "distances"]
-                yield pa.RecordBatch.from_arrays([*kept, *found], names=names)
+                yield pa.RecordBatch.from_arrays([*kept, *computed], names=names)
 
     return predict

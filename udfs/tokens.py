@@ -1,4 +1,4 @@
-"""Titles, albums and artists of tracks as tokens: those a catalog has, and their numbers in a model.
+"""Titles, albums and artists of tracks as tokens: the tokens of a catalog, and their numbers in a model.
 
 Shape suffixes: B tracks of a batch, N tokens of all of them, D distinct tokens, V known tokens.
 """
@@ -16,7 +16,7 @@ from genremill.udfs.arrow_rows import BatchFunction, lists
 
 TOKENS_SCHEMA = "token long, artists long, times long"
 BITS = 63
-"""Groups that artists are counted by: as many as a signed integer has bits for."""
+"""Groups of artists for counting: one per bit of a signed integer."""
 
 
 def names_of(batch: pa.RecordBatch) -> list[list[str | None]]:
@@ -28,20 +28,20 @@ def names_of(batch: pa.RecordBatch) -> list[list[str | None]]:
     ]
 
 
-def token_lister() -> BatchFunction:
+def make_list_tokens() -> BatchFunction:
     """A `mapInArrow` function from (title, album, artists, artist) to `TOKENS_SCHEMA`.
 
-    `artist` is a number of an artist; of each token of a batch, `artists` has a bit set for each group of
-    artists that it is found with, and `times` says how often that is.
+    `artist` is the number of an artist. For each token of a batch, `artists` has a bit for each group of
+    artists that uses it, and `times` is the number of uses.
     """
 
     def list_tokens(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             artist_B = batch.column("artist").to_numpy().astype(np.int64)
             bit_B = np.left_shift(np.int64(1), artist_B % BITS)
-            found = [tokens(texts, field) for field, texts in enumerate(names_of(batch))]
-            hash_N = np.concatenate([hashes for hashes, _ in found]).view(np.int64)
-            bit_N = np.concatenate([np.repeat(bit_B, count_B) for _, count_B in found])
+            by_field = [tokens(texts, field) for field, texts in enumerate(names_of(batch))]
+            hash_N = np.concatenate([hashes for hashes, _ in by_field]).view(np.int64)
+            bit_N = np.concatenate([np.repeat(bit_B, count_B) for _, count_B in by_field])
             yield _by_token(hash_N, bit_N)
 
     return list_tokens
@@ -55,8 +55,8 @@ def _by_token(hash_N: npt.NDArray[np.int64], bit_N: npt.NDArray[np.int64]) -> pa
     return pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})
 
 
-def numberer(known_V: Known, column: str, kept: Sequence[str]) -> BatchFunction:
-    """A `mapInArrow` function that adds the `column` of token numbers, array<int>, to the columns `kept`."""
+def make_number(known_V: Known, column: str, kept: Sequence[str]) -> BatchFunction:
+    """A `mapInArrow` function that adds a `column` of token numbers, array<int>, to the columns in `kept`."""
 
     def number(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         encoder = TextEncoder(len(known_V))

@@ -1,29 +1,29 @@
-"""Why an audio object gives no features: a closed set of reasons, and the error that carries one."""
+"""The reasons why an audio object gives no features, and the exception for them."""
 
 import enum
 
 
 class AudioReason(enum.StrEnum):
-    """Why an audio object is in `rejects`."""
+    """The reason for an audio object in `rejects`."""
 
     PATH_REFUSED = "path_refused"  # outside the roots that `--audio-root` allows
-    MISSING = "missing"  # no such object
-    CHANGED = "changed"  # replaced between listing and reading
+    MISSING = "missing"  # the object does not exist
+    CHANGED = "changed"  # the object was replaced between listing and reading
     EMPTY = "empty"  # zero bytes
-    NOT_AUDIO = "not_audio"  # no known container by its first bytes
-    CODEC_REFUSED = "codec_refused"  # a container or codec that is not on the list
-    HEADER_OVER_BUDGET = "header_over_budget"  # rate, channels, frames or bytes beyond the limits
-    DECODE_FAILED = "decode_failed"  # the decoder said so
-    DECODE_CRASHED = "decode_crashed"  # the decoder's process died, or ran out of its memory
-    DECODE_TIMEOUT = "decode_timeout"
-    TRUNCATED = "truncated"  # under 0.9 of what the header declares could be decoded
-    TOO_SHORT = "too_short"  # under 2,048 samples at the set's rate
-    SILENT = "silent"  # peak under -90 dBFS once the mean is removed
-    NON_FINITE = "non_finite"  # NaN or infinity among the samples or the features
+    NOT_AUDIO = "not_audio"  # the first bytes do not belong to a known format
+    CODEC_REFUSED = "codec_refused"  # the container or codec is not supported
+    HEADER_OVER_BUDGET = "header_over_budget"  # rate, channels, frames or bytes are above the limits
+    DECODE_FAILED = "decode_failed"  # the decoder reported an error
+    DECODE_CRASHED = "decode_crashed"  # the decoder process died or ran out of memory
+    DECODE_TIMEOUT = "decode_timeout"  # decoding took too long
+    TRUNCATED = "truncated"  # less than 90 % of the declared frames could be decoded
+    TOO_SHORT = "too_short"  # less than 2,048 samples at the rate of the feature set
+    SILENT = "silent"  # the peak is below -90 dBFS after removing the mean
+    NON_FINITE = "non_finite"  # a sample or a feature is NaN or infinite
 
 
 class AudioRejected(Exception):
-    """One audio object gives no features; the job goes on."""
+    """One audio object gives no features; the job continues."""
 
     def __init__(self, reason: AudioReason, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else str(reason))

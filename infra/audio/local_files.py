@@ -1,7 +1,7 @@
 """Audio files on the file system, opened so that nothing outside the root is ever read.
 
-Links that stay inside the root are followed: they are resolved first, and the resolved path is then walked
-name by name from the root's own descriptor, following no link. What is swapped in between is refused.
+Links to targets inside the root work: the path is resolved first, and then opened name by name from the
+descriptor of the root, without following links. So a link that is created in between is refused.
 """
 
 import contextlib
@@ -12,28 +12,28 @@ import stat
 from collections.abc import Iterator
 
 from genremill.infra.audio.faults import AudioReason, AudioRejected
-from genremill.infra.audio.paths import Place, refused, shown
+from genremill.infra.audio.paths import Location, redacted, refused
 from genremill.infra.errors import StorageError
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Without O_NONBLOCK, a FIFO swapped in at the last moment would hold the worker for ever.
+# Without O_NONBLOCK, opening a FIFO that replaces the file at the last moment would block forever.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
-def state(root: Place, place: Place, uri: str) -> tuple[str, int]:
-    """Etag (size and modification time) and size of a file under a root."""
-    with _faults(uri), _parent(root, place, uri) as (folder, name):
+def state(root: Location, location: Location, uri: str) -> tuple[str, int]:
+    """Etag (size and modification time) and size of a file below a root."""
+    with _faults(uri), _parent(root, location, uri) as (folder, name):
         return _state_of(_entry(folder, name, uri), uri)
 
 
 @contextlib.contextmanager
-def opened(root: Place, place: Place, uri: str, etag: str) -> Iterator[tuple[int, str]]:
-    """A descriptor of a file that still has that etag, at its start, and the sha256 of its bytes.
+def opened(root: Location, location: Location, uri: str, etag: str) -> Iterator[tuple[int, str]]:
+    """A descriptor of a file with this etag, at its start, and the sha256 of its bytes.
 
-    `AudioRejected` at the end of the block too, if the file was written to meanwhile.
+    Raises `AudioRejected` also at the end of the block, if the file was written to in the meantime.
     """
-    with _faults(uri), _parent(root, place, uri) as (folder, name):
+    with _faults(uri), _parent(root, location, uri) as (folder, name):
         _state_of(_entry(folder, name, uri), uri)
         fd = os.open(name, _FILE, dir_fd=folder)
     try:
@@ -50,17 +50,17 @@ def opened(root: Place, place: Place, uri: str, etag: str) -> Iterator[tuple[int
 
 
 def _check(fd: int, etag: str, uri: str) -> None:
-    found, _ = _state_of(os.fstat(fd), uri)
-    if found != etag:
-        raise AudioRejected(AudioReason.CHANGED, f"{shown(uri)}: expected {etag}, found {found}")
+    current, _ = _state_of(os.fstat(fd), uri)
+    if current != etag:
+        raise AudioRejected(AudioReason.CHANGED, f"{redacted(uri)}: expected {etag}, found {current}")
 
 
-def _state_of(found: os.stat_result, uri: str) -> tuple[str, int]:
-    if stat.S_ISLNK(found.st_mode):
-        raise refused(uri, "a link that leads out of the root, in a circle, or has just been put there")
-    if not stat.S_ISREG(found.st_mode):
+def _state_of(status: os.stat_result, uri: str) -> tuple[str, int]:
+    if stat.S_ISLNK(status.st_mode):
+        raise refused(uri, "a link that leads out of the root or to itself, or was created just now")
+    if not stat.S_ISREG(status.st_mode):
         raise refused(uri, "not a regular file")
-    return f"{found.st_size}-{found.st_mtime_ns}", found.st_size
+    return f"{status.st_size}-{status.st_mtime_ns}", status.st_size
 
 
 def _entry(folder: int, name: str, uri: str) -> os.stat_result:
@@ -68,21 +68,21 @@ def _entry(folder: int, name: str, uri: str) -> os.stat_result:
 
 
 @contextlib.contextmanager
-def _parent(root: Place, place: Place, uri: str) -> Iterator[tuple[int, str]]:
-    """A descriptor of the folder that a file lies in, and its name there, all links resolved."""
+def _parent(root: Location, location: Location, uri: str) -> Iterator[tuple[int, str]]:
+    """A descriptor of the folder of a file, and the name of the file, after resolving all links."""
     inside = os.path.realpath(root.path)
-    real = os.path.realpath(place.path)
+    real = os.path.realpath(location.path)
     if not real.startswith(f"{inside}/"):
         raise refused(uri, f"leads out of --audio-root {root}")
     *folders, name = real.removeprefix(f"{inside}/").split("/")
     try:
         folder = os.open(inside, _FOLDER)
     except OSError as err:
-        # Its files are not missing: all of them would be rejected for a mount that is gone.
+        # Not `missing`: if a mount is gone, all files would be rejected.
         raise StorageError(f"cannot open --audio-root {root}: {err.strerror}") from err
     try:
-        for one in folders:
-            below = _below(folder, one, uri)
+        for child in folders:
+            below = _below(folder, child, uri)
             os.close(folder)
             folder = below
         yield folder, name
@@ -95,7 +95,7 @@ def _below(folder: int, name: str, uri: str) -> int:
         return os.open(name, _FOLDER, dir_fd=folder)
     except NotADirectoryError:
         if stat.S_ISLNK(_entry(folder, name, uri).st_mode):
-            raise refused(uri, "a link among its folders has just been put there") from None
+            raise refused(uri, "a link was created among its folders just now") from None
         raise
 
 
@@ -105,12 +105,9 @@ def _faults(uri: str) -> Iterator[None]:
         yield
     except OSError as err:
         if err.errno in _NO_SUCH_FILE:
-            raise AudioRejected(AudioReason.MISSING, f"{shown(uri)}: no such file") from err
-        if err.errno in (
-            errno.ELOOP,
-            errno.EINVAL,
-        ):  # EINVAL: `realpath` read a link that was one no more
-            raise refused(uri, "links were changed while it was looked up") from err
-        if err.errno in (errno.EACCES, errno.EPERM):  # the root itself has been opened by then
+            raise AudioRejected(AudioReason.MISSING, f"{redacted(uri)}: no such file") from err
+        if err.errno in (errno.ELOOP, errno.EINVAL):  # EINVAL: `realpath` read a link that was replaced
+            raise refused(uri, "a link in the path was changed at the same time") from err
+        if err.errno in (errno.EACCES, errno.EPERM):  # the root itself could be opened
             raise refused(uri, "no permission to read it") from err
-        raise StorageError(f"cannot read {shown(uri)}: {err.strerror}") from err
+        raise StorageError(f"cannot read {redacted(uri)}: {err.strerror}") from err

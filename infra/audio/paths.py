@@ -1,7 +1,7 @@
-"""Where an audio object lies, read from a URI that users wrote: judged by its spelling alone.
+"""The location of an audio object, from a URI that users wrote; checks only the text of the URI.
 
-Nothing here touches a disk or a network. Plain paths and `s3:` keys are taken as they are spelled; `file:`
-URIs are percent-decoded once, so `%2e%2e` is `..` there and `%252e%252e` a name like any other.
+This module does not access disks or networks. Plain paths and `s3:` keys are used as they are; `file:` URIs
+are percent-decoded once, so in these `%2e%2e` means `..`, and `%252e%252e` is an ordinary name.
 """
 
 import os
@@ -14,7 +14,7 @@ from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.errors import UsageError
 
 MAX_KEY_BYTES = 1024
-"""Of an S3 key; a longer one is answered with an error that looks like a broken request."""
+"""Longest S3 key; for a longer one, S3 returns an error that looks like a broken request."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)|file:(.*)", re.DOTALL | re.IGNORECASE)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
@@ -22,8 +22,8 @@ CREDENTIALS = re.compile(r"(//)([^/]*:.*@|[^/@]*@)", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Place:
-    """An object or a folder: the names on the way to it, in a bucket or, without one, on the file system."""
+class Location:
+    """An object or a folder: the names in its path, in a bucket or (without a bucket) on the file system."""
 
     bucket: str
     parts: tuple[str, ...]
@@ -38,10 +38,10 @@ class Place:
         """The absolute local path."""
         return "/" + "/".join(self.parts)
 
-    def holds(self, other: "Place") -> bool:
-        """Whether `other` lies under this folder; a folder does not hold itself.
+    def holds(self, other: "Location") -> bool:
+        """Whether `other` is below this folder; a folder does not hold itself.
 
-        >>> Place("", ("data", "audio")).holds(Place("", ("data", "audio2", "a.mp3")))
+        >>> Location("", ("data", "audio")).holds(Location("", ("data", "audio2", "a.mp3")))
         False
         """
         under = other.parts[: len(self.parts)] == self.parts and len(other.parts) > len(self.parts)
@@ -51,77 +51,77 @@ class Place:
         return f"s3://{self.bucket}/{self.key}" if self.bucket else self.path
 
 
-def shown(uri: str) -> str:
-    """A URI as messages quote it: no credentials, nothing from a `?` on, no control characters.
+def redacted(uri: str) -> str:
+    """A URI for messages: without credentials, query and control characters.
 
-    >>> shown("https://ada:secret@host/a.mp3?X-Amz-Signature=1234")
+    >>> redacted("https://ada:secret@host/a.mp3?X-Amz-Signature=1234")
     "'https://…@host/a.mp3?…'"
     """
     kept, query, _ = CREDENTIALS.sub(r"\1…@", uri, count=1).partition("?")
     return repr(kept[:200] + ("…" if len(kept) > 200 else "") + ("?…" if query else ""))
 
 
-def root(location: str) -> Place:
-    """The folder or prefix that `--audio-root` names; a relative path is taken from the working folder."""
-    scheme, host, path = _split(location)
+def parse_root(uri: str) -> Location:
+    """The folder or prefix of `--audio-root`; a relative path is relative to the working folder."""
+    scheme, host, path = _split(uri)
     if scheme in ("s3", "s3a") and _BUCKET.fullmatch(host):
-        place = Place(host, tuple(path.strip("/").split("/")) if path.strip("/") else ())
+        root = Location(host, tuple(path.strip("/").split("/")) if path.strip("/") else ())
     elif scheme in ("", "file") and not host and (path.startswith("/") or (not scheme and path.strip())):
-        place = Place("", _local_parts(os.path.abspath(path)))
+        root = Location("", _local_parts(os.path.abspath(path)))
     else:
-        raise UsageError(f"--audio-root {shown(location)}: expected a folder or s3://bucket/prefix")
-    if fault := _fault(place.parts):
-        raise UsageError(f"--audio-root {shown(location)}: {fault}")
-    if not place.bucket and not place.parts:
-        raise UsageError("--audio-root /: name a folder; the whole file system is too much")
-    return place
+        raise UsageError(f"--audio-root {redacted(uri)}: expected a folder or s3://bucket/prefix")
+    if fault := _fault(root.parts):
+        raise UsageError(f"--audio-root {redacted(uri)}: {fault}")
+    if not root.bucket and not root.parts:
+        raise UsageError("--audio-root /: expected a folder, not the whole file system")
+    return root
 
 
-def locate(uri: str, roots: Sequence[Place]) -> tuple[Place, Place]:
-    """The root that holds an object, and the object's own place; `AudioRejected` where no root does.
+def locate(uri: str, roots: Sequence[Location]) -> tuple[Location, Location]:
+    """The root of an object, and the location of the object; raises `AudioRejected` if no root holds it.
 
-    A relative path counts from the root, where there is exactly one.
+    A relative path is relative to the root; there must be exactly one root.
     """
     scheme, host, path = _split(uri)
     if not uri.strip():
         raise refused(uri, "an empty path")
     if scheme == "" and not path.startswith("/"):
         if len(roots) != 1:
-            raise refused(uri, "a relative path, and more than one --audio-root it may count from")
-        place = Place(roots[0].bucket, roots[0].parts + _local_parts(path))
+            raise refused(uri, "a relative path, which is ambiguous with more than one --audio-root")
+        location = Location(roots[0].bucket, roots[0].parts + _local_parts(path))
     elif scheme == "" or (scheme == "file" and path.startswith("/") and not host):
-        place = Place("", _local_parts(path))
+        location = Location("", _local_parts(path))
     elif scheme == "file":
-        raise refused(uri, f"a file: URI of {'another host' if host else 'no absolute path'}")
+        raise refused(uri, f"a file: URI with {'another host' if host else 'a relative path'}")
     elif scheme in ("s3", "s3a") and not host:
         raise refused(uri, "an s3: URI without a bucket")
     elif scheme in ("s3", "s3a"):
-        place = Place(host, tuple(path.removeprefix("/").split("/")))
+        location = Location(host, tuple(path.removeprefix("/").split("/")))
     else:
-        raise refused(uri, f"{scheme}: is not read; expected a path, file: or s3:")
-    if fault := _fault(place.parts):
+        raise refused(uri, f"{scheme}: is not supported; expected a path, a file: or an s3: URI")
+    if fault := _fault(location.parts):
         raise refused(uri, fault)
-    if place.bucket and not place.parts[-1]:
-        raise refused(uri, "names a folder")
-    if place.bucket and len(place.key.encode()) > MAX_KEY_BYTES:
-        raise refused(uri, f"an S3 key of over {MAX_KEY_BYTES} bytes")
-    for one in roots:
-        if one.holds(place):
-            return one, place
+    if location.bucket and not location.parts[-1]:
+        raise refused(uri, "this is a folder")
+    if location.bucket and len(location.key.encode()) > MAX_KEY_BYTES:
+        raise refused(uri, f"an S3 key longer than {MAX_KEY_BYTES} bytes")
+    for root in roots:
+        if root.holds(location):
+            return root, location
     raise refused(uri, f"not under --audio-root {' or '.join(map(str, roots))}")
 
 
-def refused(uri: str, why: str) -> AudioRejected:
+def refused(uri: str, reason: str) -> AudioRejected:
     """The rejection of a path that must not be read."""
-    return AudioRejected(AudioReason.PATH_REFUSED, f"{shown(uri)}: {why}")
+    return AudioRejected(AudioReason.PATH_REFUSED, f"{redacted(uri)}: {reason}")
 
 
 def _split(uri: str) -> tuple[str, str, str]:
     """Scheme in lower case (empty for a plain path), host or bucket, and path."""
-    found = _SCHEME.fullmatch(uri)
-    if found is None:
+    match = _SCHEME.fullmatch(uri)
+    if match is None:
         return "", "", uri
-    scheme, rest, opaque = found.groups()
+    scheme, rest, opaque = match.groups()
     if opaque is not None:
         return "file", "", unquote(opaque, errors="surrogateescape")
     scheme = scheme.lower()

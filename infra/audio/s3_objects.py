@@ -1,4 +1,4 @@
-"""Audio objects on S3, read whole: ETag and length checked, faults of the storage tried again."""
+"""Audio objects on S3, read completely; ETag and length are checked."""
 
 import contextlib
 import hashlib
@@ -6,87 +6,91 @@ import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 from genremill.infra.audio.faults import AudioReason, AudioRejected
-from genremill.infra.audio.paths import Place, shown
+from genremill.infra.audio.paths import Location, redacted
 from genremill.infra.stores import s3_client
 from genremill.infra.stores.s3_client import (
     AccessDenied,
+    Body,
+    BrokenBody,
     Client,
     ObjectChanged,
     ObjectMissing,
-    Patience,
     Result,
-    ShortBody,
+    RetrySettings,
+    body_of,
     etag_of,
 )
 
 CHUNK_BYTES = 1 << 20
-WORTH_A_LISTING = 16
-"""Objects of one page of a folder's listing, at least: fewer are asked for one by one."""
+LISTING_MIN = 16
+"""Fewest objects in a page of a listing; fewer objects are requested one by one."""
 IN_MEMORY_BYTES = 64 << 20
-"""Objects up to this size are kept in memory while they are decoded; larger ones in an unlinked file."""
+"""Objects up to this size are kept in memory while they are decoded, larger ones in a file without a name."""
+
+State = tuple[str, int]
+"""ETag and size in bytes of an object."""
 
 
-class _Body(Protocol):
-    def read(self, amt: int) -> bytes: ...
+def state(location: Location, retries: RetrySettings) -> State:
+    """ETag and size of an object."""
+
+    def head(client: Client) -> State:
+        response = client.head_object(Bucket=location.bucket, Key=location.key)
+        return etag_of(response), int(response["ContentLength"])
+
+    return _with_retries(head, location, retries)
 
 
-def state(place: Place, patience: Patience) -> tuple[str, int]:
-    """ETag, without its quotes, and size in bytes of an object."""
+def states(locations: Sequence[Location], retries: RetrySettings) -> dict[Location, State | AudioRejected]:
+    """The result or error of `state` for each of many objects; neighbors in a folder are listed together.
 
-    def head(client: Client) -> tuple[str, int]:
-        found = client.head_object(Bucket=place.bucket, Key=place.key)
-        return etag_of(found), int(found["ContentLength"])
-
-    return _patiently(head, place, patience)
-
-
-def states(places: Sequence[Place], patience: Patience) -> dict[Place, tuple[str, int] | AudioRejected]:
-    """What `state` gives or raises for each of many objects; those that lie close together are listed.
-
-    A page of a listing tells of a thousand objects in about the time that one takes by itself.
+    A page of a listing describes a thousand objects in about the time of one request for an object.
     """
-    found: dict[Place, tuple[str, int] | AudioRejected] = {}
-    folders: dict[tuple[str, str], list[Place]] = defaultdict(list)
-    for place in places:
-        folders[place.bucket, place.key.rpartition("/")[0]].append(place)
-    for asked in folders.values():
-        rest = sorted(asked, key=lambda place: place.key.encode())
+    results: dict[Location, State | AudioRejected] = {}
+    folders: dict[tuple[str, str], list[Location]] = defaultdict(list)
+    for location in locations:
+        folders[location.bucket, location.key.rpartition("/")[0]].append(location)
+    for folder in folders.values():
+        rest = sorted(folder, key=lambda location: location.key.encode())
         while rest:
-            listed, passed = _listed(rest, patience) if len(rest) >= WORTH_A_LISTING else ({}, 0)
-            # What lies too far apart goes one by one, and so does what a listing lacks: it may know why.
-            count = passed if passed >= WORTH_A_LISTING else passed + WORTH_A_LISTING
-            for place in rest[:count]:
-                found[place] = listed.get(place.key) or _state_or_reason(place, patience)
+            listed, passed = _listed(rest, retries) if len(rest) >= LISTING_MIN else ({}, 0)
+            # Request objects one by one if they are too far apart, or missing in the listing: S3 may say why.
+            count = passed if passed >= LISTING_MIN else passed + LISTING_MIN
+            for location in rest[:count]:
+                results[location] = listed.get(location.key) or _state_or_reason(location, retries)
             rest = rest[count:]
-    return found
+    return results
 
 
-def _listed(asked: Sequence[Place], patience: Patience) -> tuple[dict[str, tuple[str, int]], int]:
-    """A page of the listing of a folder from the first of some objects on, and how many of them it passes."""
-    bucket, key = asked[0].bucket, asked[0].key
+def _listed(locations: Sequence[Location], retries: RetrySettings) -> tuple[dict[str, State], int]:
+    """A page of a folder's listing from the first of some objects on, and how many of them it covers."""
+    bucket, key = locations[0].bucket, locations[0].key
     folder = key[: key.rfind("/") + 1]
+    start = max(folder, _just_before(key))
 
-    def page(client: Client) -> dict[str, Any]:
-        return client.list_objects_v2(
-            Bucket=bucket, Prefix=folder, Delimiter="/", StartAfter=max(folder, _just_before(key))
+    def list_page(client: Client) -> dict[str, Any]:
+        page: dict[str, Any] = client.list_objects_v2(
+            Bucket=bucket, Prefix=folder, Delimiter="/", StartAfter=start
         )
+        return page
 
     try:
-        found = s3_client.patiently(page, f"s3://{bucket}/{folder}", patience)
-    except AccessDenied:  # reading needs no right to list
+        page = s3_client.with_retries(list_page, f"s3://{bucket}/{folder}", retries)
+    except AccessDenied:  # reading an object does not need the right to list
         return {}, 0
-    listed = {one["Key"]: (etag_of(one), int(one["Size"])) for one in found.get("Contents", ())}
-    if not found.get("IsTruncated"):
-        return listed, len(asked)
-    last = max([*listed, *(one["Prefix"] for one in found.get("CommonPrefixes", ()))], default="").encode()
-    return listed, sum(place.key.encode() <= last for place in asked)
+    listed = {entry["Key"]: (etag_of(entry), int(entry["Size"])) for entry in page.get("Contents", ())}
+    if not page.get("IsTruncated"):
+        return listed, len(locations)
+    folders = [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
+    last = max([*listed, *folders], default="").encode()
+    return listed, sum(location.key.encode() <= last for location in locations)
 
 
 def _just_before(key: str) -> str:
-    """A key that sorts before another, with few between them.
+    """A key that sorts before another one, with few keys between them.
 
     >>> _just_before("clips/a5")
     'clips/a4~'
@@ -95,55 +99,55 @@ def _just_before(key: str) -> str:
     return key[:-1] + (chr(ord(last) - 1) + "~" if last.isascii() and last.isalnum() else "")
 
 
-def _state_or_reason(place: Place, patience: Patience) -> tuple[str, int] | AudioRejected:
+def _state_or_reason(location: Location, retries: RetrySettings) -> State | AudioRejected:
     try:
-        return state(place, patience)
+        return state(location, retries)
     except AudioRejected as err:
         return err
 
 
-def fetch(place: Place, etag: str, size: int, patience: Patience) -> tuple[IO[bytes], str]:
-    """The object's bytes in an unnamed file, at its start, and their sha256.
+def fetch(location: Location, etag: str, size: int, retries: RetrySettings) -> tuple[IO[bytes], str]:
+    """The bytes of an object in an unnamed file, at its start, and their sha256.
 
-    `AudioRejected` where the object is gone or has another ETag, `StorageError` where it cannot be read.
+    Raises `AudioRejected` if the object is missing or has another ETag, `StorageError` if it cannot be read.
     """
 
     def get(client: Client) -> tuple[IO[bytes], str]:
-        found = client.get_object(Bucket=place.bucket, Key=place.key, IfMatch=etag)
-        with contextlib.closing(found["Body"]) as body:
-            if etag_of(found) != etag:  # a server that does not know If-Match
-                raise ObjectChanged(f"ETag {etag_of(found)}, expected {etag}")
+        response = client.get_object(Bucket=location.bucket, Key=location.key, IfMatch=etag)
+        with body_of(response) as body:
+            if etag_of(response) != etag:  # the server does not support If-Match
+                raise ObjectChanged(f"expected ETag {etag}, found {etag_of(response)}")
             return _copy(body, size)
 
-    return _patiently(get, place, patience)
+    return _with_retries(get, location, retries)
 
 
-def _patiently(operation: Callable[[Client], Result], place: Place, patience: Patience) -> Result:
-    what = shown(str(place))
+def _with_retries(
+    operation: Callable[[Client], Result], location: Location, retries: RetrySettings
+) -> Result:
+    what = redacted(str(location))
     try:
-        return s3_client.patiently(operation, what, patience)
+        return s3_client.with_retries(operation, what, retries)
     except ObjectMissing as err:
         raise AudioRejected(AudioReason.MISSING, f"{what}: {err}") from err
     except ObjectChanged as err:
         raise AudioRejected(AudioReason.CHANGED, f"{what}: {err}") from err
 
 
-def _copy(body: _Body, size: int) -> tuple[IO[bytes], str]:
+def _copy(body: Body, size: int) -> tuple[IO[bytes], str]:
     digest, count = hashlib.sha256(), 0
     with contextlib.ExitStack() as stack:
-        kept = stack.enter_context(_unnamed_file(size))
-        while chunk := body.read(min(CHUNK_BYTES, size + 1 - count)):
+        copy = stack.enter_context(_unnamed_file(size))
+        while count <= size and (chunk := body.read(min(CHUNK_BYTES, size + 1 - count))):
             digest.update(chunk)
-            kept.write(chunk)
+            copy.write(chunk)
             count += len(chunk)
-            if count > size:
-                break
         if count != size:
-            raise ShortBody(f"{count} bytes of {size}")
-        kept.flush()
-        kept.seek(0)
+            raise BrokenBody(f"{count} bytes of {size}")
+        copy.flush()
+        copy.seek(0)
         stack.pop_all()
-    return kept, digest.hexdigest()
+    return copy, digest.hexdigest()
 
 
 def _unnamed_file(size: int) -> IO[bytes]:

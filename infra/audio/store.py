@@ -1,4 +1,4 @@
-"""Audio objects by URI, from the folders and S3 prefixes that `--audio-root` allows, and no others."""
+"""Audio objects by URI, only from the folders and S3 prefixes that `--audio-root` allows."""
 
 import contextlib
 import os
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from genremill.infra.audio import local_files, paths as audio_paths, s3_objects
 from genremill.infra.audio.faults import AudioReason, AudioRejected
-from genremill.infra.audio.paths import Place, shown
+from genremill.infra.audio.paths import Location, redacted
 from genremill.infra.errors import UsageError
-from genremill.infra.stores.s3_client import Patience
+from genremill.infra.stores.s3_client import RetrySettings
 
 MAX_BYTES = 1 << 30
-"""A larger object is not opened: 100 minutes of stereo at 44.1 kHz and 16 bit fit."""
+"""Larger objects are not opened; 100 minutes of 16-bit stereo at 44.1 kHz are smaller."""
 
 
 @dataclass(frozen=True)
 class AudioObject:
-    """An object as it was found: as long as its etag stays, so do its bytes."""
+    """An object at the time of its listing; its bytes are the same as long as its etag is."""
 
     uri: str
     etag: str
@@ -26,7 +26,7 @@ class AudioObject:
 
 @dataclass(frozen=True)
 class OpenedAudio:
-    """An object's bytes behind a descriptor that reads from their start."""
+    """The bytes of an object: a file descriptor at their start, and their hash."""
 
     fd: int
     etag: str
@@ -35,61 +35,59 @@ class OpenedAudio:
 
 
 class AudioStore:
-    """Reads audio objects under a list of roots; may be sent to other processes."""
+    """Reads audio objects under a list of roots; can be pickled."""
 
     def __init__(
-        self, roots: Sequence[str], *, max_bytes: int = MAX_BYTES, patience: Patience | None = None
+        self, roots: Sequence[str], *, max_bytes: int = MAX_BYTES, retries: RetrySettings | None = None
     ) -> None:
-        self.roots: tuple[Place, ...] = tuple(map(audio_paths.root, roots))
+        self.roots: tuple[Location, ...] = tuple(map(audio_paths.parse_root, roots))
         self.max_bytes = max_bytes
-        self.patience = patience or Patience()
-        for place in self.roots:
-            if not place.bucket and not os.path.isdir(place.path):
-                raise UsageError(f"--audio-root {place}: no such folder")
+        self.retries = retries or RetrySettings()
+        for root in self.roots:
+            if not root.bucket and not os.path.isdir(root.path):
+                raise UsageError(f"--audio-root {root}: no such folder")
 
     def stat(self, uri: str) -> AudioObject:
-        """What is at a URI now; `AudioRejected` if nothing is, or nothing that may be read."""
-        found = self.stats([uri])[0]
-        if isinstance(found, AudioRejected):
-            raise found
-        return found
+        """The object at a URI; raises `AudioRejected` if it does not exist or must not be read."""
+        result = self.stats([uri])[0]
+        if isinstance(result, AudioRejected):
+            raise result
+        return result
 
     def stats(self, uris: Sequence[str]) -> list[AudioObject | AudioRejected]:
-        """What is at each of many URIs now, or why not; on S3 by fewer requests."""
+        """The object at each of many URIs, or why there is none; S3 needs fewer requests than with `stat`."""
         located = [self._located(uri) for uri in uris]
-        places = [one for one in located if isinstance(one, Place)]
-        on_s3 = s3_objects.states(places, self.patience)
+        on_s3 = s3_objects.states([item for item in located if isinstance(item, Location)], self.retries)
+        states = [on_s3[item] if isinstance(item, Location) else item for item in located]
         return [
-            self._found(uri, on_s3[one] if isinstance(one, Place) else one)
-            for uri, one in zip(uris, located, strict=True)
+            state if isinstance(state, AudioRejected) else AudioObject(uri, *state)
+            for uri, state in zip(uris, states, strict=True)
         ]
 
-    def _located(self, uri: str) -> Place | tuple[str, int] | AudioRejected:
-        """The place of an object on S3; etag and size of a local one; or why it may not be read."""
+    def _located(self, uri: str) -> Location | tuple[str, int] | AudioRejected:
+        """The location of an object on S3; etag and size of a local file; or why it must not be read."""
         try:
-            root, place = audio_paths.locate(uri, self.roots)
-            return place if place.bucket else local_files.state(root, place, uri)
+            root, location = audio_paths.locate(uri, self.roots)
+            return location if location.bucket else local_files.state(root, location, uri)
         except AudioRejected as err:
             return err
 
-    def _found(self, uri: str, state: tuple[str, int] | AudioRejected) -> AudioObject | AudioRejected:
-        return state if isinstance(state, AudioRejected) else AudioObject(uri, *state)
-
     @contextlib.contextmanager
     def open(self, audio: AudioObject) -> Iterator[OpenedAudio]:
-        """The bytes of an object, as long as it is still the one that `stat` found.
+        """The bytes of an object, if it has not changed since `stat`.
 
-        `AudioRejected` where it is gone or changed; at the end of the block too, if a local file was written
-        to meanwhile: what was read then is worth nothing. `StorageError` where the storage fails.
+        Raises `AudioRejected` if it is missing or has changed; also at the end of the block, if a local file
+        was written to in the meantime, so that the bytes are not reliable. Raises `StorageError` if the
+        storage fails.
         """
-        root, place = audio_paths.locate(audio.uri, self.roots)
+        root, location = audio_paths.locate(audio.uri, self.roots)
         if audio.size > self.max_bytes:
-            detail = f"{shown(audio.uri)}: {audio.size} bytes, at most {self.max_bytes} are read"
+            detail = f"{redacted(audio.uri)}: {audio.size} bytes, expected at most {self.max_bytes}"
             raise AudioRejected(AudioReason.HEADER_OVER_BUDGET, detail)
-        if place.bucket:
-            kept, digest = s3_objects.fetch(place, audio.etag, audio.size, self.patience)
-            with kept:
-                yield OpenedAudio(kept.fileno(), audio.etag, audio.size, digest)
+        if location.bucket:
+            copy, digest = s3_objects.fetch(location, audio.etag, audio.size, self.retries)
+            with copy:
+                yield OpenedAudio(copy.fileno(), audio.etag, audio.size, digest)
         else:
-            with local_files.opened(root, place, audio.uri, audio.etag) as (fd, digest):
+            with local_files.opened(root, location, audio.uri, audio.etag) as (fd, digest):
                 yield OpenedAudio(fd, audio.etag, audio.size, digest)

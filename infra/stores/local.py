@@ -1,4 +1,4 @@
-"""Objects of a warehouse on a file system that all machines of the cluster see."""
+"""Objects of a warehouse on a file system that all machines of the cluster can access."""
 
 import contextlib
 import fcntl
@@ -12,19 +12,19 @@ from pathlib import Path
 from pyarrow.fs import FileSystem, LocalFileSystem
 
 from genremill.infra.errors import StorageError
-from genremill.infra.stores.objects import Conflict, StoredObject, Upload
+from genremill.infra.stores.objects import StoredObject, Upload, conflict
 
 
 class LocalStore:
     """The operations of `storage` on `file:///…` URIs."""
 
     def state(self, uri: str) -> StoredObject | None:
-        """What is known of an object; None where there is none, or a folder."""
+        """Size, version and time of an object; None if it does not exist or is a folder."""
         path = path_of(uri)
         return _described(path, path.name) if path.is_file() else None
 
     def objects(self, uri: str) -> Iterator[StoredObject]:
-        """All objects under a folder, by name."""
+        """All objects under a folder, sorted by name."""
         root = path_of(uri)
         for path in sorted(root.rglob("*")):
             with contextlib.suppress(FileNotFoundError):  # removed while the folder was listed
@@ -37,7 +37,7 @@ class LocalStore:
         return sorted(entry.name for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
 
     def read(self, uri: str, first: int | None = None) -> tuple[bytes, str]:
-        """The bytes of an object, or the `first` of them, and their version."""
+        """The bytes of an object, or only the `first` ones, and their version."""
         try:
             with path_of(uri).open("rb") as source:
                 data = source.read(-1 if first is None else first)
@@ -46,7 +46,7 @@ class LocalStore:
         return data, _digest(data)
 
     def write(self, uri: str, data: bytes) -> None:
-        """Puts an object in place in one step."""
+        """Writes an object atomically."""
         path = path_of(uri)
         staging = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
@@ -62,49 +62,49 @@ class LocalStore:
             raise StorageError(f"cannot write {uri}: {err.strerror}") from err
 
     def write_over(self, uri: str, data: bytes, version: str | None) -> None:
-        """The same where the object still has the version that `read` gave, or None: still is not there."""
+        """Writes an object if it still has this version; None: if it still does not exist."""
         path = path_of(uri)
         with _locked(f"{uri.rpartition('/')[0]}/_{path.stem.strip('_')}.lock"):
             if (self.read(uri)[1] if path.is_file() else None) != version:
-                raise Conflict(f"{uri} was written meanwhile by somebody else; nothing has changed")
+                raise conflict(uri)
             self.write(uri, data)
 
     def remove(self, uri: str) -> None:
-        """Removes a folder and all below it; one that is not there is fine."""
+        """Removes a folder and everything below it; does nothing if it does not exist."""
         shutil.rmtree(path_of(uri), ignore_errors=True)
 
     def remove_object(self, uri: str) -> None:
-        """Removes one object; one that is not there is fine."""
+        """Removes one object; does nothing if it does not exist."""
         path_of(uri).unlink(missing_ok=True)
 
     def uploads(self, uri: str) -> list[Upload]:
-        """None: a file system has no multipart uploads."""
+        """An empty list: a file system has no multipart uploads."""
         return []
 
     def abort(self, uri: str, upload: Upload) -> None:
-        """Does nothing, as there are none."""
+        """Does nothing, because there are no uploads."""
 
     def arrow(self, uri: str) -> tuple[FileSystem, str]:
-        """Pyarrow's file system, and the path in it."""
+        """The file system of pyarrow for a URI, and the path in it."""
         return LocalFileSystem(), str(path_of(uri))
 
 
 def path_of(uri: str) -> Path:
-    """The path of a `file:///…` URI, spelled as Hadoop spells it: nothing is percent-encoded."""
+    """The path of a `file:///…` URI in the notation of Hadoop, without percent-encoding."""
     return Path(uri.removeprefix("file://"))
 
 
 @contextlib.contextmanager
 def _locked(uri: str) -> Iterator[None]:
-    """Keeps other processes that lock the same file waiting until the block ends."""
+    """Holds a lock on a file until the block ends; other processes wait for it."""
     path = path_of(uri)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = path.open("w")
+        lock = path.open("w")
     except OSError as err:
         raise StorageError(f"cannot lock {uri}: {err.strerror}") from err
-    with held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

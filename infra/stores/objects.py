@@ -1,4 +1,4 @@
-"""What is known of an object in a warehouse, wherever it lies."""
+"""Objects and uploads of a warehouse on any storage."""
 
 from dataclasses import dataclass
 
@@ -10,24 +10,29 @@ class StoredObject:
     """One object under a folder."""
 
     name: str
-    """Its path from the folder that was listed."""
+    """Path relative to the listed folder."""
     size: int
     version: str
-    """Equal versions, equal bytes: a modification time, an ETag."""
+    """A modification time or an ETag: objects with equal versions have equal bytes."""
     modified_s: float
     """Seconds since the epoch."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A multipart upload that was begun and not ended: nobody can read it, and it is paid for."""
+    """A multipart upload that was started and not finished: nobody can read it, but it costs money."""
 
     name: str
-    """Path of the object that it would have become, from the folder that was listed."""
+    """Path of the future object, relative to the listed folder."""
     upload_id: str
     begun_s: float
     """Seconds since the epoch."""
 
 
 class Conflict(StorageError):
-    """Somebody else has written the object meanwhile."""
+    """Another process has written the object since it was read."""
+
+
+def conflict(uri: str) -> Conflict:
+    """The error for an object that does not have the expected version."""
+    return Conflict(f"{uri} was written meanwhile by another process; this run has not changed it")

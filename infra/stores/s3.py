@@ -1,10 +1,11 @@
-"""Objects of a warehouse on S3, by boto3: pointers, records, models, reports.
+"""Objects of a warehouse on S3: pointers, records, models, reports.
 
-S3 has no folders: one is there as long as a key begins with its name. Keys of no bytes that end in a slash
-are markers that Hadoop leaves for empty folders, and count as nothing.
+S3 has no folders: a folder exists as long as a key begins with its name. Empty objects whose key ends with a
+slash are markers that Hadoop creates for empty folders, and are ignored.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,29 +13,30 @@ from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem
 
 from genremill.infra.errors import StorageError
 from genremill.infra.stores import s3_client
-from genremill.infra.stores.objects import Conflict, StoredObject, Upload
+from genremill.infra.stores.objects import StoredObject, Upload, conflict
 from genremill.infra.stores.s3_client import (
+    BrokenBody,
     Client,
     ObjectChanged,
     ObjectMissing,
-    Patience,
     Result,
-    ShortBody,
+    RetrySettings,
+    body_of,
     etag_of,
 )
 
-KEYS_A_DELETION = 1000
-"""The most that S3 removes in one request."""
+KEYS_PER_DELETION = 1000
+"""The most objects that S3 removes in one request."""
 
 
 class S3Store:
     """The operations of `storage` on `s3a://bucket/key` URIs."""
 
-    def __init__(self, patience: Patience | None = None) -> None:
-        self.patience = patience or Patience()
+    def __init__(self, retries: RetrySettings | None = None) -> None:
+        self.retries = retries or RetrySettings()
 
     def state(self, uri: str) -> StoredObject | None:
-        """What is known of an object; None where there is none."""
+        """Size, version and time of an object; None if it does not exist."""
         bucket, key = _parts(uri)
         if not key:
             return None
@@ -46,7 +48,7 @@ class S3Store:
         return StoredObject(name, found["ContentLength"], etag_of(found), found["LastModified"].timestamp())
 
     def objects(self, uri: str) -> Iterator[StoredObject]:
-        """All objects under a folder, by name."""
+        """All objects under a folder, sorted by name."""
         _, prefix = _folder(uri)
         for page in self._pages(uri):
             for found in page.get("Contents", ()):
@@ -66,16 +68,16 @@ class S3Store:
         return sorted(found.removeprefix(prefix).rstrip("/") for found in prefixes)
 
     def read(self, uri: str, first: int | None = None) -> tuple[bytes, str]:
-        """The bytes of an object, or the `first` of them, and its ETag."""
+        """The bytes of an object, or only the `first` ones, and its ETag."""
         bucket, key = _parts(uri)
         part = {} if first is None else {"Range": f"bytes=0-{first - 1}"}
 
         def get(client: Client) -> tuple[bytes, str]:
             found = client.get_object(Bucket=bucket, Key=key, **part)
-            with contextlib.closing(found["Body"]) as body:
+            with body_of(found) as body:
                 data: bytes = body.read()
             if len(data) != found["ContentLength"]:
-                raise ShortBody(f"{len(data)} bytes of {found['ContentLength']}")
+                raise BrokenBody(f"{len(data)} bytes of {found['ContentLength']}")
             return data, etag_of(found)
 
         try:
@@ -84,100 +86,95 @@ class S3Store:
             raise StorageError(f"cannot read {uri}: no such object") from err
 
     def write(self, uri: str, data: bytes) -> None:
-        """Puts an object in place in one step."""
+        """Writes an object atomically."""
         bucket, key = _parts(uri)
         self._ask(lambda client: client.put_object(Bucket=bucket, Key=key, Body=data), uri)
 
     def write_over(self, uri: str, data: bytes, version: str | None) -> None:
-        """The same where the object still has the version that `read` gave, or None: still is not there."""
+        """Writes an object if it still has this version; None: if it still does not exist."""
         bucket, key = _parts(uri)
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         try:
             self._ask(lambda client: client.put_object(Bucket=bucket, Key=key, Body=data, **condition), uri)
         except (ObjectChanged, ObjectMissing) as err:
-            # The answer to a request that was carried out may be lost; made again, it meets its own bytes.
+            # If the response to a successful request is lost, the repeated request finds its own bytes.
             if self.state(uri) is None or self.read(uri)[0] != data:
-                raise Conflict(f"{uri} was written meanwhile by somebody else; nothing has changed") from err
+                raise conflict(uri) from err
 
     def remove(self, uri: str) -> None:
-        """Removes a folder and all below it; one that is not there is fine."""
+        """Removes a folder and everything below it; does nothing if it does not exist."""
         bucket, _ = _parts(uri)
         keys = [found["Key"] for page in self._pages(uri) for found in page.get("Contents", ())]
-        for at in range(0, len(keys), KEYS_A_DELETION):
-            part = [{"Key": key} for key in keys[at : at + KEYS_A_DELETION]]
+        for start in range(0, len(keys), KEYS_PER_DELETION):
+            part = [{"Key": key} for key in keys[start : start + KEYS_PER_DELETION]]
             request = {"Objects": part, "Quiet": True}
 
-            def delete(client: Client, request: dict[str, Any] = request) -> dict[str, Any]:
-                return client.delete_objects(Bucket=bucket, Delete=request)
-
+            delete = functools.partial(_delete, bucket=bucket, request=request)
             if failed := self._ask(delete, uri).get("Errors"):
-                why = failed[0].get("Code", "unknown error")
-                raise StorageError(f"cannot remove {len(failed)} objects under {uri}: {why}")
+                code = failed[0].get("Code", "unknown error")
+                raise StorageError(f"cannot remove {len(failed)} objects under {uri}: {code}")
 
     def remove_object(self, uri: str) -> None:
-        """Removes one object; one that is not there is fine."""
+        """Removes one object; does nothing if it does not exist."""
         bucket, key = _parts(uri)
         with contextlib.suppress(ObjectMissing):
             self._ask(lambda client: client.delete_object(Bucket=bucket, Key=key), uri)
 
     def uploads(self, uri: str) -> list[Upload]:
-        """Multipart uploads under a folder that were begun and neither finished nor aborted."""
+        """Multipart uploads under a folder that were started and neither finished nor aborted."""
         bucket, prefix = _folder(uri)
-        uploads: list[Upload] = []
-        page: dict[str, str] = {}
-        while True:
 
-            def listed(client: Client, page: dict[str, str] = page) -> dict[str, Any]:
-                return client.list_multipart_uploads(Bucket=bucket, Prefix=prefix, **page)
+        def list_uploads(client: Client) -> list[dict[str, Any]]:
+            pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
+            return [upload for page in pages for upload in page.get("Uploads", ())]
 
-            found = self._ask(listed, uri)
-            for one in found.get("Uploads", ()):
-                name = one["Key"].removeprefix(prefix)
-                uploads.append(Upload(name, one["UploadId"], one["Initiated"].timestamp()))
-            if not found.get("IsTruncated"):
-                return uploads
-            page = {"KeyMarker": found["NextKeyMarker"], "UploadIdMarker": found["NextUploadIdMarker"]}
+        return [
+            Upload(found["Key"].removeprefix(prefix), found["UploadId"], found["Initiated"].timestamp())
+            for found in self._ask(list_uploads, uri)
+        ]
 
     def abort(self, uri: str, upload: Upload) -> None:
-        """Gives up an upload under a folder; one that has ended is fine."""
+        """Aborts an upload under a folder; does nothing if it has ended."""
         bucket, prefix = _folder(uri)
 
-        def abort(client: Client) -> dict[str, Any]:
-            return client.abort_multipart_upload(
-                Bucket=bucket, Key=prefix + upload.name, UploadId=upload.upload_id
-            )
-
+        key, upload_id = prefix + upload.name, upload.upload_id
         with contextlib.suppress(ObjectMissing):
-            self._ask(abort, uri)
+            self._ask(lambda s3: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id), uri)
 
     def arrow(self, uri: str) -> tuple[FileSystem, str]:
-        """Pyarrow's file system, and the path in it."""
+        """The file system of pyarrow for a URI, and the path in it."""
         scheme, _, host = (s3_client.custom_endpoint() or "").rpartition("://")
         store = S3FileSystem(
             endpoint_override=host or None,
             scheme=scheme or "https",
             region=s3_client.region(),
-            request_timeout=self.patience.read_timeout_s,
-            connect_timeout=self.patience.connect_timeout_s,
-            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=self.patience.attempts),
+            request_timeout=self.retries.read_timeout_s,
+            connect_timeout=self.retries.connect_timeout_s,
+            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=self.retries.attempts),
         )
         return store, "/".join(_parts(uri))
 
     def _pages(self, uri: str, **options: str) -> Iterator[dict[str, Any]]:
         bucket, prefix = _folder(uri)
         while True:
-
-            def listed(client: Client, options: dict[str, str] = options) -> dict[str, Any]:
-                return client.list_objects_v2(Bucket=bucket, Prefix=prefix, **options)
-
-            found = self._ask(listed, uri)
-            yield found
-            if not found.get("IsTruncated"):
+            page = self._ask(functools.partial(_list, Bucket=bucket, Prefix=prefix, **options), uri)
+            yield page
+            if not page.get("IsTruncated"):
                 return
-            options = options | {"ContinuationToken": found["NextContinuationToken"]}
+            options = options | {"ContinuationToken": page["NextContinuationToken"]}
 
     def _ask(self, operation: Callable[[Client], Result], uri: str) -> Result:
-        return s3_client.patiently(operation, uri, self.patience)
+        return s3_client.with_retries(operation, uri, self.retries)
+
+
+def _list(client: Client, **request: str) -> dict[str, Any]:
+    page: dict[str, Any] = client.list_objects_v2(**request)
+    return page
+
+
+def _delete(client: Client, bucket: str, request: dict[str, Any]) -> dict[str, Any]:
+    response: dict[str, Any] = client.delete_objects(Bucket=bucket, Delete=request)
+    return response
 
 
 def _parts(uri: str) -> tuple[str, str]:
@@ -187,6 +184,6 @@ def _parts(uri: str) -> tuple[str, str]:
 
 
 def _folder(uri: str) -> tuple[str, str]:
-    """Bucket, and what the keys under a folder begin with."""
+    """Bucket, and the common beginning of the keys under a folder."""
     bucket, key = _parts(uri)
     return bucket, f"{key}/" if key else ""

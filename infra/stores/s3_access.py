@@ -1,7 +1,7 @@
-"""One way to S3 for Spark's connector, for boto3 and for the Python workers of both.
+"""The same access to S3 for Spark's connector, for boto3 and for Python workers.
 
-Endpoint, region and credentials are what the user gave in Spark's configuration (`spark.hadoop.fs.s3a.*`,
-Hadoop's credential providers), or what boto3 finds in environment, profile or role; Spark's settings win.
+Endpoint, region and credentials come from Spark's configuration (`spark.hadoop.fs.s3a.*`, Hadoop's credential
+providers), or else from what boto3 finds in the environment, a profile or a role.
 """
 
 import os
@@ -13,8 +13,8 @@ from genremill.infra.stores import s3_client
 
 CONNECTOR = "org.apache.hadoop.fs.s3a.S3AFileSystem"
 MISSING = (
-    "this Spark has no connector for s3a: URIs; infra/deploy/spark-defaults.conf names the packages of "
-    "Hadoop's: copy it to a folder that SPARK_CONF_DIR names, or give them to spark-submit with --packages"
+    "this Spark has no connector for s3a: URIs; copy infra/deploy/spark-defaults.conf, which lists its "
+    "packages, to the folder in SPARK_CONF_DIR, or pass these packages to spark-submit with --packages"
 )
 PROVIDERS = (
     "org.apache.hadoop.fs.s3a.TemporaryAWSCredentialsProvider",
@@ -24,25 +24,28 @@ PROVIDERS = (
     "software.amazon.awssdk.auth.credentials.ProfileCredentialsProvider",
     "org.apache.hadoop.fs.s3a.auth.IAMInstanceCredentialsProvider",
 )
-"""S3A's default chain, and in it what boto3 has besides: a service account's token and a profile."""
+"""The default providers of S3A, and two that boto3 also has: the token of a service account, and a
+profile."""
 RESILIENCE = {
-    # Hadoop 3.5's default stream gives up where an answer breaks off: with 15 % of the answers broken, 2 of 8
-    # small writes failed, as their commit reads what the tasks have left. This one asks again from there.
+    # The default stream of Hadoop 3.5 fails if a response breaks off: with 15 % broken responses, 2 of 8
+    # small writes failed, because their commit reads files of the tasks. This stream continues with a new
+    # request.
     "fs.s3a.input.stream.type": "classic",
-    # Nor does it ask again for a part of many that Parquet asks for at once: with 20 % of the answers broken,
-    # 9 of 40 jobs that read failed, and none without. Reading whole tables takes up to a tenth longer.
+    # It does not repeat vectored reads of Parquet either: with 20 % broken responses, 9 of 40 jobs failed,
+    # and none without vectored reads. Reading whole tables takes up to 10 % longer.
     "parquet.hadoop.vectored.io.enabled": "false",
-    # Against a storage that answers nothing but 500, one request took 165 s to fail, and with nothing but 503
-    # it would take hours; a task makes several. Now it takes half a minute, and a job a few.
+    # If all responses are 500, one request took 165 s to fail; if all are 503, it would take hours; and a
+    # task sends several requests. With these settings a request fails after half a minute, and a job after a
+    # few minutes.
     "fs.s3a.attempts.maximum": "3",
     "fs.s3a.retry.limit": "6",
     "fs.s3a.retry.interval": "100ms",
     "fs.s3a.retry.throttle.limit": "7",
     "fs.s3a.retry.throttle.interval": "100ms",
 }
-"""How Spark's connector meets faults: through those that pass, and not for long with those that stay."""
+"""Settings with which Spark's connector survives temporary failures, and soon reports permanent ones."""
 DEFAULTS = "-default.xml"
-"""How the files end that hold Hadoop's own settings: nobody chose those."""
+"""End of the names of the files with Hadoop's default settings, which the user did not choose."""
 
 _FOR_BOTO3 = {
     "fs.s3a.endpoint": "AWS_ENDPOINT_URL_S3",
@@ -54,9 +57,9 @@ _FOR_BOTO3 = {
 
 
 def share(spark: SparkSession) -> None:
-    """Gives Spark's connector what boto3 knows, and boto3 here and in Python workers what Spark was told.
+    """Passes the settings of boto3 to Spark's connector, and Spark's to boto3 here and in Python workers.
 
-    Does nothing where Spark has no connector for S3.
+    Does nothing if Spark has no connector for S3.
     """
     context: Any = spark.sparkContext
     if not _has_connector(context):
@@ -74,7 +77,7 @@ def share(spark: SparkSession) -> None:
 
 
 def is_missing(error: str) -> bool:
-    """Whether a Java error says that the connector is not there."""
+    """Whether a Java error means that the connector is missing."""
     return f"ClassNotFoundException: Class {CONNECTOR} not found" in error
 
 
@@ -84,16 +87,16 @@ def _has_connector(context: Any) -> bool:  # noqa: ANN401
 
 
 def _for_spark() -> dict[str, str]:
-    """Settings of S3A: how it meets faults, and what environment and profile stand for."""
-    found = RESILIENCE | {"fs.s3a.aws.credentials.provider": ",".join(PROVIDERS)}
+    """Settings of S3A: retries, and the values of environment and profile."""
+    settings = RESILIENCE | {"fs.s3a.aws.credentials.provider": ",".join(PROVIDERS)}
     if region := s3_client.region():
-        found["fs.s3a.endpoint.region"] = region
+        settings["fs.s3a.endpoint.region"] = region
     if endpoint := s3_client.custom_endpoint():
-        found |= {"fs.s3a.endpoint": endpoint, "fs.s3a.path.style.access": "true"}
-        found |= {"fs.s3a.connection.ssl.enabled": str(endpoint.startswith("https:")).lower()}
-    return found
+        settings |= {"fs.s3a.endpoint": endpoint, "fs.s3a.path.style.access": "true"}
+        settings |= {"fs.s3a.connection.ssl.enabled": str(endpoint.startswith("https:")).lower()}
+    return settings
 
 
 def _text(characters: Any) -> str:  # noqa: ANN401
-    """What Hadoop keeps as an array of characters."""
+    """The text of an array of characters from Hadoop."""
     return "".join(characters) if characters is not None else ""

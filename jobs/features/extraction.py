@@ -149,7 +149,7 @@ class SetRun:
         tasks = max(cores, -(-objects // max(batches * OBJECTS_A_TASK, 1)))
         sources = fresh.select(F.col("source").alias("audio_uri"), "etag", "size").distinct()
         counted = tally(self.spark)
-        extract = extraction.extractor(self.settings, counted)
+        extract = extraction.make_extract(self.settings, counted)
         rejected = Counter[str]()
         with progress(self.spark, f"extract {self.name}", objects, "clips", counted):
             for number in range(batches):

@@ -22,7 +22,7 @@ from genremill.models.genres.clustering import Clustering, cluster_genres, manua
 from genremill.models.genres.profiles import ProfileSums, most_telling
 from genremill.models.training import shards
 from genremill.udfs.arrow_rows import matrix
-from genremill.udfs.profile_sums import SCHEMA, encoded_names, gathered, summer
+from genremill.udfs.profile_sums import SCHEMA, encoded_names, gather, make_sum
 
 FIT_ROWS, FIT_VALUES = 200_000, 32_000_000
 """Limits of the sample on which the encoder is fitted: pairs, and values in them."""
@@ -97,7 +97,7 @@ def _sums(
     """
     tasks = min(BUCKETS, 4 * spark.sparkContext.defaultParallelism)
     by_bucket = pairs.select("genre", "bucket", "values").repartition(tasks, "bucket")
-    summed = by_bucket.mapInArrow(summer(encoder, positions, genres), SCHEMA)
+    summed = by_bucket.mapInArrow(make_sum(encoder, positions, genres), SCHEMA)
     path = snapshots.write_scratch(work, summed, "sums")
     store, folder = storage.arrow(path)
     with shards.storage_errors(path):
@@ -108,7 +108,7 @@ def _sums(
             fragment_readahead=0,
         )
         rows = (tuple(row.values()) for batch in batches for row in batch.to_pylist())
-        return gathered(rows, genres, len(encoded_names(encoder)), BUCKETS)
+        return gather(rows, genres, len(encoded_names(encoder)), BUCKETS)
 
 
 def _profile_rows(sums: ProfileSums) -> list[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from genremill.jobs.job_inputs import PredictionInputs
 from genremill.jobs.snapshot_details import TracksDetails
 from genremill.models.evaluation.held_out import HeldOut, Labels, NothingHeldOut
 from genremill.udfs.arrow_rows import matrix
-from genremill.udfs.tagging import predictor
+from genremill.udfs.tagging import make_predict
 
 CARRIED = ("track_id", "artist_id", "unseen", "labels")
 
@@ -26,7 +26,7 @@ class Predictions:
 def collected(inputs: PredictionInputs, sample: DataFrame) -> Predictions:
     """The predictions for a sample of labelled tracks, whose column `unseen` is about their artists."""
     card = inputs.model.card
-    predict = predictor(inputs.model.folder, inputs.features.positions, CARRIED)
+    predict = make_predict(inputs.model.folder, inputs.features.positions, CARRIED)
     numbers = T.ArrayType(T.FloatType())
     schema = T.StructType(
         [

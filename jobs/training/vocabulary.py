@@ -20,10 +20,10 @@ def known_tokens(tracks: DataFrame, count: int, classes: int) -> Known:
     Artists are counted by groups, the same in every run, so that a token needs one number and not a set: of
     four artists, one in eleven times two fall in the same group.
     """
-    from genremill.udfs.tokens import BITS, TOKENS_SCHEMA, token_lister  # here: --help needs no torch
+    from genremill.udfs.tokens import BITS, TOKENS_SCHEMA, make_list_tokens  # here: --help needs no torch
 
     named = tracks.select(*FIELDS, F.pmod(F.xxhash64("artist_id"), F.lit(BITS)).alias("artist"))
-    found = named.mapInArrow(token_lister(), TOKENS_SCHEMA).groupBy("token")
+    found = named.mapInArrow(make_list_tokens(), TOKENS_SCHEMA).groupBy("token")
     groups = F.bit_count(F.bit_or("artists"))
     counted = found.agg(groups.alias("groups"), F.sum("times").alias("times"))
     shared = counted.where(F.col("groups") >= FEWEST_ARTISTS).orderBy(F.desc("times"), "token")
@@ -36,9 +36,9 @@ def known_tokens(tracks: DataFrame, count: int, classes: int) -> Known:
 
 def numbered(pairs: DataFrame, known: Known) -> DataFrame:
     """Pairs with the token numbers of the track's names in place of the names."""
-    from genremill.udfs.tokens import numberer
+    from genremill.udfs.tokens import make_number
 
     kept = [name for name in pairs.columns if name not in FIELDS]
     numbers = T.StructField(TEXT, T.ArrayType(T.IntegerType()))
     schema = T.StructType([*(pairs.schema[name] for name in kept), numbers])
-    return pairs.mapInArrow(numberer(known, TEXT, kept), schema)
+    return pairs.mapInArrow(make_number(known, TEXT, kept), schema)

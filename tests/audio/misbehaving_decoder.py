@@ -12,7 +12,7 @@ import numpy as np
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.udfs.decoding import decode as decoding
 from genremill.udfs.decoding.child import serve
-from genremill.udfs.decoding.decode import Budget, Decoded, DecodeSettings, Signal
+from genremill.udfs.decoding.settings import Budget, Decoded, DecodeSettings, Signal
 
 
 def _say(words: bytes) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.udfs.decoding import spotify_analysis
-from genremill.udfs.decoding.decode import DecodeSettings
 from genremill.udfs.decoding.sandbox import Sandbox
+from genremill.udfs.decoding.settings import DecodeSettings
 from genremill.udfs.decoding.spotify_analysis import ANALYSIS_BYTES, Analysis, AnalysisSettings
 from tests.conftest import real_data
 

@@ -12,8 +12,8 @@ import soundfile
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.errors import UsageError
 from genremill.udfs.decoding import decode as decoding, header as audio_header
-from genremill.udfs.decoding.decode import Budget, Decoded, DecodeSettings, Offset, capacity
-from genremill.udfs.decoding.header import Codec
+from genremill.udfs.decoding.codec import Codec
+from genremill.udfs.decoding.settings import Budget, Decoded, DecodeSettings, Offset, capacity
 from tests.audio.audio_faults_corpus import (
     FAULTS,
     FRAMES,
@@ -279,7 +279,7 @@ def test_frames_of_an_mp3_are_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("sr", "seconds"), [(0, 30), (SR, 0), (SR, float("inf")), (SR, float("nan"))])
 def test_settings_that_mean_nothing(sr: int, seconds: float) -> None:
-    with pytest.raises(UsageError, match="above zero"):
+    with pytest.raises(UsageError, match="expected positive"):
         DecodeSettings(sr=sr, seconds=seconds)
 
 

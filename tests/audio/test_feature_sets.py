@@ -1,6 +1,7 @@
-"""What all feature sets have in common: a name, a shape, and flat rows of it whatever the windows."""
+"""Properties of all feature sets: name, shape, flat rows for all windows, and stable fingerprints."""
 
 import math
+from typing import cast
 
 import numpy as np
 import pytest
@@ -20,19 +21,40 @@ SHAPES = {
     "musicnn_vgg": (306,),
 } | {name: (1, 64, 64) for name in registry.FEATURE_SETS if name.startswith("spectrogram:")}
 VECTOR, SEQUENCE = 1, 2
+FINGERPRINTS = {
+    "gtzan57": "1263fda082f64012",
+    "multiwindow": "ff0395267b087957",
+    "fma518": "3f35c611d6d2d679",
+    "windows57": "61f49156dd2fee25",
+    "segments": "3005d99e339617f7",
+    "logmel": "9f7ee3fe6d178ba9",
+    "musicnn": "710320cdd3a851dd",
+    "musicnn_vgg": "862087a40308af3e",
+    "spectrogram:db": "e7542db8196d4f47",
+    "spectrogram:power_db": "5d6a7d2f13c4fadc",
+    "spectrogram:phase": "e54f363255bfec44",
+    "spectrogram:chroma": "d0682c8433e17e2f",
+    "spectrogram:chroma_cqt": "85af4d1c2ff38490",
+    "spectrogram:mfcc": "f19dc64da9526d8c",
+    "spectrogram:mel": "747c2fbd6ca311eb",
+    "spectrogram:cqt": "f4bc2df1969b4f96",
+    "spectrogram:tempogram": "e6949ae07b503c7c",
+    "spectrogram:tonnetz": "28eda4296abdbfed",
+}
+"""Fingerprints of the default settings of version 0.1, without the versions of libraries."""
 
 
 def default_windows(features: FeatureSet) -> float | None:
     return None if features.default_windows == WHOLE else float(features.default_windows)
 
 
-def test_there_are_ten_spectrograms_and_the_others() -> None:
+def test_the_registry_has_ten_spectrograms_and_all_other_sets() -> None:
     assert sum(name.startswith("spectrogram:") for name in SHAPES) == 10
     assert set(SHAPES) == set(registry.FEATURE_SETS)
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_rows_are_flat_finite_and_of_the_records_shape(name: str) -> None:
+def test_rows_are_flat_and_finite_and_have_the_shape_in_the_record(name: str) -> None:
     features, shape = registry.named(name), SHAPES[name]
     described = base.record(features, {"seconds": 30.0})
     assert described["name"] == features.name == name
@@ -49,8 +71,16 @@ def test_rows_are_flat_finite_and_of_the_records_shape(name: str) -> None:
             assert np.isfinite(row.values).all()
 
 
-def test_records_of_the_first_sets_are_as_they_were() -> None:
-    # Features that are in a warehouse must not be extracted again.
+@pytest.mark.parametrize("name", SHAPES)
+def test_fingerprints_do_not_change(name: str) -> None:
+    # Otherwise all features in existing warehouses would be extracted again.
+    reading: dict[str, object] = {"seconds": 30.0, "offset": "start", "windows": "whole"}
+    record = base.record(registry.named(name), reading)
+    record["versions"] = sorted(cast(dict[str, str], record["versions"]))
+    assert base.fingerprint(record) == FINGERPRINTS[name]
+
+
+def test_the_record_of_a_set_keeps_its_keys_and_settings() -> None:
     described = base.record(registry.named("gtzan57"), {"windows": WHOLE})
     assert set(described) == {"name", "settings", "revision", "versions", "shape", "values"}
     assert described["settings"] == {

@@ -15,8 +15,8 @@ import pytest
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.errors import StorageError
 from genremill.udfs.decoding import decode
-from genremill.udfs.decoding.decode import Budget, DecodeSettings, Offset
 from genremill.udfs.decoding.sandbox import Limits, Sandbox
+from genremill.udfs.decoding.settings import Budget, DecodeSettings, Offset
 from tests.audio.audio_faults_corpus import FAULTS, SR, encoded, tone
 
 ROOT = Path(__file__).parent.parent.parent
@@ -179,7 +179,7 @@ def test_what_ends_a_child_costs_one_file(
 @pytest.mark.parametrize("deed", ["hang", "grandchild"])
 def test_what_hangs_costs_one_file(deed: str, hasty: Sandbox, good: int, tmp_path: Path) -> None:
     found = ended_by(deed, hasty, good, tmp_path)
-    assert (found.reason, found.detail) == (AudioReason.DECODE_TIMEOUT, "not done after 0.75 s")
+    assert (found.reason, found.detail) == (AudioReason.DECODE_TIMEOUT, "not finished after 0.75 s")
 
 
 def test_what_a_child_prints_goes_nowhere(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_a_killed_worker_leaves_no_child(tmp_path: Path) -> None:
     worker = (
         "import os\n"
         "from genremill.udfs.decoding.sandbox import Limits, Sandbox\n"
-        "from genremill.udfs.decoding.decode import DecodeSettings\n"
+        "from genremill.udfs.decoding.settings import DecodeSettings\n"
         "from genremill.infra.audio.faults import AudioRejected\n"
         f"sandbox = Sandbox(Limits(), module={MISBEHAVING!r})\n"
         "settings = DecodeSettings(sr=22050, seconds=30)\n"

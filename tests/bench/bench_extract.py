@@ -22,8 +22,8 @@ import soundfile as sf
 import tyro
 
 from genremill.jobs.synthetic.clips import SR, clip, style_of
-from genremill.udfs.decoding.decode import DecodeSettings
 from genremill.udfs.decoding.sandbox import Sandbox
+from genremill.udfs.decoding.settings import DecodeSettings
 from genremill.udfs.feature_sets.gtzan57 import Gtzan57
 
 DISTINCT, PLAIN_CLIPS = 50, 200

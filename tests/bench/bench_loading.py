@@ -21,8 +21,9 @@ import numpy as np
 import soundfile
 
 from genremill.infra.audio.faults import AudioRejected
-from genremill.udfs.decoding.decode import DecodeSettings, decode
+from genremill.udfs.decoding.decode import decode
 from genremill.udfs.decoding.sandbox import Sandbox
+from genremill.udfs.decoding.settings import DecodeSettings
 
 ROUNDS = 40
 SOURCE_SR, SECONDS = 44100, 30

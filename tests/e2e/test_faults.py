@@ -16,7 +16,7 @@ from genremill.infra.errors import StorageError
 from genremill.infra.stores import s3_client
 from genremill.infra.stores.objects import Conflict
 from genremill.infra.stores.s3 import S3Store
-from genremill.infra.stores.s3_client import Patience
+from genremill.infra.stores.s3_client import RetrySettings
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs.catalog.table_reader import check_whole, read_table
 from genremill.models.training import checkpoints
@@ -172,7 +172,7 @@ def test_what_reaches_the_server(
 ) -> None:
     proxy.plan(since(0, fault))
     with pytest.raises(StorageError):
-        S3Store(Patience(attempts=1)).write(f"s3a://{BUCKET}/reaches/{fault.name}", b"abc")
+        S3Store(RetrySettings(attempts=1)).write(f"s3a://{BUCKET}/reaches/{fault.name}", b"abc")
     found = server.client().list_objects_v2(Bucket=BUCKET, Prefix=f"reaches/{fault.name}")
     assert bool(found.get("Contents")) is carried_out
 

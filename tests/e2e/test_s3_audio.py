@@ -1,4 +1,4 @@
-"""Audio objects on a real S3 server, with and without a bad day of the storage between."""
+"""Audio objects on a real S3 server, with and without failures of the storage."""
 
 import contextlib
 import hashlib
@@ -10,20 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from botocore.retries import standard
 
 from genremill.infra.audio import s3_objects
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.audio.store import AudioObject, AudioStore, OpenedAudio
 from genremill.infra.errors import StorageError
 from genremill.infra.stores import s3_client
-from genremill.infra.stores.s3_client import Patience
+from genremill.infra.stores.s3_client import RetrySettings
 from tests.e2e.faulty_proxy import BAD_DAY, Fault, FaultyProxy, faulty_proxy, first, sometimes
 from tests.e2e.s3_server import OWNER, STRANGER, Identity, S3Server, free_ports, running_s3
 
 BUCKET = "music"
 ROOT = f"s3://{BUCKET}/clips"
 SONG = bytes(range(256)) * 5000  # two chunks
-QUICK = Patience(attempts=8, first_pause_s=0.001)
+RETRIES = RetrySettings(attempts=8, first_pause_s=0.001)
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +47,20 @@ def running_proxy(server: S3Server) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def proxy(running_proxy: FaultyProxy) -> FaultyProxy:
-    """The way to the server that the store takes; without faults until a test plans some."""
+    """The proxy between the store and the server; it causes no faults until a test plans some."""
     running_proxy.plan(first())
     return running_proxy
 
 
 @pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore repeats requests at once."""
+    monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0)
+
+
+@pytest.fixture(autouse=True)
 def worker(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of a worker process, which keeps its client from test to test."""
+    """The environment of a worker process, which keeps its client between tests."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
@@ -62,7 +69,7 @@ def worker(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def environment(worker: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """The environment of a worker process that has made no client yet."""
+    """The environment of a worker process that has not created a client yet."""
     s3_client.forget()
     yield monkeypatch
     s3_client.forget()
@@ -95,8 +102,8 @@ def rejected(reason: AudioReason) -> Iterator[None]:
         f"{ROOT}/d//e.mp3",
     ],
 )
-def test_an_object_is_read_whole(uri: str) -> None:
-    store = pickle.loads(pickle.dumps(AudioStore((ROOT,), patience=QUICK)))
+def test_an_object_is_read_completely(uri: str) -> None:
+    store = pickle.loads(pickle.dumps(AudioStore((ROOT,), retries=RETRIES)))
     found = store.stat(uri)
     assert found == AudioObject(uri, hashlib.md5(SONG).hexdigest(), len(SONG))
     opened, body = read(store, found)
@@ -105,9 +112,9 @@ def test_an_object_is_read_whole(uri: str) -> None:
     assert body == SONG
 
 
-def test_a_large_object_is_kept_in_a_file_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_object_is_copied_to_an_unnamed_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3_objects, "IN_MEMORY_BYTES", 1000)
-    store = AudioStore((ROOT,), patience=QUICK)
+    store = AudioStore((ROOT,), retries=RETRIES)
     with store.open(store.stat("a.mp3")) as opened:
         assert os.fstat(opened.fd).st_nlink == 0
         assert not os.get_inheritable(opened.fd)
@@ -115,14 +122,14 @@ def test_a_large_object_is_kept_in_a_file_without_a_name(monkeypatch: pytest.Mon
 
 
 def test_an_empty_object_has_no_bytes() -> None:
-    store = AudioStore((ROOT,), patience=QUICK)
+    store = AudioStore((ROOT,), retries=RETRIES)
     found = store.stat("empty.mp3")
     assert found.size == 0
     assert read(store, found)[1] == b""
 
 
-def test_an_object_over_the_limit_is_not_asked_for(proxy: FaultyProxy) -> None:
-    store = AudioStore((ROOT,), patience=QUICK, max_bytes=1000)
+def test_an_object_above_the_size_limit_is_not_requested(proxy: FaultyProxy) -> None:
+    store = AudioStore((ROOT,), retries=RETRIES, max_bytes=1000)
     found = store.stat("a.mp3")
     with rejected(AudioReason.HEADER_OVER_BUDGET), store.open(found):
         pass
@@ -142,10 +149,10 @@ def folder(server: S3Server) -> None:
 
 
 @pytest.mark.parametrize("can_list", [True, False])
-def test_objects_that_lie_close_together_are_listed(
+def test_neighboring_objects_are_listed_together(
     folder: None, proxy: FaultyProxy, can_list: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = AudioStore((ROOT,), patience=QUICK)
+    store = AudioStore((ROOT,), retries=RETRIES)
     uris = [*CLOSE, *APART, "/etc/passwd"]
     one_by_one = [one for uri in uris if (one := _stat(store, uri))]
     proxy.plan(first() if can_list else lambda request: Fault.DENIED if request.method == "GET" else None)
@@ -166,8 +173,8 @@ def _stat(store: AudioStore, uri: str) -> AudioObject | None:
 
 
 @pytest.mark.parametrize("uri", ["none.mp3", "a.mp3/b.mp3", f"{ROOT}/none.mp3"])
-def test_a_key_that_is_not_there_is_missing(proxy: FaultyProxy, uri: str) -> None:
-    store = AudioStore((ROOT,), patience=QUICK)
+def test_a_key_that_does_not_exist_is_missing(proxy: FaultyProxy, uri: str) -> None:
+    store = AudioStore((ROOT,), retries=RETRIES)
     with rejected(AudioReason.MISSING):
         store.stat(uri)
     with rejected(AudioReason.MISSING), store.open(AudioObject(uri, "0" * 32, 1)):
@@ -176,14 +183,14 @@ def test_a_key_that_is_not_there_is_missing(proxy: FaultyProxy, uri: str) -> Non
 
 
 @pytest.mark.parametrize("uri", [f"s3://{BUCKET}/clips2/a.mp3", "s3://elsewhere/clips/a.mp3", "../a.mp3"])
-def test_nothing_is_asked_for_outside_the_root(proxy: FaultyProxy, uri: str) -> None:
+def test_no_object_outside_the_root_is_requested(proxy: FaultyProxy, uri: str) -> None:
     with rejected(AudioReason.PATH_REFUSED):
-        AudioStore((ROOT,), patience=QUICK).stat(uri)
+        AudioStore((ROOT,), retries=RETRIES).stat(uri)
     assert proxy.requests == []
 
 
-def test_an_object_replaced_since_it_was_found_is_changed(server: S3Server, proxy: FaultyProxy) -> None:
-    store, client = AudioStore((ROOT,), patience=QUICK), server.client()
+def test_an_object_replaced_after_its_listing_is_changed(server: S3Server, proxy: FaultyProxy) -> None:
+    store, client = AudioStore((ROOT,), retries=RETRIES), server.client()
     client.put_object(Bucket=BUCKET, Key="clips/changing.mp3", Body=SONG)
     found = store.stat("changing.mp3")
     client.put_object(Bucket=BUCKET, Key="clips/changing.mp3", Body=SONG[::-1])
@@ -192,16 +199,13 @@ def test_an_object_replaced_since_it_was_found_is_changed(server: S3Server, prox
     client.delete_object(Bucket=BUCKET, Key="clips/changing.mp3")
     with rejected(AudioReason.MISSING), store.open(found):
         pass
-    assert proxy.statuses == [
-        200,
-        412,
-        404,
-    ]  # the server itself compares: no byte of the other object is sent
+    # The server itself compares ETags, and sends no byte of the other object.
+    assert proxy.statuses == [200, 412, 404]
 
 
 @pytest.mark.parametrize("fault", BAD_DAY)
-def test_every_fault_is_tried_again(proxy: FaultyProxy, fault: Fault) -> None:
-    store = AudioStore((ROOT,), patience=QUICK)
+def test_reading_is_repeated_after_every_fault(proxy: FaultyProxy, fault: Fault) -> None:
+    store = AudioStore((ROOT,), retries=RETRIES)
     found = store.stat("a.mp3")
     proxy.plan(first(fault, fault))
     assert read(store, found)[1] == SONG
@@ -209,15 +213,15 @@ def test_every_fault_is_tried_again(proxy: FaultyProxy, fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("fault", [one for one in BAD_DAY if one is not Fault.CUT])
-def test_every_fault_of_looking_is_tried_again(proxy: FaultyProxy, fault: Fault) -> None:
+def test_listing_is_repeated_after_every_fault(proxy: FaultyProxy, fault: Fault) -> None:
     proxy.plan(first(fault, fault))
-    assert AudioStore((ROOT,), patience=QUICK).stat("a.mp3").size == len(SONG)
+    assert AudioStore((ROOT,), retries=RETRIES).stat("a.mp3").size == len(SONG)
     assert [one for _, one in proxy.requests] == [fault, fault, None]
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.3])
-def test_many_reads_through_faults_are_right(proxy: FaultyProxy, rate: float) -> None:
-    store = AudioStore((ROOT,), patience=QUICK)
+def test_many_reads_with_faults_return_the_right_bytes(proxy: FaultyProxy, rate: float) -> None:
+    store = AudioStore((ROOT,), retries=RETRIES)
     proxy.plan(sometimes(rate, seed=1))
     for _ in range(30):
         opened, body = read(store, store.stat("a.mp3"))
@@ -229,35 +233,37 @@ def test_many_reads_through_faults_are_right(proxy: FaultyProxy, rate: float) ->
 
 
 @pytest.mark.parametrize("fault", BAD_DAY)
-def test_a_storage_that_stays_down_is_no_reject(proxy: FaultyProxy, fault: Fault) -> None:
-    store = AudioStore((ROOT,), patience=QUICK)
+def test_a_permanent_failure_is_a_storage_error_and_not_a_reject(proxy: FaultyProxy, fault: Fault) -> None:
+    store = AudioStore((ROOT,), retries=RETRIES)
     found = store.stat("a.mp3")
     proxy.plan(lambda _: fault)
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(StorageError, match=f"{ROOT}/a.mp3': .*, 8 times"), store.open(found):
+    with pytest.raises(StorageError, match=f"{ROOT}/a.mp3': .*, after 8 attempts"), store.open(found):
         pass
-    assert len(proxy.requests) == QUICK.attempts
-    assert len(os.listdir("/proc/self/fd")) <= before + 1  # at most a connection that is kept
+    assert len(proxy.requests) == RETRIES.attempts
+    assert len(os.listdir("/proc/self/fd")) <= before + 1  # at most one open connection
 
 
-def test_a_dead_endpoint_ends_in_a_bounded_time(environment: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_endpoint_fails_in_a_bounded_time(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{free_ports(1)[0]}")
     started = time.monotonic()
-    with pytest.raises(StorageError, match="EndpointConnectionError, 3 times"):
-        AudioStore((ROOT,), patience=Patience(attempts=3, first_pause_s=0.1)).stat("a.mp3")
+    with pytest.raises(StorageError, match="EndpointConnectionError"):
+        AudioStore((ROOT,), retries=RetrySettings(attempts=3, first_pause_s=0.1)).stat("a.mp3")
     assert time.monotonic() - started < 3
 
 
-def test_pauses_grow_at_random_up_to_a_bound() -> None:
-    patience = Patience(first_pause_s=1, longest_pause_s=4)
-    longest = [max(patience.pause(attempt) for _ in range(200)) for attempt in (1, 2, 3, 4, 9)]
+def test_pauses_are_random_and_grow_up_to_a_limit() -> None:
+    retries = RetrySettings(first_pause_s=1, longest_pause_s=4)
+    longest = [max(retries.pause_s(attempt) for _ in range(200)) for attempt in (1, 2, 3, 4, 9)]
     assert longest == pytest.approx([1, 2, 4, 4, 4], rel=0.1)
-    assert min(patience.pause(9) for _ in range(200)) < 0.4
+    assert min(retries.pause_s(9) for _ in range(200)) < 0.4
 
 
-def test_denied_access_is_no_reject(environment: pytest.MonkeyPatch, proxy: FaultyProxy) -> None:
+def test_denied_access_is_a_storage_error_and_not_a_reject(
+    environment: pytest.MonkeyPatch, proxy: FaultyProxy
+) -> None:
     _be(STRANGER, environment)
-    store = AudioStore((ROOT,), patience=QUICK)
+    store = AudioStore((ROOT,), retries=RETRIES)
     with pytest.raises(StorageError, match=f"{ROOT}/a.mp3': access denied"):
         store.stat("a.mp3")
     with (
@@ -268,8 +274,8 @@ def test_denied_access_is_no_reject(environment: pytest.MonkeyPatch, proxy: Faul
     assert len(proxy.requests) == 2
 
 
-def test_a_signature_pasted_with_a_key_is_not_told(proxy: FaultyProxy) -> None:
-    store, uri = AudioStore((ROOT,), patience=QUICK), f"{ROOT}/a.mp3?X-Amz-Signature=secret"
+def test_messages_do_not_contain_a_signature_from_the_key(proxy: FaultyProxy) -> None:
+    store, uri = AudioStore((ROOT,), retries=RETRIES), f"{ROOT}/a.mp3?X-Amz-Signature=secret"
     with pytest.raises(AudioRejected) as missing:
         store.stat(uri)
     proxy.plan(lambda _: Fault.SLOW_DOWN)
@@ -278,32 +284,32 @@ def test_a_signature_pasted_with_a_key_is_not_told(proxy: FaultyProxy) -> None:
     assert "secret" not in str(missing.value) + str(down.value)
 
 
-def test_a_wrong_secret_is_not_told(environment: pytest.MonkeyPatch) -> None:
+def test_messages_do_not_contain_the_credentials(environment: pytest.MonkeyPatch) -> None:
     _be(Identity(OWNER.access_key, "a-wrong-secret"), environment)
     with pytest.raises(StorageError) as caught:
-        AudioStore((ROOT,), patience=QUICK).stat("a.mp3")
+        AudioStore((ROOT,), retries=RETRIES).stat("a.mp3")
     assert "wrong" not in str(caught.value)
     assert OWNER.access_key not in str(caught.value)
 
 
-def test_no_credentials_is_a_storage_error(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_credentials_are_a_storage_error(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         environment.delenv(name)
     environment.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     with pytest.raises(StorageError, match="NoCredentialsError"):
-        AudioStore((ROOT,), patience=QUICK).stat("a.mp3")
+        AudioStore((ROOT,), retries=RETRIES).stat("a.mp3")
 
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
-def test_credentials_that_expire_are_asked_for_again(proxy: FaultyProxy, method: str) -> None:
-    store = AudioStore((ROOT,), patience=QUICK)
+def test_expired_credentials_are_read_again(proxy: FaultyProxy, method: str) -> None:
+    store = AudioStore((ROOT,), retries=RETRIES)
     found = store.stat("a.mp3")
-    old = s3_client._client(os.getpid(), QUICK.connect_timeout_s, QUICK.read_timeout_s)
+    old = s3_client._client(os.getpid(), RETRIES)
     proxy.plan(first(Fault.EXPIRED))
     assert store.stat("a.mp3") == found if method == "HEAD" else read(store, found)[1] == SONG
     assert [proxy.requests[0], proxy.requests[-1]] == [(method, Fault.EXPIRED), (method, None)]
-    assert s3_client._client(os.getpid(), QUICK.connect_timeout_s, QUICK.read_timeout_s) is not old
+    assert s3_client._client(os.getpid(), RETRIES) is not old
 
 
 def _clients(store: AudioStore) -> tuple[int, int]:
@@ -313,10 +319,10 @@ def _clients(store: AudioStore) -> tuple[int, int]:
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_process_makes_one_client_of_its_own() -> None:
-    store = AudioStore((ROOT,), patience=QUICK)
+def test_each_process_creates_one_client() -> None:
+    store = AudioStore((ROOT,), retries=RETRIES)
     assert _clients(store) == (os.getpid(), 1)
     with multiprocessing.get_context("fork").Pool(1) as pool:
         child, made = pool.apply_async(_clients, (store,)).get(timeout=20)
     assert child != os.getpid()
-    assert made == 2  # the parent's, which it does not use, and its own
+    assert made == 2  # the client of the parent, which it does not use, and its own

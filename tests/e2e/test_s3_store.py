@@ -1,4 +1,4 @@
-"""A warehouse's small objects on a real S3 server: pointers, locks, listings, uploads that nobody ended."""
+"""The small objects of a warehouse on a real S3 server: pointers, leases, listings, unfinished uploads."""
 
 import threading
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def root(server: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     s3_client.forget()
 
 
-def test_bytes_come_back_and_the_name_may_be_any(root: str) -> None:
+def test_objects_with_any_name_are_written_and_read(root: str) -> None:
     for name in ("a.json", "deep/er/ü b+c#%2e", "empty"):
         data = b"" if name == "empty" else name.encode() * 1000
         storage.write_atomic(f"{root}/{name}", data)
@@ -46,7 +46,7 @@ def test_bytes_come_back_and_the_name_may_be_any(root: str) -> None:
     assert storage.read_bytes(f"s3://{root.partition('://')[2]}/a.json") == b"a.json" * 1000
 
 
-def test_folders_are_what_keys_begin_with(root: str, server: S3Server) -> None:
+def test_folders_are_the_common_beginnings_of_keys(root: str, server: S3Server) -> None:
     for name in ("b/1", "a/x/2", "a/3", "c"):
         storage.write_atomic(f"{root}/{name}", b"1")
     assert storage.folders(root) == ["a", "b"]
@@ -58,7 +58,7 @@ def test_folders_are_what_keys_begin_with(root: str, server: S3Server) -> None:
     assert [one.name for one in storage.objects(f"{root}/a")] == ["3", "x/2"]
 
 
-def test_more_than_a_page_is_listed_and_removed(root: str) -> None:
+def test_more_objects_than_a_page_are_listed_and_removed(root: str) -> None:
     names = [f"many/{number:04d}" for number in range(1005)]
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda name: storage.write_atomic(f"{root}/{name}", b"1"), names))
@@ -69,7 +69,7 @@ def test_more_than_a_page_is_listed_and_removed(root: str) -> None:
     storage.remove(f"{root}/many")
 
 
-def test_what_is_not_there(root: str) -> None:
+def test_missing_objects_and_buckets(root: str) -> None:
     with pytest.raises(StorageError, match=r"cannot read .*/none: no such object"):
         storage.read_bytes(f"{root}/none")
     with pytest.raises(UsageError, match="no such file or folder"):
@@ -82,7 +82,7 @@ def test_what_is_not_there(root: str) -> None:
             storage.is_object(wrong)
 
 
-def test_an_inventory_changes_with_the_bytes_and_passes_over_what_spark_does(root: str) -> None:
+def test_an_inventory_changes_with_the_bytes_and_ignores_files_that_spark_ignores(root: str) -> None:
     storage.write_atomic(f"{root}/t/part-0", b"PAR1....")
     first = storage.inventory(f"{root}/t")
     storage.write_atomic(f"{root}/t/_SUCCESS", b"{}")
@@ -95,7 +95,7 @@ def test_an_inventory_changes_with_the_bytes_and_passes_over_what_spark_does(roo
     assert not storage.is_parquet(f"{root}/t")
 
 
-def test_an_object_is_replaced_only_if_nobody_else_has(root: str) -> None:
+def test_an_object_is_replaced_only_if_it_still_has_the_expected_version(root: str) -> None:
     pointer = f"{root}/pointer"
     storage.write_over(pointer, b"1", None)
     with pytest.raises(Conflict):
@@ -104,7 +104,7 @@ def test_an_object_is_replaced_only_if_nobody_else_has(root: str) -> None:
     storage.write_over(pointer, b"2", version)
     with pytest.raises(Conflict):
         storage.write_over(pointer, b"3", version)
-    storage.write_over(pointer, b"2", version)  # as when the answer was lost: it is what it was to be
+    storage.write_over(pointer, b"2", version)  # as after a lost response: the object already has these bytes
     assert storage.read_bytes(pointer) == b"2"
 
 
@@ -112,7 +112,7 @@ def snapshot(run_id: str) -> Snapshot:
     return Snapshot(run_id, f"tags/run={run_id}", 1, "", {}, "", "2026-01-01T00:00:00Z")
 
 
-def test_of_racing_publishers_one_wins(root: str) -> None:
+def test_one_of_several_concurrent_publishers_wins(root: str) -> None:
     warehouse = Warehouse.at(root)
     warehouse.publish("tags", snapshot("first"))
     seen = warehouse.current("tags")
@@ -135,7 +135,7 @@ def test_of_racing_publishers_one_wins(root: str) -> None:
     assert [one.run_id for one in current.previous] == ["first"]
 
 
-def test_a_lease_on_s3(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_on_s3_has_one_holder_and_expires(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = f"{root}/_night.lease"
     with lease.held(uri, "r1"), pytest.raises(lease.Held, match="run r1"), lease.held(uri, "r2"):
         pass
@@ -146,14 +146,14 @@ def test_a_lease_on_s3(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert b"r3" in storage.read_bytes(uri)
 
 
-def test_arrow_reads_what_boto3_wrote(root: str, tmp_path: Path) -> None:
+def test_arrow_reads_objects_that_boto3_wrote(root: str, tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1, 2]}), tmp_path / "one.parquet")
     storage.write_atomic(f"{root}/one.parquet", (tmp_path / "one.parquet").read_bytes())
     store, path = storage.arrow(f"{root}/one.parquet")
     assert pq.read_table(path, filesystem=store).column("a").to_pylist() == [1, 2]
 
 
-def test_vacuum_ends_uploads_that_nobody_ended(
+def test_vacuum_aborts_unfinished_uploads(
     root: str, server: S3Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = root.partition(f"{BUCKET}/")[2] + "/tags/run=20260101T000000-abcdef/part-0.parquet"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from genremill.infra.audio.faults import AudioReason, AudioRejected
-from genremill.infra.audio.paths import MAX_KEY_BYTES, Place, locate, root, shown
+from genremill.infra.audio.paths import MAX_KEY_BYTES, Location, locate, parse_root, redacted
 from genremill.infra.audio.store import AudioObject, AudioStore
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.stores import s3_client
@@ -160,12 +160,12 @@ def test_what_is_outside_a_prefix_is_refused_before_it_is_asked_for(uri: str) ->
 )
 @pytest.mark.parametrize("prefix", ["s3://bucket/prefix", "s3://bucket/prefix/", "s3a://bucket/prefix/"])
 def test_keys_are_taken_as_they_are_spelled(prefix: str, uri: str, key: str) -> None:
-    _, place = locate(uri, [root(prefix)])
-    assert (place.bucket, place.key) == ("bucket", key)
+    _, location = locate(uri, [parse_root(prefix)])
+    assert (location.bucket, location.key) == ("bucket", key)
 
 
 def test_a_whole_bucket_may_be_a_root() -> None:
-    assert locate("s3://bucket/a.mp3", [root("s3://bucket")])[1] == Place("bucket", ("a.mp3",))
+    assert locate("s3://bucket/a.mp3", [parse_root("s3://bucket")])[1] == Location("bucket", ("a.mp3",))
 
 
 @pytest.mark.parametrize(
@@ -248,12 +248,12 @@ def test_a_root_that_is_none_is_a_usage_error(audio: Path, location: str) -> Non
 )
 def test_no_message_holds_a_secret(uri: str) -> None:
     with pytest.raises(AudioRejected) as caught:
-        locate(uri, [root("s3://other")])
+        locate(uri, [parse_root("s3://other")])
     assert "sec" not in str(caught.value)
 
 
 def test_messages_hold_no_control_characters() -> None:
-    assert shown("a\x1b[31m\n.mp3").isprintable()
+    assert redacted("a\x1b[31m\n.mp3").isprintable()
 
 
 @pytest.mark.parametrize("name", ["none.mp3", "clips/none.mp3", "none/a.mp3", "clips/a.mp3/b.mp3", "x" * 300])
@@ -333,7 +333,7 @@ def test_no_descriptor_is_left_open(audio: Path) -> None:
 def test_a_large_file_is_not_opened(audio: Path) -> None:
     store = AudioStore((str(audio),), max_bytes=len(INSIDE) - 1)
     found = store.stat("clips/a.mp3")
-    with nothing_opened(), pytest.raises(AudioRejected, match="6 bytes, at most 5") as caught:
+    with nothing_opened(), pytest.raises(AudioRejected, match="6 bytes, expected at most 5") as caught:
         store.open(found).__enter__()
     assert caught.value.reason is AudioReason.HEADER_OVER_BUDGET
 

@@ -16,7 +16,7 @@ from genremill.models.encoders.text_tokens import (
     tokens,
 )
 from genremill.models.features import TEXT
-from genremill.udfs.tokens import names_of, numberer, token_lister
+from genremill.udfs.tokens import make_list_tokens, make_number, names_of
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_several_artists_are_one_text() -> None:
 def test_tokens_are_listed_with_the_groups_of_their_artists() -> None:
     twice = _batch().slice(0, 1)
     batch = pa.Table.from_batches([twice, twice.set_column(3, "artist", pa.array([5], pa.int64()))])
-    (found,) = token_lister()(iter(batch.combine_chunks().to_batches()))
+    (found,) = make_list_tokens()(iter(batch.combine_chunks().to_batches()))
     bits = dict(zip(found.column("token").to_pylist(), found.column("artists").to_pylist(), strict=True))
     expected = {
         *tokens(["ab"], 0)[0].view(np.int64).tolist(),
@@ -142,7 +142,7 @@ def test_tokens_are_listed_with_the_groups_of_their_artists() -> None:
 def test_shards_hold_the_numbers_in_place_of_the_names() -> None:
     hashes = np.sort(tokens(["ab"], 0)[0].view(np.int64))
     known = np.array([(one, 1.0) for one in hashes], KNOWN)
-    (found,) = list(numberer(known, TEXT, ["artist"])(iter([_batch()])))
+    (found,) = list(make_number(known, TEXT, ["artist"])(iter([_batch()])))
     assert found.schema.names == ["artist", TEXT]
     first, second = found.column(TEXT).to_pylist()
     assert len(first) == len(second) == TEXT_WIDTH

@@ -36,7 +36,7 @@ def test_what_only_looks_like_one_is_a_name(uri: str) -> None:
 
 
 def test_a_local_name_with_a_question_mark_is_a_pattern() -> None:
-    with pytest.raises(UsageError, match=r"Spark takes \? in a path for a pattern"):
+    with pytest.raises(UsageError, match=r"Spark reads \? in a path as a pattern"):
         storage.absolute_uri("/data/a?b")
 
 

@@ -51,24 +51,27 @@ def stft(y: Signal, *, n_fft: int, hop_length: int) -> Complex:
 def magnitudes(y: Signal, *, n_fft: int, hop_length: int) -> Real:
     """Magnitudes of `stft`, shape (T, F), without holding the complex spectrum in memory."""
     S_TF = np.empty((1 + len(y) // hop_length, n_fft // 2 + 1), np.float32)
+    single = np.empty((FRAMES_AT_ONCE, n_fft // 2 + 1), np.complex64)
     for start, block_TF in _blocks(y, n_fft, hop_length):
-        np.abs(block_TF, out=S_TF[start : start + len(block_TF)])
+        rounded_TF = single[: len(block_TF)]
+        rounded_TF[:] = block_TF
+        np.abs(rounded_TF, out=S_TF[start : start + len(block_TF)])
     return S_TF
 
 
-def _blocks(y: Signal, n_fft: int, hop_length: int) -> Iterator[tuple[int, Complex]]:
-    """First frame and spectra of some frames at a time; the next block overwrites the spectra."""
+def _blocks(y: Signal, n_fft: int, hop_length: int) -> Iterator[tuple[int, npt.NDArray[np.complex128]]]:
+    """First frame and spectra of some frames at a time; the next block overwrites them.
+
+    As in librosa, transforms are in double precision, and results are rounded to single precision.
+    """
     y_TN = frames(np.pad(y, n_fft // 2), n_fft, hop_length)
     # The buffers are reused: to get new memory from the system takes longer than the transform.
     windowed = np.empty((FRAMES_AT_ONCE, n_fft))
-    double = np.empty((FRAMES_AT_ONCE, n_fft // 2 + 1), np.complex128)
-    single = np.empty(double.shape, np.complex64)
+    spectra = np.empty((FRAMES_AT_ONCE, n_fft // 2 + 1), np.complex128)
     for start in range(0, len(y_TN), FRAMES_AT_ONCE):
         count = min(FRAMES_AT_ONCE, len(y_TN) - start)
         np.multiply(y_TN[start : start + count], hann(n_fft), out=windowed[:count])
-        # Like librosa: transform in double precision, then round to single.
-        single[:count] = np.fft.rfft(windowed[:count], out=double[:count])
-        yield start, single[:count]
+        yield start, np.fft.rfft(windowed[:count], out=spectra[:count])
 
 
 def power_to_db(S: Real, *, amin: float = 1e-10, top_db: float = 80.0) -> Real:

@@ -1,0 +1,138 @@
+"""The child process of a sandbox, seen from its parent."""
+
+import contextlib
+import fcntl
+import json
+import math
+import mmap
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import numpy as np
+
+from genremill.infra.audio.faults import AudioReason, AudioRejected
+from genremill.infra.errors import StorageError
+from genremill.udfs.decoding.child import MESSAGE_BYTES, READY
+from genremill.udfs.decoding.settings import Decoded
+
+_PASSED_ON = ("LD_LIBRARY_PATH", "PYTHONHOME")
+"""Environment variables that the child gets, besides the module path: no credentials."""
+
+
+class Crash(Exception):
+    """The child ended or sent an invalid answer; the message is its last error, if it reported one."""
+
+
+class ChildProcess:
+    """A child process, the parent's end of its channel, and their shared memory of `samples` float32."""
+
+    def __init__(self, module: str, samples: int, memory_bytes: int, start_seconds: float) -> None:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        memory = _shared_memory(4 * samples)
+        self._answer_is_due = False
+        self._memory = mmap.mmap(memory, 0, prot=mmap.PROT_READ)
+        try:
+            self.process = _start(module, theirs.fileno(), memory, memory_bytes)
+        finally:
+            theirs.close()
+            os.close(memory)
+        if not self._is_ready(start_seconds):
+            self.kill()
+            raise StorageError(f"the decoder {module} did not start ({self.ending()}); see its errors above")
+
+    def _is_ready(self, seconds: float) -> bool:
+        try:
+            self._channel.settimeout(seconds)
+            return self._channel.recv(MESSAGE_BYTES) == READY
+        except OSError:
+            return False
+
+    def answer(self, fd: int, request: Mapping[str, object], seconds: float) -> Decoded:
+        """The answer for one file; raises `TimeoutError` or `Crash` if there is none."""
+        try:
+            self._channel.settimeout(seconds)
+            self._answer_is_due = True
+            socket.send_fds(self._channel, [json.dumps(request).encode()], [fd])
+            answer = self._channel.recv(MESSAGE_BYTES)
+            self._answer_is_due = False
+        except ConnectionError as err:
+            raise Crash from err
+        if not answer:
+            raise Crash
+        return _decoded(answer, self._memory)
+
+    @property
+    def samples(self) -> int:
+        """Samples of the longest signal that fits into the shared memory."""
+        return len(self._memory) // 4
+
+    def is_idle(self) -> bool:
+        """Whether it is alive, owes no answer (to an interrupted caller) and has sent nothing unexpected."""
+        waiting = select.poll()
+        waiting.register(self._channel, select.POLLIN)
+        return not self._answer_is_due and not waiting.poll(0)
+
+    def kill(self) -> None:
+        """Kills the whole process group, and waits for the end of the child."""
+        self._channel.close()
+        self._memory.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def ending(self) -> str:
+        """The signal or exit status that ended the child; a later kill does not change it."""
+        code = self.process.returncode
+        return signal.Signals(-code).name if code < 0 else f"exit status {code}"
+
+
+def _start(module: str, channel: int, memory: int, memory_bytes: int) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", module, str(channel), str(memory), str(memory_bytes)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=(channel, memory),
+            start_new_session=True,
+            env=_environment(),
+            cwd="/",
+        )
+    except OSError as err:
+        raise StorageError(f"cannot start {sys.executable}: {err.strerror}") from err
+
+
+def _decoded(answer: bytes, memory: mmap.mmap) -> Decoded:
+    """The signal that an answer describes; raises `Crash` if the answer is invalid."""
+    try:
+        fields = json.loads(answer)
+        if "crash" in fields:
+            raise Crash(fields["crash"])
+        if "reason" in fields:
+            raise AudioRejected(AudioReason(fields["reason"]), str(fields["detail"]))
+        length = int(fields["samples"])
+        coverage, seconds = float(fields["coverage"]), float(fields["seconds_decoded"])
+        if not (length > 0 and 0 < coverage <= 1 and 0 < seconds < math.inf):
+            raise ValueError("impossible values")
+        return Decoded(np.frombuffer(memory, np.float32, length).copy(), coverage, seconds)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as err:
+        raise Crash(f"invalid answer {answer[:40]!r}") from err
+
+
+def _shared_memory(size: int) -> int:
+    """A descriptor of memory that cannot shrink: reading removed memory would kill the parent."""
+    memory = os.memfd_create("samples", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(memory, size)
+    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return memory
+
+
+def _environment() -> dict[str, str]:
+    """The environment of a child: the module path, one thread per library, and nothing else."""
+    own = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+    return own | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

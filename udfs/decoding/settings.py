@@ -1,0 +1,79 @@
+"""What to decode of a file, the limits for its header, and the result."""
+
+import enum
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from genremill.infra.errors import UsageError
+
+Signal = npt.NDArray[np.float32]
+
+
+class Offset(enum.StrEnum):
+    """The part of a long file that is decoded; always the start if the file does not declare its length."""
+
+    START = "start"
+    MIDDLE = "middle"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeSettings:
+    """What to decode of each file."""
+
+    sr: int
+    """Sample rate of the signal in Hz."""
+    seconds: float
+    """Longest signal; a shorter file is decoded completely, without padding."""
+    offset: Offset = Offset.START
+
+    def __post_init__(self) -> None:
+        if self.sr < 1 or not 0 < self.seconds < math.inf:
+            raise UsageError(f"sr {self.sr}, seconds {self.seconds}: expected positive and finite numbers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Limits for a file; a file with a header above them is rejected without decoding."""
+
+    object_bytes: int = 2 * 2**30
+    min_sr: int = 4_000
+    max_sr: int = 384_000
+    channels: int = 8
+    decoded_bytes: int = 512 * 2**20
+    """Size of the requested part in float32, with the rate and channels of the file and as the signal: 25
+    minutes of stereo at 44.1 kHz. It limits time, not memory, because decoding works block by block."""
+    resample_ratio: float = 32.0
+    """Between the rate of the file and `sr`, in either direction; 384 kHz to 22.05 kHz is 17.4."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A signal, and how complete it is."""
+
+    y: Signal
+    """Mono, shape (n,), at the settings' `sr`."""
+    coverage: float
+    """Decoded frames / frames that the header declares for the requested seconds, from 0.9 to 1.
+
+    WAV declares the size of its `data` chunk, FLAC and most MP3 files a number of frames, OGG the end of its
+    last page. Four kinds of files look complete even if they are truncated: OGG; MP3 without a Xing header,
+    which only declares its own size; and WAV and FLAC if the writer could not seek back to write the
+    length."""
+    seconds_decoded: float
+
+
+def capacity(settings: DecodeSettings, budget: Budget) -> int:
+    """Samples of the longest signal that `decode` can return."""
+    return min(math.ceil(settings.seconds * settings.sr) + 1, budget.decoded_bytes // 4)
+
+
+def resampled_length(frames: int, rate: int, sr: int) -> int:
+    """Samples at `sr` for `frames` at `rate`, rounded up like librosa.
+
+    >>> resampled_length(44101, 44100, 22050)
+    22051
+    """
+    return math.ceil(frames * (float(sr) / rate))

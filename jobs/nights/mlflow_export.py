@@ -4,12 +4,8 @@ import importlib.util
 import os
 import time
 
-<<<<<<< HEAD
 from genremill.infra import records
-from genremill.infra.audio.paths import CREDENTIALS, shown
-=======
 from genremill.infra.audio.paths import CREDENTIALS, redacted
->>>>>>> ecc8b61 (Requests to S3 are repeated by botocore, bodies by with_retries; decoding in smaller modules; plain English)
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.jobs.nights.record import PAGE, RECORD, Night, State
@@ -21,13 +17,8 @@ def check(uri: str | None) -> None:
     """Raises if the URI of the tracking server contains a password, or if MLflow is not installed."""
     if uri is not None and CREDENTIALS.search(uri):
         raise UsageError(
-<<<<<<< HEAD
-            f"--mlflow {shown(uri)}: the URI contains credentials. Remove them and set the environment "
+            f"--mlflow {redacted(uri)}: the URI contains credentials. Remove them and set the environment "
             "variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
-=======
-            f"--mlflow {redacted(uri)}: expected a URI without credentials; MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD hold them"
->>>>>>> ecc8b61 (Requests to S3 are repeated by botocore, bodies by with_retries; decoding in smaller modules; plain English)
         )
     if uri is not None and importlib.util.find_spec("mlflow") is None:
         raise UsageError(f"--mlflow {uri} needs the MLflow client: pip install 'genremill[mlflow]'")

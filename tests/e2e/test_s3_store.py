@@ -156,6 +156,7 @@ def test_arrow_reads_objects_that_boto3_wrote(root: str, tmp_path: Path) -> None
 def test_vacuum_aborts_unfinished_uploads(
     root: str, server: S3Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    storage.write_atomic(f"{root}/_tmp/started", b"")  # the warehouse exists
     key = root.partition(f"{BUCKET}/")[2] + "/tags/run=20260101T000000-abcdef/part-0.parquet"
     begun = server.client().create_multipart_upload(Bucket=BUCKET, Key=key)
     server.client().upload_part(

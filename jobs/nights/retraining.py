@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyspark.sql import SparkSession, functions as F
@@ -11,9 +12,10 @@ from pyspark.sql import SparkSession, functions as F
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import model_registry, snapshots
+from genremill.jobs import model_registry
 from genremill.jobs.nights.input_changes import changes
-from genremill.jobs.training import settings as training, sources
+from genremill.jobs.training import settings as training
+from genremill.jobs.training.sources import TrainingInputs
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.model_card import ModelCard, read_card
 
@@ -67,8 +69,10 @@ def lasting(inputs: dict[str, str]) -> dict[str, str]:
     }
 
 
-def cause(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> str | None:
-    """Why a model is to be trained, or None."""
+def cause(
+    spark: SparkSession, warehouse: Warehouse, cfg: Config, resolve: Callable[[], TrainingInputs]
+) -> str | None:
+    """Why a model has to be trained on the resolved inputs, or None."""
     if cfg.when is When.NEVER:
         return None
     try:
@@ -77,12 +81,13 @@ def cause(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> str | None:
     except UsageError:
         return "there is no model yet, or none that this version reads"
     made_from = card.training.made_from
-    wanted = sources.resolve(warehouse, cfg.settings()).made_from
+    inputs = resolve()
+    wanted = inputs.made_from
     if cfg.when is When.ALWAYS:
         return changes(made_from, wanted) or _too_old(card, cfg)
     return (
         changes(lasting(made_from), lasting(wanted))
-        or _new_labels(spark, warehouse, card)
+        or _new_labels(spark, inputs, card)
         or _new_map(made_from, wanted)
         or _too_old(card, cfg)
     )
@@ -93,11 +98,10 @@ def _new_map(made_from: dict[str, str], wanted: dict[str, str]) -> str | None:
     return f"genre map: {before or 'none'} → {now}" if now and before != now else None
 
 
-def _new_labels(spark: SparkSession, warehouse: Warehouse, card: ModelCard) -> str | None:
+def _new_labels(spark: SparkSession, inputs: TrainingInputs, card: ModelCard) -> str | None:
     """Genres of the tracks that stood in none of the tracks the model was trained from."""
-    tracks = warehouse.require("tracks", "ingest --tracks …")
     known = spark.createDataFrame([(name,) for name in shown_labels(card)], "genre string")
-    genres = snapshots.read(spark, warehouse, tracks).select(F.explode("genres").alias("genre"))
+    genres = inputs.read_tracks(spark).select(F.explode("genres").alias("genre"))
     new = genres.join(F.broadcast(known), "genre", "left_anti").groupBy("genre").count()
     found = new.orderBy(F.desc("count"), "genre").limit(SHOWN + 1).collect()
     if not found:

@@ -1,6 +1,7 @@
 """The steps of a night: what each does, and why it would have work to do."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -15,15 +16,17 @@ from genremill.jobs import cluster, command, evaluate, extract, ingest, model_re
 from genremill.jobs.evaluate import Config as EvaluateConfig
 from genremill.jobs.evaluation.reports import report_of
 from genremill.jobs.extract import Options as ExtractOptions
+from genremill.jobs.genres import sources as genre_sources
 from genremill.jobs.genres.settings import Config as ClusterConfig
-from genremill.jobs.genres.sources import resolve as cluster_inputs
+from genremill.jobs.genres.sources import ClusterInputs
 from genremill.jobs.ingest import Options as IngestOptions
 from genremill.jobs.nights import retraining
 from genremill.jobs.nights.input_changes import changes
 from genremill.jobs.nights.retraining import Config as TrainConfig, When
 from genremill.jobs.publish import Config as PublishConfig
-from genremill.jobs.score import Config as ScoreConfig
+from genremill.jobs.score import Config as ScoreConfig, ScoreInputs
 from genremill.jobs.snapshot_details import TracksDetails
+from genremill.jobs.training import sources as training_sources
 from genremill.models.evaluation.held_out import NothingHeldOut
 
 
@@ -82,26 +85,30 @@ class Step:
 
 
 def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
-    """The night's steps in order."""
+    """The night's steps in order. A step runs with the inputs that its cause has compared."""
     warehouse = work.warehouse
-    tags = _Tags(warehouse, cfg)
+    clustering = functools.cache(lambda: genre_sources.resolve(warehouse, cfg.cluster))
+    training = functools.cache(lambda: training_sources.resolve(warehouse, cfg.train.settings()))
+    evaluated = functools.cache(lambda: model_registry.folder_of(warehouse, *cfg.evaluate.model_version)[0])
+    scoring = functools.cache(lambda: score.resolve(warehouse, cfg.score))
+    tags = _Tags(warehouse, scoring)
     trained_after = ("cluster", *(("ingest", "extract") if cfg.train.when is When.ALWAYS else ()))
     learning = [
         Step(
             "cluster",
-            lambda: _cluster_cause(spark, warehouse, cfg),
-            lambda: cluster.run(spark, work, cluster.ready(work, cfg.cluster)),
+            lambda: _cluster_cause(spark, warehouse, cfg, clustering),
+            lambda: cluster.run(spark, work, clustering()),
         ),
         Step(
             "train",
-            lambda: retraining.cause(spark, warehouse, cfg.train),
-            lambda: train.run(spark, work, train.ready(work, cfg.train.settings())),
+            lambda: retraining.cause(spark, warehouse, cfg.train, training),
+            lambda: train.run(spark, work, training()),
             trained_after,
         ),
         Step(
             "evaluate",
-            lambda: _evaluate_cause(warehouse, cfg.evaluate),
-            lambda: _evaluated(spark, work, cfg.evaluate),
+            lambda: _evaluate_cause(warehouse, evaluated),
+            lambda: _evaluated(spark, work, EvaluateConfig(model_version=(evaluated(),))),
             ("train",),
         ),
     ]
@@ -117,7 +124,7 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
         Step(
             "score",
             tags.score_cause,
-            lambda: score.run(spark, work, score.ready(work, cfg.score)),
+            lambda: score.run(spark, work, scoring()),
             ("ingest", "extract", "train"),
         ),
         Step(
@@ -159,26 +166,31 @@ def _has_audio(warehouse: Warehouse, cfg: Config) -> bool:
     return bool(count and cfg.audio_root)
 
 
-def _cluster_cause(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> str | None:
+def _cluster_cause(
+    spark: SparkSession, warehouse: Warehouse, cfg: Config, resolve: Callable[[], ClusterInputs]
+) -> str | None:
     """A map is of use to training alone: new tracks are no reason for another until a model is due."""
     current = warehouse.current("genre_map")
     if current is None:
         return "there is no genre map yet"
-    before, wanted = current.snapshot.inputs, cluster_inputs(warehouse, cfg.cluster).made_from
+    before, wanted = current.snapshot.inputs, resolve().made_from
     lasting = retraining.lasting
     if changed := changes(lasting(before), lasting(wanted)):
         return changed
     moved = changes(before, wanted)
-    due = retraining.cause(spark, warehouse, cfg.train) if moved else None
+    if not moved:
+        return None
+    due = retraining.cause(
+        spark, warehouse, cfg.train, lambda: training_sources.resolve(warehouse, cfg.train.settings())
+    )
     return f"{moved}; a model is due" if due else None
 
 
-def _evaluate_cause(warehouse: Warehouse, cfg: EvaluateConfig) -> str | None:
+def _evaluate_cause(warehouse: Warehouse, version: Callable[[], str]) -> str | None:
     try:
-        version, _ = model_registry.folder_of(warehouse, *cfg.model_version)
+        return None if report_of(warehouse, version()) else f"model {version()} has no report"
     except UsageError:
         return "there is no model yet"
-    return None if report_of(warehouse, version) else f"model {version} has no report"
 
 
 def _evaluated(spark: SparkSession, work: command.Run, cfg: EvaluateConfig) -> command.Outcome:
@@ -195,13 +207,13 @@ class _Tags:
     """The tags that the present tracks, model and features make, published or not."""
 
     warehouse: Warehouse
-    cfg: Config
+    resolve: Callable[[], ScoreInputs]
 
     def score_cause(self) -> str | None:
         """Why the tracks have to be scored."""
         if self._made() is not None:
             return None
-        return _since(self.warehouse, "tags", self._wanted())
+        return _since(self.warehouse, "tags", self.resolve().made_from)
 
     def publish_cause(self) -> str | None:
         """Why tags have to be published; those that were rolled back are not, until they are named."""
@@ -223,10 +235,7 @@ class _Tags:
         return made.run_id if made else None
 
     def _made(self) -> Snapshot | None:
-        wanted = self._wanted()
+        wanted = self.resolve().made_from
         newest_first = reversed(self.warehouse.run_ids("tags"))
         runs = (self.warehouse.finished("tags", run_id) for run_id in newest_first)
         return next((one for one in runs if one is not None and one.inputs == wanted), None)
-
-    def _wanted(self) -> dict[str, str]:
-        return score.resolve(self.warehouse, self.cfg.score).made_from

@@ -24,8 +24,9 @@ from genremill.infra.log import LOGGER
 from genremill.infra.session import faults
 from genremill.infra.terminal import cell
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import command, extract, ingest, model_registry, score, snapshots
+from genremill.jobs import command, ingest, model_registry, score, snapshots
 from genremill.jobs.contracts import TRACKS
+from genremill.jobs.features import extraction_settings
 from genremill.jobs.flags import in_section
 from genremill.jobs.genres import settings as genre_settings
 from genremill.jobs.nights import (
@@ -66,7 +67,7 @@ def check(cfg: Config) -> None:
         ingest.check(night_steps.source(cfg))
     if cfg.audio_root:
         with in_section("extract", cfg):
-            extract.check(night_steps.audio(cfg))
+            extraction_settings.check(night_steps.audio(cfg))
     if cfg.learns:
         with in_section("cluster", cfg):
             genre_settings.check(cfg.cluster)

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
-from genremill.jobs import command, extract, nightly
+from genremill.jobs import command, nightly
 from genremill.jobs.catalog.columns import resolve, text
 from genremill.jobs.catalog.table_reader import read_table, reading
 from genremill.jobs.contracts import Split
@@ -117,8 +117,10 @@ def _clips(spark: SparkSession, work: command.Run, cfg: Config, from_table: bool
     count = tracks.count() if tracks is not None else 0
     if tracks is None or not count:
         return Clips()
+    from genremill.jobs.features import extraction  # here: numba takes long
+
     with in_section("extract", cfg):
-        found = extract.up_to_date(spark, work, night_steps.audio(cfg), tracks, count).values()
+        found = extraction.up_to_date(spark, work, night_steps.audio(cfg), tracks, count).values()
     return Clips(
         sum(one.decoded for one in found),
         sum(one.size_bytes for one in found),
@@ -141,7 +143,9 @@ def _from_table(spark: SparkSession, cfg: Config) -> DataFrame | None:
 
 
 def _current(spark: SparkSession, work: command.Run) -> DataFrame:
-    return extract.with_audio(spark, work.warehouse, work.warehouse.require("tracks", "ingest --tracks …"))
+    from genremill.jobs.features import extraction  # here: numba takes long
+
+    return extraction.with_audio(spark, work.warehouse, work.warehouse.require("tracks", "ingest --tracks …"))
 
 
 def _planned(name: str, cause: str, amount: float | None, past: list[Night]) -> PlannedStep:

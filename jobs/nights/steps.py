@@ -15,7 +15,7 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cluster, command, evaluate, extract, ingest, model_registry, publish, score, train
 from genremill.jobs.evaluate import Config as EvaluateConfig
 from genremill.jobs.evaluation.reports import report_of
-from genremill.jobs.extract import Options as ExtractOptions
+from genremill.jobs.features.extraction_settings import Config as ExtractConfig, Options as ExtractOptions
 from genremill.jobs.genres import sources as genre_sources
 from genremill.jobs.genres.settings import Config as ClusterConfig
 from genremill.jobs.genres.sources import ClusterInputs
@@ -63,9 +63,9 @@ def source(cfg: Config) -> ingest.Config:
     return ingest.Config(tracks=cfg.tracks, **_fields(cfg.ingest))
 
 
-def audio(cfg: Config) -> extract.Config:
+def audio(cfg: Config) -> ExtractConfig:
     """Settings of `extract`."""
-    return extract.Config(audio_root=cfg.audio_root, **_fields(cfg.extract))
+    return ExtractConfig(audio_root=cfg.audio_root, **_fields(cfg.extract))
 
 
 def _fields(options: IngestOptions | ExtractOptions) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
         Step(
             "extract",
             lambda: _extract_cause(spark, work, cfg),
-            lambda: extract.run(spark, work, audio(cfg)),
+            lambda: extract.run(spark, work, extract.ready(work, audio(cfg))),
             ("ingest",) if cfg.audio_root else (),
         ),
         *(learning if cfg.learns else []),
@@ -152,7 +152,7 @@ def _extract_cause(spark: SparkSession, work: command.Run, cfg: Config) -> str |
         return None
     if not work.dry_run:
         return "audio is compared with the cache"
-    found = extract.run(spark, work, audio(cfg)).summary["features"].values()
+    found = extract.run(spark, work, extract.ready(work, audio(cfg))).summary["features"].values()
     news = sum(one["decoded"] + one["copied"] for one in found)
     return f"{news:,} objects are not in the cache" if news else None
 

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import cli
-from genremill.jobs.features import cache as feature_cache, extraction as extraction_run
+from genremill.jobs.features import cache as feature_cache, set_extraction
 from genremill.jobs.synthetic.clips import SR, clip, style_of
 from genremill.udfs.feature_sets import registry
 from genremill.udfs.feature_sets.gtzan57 import Gtzan57
@@ -156,7 +156,7 @@ def test_a_killed_extraction_goes_on_where_it_was(audio: Audio) -> None:
     done = Path(audio.uri) / "features"
     killed_when(lambda: len(list(done.rglob("_pending/*/part-*.parquet"))) >= 2, "extract", *audio.flags)
     resumed = audio.extract()
-    assert 0 < resumed["decoded"] < MANY - extraction_run.OBJECTS_A_TASK / 2
+    assert 0 < resumed["decoded"] < MANY - set_extraction.OBJECTS_A_TASK / 2
     whole = [Gtzan57().values(sf.read(audio.clips / name, dtype="float32")[0]) for name in names]
     found = audio.features(resumed["fingerprint"])
     assert set(found) == {(f"m{at}", 0) for at in range(MANY)}

@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame, SparkSession, types as T
 
 from genremill.infra.audio import paths as audio_paths
 from genremill.jobs.contracts import FEATURES, REJECTS
-from genremill.jobs.features import cache as feature_cache, missing as plan
+from genremill.jobs.features import cache as feature_cache, missing
 
 OBJECTS = "audio_uri string, etag string, size long, reason string, detail string"
 ROWS = T.StructType([*FEATURES.schema.fields, T.StructField("run", T.StringType())])
@@ -63,7 +63,7 @@ def test_only_new_and_changed_audio_is_lacking(
         {"track_id": "changed", "audio_uri": "file:///a/changed.wav", "etag": "e0"},
         {"track_id": "moved", "audio_uri": "file:///b/moved.wav", "etag": "e1"},
     )
-    assert ids(plan.lacking(here, there, known, rejects())) == ["changed", "moved", "new"]
+    assert ids(missing.missing(here, there, known, rejects())) == ["changed", "moved", "new"]
 
 
 def test_a_bad_file_is_tried_again_only_when_it_changes(
@@ -79,18 +79,18 @@ def test_a_bad_file_is_tried_again_only_when_it_changes(
         ("elsewhere", "silent", "e0", "file:///b/elsewhere.wav: peak"),
         ("longer", "silent", "e0", "file:///a/longer.wav.bak: peak"),
     )
-    assert ids(plan.lacking(here, there, rows(), told)) == ["elsewhere", "longer", "mended", "slow"]
+    assert ids(missing.missing(here, there, rows(), told)) == ["elsewhere", "longer", "mended", "slow"]
 
 
 def test_audio_put_back_to_an_earlier_version_is_brought_back_without_decoding(
     tracks: Frame, objects: Frame, rows: Frame, rejects: Frame
 ) -> None:
     known = rows({"etag": "e0"}, {"etag": "e1", "run": "r2", "values": [2.0]})
-    lack = plan.lacking(
+    lack = missing.missing(
         tracks(("t0", ROW["audio_uri"])), objects((ROW["audio_uri"], "e0", 10)), known, rejects()
     )
     assert ids(lack) == ["t0"]
-    assert [row["values"] for row in plan.copies(lack, known).collect()] == [[1.0]]
+    assert [row["values"] for row in missing.copies(lack, known).collect()] == [[1.0]]
 
 
 def test_tracks_of_one_object_have_one_source(
@@ -98,7 +98,7 @@ def test_tracks_of_one_object_have_one_source(
 ) -> None:
     here = tracks(("a", "file:///a/0.wav"), ("b", "file:///a/0.wav"), ("c", "file:///a/1.wav"))
     there = objects(("file:///a/0.wav", "e", 1), ("file:///a/1.wav", "e", 1))
-    found = plan.lacking(here, there, rows(), rejects()).collect()
+    found = missing.missing(here, there, rows(), rejects()).collect()
     assert len({row["source"] for row in found}) == 2
 
 
@@ -107,7 +107,7 @@ def test_on_s3_equal_etag_and_size_are_one_audio(
 ) -> None:
     here = tracks(("a", "s3://b/0.mp3"), ("b", "s3a://b/copy.mp3"), ("c", "s3://b/2.mp3"))
     there = objects(("s3://b/0.mp3", "e", 5), ("s3a://b/copy.mp3", "e", 5), ("s3://b/2.mp3", "e", 6))
-    found = plan.lacking(here, there, rows(), rejects()).collect()
+    found = missing.missing(here, there, rows(), rejects()).collect()
     assert len({row["source"] for row in found}) == 2
 
 
@@ -120,8 +120,8 @@ def test_known_audio_is_copied_with_all_its_windows_once(
         {**audio, "track_id": "other", "run": "r0", "values": [9.0]},
     )
     here = tracks(("new", "s3://b/new.mp3"))
-    lack = plan.lacking(here, objects(("s3://b/new.mp3", "e", 5)), known, rejects())
-    found = plan.copies(lack, known).collect()
+    lack = missing.missing(here, objects(("s3://b/new.mp3", "e", 5)), known, rejects())
+    found = missing.copies(lack, known).collect()
     got = sorted((row["track_id"], row["audio_uri"], row["window"], row["values"]) for row in found)
     assert got == [("new", "s3://b/new.mp3", 0, [0.0]), ("new", "s3://b/new.mp3", 1, [1.0])]
 
@@ -144,7 +144,7 @@ def test_what_was_told_is_not_told_again(spark: SparkSession, rejects: Frame) ->
         ],
         "track_id string, audio_uri string, etag string, reason string",
     )
-    found = sorted((row["track_id"], row["reason"]) for row in plan.untold(now, before).collect())
+    found = sorted((row["track_id"], row["reason"]) for row in missing.new_rejects(now, before).collect())
     assert found == [("a", "path_refused"), ("b", "silent"), ("moved", "silent")]
 
 
@@ -155,7 +155,7 @@ def test_a_uri_that_was_refused_is_quoted_without_its_secrets(spark: SparkSessio
         [("t", uri, None, refused.reason.value, refused.detail), ("b", "/b.wav", "e", "silent", "peak 0")],
         "track_id string, audio_uri string, etag string, reason string, detail string",
     )
-    told = {row["key"]: row["detail"] for row in plan.rejects_of(found, "f", "r").collect()}
+    told = {row["key"]: row["detail"] for row in missing.rejects_of(found, "f", "r").collect()}
     assert told == {"t": "'https://…@host/a.mp3?…': https: is not read", "b": "/b.wav: peak 0"}
 
 

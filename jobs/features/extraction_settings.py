@@ -1,0 +1,81 @@
+"""Settings of `extract`, and the checks that need neither audio nor Spark."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from genremill.infra.errors import UsageError
+from genremill.infra.flag_types import OptionalFile, Uris
+from genremill.udfs.decoding.settings import Offset
+from genremill.udfs.dsp.variant import Variant
+from genremill.udfs.feature_sets.base import WHOLE
+
+if TYPE_CHECKING:
+    from genremill.udfs.feature_sets.base import FeatureSet
+
+MOST_SECONDS = 1200
+"""Largest value of --seconds: the memory limit of the decoder allows somewhat more 44.1 kHz stereo audio."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Which features to extract, and from which part of the audio."""
+
+    features: tuple[str, ...] = ("gtzan57",)
+    """Feature sets to extract: gtzan57, multiwindow, fma518, windows57, segments, logmel, musicnn,
+    musicnn_vgg, vggish, or spectrogram:KIND (KIND is db, power_db, phase, chroma, chroma_cqt, mfcc, mel,
+    cqt, tempogram or tonnetz)."""
+    seconds: float = 30.0
+    """Seconds of audio to decode from each file."""
+    offset: Offset = Offset.START
+    """Part of the audio to decode: the start or the middle."""
+    windows: str | None = None
+    """`whole` for one row of features per track, or the length of a window in seconds for one row per
+    window. [0.975 for logmel and vggish, whole for the other sets]"""
+    vggish_weights: OptionalFile = None
+    """File with the weights of the feature set vggish, .safetensors or .npz."""
+    augment: tuple[Variant, ...] = ()
+    """Also extract features of these variants of the training audio."""
+    max_rejects: float = 0.05
+    """Largest share of the tracks with audio that may be without features; above it, the exit code is 3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Options):
+    """Where the audio is, and which features to extract."""
+
+    audio_root: Uris = ()
+    """Folders or URI prefixes from which audio may be read."""
+
+
+def check(cfg: Config) -> None:
+    """Raises on settings that are wrong for every audio file."""
+    from genremill.udfs.feature_sets import registry  # here: numba takes long
+
+    if not cfg.audio_root:
+        raise UsageError("--audio-root is needed: the folders or URI prefixes from which audio may be read")
+    if not cfg.features:
+        raise UsageError(f"--features: expected one or more of {', '.join(registry.FEATURE_SETS)}")
+    if not 0.1 <= cfg.seconds <= MOST_SECONDS:
+        raise UsageError(f"--seconds {cfg.seconds:g}: expected 0.1 to {MOST_SECONDS}")
+    if not 0 <= cfg.max_rejects <= 1:
+        raise UsageError(f"--max-rejects {cfg.max_rejects:g}: expected a share from 0 to 1")
+    for name in cfg.features:
+        window_seconds(cfg, registry.named(name, vggish_weights=cfg.vggish_weights))
+
+
+def window_seconds(cfg: Config, features: "FeatureSet") -> float | None:
+    """Length of the windows of a feature set in seconds; None if it uses the audio as a whole."""
+    windows = cfg.windows or features.default_windows
+    seconds = None
+    if windows != WHOLE:
+        try:
+            seconds = float(windows)
+        except ValueError:
+            seconds = math.nan
+        if not 0.1 <= seconds <= cfg.seconds:
+            raise UsageError(
+                f"--windows {windows}: expected whole, or seconds from 0.1 to --seconds {cfg.seconds:g}"
+            )
+    features.check_windows(seconds)
+    return seconds

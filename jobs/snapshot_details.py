@@ -8,6 +8,8 @@ from genremill.infra import records
 from genremill.infra.warehouse import Snapshot
 from genremill.models.evaluation.split import SplitBy
 
+SNAPSHOT_TABLES = ("tracks", "genre_profiles", "genre_map", "tags")
+"""Names of the tables that have snapshots, in pipeline order."""
 SYNTHETIC_COLUMN = "synthetic_catalog"
 """A column of this name marks a track table as synthetic: `ingest` records that, and pages say so."""
 

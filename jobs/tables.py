@@ -11,9 +11,7 @@ from dataclasses import dataclass
 
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
-
-TABLES = ("tracks", "genre_profiles", "genre_map", "tags")
-"""Snapshot tables, in pipeline order."""
+from genremill.jobs.snapshot_details import SNAPSHOT_TABLES
 
 
 @dataclass(frozen=True)
@@ -25,21 +23,21 @@ def run(common: command.Common, cfg: Config) -> command.Outcome:
     """The current snapshot of every table that has one."""
     warehouse = Warehouse.at(common.warehouse)
     command.require_warehouse(warehouse)
-    found = {}
-    for table in TABLES:
+    tables = {}
+    for table in SNAPSHOT_TABLES:
         current = warehouse.current(table)
         if current is not None:
-            found[table] = {
+            tables[table] = {
                 "run_id": current.snapshot.run_id,
                 "path": warehouse.path(current.snapshot.path),
                 "rows": current.snapshot.rows,
                 "published_at": current.published_at,
             }
     lines = [
-        f"{table:<16}{one['rows']:>12,} rows  {one['published_at']}  {one['path']}"
-        for table, one in found.items()
+        f"{table:<16}{record['rows']:>12,} rows  {record['published_at']}  {record['path']}"
+        for table, record in tables.items()
     ]
-    return command.Outcome(found, "\n".join(lines) or f"{warehouse.uri} has no tables yet")
+    return command.Outcome(tables, "\n".join(lines) or f"{warehouse.uri} has no tables yet")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

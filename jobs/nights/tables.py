@@ -13,8 +13,7 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.contracts import REJECTS
 from genremill.jobs.evaluation.reports import report_of
 from genremill.jobs.nights.record import Night, Rejected, TableRecord
-from genremill.jobs.snapshot_details import TagsDetails
-from genremill.jobs.tables import TABLES
+from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
 
 EXAMPLES = 3
 """Rejects of a reason that are shown."""
@@ -23,7 +22,7 @@ HEADLINES = ("top1", "top5", "any_label", "macro_f1", "closeness", "ece")
 
 def tables(warehouse: Warehouse) -> dict[str, Snapshot]:
     """The current snapshot of each table that has one."""
-    found = {table: warehouse.current(table) for table in TABLES}
+    found = {table: warehouse.current(table) for table in SNAPSHOT_TABLES}
     return {table: one.snapshot for table, one in found.items() if one is not None}
 
 
@@ -33,7 +32,9 @@ def completed(spark: SparkSession, warehouse: Warehouse, night: Night, before: d
         after = tables(warehouse)
         return dataclasses.replace(
             night,
-            tables=tuple(_table(name, before.get(name), after.get(name)) for name in TABLES if name in after),
+            tables=tuple(
+                _table(name, before.get(name), after.get(name)) for name in SNAPSHOT_TABLES if name in after
+            ),
             rejects=_rejects(spark, warehouse, night.run_id),
             metrics=_metrics(warehouse, after.get("tags")),
         )

@@ -1,0 +1,64 @@
+"""Everything that is stored in a warehouse, and which of its jobs are running."""
+
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from genremill.infra import heartbeat, storage
+from genremill.infra.stores.objects import StoredObject, Upload
+from genremill.infra.warehouse import Warehouse
+
+RUN_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The objects and uploads of a warehouse at one time."""
+
+    warehouse: Warehouse
+    objects: tuple[StoredObject, ...]
+    uploads: tuple[Upload, ...]
+    now_s: float
+    before_s: float
+    """Whatever was written after this time stays."""
+
+    @classmethod
+    def of(cls, warehouse: Warehouse, min_age_hours: float) -> "Listing":
+        """The present contents of a warehouse."""
+        uploads = storage.uploads(warehouse.uri)  # first: an upload that ends now is among the objects then
+        now_s = time.time()
+        objects = tuple(storage.objects(warehouse.uri))
+        return cls(warehouse, objects, tuple(uploads), now_s, now_s - min_age_hours * 3600)
+
+    def folders(self, *pattern: str) -> dict[str, list[StoredObject]]:
+        """Objects by folder, for folders whose path matches: one regular expression for each level."""
+        levels = [re.compile(expression) for expression in pattern]
+        folders = defaultdict(list)
+        for stored in self.objects:
+            names = stored.name.split("/")
+            if len(names) > len(levels) and all(
+                level.fullmatch(name) for level, name in zip(levels, names, strict=False)
+            ):
+                folders["/".join(names[: len(levels)])].append(stored)
+        return dict(folders)
+
+    def whole(self, folders: dict[str, list[StoredObject]], record: str) -> set[str]:
+        """The folders that contain their record, which a job writes last."""
+        return {
+            path for path, objects in folders.items() if any(o.name == f"{path}/{record}" for o in objects)
+        }
+
+    @cached_property
+    def running(self) -> set[str]:
+        """Ids of the runs whose heartbeat is recent."""
+        alive_s = self.now_s - heartbeat.ALIVE_S
+        beats = [one for one in self.objects if re.fullmatch(f"_tmp/[^/]+/{heartbeat.NAME}", one.name)]
+        return {beat.name.split("/")[1] for beat in beats if beat.modified_s > alive_s}
+
+    def is_idle(self, path: str, modified_s: Iterable[float]) -> bool:
+        """Whether everything under a path is old, and the path does not name a running job."""
+        is_old = max(modified_s, default=0.0) < self.before_s
+        return is_old and not self.running & set(RUN_ID.findall(path))

@@ -138,7 +138,7 @@ def _trained(
     """Trains cells on one training set, and saves the result of each before the next starts."""
     from genremill.jobs.training import run as training_run
     from genremill.jobs.training.dataset import sample
-    from genremill.models.training import loop
+    from genremill.models.training import failure
 
     data, prepared = sources.prepared(spark, work, inputs.training)
     if data.validation is None:
@@ -149,7 +149,7 @@ def _trained(
         plan = training_run.planned(work, inputs.settings.settings(cell), data, prepared, samples)
         try:
             last = training_run.run_ranks(spark, plan)
-        except loop.Diverged as err:
+        except failure.Diverged as err:
             LOGGER.warning("%s: %s", cell, err)
             reached = Reached(cell, pairs, failed=str(err))
         else:

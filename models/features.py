@@ -1,31 +1,32 @@
-"""What a model knows of its raw features before it has seen a row of them."""
+"""Names and types of the raw features of a model."""
 
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 TABLE, TEXT = "table", "text"
-"""Names of the inputs that hold a track's raw table features, and the tokens of its title, album and artists.
+"""Names of two inputs: the raw table features of a track, and the tokens of its title, album and artists.
 
-Other inputs are named by their feature set."""
+Other inputs have the name of their feature set."""
 ARTIST = "artist"
-"""Name of the input that says what an artist's tracks are like: means of their numeric table features, then
-deviations. All of them have it, whatever their split: it takes no labels."""
+"""Name of the input with means, then standard deviations, of an artist's numeric table features.
+
+It uses the tracks of all splits, but no labels."""
 WINDOWS, ARTIST_FEATURES = "windows of inputs", "features of the artist"
-"""Columns of a track's windows, array<struct<set: array<float>, …>>, and of its artist's, array<float>;
-no kept column is named so."""
+"""Columns with the windows of a track, array<struct<set: array<float>, …>>, and its artist's features,
+array<float>. No kept column has these names."""
 
 WEIGHT = "weight"
-"""The column of held-out rows beside their inputs that says what each counts, as an array of one value."""
+"""Column with the weight of a held-out row, as an array of one value."""
 FOLD, FOLDS = "fold", 5
-"""The column of train rows beside their inputs that says which group of artists each is of, from 0 on, as an
-array of one value; and how many groups there are."""
+"""Column with the fold of a train row's artists, counted from 0, as an array of one value; and the number of
+folds."""
 EVIDENCE = "evidence"
-"""Name that networks know what a track's names say of each class by, as logits; no shard holds it."""
+"""Name of the logits of each class that follow from the names of a track. Shards do not contain it."""
 
 
-class Takes(enum.StrEnum):
-    """The shape of a row of raw inputs that a model takes."""
+class InputKind(enum.StrEnum):
+    """The shape of the raw inputs of a row."""
 
     VECTOR = "vector"  # (features,): the table, statistics and embeddings of audio
     SEQUENCE = "sequence"  # (steps, channels), padded with steps of 0
@@ -37,14 +38,14 @@ class Takes(enum.StrEnum):
 class Scaling(enum.StrEnum):
     """How numeric features are scaled."""
 
-    MINMAX = "minmax"  # smallest to 0, largest to 1, as the reports do
+    MINMAX = "minmax"  # smallest to 0, largest to 1, as in the reports
     RANK = "rank"  # share of the train rows at or below the value: 0 to 1
     STANDARD = "standard"  # mean 0, deviation 1
 
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """A raw feature: its name, whether its numbers are codes or the track's popularity, and its input."""
+    """A raw feature: its name, whether its numbers are codes or popularity, and its input."""
 
     name: str
     categorical: bool
@@ -53,19 +54,19 @@ class FeatureSpec:
 
     @property
     def source(self) -> str:
-        """The feature of a track that it is made of: itself, or what it says of an artist's tracks."""
+        """The feature of a track that it is computed from: itself, or the feature that it aggregates."""
         return self.name.partition(" of ")[2] if self.input == ARTIST else self.name
 
 
 def artist_features(table: Sequence[FeatureSpec]) -> tuple[FeatureSpec, ...]:
     """The features of an artist, in order.
 
-    >>> [one.name for one in artist_features([FeatureSpec("tempo", False), FeatureSpec("key", True)])]
+    >>> [feature.name for feature in artist_features([FeatureSpec("tempo", False), FeatureSpec("key", True)])]
     ['artist mean of tempo', 'artist deviation of tempo']
     """
     return tuple(
-        replace(one, name=f"artist {statistic} of {one.name}", input=ARTIST)
+        replace(feature, name=f"artist {statistic} of {feature.name}", input=ARTIST)
         for statistic in ("mean", "deviation")
-        for one in table
-        if not one.categorical
+        for feature in table
+        if not feature.categorical
     )

@@ -1,4 +1,4 @@
-"""Where the training tracks lie in the space of an input's numbers, and how far from them a track is.
+"""The distribution of the training tracks over the numeric features of an input, and distances from it.
 
 Shape suffixes: B batch, F raw features of the input, N numeric features among them.
 """
@@ -15,23 +15,23 @@ from genremill.models.features import FeatureSpec
 
 FIT_ROWS = 100_000
 FEWEST = 30
-"""Tracks that a limit is taken from at least."""
+"""Fewest tracks from which a limit is computed."""
 LIMIT_SHARE = 0.999
-"""Of tracks like those in training that are no outliers."""
+"""Share of the tracks like those in training that are not outliers."""
 LIMIT_DEVIATIONS = 3.09
-"""The same share of a normal distribution lies below its mean and so many deviations."""
+"""The same share of a normal distribution is below its mean plus this many standard deviations."""
 FLOOR = 1e-3
-"""Least value that a logarithm is taken of, in terms of the least in training."""
+"""Lower limit on the argument of a logarithm, relative to the smallest value in training."""
 RIDGE = 1e-4
-"""Least variance of a direction, in terms of a feature's: what rounding leaves of features that add up."""
+"""Added to the variance of each direction, for features that are sums of others up to rounding."""
 
 
-class TrainingCloud(nn.Module):
-    """Centre and spread of one input's numeric features; all it has learned lies in buffers.
+class TrainingDistribution(nn.Module):
+    """Center and covariance of the numeric features of one input, in buffers.
 
-    A feature that is positive, and less skewed as a logarithm, is taken as one: in milliseconds 200 lies
-    0.1 deviations from the shortest track of a catalog, in logarithms 7. Ranks would not do, for beyond the
-    training tracks they all are 0 or 1. A feature that never varies says nothing.
+    A positive feature that is less skewed on a logarithmic scale is converted to it: a duration of 200 ms is
+    0.1 deviations from the shortest track of a catalog in milliseconds, and 7 in logarithms. Ranks would be 0
+    or 1 for everything beyond the training tracks. Constant features are ignored.
     """
 
     def __init__(self, features: tuple[FeatureSpec, ...]) -> None:
@@ -48,18 +48,18 @@ class TrainingCloud(nn.Module):
         self.whitening_NN: Tensor
 
     @classmethod
-    def fit(cls, x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -> "TrainingCloud":
-        """A cloud fitted on rows of raw features, shape (rows, features)."""
-        # Here: it takes a second to import, and processes that score fit no cloud.
+    def fit(cls, x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -> "TrainingDistribution":
+        """Fits a distribution on rows of raw features, shape (rows, features)."""
+        # Late imports: they take a second, and scoring does not need them.
         from scipy.linalg import solve_triangular
         from sklearn.covariance import ledoit_wolf
 
-        cloud = cls(features)
-        x_BN = x_BF[:FIT_ROWS, cloud.numeric_N.numpy()].astype(np.float64)
+        fitted = cls(features)
+        x_BN = x_BF[:FIT_ROWS, fitted.numeric_N.numpy()].astype(np.float64)
         least_N = x_BN.min(axis=0)
         log_BN = np.log(np.where(least_N > 0, x_BN, 1))
         is_log_N = (least_N > 0) & (np.abs(_skewness(log_BN)) < np.abs(_skewness(x_BN)))
-        cloud.floor_N[:] = torch.from_numpy(np.where(is_log_N, least_N * FLOOR, 0))
+        fitted.floor_N[:] = torch.from_numpy(np.where(is_log_N, least_N * FLOOR, 0))
         z_BN = np.where(is_log_N, log_BN, x_BN)
         centre_N, deviation_N = z_BN.mean(axis=0), z_BN.std(axis=0)
         scale_N = np.where(deviation_N > 0, deviation_N, 1.0)
@@ -67,15 +67,15 @@ class TrainingCloud(nn.Module):
         factor_NN = np.linalg.cholesky(covariance_NN + RIDGE * np.eye(len(covariance_NN)))
         varies_NN = np.diag(np.where(deviation_N > 0, 1 / scale_N, 0.0))
         whitening_NN = solve_triangular(factor_NN, varies_NN, lower=True).T
-        cloud.centre_N[:] = torch.from_numpy(centre_N)
-        cloud.whitening_NN[:] = torch.from_numpy(whitening_NN)
-        return cloud
+        fitted.centre_N[:] = torch.from_numpy(centre_N)
+        fitted.whitening_NN[:] = torch.from_numpy(whitening_NN)
+        return fitted
 
     @torch.inference_mode()
     def forward(self, x_BF: Tensor) -> Tensor:
         """Mahalanobis distances over the root of N, shape (B,); the training rows' mean square is 1.
 
-        The covariance is shrunken after Ledoit and Wolf (2004).
+        The covariance is shrunk after Ledoit and Wolf (2004).
         """
         x_BN = x_BF[:, self.numeric_N]
         z_BN = torch.where(self.floor_N > 0, torch.maximum(x_BN, self.floor_N).log(), x_BN)
@@ -83,26 +83,26 @@ class TrainingCloud(nn.Module):
         return white_BN.square().mean(dim=1).sqrt()
 
 
-def fitted_clouds(x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -> nn.ModuleDict:
-    """A cloud for each input that has numbers, from rows of all inputs' features joined in order.
+def fit_distributions(x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -> nn.ModuleDict:
+    """Fits a distribution for each input with numeric features, on rows of all features in order.
 
-    A row that lacks an input has NaN there.
+    Rows without an input have NaN in its features.
     """
-    clouds = nn.ModuleDict()
+    distributions = nn.ModuleDict()
     for name in dict.fromkeys(one.input for one in features if not one.categorical):
         own = [at for at, one in enumerate(features) if one.input == name]
         own_BF = x_BF[:, own]
         has_B = ~np.isnan(own_BF[:, 0])
-        clouds[name] = TrainingCloud.fit(own_BF[has_B], tuple(features[at] for at in own))
-    return clouds
+        distributions[name] = TrainingDistribution.fit(own_BF[has_B], tuple(features[at] for at in own))
+    return distributions
 
 
 def limit_of(distance_T: npt.NDArray[np.float32]) -> float:
     """The distance that a share of `LIMIT_SHARE` of tracks like these does not exceed.
 
-    The greater of the quantile and of what a log-normal distribution has there, for the quantile of a few
-    tracks is too low. Fewer than `FEWEST` say nothing of what is rare: no track is an outlier. Tracks that
-    lack the input are at distance 0, and do not count.
+    It is the greater of the empirical quantile, which is too low for few tracks, and the quantile of a
+    log-normal distribution. With fewer than `FEWEST` tracks, no track is an outlier. Tracks without the input
+    have distance 0 and do not count.
 
     >>> limit_of(np.exp(np.random.default_rng(0).normal(0, 0.5, 100_000)).astype(np.float32))
     4.709
@@ -112,12 +112,12 @@ def limit_of(distance_T: npt.NDArray[np.float32]) -> float:
         return sys.float_info.max
     log_T = np.log(np.maximum(distance_T.astype(np.float64), np.finfo(np.float32).tiny))
     normal = log_T.mean() + LIMIT_DEVIATIONS * log_T.std()
-    found = math.exp(max(normal, float(np.quantile(log_T, LIMIT_SHARE))))
-    return float(f"{found:.4g}")
+    limit = math.exp(max(normal, float(np.quantile(log_T, LIMIT_SHARE))))
+    return float(f"{limit:.4g}")
 
 
 def _skewness(x_BN: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Third standardised moment of each column, 0 where it is constant."""
+    """Third standardized moment of each column, 0 if it is constant."""
     centred_BN = x_BN - x_BN.mean(axis=0)
     deviation_N = centred_BN.std(axis=0)
     skewness_N: npt.NDArray[np.float64] = (centred_BN**3).mean(axis=0) / np.where(

@@ -10,7 +10,7 @@ from genremill.models.encoders.arrays import ArrayEncoder
 from genremill.models.encoders.base import Encoder, Encoders
 from genremill.models.encoders.table import TableEncoder
 from genremill.models.encoders.text import TextEncoder
-from genremill.models.features import TABLE, TEXT, FeatureSpec, Scaling, Takes
+from genremill.models.features import TABLE, TEXT, FeatureSpec, InputKind, Scaling
 from genremill.models.model_card import ModelCard
 from genremill.models.networks.base import (
     Network,
@@ -24,7 +24,7 @@ from genremill.models.networks.base import (
 from genremill.models.networks.fusion import Fusion
 from genremill.models.networks.hybrid import Hybrid
 from genremill.models.networks.images import resnet, simple_cnn, spectrogram_cnn
-from genremill.models.networks.nearest_neighbors import NearestNeighbours
+from genremill.models.networks.nearest_neighbors import NearestNeighbors
 from genremill.models.networks.periodic_mlp import PeriodicMLP
 from genremill.models.networks.sequences import (
     cnn,
@@ -52,7 +52,7 @@ class Entry:
     source: str
     of: tuple[tuple[int, ...], int] | None
     recipe: Callable[[int], Recipe]
-    takes: Takes = Takes.VECTOR
+    input_kind: InputKind = InputKind.VECTOR
     scaling: Scaling = Scaling.STANDARD
     """Of vectors."""
     size: Callable[[int], Size] = lambda rows: Size()
@@ -67,14 +67,16 @@ def _of_segments(build: Callable[[ArrayEncoder, int, Size], Network]) -> Entry:
         "report D",
         ((512, 24), 8),
         recipes.segments,
-        Takes.SEQUENCE,
+        InputKind.SEQUENCE,
         size=lambda rows: Size(dropout=0.25),
         feature_set="segments",
     )
 
 
 def _of_windows(build: Callable[[ArrayEncoder, int, Size], Network], size: Size) -> Entry:
-    return Entry(build, "report E", ((10, 57), 11), recipes.sequence, Takes.SEQUENCE, size=lambda rows: size)
+    return Entry(
+        build, "report E", ((10, 57), 11), recipes.sequence, InputKind.SEQUENCE, size=lambda rows: size
+    )
 
 
 def _hybrid(encoder: Encoders, classes: int, size: Size) -> Network:
@@ -92,7 +94,7 @@ ZOO: dict[str, Entry] = {
     "fcnn": Entry(fcnn, "report A", TABLE_OF_A, recipes.fcnn, scaling=Scaling.MINMAX),
     "linear": Entry(linear, "multinomial logistic regression; report E", TABLE_OF_A, recipes.linear),
     "knn": Entry(
-        NearestNeighbours,
+        NearestNeighbors,
         "report E",
         TABLE_OF_A,
         recipes.once,
@@ -132,19 +134,19 @@ ZOO: dict[str, Entry] = {
     "lstm": _of_windows(lstm, Size(width=64, dropout=0.5)),
     "gru": _of_windows(gru, Size(width=64, dropout=0.5)),
     "cnn_lstm": _of_windows(cnn_lstm, Size(width=64, depth=1, dropout=0.5)),
-    "simple_cnn": Entry(simple_cnn, "report B", ((4, 128, 128), 10), recipes.image, Takes.IMAGE),
+    "simple_cnn": Entry(simple_cnn, "report B", ((4, 128, 128), 10), recipes.image, InputKind.IMAGE),
     "resnet": Entry(
-        resnet, "report B; ResNet-20 (arXiv 1512.03385)", ((4, 128, 128), 10), recipes.image, Takes.IMAGE
+        resnet, "report B; ResNet-20 (arXiv 1512.03385)", ((4, 128, 128), 10), recipes.image, InputKind.IMAGE
     ),
     "spectrogram_cnn": Entry(
-        spectrogram_cnn, "report C", ((1, 128, 128), 10), recipes.spectrogram, Takes.IMAGE
+        spectrogram_cnn, "report C", ((1, 128, 128), 10), recipes.spectrogram, InputKind.IMAGE
     ),
     HYBRID: Entry(
         _hybrid,
         "report A asks for it; joins the models of `--parts`",
         None,
         recipes.perceptron,
-        Takes.SEVERAL,
+        InputKind.SEVERAL,
         size=lambda rows: Size(dropout=0.2),
     ),
     "fusion": Entry(
@@ -153,7 +155,7 @@ ZOO: dict[str, Entry] = {
         "a perceptron for each set of audio",
         None,
         recipes.fusion,
-        takes=Takes.SEVERAL,
+        input_kind=InputKind.SEVERAL,
         size=recipes.periodic_mlp_size,
         is_partial=True,
     ),
@@ -162,7 +164,7 @@ ZOO: dict[str, Entry] = {
         "`fusion`, and `periodic_mlp` for the table beside what names say of a track without its artist",
         None,
         recipes.fusion,
-        takes=Takes.SEVERAL,
+        input_kind=InputKind.SEVERAL,
         size=recipes.periodic_mlp_size,
         is_partial=True,
     ),
@@ -184,16 +186,16 @@ def inputs_of_parts(parts: tuple[str, ...]) -> str | None:
 def encoder(card: ModelCard) -> Encoder:
     """The encoder of a card's inputs, nothing learned yet; inputs that the model cannot take are an error."""
     known = entry(card.model)
-    found = {name: takes_of(name, card.shapes) for name in card.inputs}
-    if known.takes is not Takes.SEVERAL and set(found.values()) != {known.takes}:
+    found = {name: input_kind_of(name, card.shapes) for name in card.inputs}
+    if known.input_kind is not InputKind.SEVERAL and set(found.values()) != {known.input_kind}:
         shown = ", ".join(f"{name}: {kind}" for name, kind in found.items()) or "none"
-        raise UsageError(f"{card.model} takes inputs of the kind {known.takes}; found {shown}")
-    match known.takes:
-        case Takes.VECTOR:
+        raise UsageError(f"{card.model} takes inputs of the kind {known.input_kind}; found {shown}")
+    match known.input_kind:
+        case InputKind.VECTOR:
             return TableEncoder(card.features, known.scaling, card.categories)
-        case Takes.SEVERAL if known.is_partial:
+        case InputKind.SEVERAL if known.is_partial:
             return Encoders({name: _of_input(card, name) for name in card.inputs})
-        case Takes.SEVERAL:
+        case InputKind.SEVERAL:
             return Encoders({part: encoder(_of_part(card, part)) for part in card.parts})
         case _:
             return ArrayEncoder(card.shapes)
@@ -214,19 +216,19 @@ def _of_input(card: ModelCard, name: str) -> TableEncoder | TextEncoder:
 
 def _of_part(card: ModelCard, part: str) -> ModelCard:
     """The card of one of the models that are joined: it takes all inputs of its kind."""
-    takes = entry(part).takes
-    if takes is Takes.SEVERAL:
+    kind = entry(part).input_kind
+    if kind is InputKind.SEVERAL:
         raise UsageError(f"{card.model} cannot have {part} as a part")
-    names = tuple(name for name in card.inputs if takes_of(name, card.shapes) is takes)
+    names = tuple(name for name in card.inputs if input_kind_of(name, card.shapes) is kind)
     shapes = {name: shape for name, shape in card.shapes.items() if name in names}
     return replace(card, model=part, inputs=names, shapes=shapes, parts=())
 
 
-def takes_of(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Takes:
+def input_kind_of(name: str, shapes: Mapping[str, tuple[int, ...]]) -> InputKind:
     """What a model must take to be given an input, by the shapes of those that are no vectors."""
     if name == TEXT:
-        return Takes.TEXT
-    return (Takes.VECTOR, Takes.SEQUENCE, Takes.IMAGE)[len(shapes.get(name, (0,))) - 1]
+        return InputKind.TEXT
+    return (InputKind.VECTOR, InputKind.SEQUENCE, InputKind.IMAGE)[len(shapes.get(name, (0,))) - 1]
 
 
 def card_of(name: str, shape: tuple[int, ...], classes: int) -> ModelCard:
@@ -258,5 +260,5 @@ def table() -> str:
             shape = " " + " × ".join(f"{size:,}" for size in one.of[0])
             count = f"{parameter_count(one.build(encoder(card), one.of[1], card.size)):,}"
         given = "" if one.feature_set is None else f", `{one.feature_set}`"
-        lines.append(f"| `{name}` | {one.takes}{shape}{given} | {count} | {one.source} |")
+        lines.append(f"| `{name}` | {one.input_kind}{shape}{given} | {count} | {one.source} |")
     return "\n".join(lines) + "\n"

@@ -51,7 +51,7 @@ def distances(model: Model, rows: ModelRows) -> Floats:
     present = dict(zip(model.card.inputs, rows.present_IT, strict=True))
     distance_IT = [
         np.where(present[name], cloud(torch.from_numpy(rows.mean_of(name))).numpy(), np.float32(0))
-        for name, cloud in model.clouds.items()
+        for name, cloud in model.distributions.items()
     ]
     return np.stack(distance_IT, axis=1) if distance_IT else np.zeros((rows.tracks, 0), np.float32)
 

@@ -20,7 +20,7 @@ from genremill.models.features import FeatureSpec, Scaling
 from genremill.models.genres.cluster_method import Method
 from genremill.models.genres.clustering import Clustering, cluster_genres, manual_clusters
 from genremill.models.genres.profiles import ProfileSums, most_telling
-from genremill.models.training import shards
+from genremill.models.training import manifest
 from genremill.udfs.arrow_rows import matrix
 from genremill.udfs.profile_sums import SCHEMA, encoded_names, gather, make_sum
 
@@ -100,7 +100,7 @@ def _sums(
     summed = by_bucket.mapInArrow(make_sum(encoder, positions, genres), SCHEMA)
     path = snapshots.write_scratch(work, summed, "sums")
     store, folder = storage.arrow(path)
-    with shards.storage_errors(path):
+    with manifest.storage_errors(path):
         batches = ds.dataset(folder, filesystem=store, format="parquet").to_batches(
             columns=["bucket", "counts", "sums", "squares"],
             batch_size=1,

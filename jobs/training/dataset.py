@@ -18,7 +18,7 @@ from genremill.jobs.training.augmentation import OWN_WINDOWS
 from genremill.jobs.training.vocabulary import known_tokens, numbered
 from genremill.models.encoders.text_tokens import Known
 from genremill.models.features import FOLD, FOLDS, TEXT, WEIGHT, WINDOWS
-from genremill.models.training import shards
+from genremill.models.training import manifest
 from genremill.udfs.arrow_rows import matrix
 
 GROUPS_A_WORKER = 4
@@ -70,7 +70,7 @@ def write_training_set(
     }
     # Each worker validates a part; where there are not as many rows as workers, nothing is validated.
     parts = [Split.TRAIN, Split.VALIDATION] if windows_of[Split.VALIDATION] >= workers else [Split.TRAIN]
-    row_bytes = shards.BYTES_A_VALUE * inputs.values
+    row_bytes = manifest.BYTES_A_VALUE * inputs.values
     # A part before its examples: names become tokens in Python, which no filter is pushed through.
     pairs_of = {part: with_label.where(F.col("split") == part.value) for part in parts}
     together = _together(pairs_of[Split.TRAIN])
@@ -181,7 +181,7 @@ def _examples(pairs: DataFrame, inputs: ModelInputs, known: Known | None) -> Dat
 
 def _write_part(examples: DataFrame, folder: str, rows: int, workers: int, row_bytes: int) -> str:
     """Writes one split's shards and their manifest; gives a digest of their rows."""
-    groups = workers * max(-(-rows // (workers * shards.group_rows(row_bytes))), GROUPS_A_WORKER)
+    groups = workers * max(-(-rows // (workers * manifest.group_rows(row_bytes))), GROUPS_A_WORKER)
     group = -(-rows // groups)
     files = -(-rows // min(ROWS_A_FILE, BYTES_A_FILE // row_bytes))
     file = F.floor(F.col("order") * files).cast("int")
@@ -195,7 +195,7 @@ def _write_part(examples: DataFrame, folder: str, rows: int, workers: int, row_b
     shard_rows.write.option(limit, group).parquet(folder)
     row = examples.agg(F.count("*"), F.sum(F.col("row_hash") % (1 << 31))).first()
     digest = f"{row[0]}-{row[1]}" if row else "empty"
-    shards.write_manifest(folder, shards.manifest_of(folder, digest))
+    manifest.write_manifest(folder, manifest.manifest_of(folder, digest))
     return digest
 
 
@@ -216,7 +216,7 @@ def sample(data: TrainingSet) -> dict[str, npt.NDArray[Any]]:
     names = list(data.inputs.names)
     store, folder = storage.arrow(data.train)
     tables = []
-    with shards.storage_errors(data.train):
+    with manifest.storage_errors(data.train):
         # Fewest bytes at once: a scanner would read far ahead of the rows that are wanted.
         shard_rows = ds.dataset(folder, filesystem=store, format="parquet")
         batches = shard_rows.to_batches(

@@ -33,9 +33,9 @@ from genremill.models.evaluation.drift import Histogram, histograms
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.features import TEXT
 from genremill.models.model_card import Cluster, ModelCard, TrainingRecord
-from genremill.models.outliers import fitted_clouds
+from genremill.models.outliers import fit_distributions
 from genremill.models.recipe import Recipe
-from genremill.models.training import checkpoints, local_ranks, loop, plan as training_plan
+from genremill.models.training import checkpoints, failure, local_ranks, loop, plan as training_plan
 from genremill.models.training.checkpoints import Checkpoint
 from genremill.models.training.plan import Plan
 from genremill.models.weights import write_weights
@@ -58,7 +58,7 @@ def fit(spark: SparkSession, work: command.Run, data: TrainingSet, sources: Sour
     plan = planned(work, cfg, data, sources, samples)
     last = run_ranks(spark, plan)
     vectors_BF = joined_rows(samples, data.inputs.vectors)
-    seen = _Seen(fitted_clouds(vectors_BF, data.inputs.features), histograms(vectors_BF))
+    seen = _Seen(fit_distributions(vectors_BF, data.inputs.features), histograms(vectors_BF))
     return _seal(work, plan, last, data, sources, seen)
 
 
@@ -110,7 +110,7 @@ def planned(
 class _Seen:
     """What the training tracks' features are like."""
 
-    clouds: nn.ModuleDict
+    distributions: nn.ModuleDict
     """Where the training tracks lie, by input."""
     histograms: list[Histogram]
     """How the values of each feature are distributed."""
@@ -150,7 +150,7 @@ def _plan(
 
 def run_ranks(spark: SparkSession, plan: Plan) -> Checkpoint:
     """The last checkpoint of the ranks, run to their end; what one of them raised is this process's error."""
-    failed = f"{plan.checkpoints}/{loop.FAILURE}"
+    failed = f"{plan.checkpoints}/{failure.FAILURE}"
     storage.remove_object(failed)
     if not plan.resume:
         storage.remove(plan.checkpoints)
@@ -166,10 +166,10 @@ def run_ranks(spark: SparkSession, plan: Plan) -> Checkpoint:
                 distributor.run(loop.train_rank, plan)
     except (RuntimeError, PySparkException) as err:  # from a process here, from a task on a cluster
         if storage.is_object(failed):
-            failure = records.from_json(storage.read_bytes(failed), loop.Failure, failed)
-            if failure.diverged:
-                raise loop.Diverged(failure.message) from err
-            raise RAISED.get(failure.exit_code, GenremillError)(failure.message) from err
+            record = records.from_json(storage.read_bytes(failed), failure.Failure, failed)
+            if record.diverged:
+                raise failure.Diverged(record.message) from err
+            raise RAISED.get(record.exit_code, GenremillError)(record.message) from err
         raise raised_in_worker(str(err)) or StorageError(
             f"a training process died; the same command goes on after the last epoch: {err}"
         ) from err
@@ -210,9 +210,9 @@ def _seal(
     )
     version = f"{cfg.model}/{work.run_id}"
     # The model is calibrated on its own predictions: for these it is first saved to the scratch space.
-    bare = dataclasses.replace(card, outlier_limits=dict.fromkeys(seen.clouds, sys.float_info.max))
+    bare = dataclasses.replace(card, outlier_limits=dict.fromkeys(seen.distributions, sys.float_info.max))
     scratch = work.warehouse.tmp(work.run_id, "model")
-    artifact.save(scratch, bare, best, seen.clouds)
+    artifact.save(scratch, bare, best, seen.distributions)
     uncalibrated = PredictionInputs(
         work.warehouse, sources.inputs.tracks, data.inputs, ModelVersion(version, scratch, bare)
     )
@@ -220,7 +220,7 @@ def _seal(
         uncalibrated, sources.labelled, data.rows[Split.VALIDATION], cfg.target_precision
     )
     folder = work.warehouse.path("models", version)
-    artifact.save(folder, card, best, seen.clouds)
+    artifact.save(folder, card, best, seen.distributions)
     storage.remove(plan.checkpoints)
     validation = history[best_epoch - 1].validation_accuracy
     shown = "no validation rows" if validation is None else f"validation accuracy {validation:.3f}"

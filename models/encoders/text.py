@@ -30,7 +30,7 @@ class TextEncoder(Encoder):
         self.rarity_V: Tensor
 
     def learn(self, samples: Samples) -> None:
-        """Takes the tokens to know, by ascending hash."""
+        """Sets the vocabulary, by ascending hash."""
         self.hash_V[:] = torch.from_numpy(samples[TEXT]["hash"].copy())
         self.rarity_V[:] = torch.from_numpy(samples[TEXT]["rarity"].copy())
 

@@ -25,19 +25,19 @@ class Network(nn.Module):
     width: int
     """Values that the last layer takes."""
     heads: int = 1
-    remembers = False
+    uses_all_rows = False
     """Whether it keeps something of all train rows, before it takes gradient steps or in their place."""
 
     @property
-    def takes_steps(self) -> bool:
+    def is_trainable(self) -> bool:
         """Whether it has weights that gradients change."""
         return any(True for _ in self.parameters())
 
-    def remember(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+    def fit_train(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
         """Keeps what it keeps of all train rows, given as batches of inputs and labels."""
         raise NotImplementedError
 
-    def settle(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+    def fit_held_out(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
         """Fits what is fitted on held-out rows, after all else, given as batches of inputs and labels."""
 
     def forward(self, inputs: Inputs) -> Tensor:
@@ -52,7 +52,7 @@ class Network(nn.Module):
         """Logits from what the last layer takes, shape (H, B, C)."""
         raise NotImplementedError
 
-    def voting(self, logits_HBC: Tensor) -> Tensor:
+    def predictive_logits(self, logits_HBC: Tensor) -> Tensor:
         """The logits that answers are made of: in training, a network may give others beside them."""
         return logits_HBC
 

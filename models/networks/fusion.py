@@ -28,10 +28,10 @@ from genremill.models.encoders.text import TextEncoder
 from genremill.models.features import EVIDENCE, FOLDS, TABLE, TEXT, WEIGHT
 from genremill.models.networks.base import LayeredNetwork, Network, mean_loss, perceptron
 from genremill.models.networks.periodic_mlp import PeriodicMLP
-from genremill.models.networks.text import NumbersBesideNames, TokenEmbedding, TokenTally
+from genremill.models.networks.text import NumbersBesideNames, TokenCounts, TokenEmbedding
 from genremill.models.recipe import Size
 
-TALLY, BOTH = f"{TEXT}_tally", f"{TABLE}_{TEXT}"
+COUNTS, BOTH = f"{TEXT}_tally", f"{TABLE}_{TEXT}"
 """Names of the networks that count tokens, and that read numbers beside what those counts say."""
 AUDIO_WIDTHS, AUDIO_DROPOUT = (256, 256), 0.3
 """Hidden layers over statistics and embeddings of audio."""
@@ -39,7 +39,7 @@ DOUBT = -0.35
 """Logarithm of what each further input takes of another's weight, until held-out tracks say it."""
 PRIOR_WEIGHT = 2.0
 """Held-out artists that `DOUBT` counts as."""
-SETTLING_ROWS = 20_000
+HELD_OUT_ROWS = 20_000
 MOST_SUBSETS = 31
 """Of five inputs, all; of more, each alone, all but one, and all."""
 
@@ -51,7 +51,7 @@ class Fusion(Network):
     others whose inputs the track has. In training, the networks' logits stand one after the other.
     """
 
-    remembers = True
+    uses_all_rows = True
 
     def __init__(self, encoder: Encoders, classes: int, size: Size, joint: bool = False) -> None:
         super().__init__()
@@ -81,9 +81,9 @@ class Fusion(Network):
     @property
     def _learning(self) -> dict[str, Network]:
         """The networks that take gradient steps."""
-        return {name: one for name, one in self._networks.items() if one.takes_steps}
+        return {name: one for name, one in self._networks.items() if one.is_trainable}
 
-    def remember(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+    def fit_train(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
         """Keeps the classes' shares of the train rows; those of held-out rows are shares of few artists."""
         rows_C = torch.ones_like(self.log_share_C)
 
@@ -94,8 +94,8 @@ class Fusion(Network):
 
         rows = counted()
         for network in self._networks.values():
-            if network.remembers:  # one at most, for the rows are read once
-                network.remember(rows)
+            if network.uses_all_rows:  # one at most, for the rows are read once
+                network.fit_train(rows)
         collections.deque(rows, maxlen=0)
         self.log_share_C.copy_((rows_C / rows_C.sum()).log())
 
@@ -111,7 +111,7 @@ class Fusion(Network):
             return torch.cat(found)
         return self._joined(self.belief_II, *self._said(inputs)).unsqueeze(0)
 
-    def voting(self, logits_HBC: Tensor) -> Tensor:
+    def predictive_logits(self, logits_HBC: Tensor) -> Tensor:
         """The one answer that the networks' logits give in training; those of a missing input say nothing."""
         log_IBC = torch.stack([_mean_of_heads(part_HBC) for part_HBC in self._parts(logits_HBC)])
         has_IB = torch.ones(log_IBC.shape[:2], dtype=torch.bool, device=log_IBC.device)
@@ -140,7 +140,7 @@ class Fusion(Network):
             found[name] = self._joined(self.belief_II, log_IBC, has_IB & own_I[:, None]).softmax(dim=-1)
         return found
 
-    def settle(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+    def fit_held_out(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
         """Fits the weights on held-out rows, given as batches of inputs and labels.
 
         They minimise the mean loss over subsets of the inputs, each on the rows that have it. A row counts by
@@ -155,7 +155,7 @@ class Fusion(Network):
                 labels.append(label_B)
                 counts.append(inputs[WEIGHT][:, 0] if WEIGHT in inputs else torch.ones_like(log_IBC[0, :, 0]))
                 rows += len(label_B)
-                if rows >= SETTLING_ROWS:
+                if rows >= HELD_OUT_ROWS:
                     break
         log_IBC, has_IB = torch.cat(said, dim=1), torch.cat(present_IB, dim=1)
         self.belief_II.copy_(self._fitted(log_IBC, has_IB, torch.cat(labels), torch.cat(counts)))
@@ -205,8 +205,8 @@ class Fusion(Network):
 
     def _with_evidence(self, inputs: Inputs) -> Inputs:
         """The inputs, and what names say of each class, which more than one network takes."""
-        tally = self._networks.get(TALLY)
-        if not isinstance(tally, TokenTally):
+        tally = self._networks.get(COUNTS)
+        if not isinstance(tally, TokenCounts):
             return inputs
         return inputs | {EVIDENCE: tally.evidence(inputs)}
 
@@ -257,8 +257,8 @@ def _networks(name: str, encoder: Encoder, classes: int, size: Size, joint: bool
     Periodic embeddings for the table, a perceptron for audio; for text, embeddings and counts of tokens.
     """
     if isinstance(encoder, TextEncoder):
-        tally = TokenTally(len(encoder.hash_V), classes, FOLDS if joint else 1)
-        return {name: TokenEmbedding(encoder, classes), TALLY: tally}
+        tally = TokenCounts(len(encoder.hash_V), classes, FOLDS if joint else 1)
+        return {name: TokenEmbedding(encoder, classes), COUNTS: tally}
     if not isinstance(encoder, TableEncoder):
         raise TypeError(f"{type(encoder).__name__}: expected an encoder of vectors or text")
     if encoder.inputs == (TABLE,):

@@ -23,7 +23,7 @@ MOST_VALUES = 64_000_000
 """Values of the train rows at most: they are kept in memory wherever tracks are scored, 256 MB."""
 BLOCK_VALUES = 1 << 24
 """Distances at once: 64 MB."""
-NEIGHBOURS = 100
+NEIGHBORS = 100
 CATEGORY = 0.3
 """What an indicator counts, where numbers have a deviation of 1 on average."""
 EXPONENT = 0.25
@@ -38,7 +38,7 @@ PRIOR = 0.1
 """What all classes together count in a vote, where the nearest row counts 1."""
 
 
-class NearestNeighbours(Network):
+class NearestNeighbors(Network):
     """The exact nearest neighbours; each counts by its nearness.
 
     Near is by Euclidean distance between discriminants of the numbers (Fisher's), and indicators of codes.
@@ -47,7 +47,7 @@ class NearestNeighbours(Network):
     indicators that count as much as numbers 2.
     """
 
-    remembers = True
+    uses_all_rows = True
 
     def __init__(self, encoder: TableEncoder, classes: int, size: Size) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class NearestNeighbours(Network):
         self.label_R: Tensor
 
     @torch.inference_mode()
-    def remember(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+    def fit_train(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
         """Keeps all train rows, in the order given, and learns from them what tells classes apart."""
         views, indicators, labels = [], [], []
         for inputs, label_B in batches:
@@ -87,7 +87,7 @@ class NearestNeighbours(Network):
     def forward(self, inputs: Inputs) -> Tensor:
         """Logarithms of the classes' shares of the vote, shape (1, B, C)."""
         x_BP = torch.cat([self._discriminants(self._views(inputs)), self._indicators(inputs)], dim=1)
-        widest = max(len(self.row_RP), NEIGHBOURS * self.row_RP.shape[1])
+        widest = max(len(self.row_RP), NEIGHBORS * self.row_RP.shape[1])
         block = max(BLOCK_VALUES // widest, 1)
         return torch.cat([self._share(part).log() for part in torch.split(x_BP, block)])[None]
 
@@ -104,7 +104,7 @@ class NearestNeighbours(Network):
 
     def _share(self, x_BP: Tensor) -> Tensor:
         """The classes' shares of the vote, shape (B, C)."""
-        found = min(NEIGHBOURS, len(self.row_RP))
+        found = min(NEIGHBORS, len(self.row_RP))
         square_BR = self.row_RP.square().sum(dim=1) - 2 * x_BP @ self.row_RP.T
         near_BK = square_BR.topk(found, dim=1, largest=False).indices
         # Again by differences: the expanded square loses all digits of a near row's distance.

@@ -72,14 +72,14 @@ class TokenEmbedding(Network):
         return found
 
 
-class TokenTally(Network):
+class TokenCounts(Network):
     """Naive Bayes: how much likelier each class is made by a track's tokens, each weighed by what it tells.
 
     A token tells the Kullback-Leibler divergence of the classes' shares among its rows from those among all.
     The sum over tokens is divided by the norm of the weights: n that tell alike count as `SAID` √n.
     """
 
-    remembers = True
+    uses_all_rows = True
 
     def __init__(self, tokens: int, classes: int, folds: int = 1) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class TokenTally(Network):
         """Odds and what tokens tell as they are without each fold, shapes (F × V, C) and (F × V,)."""
 
     @torch.inference_mode()
-    def remember(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+    def fit_train(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
         """Counts the tokens of all train rows by class; of several folds, each by `FOLD` too."""
         tokens = len(self.odds_VC)
         count_FVC = torch.zeros(self.folds, tokens, self.classes, device=self.odds_VC.device)

@@ -1,7 +1,7 @@
-"""The training loop: one process of one or many, fed by petastorm shards, in step by DDP.
+"""The training loop of a rank: petastorm reads its shards, DDP averages gradients over ranks.
 
-Everything random depends on (seed, epoch, rank) alone, so that a run that goes on from a checkpoint ends
-with the same weights as one that was never interrupted.
+Random numbers depend on (seed, epoch, rank) only, so a run that continues from a checkpoint ends with the
+same weights as an uninterrupted run.
 """
 
 import dataclasses
@@ -10,7 +10,6 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
@@ -18,43 +17,29 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from genremill.infra import records, storage
-from genremill.infra.errors import GenremillError, UsageError
+from genremill.infra.errors import GenremillError
 from genremill.infra.log import LOGGER, start_log
 from genremill.models import artifact
 from genremill.models.model_card import Epoch
 from genremill.models.networks.base import Network
 from genremill.models.recipe import Watch
-from genremill.models.training import checkpoints, optimizer, rank_group, shards
+from genremill.models.training import checkpoints, optimizer, rank_group
 from genremill.models.training.checkpoints import Checkpoint, Progress
+from genremill.models.training.failure import FAILURE, Diverged, Failure
+from genremill.models.training.manifest import read_manifest
 from genremill.models.training.plan import Plan
 from genremill.models.training.shards import ShardReader
+from genremill.models.training.validation import loss_and_correct, sum_over_ranks, validate
 from genremill.models.weights import read_weights
 
 FEWEST_A_BATCH = 3
-"""Rows: of any number from 4 on, batches of at most so many can have two or more each, as BatchNorm needs."""
-MEASURED = 1024
-"""Train rows that a model which knows them by heart is measured on."""
-
-
-FAILURE = "failed.json"
-"""Name of the failure record among the checkpoints."""
-
-
-class Diverged(UsageError):
-    """The loss is no number any more."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The error of a rank, which the driver raises."""
-
-    exit_code: int
-    message: str
-    diverged: bool
+"""Smallest batch size: any 4 or more rows split into batches of 2 or 3, and BatchNorm needs 2."""
+MEASURED_ROWS = 1024
+"""Train rows on which a model without gradients is measured."""
 
 
 def train_rank(plan: Plan) -> list[Epoch]:
-    """Trains as one rank of `torchrun`'s group; the best weights end in the last checkpoint."""
+    """Trains as one rank of a process group. The last checkpoint contains the best weights."""
     rank = int(os.environ["RANK"])
     start_log(plan.run_id, "train" if rank == 0 else f"train[{rank}]")
     torch.set_num_threads(plan.threads)
@@ -69,16 +54,16 @@ def train_rank(plan: Plan) -> list[Epoch]:
 
 
 class _Trainer:
-    """State of one rank's training."""
+    """The state of training on one rank."""
 
     def __init__(self, plan: Plan, rank: int, device: torch.device) -> None:
         self.plan, self.rank, self.device = plan, rank, device
         self.recipe = plan.recipe
         torch.manual_seed(plan.seed)
         self.network = _initial_network(plan).to(device)
-        self.parallel = _in_step(self.network) if self.network.takes_steps else self.network
+        self.parallel = _synchronized(self.network) if self.network.is_trainable else self.network
         self.optimizer = optimizer.adamw(self.network, self.recipe)
-        self.manifest = shards.read_manifest(plan.train)
+        self.manifest = read_manifest(plan.train)
         self.reader = ShardReader(
             plan.train,
             self.manifest,
@@ -94,38 +79,38 @@ class _Trainer:
 
     def train(self) -> list[Epoch]:
         first = self._resume() + 1
-        if self.network.remembers:
+        if self.network.uses_all_rows:
             reader = ShardReader(self.plan.train, self.manifest, batch=4096, shuffle=False)
-            self.network.remember(self._labelled(reader))  # on every rank all rows, and the same
+            self.network.fit_train(self._batches(reader))  # every rank reads all rows
         for epoch in range(first, self.recipe.epochs + 1):
             if self._stopped():
                 break
             self._epoch(epoch)
         if self.plan.validation:
-            self._settle()
+            self._fit_held_out()
         return self.history
 
-    def _settle(self) -> None:
-        """Lets the best weights fit what is fitted on held-out rows: on every rank from all, and the same."""
+    def _fit_held_out(self) -> None:
+        """Fits the best weights on held-out rows. Every rank reads all rows and gets the same result."""
         folder = self.plan.validation or ""
         self.network.load_state_dict(self.best)
-        reader = ShardReader(folder, shards.read_manifest(folder), batch=4096, shuffle=False)
-        self.network.eval().settle(self._labelled(reader))
+        reader = ShardReader(folder, read_manifest(folder), batch=4096, shuffle=False)
+        self.network.eval().fit_held_out(self._batches(reader))
         state = self.network.state_dict()
         if all(torch.equal(value, self.best[name]) for name, value in state.items()):
             return
         self.best = {name: value.detach().clone() for name, value in state.items()}
-        loss, accuracy = self._validate()
+        loss, accuracy = self._validate(folder)
         best = self.history[self.best_epoch - 1]
         self.history[self.best_epoch - 1] = dataclasses.replace(
             best, validation_loss=loss, validation_accuracy=accuracy
         )
         if self.rank == 0:
             self._checkpoint(len(self.history))
-            LOGGER.info("settled on held-out rows: validation %.4f, %.3f", loss, accuracy)
+            LOGGER.info("Fitted on held-out rows: validation loss %.4f, accuracy %.3f", loss, accuracy)
         dist.barrier()
 
-    def _labelled(self, reader: ShardReader) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    def _batches(self, reader: ShardReader) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         return ((self._on_device(inputs), label.to(self.device)) for inputs, label in reader.epoch(1))
 
     def _stopped(self) -> bool:
@@ -135,9 +120,9 @@ class _Trainer:
     def _epoch(self, epoch: int) -> None:
         started = time.monotonic()
         torch.manual_seed(_seed(self.plan.seed, epoch, self.rank))
-        learn = self._train_pass if self.network.takes_steps else self._recall
+        learn = self._train_pass if self.network.is_trainable else self._measure_train
         loss, cross_entropy, correct, rows = learn(epoch)
-        validation = self._validate() if self.plan.validation else None
+        validation = self._validate(self.plan.validation) if self.plan.validation else None
         record = Epoch(
             epoch=epoch,
             train_loss=loss / rows,
@@ -157,7 +142,7 @@ class _Trainer:
         dist.barrier()
 
     def _train_pass(self, epoch: int) -> tuple[float, float, int, int]:
-        """One pass over the rows: summed loss and cross-entropy, right answers and rows of all ranks."""
+        """Trains on all rows once. Returns the sums of loss, cross-entropy, correct predictions and rows."""
         self.parallel.train(True)
         totals = torch.zeros(4, dtype=torch.float64)
         for step, (inputs, label_B) in enumerate(self.reader.epoch(epoch), start=(epoch - 1) * self.steps):
@@ -165,24 +150,26 @@ class _Trainer:
             if not math.isfinite(loss):
                 raise Diverged(
                     f"the loss is {loss} in epoch {epoch}, step {step + 1 - (epoch - 1) * self.steps} of "
-                    f"{self.steps}, on rank {self.rank}; try a lower --learning-rate"
+                    f"{self.steps}, on rank {self.rank}. Try a lower --learning-rate"
                 )
             sums = [loss * len(label_B), cross_entropy, right, len(label_B)]
             totals += torch.tensor(sums, dtype=torch.float64)
-        loss_sum, cross_entropy_sum, correct, rows = _sum_over_ranks(totals, self.device)
+        loss_sum, cross_entropy_sum, correct, rows = sum_over_ranks(totals, self.device)
         if int(rows) != self.manifest.rows:
-            raise GenremillError(f"epoch {epoch} saw {int(rows)} rows of the manifest's {self.manifest.rows}")
+            raise GenremillError(
+                f"epoch {epoch} read {int(rows)} rows, the manifest has {self.manifest.rows}"
+            )
         return loss_sum, cross_entropy_sum, int(correct), int(rows)
 
-    def _recall(self, epoch: int) -> tuple[float, float, int, int]:
-        """What is known by heart of the train rows: loss and right answers of the first, times all rows."""
+    def _measure_train(self, epoch: int) -> tuple[float, float, int, int]:
+        """Loss and correct predictions on the first train rows, extrapolated to all rows."""
         reader = ShardReader(self.plan.train, self.manifest, batch=4096, shuffle=False)
         inputs, label_B = next(reader.epoch(epoch))
-        first_P = label_B[:MEASURED]
-        p_PC = self.network.probabilities(self._on_device({n: x[:MEASURED] for n, x in inputs.items()}))
-        loss, right = _measured(p_PC.cpu(), first_P)
+        first_P = label_B[:MEASURED_ROWS]
+        p_PC = self.network.probabilities(self._on_device({n: x[:MEASURED_ROWS] for n, x in inputs.items()}))
+        loss, correct = loss_and_correct(p_PC.cpu(), first_P)
         share = self.manifest.rows / len(first_P)
-        return loss * share, loss * share, round(right * share), self.manifest.rows
+        return loss * share, loss * share, round(correct * share), self.manifest.rows
 
     def _on_device(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: x.to(self.device) for name, x in inputs.items()}
@@ -196,29 +183,17 @@ class _Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.optimizer.step()
-        p_BC = self.network.voting(logits_HBC.detach()).softmax(dim=-1).mean(dim=0)
-        return loss.item(), *_measured(p_BC, label_B)
+        p_BC = self.network.predictive_logits(logits_HBC.detach()).softmax(dim=-1).mean(dim=0)
+        return loss.item(), *loss_and_correct(p_BC, label_B)
 
-    def _validate(self) -> tuple[float, float]:
-        """Mean cross-entropy and accuracy over the validation rows of all ranks."""
-        folder = self.plan.validation or ""
-        manifest = shards.read_manifest(folder)
-        reader = ShardReader(
-            folder, manifest, batch=4096, rank=self.rank, world=self.plan.workers, shuffle=False
-        )
-        network = self.network.eval()
-        totals = torch.zeros(2, dtype=torch.float64)
-        for inputs, label_B in reader.epoch(1):
-            p_BC = network.probabilities(self._on_device(inputs))
-            totals += torch.tensor(_measured(p_BC, label_B.to(self.device)), dtype=torch.float64)
-        loss, right_sum = _sum_over_ranks(totals, self.device)
-        return loss / manifest.rows, right_sum / manifest.rows
+    def _validate(self, folder: str) -> tuple[float, float]:
+        return validate(self.network, folder, self.rank, self.plan.workers, self.device)
 
     def _keep_best(self, epoch: int, record: Epoch) -> None:
-        """Remembers the weights of the best validation figure; the last where nothing stops early.
+        """Keeps the weights of the best validation figure, or the last ones if training never stops early.
 
         A schedule that ends at a rate of 0 is best at its end: on the Spotify table, split by artist, the
-        last epoch had .199 top-1 where the one of the lowest loss had .191.
+        last epoch had a top-1 accuracy of .199, the epoch with the lowest loss .191.
         """
         figure = _watched(record, self.recipe.watch)
         stops_early = self.recipe.patience is not None
@@ -238,19 +213,19 @@ class _Trainer:
         checkpoints.save(self.plan.checkpoints, Checkpoint(epoch, tensors, progress))
 
     def _resume(self) -> int:
-        """Takes up the newest checkpoint and gives its epoch; 0 where training starts anew."""
-        found = checkpoints.newest(self.plan.checkpoints) if self.plan.resume else None
-        if found is None:
+        """Restores the newest checkpoint and returns its epoch; 0 if training starts from the beginning."""
+        newest = checkpoints.newest(self.plan.checkpoints) if self.plan.resume else None
+        if newest is None:
             return 0
-        self.network.load_state_dict(found.part("model"))
-        optimizer.load(self.optimizer, found.part("optimizer"))
-        self.best = {name: value.to(self.device) for name, value in found.part("best").items()}
-        self.history, self.best_epoch = list(found.progress.history), found.progress.best_epoch
-        figure = found.progress.best_figure
+        self.network.load_state_dict(newest.part("model"))
+        optimizer.load(self.optimizer, newest.part("optimizer"))
+        self.best = {name: value.to(self.device) for name, value in newest.part("best").items()}
+        self.history, self.best_epoch = list(newest.progress.history), newest.progress.best_epoch
+        figure = newest.progress.best_figure
         self.best_figure = math.inf if figure is None else figure
         if self.rank == 0:
-            LOGGER.info("going on after epoch %d of a training that was interrupted", found.epoch)
-        return found.epoch
+            LOGGER.info("Resuming an interrupted training after epoch %d", newest.epoch)
+        return newest.epoch
 
 
 def _initial_network(plan: Plan) -> Network:
@@ -260,23 +235,17 @@ def _initial_network(plan: Plan) -> Network:
     return network
 
 
-def _in_step(network: Network) -> DistributedDataParallel:
-    """The network with gradients averaged over ranks; running statistics are the first rank's.
+def _synchronized(network: Network) -> DistributedDataParallel:
+    """The network with gradients averaged over ranks. Running statistics come from the first rank.
 
-    Without such statistics buffers are what was fitted before, the same everywhere: not sent at every step.
+    Other buffers were fitted before training and are the same on all ranks, so they are not sent.
     """
     running = any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in network.modules())
     return DistributedDataParallel(network, forward_sync_buffers=running)
 
 
-def _measured(p_BC: Tensor, label_B: Tensor) -> tuple[float, int]:
-    """Summed cross-entropy and right answers."""
-    truth_B = p_BC.gather(1, label_B[:, None]).clamp_min(1e-12)
-    return float(-truth_B.log().sum()), int((p_BC.argmax(dim=-1) == label_B).sum())
-
-
 def _watched(record: Epoch, watch: Watch) -> float | None:
-    """The figure that decides which epoch is best, the lower the better; None without validation rows."""
+    """The figure that decides which epoch is best: the lower, the better. None without validation rows."""
     if watch is Watch.LOSS or record.validation_accuracy is None:
         return record.validation_loss
     return -record.validation_accuracy
@@ -286,14 +255,8 @@ def _seed(seed: int, epoch: int, rank: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {epoch} {rank}".encode()).digest()[:7], "big")
 
 
-def _sum_over_ranks(values: Tensor, device: torch.device) -> list[float]:
-    summed = values.to(device)
-    dist.all_reduce(summed)
-    return [float(value) for value in summed]
-
-
 def _progress_line(record: Epoch, epochs: int) -> str:
-    line = f"epoch {record.epoch} of {epochs}: "
+    line = f"Epoch {record.epoch} of {epochs}: "
     line += f"loss {record.train_loss:.4f}, accuracy {record.train_accuracy:.3f}"
     if record.validation_loss is not None and record.validation_accuracy is not None:
         line += f"; validation {record.validation_loss:.4f}, {record.validation_accuracy:.3f}"

@@ -22,7 +22,8 @@ from torch import Tensor
 from genremill.models import zoo
 from genremill.models.encoders.text_tokens import KNOWN, TEXT_WIDTH
 from genremill.models.features import TABLE, TEXT
-from genremill.models.training.shards import ShardReader, read_manifest
+from genremill.models.training.manifest import read_manifest
+from genremill.models.training.shards import ShardReader
 from tests.bench.bench_scoring import best_of
 from tests.bench.training_case import Rows, fit, write_shards
 

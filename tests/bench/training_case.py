@@ -16,7 +16,7 @@ from genremill.models.encoders.text_tokens import Known
 from genremill.models.features import TEXT, FeatureSpec
 from genremill.models.model_card import ModelCard
 from genremill.models.networks.base import Network
-from genremill.models.training import checkpoints, local_ranks, shards
+from genremill.models.training import checkpoints, local_ranks, manifest
 from genremill.models.training.checkpoints import Checkpoint
 from genremill.models.training.plan import Plan
 from genremill.models.weights import write_weights
@@ -122,7 +122,7 @@ def write_shards(folder: str, rows: Rows) -> str:
         for name, x in rows.inputs.items()
     }
     columns = {name: one.cast(pa.list_(one.type.value_type)) for name, one in columns.items()}
-    table = pa.table(columns | {shards.LABEL: rows.label})
+    table = pa.table(columns | {manifest.LABEL: rows.label})
     pq.write_table(table, f"{folder}/part-0.parquet", row_group_size=-(-len(rows.label) // 4))
-    shards.write_manifest(f"file://{folder}", shards.manifest_of(f"file://{folder}", "bench"))
+    manifest.write_manifest(f"file://{folder}", manifest.manifest_of(f"file://{folder}", "bench"))
     return f"file://{folder}"

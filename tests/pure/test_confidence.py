@@ -29,7 +29,7 @@ from genremill.models.evaluation.split import SplitBy
 from genremill.models.features import TABLE, FeatureSpec
 from genremill.models.model_card import Cluster, ModelCard, Thresholds
 from genremill.models.networks.base import Network
-from genremill.models.outliers import TrainingCloud, fitted_clouds, limit_of
+from genremill.models.outliers import TrainingDistribution, fit_distributions, limit_of
 from genremill.models.recipe import Size
 from genremill.udfs.style_mix import Styles
 from genremill.udfs.tagging import tag_batch
@@ -169,7 +169,7 @@ def raw_rows(rows: int, seed: int) -> npt.NDArray[np.float32]:
 
 @pytest.mark.parametrize("rows", [300, 20_000])
 def test_honest_tracks_are_no_outliers_and_foreign_ones_are(rows: int) -> None:
-    cloud = TrainingCloud.fit(raw_rows(rows, seed=0), FEATURES)
+    cloud = TrainingDistribution.fit(raw_rows(rows, seed=0), FEATURES)
     limit = limit_of(cloud(torch.from_numpy(raw_rows(rows // 8, seed=1))).numpy())
 
     distances = cloud(torch.from_numpy(raw_rows(rows // 8, seed=1))).numpy()
@@ -278,7 +278,7 @@ def test_below_its_clusters_threshold_a_model_abstains_and_still_says_what_it_th
 def test_an_outlier_has_no_label_whatever_its_confidence() -> None:
     of = card()
     rng = np.random.default_rng(0)
-    clouds = fitted_clouds(rng.uniform(0.01, 1, (500, 5)).astype(np.float32), of.features)
+    clouds = fit_distributions(rng.uniform(0.01, 1, (500, 5)).astype(np.float32), of.features)
     found = tagged(replace(of, outlier_limits={TABLE: 3.0}), clouds)
     assert found["status"] == ["tagged", "no_features", "tagged", "tagged", "outlier"]
     assert (found["label"][4], found["cluster_id"][4]) == (None, None)
@@ -325,11 +325,11 @@ def test_clouds_travel_with_the_weights(tmp_path: Path) -> None:
     encoder = TableEncoder.fit(x_BF, FEATURES, scaling)
     network = zoo.entry("linear").build(encoder, 4, Size())
     of = card(model="linear", features=FEATURES, categories=12, outlier_limits={TABLE: 2.0})
-    clouds = fitted_clouds(x_BF, FEATURES)
+    clouds = fit_distributions(x_BF, FEATURES)
     artifact.save(f"file://{tmp_path}/m", of, network.state_dict(), clouds)
     loaded = artifact.load(f"file://{tmp_path}/m")
     rows = torch.from_numpy(raw_rows(20, seed=1))
-    assert torch.equal(loaded.clouds[TABLE](rows), clouds[TABLE](rows))
+    assert torch.equal(loaded.distributions[TABLE](rows), clouds[TABLE](rows))
     artifact.save(f"file://{tmp_path}/without", of, network.state_dict())
     with pytest.raises(UsageError, match=r"clouds\.table\.centre_N: expected \(5,\), found None"):
         artifact.load(f"file://{tmp_path}/without")

@@ -15,8 +15,8 @@ from genremill.models.encoders.text_tokens import KNOWN, tokens
 from genremill.models.features import EVIDENCE, FOLD, FOLDS, TABLE, TEXT, WEIGHT, WINDOWS, FeatureSpec
 from genremill.models.model_card import ModelCard
 from genremill.models.networks.base import Network
-from genremill.models.networks.fusion import BOTH, TALLY, Fusion
-from genremill.models.networks.text import PRIOR_COUNT, SAID, TokenTally
+from genremill.models.networks.fusion import BOTH, COUNTS, Fusion
+from genremill.models.networks.text import PRIOR_COUNT, SAID, TokenCounts
 from genremill.models.recipe import Size
 from genremill.udfs.model_rows import model_rows
 from genremill.udfs.style_mix import Styles
@@ -104,7 +104,7 @@ def test_the_answer_is_a_weighted_product_over_the_shares(network: Fusion) -> No
     network.belief_II.copy_(belief)
     network.log_share_C.copy_(torch.tensor([0.4, 0.3, 0.2, 0.1]).log())
     inputs = _inputs()
-    names = [TABLE, TEXT, TALLY]  # without the set, the last
+    names = [TABLE, TEXT, COUNTS]  # without the set, the last
     p = {name: _said_by(network, name, inputs) for name in names}
     share = torch.tensor([0.4, 0.3, 0.2, 0.1])
     product = share.expand(6, 4)
@@ -115,18 +115,18 @@ def test_the_answer_is_a_weighted_product_over_the_shares(network: Fusion) -> No
 
 
 def _said_by(network: Fusion, name: str, inputs: dict[str, Tensor]) -> Tensor:
-    part, tally = network.networks[name], network.networks[TALLY]
+    part, tally = network.networks[name], network.networks[COUNTS]
     assert isinstance(part, Network)
-    assert isinstance(tally, TokenTally)
+    assert isinstance(tally, TokenCounts)
     return part.probabilities(inputs | {EVIDENCE: tally.evidence(inputs)})
 
 
 def test_what_numbers_and_names_tell_together_joins_where_a_track_has_both(joint: Fusion) -> None:
-    assert list(joint.networks) == [TABLE, TEXT, TALLY, "musicnn", BOTH]
+    assert list(joint.networks) == [TABLE, TEXT, COUNTS, "musicnn", BOTH]
     belief = torch.linspace(-0.5, 0.7, 25).reshape(5, 5)
     joint.belief_II.copy_(belief)
     inputs = _inputs()
-    names, places = [TABLE, TEXT, TALLY, BOTH], [0, 1, 2, 4]
+    names, places = [TABLE, TEXT, COUNTS, BOTH], [0, 1, 2, 4]
     p = {name: _said_by(joint, name, inputs) for name in names}
     product = torch.ones(6, 4)
     for name, weight in zip(names, belief[places][:, places].sum(dim=1).exp(), strict=True):
@@ -139,12 +139,12 @@ def test_what_numbers_and_names_tell_together_joins_where_a_track_has_both(joint
 
 def test_counted_tokens_say_what_classes_they_are_of() -> None:
     """Token 1 is of class 0 alone, token 2 of both alike; what tells nothing has no say."""
-    tally = TokenTally(3, 2)
+    tally = TokenCounts(3, 2)
     number = torch.zeros(80, 3 * 128, dtype=torch.int32)
     label = torch.arange(80) % 2
     number[label == 0, 0] = 1
     number[:, 200] = 2
-    tally.remember([({TEXT: number[:30]}, label[:30]), ({TEXT: number[30:]}, label[30:])])
+    tally.fit_train([({TEXT: number[:30]}, label[:30]), ({TEXT: number[30:]}, label[30:])])
     asked = torch.zeros(4, 3 * 128, dtype=torch.int32)
     asked[0, 5], asked[1, 5], asked[2, 5], asked[2, 6] = 1, 2, 1, 1
     p = tally.eval().probabilities({TEXT: asked})
@@ -159,12 +159,12 @@ def test_counted_tokens_say_what_classes_they_are_of() -> None:
 
 def test_what_names_say_of_a_train_row_others_have_said() -> None:
     """Token 1 is that of an artist of fold 0, token 2 that of artists of all folds."""
-    tally = TokenTally(3, 2, FOLDS)
+    tally = TokenCounts(3, 2, FOLDS)
     number = torch.zeros(100, 3 * 128, dtype=torch.int32)
     fold, label = torch.arange(100)[:, None] % FOLDS, torch.arange(100) // 50
     number[(fold[:, 0] == 0) & (label == 0), 0] = 1
     number[label == 0, 200] = 2
-    tally.remember([({TEXT: number, FOLD: fold.float()}, label)])
+    tally.fit_train([({TEXT: number, FOLD: fold.float()}, label)])
     asked = torch.zeros(4, 3 * 128, dtype=torch.int32)
     asked[:2, 0], asked[2:, 200] = 1, 2
     inputs = {TEXT: asked, FOLD: torch.tensor([[0.0], [1.0], [0.0], [1.0]])}
@@ -198,7 +198,7 @@ def test_held_out_rows_say_how_far_each_input_is_to_be_believed(network: Fusion)
     has = torch.ones(4, 2000, dtype=torch.bool)
     network._said = lambda _: (said, has)  # type: ignore[method-assign,assignment]
     before = network.probabilities(inputs).gather(1, label[:, None]).log().mean()
-    network.settle([(inputs, label)])
+    network.fit_held_out([(inputs, label)])
     after = network.probabilities(inputs).gather(1, label[:, None]).log().mean()
     assert after > before + 0.3
     assert (network.probabilities(inputs).argmax(dim=1) == label).float().mean() > 0.8
@@ -208,12 +208,12 @@ def test_held_out_rows_say_how_far_each_input_is_to_be_believed(network: Fusion)
 
 def test_held_out_rows_count_by_their_weights(network: Fusion) -> None:
     inputs, label = _inputs(600), torch.arange(600) % 4
-    network.settle([({name: x[:300] for name, x in inputs.items()}, label[:300])])
+    network.fit_held_out([({name: x[:300] for name, x in inputs.items()}, label[:300])])
     first = network.belief_II.clone()
     weight = torch.cat([torch.ones(300, 1), torch.full((300, 1), 1e-9)])
-    network.settle([(inputs | {WEIGHT: weight}, label)])
+    network.fit_held_out([(inputs | {WEIGHT: weight}, label)])
     torch.testing.assert_close(network.belief_II, first, atol=1e-2, rtol=0)
-    network.settle([(inputs, label)])
+    network.fit_held_out([(inputs, label)])
     assert not torch.allclose(network.belief_II, first, atol=1e-2)
 
 
@@ -234,7 +234,7 @@ def test_in_training_each_network_learns_alone_too(network: Fusion) -> None:
 def test_a_joint_network_learns_beside_them(joint: Fusion) -> None:
     label = torch.tensor([0, 1, 2, 3, 0, 1])
     inputs = _inputs() | {FOLD: torch.arange(6)[:, None] % FOLDS}
-    joint.remember([(inputs, label)])
+    joint.fit_train([(inputs, label)])
     logits = joint.train()(inputs)
     assert logits.shape == (2 + 1 + 1 + 2, 6, 4)  # as above, and the members of both
     torch.autograd.backward(joint.loss(logits, label, 0.1))

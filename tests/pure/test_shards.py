@@ -16,16 +16,16 @@ import pytest
 
 from genremill.infra import storage
 from genremill.infra.errors import StorageError, UsageError
-from genremill.models.training import shards as shard_module
-from genremill.models.training.petastorm_adapter import Columns
-from genremill.models.training.shards import (
+from genremill.models.training import manifest as manifest_module, shards as shard_module
+from genremill.models.training.manifest import (
     Manifest,
     ShardFile,
-    ShardReader,
     manifest_of,
     read_manifest,
     write_manifest,
 )
+from genremill.models.training.petastorm_adapter import Columns
+from genremill.models.training.shards import ShardReader
 
 
 @pytest.fixture
@@ -117,9 +117,9 @@ def test_token_ids_with_nulls_are_refused(folder: Path) -> None:
 
 
 def test_wide_rows_are_bounded_by_their_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert shard_module.group_rows(120) == 16_384
-    assert shard_module.group_rows(96 * 64 * 4) == 1365
-    assert shard_module.group_rows(1 << 30) == 1
+    assert manifest_module.group_rows(120) == 16_384
+    assert manifest_module.group_rows(96 * 64 * 4) == 1365
+    assert manifest_module.group_rows(1 << 30) == 1
     manifest = shards(folder, [100])  # 16 bytes a row, in groups of 10
     joined: list[int] = []
     original = shard_module._concatenated

@@ -21,8 +21,9 @@ from genremill.models.encoders.table import TableEncoder
 from genremill.models.features import FeatureSpec
 from genremill.models.model_card import Epoch, ModelCard
 from genremill.models.recipe import Recipe, Schedule, Watch
-from genremill.models.training import checkpoints, loop, shards
+from genremill.models.training import checkpoints, loop
 from genremill.models.training.checkpoints import Checkpoint, Progress
+from genremill.models.training.manifest import manifest_of, write_manifest
 from genremill.models.training.plan import Plan
 from genremill.models.weights import write_weights
 from tests.pure import ranks
@@ -58,7 +59,7 @@ def _shards(folder: Path, rows: int, seed: int, label: Any = None) -> str:
     table = pa.table({"table": pa.array(list(x), pa.list_(pa.float32())), "label": pa.array(y, pa.int64())})
     pq.write_table(table, folder / "part-0.parquet", row_group_size=-(-rows // 4))
     uri = f"file://{folder}"
-    shards.write_manifest(uri, shards.manifest_of(uri, f"{rows}-{seed}"))
+    write_manifest(uri, manifest_of(uri, f"{rows}-{seed}"))
     return uri
 
 

@@ -51,9 +51,9 @@ def test_multiwindow_mlp_has_a_layer_as_wide_as_the_mean_of_inputs_and_outputs()
 
 
 def _fit(model: Network, inputs: dict[str, Tensor], label_B: Tensor) -> None:
-    if model.remembers:
-        model.remember([(inputs, label_B)])
-    if not model.takes_steps:
+    if model.uses_all_rows:
+        model.fit_train([(inputs, label_B)])
+    if not model.is_trainable:
         return
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(400):
@@ -100,8 +100,8 @@ def test_probabilities_add_up_whatever_the_batch(model: str) -> None:
 def _saved(model: str, folder: Path) -> tuple[str, Network, dict[str, Tensor]]:
     card, samples = case(model, 50, 3)
     made = network(card, samples)
-    if made.remembers:
-        made.remember([(tensors(samples), torch.arange(50) % 3)])
+    if made.uses_all_rows:
+        made.fit_train([(tensors(samples), torch.arange(50) % 3)])
     uri = f"file://{folder}/{model}"
     card = replace(card, clusters={"a": Cluster(0, "a / b")}, genre_map={"a": 0})
     artifact.save(uri, card, made.state_dict())
@@ -176,7 +176,7 @@ def test_a_part_must_have_one_penultimate_layer_and_its_input() -> None:
 
 
 def test_knn_counts_neighbours_by_their_nearness(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest_neighbors, "NEIGHBOURS", 3)
+    monkeypatch.setattr(nearest_neighbors, "NEIGHBORS", 3)
     monkeypatch.setattr(nearest_neighbors, "PRIOR", 0.0)
     monkeypatch.setattr(nearest_neighbors, "discriminants", _numbers_as_they_are)
     card = replace(zoo.card_of("knn", (1,), 3), size=Size(rows=4))
@@ -184,9 +184,11 @@ def test_knn_counts_neighbours_by_their_nearness(monkeypatch: pytest.MonkeyPatch
     rows = torch.tensor([[0.0], [1.0], [3.0], [100.0]])
     encoder.learn({"input": rows.numpy()})
     model = zoo.entry("knn").build(encoder, 3, card.size)
-    model.remember([({"input": rows[:2]}, torch.tensor([0, 1])), ({"input": rows[2:]}, torch.tensor([1, 2]))])
+    model.fit_train(
+        [({"input": rows[:2]}, torch.tensor([0, 1])), ({"input": rows[2:]}, torch.tensor([1, 2]))]
+    )
     share = model.probabilities({"input": torch.tensor([[-1.0]])})[0]
-    weights = 1 / torch.tensor([1.0, 16.0, 256.0])  # the fourth is no neighbour
+    weights = 1 / torch.tensor([1.0, 16.0, 256.0])  # the fourth is not a neighbor
     expected = torch.tensor([weights[0], weights[1] + weights[2], 0]) / weights.sum()
     torch.testing.assert_close(share, expected, atol=1e-3, rtol=0)
 

@@ -8,7 +8,7 @@ import torch
 from genremill.models import zoo
 from genremill.models.encoders.base import Samples, joined_rows
 from genremill.models.encoders.table import codes_in
-from genremill.models.features import TABLE, FeatureSpec, Takes
+from genremill.models.features import TABLE, FeatureSpec, InputKind
 from genremill.models.model_card import ModelCard
 from genremill.models.networks.base import Network
 from genremill.models.recipe import Size
@@ -21,10 +21,10 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "logmel": (1, 16, 16),
 }
 INPUTS = {
-    Takes.VECTOR: (TABLE,),
-    Takes.SEQUENCE: ("segments",),
-    Takes.IMAGE: ("logmel",),
-    Takes.SEVERAL: (TABLE, "segments"),
+    InputKind.VECTOR: (TABLE,),
+    InputKind.SEQUENCE: ("segments",),
+    InputKind.IMAGE: ("logmel",),
+    InputKind.SEVERAL: (TABLE, "segments"),
 }
 FEATURES = (
     *(FeatureSpec(f"number {at}", False) for at in range(NUMBERS)),
@@ -38,7 +38,7 @@ def case(model: str, rows: int, classes: int, seed: int = 0) -> tuple[ModelCard,
     """A card of the model and random rows of its inputs."""
     rng = np.random.default_rng(seed)
     entry = zoo.entry(model)
-    names = INPUTS[entry.takes] if not entry.is_partial else (TABLE, "sound")
+    names = INPUTS[entry.input_kind] if not entry.is_partial else (TABLE, "sound")
     samples = {name: _array(rng, rows, SHAPES[name]) for name in names}
     if TABLE in names:
         samples[TABLE] = np.column_stack([samples[TABLE], rng.integers(12, size=rows)]).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Spotify's audio analyses: real ones as they are, and hostile ones that cost themselves and say why."""
+"""Spotify's audio analyses: real ones are read unchanged, and invalid ones are rejected with a reason."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def analysis(sandbox: Sandbox, path: Path, segments: int = 512) -> Analysis:
 
 
 @pytest.mark.parametrize(("name", "count"), [("jramcast", 428), ("weech", 911)])
-def test_real_analyses_are_read_as_they_are(sandbox: Sandbox, name: str, count: int) -> None:
+def test_real_analyses_are_read_unchanged(sandbox: Sandbox, name: str, count: int) -> None:
     path = real_data(f"audio-analysis/{name}.json")
     segments = json.loads(path.read_text())["segments"]
     assert len(segments) == count
@@ -79,9 +79,7 @@ def test_real_analyses_are_read_as_they_are(sandbox: Sandbox, name: str, count: 
     assert found.seconds == pytest.approx(last["start"] + last["duration"])
 
 
-def test_the_first_segments_are_taken_and_a_bad_one_behind_them_does_not_matter(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
+def test_only_the_first_segments_are_read_and_checked(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf \n" + document(timbre=None))
     found = analysis(sandbox, tmp_path / "a.json", segments=1)
     assert found.steps.tolist() == pytest.approx(SEGMENT["timbre"] + SEGMENT["pitches"])
@@ -89,7 +87,7 @@ def test_the_first_segments_are_taken_and_a_bad_one_behind_them_does_not_matter(
 
 
 @pytest.mark.parametrize("name", HOSTILE | SPOILED)
-def test_a_hostile_analysis_costs_itself(sandbox: Sandbox, tmp_path: Path, name: str) -> None:
+def test_an_invalid_analysis_is_rejected(sandbox: Sandbox, tmp_path: Path, name: str) -> None:
     data, reason = (HOSTILE | SPOILED)[name]
     (tmp_path / "a.json").write_bytes(data)
     with pytest.raises(AudioRejected) as rejected:
@@ -100,7 +98,7 @@ def test_a_hostile_analysis_costs_itself(sandbox: Sandbox, tmp_path: Path, name:
     assert analysis(sandbox, tmp_path / "good.json").steps.shape == (48,)
 
 
-def test_an_analysis_is_no_audio_to_the_other_sets(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_other_feature_sets_reject_an_analysis(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(document())
     with (tmp_path / "a.json").open("rb") as file, pytest.raises(AudioRejected) as rejected:
         sandbox.decode(file.fileno(), DecodeSettings(sr=22050, seconds=30.0))

@@ -1,4 +1,4 @@
-"""Variants of a signal: librosa's stretching and shifting, and changes that can be heard by hand."""
+"""Variants of a signal: stretching and shifting are equal to librosa; other changes can be measured."""
 
 import hashlib
 import subprocess
@@ -35,7 +35,7 @@ def power(y: Signal) -> float:
 
 
 @pytest.mark.parametrize("rate", [0.8, 1.0, 1.1, 1.25])
-def test_stretching_is_librosas(rate: float) -> None:
+def test_stretching_is_equal_to_librosa(rate: float) -> None:
     y = song(3.0)
     ours, theirs = stretched(y, rate), librosa.effects.time_stretch(y, rate=rate)
     assert len(ours) == len(theirs)
@@ -44,7 +44,7 @@ def test_stretching_is_librosas(rate: float) -> None:
 
 
 @pytest.mark.parametrize("semitones", [-2.5, 1.0])
-def test_shifting_is_librosas(semitones: float) -> None:
+def test_shifting_is_equal_to_librosa(semitones: float) -> None:
     y = chord(3.0)
     ours = shifted(y, SR, semitones)
     theirs = librosa.effects.pitch_shift(y, sr=SR, n_steps=semitones, res_type="soxr_hq")
@@ -67,7 +67,7 @@ def test_a_faster_tone_is_shorter_and_higher(speed: float, hz: float) -> None:
     assert strongest_hz(y) == pytest.approx(hz, abs=1)
 
 
-def test_drums_played_faster_have_another_tempo() -> None:
+def test_faster_drums_have_a_higher_tempo() -> None:
     tempo = Gtzan57().value_names.index("tempo")
     found = [
         Gtzan57().values(y)[tempo] for y in (drums(10.0, bpm=100), faster(drums(12.5, bpm=100), SR, 1.25))
@@ -75,14 +75,14 @@ def test_drums_played_faster_have_another_tempo() -> None:
     assert found == pytest.approx([100, 125], rel=0.03)
 
 
-def test_noise_lies_so_many_decibels_under_the_signal() -> None:
+def test_noise_has_the_requested_level_below_the_signal() -> None:
     y = song(3.0)
     noise = noisy(y, 20.0, np.random.default_rng(0)) - y
     assert power(y) / power(noise) == pytest.approx(100, rel=0.05)
 
 
 @pytest.mark.parametrize("variant", Variant)
-def test_a_variant_is_the_seeds_alone_and_as_long_as_what_was_asked_for(variant: Variant) -> None:
+def test_a_variant_only_depends_on_the_seed_and_has_the_requested_length(variant: Variant) -> None:
     y = song(2.5)
     augmentation = Augmentation(variant, 2.0)
     one, again, other = (augmentation.applied(y, SR, seed) for seed in ("a", "a", "b"))
@@ -95,7 +95,7 @@ def test_a_variant_is_the_seeds_alone_and_as_long_as_what_was_asked_for(variant:
     assert drawn != np.array_equal(one, other)
 
 
-def test_another_process_draws_the_same() -> None:
+def test_another_process_draws_the_same_numbers() -> None:
     code = """
 import hashlib
 from genremill.udfs.augmentation import Augmentation
@@ -108,7 +108,7 @@ print(hashlib.sha256(Augmentation(Variant.NOISE, 1.0).applied(tone(1.0), 22050, 
     assert ran.stdout.strip() == hashlib.sha256(here.tobytes()).hexdigest()
 
 
-def test_what_is_drawn_lies_within_its_limits() -> None:
+def test_random_numbers_are_within_their_limits() -> None:
     y = song(0.5)
     lengths = [len(varied(y, SR, Variant.STRETCH, np.random.default_rng(seed))) for seed in range(20)]
     assert len(y) / STRETCH[1] - 1 <= min(lengths) < len(y) < max(lengths) <= len(y) / STRETCH[0] + 1

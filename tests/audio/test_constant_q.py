@@ -1,4 +1,4 @@
-"""The constant-Q transform and its chroma against librosa's, also at rates and bins that no set uses."""
+"""The constant-Q transform and its chroma are equal to librosa, also with settings that no feature set uses."""
 
 import librosa
 import numpy as np
@@ -21,7 +21,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("tuning", [0.0, -0.5, 0.37])
-def test_equal_to_librosa(settings: ConstantQ, tuning: float) -> None:
+def test_transform_and_chroma_are_equal_to_librosa(settings: ConstantQ, tuning: float) -> None:
     y = half_silent(2.0, settings.sr)
     bins = settings.bins_per_octave
     expected = np.abs(
@@ -44,14 +44,14 @@ def test_equal_to_librosa(settings: ConstantQ, tuning: float) -> None:
 
 
 @pytest.mark.parametrize("semitone", [0, 9, 11])
-def test_a_tone_lights_its_pitch_class(semitone: int) -> None:
+def test_the_pitch_class_of_a_tone_is_the_strongest(semitone: int) -> None:
     y = tone(1.0, hz=C1 * 2 ** (3 + semitone / 12))
     middle = chroma_cqt(constant_q(y, ConstantQ(), tuning=0.0))[:, 10:-10]
     assert (middle.argmax(axis=0) == semitone).all()
     assert (middle.max(axis=0) == 1).all()
 
 
-def test_hop_that_cannot_be_halved_is_refused() -> None:
+def test_a_hop_that_cannot_be_halved_is_an_error() -> None:
     with pytest.raises(UsageError, match="multiple of 64"):
         ConstantQ(hop_length=500)
 

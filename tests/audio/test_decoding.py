@@ -1,4 +1,4 @@
-"""Decoded signals are librosa's to the bit, and every bad file gets its reason."""
+"""Decoded signals are identical to librosa, and every bad file gets its reason."""
 
 import os
 from pathlib import Path
@@ -56,7 +56,7 @@ def written(folder: Path, data: bytes) -> Path:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: str(fault.name))
-def test_every_fault_has_its_reason_or_its_coverage(fault: Fault, tmp_path: Path) -> None:
+def test_every_bad_file_has_its_reason_or_coverage(fault: Fault, tmp_path: Path) -> None:
     path = written(tmp_path, fault.make())
     if fault.reason:
         assert reason(path) is fault.reason
@@ -83,7 +83,9 @@ ENCODINGS: list[tuple[dict[str, Any], int, int]] = [
 
 
 @pytest.mark.parametrize(("options", "sr", "channels"), ENCODINGS, ids=str)
-def test_signal_is_librosas(options: dict[str, Any], sr: int, channels: int, tmp_path: Path) -> None:
+def test_the_signal_is_equal_to_librosa(
+    options: dict[str, Any], sr: int, channels: int, tmp_path: Path
+) -> None:
     path = written(tmp_path, encoded(tone(2 * sr + 17, sr, channels), sr, **options))
     decoded = decode(path)
     expected, _ = librosa.load(path, sr=SR)
@@ -95,7 +97,7 @@ def test_signal_is_librosas(options: dict[str, Any], sr: int, channels: int, tmp
 
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "MP3"])
 @pytest.mark.parametrize("offset", Offset)
-def test_only_the_seconds_asked_for(container: str, offset: Offset, tmp_path: Path) -> None:
+def test_only_the_requested_seconds_are_returned(container: str, offset: Offset, tmp_path: Path) -> None:
     sr, seconds = 44100, 1.2345
     path = written(tmp_path, encoded(tone(5 * sr, sr, 2), sr, container))
     decoded = decode(path, DecodeSettings(sr=SR, seconds=seconds, offset=offset))
@@ -105,20 +107,20 @@ def test_only_the_seconds_asked_for(container: str, offset: Offset, tmp_path: Pa
     assert decoded.seconds_decoded == int(seconds * sr) / sr
 
 
-def test_a_file_that_is_shorter_than_asked_is_taken_whole(tmp_path: Path) -> None:
+def test_a_file_shorter_than_requested_is_decoded_completely(tmp_path: Path) -> None:
     for offset in Offset:
         decoded = decode(written(tmp_path, good("WAV")), DecodeSettings(sr=SR, seconds=30, offset=offset))
         assert (len(decoded.y), decoded.coverage, decoded.seconds_decoded) == (FRAMES, 1, 3)
 
 
-def test_of_six_hours_only_the_seconds_asked_for_are_decoded(tmp_path: Path) -> None:
+def test_only_the_requested_seconds_of_six_hours_are_decoded(tmp_path: Path) -> None:
     path = written(tmp_path, long_flac(level=8000))
     assert soundfile.info(path).duration == pytest.approx(6 * 3600, abs=2)
     for offset in Offset:
         assert decode(path, DecodeSettings(sr=SR, seconds=30, offset=offset)).seconds_decoded == 30
 
 
-def test_coverage_is_of_the_part_asked_for(tmp_path: Path) -> None:
+def test_coverage_is_relative_to_the_requested_part(tmp_path: Path) -> None:
     path = written(tmp_path, good("WAV")[: len(good("WAV")) // 2])
     assert decode(path, DecodeSettings(sr=SR, seconds=1)).coverage == 1
     assert decode(path, DecodeSettings(sr=SR, seconds=1.6)).coverage == pytest.approx(1.5 / 1.6, abs=1e-3)
@@ -128,14 +130,14 @@ def test_coverage_is_of_the_part_asked_for(tmp_path: Path) -> None:
     assert reason(beyond, DecodeSettings(sr=SR, seconds=1, offset=Offset.MIDDLE)) is AudioReason.TRUNCATED
 
 
-def test_cut_mp3_without_a_count_is_whole_as_far_as_anyone_can_tell(tmp_path: Path) -> None:
+def test_a_truncated_mp3_without_xing_header_looks_complete(tmp_path: Path) -> None:
     mp3 = without_xing(constant_rate_mp3())
     decoded = decode(written(tmp_path, mp3[: len(mp3) // 3]))
     assert decoded.coverage == pytest.approx(1, abs=0.05)
     assert decoded.seconds_decoded == pytest.approx(1, abs=0.1)
 
 
-def test_mp3_of_variable_rate_without_a_count_is_not_taken_for_a_part_of_it(tmp_path: Path) -> None:
+def test_a_variable_bit_rate_mp3_without_xing_header_is_complete(tmp_path: Path) -> None:
     # libsndfile guesses the length by the first frame's bit rate and ends there, in silence.
     loud_then_soft = tone(10 * SR) * np.where(np.arange(10 * SR) < SR, 1, 1e-3)[:, None].astype(np.float32)
     mp3 = encoded(loud_then_soft, container="MP3", bitrate_mode="VARIABLE", compression_level=0.2)
@@ -144,7 +146,7 @@ def test_mp3_of_variable_rate_without_a_count_is_not_taken_for_a_part_of_it(tmp_
     assert reason(path) is AudioReason.TRUNCATED
 
 
-def test_flac_of_unknown_length(tmp_path: Path) -> None:
+def test_a_flac_of_unknown_length_is_decoded(tmp_path: Path) -> None:
     flac = bytearray(good("FLAC"))
     flac[21] &= 0xF0
     flac[22:26] = bytes(4)
@@ -153,7 +155,7 @@ def test_flac_of_unknown_length(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_ogg_that_was_recorded_from_a_running_stream(subtype: str, tmp_path: Path) -> None:
+def test_an_ogg_recorded_from_a_running_stream_is_complete(subtype: str, tmp_path: Path) -> None:
     sr = 48000
     path = written(tmp_path, recorded(encoded(tone(3 * sr, sr), sr, "OGG", subtype=subtype), 3600 * sr))
     decoded = decode(path)
@@ -162,7 +164,7 @@ def test_ogg_that_was_recorded_from_a_running_stream(subtype: str, tmp_path: Pat
     np.testing.assert_array_equal(decoded.y, librosa.load(path, sr=SR)[0])
 
 
-def test_ogg_whose_last_pages_are_damaged_is_not_taken_for_a_shorter_one(tmp_path: Path) -> None:
+def test_an_ogg_with_damaged_last_pages_is_truncated(tmp_path: Path) -> None:
     ogg = bytearray(good("OGG"))
     ogg[-100] ^= 1
     path = written(tmp_path, bytes(ogg))
@@ -171,7 +173,7 @@ def test_ogg_whose_last_pages_are_damaged_is_not_taken_for_a_shorter_one(tmp_pat
 
 
 @pytest.mark.parametrize("bits", [1, 3, 30])
-def test_no_damaged_flac_is_ever_decoded_in_part(bits: int, tmp_path: Path) -> None:
+def test_a_damaged_flac_is_never_decoded_partially(bits: int, tmp_path: Path) -> None:
     whole = decode(written(tmp_path, good("FLAC"))).y
     refused = 0
     for seed in range(15):
@@ -185,7 +187,7 @@ def test_no_damaged_flac_is_ever_decoded_in_part(bits: int, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "MP3"])
-def test_any_damage_to_headers_ends_in_a_reason(container: str, tmp_path: Path) -> None:
+def test_every_damaged_header_gives_a_reason(container: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     for _ in range(40):
         damaged = bytearray(good(container))
@@ -211,16 +213,18 @@ def test_any_damage_to_headers_ends_in_a_reason(container: str, tmp_path: Path) 
     ],
     ids=str,
 )
-def test_headers_over_the_budget(budget: Budget, settings: DecodeSettings, tmp_path: Path) -> None:
+def test_headers_above_the_budget_are_rejected(
+    budget: Budget, settings: DecodeSettings, tmp_path: Path
+) -> None:
     assert reason(written(tmp_path, good("WAV")), settings, budget) is AudioReason.HEADER_OVER_BUDGET
 
 
-def test_budget_counts_the_part_asked_for_alone(tmp_path: Path) -> None:
+def test_the_budget_only_counts_the_requested_part(tmp_path: Path) -> None:
     budget = Budget(decoded_bytes=4 * FRAMES - 1)
     assert decode(written(tmp_path, good("WAV")), DecodeSettings(sr=SR, seconds=2), budget).coverage == 1
 
 
-def test_level_just_above_and_under_silence(tmp_path: Path) -> None:
+def test_levels_just_above_and_below_silence(tmp_path: Path) -> None:
     quiet = tone() / np.abs(tone()).max() + 0.5
     quiet = (quiet - quiet.mean()).astype(np.float32)
     quiet /= np.abs(quiet).max()
@@ -232,12 +236,12 @@ def test_level_just_above_and_under_silence(tmp_path: Path) -> None:
             assert decode(path).coverage == 1
 
 
-def test_shortest_signal(tmp_path: Path) -> None:
+def test_the_shortest_signal_is_accepted(tmp_path: Path) -> None:
     assert len(decode(written(tmp_path, encoded(tone(2 * 2048 - 1, 2 * SR), 2 * SR))).y) == 2048
     assert reason(written(tmp_path, encoded(tone(2 * 2047, 2 * SR), 2 * SR))) is AudioReason.TOO_SHORT
 
 
-def test_signal_goes_where_it_is_told(tmp_path: Path) -> None:
+def test_the_signal_is_written_to_the_given_buffer(tmp_path: Path) -> None:
     out = np.full(capacity(SETTINGS, Budget()), 9, np.float32)
     fd = os.open(written(tmp_path, encoded(tone(2 * FRAMES, 2 * SR), 2 * SR)), os.O_RDONLY)
     decoded = decoding.decode(fd, SETTINGS, out=out)
@@ -260,14 +264,14 @@ def test_signal_goes_where_it_is_told(tmp_path: Path) -> None:
     ],
     ids=["wav", "cut", "placeholder", "flac", "ogg", "mp3"],
 )
-def test_header(data: bytes, expected: tuple[object, ...], tmp_path: Path) -> None:
+def test_headers_are_read(data: bytes, expected: tuple[object, ...], tmp_path: Path) -> None:
     fd = os.open(written(tmp_path, data), os.O_RDONLY)
     header = audio_header.read(fd)
     os.close(fd)
     assert (header.codec, header.sr, header.channels, header.frames) == expected
 
 
-def test_frames_of_an_mp3_are_counted(tmp_path: Path) -> None:
+def test_the_frames_of_an_mp3_are_counted(tmp_path: Path) -> None:
     mp3 = without_xing(constant_rate_mp3())
     for data in (mp3, mp3 + b"TAG" + bytes(125)):
         fd = os.open(written(tmp_path, data), os.O_RDONLY)
@@ -278,12 +282,12 @@ def test_frames_of_an_mp3_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("sr", "seconds"), [(0, 30), (SR, 0), (SR, float("inf")), (SR, float("nan"))])
-def test_settings_that_mean_nothing(sr: int, seconds: float) -> None:
+def test_invalid_settings_are_an_error(sr: int, seconds: float) -> None:
     with pytest.raises(UsageError, match="expected positive"):
         DecodeSettings(sr=sr, seconds=seconds)
 
 
-def test_real_clips_are_whole() -> None:
+def test_real_clips_are_complete() -> None:
     for path in sorted(real_data("audio/fma-clips").glob("*.mp3"))[:3]:
         decoded = decode(path)
         assert decoded.coverage == 1

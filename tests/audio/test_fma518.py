@@ -1,4 +1,4 @@
-"""The 518 statistics against librosa's and scipy's, over the corpus; names; what has one right answer."""
+"""fma518: equal to librosa and scipy on the corpus of signals; names; calculated results."""
 
 import subprocess
 import sys
@@ -17,14 +17,14 @@ SECONDS = 3.0
 
 
 def band_limited(y: Signal) -> Signal:
-    """The lower quarter of a signal's spectrum, and exactly nothing over it."""
+    """The signal with only the lower quarter of its spectrum."""
     spectrum = np.fft.rfft(y)
     spectrum[len(spectrum) // 4 :] = 0
     return np.fft.irfft(spectrum, len(y)).astype(np.float32)
 
 
 def extremes() -> dict[str, Signal]:
-    """Signals with next to nothing in some frames or bands, where rounding decides what normalising shows."""
+    """Signals with almost no energy in some frames or bands, where normalizing magnifies rounding errors."""
     y = song(SECONDS)
     falling = np.exp(-4 * np.linspace(0, SECONDS, len(y), dtype=np.float32))
     bits = np.random.default_rng(1).random(len(y)) < 1e-3
@@ -55,9 +55,9 @@ SCALES = {
     "tonnetz": 0.1,
     "zcr": 0.1,
 }
-"""The scale of each feature's values; skewness and kurtosis have the scale 1."""
+"""The scale of the values of each feature; skewness and kurtosis have the scale 1."""
 TOLERANCE = 1e-3
-"""Of the larger of a value's magnitude and a hundredth of its scale."""
+"""Largest difference, relative to the larger of the magnitude and a hundredth of the scale."""
 
 
 def scales() -> npt.NDArray[np.float64]:
@@ -72,7 +72,7 @@ def scales() -> npt.NDArray[np.float64]:
 
 
 def reference(y: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """librosa's rows and scipy's statistics, in double precision; a constant row has no shape."""
+    """librosa's rows and scipy's statistics in double precision; constant rows have skewness 0."""
     found = librosa_fma518.rows(y)
     in_double = {name: np.asarray(found[name], np.float64) for name in ROWS}
     by_name = librosa_fma518.statistics(in_double)
@@ -85,7 +85,7 @@ def reference(y: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", SIGNALS)
-def test_equal_to_librosa(name: str) -> None:
+def test_values_are_equal_to_librosa(name: str) -> None:
     y = SIGNALS[name]
     expected, found = reference(y), FEATURES.values(y)
     off = np.abs(found - expected) / np.maximum(np.abs(expected), 0.01 * scales())
@@ -108,13 +108,13 @@ def test_short_signals_have_finite_values(samples: int) -> None:
         assert np.isfinite(FEATURES.values(noise(1.0)[:samples])).all()
 
 
-def test_librosa_is_not_imported() -> None:
+def test_importing_the_module_does_not_import_librosa() -> None:
     imports = "import sys, genremill.udfs.feature_sets.fma518, genremill.udfs.feature_sets.multiwindow"
     program = [sys.executable, "-c", f"{imports}; sys.exit('librosa' in sys.modules)"]
     assert subprocess.run(program, check=False).returncode == 0
 
 
-def test_louder_is_only_louder() -> None:
+def test_a_louder_signal_only_changes_the_level() -> None:
     y = SIGNALS["song"]
     quiet, loud = (dict(zip(FEATURES.value_names, FEATURES.values(g * y), strict=True)) for g in (1, 4))
     assert loud["rms_mean_01"] == pytest.approx(4 * quiet["rms_mean_01"])
@@ -124,7 +124,7 @@ def test_louder_is_only_louder() -> None:
     assert [loud[name] for name in same] == pytest.approx([quiet[name] for name in same], rel=1e-3, abs=1e-5)
 
 
-def test_moments_of_rows_by_hand() -> None:
+def test_moments_are_equal_to_calculated_ones() -> None:
     rows = np.array([[0.0, 0.0, 0.0, 4.0], [1.0, -1.0, 1.0, -1.0], [5.0, 5.0, 5.0, 5.0]])
     found = moments(rows)
     assert found.mean.tolist() == [1, 0, 5]
@@ -136,7 +136,7 @@ def test_moments_of_rows_by_hand() -> None:
     assert median(rows[:, :3]).tolist() == [0, 1, 5]
 
 
-def test_a_row_that_moves_by_its_rounding_has_no_shape() -> None:
+def test_skewness_of_a_row_with_only_rounding_errors_is_zero() -> None:
     row = np.full((1, 100), 0.7, np.float32)
     row[0, 50] = np.nextafter(np.float32(0.7), np.float32(1))
     assert (moments(row).skew[0], moments(row).kurtosis[0]) == (0, 0)

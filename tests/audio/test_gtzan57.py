@@ -1,6 +1,6 @@
-"""gtzan57: equal to librosa 0.11 over the corpus of signals, and right where the answer is known by hand.
+"""gtzan57: equal to librosa 0.11 on the corpus of signals, and to calculated results.
 
-Values may be off by 1e-3 of the larger of their own magnitude and a hundredth of the statistic's scale.
+Values may differ by 1e-3 of the larger of their own magnitude and a hundredth of the scale of the statistic.
 Scales are those of the unit: half the sampling rate for Hz, 1 for chroma and crossings a sample, the signal's
 peak for what has its unit (RMS, harmonic and percussive part), 80 (the range of decibels) for MFCCs; their
 squares for variances. Tempo and tuning are identical.
@@ -44,7 +44,7 @@ HZ_SERIES = ("spectral_centroid", "spectral_bandwidth", "rolloff")
 
 
 def scale(name: str, y: Signal) -> float:
-    """What a value is measured against, in its unit."""
+    """The scale of a value, in its unit."""
     series, statistic = name.rsplit("_", 1)
     if series in HZ_SERIES:
         unit = SR / 2
@@ -60,7 +60,7 @@ def value(y: Signal, name: str) -> float:
 
 
 @pytest.mark.parametrize("name", SIGNALS)
-def test_every_value_is_librosas(name: str) -> None:
+def test_every_value_is_equal_to_librosa(name: str) -> None:
     y = SIGNALS[name]
     ours, theirs = SETTINGS.values(y), librosa_values(y, SETTINGS)
     assert ours.shape == (57,)
@@ -77,13 +77,13 @@ def test_every_value_is_librosas(name: str) -> None:
     assert estimate_tuning(P_TF, sr=SR) == librosa_tuning(y, SETTINGS)
 
 
-def test_names_are_those_of_the_published_table() -> None:
+def test_names_are_equal_to_the_published_table() -> None:
     with real_data("gtzan-features/features_30_sec.csv").open() as table:
         assert list(NAMES) == next(csv.reader(table))[2:-1]
     assert len(NAMES) == 57
 
 
-def test_silence_is_zero_but_for_the_first_coefficient() -> None:
+def test_all_values_of_silence_are_zero_except_the_first_coefficient() -> None:
     values = SETTINGS.values(np.zeros(SR, np.float32))
     found = dict(zip(NAMES, values.tolist(), strict=True))
     # 128 bands of -100 dB: -100 * sqrt(128).
@@ -91,7 +91,7 @@ def test_silence_is_zero_but_for_the_first_coefficient() -> None:
     assert not any(found.values())
 
 
-def test_a_tones_centroid_level_and_crossings() -> None:
+def test_centroid_level_and_crossings_of_a_tone() -> None:
     y = tone(3.0, hz=1000.0)
     assert value(y, "spectral_centroid_mean") == pytest.approx(1000, rel=0.01)
     assert value(y, "rolloff_mean") == pytest.approx(1000, abs=2 * SR / 2048)
@@ -100,7 +100,7 @@ def test_a_tones_centroid_level_and_crossings() -> None:
 
 
 @pytest.mark.parametrize("bpm", [100, 126, 160])
-def test_drums_have_their_tempo(bpm: int) -> None:
+def test_the_tempo_of_drums_is_correct(bpm: int) -> None:
     assert value(drums(10.0, bpm=bpm), "tempo") == pytest.approx(bpm, rel=0.03)
 
 
@@ -109,7 +109,7 @@ def test_a_tone_is_harmonic_and_clicks_are_percussive() -> None:
     assert value(clicks(2.0), "perceptr_var") > 50 * value(clicks(2.0), "harmony_var")
 
 
-def test_louder_is_louder_and_nothing_else() -> None:
+def test_a_louder_signal_only_changes_the_level() -> None:
     soft, loud = SETTINGS.values(song(2.0)), SETTINGS.values(np.float32(2) * song(2.0))
     for name, one, other in zip(NAMES, soft, loud, strict=True):
         gain = 4 if name in ("rms_var", "harmony_var", "perceptr_var") else 2
@@ -119,21 +119,21 @@ def test_louder_is_louder_and_nothing_else() -> None:
             assert other == pytest.approx(one, rel=1e-3, abs=1e-3)
 
 
-def test_harmonic_and_percussive_part_are_the_signal() -> None:
+def test_harmonic_and_percussive_part_add_up_to_the_signal() -> None:
     y = song(1.0)
     D_TF = spectra.stft(y, n_fft=2048, hop_length=512)
     harmonic, percussive = hpss(y, D_TF, np.abs(D_TF), hop_length=512)
     assert harmonic + percussive == pytest.approx(y, abs=1e-6)
 
 
-def test_the_network_selects_medians_of_numbers() -> None:
+def test_the_selection_network_finds_medians() -> None:
     values = np.random.default_rng(0).permutation(WINDOW + TILE - 1).tolist()
     medians = Network(min, max).medians(values)
     assert medians == [sorted(values[at : at + WINDOW])[WINDOW // 2] for at in range(TILE)]
 
 
 @pytest.mark.parametrize("shape", [(1, 1025), (5, 257), (16, 16), (40, 70), (130, 1025)])
-def test_medians_have_scipys_bits(shape: tuple[int, int]) -> None:
+def test_medians_are_identical_to_scipy(shape: tuple[int, int]) -> None:
     S = np.random.default_rng(1).random(shape).astype(np.float32)
     S[S < 0.2] = 0  # ties
     down, along = medians_down_columns(S), medians_along_rows(S)
@@ -143,7 +143,7 @@ def test_medians_have_scipys_bits(shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize(("sr", "n_fft"), [(22050, 2048), (44100, 512), (22050, 8192)])
 @pytest.mark.filterwarnings("ignore:Empty filters")
-def test_filters_and_windows_have_librosas_bits(sr: int, n_fft: int) -> None:
+def test_filters_and_windows_are_identical_to_librosa(sr: int, n_fft: int) -> None:
     assert np.array_equal(spectra.hann(n_fft), scipy.signal.get_window("hann", n_fft))
     assert np.array_equal(mel.mel_filters(sr, n_fft), librosa.filters.mel(sr=sr, n_fft=n_fft))
     for tuning in (0.0, -0.37):
@@ -152,7 +152,7 @@ def test_filters_and_windows_have_librosas_bits(sr: int, n_fft: int) -> None:
 
 
 @pytest.mark.parametrize(("n_fft", "hop_length"), [(512, 128), (2048, 512), (8192, 2048)])
-def test_spectra_have_librosas_bits(n_fft: int, hop_length: int) -> None:
+def test_spectra_are_identical_to_librosa(n_fft: int, hop_length: int) -> None:
     y = noise(1.0)
     theirs = librosa.stft(y, n_fft=n_fft, hop_length=hop_length)
     assert np.array_equal(spectra.stft(y, n_fft=n_fft, hop_length=hop_length), theirs.T)
@@ -160,7 +160,7 @@ def test_spectra_have_librosas_bits(n_fft: int, hop_length: int) -> None:
 
 
 def in_fresh_process(code: str, **environment: str) -> dict[str, object]:
-    """What a new interpreter prints as JSON."""
+    """The JSON that a new Python process prints."""
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | environment
     )
@@ -168,9 +168,9 @@ def in_fresh_process(code: str, **environment: str) -> dict[str, object]:
     return answer
 
 
-def test_workers_load_and_never_compile(tmp_path: Path) -> None:
-    for one in compiled.kernels():
-        one.load()
+def test_workers_load_kernels_and_never_compile_them(tmp_path: Path) -> None:
+    for kernel in compiled.kernels():
+        kernel.load()
     assert compiled.is_warm()
     code = """
 import json, sys
@@ -183,7 +183,7 @@ try:
     Gtzan57().warm()
 except UsageError as err:
     error = str(err)
-misses = [one.dispatcher.__name__ for one in compiled.kernels() if one.dispatcher.stats.cache_misses]
+misses = [k.dispatcher.__name__ for k in compiled.kernels() if k.dispatcher.stats.cache_misses]
 print(json.dumps({"error": error, "misses": misses}))
 """
     assert in_fresh_process(code) == {"error": "", "misses": []}
@@ -192,7 +192,7 @@ print(json.dumps({"error": error, "misses": misses}))
     assert cold["misses"] == []
 
 
-def test_a_kernel_refuses_other_types_once_loaded() -> None:
+def test_a_loaded_kernel_rejects_other_types() -> None:
     compiled.require_warm()
     with pytest.raises(TypeError):
         spectral_shape(np.ones((20, 1025), np.float64), sr=SR)

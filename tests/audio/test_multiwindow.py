@@ -1,4 +1,4 @@
-"""Statistics at several window sizes against librosa called with the same settings."""
+"""Statistics at several window sizes are equal to librosa with the same settings."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ COMPARED = Multiwindow(windows=(512, 2048, 8192))
 
 
 def rows(y: npt.NDArray[np.float32], window: int) -> Iterator[tuple[str, npt.NDArray[np.floating]]]:
-    """Each feature by its own call on the signal."""
+    """Each feature from its own call of librosa."""
     hop = window // 4
     yield "mfcc", feature.mfcc(y=y, sr=SR, n_mfcc=20, n_fft=window, hop_length=hop)
     yield "chroma_stft", feature.chroma_stft(y=y, sr=SR, n_fft=window, hop_length=hop)
@@ -45,7 +45,7 @@ def rows(y: npt.NDArray[np.float32], window: int) -> Iterator[tuple[str, npt.NDA
 
 
 def reference(y: npt.NDArray[np.float32], window: int) -> dict[str, float]:
-    """librosa's rows and scipy's statistics, in double precision; a constant row has no shape."""
+    """librosa's rows and scipy's statistics, in double precision; constant rows have skewness 0."""
     found = {}
     for name, single in rows(y, window):
         x = np.asarray(single, np.float64)
@@ -74,7 +74,7 @@ def scale(name: str) -> float:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", SIGNALS)
-def test_equal_to_librosa(name: str) -> None:
+def test_values_are_equal_to_librosa(name: str) -> None:
     y = SIGNALS[name]
     found = dict(zip(COMPARED.value_names, COMPARED.values(y), strict=True))
     for window in COMPARED.windows:
@@ -84,30 +84,30 @@ def test_equal_to_librosa(name: str) -> None:
     assert not found
 
 
-def test_every_value_has_one_name() -> None:
+def test_every_value_has_a_unique_name() -> None:
     names = FEATURES.value_names
     assert len(names) == len(set(names)) == 5 * sum(ROWS.values()) * len(STATISTICS) == 2220
     assert {"mfcc_01_mean_512", "tempogram_ratio_13_kurtosis_8192", "zcr_01_var_2048"} <= set(names)
 
 
-def test_a_window_alone_has_the_values_it_has_among_others() -> None:
+def test_values_of_a_window_size_do_not_depend_on_the_other_sizes() -> None:
     y = SIGNALS["song"]
     alone = Multiwindow(windows=(2048,))
     among = dict(zip(FEATURES.value_names, FEATURES.values(y), strict=True))
     assert alone.values(y).tolist() == [among[name] for name in alone.value_names]
 
 
-def test_shortest_signals_have_finite_values() -> None:
+def test_the_shortest_signals_have_finite_values() -> None:
     assert np.isfinite(FEATURES.values(noise(1.0)[:2048])).all()
 
 
 @pytest.mark.parametrize("windows", [(1000,), (128,)])
-def test_window_that_cannot_be_is_refused(windows: tuple[int, ...]) -> None:
+def test_an_invalid_window_size_is_an_error(windows: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match="powers of two"):
         Multiwindow(windows=windows)
 
 
-def test_tempo_of_clicks_stands_at_ratio_one() -> None:
+def test_the_tempo_of_clicks_has_ratio_one() -> None:
     onsets = np.zeros(1000, np.float32)
     onsets[::20] = 1  # 129.2 a minute at 512 samples a frame
     found = dict(zip(RATIOS, tempogram_ratio(onsets, sr=SR, hop_length=512).mean(axis=1), strict=True))

@@ -1,4 +1,4 @@
-"""The published taggers: their own probabilities on real clips, and a golden that needs no data."""
+"""The published taggers: their probabilities on real clips, and stored values for synthetic signals."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ def clip(name: str) -> Signal:
 
 @BOTH
 @pytest.mark.parametrize("name", ["000002", "000010"])
-def test_tags_are_those_of_the_published_graph(network: str, name: str) -> None:
+def test_tags_are_equal_to_the_published_graph(network: str, name: str) -> None:
     expected = np.load(real_data("pretrained/musicnn/expected.npz"))
     rows = np.array([row.values for row in SETS[network].rows(clip(name), 3.0)])
     tags = expected[f"{name}.{network}.tags"]
@@ -43,7 +43,7 @@ def test_tags_are_those_of_the_published_graph(network: str, name: str) -> None:
 
 
 @BOTH
-def test_the_shipped_weights_are_the_published_arrays(network: str) -> None:
+def test_the_included_weights_are_equal_to_the_published_arrays(network: str) -> None:
     published = np.load(real_data(f"pretrained/musicnn/{network}.npz"))
     file = FILES[Tagger(SETS[network].name)]
     shipped = safetensors.numpy.load_file(ROOT / "models" / "pretrained" / file)
@@ -51,12 +51,12 @@ def test_the_shipped_weights_are_the_published_arrays(network: str) -> None:
     assert all(np.array_equal(published[name], one) for name, one in shipped.items())
 
 
-def test_tags_are_named_as_published() -> None:
+def test_tag_names_are_equal_to_the_published_names() -> None:
     assert list(TAGS) == real_data("pretrained/musicnn/tags.txt").read_text().splitlines()
 
 
 @BOTH
-def test_values_have_names_and_are_means_over_the_patches(network: str) -> None:
+def test_values_have_names_and_are_means_over_patches(network: str) -> None:
     features = SETS[network]
     assert features.shape == (EMBEDDINGS[Tagger(features.name)] + 50,)
     assert len(set(features.value_names)) == features.shape[0]
@@ -70,7 +70,7 @@ def test_values_have_names_and_are_means_over_the_patches(network: str) -> None:
 
 
 @BOTH
-def test_the_number_of_patches_at_once_changes_nothing(network: str) -> None:
+def test_values_do_not_depend_on_the_number_of_patches_per_call(network: str) -> None:
     patches = torch.from_numpy(SETS[network].patches(song(10.0, SR)))
     tagger = Tagger(SETS[network].name)
     together = music_taggers.embeddings(tagger, patches)[0]
@@ -79,7 +79,7 @@ def test_the_number_of_patches_at_once_changes_nothing(network: str) -> None:
 
 
 @BOTH
-def test_a_short_signal_is_followed_by_silence(network: str) -> None:
+def test_a_short_signal_is_padded_with_silence(network: str) -> None:
     y = song(1.0, SR)
     padded = np.pad(y, (0, 186 * 256 - len(y)))
     assert np.array_equal(SETS[network].values(y), SETS[network].values(padded))
@@ -91,11 +91,11 @@ GOLDEN = {
     ("MSD_vgg", drums): {"electronic": 0.4822, "electro": 0.1458, "electronica": 0.1368},
     ("MSD_vgg", tone): {"experimental": 0.2666, "ambient": 0.2407, "electronic": 0.2215},
 }
-"""The three likeliest tags of 3 s, as the published graph's equal gave them."""
+"""The three most likely tags of 3 s, from a copy of the published graph."""
 
 
 @pytest.mark.parametrize(("network", "signal"), GOLDEN)
-def test_golden(network: str, signal: Callable[[float, int], Signal]) -> None:
+def test_tags_are_equal_to_stored_values(network: str, signal: Callable[[float, int], Signal]) -> None:
     tags = dict(zip(TAGS, SETS[network].values(signal(3.0, SR))[-50:].tolist(), strict=True))
     likeliest = sorted(tags, key=lambda tag: -tags[tag])[:3]
     assert {tag: tags[tag] for tag in likeliest} == pytest.approx(GOLDEN[network, signal], abs=2e-3)

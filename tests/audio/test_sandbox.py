@@ -1,4 +1,4 @@
-"""Whatever a child does costs one file; good files never notice."""
+"""Whatever a child process does only rejects one file, and does not affect good files."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def good(tmp_path: Path) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    """One whose child does as files tell it."""
+    """A sandbox whose child does what the files say."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
         with Sandbox(PATIENT, module=MISBEHAVING) as made:
@@ -48,7 +48,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    """The same with little patience."""
+    """The same with short timeouts."""
     monkeypatch.syspath_prepend(str(ROOT))
     with Sandbox(HASTY, module=MISBEHAVING) as made:
         yield made
@@ -68,7 +68,7 @@ def rejected(sandbox: Sandbox, fd: int) -> AudioRejected:
 
 
 def ended_by(deed: str, sandbox: Sandbox, good: int, folder: Path) -> AudioRejected:
-    """What is said of a deed that ends the child, which leaves nothing behind; the next file is well."""
+    """The detail of a crash that ends the child; checks that nothing is left and that the next file works."""
     before = sandbox.decode(good, SETTINGS)
     first = sandbox.pid
     assert first is not None
@@ -83,7 +83,7 @@ def ended_by(deed: str, sandbox: Sandbox, good: int, folder: Path) -> AudioRejec
 
 
 def group(pid: int) -> list[int]:
-    """Processes of a session, those that have ended apart."""
+    """The running processes of a session."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
@@ -96,7 +96,7 @@ def group(pid: int) -> list[int]:
 
 
 def emptied(pid: int) -> bool:
-    """Whether a session has ended, a killed process taking a moment to go."""
+    """Whether a session ends soon; a killed process needs a moment."""
     deadline = time.monotonic() + 5
     while group(pid) and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -108,11 +108,11 @@ def descriptors(pid: int | str) -> int:
 
 
 def page_faults(pid: int) -> int:
-    """Pages that a process was given so far, files read apart."""
+    """Memory pages that a process has received, without pages of files."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
 
 
-def test_signal_is_the_same_as_in_this_process(good: int) -> None:
+def test_the_signal_is_the_same_as_without_a_sandbox(good: int) -> None:
     with Sandbox() as sandbox:
         for settings in (
             DecodeSettings(sr=16000, seconds=0.25, offset=Offset.MIDDLE),
@@ -124,7 +124,7 @@ def test_signal_is_the_same_as_in_this_process(good: int) -> None:
             assert (found.coverage, found.seconds_decoded) == (expected.coverage, expected.seconds_decoded)
 
 
-def test_signal_stays_when_the_next_one_comes(good: int, tmp_path: Path) -> None:
+def test_the_next_file_does_not_change_the_signal(good: int, tmp_path: Path) -> None:
     (tmp_path / "other.wav").write_bytes(encoded(-tone(SR // 2)))
     other = os.open(tmp_path / "other.wav", os.O_RDONLY)
     with Sandbox() as sandbox:
@@ -135,7 +135,7 @@ def test_signal_stays_when_the_next_one_comes(good: int, tmp_path: Path) -> None
     np.testing.assert_array_equal(first, kept)
 
 
-def test_every_fault_has_its_reason_or_its_coverage(tmp_path: Path) -> None:
+def test_every_bad_file_has_its_reason_or_coverage(tmp_path: Path) -> None:
     found: dict[str, tuple[AudioReason | None, float]] = {}
     with Sandbox() as sandbox:
         for fault in FAULTS:
@@ -168,7 +168,7 @@ def test_every_fault_has_its_reason_or_its_coverage(tmp_path: Path) -> None:
         ("infinite_samples", "Infinity"),
     ],
 )
-def test_what_ends_a_child_costs_one_file(
+def test_a_crash_of_the_child_only_rejects_one_file(
     deed: str, detail: str, sandbox: Sandbox, good: int, tmp_path: Path
 ) -> None:
     found = ended_by(deed, sandbox, good, tmp_path)
@@ -177,19 +177,19 @@ def test_what_ends_a_child_costs_one_file(
 
 
 @pytest.mark.parametrize("deed", ["hang", "grandchild"])
-def test_what_hangs_costs_one_file(deed: str, hasty: Sandbox, good: int, tmp_path: Path) -> None:
+def test_a_blocked_child_only_rejects_one_file(deed: str, hasty: Sandbox, good: int, tmp_path: Path) -> None:
     found = ended_by(deed, hasty, good, tmp_path)
     assert (found.reason, found.detail) == (AudioReason.DECODE_TIMEOUT, "not finished after 0.75 s")
 
 
-def test_what_a_child_prints_goes_nowhere(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_the_output_of_a_child_is_discarded(sandbox: Sandbox, tmp_path: Path) -> None:
     fd = told_to("print", tmp_path)
     assert rejected(sandbox, fd).reason is AudioReason.NOT_AUDIO
     os.close(fd)
     assert sandbox.pid is not None
 
 
-def test_an_answer_too_many_is_nobodys(sandbox: Sandbox, good: int, tmp_path: Path) -> None:
+def test_an_unexpected_answer_is_ignored(sandbox: Sandbox, good: int, tmp_path: Path) -> None:
     fd = told_to("speak_twice", tmp_path)
     assert rejected(sandbox, fd).detail == "too early"
     os.close(fd)
@@ -199,14 +199,16 @@ def test_an_answer_too_many_is_nobodys(sandbox: Sandbox, good: int, tmp_path: Pa
     assert sandbox.pid != first
 
 
-def test_long_words_are_cut(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_long_details_are_truncated(sandbox: Sandbox, tmp_path: Path) -> None:
     fd = told_to("refuse", tmp_path)
     assert rejected(sandbox, fd).detail == "\N{SNOWMAN}" * 300
     os.close(fd)
     assert sandbox.pid is not None
 
 
-def test_one_poison_file_among_a_thousand_costs_one(sandbox: Sandbox, good: int, tmp_path: Path) -> None:
+def test_one_malicious_file_of_a_thousand_only_rejects_itself(
+    sandbox: Sandbox, good: int, tmp_path: Path
+) -> None:
     poison = told_to("segfault", tmp_path)
     pids, refused = set(), []
     for at in range(1000):
@@ -220,7 +222,7 @@ def test_one_poison_file_among_a_thousand_costs_one(sandbox: Sandbox, good: int,
     assert len(pids) == 2
 
 
-def test_a_child_that_died_between_files_costs_none(good: int) -> None:
+def test_a_child_that_dies_between_files_rejects_no_file(good: int) -> None:
     with Sandbox() as sandbox:
         sandbox.decode(good, SETTINGS)
         first = sandbox.pid
@@ -231,7 +233,7 @@ def test_a_child_that_died_between_files_costs_none(good: int) -> None:
         assert sandbox.pid != first
 
 
-def test_a_file_whose_child_was_killed_from_outside_is_tried_once_more(
+def test_a_file_is_decoded_again_if_its_child_was_killed_from_outside(
     sandbox: Sandbox, good: int, tmp_path: Path
 ) -> None:
     sandbox.decode(good, SETTINGS)
@@ -247,7 +249,7 @@ def test_a_file_whose_child_was_killed_from_outside_is_tried_once_more(
     assert sandbox.pid != first
 
 
-def test_the_answer_to_an_interrupted_caller_is_nobodys(sandbox: Sandbox, good: int, tmp_path: Path) -> None:
+def test_the_answer_to_an_interrupted_caller_is_ignored(sandbox: Sandbox, good: int, tmp_path: Path) -> None:
     class Interrupted(Exception):
         pass
 
@@ -265,7 +267,7 @@ def test_the_answer_to_an_interrupted_caller_is_nobodys(sandbox: Sandbox, good: 
     assert len(sandbox.decode(good, SETTINGS).y) == SR // 2
 
 
-def test_two_hundred_files_leave_no_descriptor(sandbox: Sandbox, good: int, tmp_path: Path) -> None:
+def test_two_hundred_files_leave_no_open_descriptor(sandbox: Sandbox, good: int, tmp_path: Path) -> None:
     poison = told_to("segfault", tmp_path)
     sandbox.decode(good, SETTINGS)
     mine, childs = descriptors("self"), descriptors(sandbox.pid or 0)
@@ -278,7 +280,7 @@ def test_two_hundred_files_leave_no_descriptor(sandbox: Sandbox, good: int, tmp_
     assert descriptors(sandbox.pid or 0) == childs
 
 
-def test_memory_of_one_file_is_kept_for_the_next(tmp_path: Path) -> None:
+def test_the_memory_of_a_file_is_reused_for_the_next_file(tmp_path: Path) -> None:
     (tmp_path / "audio.ogg").write_bytes(encoded(tone(5 * SR, 2 * SR, 2), 2 * SR, "OGG"))
     fd = os.open(tmp_path / "audio.ogg", os.O_RDONLY)
     with Sandbox() as sandbox:
@@ -291,7 +293,7 @@ def test_memory_of_one_file_is_kept_for_the_next(tmp_path: Path) -> None:
     os.close(fd)
 
 
-def test_closing_leaves_nothing(good: int) -> None:
+def test_closing_leaves_no_process_and_no_descriptor(good: int) -> None:
     before = descriptors("self")
     with Sandbox() as sandbox:
         sandbox.decode(good, SETTINGS)
@@ -329,7 +331,9 @@ def test_a_killed_worker_leaves_no_child(tmp_path: Path) -> None:
     assert emptied(pid)
 
 
-def test_child_knows_no_secrets_and_nothing_of_the_folder(good: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_child_has_no_secrets_and_another_working_folder(
+    good: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
     with Sandbox() as sandbox:
         sandbox.decode(good, SETTINGS)
@@ -349,7 +353,7 @@ def test_child_knows_no_secrets_and_nothing_of_the_folder(good: int, monkeypatch
         assert "NoNewPrivs:\t1" in (process / "status").read_text()
 
 
-def test_child_imports_only_what_decoding_needs(good: int) -> None:
+def test_the_child_only_imports_what_decoding_needs(good: int) -> None:
     with Sandbox() as sandbox:
         sandbox.decode(good, SETTINGS)
         mapped = Path(f"/proc/{sandbox.pid}/maps").read_text()
@@ -358,7 +362,7 @@ def test_child_imports_only_what_decoding_needs(good: int) -> None:
     assert not [name for name in heavy if f"/{name}/" in mapped]
 
 
-def test_a_child_that_cannot_start_is_no_fault_of_a_file(good: int) -> None:
+def test_a_child_that_cannot_start_is_a_storage_error(good: int) -> None:
     with (
         Sandbox(module="genremill.udfs.no_such_module") as sandbox,
         pytest.raises(StorageError, match="status 1"),
@@ -366,6 +370,6 @@ def test_a_child_that_cannot_start_is_no_fault_of_a_file(good: int) -> None:
         sandbox.decode(good, SETTINGS)
 
 
-def test_budget_goes_along(good: int) -> None:
+def test_the_child_uses_the_budget_of_the_sandbox(good: int) -> None:
     with Sandbox(budget=Budget(object_bytes=100)) as sandbox:
         assert rejected(sandbox, good).reason is AudioReason.HEADER_OVER_BUDGET

@@ -1,4 +1,4 @@
-"""segments: onsets and chroma are librosa's, and clicks, tones, bursts and silence are what they must be."""
+"""segments: onsets and chroma are equal to librosa; simple signals have the expected values."""
 
 import librosa
 import numpy as np
@@ -34,7 +34,7 @@ def channel(y: Signal, name: str) -> npt.NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("name", SIGNALS)
-def test_segments_begin_at_librosas_onsets(name: str) -> None:
+def test_segments_start_at_the_onsets_of_librosa(name: str) -> None:
     y = SIGNALS[name]
     P_TF = np.square(magnitudes(y, n_fft=2048, hop_length=512))
     starts = SETTINGS.starts(mel_spectrogram(P_TF, sr=SR))
@@ -45,7 +45,7 @@ def test_segments_begin_at_librosas_onsets(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["song", "chord", "drums", "noise"])
-def test_pitches_are_librosas_chroma_summed_over_each_segment(name: str) -> None:
+def test_pitches_are_the_chroma_of_librosa_added_per_segment(name: str) -> None:
     y = SIGNALS[name]
     chroma = librosa.feature.chroma_stft(y=y, sr=SR, norm=None)
     P_TF = np.square(magnitudes(y, n_fft=2048, hop_length=512))
@@ -54,7 +54,7 @@ def test_pitches_are_librosas_chroma_summed_over_each_segment(name: str) -> None
     assert np.abs(steps(y)[:, 12:] - sums / sums.max(axis=1, keepdims=True)).max() < 1e-3
 
 
-def test_loudness_is_librosas_mean_level() -> None:
+def test_loudness_is_the_mean_level_of_librosa() -> None:
     y = noise(2.0)
     mel = librosa.feature.melspectrogram(y=y, sr=SR)
     widths = np.convolve(np.diff(librosa.mel_frequencies(130, fmax=SR / 2)), [1, 1], "valid") / 2
@@ -71,7 +71,7 @@ def test_each_click_is_a_segment(bpm: int) -> None:
 
 
 @pytest.mark.parametrize(("hz", "pitch"), [(440.0, "a"), (523.25, "c"), (1479.98, "f_sharp")])
-def test_a_tone_has_its_pitch_class_alone(hz: float, pitch: str) -> None:
+def test_a_tone_only_has_its_own_pitch_class(hz: float, pitch: str) -> None:
     found = steps(tone(3.0, hz=hz))
     at = CHANNELS.index(f"pitch_{pitch}")
     assert (found[:, at] == 1).all()
@@ -79,14 +79,14 @@ def test_a_tone_has_its_pitch_class_alone(hz: float, pitch: str) -> None:
     assert found[:, others].max() < 0.1
 
 
-def test_silence_is_one_segment_of_all_pitches_alike() -> None:
+def test_silence_is_one_segment_with_equal_pitch_classes() -> None:
     found = steps(np.zeros(2 * SR, np.float32))
     assert found.shape == (1, 24)
     assert not found[:, :12].any()
     assert (found[:, 12:] == 1).all()
 
 
-def test_ten_times_as_loud_is_twenty_decibels_and_nothing_else() -> None:
+def test_a_signal_ten_times_as_loud_only_has_20_dB_more_loudness() -> None:
     # Loud enough that no band is under the floor.
     soft, loud = steps(noise(2.0, level=0.01)), steps(noise(2.0, level=0.1))
     assert loud[:, 0] - soft[:, 0] == pytest.approx(np.full(len(soft), 20), abs=0.1)
@@ -94,7 +94,7 @@ def test_ten_times_as_loud_is_twenty_decibels_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("at", range(len(TIMBRE)))
-def test_a_surface_of_two_cosines_has_its_coefficient_alone(at: int) -> None:
+def test_a_product_of_two_cosines_only_has_its_own_coefficient(at: int) -> None:
     _, over_bands, over_time = TIMBRE[at]
     bands = np.cos(np.pi * over_bands * (np.arange(128) + 0.5) / 128) * (np.sqrt(2) if over_bands else 1)
     time = np.cos(np.pi * over_time * (np.arange(9) + 0.5) / 9) * (np.sqrt(2) if over_time else 1)
@@ -104,7 +104,7 @@ def test_a_surface_of_two_cosines_has_its_coefficient_alone(at: int) -> None:
     assert timbre(surface, np.array([0, 9])) == pytest.approx(expected, abs=1e-4)
 
 
-def test_what_is_struck_has_an_attack_and_what_is_white_is_brighter() -> None:
+def test_clicks_have_an_attack_and_white_noise_is_brighter() -> None:
     white = noise(2.0)
     dull = np.convolve(white, np.ones(20) / 20, "same").astype(np.float32)
     assert channel(white, "timbre_brightness").mean() > channel(dull, "timbre_brightness").mean() + 1
@@ -113,7 +113,7 @@ def test_what_is_struck_has_an_attack_and_what_is_white_is_brighter() -> None:
     assert channel(struck, "timbre_attack")[1:].min() > 3  # the first strike has no frame before it
 
 
-def test_the_first_segments_are_taken_and_the_rest_is_padding() -> None:
+def test_only_the_first_segments_are_used_and_followed_by_padding() -> None:
     y = drums(8.0)
     few, many = Segments(steps=4).values(y), SETTINGS.values(y)
     assert few.shape == (4 * 24,)
@@ -122,12 +122,12 @@ def test_the_first_segments_are_taken_and_the_rest_is_padding() -> None:
     assert not many[-100:].any()
 
 
-def test_a_chords_segments_keep_when_something_follows() -> None:
+def test_segments_do_not_change_if_more_audio_follows() -> None:
     alone, followed = steps(chord(4.0)), steps(np.concatenate([chord(4.0), song(2.0)]))
     assert np.allclose(alone[:5], followed[:5], atol=0.5)
 
 
-def test_windows57_are_gtzan57_of_each_window() -> None:
+def test_windows57_has_the_values_of_gtzan57_per_window() -> None:
     features, of_window = Windows57(), Gtzan57()
     y = song(7.4)
     values = features.values(y).reshape(features.shape)

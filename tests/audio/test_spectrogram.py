@@ -1,4 +1,4 @@
-"""The ten kinds of spectrogram: librosa's values, Pillow's resizing, and pictures that are right by hand."""
+"""The ten kinds of spectrogram: equal to librosa, resized like Pillow, and correct for simple signals."""
 
 from collections.abc import Callable
 from typing import Any
@@ -62,12 +62,12 @@ REFERENCES: dict[Kind, tuple[Librosas, float]] = {
     Kind.TEMPOGRAM: (tempogram, 1.0),
     Kind.TONNETZ: (lambda y: librosa.feature.tonnetz(chroma=chroma_cqt(y), sr=SR), 1.0),
 }
-"""What librosa gives, and the scale that it is compared on."""
+"""The reference from librosa, and the scale for the comparison."""
 
 
 @pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("kind", Kind)
-def test_every_kind_is_librosas(kind: Kind, name: str) -> None:
+def test_every_kind_is_equal_to_librosa(kind: Kind, name: str) -> None:
     reference, scale = REFERENCES[kind]
     ours, theirs = Spectrogram(kind=kind).image(SIGNALS[name]), reference(SIGNALS[name])
     assert ours.shape == theirs.shape
@@ -82,13 +82,13 @@ def test_every_kind_is_librosas(kind: Kind, name: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(513, 130), (12, 130), (6, 5), (64, 64), (384, 1292)])
-def test_resizing_is_pillows(shape: tuple[int, int]) -> None:
+def test_resizing_is_equal_to_pillow(shape: tuple[int, int]) -> None:
     picture = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     theirs = np.asarray(Image.fromarray(picture).resize((64, 48), Image.Resampling.BILINEAR))
     assert np.abs(resized(picture, 48, 64) - theirs).max() < 1e-4
 
 
-def test_a_picture_of_one_shade_keeps_it() -> None:
+def test_resizing_keeps_a_constant_image() -> None:
     assert resized(np.full((20, 99), 3.0), 64, 64) == pytest.approx(np.full((64, 64), 3.0), rel=1e-6)
 
 
@@ -100,13 +100,13 @@ def picture(kind: Kind, y: Signal) -> Rows:
     return found
 
 
-def test_a_high_tone_is_higher_than_a_low_one() -> None:
+def test_a_high_tone_is_in_a_higher_row_than_a_low_tone() -> None:
     for kind in (Kind.DB, Kind.POWER_DB, Kind.MEL, Kind.CQT):
         low, high = (picture(kind, tone(2.0, hz=hz)).mean(axis=1).argmax() for hz in (220.0, 1760.0))
         assert high > low, kind
 
 
-def test_a_tone_is_its_pitch_class_and_three_octaves_up_the_same() -> None:
+def test_a_tone_three_octaves_higher_has_the_same_pitch_class() -> None:
     for kind in (Kind.CHROMA, Kind.CHROMA_CQT):
         lines = [picture(kind, tone(2.0, hz=hz)).mean(axis=1).argmax() for hz in (220.0, 440.0, 1760.0)]
         # The tenth of twelve classes, A, in 64 lines.
@@ -119,6 +119,6 @@ def test_a_click_is_a_bright_column() -> None:
     assert abs(int(picture(Kind.POWER_DB, y).mean(axis=0).argmax()) - 32) <= 1
 
 
-def test_silence_is_finite_in_every_kind() -> None:
+def test_every_kind_is_finite_for_silence() -> None:
     for kind in Kind:
         assert np.isfinite(picture(kind, np.zeros(SR, np.float32))).all(), kind

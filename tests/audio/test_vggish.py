@@ -1,4 +1,4 @@
-"""VGGish with weights that a user brings: made ones here, whose embedding numpy works out too."""
+"""VGGish with weights from the user: synthetic weights here, whose embedding numpy can calculate too."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ Arrays = dict[str, npt.NDArray[np.float32]]
 
 
 def sparse_weights() -> Arrays:
-    """Few weights that are not zero, so that they are made and multiplied in no time."""
+    """Weights that are mostly zero, so that they are created and multiplied quickly."""
     rng = np.random.default_rng(0)
     found = {}
     for name, shape in SHAPES.items():
@@ -48,7 +48,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def by_numpy(arrays: Arrays, patch_TM: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """The embedding of one patch, height by width by channels, as TensorFlow has it."""
+    """The embedding of one patch in the layout of TensorFlow: height, width, channels."""
     x = patch_TM[:, :, np.newaxis].astype(float)
     for name in CONVOLUTIONS:
         kernel = arrays[f"vggish/{name}/weights"]
@@ -65,7 +65,7 @@ def by_numpy(arrays: Arrays, patch_TM: npt.NDArray[np.float32]) -> npt.NDArray[n
     return np.asarray(x, np.float64)
 
 
-def test_embeddings_are_the_networks_and_means_of_them(files: Path) -> None:
+def test_values_are_embeddings_or_their_means(files: Path) -> None:
     features = registry.named("vggish", vggish_weights=str(files / "weights.safetensors"))
     assert features.shape == (128,)
     y = song(2.0, SR)
@@ -79,14 +79,14 @@ def test_embeddings_are_the_networks_and_means_of_them(files: Path) -> None:
     assert np.allclose(whole.values, np.mean([row.values for row in rows], axis=0), atol=1e-5)
 
 
-def test_the_record_holds_the_weights_and_not_where_they_lie(files: Path) -> None:
+def test_the_record_has_the_digest_of_the_weights_but_not_their_uri(files: Path) -> None:
     features = registry.named("vggish", vggish_weights=str(files / "weights.safetensors"))
     record = base.record(features, {})
     assert str(files) not in str(record)
     assert vggish.read_weights(str(files / "weights.safetensors")).sha256 in str(record)
 
 
-def test_both_kinds_of_file_hold_the_same(files: Path) -> None:
+def test_both_file_formats_give_the_same_values(files: Path) -> None:
     one = vggish.read_weights(str(files / "weights.npz")).tensors
     other = vggish.read_weights(str(files / "weights.safetensors")).tensors
     assert one.keys() == other.keys() == SHAPES.keys()
@@ -94,11 +94,11 @@ def test_both_kinds_of_file_hold_the_same(files: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["text.safetensors", "text.npz", "other.safetensors"])
-def test_other_files_are_refused(files: Path, name: str) -> None:
+def test_invalid_weights_are_an_error(files: Path, name: str) -> None:
     with pytest.raises(UsageError, match=name):
         vggish.read_weights(str(files / name))
 
 
-def test_without_weights_it_says_what_it_needs() -> None:
+def test_missing_weights_are_an_error_that_names_the_flag() -> None:
     with pytest.raises(UsageError, match="--vggish-weights"):
         registry.named("vggish")

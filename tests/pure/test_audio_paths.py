@@ -1,4 +1,4 @@
-"""Paths are data from users: what is outside the roots is refused before anything is opened or asked for."""
+"""Paths are input from users: paths outside the roots are rejected before any file or request."""
 
 import contextlib
 import hashlib
@@ -22,7 +22,7 @@ INSIDE, OUTSIDE = b"a song", b"a secret"
 
 @pytest.fixture
 def audio(tmp_path: Path) -> Path:
-    """A root with one song, and secrets beside it under names that are easily confused with it."""
+    """A root with one song, and secrets next to it with similar names."""
     folder = tmp_path / "audio"
     (folder / "clips").mkdir(parents=True)
     (folder / "clips" / "a.mp3").write_bytes(INSIDE)
@@ -104,7 +104,7 @@ def read(store: AudioStore, uri: str) -> bytes:
         "s3://{root}/a.mp3",
     ],
 )
-def test_what_is_outside_a_folder_is_refused_before_it_is_opened(audio: Path, uri: str) -> None:
+def test_a_path_outside_the_root_is_rejected_without_opening_it(audio: Path, uri: str) -> None:
     store = AudioStore((str(audio),))
     uri = uri.replace("{root}", str(audio))
     for attempt in (store.stat, lambda uri: store.open(AudioObject(uri, "8-0", 8)).__enter__()):
@@ -140,7 +140,7 @@ def test_what_is_outside_a_folder_is_refused_before_it_is_opened(audio: Path, ur
         "http://169.254.169.254/bucket/prefix/a.mp3",
     ],
 )
-def test_what_is_outside_a_prefix_is_refused_before_it_is_asked_for(uri: str) -> None:
+def test_a_uri_outside_the_prefix_is_rejected_without_a_request(uri: str) -> None:
     store = AudioStore(("s3://bucket/prefix/",))
     with nothing_opened(), pytest.raises(AudioRejected) as caught:
         store.stat(uri)
@@ -159,12 +159,12 @@ def test_what_is_outside_a_prefix_is_refused_before_it_is_asked_for(uri: str) ->
     ],
 )
 @pytest.mark.parametrize("prefix", ["s3://bucket/prefix", "s3://bucket/prefix/", "s3a://bucket/prefix/"])
-def test_keys_are_taken_as_they_are_spelled(prefix: str, uri: str, key: str) -> None:
+def test_keys_are_used_unchanged(prefix: str, uri: str, key: str) -> None:
     _, location = locate(uri, [parse_root(prefix)])
     assert (location.bucket, location.key) == ("bucket", key)
 
 
-def test_a_whole_bucket_may_be_a_root() -> None:
+def test_a_whole_bucket_can_be_a_root() -> None:
     assert locate("s3://bucket/a.mp3", [parse_root("s3://bucket")])[1] == Location("bucket", ("a.mp3",))
 
 
@@ -184,7 +184,7 @@ def test_a_whole_bucket_may_be_a_root() -> None:
     ],
 )
 @pytest.mark.parametrize("spelling", ["{root}", "{root}/", "file://{root}", "file:{root}/"])
-def test_what_is_inside_is_read_however_it_is_spelled(audio: Path, spelling: str, uri: str) -> None:
+def test_a_file_inside_the_root_is_read_in_every_notation(audio: Path, spelling: str, uri: str) -> None:
     store = AudioStore((spelling.replace("{root}", str(audio)),))
     assert read(store, uri.replace("{root}", str(audio))) == INSIDE
 
@@ -192,18 +192,18 @@ def test_what_is_inside_is_read_however_it_is_spelled(audio: Path, spelling: str
 @pytest.mark.parametrize(
     "name", ["a\\b.mp3", "tab\t.mp3", "100%.mp3", "ü?x#y.mp3", "a:b.mp3", "=cmd()|.mp3", "..a", "b.."]
 )
-def test_odd_names_are_names(audio: Path, name: str) -> None:
+def test_files_with_unusual_names_are_read(audio: Path, name: str) -> None:
     (audio / name).write_bytes(INSIDE)
     assert read(AudioStore((str(audio),)), f"{audio}/{name}") == INSIDE
     assert read(AudioStore((str(audio),)), name) == INSIDE
 
 
-def test_a_root_may_itself_be_reached_by_a_link(audio: Path, tmp_path: Path) -> None:
+def test_the_root_can_be_a_link(audio: Path, tmp_path: Path) -> None:
     (tmp_path / "mount").symlink_to(audio)
     assert read(AudioStore((str(tmp_path / "mount"),)), f"{tmp_path}/mount/clips/a.mp3") == INSIDE
 
 
-def test_a_relative_path_with_several_roots_is_refused(audio: Path) -> None:
+def test_a_relative_path_with_several_roots_is_rejected(audio: Path) -> None:
     store = AudioStore((str(audio), "s3://bucket/prefix"))
     with nothing_opened(), pytest.raises(AudioRejected, match="more than one --audio-root") as caught:
         store.stat("clips/a.mp3")
@@ -230,7 +230,7 @@ def test_a_relative_path_with_several_roots_is_refused(audio: Path) -> None:
         "https://ada:secret@host/?X-Amz-Signature=secret",
     ],
 )
-def test_a_root_that_is_none_is_a_usage_error(audio: Path, location: str) -> None:
+def test_an_invalid_root_is_a_usage_error(audio: Path, location: str) -> None:
     with pytest.raises(UsageError, match="--audio-root") as caught:
         AudioStore((location.replace("{tmp}", str(audio.parent)),))
     assert "secret" not in str(caught.value)
@@ -246,18 +246,18 @@ def test_a_root_that_is_none_is_a_usage_error(audio: Path, location: str) -> Non
         "s3://bucket/a.mp3?X-Amz-Security-Token=secret",
     ],
 )
-def test_no_message_holds_a_secret(uri: str) -> None:
+def test_messages_contain_no_secrets(uri: str) -> None:
     with pytest.raises(AudioRejected) as caught:
         locate(uri, [parse_root("s3://other")])
     assert "sec" not in str(caught.value)
 
 
-def test_messages_hold_no_control_characters() -> None:
+def test_messages_contain_no_control_characters() -> None:
     assert redacted("a\x1b[31m\n.mp3").isprintable()
 
 
 @pytest.mark.parametrize("name", ["none.mp3", "clips/none.mp3", "none/a.mp3", "clips/a.mp3/b.mp3", "x" * 300])
-def test_what_is_not_there_is_missing(audio: Path, name: str) -> None:
+def test_a_file_that_does_not_exist_is_missing(audio: Path, name: str) -> None:
     store = AudioStore((str(audio),))
     for attempt in (store.stat, lambda uri: store.open(AudioObject(uri, "6-0", 6)).__enter__()):
         with pytest.raises(AudioRejected) as caught:
@@ -266,7 +266,7 @@ def test_what_is_not_there_is_missing(audio: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["fifo", "clips", "circle", "circle/a.mp3"])
-def test_what_is_no_file_is_refused(audio: Path, name: str) -> None:
+def test_anything_but_a_regular_file_is_rejected(audio: Path, name: str) -> None:
     store = AudioStore((str(audio),))
     for attempt in (store.stat, lambda uri: store.open(AudioObject(uri, "0-0", 0)).__enter__()):
         with pytest.raises(AudioRejected) as caught:
@@ -274,7 +274,7 @@ def test_what_is_no_file_is_refused(audio: Path, name: str) -> None:
         assert caught.value.reason is AudioReason.PATH_REFUSED
 
 
-def test_an_opened_file_says_what_it_is(audio: Path) -> None:
+def test_an_opened_file_has_its_etag_size_and_hash(audio: Path) -> None:
     path = audio / "clips" / "a.mp3"
     store = pickle.loads(pickle.dumps(AudioStore((str(audio),))))
     found = store.stat(str(path))
@@ -297,7 +297,7 @@ def _touched(path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [_longer, _touched])
-def test_a_file_changed_since_it_was_found_is_not_read(audio: Path, change: Callable[[Path], None]) -> None:
+def test_a_file_changed_after_its_listing_is_not_read(audio: Path, change: Callable[[Path], None]) -> None:
     store, path = AudioStore((str(audio),)), audio / "clips" / "a.mp3"
     found = store.stat(str(path))
     change(path)
@@ -307,20 +307,20 @@ def test_a_file_changed_since_it_was_found_is_not_read(audio: Path, change: Call
 
 
 @pytest.mark.parametrize("change", [_longer, _touched])
-def test_a_file_changed_while_it_is_read_is_told(audio: Path, change: Callable[[Path], None]) -> None:
+def test_a_file_changed_while_it_is_read_is_rejected(audio: Path, change: Callable[[Path], None]) -> None:
     store, path = AudioStore((str(audio),)), audio / "clips" / "a.mp3"
     with pytest.raises(AudioRejected) as caught, store.open(store.stat(str(path))):
         change(path)
     assert caught.value.reason is AudioReason.CHANGED
 
 
-def test_errors_of_the_reader_pass_through(audio: Path) -> None:
+def test_errors_inside_the_block_are_not_changed(audio: Path) -> None:
     store = AudioStore((str(audio),))
     with pytest.raises(FileNotFoundError, match="mine"), store.open(store.stat("clips/a.mp3")):
         raise FileNotFoundError("mine")
 
 
-def test_no_descriptor_is_left_open(audio: Path) -> None:
+def test_every_descriptor_is_closed(audio: Path) -> None:
     store = AudioStore((str(audio),))
     before = len(os.listdir("/proc/self/fd"))
     read(store, "clips/a.mp3")
@@ -338,7 +338,7 @@ def test_a_large_file_is_not_opened(audio: Path) -> None:
     assert caught.value.reason is AudioReason.HEADER_OVER_BUDGET
 
 
-def test_a_root_that_has_gone_is_a_storage_error_not_a_reject(audio: Path) -> None:
+def test_a_removed_root_is_a_storage_error_and_not_a_reject(audio: Path) -> None:
     store = AudioStore((str(audio),))
     audio.rename(audio.with_name("elsewhere"))
     with pytest.raises(StorageError, match="--audio-root"):
@@ -362,7 +362,7 @@ def _swap_fifo(audio: Path) -> None:
 
 @pytest.mark.parametrize("swap", [_swap_file, _swap_folder, _swap_fifo])
 @pytest.mark.parametrize("moment", ["after the path is judged", "before the file is opened"])
-def test_what_is_swapped_in_after_the_check_is_not_followed(
+def test_a_link_created_after_the_check_is_not_followed(
     audio: Path, monkeypatch: pytest.MonkeyPatch, swap: Callable[[Path], None], moment: str
 ) -> None:
     store = AudioStore((str(audio),))
@@ -392,7 +392,7 @@ def test_what_is_swapped_in_after_the_check_is_not_followed(
     assert caught.value.reason is AudioReason.PATH_REFUSED
 
 
-def test_a_file_and_a_link_changing_places_all_the_time_never_leak(audio: Path) -> None:
+def test_a_file_that_is_constantly_replaced_by_a_link_never_leaks_the_target(audio: Path) -> None:
     store, path, spare = AudioStore((str(audio),)), audio / "clips" / "a.mp3", audio / "spare"
     stop = threading.Event()
 

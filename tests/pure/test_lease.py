@@ -1,4 +1,4 @@
-"""One holder at a time, on files; the same on S3 is in tests/e2e/test_s3_store.py."""
+"""A lease has one holder at a time, on files; for S3 see tests/e2e/test_s3_store.py."""
 
 import dataclasses
 import json
@@ -33,7 +33,7 @@ def _left(uri: str, **overrides: object) -> None:
     storage.write_atomic(uri, holder.to_bytes())
 
 
-def test_a_second_run_is_refused_at_once_and_told_who_is_there(uri: str) -> None:
+def test_a_second_run_fails_at_once_with_the_name_of_the_first(uri: str) -> None:
     with lease.held(uri, "r1"):
         started = time.monotonic()
         with pytest.raises(lease.Held, match=r"run r1 \(process \d+ on .* is at work"), lease.held(uri, "r2"):
@@ -43,7 +43,7 @@ def test_a_second_run_is_refused_at_once_and_told_who_is_there(uri: str) -> None
     assert not storage.is_object(uri)
 
 
-def test_of_many_at_once_one_gets_it(uri: str) -> None:
+def test_one_of_many_concurrent_runs_gets_the_lease(uri: str) -> None:
     inside: list[str] = []
 
     def try_it(number: int) -> bool:
@@ -59,7 +59,7 @@ def test_of_many_at_once_one_gets_it(uri: str) -> None:
         assert sum(pool.map(try_it, range(8))) == len(inside) == 1
 
 
-def test_who_waits_gets_it_next(uri: str) -> None:
+def test_a_waiting_run_gets_the_lease_next(uri: str) -> None:
     order = []
 
     def second() -> None:
@@ -75,7 +75,9 @@ def test_who_waits_gets_it_next(uri: str) -> None:
     assert order == ["first", "second"]
 
 
-def test_a_dead_process_of_this_machine_holds_nothing(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lease_of_an_ended_process_of_this_machine_is_free(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lease, "EXPIRY_S", 60.0)
     code = (
         "import os, sys; from genremill.infra import lease; "
@@ -88,7 +90,7 @@ def test_a_dead_process_of_this_machine_holds_nothing(uri: str, monkeypatch: pyt
         assert time.monotonic() - started < 1.0
 
 
-def test_a_process_of_another_machine_is_watched(uri: str) -> None:
+def test_the_lease_of_another_machine_is_taken_over_if_it_is_not_renewed(uri: str) -> None:
     _left(uri, host="elsewhere")
     started = time.monotonic()
     with lease.held(uri, "r2"):
@@ -112,7 +114,7 @@ def test_a_process_of_another_machine_is_watched(uri: str) -> None:
         thread.join()
 
 
-def test_a_run_that_was_thought_dead_stops_and_leaves_the_lease_alone(uri: str) -> None:
+def test_a_run_that_lost_its_lease_stops_and_does_not_change_it(uri: str) -> None:
     with lease.held(uri, "r1") as mine:
         mine.check()
         _left(uri, run_id="r2")
@@ -122,13 +124,13 @@ def test_a_run_that_was_thought_dead_stops_and_leaves_the_lease_alone(uri: str) 
     assert json.loads(storage.read_bytes(uri))["run_id"] == "r2"
 
 
-def test_a_lease_that_is_no_lease_expires_too(uri: str) -> None:
+def test_an_invalid_lease_expires(uri: str) -> None:
     storage.write_atomic(uri, b"{broken")
     with lease.held(uri, "r1"):
         assert b"r1" in storage.read_bytes(uri)
 
 
-def test_a_lease_that_this_process_could_not_give_up_is_taken_over_at_once(
+def test_a_lease_that_this_process_failed_to_release_is_taken_over_at_once(
     uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "EXPIRY_S", 60.0)

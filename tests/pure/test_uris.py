@@ -1,4 +1,4 @@
-"""URIs that hold a secret are refused, and no message repeats it."""
+"""URIs with a secret are an error, and no message repeats the secret."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from genremill.jobs.nights import mlflow_export
         "hdfs://ada:hush@host/tracks.csv",
     ],
 )
-def test_a_secret_in_a_uri_is_refused_and_not_repeated(uri: str) -> None:
+def test_a_uri_with_a_secret_is_an_error_that_does_not_repeat_it(uri: str) -> None:
     for take in (storage.absolute_uri, storage.is_object, storage.inventory, Warehouse.at):
         with pytest.raises(UsageError, match="expected a URI without credentials or a query") as caught:
             take(uri)
@@ -31,17 +31,17 @@ def test_a_secret_in_a_uri_is_refused_and_not_repeated(uri: str) -> None:
 @pytest.mark.parametrize(
     "uri", ["file:///data/ada@host/x", "file:///data/a:b//c@d", "s3a://bucket/a:b@c", "s3a://bucket/@"]
 )
-def test_what_only_looks_like_one_is_a_name(uri: str) -> None:
+def test_a_name_that_looks_like_a_secret_is_accepted(uri: str) -> None:
     assert storage.absolute_uri(uri).endswith(uri.rpartition("/")[2])
 
 
-def test_a_local_name_with_a_question_mark_is_a_pattern() -> None:
+def test_a_local_name_with_a_question_mark_is_an_error() -> None:
     with pytest.raises(UsageError, match=r"Spark reads \? in a path as a pattern"):
         storage.absolute_uri("/data/a?b")
 
 
 @pytest.mark.parametrize("uri", ["https://ada:hush@host", "http://hush@host:5000/mlflow"])
-def test_a_secret_for_mlflow_is_refused_and_not_repeated(uri: str) -> None:
+def test_an_mlflow_uri_with_a_secret_is_an_error_that_does_not_repeat_it(uri: str) -> None:
     with pytest.raises(UsageError, match="MLFLOW_TRACKING_PASSWORD") as caught:
         mlflow_export.check(uri)
     assert "hush" not in str(caught.value)

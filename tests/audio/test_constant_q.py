@@ -1,4 +1,4 @@
-"""The constant-Q transform and its chroma are equal to librosa, also with settings that no feature set uses."""
+"""The constant-Q transform and its chroma are equal to librosa, also with settings that no set uses."""
 
 import librosa
 import numpy as np

@@ -34,7 +34,7 @@ def write(
 def render(run_id: str, findings: Findings, tracks: list[ExampleTrack], header: Header) -> str:
     """The page as one self-contained HTML document."""
     reasons = "; ".join(str(audit) for audit in findings.refused)
-    kept = "readers still get the earlier tags" if findings.churn else "no new tags became current"
+    kept = "readers still get the earlier tags" if findings.churn else "nothing else has changed"
     return render_template(
         "genremill/jobs/audits/audit.html.j2",
         kind="audit",

@@ -109,9 +109,9 @@ def _lead(compared: Sequence[Compared]) -> str:
 def _cells(
     compared: Sequence[Compared], label: str, figure: str, show: Callable[[float | None], str]
 ) -> list[Cell]:
-    """A figure of a class for each version; the greatest is highlighted."""
+    """A figure of a class for each version; the greatest is highlighted, unless all are equal."""
     values = [_of(model, label, figure) for model in compared]
-    best = max((value for value in values if value), default=None)
+    best = max((value for value in values if value), default=None) if len(set(values)) > 1 else None
     return [Cell(show(value), best=value is not None and value == best) for value in values]
 
 

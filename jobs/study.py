@@ -48,12 +48,12 @@ class Config:
 
     @property
     def cells(self) -> list[Cell]:
-        """The grid's, the quickest first."""
+        """The cells of the grid, the fastest first."""
         grid = itertools.product(self.learning_rates, self.batches, self.epoch_counts)
         return sorted((Cell(*one) for one in grid), key=lambda one: (one.epochs, -one.batch, one))
 
     def settings(self, cell: Cell) -> TrainConfig:
-        """Those of one training."""
+        """The settings of one training."""
         return dataclasses.replace(self.train, **dataclasses.asdict(cell))
 
 
@@ -160,7 +160,7 @@ def _trained(
 
 
 def check(cfg: Config) -> None:
-    """Raises on a grid or settings that no data could make right."""
+    """Raises on a grid or settings that are wrong for every data set."""
     grid: dict[str, tuple[float, ...]] = {
         "--learning-rates": cfg.learning_rates,
         "--batches": cfg.batches,
@@ -169,17 +169,17 @@ def check(cfg: Config) -> None:
     for flag, values in grid.items():
         shown = " ".join(f"{value:g}" for value in values)
         if not values or len(set(values)) < len(values):
-            raise UsageError(f"{flag} {shown}: expected one value or more, each once")
+            raise UsageError(f"{flag} {shown}: expected one or more different values")
         if flag == "--learning-rates" and not all(0 < value < math.inf for value in values):
             raise UsageError(f"{flag} {shown}: expected numbers above 0")
         if flag != "--learning-rates" and min(values) < 1:
             raise UsageError(f"{flag} {shown}: expected 1 or more")
     for name, flag in zip(SETTINGS, grid, strict=True):
         if getattr(cfg.train, name) is not None:
-            raise UsageError(f"--train.{name.replace('_', '-')} is what a study varies: give {flag}")
+            raise UsageError(f"--train.{name.replace('_', '-')} is varied by the study; use {flag} instead")
     if cfg.train.target_precision is not None:
         raise UsageError(
-            "--train.target-precision changes no figure of a study: give it to `genremill train`"
+            "--train.target-precision does not change the results of a study; use it with `genremill train`"
         )
 
 

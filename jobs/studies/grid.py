@@ -1,4 +1,4 @@
-"""The trainings of a study: the settings of each, what it reached, and their records in the warehouse."""
+"""The trainings of a study: their settings, their results, and the records in the warehouse."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from genremill.infra.log import LOGGER
 from genremill.models.model_card import Epoch
 
 SETTINGS = ("learning_rate", "batch", "epochs")
-"""What a study varies, by the names of `train`'s settings."""
+"""The settings of `train` that a study varies."""
 
 
 @dataclass(frozen=True, order=True)
@@ -32,7 +32,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """A file's name, another for every cell.
+        """A file name that is unique to the cell.
 
         >>> Cell(0.001, 64, 20).name
         'rate-0.001_batch-64_epochs-20'
@@ -42,25 +42,25 @@ class Cell:
 
 @dataclass(frozen=True)
 class Reached:
-    """What the training of a cell has reached, at the epoch whose weights a model version would have."""
+    """The result of a training, at the epoch whose weights a model version would have."""
 
     cell: Cell
     pairs: int
-    """Validation pairs, those it was measured on."""
+    """Number of validation pairs."""
     accuracy: float | None = None
-    """Share of the validation rows whose label is the likeliest class; None where the loss was no number."""
+    """Share of the validation rows whose most likely class is the label; None if the loss was no number."""
     loss: float | None = None
-    """Mean cross-entropy over the validation rows, nats."""
+    """Mean cross-entropy of the validation rows, in nats."""
     train_accuracy: float | None = None
     best_epoch: int | None = None
     seconds: float | None = None
-    """Of all epochs, validation included, on the machine that trained it."""
+    """Time of all epochs, including validation, on the machine of the training."""
     failed: str = ""
-    """Why there are no figures."""
+    """Why the training has no result."""
 
     @classmethod
     def by(cls, cell: Cell, pairs: int, history: Sequence[Epoch], best_epoch: int) -> "Reached":
-        """The figures out of a training's epochs."""
+        """The result from the epochs of a training."""
         best = history[best_epoch - 1]
         return cls(
             cell,
@@ -73,19 +73,19 @@ class Reached:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The settings and the figures, side by side."""
+        """The settings and the result in one dictionary."""
         figures = dataclasses.asdict(self)
         settings: dict[str, Any] = figures.pop("cell")
         return settings | figures
 
 
 def record(folder: str, reached: Reached) -> None:
-    """Keeps what a cell has reached, in one step."""
+    """Saves the result of a cell atomically."""
     storage.write_atomic(_file(folder, reached.cell), json.dumps(reached.as_json()).encode())
 
 
 def recorded(folder: str, cells: Iterable[Cell]) -> dict[Cell, Reached]:
-    """What is known of cells; a damaged record is passed over, and its cell trained again."""
+    """The saved results of cells. A damaged record is ignored, and its cell is trained again."""
     found = {}
     for cell in cells:
         file = _file(folder, cell)
@@ -94,15 +94,15 @@ def recorded(folder: str, cells: Iterable[Cell]) -> dict[Cell, Reached]:
         try:
             figures = json.loads(storage.read_bytes(file))
             if Cell(**{name: figures.pop(name) for name in SETTINGS}) != cell:
-                raise ValueError("it is of another cell")
+                raise ValueError("it belongs to another cell")
             found[cell] = Reached(cell, **figures)
         except (ValueError, TypeError, KeyError, AttributeError) as err:
-            LOGGER.warning("%s is damaged and passed over: %r", file, err)
+            LOGGER.warning("%s is damaged and is ignored: %r", file, err)
     return found
 
 
 def best_of(reached: Iterable[Reached]) -> Reached | None:
-    """The most accurate, of equals the quickest; None where none has figures."""
+    """The most accurate result, and of equal results the fastest; None if no training has a result."""
     measured = [one for one in reached if one.accuracy is not None]
     return max(measured, key=lambda one: (one.accuracy or 0.0, -(one.seconds or 0.0)), default=None)
 

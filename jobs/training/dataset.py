@@ -1,4 +1,4 @@
-"""The training set on disk: pairs as Parquet shards with equal row groups, one row a window."""
+"""The training set on disk: Parquet shards with equal row groups, and one row per pair and window."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,23 +22,23 @@ from genremill.models.training import manifest
 from genremill.udfs.arrow_rows import matrix
 
 GROUPS_A_WORKER = 4
-"""Row groups of a worker at least; all workers have as many, so that their shares are as good as equal."""
+"""Smallest number of row groups per worker. All workers have the same number, so their shares are equal."""
 ROWS_A_FILE, BYTES_A_FILE = 4_000_000, 2 << 30
 ROWS_A_RANK = 2
-"""Train rows of a rank at least: batch normalisation learns nothing from one."""
+"""Smallest number of train rows per rank: batch normalization cannot learn from a single row."""
 FIT_ROWS, FIT_VALUES = 1_000_000, 32_000_000
-"""Train rows, and values in them, that an encoder is fitted on at most; the shards lie in hash order, so
-these are a sample."""
+"""Limits of the sample on which an encoder is fitted: train rows, and values in them. The shards are in hash
+order, so the first rows are a random sample."""
 SCAN_ROWS = 1024
 RARE = 0.001
-"""Of a class's tracks, a share that another class is not worth mentioning for."""
+"""Shares of a class's tracks below this value are left out of `ModelCard.together`."""
 AUGMENTED = "augmented"
-"""Column of shards with rows of augmented audio: whether a row is one."""
+"""Column of the shards: whether a row comes from augmented audio."""
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Shards on disk, and what they hold."""
+    """Shards on disk, and what they contain."""
 
     classes: tuple[str, ...]
     inputs: ModelInputs
@@ -49,10 +49,10 @@ class TrainingSet:
     class_rows: dict[str, int]
     """Train pairs by class."""
     train_rows: int
-    """Rows trained on: a pair has one for each window."""
+    """Number of rows to train on: a pair has one for each window."""
     digests: tuple[str, ...]
     known: Known | None
-    """The tokens that the model knows; None where it takes no names."""
+    """The tokens that the model knows; None if the model does not use names."""
     together: dict[str, dict[str, float]]
     """See `ModelCard.together`."""
 
@@ -68,10 +68,10 @@ def write_training_set(
     folders = {
         part: work.warehouse.tmp(work.run_id, "shards", part) for part in (Split.TRAIN, Split.VALIDATION)
     }
-    # Each worker validates a part; where there are not as many rows as workers, nothing is validated.
+    # Each worker validates a part. With fewer rows than workers, there is no validation.
     parts = [Split.TRAIN, Split.VALIDATION] if windows_of[Split.VALIDATION] >= workers else [Split.TRAIN]
     row_bytes = manifest.BYTES_A_VALUE * inputs.values
-    # A part before its examples: names become tokens in Python, which no filter is pushed through.
+    # Filtered by split first: Spark pushes no filter through the Python function that makes tokens of names.
     pairs_of = {part: with_label.where(F.col("split") == part.value) for part in parts}
     together = _together(pairs_of[Split.TRAIN])
     known = None
@@ -100,7 +100,7 @@ def write_training_set(
 
 @dataclass(frozen=True)
 class _Counts:
-    """The classes that are trained on; their pairs and the rows these have for the network, by split."""
+    """The classes, and by split their pairs and the rows that the network gets."""
 
     classes: tuple[str, ...]
     pairs_of: dict[str, int]
@@ -137,7 +137,7 @@ def _counted(pairs: DataFrame, inputs: ModelInputs, workers: int) -> _Counts:
 
 
 def _together(pairs: DataFrame) -> dict[str, dict[str, float]]:
-    """By class, of the tracks that bear it, the shares that bear others too."""
+    """For each class, the shares of its tracks that have other classes too."""
     labels = pairs.groupBy("track_id").agg(F.collect_set("class").alias("others"))
     one = labels.select(F.explode("others").alias("one"), "others")
     both = one.select("one", F.explode("others").alias("other")).groupBy("one", "other").count().collect()
@@ -151,19 +151,19 @@ def _together(pairs: DataFrame) -> dict[str, dict[str, float]]:
 
 
 def _weighted(pairs: DataFrame) -> DataFrame:
-    """Held-out pairs with what each counts: those of an artist together as much as those of any other."""
+    """Held-out pairs with their weights: the pairs of every artist have the same weight in total."""
     of_artist = F.count("*").over(Window.partitionBy("artist_id"))
     return pairs.withColumn(WEIGHT, F.array((1 / of_artist).cast("float")))
 
 
 def _folded(pairs: DataFrame) -> DataFrame:
-    """Train pairs with the fold of their artist, so that what others' names say of them can be told apart."""
+    """Train pairs with the fold of their artist: the statistics of names come from the other folds."""
     fold = F.pmod(F.xxhash64("artist_id", F.lit(FOLD)), F.lit(FOLDS))
     return pairs.withColumn(FOLD, F.array(fold.cast("float")))
 
 
 def _examples(pairs: DataFrame, inputs: ModelInputs, known: Known | None) -> DataFrame:
-    """The rows of the shards: a column for each input, label, place in the order, hash of the row."""
+    """The rows of the shards: a column for each input, the label, the order and a hash of the row."""
     key = ["track_id", "genre", *(["window"] if inputs.has_windows else [])]
     if known is not None:
         pairs = numbered(pairs, known)
@@ -180,7 +180,7 @@ def _examples(pairs: DataFrame, inputs: ModelInputs, known: Known | None) -> Dat
 
 
 def _write_part(examples: DataFrame, folder: str, rows: int, workers: int, row_bytes: int) -> str:
-    """Writes one split's shards and their manifest; gives a digest of their rows."""
+    """Writes the shards of one split and their manifest; returns a digest of the rows."""
     groups = workers * max(-(-rows // (workers * manifest.group_rows(row_bytes))), GROUPS_A_WORKER)
     group = -(-rows // groups)
     files = -(-rows // min(ROWS_A_FILE, BYTES_A_FILE // row_bytes))
@@ -189,7 +189,7 @@ def _write_part(examples: DataFrame, folder: str, rows: int, workers: int, row_b
     by_file = examples.repartition(files, F.element_at(numbers, file + 1))
     ordered = by_file.sortWithinPartitions("order", "row_hash")
     shard_rows = ordered.drop("order", "row_hash")
-    # Parquet counts rows from Spark 4.1 on; before, each row group is a file.
+    # Since Spark 4.1, an option limits the rows of a row group. In Spark 4.0, each row group is a file.
     counts_rows = tuple(map(int, examples.sparkSession.version.split(".")[:2])) >= (4, 1)
     limit = "parquet.block.row.count.limit" if counts_rows else "maxRecordsPerFile"
     shard_rows.write.option(limit, group).parquet(folder)
@@ -200,9 +200,9 @@ def _write_part(examples: DataFrame, folder: str, rows: int, workers: int, row_b
 
 
 def hashed_to(spark: SparkSession, partitions: int) -> list[int]:
-    """For each partition in turn, a number that a repartition into so many sends there.
+    """For each partition, a number that a repartition into this many partitions sends there.
 
-    Spark's `repartitionById` needs no such detour, but Spark 4.0 has none.
+    Spark 4.0 does not have `repartitionById`, which would make this unnecessary.
     """
     numbers = spark.range(partitions * (10 + partitions.bit_length()))
     partition = F.pmod(F.hash(F.col("id").cast("int")), F.lit(partitions)).alias("partition")
@@ -211,13 +211,13 @@ def hashed_to(spark: SparkSession, partitions: int) -> list[int]:
 
 
 def sample(data: TrainingSet) -> dict[str, npt.NDArray[Any]]:
-    """Raw inputs of the first train rows that are of audio as it is, by name, each of shape (rows, width)."""
+    """Raw inputs of the first train rows of original audio, by name, each of shape (rows, width)."""
     left = min(FIT_ROWS, max(FIT_VALUES // data.inputs.values, 1))
     names = list(data.inputs.names)
     store, folder = storage.arrow(data.train)
     tables = []
     with manifest.storage_errors(data.train):
-        # Fewest bytes at once: a scanner would read far ahead of the rows that are wanted.
+        # Without read-ahead: a scanner would read far more rows than are needed.
         shard_rows = ds.dataset(folder, filesystem=store, format="parquet")
         batches = shard_rows.to_batches(
             filter=~ds.field(AUGMENTED) if AUGMENTED in shard_rows.schema.names else None,

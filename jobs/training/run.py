@@ -41,7 +41,7 @@ from genremill.models.training.plan import Plan
 from genremill.models.weights import write_weights
 
 THREADS = 1
-"""Threads of a rank: networks this small gain little from two, and lose much where cores are shared."""
+"""Threads per rank: small networks gain little from a second thread, and lose much if cores are shared."""
 
 
 RAISED: dict[int, type[GenremillError]] = {int(kind.exit_code): kind for kind in (UsageError, StorageError)}
@@ -58,8 +58,10 @@ def fit(spark: SparkSession, work: command.Run, data: TrainingSet, sources: Sour
     plan = planned(work, cfg, data, sources, samples)
     last = run_ranks(spark, plan)
     vectors_BF = joined_rows(samples, data.inputs.vectors)
-    seen = _Seen(fit_distributions(vectors_BF, data.inputs.features), histograms(vectors_BF))
-    return _seal(work, plan, last, data, sources, seen)
+    train_features = _TrainFeatures(
+        fit_distributions(vectors_BF, data.inputs.features), histograms(vectors_BF)
+    )
+    return _seal(work, plan, last, data, sources, train_features)
 
 
 def planned(
@@ -69,7 +71,7 @@ def planned(
     sources: Sources,
     samples: dict[str, npt.NDArray[Any]],
 ) -> Plan:
-    """What the ranks are to do; the encoders have learned from the samples."""
+    """The plan of the ranks, with encoders that are fitted on the samples."""
     entry = zoo.entry(cfg.model)
     recipe = _recipe(entry.recipe(data.train_rows), cfg)
     vectors_BF = joined_rows(samples, data.inputs.vectors)
@@ -107,13 +109,13 @@ def planned(
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What the training tracks' features are like."""
+class _TrainFeatures:
+    """The distribution of the features in the train split."""
 
     distributions: nn.ModuleDict
-    """Where the training tracks lie, by input."""
+    """Distribution of the train tracks, by input, which finds outliers."""
     histograms: list[Histogram]
-    """How the values of each feature are distributed."""
+    """Histogram of each feature."""
 
 
 def _recipe(recipe: Recipe, cfg: Config) -> Recipe:
@@ -185,7 +187,7 @@ def _seal(
     last: Checkpoint,
     data: TrainingSet,
     sources: Sources,
-    seen: _Seen,
+    train_features: _TrainFeatures,
 ) -> command.Outcome:
     cfg, best = sources.inputs.settings, last.part("best")
     best_epoch, history = last.progress.best_epoch, last.progress.history
@@ -199,7 +201,7 @@ def _seal(
             seed=cfg.seed,
             rows=data.rows,
             class_rows=data.class_rows,
-            histograms=tuple(seen.histograms),
+            histograms=tuple(train_features.histograms),
             best_epoch=best_epoch,
             history=history,
         ),
@@ -210,9 +212,11 @@ def _seal(
     )
     version = f"{cfg.model}/{work.run_id}"
     # The model is calibrated on its own predictions: for these it is first saved to the scratch space.
-    bare = dataclasses.replace(card, outlier_limits=dict.fromkeys(seen.distributions, sys.float_info.max))
+    bare = dataclasses.replace(
+        card, outlier_limits=dict.fromkeys(train_features.distributions, sys.float_info.max)
+    )
     scratch = work.warehouse.tmp(work.run_id, "model")
-    artifact.save(scratch, bare, best, seen.distributions)
+    artifact.save(scratch, bare, best, train_features.distributions)
     uncalibrated = PredictionInputs(
         work.warehouse, sources.inputs.tracks, data.inputs, ModelVersion(version, scratch, bare)
     )
@@ -220,7 +224,7 @@ def _seal(
         uncalibrated, sources.labelled, data.rows[Split.VALIDATION], cfg.target_precision
     )
     folder = work.warehouse.path("models", version)
-    artifact.save(folder, card, best, seen.distributions)
+    artifact.save(folder, card, best, train_features.distributions)
     storage.remove(plan.checkpoints)
     validation = history[best_epoch - 1].validation_accuracy
     shown = "no validation rows" if validation is None else f"validation accuracy {validation:.3f}"

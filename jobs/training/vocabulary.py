@@ -1,4 +1,4 @@
-"""The tokens of track names that a model is worth knowing: those that several artists share."""
+"""The tokens of track names that a model learns: those that several artists share."""
 
 import numpy as np
 from pyspark.sql import DataFrame, functions as F, types as T
@@ -7,20 +7,20 @@ from genremill.models.encoders.text_tokens import FIELDS, KNOWN, Known
 from genremill.models.features import TEXT
 
 FEWEST_ARTISTS = 4
-"""Artists that a token is found with at least; one of fewer tells the artist and not the genre."""
+"""Smallest number of artists of a token; a token of fewer artists identifies the artist, not the genre."""
 MOST_TOKENS = 150_000
-"""Tokens that a model knows at most, the most frequent; of the Spotify table it is 121,000."""
+"""Largest number of tokens, the most frequent; the Spotify table has 121,000."""
 MOST_PAIRS = 20_000_000
-"""Tokens times classes at most: a model keeps a number for each, 40 MB."""
+"""Largest number of tokens times classes: a model stores a number for each, 40 MB."""
 
 
 def known_tokens(tracks: DataFrame, count: int, classes: int) -> Known:
     """The tokens in the names of `count` tracks of `classes` classes, by ascending hash.
 
-    Artists are counted by groups, the same in every run, so that a token needs one number and not a set: of
-    four artists, one in eleven times two fall in the same group.
+    Artists are counted by groups, which are the same in every run, so that a token needs one number and not a
+    set. In one of eleven cases, two of four artists are in the same group.
     """
-    from genremill.udfs.tokens import BITS, TOKENS_SCHEMA, make_list_tokens  # here: --help needs no torch
+    from genremill.udfs.tokens import BITS, TOKENS_SCHEMA, make_list_tokens  # here: torch takes seconds
 
     named = tracks.select(*FIELDS, F.pmod(F.xxhash64("artist_id"), F.lit(BITS)).alias("artist"))
     found = named.mapInArrow(make_list_tokens(), TOKENS_SCHEMA).groupBy("token")
@@ -35,7 +35,7 @@ def known_tokens(tracks: DataFrame, count: int, classes: int) -> Known:
 
 
 def numbered(pairs: DataFrame, known: Known) -> DataFrame:
-    """Pairs with the token numbers of the track's names in place of the names."""
+    """Pairs in which the numbers of the tokens replace the track's names."""
     from genremill.udfs.tokens import make_number
 
     kept = [name for name in pairs.columns if name not in FIELDS]

@@ -91,14 +91,14 @@ def test_other_inputs_are_another_study_and_a_damaged_record_is_trained_again(ca
     [
         (["--learning-rates", "0.01", "0"], "--learning-rates 0.01 0: expected numbers above 0"),
         (["--learning-rates", "nan"], "--learning-rates nan: expected numbers above 0"),
-        (["--batches", "64", "64"], "--batches 64 64: expected one value or more, each once"),
+        (["--batches", "64", "64"], "--batches 64 64: expected one or more different values"),
         (["--epoch-counts", "0"], "--epoch-counts 0: expected 1 or more"),
-        (["--train.epochs", "3"], "--train.epochs is what a study varies: give --epoch-counts"),
+        (["--train.epochs", "3"], "--train.epochs is varied by the study; use --epoch-counts"),
         (
             ["--train.learning-rate", "3"],
-            "--train.learning-rate is what a study varies: give --learning-rates",
+            "--train.learning-rate is varied by the study; use --learning-rates",
         ),
-        (["--train.target-precision", "0.9"], "--train.target-precision changes no figure of a study"),
+        (["--train.target-precision", "0.9"], "--train.target-precision does not change the results"),
         (["--train.model", "wavenet"], "no model is named 'wavenet'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Which inputs a flag means, which of them a model finds again, and what is said where there are none."""
+"""Which inputs a flag selects, which inputs a trained model gets, and the errors if there are none."""
 
 import json
 from pathlib import Path
@@ -66,10 +66,17 @@ def warehouse(tmp_path: Path) -> Warehouse:
     return found
 
 
-def test_a_name_means_the_newest_fingerprint_that_has_rows(warehouse: Warehouse) -> None:
+def test_a_name_selects_the_newest_fingerprint_that_has_rows(warehouse: Warehouse) -> None:
     found = chosen(warehouse, TABULAR, "gtzan57", None, use_popularity=False)
     assert (found.names, found.features, found.positions) == (("gtzan57",), (RMS, ZCR), ())
     assert found.made_from == {"gtzan57": "aa: 2 runs to r2"}
+
+
+def test_inputs_keep_the_runs_that_existed_when_they_were_selected(warehouse: Warehouse) -> None:
+    inputs = chosen(warehouse, TABULAR, "gtzan57", None, use_popularity=False)
+    (Path(warehouse.uri.removeprefix("file://")) / "features" / "fingerprint=aa" / "run=r3").mkdir()
+    assert inputs.sets["gtzan57"].runs == ("r1", "r2")
+    assert inputs.made_from == {"gtzan57": "aa: 2 runs to r2"}
 
 
 def test_sequences_and_images_have_a_shape_and_no_features(warehouse: Warehouse) -> None:
@@ -83,13 +90,13 @@ def test_sequences_and_images_have_a_shape_and_no_features(warehouse: Warehouse)
 
 
 @pytest.mark.parametrize("shape", [(3,), (0, 2), (1, 2, 3, 4), (2.0, 2), ()])
-def test_a_shape_that_is_none_is_an_error(warehouse: Warehouse, shape: tuple[Any, ...]) -> None:
+def test_an_invalid_shape_is_an_error(warehouse: Warehouse, shape: tuple[Any, ...]) -> None:
     _add_set(warehouse, "segments", "ss", "2026-01-01", "r1", shape=shape)
     with pytest.raises(StorageError, match=r"fingerprint=ss/_feature_set\.json is not the record"):
         chosen(warehouse, TABULAR, "gtzan57", None, use_popularity=False)
 
 
-def test_inputs_come_in_the_order_named_and_popularity_is_the_tables(warehouse: Warehouse) -> None:
+def test_inputs_keep_the_order_of_the_flag_and_popularity_belongs_to_the_table(warehouse: Warehouse) -> None:
     found = chosen(warehouse, TABULAR, "gtzan57+table", None, use_popularity=False)
     assert found.features == (RMS, ZCR, TEMPO, KEY)
     assert found.positions == (1, 2)
@@ -113,14 +120,14 @@ def test_inputs_come_in_the_order_named_and_popularity_is_the_tables(warehouse: 
         (TABULAR, "artist+table", "periodic_mlp", (ARTIST, TABLE)),
     ],
 )
-def test_without_a_flag_a_model_gets_what_it_takes(
+def test_without_a_flag_a_model_gets_its_default_inputs(
     warehouse: Warehouse, tracks: Snapshot, asked: str | None, model: str | None, names: tuple[str, ...]
 ) -> None:
     entry = zoo.entry(model) if model else None
     assert chosen(warehouse, tracks, asked, entry, use_popularity=False).names == names
 
 
-def test_an_artist_is_described_by_the_numbers_that_the_model_takes(warehouse: Warehouse) -> None:
+def test_artists_are_described_by_the_numeric_features_of_the_model(warehouse: Warehouse) -> None:
     def of_artist(feature: FeatureSpec, statistic: str) -> FeatureSpec:
         name = f"artist {statistic} of {feature.name}"
         return FeatureSpec(name, False, feature.is_popularity, input=ARTIST)
@@ -155,19 +162,19 @@ def test_an_artist_is_described_by_the_numbers_that_the_model_takes(warehouse: W
         ("gtzan57+", r"--inputs gtzan57\+: expected different names, joined by \+"),
     ],
 )
-def test_inputs_that_are_not_there(warehouse: Warehouse, asked: str, message: str) -> None:
+def test_missing_inputs_are_an_error(warehouse: Warehouse, asked: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         chosen(warehouse, BARE, asked, None, use_popularity=False)
 
 
-def test_of_several_sets_one_must_be_named(warehouse: Warehouse) -> None:
+def test_the_flag_is_needed_if_there_are_several_sets(warehouse: Warehouse) -> None:
     _add_set(warehouse, "fma518", "dd", "2026-01-01", "r1")
     with pytest.raises(UsageError, match="--inputs is needed: one or more of fma518, gtzan57"):
         chosen(warehouse, BARE, None, None, use_popularity=False)
     assert chosen(warehouse, TABULAR, None, None, use_popularity=False).names == (TABLE,)
 
 
-def test_a_warehouse_without_any_features_says_what_makes_them(tmp_path: Path) -> None:
+def test_without_any_features_the_error_names_the_command_that_makes_them(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"no table features, and .* no features of audio\. Run `genremill extract"
     ):

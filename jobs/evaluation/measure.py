@@ -20,7 +20,8 @@ from genremill.jobs.training import predictions
 from genremill.models.evaluation import calibration
 from genremill.models.evaluation.abstention import tag_figures
 from genremill.models.evaluation.held_out import HeldOut, Labels
-from genremill.models.evaluation.metrics import Metrics, Subject, confusion, mean_probability, measure
+from genremill.models.evaluation.metrics import Metrics, Subject, measure
+from genremill.models.evaluation.scores import confusion, mean_probability
 from genremill.models.evaluation.split import SplitBy
 from genremill.models.model_card import ModelCard
 from genremill.udfs.arrow_rows import matrix

@@ -1,4 +1,4 @@
-"""The figures of a model version on held-out pairs, each with its interval: what metrics.json holds.
+"""The figures of a model version on held-out pairs, with intervals: the content of metrics.json.
 
 Shape suffixes: P pairs, T tracks, C classes, R bootstrap replicates.
 """
@@ -7,15 +7,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from genremill.infra.errors import UsageError
 from genremill.models.evaluation.abstention import TagFigures
 from genremill.models.evaluation.calibration import expected_calibration_error, lift_share
-from genremill.models.evaluation.held_out import Flags, Floats, HeldOut, Integers, Labels
+from genremill.models.evaluation.held_out import Floats, HeldOut, Labels
+from genremill.models.evaluation.scores import ceiling, closeness_chance, macro_f1, ratio, roc_auc
 from genremill.models.evaluation.split import SplitBy
-from genremill.models.evaluation.sums import Tallies, close, tally
+from genremill.models.evaluation.sums import Sums, close, sums_by_block
 
 REPLICATES = 1000
 COVERAGE = 0.95
@@ -23,7 +22,7 @@ COVERAGE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and its 95 % interval, by bootstrap over artists; no bounds where there is only one artist."""
+    """A figure and its 95 % interval, by bootstrap over artists; no bounds if there is only one artist."""
 
     value: float
     low: float | None
@@ -32,11 +31,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """How well one class is told from the others; None where nothing defines the figure.
+    """The figures of one class; None if a figure is undefined.
 
-    precision: share of the pairs given this tag that bear its label. recall: share of the pairs of its label
-    that are given the tag. f1: their harmonic mean. support: pairs of the label. roc_auc: see `roc_auc`.
-    closeness: share of its pairs' wrong answers that are of its cluster.
+    precision: share of the pairs with this prediction that have the label. recall: share of the pairs with
+    the label that have this prediction. f1: their harmonic mean. support: pairs with the label. roc_auc: see
+    `roc_auc`. closeness: share of the wrong predictions for the label that are in its cluster.
     """
 
     precision: float | None
@@ -49,16 +48,16 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """What is measured on a set of held-out pairs; a track's answer is its top tag, the likeliest class.
+    """The figures of a set of held-out pairs. The prediction for a track is its top tag.
 
-    rows: pairs. top1, top5: share of pairs whose label is the answer, or among the five likeliest classes.
-    any_label: share of tracks whose answer is any of their labels; None under `rows`, where it means nothing.
+    rows: pairs. top1, top5: share of pairs whose label is the prediction, or among the top five classes.
+    any_label: share of tracks whose prediction is one of their labels; None for a split by `rows`.
     ceiling_top1: see `ceiling`. macro_f1: see `macro_f1`.
-    closeness: share of wrong answers that are of the label's cluster; its chance: see `closeness_chance`.
-    ece: see `expected_calibration_error`; brier: mean of (confidence - right)² of the answer; both per track.
+    closeness: share of wrong predictions in the cluster of the label; its chance: see `closeness_chance`.
+    ece: see `expected_calibration_error`; brier: mean of (confidence - correct)²; both per track.
     nll: mean -log of the label's probability over pairs, in nats.
-    surest_accuracy: accuracy per track if the least certain fifth had no answer; lift_share: how much that is
-    of the greatest gain possible, see `calibration.lift_share`.
+    surest_accuracy: accuracy per track without the least certain fifth; lift_share: its share of the greatest
+    possible gain, see `calibration.lift_share`.
     """
 
     rows: int
@@ -97,7 +96,7 @@ class Metrics:
     figures: Figures
     unseen_artists: Figures | None
     tags: TagFigures | None = None
-    """None under `rows`, where a track's other labels lie in train."""
+    """None for a split by `rows`, where the other labels of a track are in train."""
 
     def as_json(self) -> dict[str, object]:
         """The object that metrics.json holds; no NaN in it."""
@@ -114,8 +113,8 @@ class Metrics:
 def measure(held_out: HeldOut, subject: Subject, *, seed: int = 0, replicates: int = REPLICATES) -> Metrics:
     """The metrics of a model version on a held-out sample.
 
-    A track with the labels `a` and `b` and one with the label `c`; the model says `a` of both, and `b` is the
-    cluster mate of `a`:
+    One track has the labels `a` and `b`, the other has `c`. The model predicts `a` for both; `a` and `b` are
+    in one cluster:
 
     >>> sample = HeldOut(
     ...     SplitBy.ARTIST, ("a", "b", "c"), np.tile(np.float32([0.5, 0.3, 0.2]), (2, 1)),
@@ -129,7 +128,7 @@ def measure(held_out: HeldOut, subject: Subject, *, seed: int = 0, replicates: i
     (0.5, 0.25, 1.169)
     """
     if not len(held_out.pair_track_P):
-        raise UsageError(f"nothing to measure: the split {held_out.split} holds out no pair with a label")
+        raise UsageError(f"nothing to measure: the split {held_out.split} has no held-out pair with a label")
     unseen = held_out.only(held_out.unseen_T)
     return Metrics(
         subject=subject,
@@ -142,13 +141,13 @@ def measure(held_out: HeldOut, subject: Subject, *, seed: int = 0, replicates: i
 
 def _figures(held_out: HeldOut, seed: int, replicates: int) -> Figures:
     units = held_out.units()
-    blocks = tally(units)
+    blocks = sums_by_block(units)
     total, drawn = blocks.total(), blocks.resampled(replicates, seed)
     several_artists = len(blocks.pairs_A) > 1
     cluster_of_class_C, wrong = units.cluster_of_class_C, float(total.pairs_A[0] - total.top1_A[0])
     can_lift = 0 < total.right_A[0] < total.tracks_A[0] and total.kept_A[0] < total.tracks_A[0]
 
-    def interval(formula: Callable[[Tallies], Floats], least: float = 0.0, most: float = 1.0) -> Interval:
+    def interval(formula: Callable[[Sums], Floats], least: float = 0.0, most: float = 1.0) -> Interval:
         value = float(formula(total)[0])
         return spread(value, formula(drawn), least, most) if several_artists else Interval(value, None, None)
 
@@ -174,19 +173,17 @@ def _figures(held_out: HeldOut, seed: int, replicates: int) -> Figures:
     )
 
 
-def _lift_share(tallies: Tallies) -> Floats:
-    accuracy_A = tallies.right_A / tallies.tracks_A
-    return lift_share(
-        accuracy_A, ratio(tallies.kept_right_A, tallies.kept_A), tallies.kept_A / tallies.tracks_A
-    )
+def _lift_share(sums: Sums) -> Floats:
+    accuracy_A = sums.right_A / sums.tracks_A
+    return lift_share(accuracy_A, ratio(sums.kept_right_A, sums.kept_A), sums.kept_A / sums.tracks_A)
 
 
-def _per_class(units: HeldOut, total: Tallies) -> dict[str, ClassFigures]:
+def _per_class(units: HeldOut, total: Sums) -> dict[str, ClassFigures]:
     hits_C, truths_C, chosen_C = total.hits_AC[0], total.truths_AC[0], total.chosen_AC[0]
     precision_C, recall_C = ratio(hits_C, chosen_C), ratio(hits_C, truths_C)
     f1_C = np.where(truths_C > 0, ratio(2 * hits_C, truths_C + chosen_C), np.nan)
-    answer_P = units.top_T[units.pair_track_P]
-    close_P = close(units.cluster_of_class_C, units.pair_label_P, answer_P)
+    predicted_P = units.top_T[units.pair_track_P]
+    close_P = close(units.cluster_of_class_C, units.pair_label_P, predicted_P)
     close_C = np.bincount(units.pair_label_P[close_P], minlength=len(units.classes)).astype(np.float64)
     wrong_C = truths_C - hits_C if units.cluster_of_class_C is not None else np.zeros_like(truths_C)
     closeness_C = ratio(close_C, wrong_C)
@@ -207,16 +204,6 @@ def _defined(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def ratio(part: Floats, whole: Floats) -> Floats:
-    """Part of whole; NaN where the whole is 0.
-
-    >>> ratio(np.array([1.0, 0.0]), np.array([4.0, 0.0]))
-    array([0.25,  nan])
-    """
-    share: Floats = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
-    return share
-
-
 def spread(value: float, replicates_R: Floats, least: float = 0.0, most: float = 1.0) -> Interval:
     """A value with the middle 95 % of its replicates, shifted so that their median is the value.
 
@@ -228,75 +215,3 @@ def spread(value: float, replicates_R: Floats, least: float = 0.0, most: float =
     low, middle, high = np.nanquantile(replicates_R, [(1 - COVERAGE) / 2, 0.5, (1 + COVERAGE) / 2])
     low, high = max(least, low - middle + value), min(most, high - middle + value)
     return Interval(value, float(low), float(high))
-
-
-def ceiling(pair_track_P: Integers, pair_label_P: Integers) -> float:
-    """Share of pairs that one answer a track can get right at best; a figure above it is a leak.
-
-    A track with two labels, and one with a single label:
-
-    >>> round(ceiling(np.array([0, 0, 1]), np.array([4, 7, 4])), 3)
-    0.667
-    """
-    pairs, count = np.unique(np.stack([pair_track_P, pair_label_P]), axis=1, return_counts=True)
-    best_T = np.zeros(int(pair_track_P.max()) + 1)
-    np.maximum.at(best_T, pairs[0], count)
-    return float(best_T.sum() / len(pair_track_P))
-
-
-def macro_f1(hits_RC: Floats, truths_RC: Floats, chosen_RC: Floats) -> Floats:
-    """Mean F1 = 2 hits / (truths + chosen) over the classes that are a label of some pair.
-
-    The first class has F1 2/3, the second 1/2; the third is chosen once, but no pair bears it:
-
-    >>> macro_f1(np.array([2.0, 1.0, 0.0]), np.array([3.0, 2.0, 0.0]), np.array([3.0, 2.0, 1.0])).round(4)
-    np.float64(0.5833)
-    """
-    f1_RC = np.where(truths_RC > 0, 2 * hits_RC / np.maximum(truths_RC + chosen_RC, 1), 0)
-    macro_R: Floats = f1_RC.sum(axis=-1) / (truths_RC > 0).sum(axis=-1)
-    return macro_R
-
-
-def closeness_chance(cluster_P: Integers) -> float:
-    """Closeness of blind answers: the sum of squared cluster shares of the labels; -1 is no cluster.
-
-    >>> closeness_chance(np.array([0, 0, 0, 1]))
-    0.625
-    """
-    share_K = np.bincount(cluster_P[cluster_P >= 0]) / len(cluster_P)
-    return float((share_K**2).sum())
-
-
-def roc_auc(score_T: NDArray[np.float32], positive_T: Flags) -> float | None:
-    """The chance that a positive scores above a negative, a tie counting half; None unless there are both.
-
-    >>> roc_auc(np.array([0.9, 0.4, 0.4, 0.1], np.float32), np.array([True, True, False, False]))
-    0.875
-    """
-    positives, negatives = score_T[positive_T], np.sort(score_T[~positive_T])
-    if not len(positives) or not len(negatives):
-        return None
-    below = np.searchsorted(negatives, positives, side="left")
-    not_above = np.searchsorted(negatives, positives, side="right")
-    return float((below + not_above).mean() / 2 / len(negatives))
-
-
-def mean_probability(held_out: HeldOut) -> Floats:
-    """Mean probability of each class (column) over the pairs of each label (row), shape (C, C)."""
-    classes, tracks = len(held_out.classes), len(held_out.artist_T)
-    label_P, track_P = held_out.pair_label_P, held_out.pair_track_P
-    bears_CT = csr_array((np.ones(len(label_P)), (label_P, track_P)), shape=(classes, tracks))
-    pairs_C1 = np.bincount(label_P, minlength=classes)[:, None]
-    mean_CC: Floats = (bears_CT @ held_out.probabilities_TC.astype(np.float64)) / np.maximum(pairs_C1, 1)
-    return mean_CC
-
-
-def confusion(label_P: Integers, answer_P: Integers, classes: int) -> Integers:
-    """Pairs by label (row) and answer (column), shape (C, C).
-
-    >>> confusion(np.array([0, 0, 1]), answer_P=np.array([0, 1, 1]), classes=2)
-    array([[1, 1],
-           [0, 1]])
-    """
-    cell_P = label_P * classes + answer_P
-    return np.bincount(cell_P, minlength=classes**2).reshape(classes, classes).astype(np.int64)

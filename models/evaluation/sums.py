@@ -1,7 +1,7 @@
-"""Sums per block of artists, from which the figures are computed, and their bootstrap.
+"""Sums per block of artists, from which the figures and their bootstrap intervals are computed.
 
-A figure is a formula on these sums. On the sums of all blocks it gives the value, on blocks drawn with
-replacement it gives a replicate: value and interval cannot disagree on what they measure.
+A figure is a formula on these sums. Applied to the sums of all blocks it gives the value; applied to blocks
+drawn with replacement it gives a replicate. So value and interval always measure the same.
 
 Shape suffixes: P pairs, T tracks, C classes, A blocks of artists, B confidence bins, R replicates.
 """
@@ -15,13 +15,13 @@ from genremill.models.evaluation.calibration import BINS, equal_mass_bins, sures
 from genremill.models.evaluation.held_out import Flags, Floats, HeldOut, Integers
 
 TOP = 5
-# Beyond it artists share a block: blocks stay independent, and memory and time bounded.
 BLOCKS = 4096
+"""Most blocks. With more artists, several share a block, which limits memory and time."""
 
 
 @dataclass(frozen=True, eq=False)
-class Tallies:
-    """Sums over pairs and over tracks; the first axis is the block, or the replicate once weighted."""
+class Sums:
+    """Sums over pairs and over tracks. The first axis is the block or, after `weighted`, the replicate."""
 
     pairs_A: Floats
     top1_A: Floats
@@ -38,15 +38,15 @@ class Tallies:
     truths_AC: Floats
     chosen_AC: Floats
 
-    def weighted(self, weights_RA: Floats) -> "Tallies":
+    def weighted(self, weights_RA: Floats) -> "Sums":
         """The sums of R replicates, in which block a counts weights_RA[r, a] times."""
-        return Tallies(*(weights_RA @ getattr(self, field.name) for field in fields(self)))
+        return Sums(*(weights_RA @ getattr(self, field.name) for field in fields(self)))
 
-    def total(self) -> "Tallies":
+    def total(self) -> "Sums":
         """The sums over all blocks, as one replicate."""
         return self.weighted(np.ones((1, len(self.pairs_A))))
 
-    def resampled(self, replicates: int, seed: int) -> "Tallies":
+    def resampled(self, replicates: int, seed: int) -> "Sums":
         """The sums of replicates, each of as many blocks as there are, drawn with replacement."""
         blocks = len(self.pairs_A)
         drawn_RA = np.random.default_rng(seed).multinomial(
@@ -55,7 +55,7 @@ class Tallies:
         return self.weighted(drawn_RA.astype(np.float64))
 
 
-def tally(held_out: HeldOut) -> Tallies:
+def sums_by_block(held_out: HeldOut) -> Sums:
     """The sums of each block of artists."""
     classes = len(held_out.classes)
     block_T = np.unique(held_out.artist_T, return_inverse=True)[1] % BLOCKS
@@ -67,7 +67,7 @@ def tally(held_out: HeldOut) -> Tallies:
     kept_T = surest(confidence_T).astype(np.float64)
     everyone_P, everyone_T = np.ones(len(block_P)), np.ones(len(block_T))
     hit_P = (rank_P == 0).astype(np.float64)
-    return Tallies(
+    return Sums(
         pairs_A=_sums(block_P, everyone_P),
         top1_A=_sums(block_P, hit_P),
         top5_A=_sums(block_P, rank_P < TOP),
@@ -86,7 +86,7 @@ def tally(held_out: HeldOut) -> Tallies:
 
 
 def rank(probabilities_PC: NDArray[np.float32], label_P: Integers) -> Integers:
-    """The place of each pair's label, 0 the likeliest class; equals stand in class order, as for argmax.
+    """The rank of each pair's label; 0 is the most probable class. Ties are in class order, as in argmax.
 
     >>> rank(np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4]], np.float32), np.array([2, 2]))
     array([1, 1])
@@ -109,7 +109,7 @@ def surprise(probabilities_PC: NDArray[np.float32], label_P: Integers) -> Floats
 
 
 def close(cluster_of_class_C: Integers | None, label_P: Integers, top_P: Integers) -> Flags:
-    """True where the top tag is wrong but of the label's cluster; a class of no cluster (-1) is never close.
+    """True if the top tag is wrong but in the cluster of the label. Classes without a cluster are -1.
 
     >>> close(np.array([0, 0, 1, -1, -1]), label_P=np.array([0, 0, 0, 3]), top_P=np.array([0, 1, 2, 4]))
     array([False,  True, False, False])

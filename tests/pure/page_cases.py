@@ -11,7 +11,8 @@ from genremill.jobs.evaluation.pictures import ClusterMap, Correlations
 from genremill.models.evaluation.abstention import tag_figures
 from genremill.models.evaluation.calibration import coverage_curve, reliability
 from genremill.models.evaluation.held_out import HeldOut, Labels
-from genremill.models.evaluation.metrics import Subject, confusion, mean_probability, measure
+from genremill.models.evaluation.metrics import Subject, measure
+from genremill.models.evaluation.scores import confusion, mean_probability
 from genremill.models.evaluation.split import SplitBy
 from genremill.models.model_card import Epoch
 

@@ -10,9 +10,10 @@ from genremill.infra.errors import UsageError
 from genremill.models.evaluation.abstention import TagFigures, tag_figures
 from genremill.models.evaluation.calibration import coverage_curve, reliability
 from genremill.models.evaluation.held_out import HeldOut, Labels
-from genremill.models.evaluation.metrics import ClassFigures, Figures, Metrics, Subject, confusion, measure
+from genremill.models.evaluation.metrics import ClassFigures, Figures, Metrics, Subject, measure
+from genremill.models.evaluation.scores import confusion
 from genremill.models.evaluation.split import SplitBy
-from genremill.models.evaluation.sums import BLOCKS, tally
+from genremill.models.evaluation.sums import BLOCKS, sums_by_block
 
 SUBJECT = Subject("mlp/1", Labels.GENRE, ("table",), use_popularity=False)
 
@@ -260,7 +261,7 @@ def test_json_has_the_names_of_the_design() -> None:
 def test_more_artists_than_blocks_still_count_every_pair() -> None:
     sample = random_sample(tracks=6000)
     crowded = replace(sample, artist_T=np.arange(6000))
-    assert len(tally(crowded).pairs_A) == BLOCKS
+    assert len(sums_by_block(crowded).pairs_A) == BLOCKS
     assert figures(crowded).top1.value == figures(sample).top1.value
 
 

@@ -77,7 +77,6 @@ def tag_batch(
     """The columns of `tags` that depend on the model, for a batch of tracks."""
     card = model.card
     rows = model_rows(batch, model, positions)
-    has = rows.has
     p_TC = probabilities(model, rows)
     best_TK = torch.from_numpy(p_TC).topk(min(TOP, len(card.classes)))
     index_TK, p_TK = best_TK.indices.numpy(), best_TK.values.numpy()
@@ -87,9 +86,8 @@ def tag_batch(
     outlier_T = outliers(card, distances(model, rows))
     abstained_T = abstentions(card, top_T, confidence_T)
     # Row of the prediction for each row of the batch; null if the track has no features.
-    prediction = pc.if_else(
-        has, pc.subtract(pc.cumulative_sum(pc.cast(has, pa.int64())), 1), pa.scalar(None, pa.int64())
-    )
+    row_B = pc.subtract(pc.cumulative_sum(pc.cast(rows.has, pa.int64())), 1)
+    prediction = pc.if_else(rows.has, row_B, pa.scalar(None, pa.int64()))
     labels, clusters = pa.array(card.classes, pa.string()), _cluster_ids(card)
     best = pa.array(top_T, mask=outlier_T | abstained_T)
     flat = pa.StructArray.from_arrays(

@@ -1,17 +1,14 @@
 """Runs all steps in one Spark session: ingest, extract, cluster, train, evaluate, score, publish.
 
-A step is skipped if its inputs and settings have not changed since its last run. Only one run at a time
-works on a warehouse.
-
-Reads a track table and, if there is any, audio. Writes all tables, models and reports, and a report of the
-run: `reports/<run_id>/run.json` and `night.html`.
+A step is skipped if its inputs and settings have not changed since its last run. Only one night runs in a
+warehouse at a time. Writes a record of the night, `reports/<run_id>/run.json`, and a page, `night.html`.
 
     spark-submit jobs/nightly.py --warehouse file:///data/warehouse --tracks file:///data/tracks.csv
 """
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pyspark.sql import SparkSession, functions as F
@@ -46,29 +43,29 @@ LEASE = "_night.lease"
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
-    """Runs the steps that have work to do, and shows a sample of the tags."""
+    """Runs the steps that have work to do and shows a sample of the tags."""
     check(cfg)
     steps = night_steps.steps(spark, work, cfg)
     if work.dry_run:
-        causes = dict(expected(steps, cfg))
-        said = "\n".join(f"{name} would run: {why}" for name, why in causes.items())
-        would = dict.fromkeys(causes, "would run")
-        return command.Outcome({"steps": would, "causes": causes}, said or "nothing would run")
+        reasons = dict(night_steps.expected(steps, cfg))
+        text = "\n".join(f"{name} would run: {reason}" for name, reason in reasons.items())
+        would_run = dict.fromkeys(reasons, "would run")
+        return command.Outcome({"steps": would_run, "causes": reasons}, text or "nothing would run")
     with lease.held(work.warehouse.path(LEASE), work.run_id) as held:
         return _recorded(spark, work, cfg, steps, held)
 
 
 def check(cfg: Config) -> None:
-    """Raises on settings that no warehouse could make right."""
+    """Raises on settings that are wrong for every warehouse."""
     if cfg.publish.rollback or cfg.publish.run:
         raise UsageError("--publish.rollback and --publish.run belong to `genremill publish`")
     mlflow_export.check(cfg.mlflow)
     with in_section("ingest", cfg):
-        ingest.check(night_steps.source(cfg))
+        ingest.check(night_steps.ingest_settings(cfg))
     if cfg.audio_root:
         with in_section("extract", cfg):
-            extraction_settings.check(night_steps.audio(cfg))
-    if cfg.learns:
+            extraction_settings.check(night_steps.extract_settings(cfg))
+    if cfg.trains:
         with in_section("cluster", cfg):
             genre_settings.check(cfg.cluster)
         with in_section("train", cfg):
@@ -83,10 +80,10 @@ def ready(work: command.Run, cfg: Config) -> Config:
     """The settings; raises on all errors that can be seen without Spark."""
     check(cfg)
     with in_section("ingest", cfg):
-        ingest.ready(work, night_steps.source(cfg))
+        ingest.ready(work, night_steps.ingest_settings(cfg))
     AudioStore(cfg.audio_root)
     with in_section("score", cfg):
-        if not cfg.learns:
+        if not cfg.trains:
             score.model_of(work.warehouse, cfg.score)
     for version in cfg.evaluate.model_version:
         with in_section("evaluate", cfg):
@@ -94,22 +91,10 @@ def ready(work: command.Run, cfg: Config) -> Config:
     return cfg
 
 
-def expected(steps: list[Step], cfg: Config) -> Iterator[tuple[str, str]]:
-    """Steps that would run, and why, as far as can be told without running those before them."""
-    running: set[str] = set()
-    for step in steps:
-        before = [name for name in step.after if name in running]
-        with in_section(step.name, cfg):
-            why = f"{' and '.join(before)} would run" if before else step.cause()
-        if why:
-            running.add(step.name)
-            yield step.name, why
-
-
 def _recorded(
     spark: SparkSession, work: command.Run, cfg: Config, steps: list[Step], held: Lease
 ) -> command.Outcome:
-    """Runs the steps, and keeps a record of the night, of one that a step has ended too."""
+    """Runs the steps and writes the record of the night, also if a step fails."""
     clock, before = Clock(), night_tables.tables(work.warehouse)
     found = Night(work.run_id, storage.utc_now(), cores=spark.sparkContext.defaultParallelism)
     records: list[StepRecord] = []
@@ -134,7 +119,7 @@ def _recorded(
     if cfg.mlflow:
         mlflow_export.send(cfg.mlflow, found, page)
     report = f"{night_record.folder_of(work.warehouse, work.run_id)}/{night_record.PAGE}"
-    LOGGER.info("the night's report: %s", report)
+    LOGGER.info("the report of the night is %s", report)
     if error:
         raise error
     summary = {"steps": {one.name: _said(one) for one in records}, "report": report}
@@ -143,18 +128,19 @@ def _recorded(
 
 
 def _done(step: Step, cfg: Config, held: Lease) -> tuple[StepRecord, GenremillError | None]:
-    """One step, run or skipped; or the error that ends the night."""
+    """Runs or skips one step; also returns the error that ends the night."""
     clock = Clock()
     cause = ""
     try:
         held.check()
         with in_section(step.name, cfg), faults():
-            cause = step.cause() or ""
-            if not cause:
-                LOGGER.info("%s: nothing has changed, skipped", step.name)
+            due = step.due()
+            if due is None:
+                LOGGER.info("%s: skipped because nothing has changed", step.name)
                 return StepRecord(step.name, State.SKIPPED), None
-            LOGGER.info("%s: starting; %s", step.name, cause)
-            outcome = step.run()
+            cause = due.reason
+            LOGGER.info("%s: starting (reason: %s)", step.name, cause)
+            outcome = due.run()
     except GenremillError as err:
         state = State.REFUSED if err.exit_code is ExitCode.USAGE else State.FAILED
         summary = err.summary if isinstance(err, AuditRefused) else {}

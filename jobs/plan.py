@@ -83,27 +83,24 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     check(cfg)
     work = dataclasses.replace(work, dry_run=True)
     table = storage.inventory(storage.absolute_uri(cfg.tracks))
-    steps_of_night = night_steps.steps(spark, work, cfg)
+    night = night_steps.steps(spark, work, cfg)
     with in_section("ingest", cfg):
-        from_table = steps_of_night[0].cause() is not None
+        from_table = night[0].due() is not None
     clips = _clips(spark, work, cfg, from_table)
-    news = f"{clips.decode + clips.copy:,} clips are not in the cache" if clips.decode + clips.copy else None
-    counted = [
-        dataclasses.replace(one, cause=lambda: news, after=()) if one.name == "extract" else one
-        for one in steps_of_night
-    ]
-    causes = dict(nightly.expected(counted, cfg))
+    new = clips.decode + clips.copy
+    known = {"extract": f"{new:,} clips are not in the cache" if new else None}
+    reasons = dict(night_steps.expected(night, cfg, known))
     amounts = {"ingest": float(table.size_bytes), "extract": float(clips.decode)}
     past = night_record.earlier(work.warehouse, work.run_id, most=50)
-    steps = [_planned(name, why, amounts.get(name), past) for name, why in causes.items()]
-    known = [one.core_hours for one in steps if one.core_hours is not None]
-    money = None if cfg.price_per_hour is None else sum(known) * cfg.price_per_hour
+    steps = [_planned(name, reason, amounts.get(name), past) for name, reason in reasons.items()]
+    hours = [step.core_hours for step in steps if step.core_hours is not None]
+    money = None if cfg.price_per_hour is None else sum(hours) * cfg.price_per_hour
     summary = {
         "table": {"files": table.files, "bytes": table.size_bytes},
         "clips": asdict(clips),
         "steps": [asdict(one) for one in steps],
-        "core_hours": sum(known),
-        "complete": len(known) == len(steps),
+        "core_hours": sum(hours),
+        "complete": len(hours) == len(steps),
         "money": money,
     }
     return command.Outcome(summary, _text(table, clips, steps, money))
@@ -120,7 +117,7 @@ def _clips(spark: SparkSession, work: command.Run, cfg: Config, from_table: bool
     from genremill.jobs.features import extraction  # here: numba takes long
 
     with in_section("extract", cfg):
-        found = extraction.up_to_date(spark, work, night_steps.audio(cfg), tracks, count).values()
+        found = extraction.up_to_date(spark, work, night_steps.extract_settings(cfg), tracks, count).values()
     return Clips(
         sum(one.decoded for one in found),
         sum(one.size_bytes for one in found),

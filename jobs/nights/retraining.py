@@ -1,32 +1,31 @@
-"""When a night trains: a new model changes half of all tags, so new tracks alone are no reason to."""
+"""Decides whether a night trains a model. New tracks alone are no reason, as a new model changes many tags."""
 
 import dataclasses
 import enum
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from pyspark.sql import SparkSession, functions as F
+from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import model_registry
 from genremill.jobs.nights.input_changes import changes
-from genremill.jobs.training import settings as training
+from genremill.jobs.training import settings as training, sources
 from genremill.jobs.training.sources import TrainingInputs
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.model_card import ModelCard, read_card
 
 SHOWN = 5
-"""New labels that a cause names."""
+"""New genres that a reason names."""
 MOVING = ("tracks", "genre_map")
-"""Inputs of a training that get new runs night after night."""
+"""Inputs that get a new run every night."""
 
 
 class When(enum.StrEnum):
-    """Which news a model is trained for, beside other settings and inputs that are no longer made."""
+    """What leads to a training, apart from new settings and new versions of feature sets."""
 
     NEVER = "never"
     NEW_LABELS = "new-labels"
@@ -44,20 +43,20 @@ class Config(training.Config):
     """Train again when the model is older than this many days. [no limit]"""
 
     def settings(self) -> training.Config:
-        """Those of the training itself."""
-        names = [one.name for one in dataclasses.fields(training.Config)]
+        """The settings of `train`."""
+        names = [option.name for option in dataclasses.fields(training.Config)]
         return training.Config(**{name: getattr(self, name) for name in names})
 
 
 def check(cfg: Config) -> None:
-    """Raises on settings that no data could make right."""
+    """Raises on settings that are wrong for every warehouse."""
     training.check(cfg)
     if cfg.max_age_days is not None and not 0 <= cfg.max_age_days < math.inf:
         raise UsageError(f"--max-age-days {cfg.max_age_days:g}: expected 0 or more")
 
 
 def lasting(inputs: dict[str, str]) -> dict[str, str]:
-    """Inputs that stay the same from night to night: of a feature set, its fingerprint alone.
+    """The inputs without those that change every night; a feature set is reduced to its fingerprint.
 
     >>> lasting({"tracks": "r1", "gtzan57": "ab12: 3 runs to r1", "settings": "{}"})
     {'gtzan57': 'ab12', 'settings': '{}'}
@@ -69,28 +68,40 @@ def lasting(inputs: dict[str, str]) -> dict[str, str]:
     }
 
 
-def cause(
-    spark: SparkSession, warehouse: Warehouse, cfg: Config, resolve: Callable[[], TrainingInputs]
-) -> str | None:
-    """Why a model has to be trained on the resolved inputs, or None."""
+def lasting_changes(before: dict[str, str], now: dict[str, str]) -> str | None:
+    """The changes of inputs that do not change every night, as text."""
+    return changes(lasting(before), lasting(now))
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that is due, and its inputs; None before the first model, when `train` resolves them."""
+
+    reason: str
+    inputs: TrainingInputs | None = None
+
+
+def due(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> Training | None:
+    """The training that is due, or None."""
     if cfg.when is When.NEVER:
         return None
     try:
         version = model_registry.newest(warehouse, with_refused=True)
         card = read_card(model_registry.folder_of(warehouse, version)[1])
     except UsageError:
-        return "there is no model yet, or none that this version reads"
-    made_from = card.training.made_from
-    inputs = resolve()
-    wanted = inputs.made_from
+        return Training("there is no model yet that this version can read")
+    inputs = sources.resolve(warehouse, cfg.settings())
+    made_from, wanted = card.training.made_from, inputs.made_from
     if cfg.when is When.ALWAYS:
-        return changes(made_from, wanted) or _too_old(card, cfg)
-    return (
-        changes(lasting(made_from), lasting(wanted))
-        or _new_labels(spark, inputs, card)
-        or _new_map(made_from, wanted)
-        or _too_old(card, cfg)
-    )
+        reason = changes(made_from, wanted) or _too_old(card, cfg)
+    else:
+        reason = (
+            lasting_changes(made_from, wanted)
+            or _new_labels(inputs.read_tracks(spark), card)
+            or _new_map(made_from, wanted)
+            or _too_old(card, cfg)
+        )
+    return Training(reason, inputs) if reason else None
 
 
 def _new_map(made_from: dict[str, str], wanted: dict[str, str]) -> str | None:
@@ -98,20 +109,20 @@ def _new_map(made_from: dict[str, str], wanted: dict[str, str]) -> str | None:
     return f"genre map: {before or 'none'} → {now}" if now and before != now else None
 
 
-def _new_labels(spark: SparkSession, inputs: TrainingInputs, card: ModelCard) -> str | None:
-    """Genres of the tracks that stood in none of the tracks the model was trained from."""
-    known = spark.createDataFrame([(name,) for name in shown_labels(card)], "genre string")
-    genres = inputs.read_tracks(spark).select(F.explode("genres").alias("genre"))
+def _new_labels(tracks: DataFrame, card: ModelCard) -> str | None:
+    """Genres of the tracks that did not occur in the tracks that the model was trained on."""
+    known = tracks.sparkSession.createDataFrame([(name,) for name in known_genres(card)], "genre string")
+    genres = tracks.select(F.explode("genres").alias("genre"))
     new = genres.join(F.broadcast(known), "genre", "left_anti").groupBy("genre").count()
-    found = new.orderBy(F.desc("count"), "genre").limit(SHOWN + 1).collect()
-    if not found:
+    rows = new.orderBy(F.desc("count"), "genre").limit(SHOWN + 1).collect()
+    if not rows:
         return None
-    names = ", ".join(f"{row['genre']} ({row['count']:,})" for row in found[:SHOWN])
-    return f"genres that the model lacks: {names}{' and more' if len(found) > SHOWN else ''}"
+    names = ", ".join(f"{row['genre']} ({row['count']:,})" for row in rows[:SHOWN])
+    return f"genres that the model does not know: {names}{' and more' if len(rows) > SHOWN else ''}"
 
 
-def shown_labels(card: ModelCard) -> list[str]:
-    """Genres of the tracks that a model was trained from, those left out of its classes too."""
+def known_genres(card: ModelCard) -> list[str]:
+    """Genres of the tracks that a model was trained on, also those that are not among its classes."""
     return list(
         card.training.genres or (card.classes if Labels(card.labels) is Labels.GENRE else card.genre_map)
     )
@@ -121,4 +132,8 @@ def _too_old(card: ModelCard, cfg: Config) -> str | None:
     if cfg.max_age_days is None:
         return None
     days = (time.time() - storage.utc_seconds(card.created_at)) / 86_400
-    return f"the model is {days:.1f} days old, over --train.max-age-days" if days > cfg.max_age_days else None
+    return (
+        f"the model is {days:.1f} days old, more than --train.max-age-days"
+        if days > cfg.max_age_days
+        else None
+    )

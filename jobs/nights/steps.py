@@ -1,9 +1,9 @@
-"""The steps of a night: what each does, and why it would have work to do."""
+"""The steps of a night: whether each has work to do, why, and how it runs."""
 
 import dataclasses
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 from pyspark.sql import SparkSession
@@ -11,12 +11,12 @@ from pyspark.sql import SparkSession
 from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import OptionalUri, Uri, Uris
 from genremill.infra.log import LOGGER
-from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.infra.warehouse import Snapshot
 from genremill.jobs import cluster, command, evaluate, extract, ingest, model_registry, publish, score, train
 from genremill.jobs.evaluate import Config as EvaluateConfig
 from genremill.jobs.evaluation.reports import report_of
 from genremill.jobs.features.extraction_settings import Config as ExtractConfig, Options as ExtractOptions
-from genremill.jobs.genres import sources as genre_sources
+from genremill.jobs.flags import in_section
 from genremill.jobs.genres.settings import Config as ClusterConfig
 from genremill.jobs.genres.sources import ClusterInputs
 from genremill.jobs.ingest import Options as IngestOptions
@@ -26,7 +26,6 @@ from genremill.jobs.nights.retraining import Config as TrainConfig, When
 from genremill.jobs.publish import Config as PublishConfig
 from genremill.jobs.score import Config as ScoreConfig, ScoreInputs
 from genremill.jobs.snapshot_details import TracksDetails
-from genremill.jobs.training import sources as training_sources
 from genremill.models.evaluation.held_out import NothingHeldOut
 
 
@@ -53,23 +52,31 @@ class Config:
     publish: PublishConfig = field(default_factory=PublishConfig)
 
     @property
-    def learns(self) -> bool:
-        """Whether the warehouse's own models are used: a named one leaves nothing to train or evaluate."""
+    def trains(self) -> bool:
+        """Whether the night may train and evaluate a model; it does not if `score` gets a model by name."""
         return not (self.score.model or self.score.model_version)
 
 
-def source(cfg: Config) -> ingest.Config:
-    """Settings of `ingest`."""
+def ingest_settings(cfg: Config) -> ingest.Config:
+    """The settings of `ingest`."""
     return ingest.Config(tracks=cfg.tracks, **_fields(cfg.ingest))
 
 
-def audio(cfg: Config) -> ExtractConfig:
-    """Settings of `extract`."""
+def extract_settings(cfg: Config) -> ExtractConfig:
+    """The settings of `extract`."""
     return ExtractConfig(audio_root=cfg.audio_root, **_fields(cfg.extract))
 
 
 def _fields(options: IngestOptions | ExtractOptions) -> dict[str, Any]:
-    return {one.name: getattr(options, one.name) for one in dataclasses.fields(options)}
+    return {option.name: getattr(options, option.name) for option in dataclasses.fields(options)}
+
+
+@dataclass(frozen=True)
+class Due:
+    """The work of a step. `run` uses the same inputs that `reason` was computed from."""
+
+    reason: str
+    run: Callable[[], command.Outcome]
 
 
 @dataclass(frozen=True)
@@ -77,165 +84,175 @@ class Step:
     """One job of the night."""
 
     name: str
-    cause: Callable[[], str | None]
-    """Why it has work to do, as far as is known before the steps in `after` have run; None if it has none."""
-    run: Callable[[], command.Outcome]
+    due: Callable[[], Due | None]
+    """The work to do in the current state of the warehouse; None if nothing has changed."""
     after: tuple[str, ...] = ()
-    """Steps whose output is its input."""
+    """Steps whose output this step reads."""
 
 
 def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
-    """The night's steps in order. A step runs with the inputs that its cause has compared."""
-    warehouse = work.warehouse
-    clustering = functools.cache(lambda: genre_sources.resolve(warehouse, cfg.cluster))
-    training = functools.cache(lambda: training_sources.resolve(warehouse, cfg.train.settings()))
-    evaluated = functools.cache(lambda: model_registry.folder_of(warehouse, *cfg.evaluate.model_version)[0])
-    scoring = functools.cache(lambda: score.resolve(warehouse, cfg.score))
-    tags = _Tags(warehouse, scoring)
-    trained_after = ("cluster", *(("ingest", "extract") if cfg.train.when is When.ALWAYS else ()))
-    learning = [
-        Step(
-            "cluster",
-            lambda: _cluster_cause(spark, warehouse, cfg, clustering),
-            lambda: cluster.run(spark, work, clustering()),
-        ),
-        Step(
-            "train",
-            lambda: retraining.cause(spark, warehouse, cfg.train, training),
-            lambda: train.run(spark, work, training()),
-            trained_after,
-        ),
-        Step(
-            "evaluate",
-            lambda: _evaluate_cause(warehouse, evaluated),
-            lambda: _evaluated(spark, work, EvaluateConfig(model_version=(evaluated(),))),
-            ("train",),
-        ),
+    """The steps of a night, in order."""
+    jobs = _Jobs(spark, work, cfg)
+    before_train = ("cluster", *(("ingest", "extract") if cfg.train.when is When.ALWAYS else ()))
+    training = [
+        Step("cluster", jobs.cluster),
+        Step("train", jobs.train, before_train),
+        Step("evaluate", jobs.evaluate, ("train",)),
     ]
     return [
-        Step("ingest", lambda: _ingest_cause(warehouse, cfg), lambda: ingest.run(spark, work, source(cfg))),
-        Step(
-            "extract",
-            lambda: _extract_cause(spark, work, cfg),
-            lambda: extract.run(spark, work, extract.ready(work, audio(cfg))),
-            ("ingest",) if cfg.audio_root else (),
-        ),
-        *(learning if cfg.learns else []),
-        Step(
-            "score",
-            tags.score_cause,
-            lambda: score.run(spark, work, scoring()),
-            ("ingest", "extract", "train"),
-        ),
-        Step(
-            "publish",
-            tags.publish_cause,
-            lambda: publish.run(spark, work, dataclasses.replace(cfg.publish, run=tags.made_run())),
-            ("score",),
-        ),
+        Step("ingest", jobs.ingest),
+        Step("extract", jobs.extract, ("ingest",) if cfg.audio_root else ()),
+        *(training if cfg.trains else []),
+        Step("score", jobs.score, ("ingest", "extract", "train")),
+        Step("publish", jobs.publish, ("score",)),
     ]
 
 
-def _ingest_cause(warehouse: Warehouse, cfg: Config) -> str | None:
-    return _since(warehouse, "tracks", ingest.inputs(source(cfg)))
+def expected(
+    steps: list[Step], cfg: Config, known: Mapping[str, str | None] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Name and reason of each step that would run; `known` replaces the reasons of some steps."""
+    running: set[str] = set()
+    for step in steps:
+        reason = _reason(step, cfg, running) if step.name not in (known or {}) else (known or {})[step.name]
+        if reason:
+            running.add(step.name)
+            yield step.name, reason
 
 
-def _since(warehouse: Warehouse, table: str, wanted: dict[str, str]) -> str | None:
-    """What has changed since a table's current run was made."""
-    current = warehouse.current(table)
-    return changes(current.snapshot.inputs, wanted) if current else f"there is no table {table} yet"
-
-
-def _extract_cause(spark: SparkSession, work: command.Run, cfg: Config) -> str | None:
-    """The job itself finds out what is new; a dry run asks it beforehand."""
-    if not _has_audio(work.warehouse, cfg):
-        return None
-    if not work.dry_run:
-        return "audio is compared with the cache"
-    found = extract.run(spark, work, extract.ready(work, audio(cfg))).summary["features"].values()
-    news = sum(one["decoded"] + one["copied"] for one in found)
-    return f"{news:,} objects are not in the cache" if news else None
-
-
-def _has_audio(warehouse: Warehouse, cfg: Config) -> bool:
-    """Whether there is audio to look at."""
-    tracks = warehouse.current("tracks")
-    count = TracksDetails.of(tracks.snapshot).with_audio if tracks else 0
-    if count and not cfg.audio_root:
-        LOGGER.warning("%d tracks have an audio_uri; --audio-root says where audio may be read from", count)
-    return bool(count and cfg.audio_root)
-
-
-def _cluster_cause(
-    spark: SparkSession, warehouse: Warehouse, cfg: Config, resolve: Callable[[], ClusterInputs]
-) -> str | None:
-    """A map is of use to training alone: new tracks are no reason for another until a model is due."""
-    current = warehouse.current("genre_map")
-    if current is None:
-        return "there is no genre map yet"
-    before, wanted = current.snapshot.inputs, resolve().made_from
-    lasting = retraining.lasting
-    if changed := changes(lasting(before), lasting(wanted)):
-        return changed
-    moved = changes(before, wanted)
-    if not moved:
-        return None
-    due = retraining.cause(
-        spark, warehouse, cfg.train, lambda: training_sources.resolve(warehouse, cfg.train.settings())
-    )
-    return f"{moved}; a model is due" if due else None
-
-
-def _evaluate_cause(warehouse: Warehouse, version: Callable[[], str]) -> str | None:
-    try:
-        return None if report_of(warehouse, version()) else f"model {version()} has no report"
-    except UsageError:
-        return "there is no model yet"
-
-
-def _evaluated(spark: SparkSession, work: command.Run, cfg: EvaluateConfig) -> command.Outcome:
-    """The report, where there is something to measure: a table split without a test part has no report."""
-    try:
-        return evaluate.run(spark, work, evaluate.ready(work, cfg))
-    except NothingHeldOut as err:
-        LOGGER.warning("no report: %s", err)
-        return command.Outcome({"report": None})
+def _reason(step: Step, cfg: Config, running: set[str]) -> str | None:
+    if before := [name for name in step.after if name in running]:
+        return f"{' and '.join(before)} would run"
+    with in_section(step.name, cfg):
+        due = step.due()
+    return due.reason if due else None
 
 
 @dataclass(frozen=True)
-class _Tags:
-    """The tags that the present tracks, model and features make, published or not."""
+class _Jobs:
+    """The jobs of one night. Each method returns the work of one job, or None."""
 
-    warehouse: Warehouse
-    resolve: Callable[[], ScoreInputs]
+    spark: SparkSession
+    work: command.Run
+    cfg: Config
 
-    def score_cause(self) -> str | None:
-        """Why the tracks have to be scored."""
-        if self._made() is not None:
+    def ingest(self) -> Due | None:
+        settings, current = ingest_settings(self.cfg), self.work.warehouse.current("tracks")
+        inputs = ingest.inputs(settings)
+        reason = changes(current.snapshot.inputs, inputs) if current else "there is no track table yet"
+        return Due(reason, lambda: ingest.run(self.spark, self.work, settings)) if reason else None
+
+    def extract(self) -> Due | None:
+        """`extract` itself finds out which audio is new; a dry run of it counts the new files."""
+        if not self._has_audio():
             return None
-        return _since(self.warehouse, "tags", self.resolve().made_from)
+        settings = extract_settings(self.cfg)
+        if not self.work.dry_run:
+            return Due(
+                "checking for new audio",
+                lambda: extract.run(self.spark, self.work, extract.ready(self.work, settings)),
+            )
+        outcome = extract.run(self.spark, self.work, extract.ready(self.work, settings))
+        new = sum(counts["decoded"] + counts["copied"] for counts in outcome.summary["features"].values())
+        return Due(f"{new:,} audio files are not in the cache", lambda: outcome) if new else None
 
-    def publish_cause(self) -> str | None:
-        """Why tags have to be published; those that were rolled back are not, until they are named."""
-        made, current = self._made(), self.warehouse.current("tags")
-        if current is None:
-            return "no tags are current yet"
-        if made is None or current.snapshot.inputs == made.inputs:
-            return None
-        if withdrawn := current.withdrew(made):
+    def _has_audio(self) -> bool:
+        tracks = self.work.warehouse.current("tracks")
+        count = TracksDetails.of(tracks.snapshot).with_audio if tracks else 0
+        if count and not self.cfg.audio_root:
             LOGGER.warning(
-                "these tags were rolled back; `publish --run %s` brings them back", withdrawn.run_id
+                "%d tracks have an audio_uri, but their audio is not read: name its folder with --audio-root",
+                count,
+            )
+        return bool(count and self.cfg.audio_root)
+
+    def cluster(self) -> Due | None:
+        """A new genre map only serves training: new tracks alone are not a reason until a model is due."""
+        current = self.work.warehouse.current("genre_map")
+        if current is None:
+            return Due("there is no genre map yet", lambda: self._cluster(self._cluster_inputs()))
+        inputs = self._cluster_inputs()
+        reason = retraining.lasting_changes(current.snapshot.inputs, inputs.made_from)
+        if reason is None and (moved := changes(current.snapshot.inputs, inputs.made_from)):
+            due = retraining.due(self.spark, self.work.warehouse, self.cfg.train)
+            reason = f"{moved}; a new model is due" if due else None
+        return Due(reason, lambda: self._cluster(inputs)) if reason else None
+
+    def _cluster_inputs(self) -> ClusterInputs:
+        return cluster.ready(self.work, self.cfg.cluster)
+
+    def _cluster(self, inputs: ClusterInputs) -> command.Outcome:
+        return cluster.run(self.spark, self.work, inputs)
+
+    def train(self) -> Due | None:
+        due = retraining.due(self.spark, self.work.warehouse, self.cfg.train)
+        if due is None:
+            return None
+        inputs = due.inputs
+
+        def run() -> command.Outcome:
+            return train.run(
+                self.spark, self.work, inputs or train.ready(self.work, self.cfg.train.settings())
+            )
+
+        return Due(due.reason, run)
+
+    def evaluate(self) -> Due | None:
+        cfg = self.cfg.evaluate
+        try:
+            version, _ = model_registry.folder_of(self.work.warehouse, *cfg.model_version)
+        except UsageError:
+            return Due("there is no model yet", lambda: evaluate_or_warn(self.spark, self.work, cfg))
+        if report_of(self.work.warehouse, version):
+            return None
+        named = dataclasses.replace(cfg, model_version=(version,))
+        return Due(f"model {version} has no report", lambda: evaluate_or_warn(self.spark, self.work, named))
+
+    @cached_property
+    def _score_inputs(self) -> ScoreInputs:
+        """The inputs of the tags that this night scores and publishes."""
+        return score.resolve(self.work.warehouse, self.cfg.score)
+
+    def score(self) -> Due | None:
+        current = self.work.warehouse.current("tags")
+        if self._scored() is not None:
+            return None
+        made_from = self._score_inputs.made_from
+        reason = changes(current.snapshot.inputs, made_from) if current else "there are no tags yet"
+        return Due(reason, lambda: score.run(self.spark, self.work, self._score_inputs)) if reason else None
+
+    def publish(self) -> Due | None:
+        """Tags that were rolled back are not published again until they are named."""
+        scored, current = self._scored(), self.work.warehouse.current("tags")
+        settings = dataclasses.replace(self.cfg.publish, run=scored.run_id if scored else None)
+        if current is None:
+            reason = "no tags are current yet"
+        elif scored is None or current.snapshot.inputs == scored.inputs:
+            return None
+        elif withdrawn := current.withdrew(scored):
+            LOGGER.warning(
+                "these tags were rolled back; to publish them again, run `genremill publish --run %s`",
+                withdrawn.run_id,
             )
             return None
-        return f"run {made.run_id} is staged"
+        else:
+            reason = f"run {scored.run_id} is staged"
+        return Due(reason, lambda: publish.run(self.spark, self.work, settings))
 
-    def made_run(self) -> str | None:
-        """The newest run of tags that is made of what is current."""
-        made = self._made()
-        return made.run_id if made else None
+    def _scored(self) -> Snapshot | None:
+        """The newest complete run of tags that was made from the same inputs."""
+        warehouse = self.work.warehouse
+        for run_id in reversed(warehouse.run_ids("tags")):
+            tags = warehouse.finished("tags", run_id)
+            if tags is not None and tags.inputs == self._score_inputs.made_from:
+                return tags
+        return None
 
-    def _made(self) -> Snapshot | None:
-        wanted = self.resolve().made_from
-        newest_first = reversed(self.warehouse.run_ids("tags"))
-        runs = (self.warehouse.finished("tags", run_id) for run_id in newest_first)
-        return next((one for one in runs if one is not None and one.inputs == wanted), None)
+
+def evaluate_or_warn(spark: SparkSession, work: command.Run, cfg: EvaluateConfig) -> command.Outcome:
+    """Evaluates a model; if the tracks have no test split, there is no report and the night goes on."""
+    try:
+        return evaluate.run(spark, work, evaluate.ready(work, cfg))
+    except NothingHeldOut as err:
+        LOGGER.warning("there is no model report: %s", err)
+        return command.Outcome({"report": None})

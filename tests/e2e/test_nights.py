@@ -118,7 +118,7 @@ def test_each_change_redoes_what_depends_on_it_and_says_why(nights: Nights) -> N
     named = nights.rows[:40]
     nights.feed([row | {"track_genre": "polka"} for row in named] + nights.rows[40:])
     learned = nights.run("--publish.max-churn-new", "1", "--publish.max-loss", "1")
-    assert ran(learned)["train"].startswith("genres that the model lacks: polka (")
+    assert ran(learned)["train"].startswith("genres that the model does not know: polka (")
     assert list(ran(learned)) == ["ingest", "cluster", "train", "evaluate", "score", "publish"]
     assert ran(nights.run()) == {}
 

@@ -1,4 +1,4 @@
-"""Decides whether a night trains a model. New tracks alone are no reason, as a new model changes many tags."""
+"""Decides whether a night trains a model. New tracks alone are no reason: a new model changes many tags."""
 
 import dataclasses
 import enum

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from pyspark.sql import SparkSession
@@ -109,12 +110,12 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
 
 
 def expected(
-    steps: list[Step], cfg: Config, known: Mapping[str, str | None] | None = None
+    steps: list[Step], cfg: Config, known: Mapping[str, str | None] = MappingProxyType({})
 ) -> Iterator[tuple[str, str]]:
     """Name and reason of each step that would run; `known` replaces the reasons of some steps."""
     running: set[str] = set()
     for step in steps:
-        reason = _reason(step, cfg, running) if step.name not in (known or {}) else (known or {})[step.name]
+        reason = known[step.name] if step.name in known else _reason(step, cfg, running)
         if reason:
             running.add(step.name)
             yield step.name, reason
@@ -200,12 +201,12 @@ class _Jobs:
     def evaluate(self) -> Due | None:
         cfg = self.cfg.evaluate
         try:
-            version, _ = model_registry.folder_of(self.work.warehouse, *cfg.model_version)
+            version, _ = model_registry.folder_of(self.work.warehouse, *cfg.model_version[:1])
         except UsageError:
             return Due("there is no model yet", lambda: evaluate_or_warn(self.spark, self.work, cfg))
         if report_of(self.work.warehouse, version):
             return None
-        named = dataclasses.replace(cfg, model_version=(version,))
+        named = dataclasses.replace(cfg, model_version=cfg.model_version or (version,))
         return Due(f"model {version} has no report", lambda: evaluate_or_warn(self.spark, self.work, named))
 
     @cached_property

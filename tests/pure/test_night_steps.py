@@ -1,0 +1,59 @@
+"""Steps of a night: their inputs and reasons."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from genremill.infra.warehouse import Warehouse
+from genremill.jobs import command, score
+from genremill.jobs.nights import steps as night_steps
+from genremill.jobs.nights.steps import Config, Due, Step
+
+SPARK: Any = None
+
+
+def due_if(reason: str | None) -> Due | None:
+    return Due(reason, lambda: command.Outcome({})) if reason else None
+
+
+def test_score_runs_with_the_inputs_that_its_reason_was_computed_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolved: list[SimpleNamespace] = []
+    used: list[object] = []
+
+    def resolve(*_: object) -> SimpleNamespace:
+        resolved.append(SimpleNamespace(made_from={"tracks": f"r{len(resolved)}"}))
+        return resolved[-1]
+
+    def run(spark: object, work: object, inputs: object) -> command.Outcome:
+        used.append(inputs)
+        return command.Outcome({})
+
+    monkeypatch.setattr(score, "resolve", resolve)
+    monkeypatch.setattr(score, "run", run)
+    work = command.Run(Warehouse.at(str(tmp_path)), "r1")
+    (step,) = (one for one in night_steps.steps(SPARK, work, Config(tracks="t.csv")) if one.name == "score")
+    due = step.due()
+    assert due is not None
+    due.run()
+    assert used == resolved
+    assert len(resolved) == 1
+
+
+def test_a_step_is_expected_to_run_if_a_step_before_it_does() -> None:
+    steps = [
+        Step("ingest", lambda: due_if("there is no track table yet")),
+        Step("extract", lambda: due_if(None)),
+        Step("score", lambda: due_if(None), ("ingest",)),
+        Step("publish", lambda: due_if(None), ("extract",)),
+    ]
+    reasons = night_steps.expected(steps, Config(tracks="t.csv"), {"extract": "2 clips are not in the cache"})
+    assert dict(reasons) == {
+        "ingest": "there is no track table yet",
+        "extract": "2 clips are not in the cache",
+        "score": "ingest would run",
+        "publish": "extract would run",
+    }

@@ -147,13 +147,10 @@ class _Jobs:
         """`extract` itself finds out which audio is new; a dry run of it counts the new files."""
         if not self._has_audio():
             return None
-        settings = extract_settings(self.cfg)
+        settings = extract.ready(self.work, extract_settings(self.cfg))
         if not self.work.dry_run:
-            return Due(
-                "checking for new audio",
-                lambda: extract.run(self.spark, self.work, extract.ready(self.work, settings)),
-            )
-        outcome = extract.run(self.spark, self.work, extract.ready(self.work, settings))
+            return Due("checking for new audio", lambda: extract.run(self.spark, self.work, settings))
+        outcome = extract.run(self.spark, self.work, settings)
         new = sum(counts["decoded"] + counts["copied"] for counts in outcome.summary["features"].values())
         return Due(f"{new:,} audio files are not in the cache", lambda: outcome) if new else None
 

@@ -1,4 +1,4 @@
-"""The models by name: what each takes, how it is built, and the recipe it is trained by."""
+"""The models by name: their input kind, how to build them, and the recipe that trains them."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -41,11 +41,11 @@ from genremill.models.training import recipes
 
 @dataclass(frozen=True)
 class Entry:
-    """A model of the zoo. `recipe` and `size` are given the number of training rows.
+    """A model of the zoo. `recipe` and `size` are functions of the number of training rows.
 
-    `build` gets the encoder of what the model takes, the number of classes and the size. `of` is the shape
-    of its input and the number of classes where it comes from, None where that says nothing. `feature_set`
-    is what it was made for, and is given unless told otherwise; None for the table.
+    `build` takes the encoder of the inputs, the number of classes and the size. `of` is the shape of its
+    input and the number of classes in its source, if the source gives them. `feature_set` is the default
+    input; None for the table.
     """
 
     build: Callable[[Any, int, Size], Network]
@@ -54,11 +54,11 @@ class Entry:
     recipe: Callable[[int], Recipe]
     input_kind: InputKind = InputKind.VECTOR
     scaling: Scaling = Scaling.STANDARD
-    """Of vectors."""
+    """For vectors."""
     size: Callable[[int], Size] = lambda rows: Size()
     feature_set: str | None = None
     is_partial: bool = False
-    """Whether it takes tracks that lack some of its inputs."""
+    """Whether it accepts tracks that lack some of its inputs."""
 
 
 def _of_segments(build: Callable[[ArrayEncoder, int, Size], Network]) -> Entry:
@@ -172,19 +172,19 @@ ZOO: dict[str, Entry] = {
 
 
 def entry(name: str) -> Entry:
-    """A model by name; an unknown one is an error that lists those there are."""
+    """A model by name. Raises `UsageError` with the known names if it is unknown."""
     if name not in ZOO:
         raise UsageError(f"no model is named {name!r}; there are {', '.join(sorted(ZOO))}")
     return ZOO[name]
 
 
 def inputs_of_parts(parts: tuple[str, ...]) -> str | None:
-    """What models that are joined were made for, as the flag that asks for it; None where there are none."""
+    """The default inputs of the parts of `hybrid`, as a value of --inputs; None without parts."""
     return "+".join(dict.fromkeys(entry(part).feature_set or TABLE for part in parts)) or None
 
 
 def encoder(card: ModelCard) -> Encoder:
-    """The encoder of a card's inputs, nothing learned yet; inputs that the model cannot take are an error."""
+    """The encoder of a card's inputs, not fitted yet. Raises `UsageError` for inputs of a wrong kind."""
     known = entry(card.model)
     found = {name: input_kind_of(name, card.shapes) for name in card.inputs}
     if known.input_kind is not InputKind.SEVERAL and set(found.values()) != {known.input_kind}:
@@ -202,7 +202,7 @@ def encoder(card: ModelCard) -> Encoder:
 
 
 def _of_input(card: ModelCard, name: str) -> TableEncoder | TextEncoder:
-    """The encoder of one input among several, each on its own."""
+    """The encoder of one input of a model with several."""
     if name == TEXT:
         return TextEncoder(card.tokens)
     features = tuple(one for one in card.features if one.input == name)
@@ -215,7 +215,7 @@ def _of_input(card: ModelCard, name: str) -> TableEncoder | TextEncoder:
 
 
 def _of_part(card: ModelCard, part: str) -> ModelCard:
-    """The card of one of the models that are joined: it takes all inputs of its kind."""
+    """The card of a part of `hybrid`, which takes all inputs of its kind."""
     kind = entry(part).input_kind
     if kind is InputKind.SEVERAL:
         raise UsageError(f"{card.model} cannot have {part} as a part")
@@ -225,14 +225,14 @@ def _of_part(card: ModelCard, part: str) -> ModelCard:
 
 
 def input_kind_of(name: str, shapes: Mapping[str, tuple[int, ...]]) -> InputKind:
-    """What a model must take to be given an input, by the shapes of those that are no vectors."""
+    """The kind of an input. `shapes` has the shapes of inputs that are not vectors."""
     if name == TEXT:
         return InputKind.TEXT
     return (InputKind.VECTOR, InputKind.SEQUENCE, InputKind.IMAGE)[len(shapes.get(name, (0,))) - 1]
 
 
 def card_of(name: str, shape: tuple[int, ...], classes: int) -> ModelCard:
-    """The card of a model with one input of a shape, all its values numbers, trained on no rows."""
+    """The card of an untrained model with one numeric input of the given shape."""
     vector = len(shape) == 1
     at = "input"
     return ModelCard(

@@ -1,4 +1,4 @@
-"""The networks on one vector a row, and what all networks have in common.
+"""The base class of all networks, and the networks on one vector per row.
 
 Shape suffixes: B batch, E encoded inputs, P values that the last layer takes, H heads, C classes.
 """
@@ -16,44 +16,44 @@ from genremill.models.recipe import Size
 
 
 class Network(nn.Module):
-    """A classifier of named inputs; heads vote by the mean of their probabilities, and learn each alone.
+    """A classifier of named inputs. Heads are trained separately, and their probabilities are averaged.
 
-    What was fitted before training lies in its modules named `encoder`.
+    What was fitted before training is in its modules named `encoder`.
     """
 
     classes: int
     width: int
-    """Values that the last layer takes."""
+    """Number of inputs of the last layer."""
     heads: int = 1
     uses_all_rows = False
-    """Whether it keeps something of all train rows, before it takes gradient steps or in their place."""
+    """Whether `fit_train` must be called with all train rows, before or instead of gradient steps."""
 
     @property
     def is_trainable(self) -> bool:
-        """Whether it has weights that gradients change."""
+        """Whether it has weights that are trained by gradient steps."""
         return any(True for _ in self.parameters())
 
     def fit_train(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
-        """Keeps what it keeps of all train rows, given as batches of inputs and labels."""
+        """Fits on all train rows, given as batches of inputs and labels."""
         raise NotImplementedError
 
     def fit_held_out(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
-        """Fits what is fitted on held-out rows, after all else, given as batches of inputs and labels."""
+        """Fits on held-out rows after training, given as batches of inputs and labels."""
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits, shape (H, B, C)."""
         return self.logits(self.penultimate(inputs))
 
     def penultimate(self, inputs: Inputs) -> Tensor:
-        """What the last layer takes, shape (H, B, P)."""
+        """Inputs of the last layer, shape (H, B, P)."""
         raise NotImplementedError
 
     def logits(self, values_HBP: Tensor) -> Tensor:
-        """Logits from what the last layer takes, shape (H, B, C)."""
+        """Logits from the inputs of the last layer, shape (H, B, C)."""
         raise NotImplementedError
 
     def predictive_logits(self, logits_HBC: Tensor) -> Tensor:
-        """The logits that answers are made of: in training, a network may give others beside them."""
+        """The logits of the predictions, from the output of `forward`, which has more logits in training."""
         return logits_HBC
 
     def loss(self, logits_HBC: Tensor, label_B: Tensor, label_smoothing: float) -> Tensor:
@@ -89,7 +89,7 @@ class LayeredNetwork(Network):
         self.width = last.in_features
 
     def penultimate(self, inputs: Inputs) -> Tensor:
-        """What the last layer takes, shape (1, B, P)."""
+        """Inputs of the last layer, shape (1, B, P)."""
         values_BP: Tensor = self.layers[:-1](self.encoder(inputs))
         return values_BP.unsqueeze(0)
 
@@ -107,7 +107,7 @@ def linear(encoder: TableEncoder, classes: int, size: Size) -> Network:
 def fcnn(encoder: TableEncoder, classes: int, size: Size) -> Network:
     """Report A's feed-forward network: at 30 inputs and 114 classes 195,826 parameters, as Keras counts.
 
-    Batch normalisation with Keras' momentum and epsilon, weights drawn as Keras draws them.
+    Batch normalization with Keras' momentum and epsilon, weights drawn as Keras draws them.
     """
     layers = nn.Sequential(
         *(nn.Linear(encoder.encoded_count, 512), nn.ReLU()),

@@ -20,12 +20,12 @@ from genremill.models.networks.base import Network
 from genremill.models.recipe import Size
 
 MOST_VALUES = 64_000_000
-"""Values of the train rows at most: they are kept in memory wherever tracks are scored, 256 MB."""
+"""Limit on the values of the train rows, which each scoring process keeps in memory: 256 MB."""
 BLOCK_VALUES = 1 << 24
 """Distances at once: 64 MB."""
 NEIGHBORS = 100
 CATEGORY = 0.3
-"""What an indicator counts, where numbers have a deviation of 1 on average."""
+"""Scale of an indicator; the average standard deviation of numbers is 1."""
 EXPONENT = 0.25
 """A discriminant counts as this power of what it separates: the variance between classes over that within."""
 LEAST_SEPARATED = 1e-3
@@ -35,11 +35,11 @@ RIDGE = 1e-3
 LEAST_SQUARE = 1e-6
 """Added to a squared distance, which a row that is among the train rows has none of."""
 PRIOR = 0.1
-"""What all classes together count in a vote, where the nearest row counts 1."""
+"""Weight of a uniform vote for all classes together; the nearest row has weight 1."""
 
 
 class NearestNeighbors(Network):
-    """The exact nearest neighbours; each counts by its nearness.
+    """The exact nearest neighbors, weighted by their nearness.
 
     Near is by Euclidean distance between discriminants of the numbers (Fisher's), and indicators of codes.
     The nearest row counts 1, the others the fourth power of how many times as near they are. On validation
@@ -71,7 +71,7 @@ class NearestNeighbors(Network):
 
     @torch.inference_mode()
     def fit_train(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
-        """Keeps all train rows, in the order given, and learns from them what tells classes apart."""
+        """Stores all train rows, in the given order, and fits the discriminants on them."""
         views, indicators, labels = [], [], []
         for inputs, label_B in batches:
             views.append(self._views(inputs))
@@ -92,7 +92,7 @@ class NearestNeighbors(Network):
         return torch.cat([self._share(part).log() for part in torch.split(x_BP, block)])[None]
 
     def _views(self, inputs: Inputs) -> Tensor:
-        """Numbers twice, shape (B, M): as ranks, which know no far ends, and as they are."""
+        """Each number twice, shape (B, M): as a rank, which limits extreme values, and unchanged."""
         x_BF = joined(inputs, self.encoder.inputs)
         return torch.cat([self.encoder.numeric(x_BF), x_BF[:, self.encoder.numeric_N]], dim=1)
 
@@ -107,7 +107,7 @@ class NearestNeighbors(Network):
         found = min(NEIGHBORS, len(self.row_RP))
         square_BR = self.row_RP.square().sum(dim=1) - 2 * x_BP @ self.row_RP.T
         near_BK = square_BR.topk(found, dim=1, largest=False).indices
-        # Again by differences: the expanded square loses all digits of a near row's distance.
+        # Computed again from differences: the expanded square is not precise enough for near rows.
         square_BK = (self.row_RP[near_BK] - x_BP[:, None]).square().sum(dim=2) + LEAST_SQUARE
         weight_BK = (square_BK.amin(dim=1, keepdim=True) / square_BK).square()
         vote_BC = torch.full((len(x_BP), self.classes), PRIOR / self.classes)

@@ -31,7 +31,7 @@ TOKENS_DROPPED, FIELDS_DROPPED = 0.5, 0.5
 """Shares taken away at random in training: a network that reads all of a name learns artists, not genres."""
 PRIOR_COUNT = 2.0
 """Rows of all classes, by their shares, that each token is taken to have been seen in beside its own."""
-SAID = 0.2
+EVIDENCE_SCALE = 0.2
 """What tokens say together, of what they would if they were independent and as many as they look: n-grams of
 one word tell the same. Held-out rows of the Spotify table say .19 to .24."""
 
@@ -76,7 +76,7 @@ class TokenCounts(Network):
     """Naive Bayes: how much likelier each class is made by a track's tokens, each weighed by what it tells.
 
     A token tells the Kullback-Leibler divergence of the classes' shares among its rows from those among all.
-    The sum over tokens is divided by the norm of the weights: n that tell alike count as `SAID` √n.
+    The sum over tokens is divided by the norm of the weights: n that tell alike count as `EVIDENCE_SCALE` √n.
     """
 
     uses_all_rows = True
@@ -134,7 +134,7 @@ class TokenCounts(Network):
             odds_VC, told_V = self._by_others
         sum_BC = embedding_bag(number_BS, odds_VC, mode="sum").to(self.log_share_C.dtype)
         norm_B1 = told_V[number_BS.long()].norm(dim=1, keepdim=True)
-        found_BC: Tensor = SAID * sum_BC / norm_B1.clamp_min(1e-6)
+        found_BC: Tensor = EVIDENCE_SCALE * sum_BC / norm_B1.clamp_min(1e-6)
         return found_BC
 
     def forward(self, inputs: Inputs) -> Tensor:

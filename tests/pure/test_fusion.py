@@ -16,7 +16,7 @@ from genremill.models.features import EVIDENCE, FOLD, FOLDS, TABLE, TEXT, WEIGHT
 from genremill.models.model_card import ModelCard
 from genremill.models.networks.base import Network
 from genremill.models.networks.fusion import BOTH, COUNTS, Fusion
-from genremill.models.networks.text import PRIOR_COUNT, SAID, TokenCounts
+from genremill.models.networks.text import EVIDENCE_SCALE, PRIOR_COUNT, TokenCounts
 from genremill.models.recipe import Size
 from genremill.udfs.model_rows import model_rows
 from genremill.udfs.style_mix import Styles
@@ -151,13 +151,13 @@ def test_counted_tokens_say_what_classes_they_are_of() -> None:
     odds = math.log((40 + PRIOR_COUNT / 2) / (40 + PRIOR_COUNT) * 2)
     against = math.log(PRIOR_COUNT / 2 / (40 + PRIOR_COUNT) * 2)
     one = torch.tensor([odds, against])
-    torch.testing.assert_close(p[0], (SAID * one).softmax(dim=0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(p[0], (EVIDENCE_SCALE * one).softmax(dim=0), atol=1e-3, rtol=0)
     torch.testing.assert_close(p[1], torch.tensor([0.5, 0.5]), atol=1e-3, rtol=0)
-    torch.testing.assert_close(p[2], (SAID * math.sqrt(2) * one).softmax(dim=0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(p[2], (EVIDENCE_SCALE * math.sqrt(2) * one).softmax(dim=0), atol=1e-3, rtol=0)
     torch.testing.assert_close(p[3], torch.tensor([0.5, 0.5]))
 
 
-def test_what_names_say_of_a_train_row_others_have_said() -> None:
+def test_evidence_for_a_train_row_comes_from_other_folds() -> None:
     """Token 1 is that of an artist of fold 0, token 2 that of artists of all folds."""
     tally = TokenCounts(3, 2, FOLDS)
     number = torch.zeros(100, 3 * 128, dtype=torch.int32)
@@ -196,7 +196,7 @@ def test_held_out_rows_say_how_far_each_input_is_to_be_believed(network: Fusion)
         ]
     ).log_softmax(dim=-1)
     has = torch.ones(4, 2000, dtype=torch.bool)
-    network._said = lambda _: (said, has)  # type: ignore[method-assign,assignment]
+    network._log_probabilities = lambda _: (said, has)  # type: ignore[method-assign,assignment]
     before = network.probabilities(inputs).gather(1, label[:, None]).log().mean()
     network.fit_held_out([(inputs, label)])
     after = network.probabilities(inputs).gather(1, label[:, None]).log().mean()

@@ -37,9 +37,16 @@ def newest(warehouse: Path, page: str) -> Path:
     return pages[-1]
 
 
-def take(browser: str, page: Path, image: Path) -> None:
+def without_path(text: str, warehouse: Path) -> str:
+    """A page that does not show where the warehouse is on this machine."""
+    return text.replace(str(warehouse.resolve()), "/data/warehouse")
+
+
+def take(browser: str, text: str, image: Path) -> None:
     """Saves the top of a page as a PNG."""
     with tempfile.TemporaryDirectory() as profile:
+        page = Path(profile) / "page.html"
+        page.write_text(text)
         flags = [
             "--headless",
             "--no-sandbox",
@@ -51,14 +58,14 @@ def take(browser: str, page: Path, image: Path) -> None:
             f"--screenshot={image.resolve()}",
         ]
         done = subprocess.run(
-            [browser, *flags, page.resolve().as_uri()],
+            [browser, *flags, page.as_uri()],
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
     if done.returncode or not image.exists():
-        raise SystemExit(f"{browser} could not take a picture of {page}:\n{done.stderr}")
+        raise SystemExit(f"{browser} could not take the picture {image}:\n{done.stderr}")
     if image.stat().st_size > MOST_BYTES:
         raise SystemExit(f"{image} has {image.stat().st_size:,} bytes; expected at most {MOST_BYTES:,}")
 
@@ -67,7 +74,7 @@ def main(warehouse: tyro.conf.Positional[Path], images: tyro.conf.Positional[Pat
     """Saves screenshots of a warehouse's newest reports in a folder."""
     browser = chromium()
     for page, image in PAGES.items():
-        take(browser, newest(warehouse, page), images / image)
+        take(browser, without_path(newest(warehouse, page).read_text(), warehouse), images / image)
         print(images / image)
 
 

@@ -33,5 +33,12 @@ def test_the_newest_page_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_browser_that_takes_no_picture_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="could not take a picture"):
-        make_images.take("false", tmp_path / "page.html", tmp_path / "image.png")
+    with pytest.raises(SystemExit, match="could not take the picture"):
+        make_images.take("false", "<p>", tmp_path / "image.png")
+
+
+def test_a_picture_does_not_show_the_folder_of_this_machine(tmp_path: Path) -> None:
+    page = f"warehouse file://{tmp_path}/build/warehouse"
+    assert (
+        make_images.without_path(page, tmp_path / "build" / "warehouse") == "warehouse file:///data/warehouse"
+    )

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from pyspark.sql import SparkSession, functions as F
+from pyspark.sql import SparkSession
 
 from genremill.infra import lease, storage
 from genremill.infra.audio.store import AudioStore
@@ -19,10 +19,7 @@ from genremill.infra.errors import AuditRefused, ExitCode, GenremillError, Usage
 from genremill.infra.lease import Lease
 from genremill.infra.log import LOGGER
 from genremill.infra.session import faults
-from genremill.infra.terminal import cell
-from genremill.infra.warehouse import Warehouse
-from genremill.jobs import command, ingest, model_registry, score, snapshots
-from genremill.jobs.contracts import TRACKS
+from genremill.jobs import command, ingest, model_registry, score
 from genremill.jobs.features import extraction_settings
 from genremill.jobs.flags import in_section
 from genremill.jobs.genres import settings as genre_settings
@@ -31,14 +28,13 @@ from genremill.jobs.nights import (
     page as night_page,
     record as night_record,
     retraining,
+    sample as night_sample,
     steps as night_steps,
     tables as night_tables,
 )
 from genremill.jobs.nights.record import Clock, Night, State, StepRecord
 from genremill.jobs.nights.steps import Config, Step
-from genremill.jobs.snapshot_details import TagsDetails
 
-SAMPLE_ROWS = 10
 LEASE = "_night.lease"
 
 
@@ -122,9 +118,12 @@ def _recorded(
     LOGGER.info("the report of the night is %s", report)
     if error:
         raise error
-    summary = {"steps": {one.name: _said(one) for one in records}, "report": report}
-    reports = {"model report": found.metrics.get("report"), "night's report": report}
-    return command.Outcome(summary, _closing(spark, work.warehouse, reports), code)
+    summary = {"steps": {record.name: _summary(record) for record in records}, "report": report}
+    lines = night_sample.lines_of(spark, work.warehouse)
+    if model_report := found.metrics.get("report"):
+        lines.append(f"report of the model: {model_report}")
+    lines.append(f"report of the night: {report}")
+    return command.Outcome(summary, "\n".join(lines), code)
 
 
 def _done(step: Step, cfg: Config, held: Lease) -> tuple[StepRecord, GenremillError | None]:
@@ -155,35 +154,11 @@ def _exit_code(records: list[StepRecord]) -> ExitCode:
     return next((ExitCode(one.exit_code) for one in records if one.exit_code), ExitCode.DONE)
 
 
-def _said(record: StepRecord) -> str | dict[str, Any]:
+def _summary(record: StepRecord) -> str | dict[str, Any]:
     """A step in the JSON document."""
     if record.state is State.SKIPPED:
         return State.SKIPPED.value
     return record.summary | {"cause": record.cause, "seconds": record.seconds}
-
-
-def _closing(spark: SparkSession, warehouse: Warehouse, reports: dict[str, str | None]) -> str:
-    """A sample of the current tags, and where to read on."""
-    snapshot = warehouse.require("tags", "publish")
-    tags = snapshots.read(spark, warehouse, snapshot)
-    tracks = snapshots.read_run(spark, warehouse, TRACKS, TagsDetails.of(snapshot).tracks_run)
-    sample = tags.orderBy(F.xxhash64("track_id")).limit(SAMPLE_ROWS).join(tracks, "track_id", "inner")
-    rows = sample.select("track_id", "artists", "title", "genres", "label", "confidence").collect()
-    lines = [f"{'artist':<24}{'title':<32}{'source says':<24}{'tag':<20}confidence"]
-    for row in sorted(rows):
-        confidence = "" if row["confidence"] is None else f"{row['confidence']:.2f}"
-        cells = (
-            ";".join(row["artists"]),
-            row["title"] or row["track_id"],
-            ", ".join(row["genres"]),
-            row["label"] or "–",
-        )
-        lines.append(
-            "".join(cell(text, width) for text, width in zip(cells, (24, 32, 24, 20), strict=True))
-            + confidence
-        )
-    lines.append(f"\ntags: {snapshot.rows:,} rows in {warehouse.path(snapshot.path)}")
-    return "\n".join([*lines, *(f"{name}: {uri}" for name, uri in reports.items() if uri)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Nights that follow each other: only what is new is done, nothing wrong is published, all of it is told."""
+"""Consecutive nights: only new work is done, wrong tags are not published, and everything is recorded."""
 
 import csv
 import json
@@ -86,11 +86,11 @@ def nights(kept: Path, capsys: pytest.CaptureFixture[str]) -> Nights:
 
 
 def ran(one: Night) -> dict[str, str]:
-    """Steps that ran, and why."""
+    """The reasons of the steps that ran."""
     return {step.name: step.cause for step in one.steps if step.state.value == "ran"}
 
 
-def test_each_change_redoes_what_depends_on_it_and_says_why(nights: Nights) -> None:
+def test_each_change_runs_the_steps_that_depend_on_it(nights: Nights) -> None:
     files, tags = nights.files(), nights.tags()
     idle = nights.run()
     assert ran(idle) == {}
@@ -123,7 +123,7 @@ def test_each_change_redoes_what_depends_on_it_and_says_why(nights: Nights) -> N
     assert ran(nights.run()) == {}
 
 
-def test_never_and_always(nights: Nights) -> None:
+def test_training_never_and_always(nights: Nights) -> None:
     nights.feed([row | {"track_genre": "polka"} for row in nights.rows[:40]] + nights.rows[40:])
     assert "train" not in ran(nights.run("--train.when", "never"))
     flags = ["--train.when", "always", "--publish.max-churn-new", "1", "--publish.max-loss", "1"]
@@ -133,7 +133,7 @@ def test_never_and_always(nights: Nights) -> None:
     assert "train" in ran(nights.run("--train.max-age-days", "0", *flags))
 
 
-def test_two_nights_at_once(nights: Nights) -> None:
+def test_a_second_night_at_the_same_time_is_a_usage_error(nights: Nights) -> None:
     files = nights.files()
     with lease.held(f"{nights.catalog.warehouse.uri}/_night.lease", "20260101T000000-abcdef"):
         arguments = ["nightly", "--warehouse", nights.catalog.uri, "--tracks", nights.catalog.tracks, *FLAGS]
@@ -144,7 +144,7 @@ def test_two_nights_at_once(nights: Nights) -> None:
 
 
 def _shuffled(rows: list[Row]) -> list[Row]:
-    """Each track with the features of another: no distribution moves, and most tags do."""
+    """Swaps the features of the tracks: the distributions stay the same, but most tags change."""
     others = rows.copy()
     random.Random(0).shuffle(others)
     kept = ("track_id", "artists", "album_name", "track_name", "track_genre", "audio_uri")
@@ -169,7 +169,7 @@ def _is_number(text: str) -> bool:
         (_louder, "publish", "drift of features"),
     ],
 )
-def test_a_bad_feed_is_refused_and_told(
+def test_a_bad_track_table_is_refused(
     nights: Nights, spoil: Callable[[list[Row]], list[Row]], step: str, audit: str
 ) -> None:
     before = nights.tags()
@@ -188,7 +188,7 @@ def test_a_bad_feed_is_refused_and_told(
     assert nights.tags() != before
 
 
-def test_what_was_rolled_back_is_not_published_again_from_the_same_inputs(nights: Nights) -> None:
+def test_tags_that_were_rolled_back_are_not_published_again(nights: Nights) -> None:
     first = nights.tags()
     nights.feed(nights.rows)
     second = nights.run()
@@ -204,7 +204,7 @@ def test_what_was_rolled_back_is_not_published_again_from_the_same_inputs(nights
     assert ran(nights.run()) == {}
 
 
-def test_a_worse_model_is_not_published_unless_told(nights: Nights) -> None:
+def test_tags_of_a_worse_model_are_only_published_with_a_higher_limit(nights: Nights) -> None:
     before = nights.tags()
     flags = [
         "--train.seed",

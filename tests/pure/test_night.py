@@ -106,7 +106,7 @@ def test_the_page_shows_the_record_and_escapes_all_data() -> None:
         "refused",
         "1 min 15 s",
         "40.0 %",
-        "New model",
+        "new model",
         "0.610",
         "no_id",
         "28.0 % to 32.0 %",

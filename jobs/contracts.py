@@ -79,10 +79,10 @@ class Table:
         row = df.agg(
             F.count("*").alias("rows"),
             distinct.alias("distinct"),
-            *(count.alias(f"null {name}") for name, count in nulls.items()),
+            *(count.alias(f"null_{name}") for name, count in nulls.items()),
         ).first()
         counts: dict[str, int] = row.asDict() if row else {}
-        problems = [f"{n:,} rows without {name}" for name in nulls if (n := counts[f"null {name}"])]
+        problems = [f"{n:,} rows without {name}" for name in nulls if (n := counts[f"null_{name}"])]
         if self.key and counts["distinct"] != counts["rows"]:
             problems.append(f"{counts['rows']:,} rows, {counts['distinct']:,} distinct {self.key}")
         if problems:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import storage
+from genremill.infra.errors import AuditRefused
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import snapshots
 from genremill.jobs.contracts import quoted
@@ -27,6 +28,16 @@ class TrackChanges:
     def vanished_share(self) -> float:
         """Vanished of those before."""
         return self.vanished / self.before if self.before else 0.0
+
+    def check(self, source: str, max_vanished: float, summary: dict[str, object]) -> None:
+        """Raises if too many of the current tracks are missing from the table."""
+        if self.vanished_share > max_vanished:
+            raise AuditRefused(
+                f"--tracks {source}: {self.vanished:,} of {self.before:,} current tracks are missing, "
+                f"a share of {self.vanished_share:.3f}; expected at most --max-vanished {max_vanished:g}. "
+                "`tracks` is unchanged",
+                summary,
+            )
 
     def __str__(self) -> str:
         return f"{self.new:,} new, {self.changed:,} changed, {self.vanished:,} vanished tracks"

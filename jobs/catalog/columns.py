@@ -174,10 +174,10 @@ def _numeric_columns(df: DataFrame, candidates: list[str]) -> list[str]:
     whole = df.where(F.col(MALFORMED).isNull()).select(*(one.alias(name) for name, one in values.items()))
     counts = whole.agg(
         F.count("*").alias("rows"),
-        *(F.count(F.col(quoted(name))).alias(f"filled {name}") for name in scalar),
+        *(F.count(F.col(quoted(name))).alias(f"filled_{name}") for name in scalar),
         *(
             F.count(F.col(quoted(name)) if name in typed else number(F.col(quoted(name)))).alias(
-                f"parsed {name}"
+                f"parsed_{name}"
             )
             for name in scalar
         ),
@@ -186,7 +186,7 @@ def _numeric_columns(df: DataFrame, candidates: list[str]) -> list[str]:
     count: dict[str, int] = found.asDict() if found else {}
     numeric = []
     for name in scalar:
-        filled, parsed = count[f"filled {name}"], count[f"parsed {name}"]
+        filled, parsed = count[f"filled_{name}"], count[f"parsed_{name}"]
         if parsed and parsed >= NUMERIC_SHARE * filled and filled >= FILLED_SHARE * count["rows"]:
             numeric.append(name)
         elif parsed > 0.5 * filled:

@@ -3,10 +3,15 @@
 from pyspark.sql import Column, DataFrame, Window, functions as F
 
 from genremill.jobs.catalog.columns import NUMBERS, Layout, number, text
-from genremill.jobs.catalog.table_reader import BLOCK, FILE, MALFORMED, POSITION
+from genremill.jobs.catalog.table_reader import BLOCK, FILE, MALFORMED, OWN_COLUMNS, POSITION
 from genremill.jobs.contracts import Reason, quoted
 
 FLOAT_MAX = 3.4028234663852886e38
+TEXT_PREFIX, NUMBER_PREFIX = "_text_of_", "_number_of_"
+INTERNAL_PREFIXES = (TEXT_PREFIX, NUMBER_PREFIX)
+"""How the names of the columns begin that hold the text and the number of a feature."""
+INTERNAL_COLUMNS = ("problem", "known", *OWN_COLUMNS)
+"""Other columns that `ingest` adds while it works."""
 
 
 def checked_rows(raw: DataFrame, layout: Layout) -> DataFrame:
@@ -44,11 +49,11 @@ def checked_rows(raw: DataFrame, layout: Layout) -> DataFrame:
 
 
 def _text_of(name: str) -> str:
-    return f"text of {name}"
+    return f"{TEXT_PREFIX}{name}"
 
 
 def _number_of(name: str) -> str:
-    return f"number of {name}"
+    return f"{NUMBER_PREFIX}{name}"
 
 
 def _text(name: str) -> Column:

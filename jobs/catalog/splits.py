@@ -4,22 +4,18 @@ from typing import Literal
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 
+from genremill.infra import storage
 from genremill.infra.errors import UsageError
+from genremill.infra.log import LOGGER
+from genremill.infra.warehouse import Current, Warehouse
+from genremill.jobs import snapshots
 from genremill.jobs.contracts import Split
-from genremill.jobs.snapshot_details import Fractions, SplitRule
+from genremill.jobs.snapshot_details import Fractions, SplitRule, TracksDetails
 from genremill.models.evaluation.split import SplitBy
 
 DrawnSplit = Literal["artist", "recording", "rows"]
 """What the flag --split offers: a split by file is asked for by --split-file."""
 PARTS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
-
-
-def check_fractions(fractions: Fractions) -> None:
-    """Raises if the shares do not add up to 1, or leave nothing to train on."""
-    inside = all(0 <= share <= 1 for share in fractions)
-    if not inside or abs(sum(fractions) - 1) > 1e-6 or fractions[0] == 0:
-        shown = " ".join(f"{share:g}" for share in fractions)
-        raise UsageError(f"--fractions {shown}: expected three shares that add up to 1, the first above 0")
 
 
 def unit_hash(purpose: str, seed: int, *columns: str | Column) -> Column:
@@ -62,6 +58,28 @@ def with_listed_split(tracks: DataFrame, listed: DataFrame) -> DataFrame:
     """Adds `split` from a split file's (track_id, split); tracks it does not name are unlisted."""
     split = F.coalesce("split", F.lit(Split.UNLISTED.value))
     return tracks.join(listed, "track_id", "left").withColumn("split", split)
+
+
+def split_tracks(
+    spark: SparkSession,
+    warehouse: Warehouse,
+    tracks: DataFrame,
+    rule: SplitRule,
+    split_file: str | None,
+    current: Current | None,
+) -> DataFrame:
+    """Adds `split`: from the split file if there is one; otherwise known tracks keep their current split."""
+    if split_file is not None:
+        listed = read_split_file(spark, storage.absolute_uri(split_file), tracks)
+        return with_listed_split(tracks, listed)
+    previous = None
+    if current is not None and TracksDetails.of(current.snapshot).split == rule:
+        path = warehouse.path(current.snapshot.path)
+        if storage.exists(path):
+            previous = snapshots.read(spark, warehouse, current.snapshot).select("track_id", "split")
+        else:
+            LOGGER.warning("the current tracks, %s, do not exist: all tracks are split anew", path)
+    return with_split(tracks, rule, previous)
 
 
 def read_split_file(spark: SparkSession, uri: str, tracks: DataFrame) -> DataFrame:

@@ -14,13 +14,13 @@ from genremill.infra.flag_types import OptionalUri, Uri, Uris
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs import cluster, command, evaluate, extract, ingest, model_registry, publish, score, train
+from genremill.jobs.catalog.settings import Options as IngestOptions
 from genremill.jobs.evaluate import Config as EvaluateConfig
 from genremill.jobs.evaluation.reports import report_of
 from genremill.jobs.features.extraction_settings import Config as ExtractConfig, Options as ExtractOptions
 from genremill.jobs.flags import in_section
 from genremill.jobs.genres.settings import Config as ClusterConfig
 from genremill.jobs.genres.sources import ClusterInputs
-from genremill.jobs.ingest import Options as IngestOptions
 from genremill.jobs.nights import retraining
 from genremill.jobs.nights.input_changes import changes
 from genremill.jobs.nights.retraining import Config as TrainConfig, When

@@ -1,0 +1,64 @@
+"""How a track table is read and split: the settings of `ingest`."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from genremill.infra import storage
+from genremill.infra.errors import UsageError
+from genremill.infra.flag_types import OptionalFile
+from genremill.jobs.catalog.columns import Columns
+from genremill.jobs.catalog.splits import DrawnSplit
+from genremill.jobs.snapshot_details import Fractions, SplitRule
+from genremill.models.evaluation.split import SplitBy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How the track table is read and split."""
+
+    split: DrawnSplit = "artist"
+    """What is never in two splits: an artist, a recording, or only a row (the protocol of the reports)."""
+    fractions: Fractions = (0.8, 0.1, 0.1)
+    """Shares of the train, validation and test splits."""
+    split_seed: int = 0
+    """Seed of the random split."""
+    split_file: OptionalFile = None
+    """CSV file with the columns id and split, instead of a random split; ids that it does not list are in
+    no split."""
+    columns: Columns = dataclasses.field(default_factory=Columns)
+    delimiter: str = ","
+    """Character that separates the fields of a CSV file."""
+    multiline: bool = False
+    """Allow line breaks in quoted CSV fields; one task then reads the whole file."""
+    limit: int | None = None
+    """Read only this many rows. [all]"""
+    max_vanished: float = 0.2
+    """Largest share of the current tracks that may be missing from the table; above it, ingest refuses the
+    table."""
+
+    def check(self) -> None:
+        """Raises on settings that are wrong for every table."""
+        if self.limit is not None and not 0 < self.limit < 1 << 31:
+            raise UsageError(f"--limit {self.limit}: expected 1 to {(1 << 31) - 1}")
+        if not 0 <= self.max_vanished <= 1:
+            raise UsageError(f"--max-vanished {self.max_vanished:g}: expected a share from 0 to 1")
+        inside = all(0 <= share <= 1 for share in self.fractions)
+        if not inside or abs(sum(self.fractions) - 1) > 1e-6 or self.fractions[0] == 0:
+            shown = " ".join(f"{share:g}" for share in self.fractions)
+            raise UsageError(f"--fractions {shown}: expected three shares that add up to 1, train above 0")
+
+    @property
+    def split_rule(self) -> SplitRule:
+        """The rule by which the tracks are split."""
+        if self.split_file is None:
+            return SplitRule(SplitBy(self.split), self.fractions, self.split_seed)
+        digest = file_digest("split_file", self.split_file)
+        return SplitRule(SplitBy.FILE, self.fractions, self.split_seed, digest)
+
+
+def file_digest(field: str, location: str) -> str:
+    """A digest of the files that a flag names."""
+    try:
+        return storage.inventory(storage.absolute_uri(location)).digest
+    except UsageError as err:
+        raise UsageError(f"--{field.replace('_', '-')} {err}") from err

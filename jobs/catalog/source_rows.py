@@ -1,0 +1,93 @@
+"""The rows of a track table, checked: good rows become tracks, bad rows go to `rejects`."""
+
+from dataclasses import dataclass, field
+
+from pyspark.sql import DataFrame, SparkSession, functions as F
+
+from genremill.infra import storage
+from genremill.infra.errors import UsageError
+from genremill.infra.log import LOGGER
+from genremill.jobs import command, snapshots
+from genremill.jobs.catalog.columns import Layout, resolve
+from genremill.jobs.catalog.row_checks import INTERNAL_COLUMNS, INTERNAL_PREFIXES, checked_rows, rejected
+from genremill.jobs.catalog.settings import Options
+from genremill.jobs.catalog.table_reader import check_whole, read_table, reading
+from genremill.jobs.contracts import REJECTS, TAGS, TRACKS
+from genremill.jobs.snapshot_details import SYNTHETIC_COLUMN
+
+
+@dataclass(frozen=True)
+class SourceRows:
+    """The checked rows of a track table."""
+
+    source: str
+    """URI of the table."""
+    layout: Layout
+    rows: DataFrame
+    total: int
+    is_synthetic: bool
+    rejects: dict[str, int] = field(default_factory=dict)
+    """Number of bad rows by reason."""
+
+    @property
+    def rejected(self) -> int:
+        """Number of bad rows."""
+        return sum(self.rejects.values())
+
+    @property
+    def good(self) -> DataFrame:
+        """The rows without a problem."""
+        return self.rows.where(F.col("problem").isNull())
+
+    def summary(self) -> dict[str, object]:
+        """These rows in the JSON document of `ingest`."""
+        return {
+            "source_rows": self.total,
+            "source_bytes": storage.inventory(self.source).size_bytes,
+            "rejected": self.rejects,
+            "features": [feature.name for feature in self.layout.features],
+        }
+
+
+def read(spark: SparkSession, work: command.Run, source: str, options: Options) -> SourceRows:
+    """Reads and checks all rows of a table, and writes the bad ones to `rejects`."""
+    raw = read_table(spark, source, options.delimiter, options.multiline)
+    raw = raw.limit(options.limit) if options.limit else raw
+    with reading(source):
+        layout = resolve(raw, options.columns, f"--tracks {source}")
+        _refuse_clashes(layout)
+        rows = snapshots.checkpoint(work, checked_rows(raw, layout), "rows")
+    total = rows.count()
+    is_parquet = storage.is_parquet(source)
+    if storage.is_s3(source) and not (options.limit or options.multiline or is_parquet):
+        check_whole(spark, source, total)
+    rejects = _write_rejects(spark, work, rows, positions_count_blocks=not is_parquet)
+    found = SourceRows(source, layout, rows, total, SYNTHETIC_COLUMN in raw.columns, rejects)
+    LOGGER.info("%d rows read, %d rejected: %s", total, found.rejected, rejects or "none")
+    if total == found.rejected:
+        why = f"{total:,} of {total:,} rejected ({rejects})" if total else "it has a header and no rows"
+        raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` is unchanged")
+    return found
+
+
+def _refuse_clashes(layout: Layout) -> None:
+    """Raises if a kept column has the name of a column that `ingest` or `score` adds."""
+    taken = {*TRACKS.columns(), *TAGS.columns(), *INTERNAL_COLUMNS}
+    if clashes := [
+        name for name in layout.keep if name.lower() in taken or name.lower().startswith(INTERNAL_PREFIXES)
+    ]:
+        raise UsageError(
+            f"--columns.keep {' '.join(clashes)}: genremill adds columns of that name; rename the table's"
+        )
+
+
+def _write_rejects(
+    spark: SparkSession, work: command.Run, rows: DataFrame, positions_count_blocks: bool
+) -> dict[str, int]:
+    """Writes the bad rows, if there are any, and returns their number by reason."""
+    bad = rows.where(F.col("problem").isNotNull()).groupBy("problem.reason").count().collect()
+    counts = {row["reason"]: row["count"] for row in sorted(bad)}
+    if counts and not work.dry_run:
+        rejects = rejected(rows, work.run_id, positions_count_blocks)
+        REJECTS.checked_rows(spark, snapshots.append(work, REJECTS, rejects))
+    return counts

@@ -14,13 +14,13 @@ from genremill.infra.stores.objects import Conflict
 
 POINTER = "_current.json"
 HISTORY = 50
-"""Earlier runs that a pointer remembers."""
+"""Number of earlier runs in a pointer."""
 
 
 def new_run_id() -> str:
     """A run id that sorts by time: `20261121T105400-3fa9c1`, the second and its fraction in 2^-24 s.
 
-    Two runs that start in one second are as unlikely to share an id as if the digits were random.
+    Two runs that start in the same second are as unlikely to share an id as with random digits.
     """
     second, nanoseconds = divmod(time.time_ns(), 10**9)
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(second))}-{(nanoseconds << 24) // 10**9:06x}"
@@ -35,7 +35,7 @@ class Snapshot:
     rows: int
     schema_hash: str
     inputs: dict[str, str]
-    """What it was made from: digests and run ids by name, and the settings. Equal inputs, equal rows."""
+    """What it was made from: digests and run ids by name, and the settings. Equal inputs give equal rows."""
     code_version: str
     written_at: str
     details: dict[str, Any] = field(default_factory=dict)
@@ -53,13 +53,13 @@ class Pointer:
 
 @dataclass(frozen=True)
 class Current:
-    """What `_current.json` says: the current snapshot, when it became so, and those before it."""
+    """The content of `_current.json`: the current snapshot, the time of its publication, and the history."""
 
     snapshot: Snapshot
     published_at: str
     previous: tuple[Snapshot, ...] = ()
     withdrawn: tuple[Snapshot, ...] = ()
-    """Runs that were rolled back: neither they nor their like are published again unless named."""
+    """Runs that were rolled back: runs with the same inputs are only published if they are named."""
 
     def withdrew(self, snapshot: Snapshot) -> Snapshot | None:
         """The run made from the same inputs that was rolled back, if there is one."""
@@ -104,11 +104,11 @@ class Warehouse:
         return self.path("_tmp", run_id, *parts)
 
     def current(self, table: str) -> Current | None:
-        """What is current of a table, or None before its first run."""
+        """The current snapshot of a table and its history, or None before the first run."""
         return self._pointer(table)[0]
 
     def _pointer(self, table: str) -> tuple[Current | None, str | None]:
-        """What is current of a table, and the version of the pointer that says so."""
+        """The pointer of a table, and the version of its file."""
         pointer = self.path(table, POINTER)
         if not storage.is_object(pointer):
             return None, None
@@ -116,7 +116,7 @@ class Warehouse:
         return Current.from_json(data, pointer), version
 
     def require(self, table: str, made_by: str) -> Snapshot:
-        """The current snapshot of a table that a job cannot do without."""
+        """The current snapshot of a table; if there is none, the error names the job that makes it."""
         current = self.current(table)
         if current is None:
             raise UsageError(
@@ -125,7 +125,7 @@ class Warehouse:
         return current.snapshot
 
     def last_published(self, table: str) -> str:
-        """The newest run id that ever was current, as far as the pointer remembers; "" for none."""
+        """The newest run id in the history of a table; "" if there is none."""
         current = self.current(table)
         if current is None:
             return ""
@@ -133,12 +133,12 @@ class Warehouse:
         return max(one.run_id for one in runs)
 
     def finish(self, table: str, snapshot: Snapshot) -> None:
-        """Marks a run's folder as complete, by writing its record beside its data."""
+        """Marks a run as complete: writes its record beside its data."""
         record = self.run_path(table, snapshot.run_id) + "/_run.json"
         storage.write_atomic(record, records.to_json(snapshot))
 
     def finished(self, table: str, run_id: str) -> Snapshot | None:
-        """The record of a complete run, or None where there is no such run or it never finished."""
+        """The record of a complete run, or None if there is no such run or it is incomplete."""
         record = self.run_path(table, run_id) + "/_run.json"
         if not storage.is_object(record):
             return None
@@ -156,12 +156,12 @@ class Warehouse:
     def publish(self, table: str, snapshot: Snapshot, audited_against: Current | None = None) -> Current:
         """Makes a complete run the current one, in one atomic step.
 
-        Of two that publish at once, one raises `Conflict`; so does a run that was audited against what is no
-        longer current.
+        If two jobs publish at the same time, one raises `Conflict`. So does a job whose run was audited
+        against a snapshot that is no longer current.
         """
         before, version = self._pointer(table)
         if audited_against is not None and before != audited_against:
-            raise Conflict(f"{self.path(table)} was published to meanwhile; nothing has changed")
+            raise Conflict(f"{self.path(table)} was published to by another job; nothing has changed")
         history = (before.snapshot, *before.previous) if before else ()
         previous = tuple(one for one in history if one.run_id != snapshot.run_id)[:HISTORY]
         withdrawn = tuple(one for one in before.withdrawn if one.inputs != snapshot.inputs) if before else ()
@@ -177,6 +177,6 @@ class Warehouse:
         return self._switch(table, back, version)
 
     def _switch(self, table: str, current: Current, version: str | None) -> Current:
-        """Replaces the pointer, if it is still the one that was read."""
+        """Replaces the pointer if it is still the version that was read."""
         storage.write_over(self.path(table, POINTER), current.to_json(), version)
         return current

@@ -1,4 +1,4 @@
-"""What a new run of `tracks` changes: tracks that are new, that changed, that vanished."""
+"""How a new run of `tracks` differs from the current one: new, changed and missing tracks."""
 
 from dataclasses import dataclass
 
@@ -11,22 +11,22 @@ from genremill.jobs import snapshots
 from genremill.jobs.contracts import quoted
 
 GROUPS = ("recording_id", "artist_id", "split", "source_rows")
-"""Columns that may change because other tracks did."""
+"""Columns of a track that can change because other tracks changed."""
 
 
 @dataclass(frozen=True)
 class TrackChanges:
-    """Tracks before and after, and how they differ."""
+    """Numbers of tracks that are new, changed or missing."""
 
     before: int
     new: int
     changed: int
-    """Tracks with another title, genre, feature or any other value of their own."""
+    """Tracks with a different title, genre, feature or other value of their own."""
     vanished: int
 
     @property
     def vanished_share(self) -> float:
-        """Vanished of those before."""
+        """Share of the earlier tracks that are missing."""
         return self.vanished / self.before if self.before else 0.0
 
     def check(self, source: str, max_vanished: float, summary: dict[str, object]) -> None:
@@ -46,7 +46,7 @@ class TrackChanges:
 def since(
     spark: SparkSession, warehouse: Warehouse, made: Snapshot, current: Current | None
 ) -> TrackChanges | None:
-    """How a run differs from the current one; None where there is none, or its files are gone."""
+    """How a run differs from the current one; None if there is no current run, or its files were removed."""
     if current is None or not storage.exists(warehouse.path(current.snapshot.path)):
         return None
     before = _hashed(snapshots.read(spark, warehouse, current.snapshot), "before")

@@ -1,4 +1,4 @@
-"""The columns of a track table: parts found by name, features by value."""
+"""Which columns of a track table hold what: roles are found by name, features by their values."""
 
 from dataclasses import dataclass, fields
 
@@ -11,15 +11,15 @@ from genremill.jobs.contracts import quoted
 from genremill.jobs.snapshot_details import Feature, Kind
 
 NUMBER = r"^(?i)[+-]?(\d++\.?\d*+(e[+-]?\d++)?|\.\d++(e[+-]?\d++)?|nan|inf|infinity)$"
-"""Digits are never given back: else a cell of a million digits and a letter takes hours."""
+"""The quantifiers are possessive: otherwise a cell of a million digits and a letter takes hours."""
 
 NUMBERS = (T.IntegralType, T.DoubleType, T.BooleanType)
-"""Types whose values need no parsing, which takes most of ingest's time. Of a float, the text is the truth:
-0.1 as a double is another number."""
+"""Types whose values are not parsed, because parsing takes most of the time. A float is parsed from its text:
+0.1 cast to a double is a different number."""
 NUMERIC_SHARE = 0.99
-"""A column is numeric if at least this share of its values parse."""
+"""A column is numeric if at least this share of its values are numbers."""
 FILLED_SHARE = 0.5
-"""A column with fewer values than this share of the rows is no feature: it would reject most rows."""
+"""A column with values in less than this share of the rows is not a feature: most rows would be rejected."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ ROLES = ("id", "title", "album", "artists", "genre", "popularity", "duration", "
 
 @dataclass(frozen=True)
 class Layout:
-    """A table's columns, each part resolved to a column that is there, or None."""
+    """The columns of a table: for each role a column that exists, or None."""
 
     id: str
     title: str | None
@@ -72,7 +72,7 @@ class Layout:
 
 
 def resolve(df: DataFrame, columns: Columns, source: str) -> Layout:
-    """Finds each part's column, and the features; one error names every column that is not there."""
+    """Finds the column of each role, and the features; one error names all columns that do not exist."""
     there = [name for name in df.columns if name not in OWN_COLUMNS]
     asked = {role: getattr(columns, role) for role in ROLES}
     defaults = {one.name: one.default for one in fields(Columns)}
@@ -95,9 +95,9 @@ def resolve(df: DataFrame, columns: Columns, source: str) -> Layout:
 
 
 def _refuse_contradictions(df: DataFrame, columns: Columns) -> None:
-    """Raises on column flags that cannot all hold, and on ids that Spark would change."""
+    """Raises on column flags that contradict each other, and on ids of a type that Spark would change."""
     if columns.id in columns.ignore:
-        raise UsageError(f"--columns.ignore {columns.id}: it is the id, which no table can do without")
+        raise UsageError(f"--columns.ignore {columns.id}: it is the id, which is required")
     if both := sorted(set(columns.ignore) & {*columns.features, *columns.keep}):
         raise UsageError(f"--columns.ignore {both[0]}: --columns.features or --columns.keep names it too")
     for flag in ("features", "keep"):
@@ -145,15 +145,15 @@ def _features(df: DataFrame, columns: Columns, part: dict[str, str], there: list
 
 
 def text(name: str) -> Column:
-    """A column's value as trimmed text; null where it is blank."""
+    """The value of a column as trimmed text; null if it is blank."""
     trimmed = F.trim(F.col(quoted(name)).cast("string"))
     return F.when(trimmed != "", trimmed)
 
 
 def number(value: Column) -> Column:
-    """Trimmed text as a double, TRUE and FALSE as 1 and 0; null where it is neither.
+    """Trimmed text as a double, TRUE and FALSE as 1 and 0; null if it is neither.
 
-    The pattern goes first: a cast that fails builds an exception, which a column of titles has for each row.
+    The pattern comes first: a failed cast is slow, because it builds an exception.
     """
     truth = F.lower(value)
     return (
@@ -164,7 +164,7 @@ def number(value: Column) -> Column:
 
 
 def _numeric_columns(df: DataFrame, candidates: list[str]) -> list[str]:
-    """Those of the candidates that are numeric, by one pass over the table."""
+    """The candidates that are numeric, found in one pass over the table."""
     kinds = {field.name: field.dataType for field in df.schema}
     scalar = [name for name in candidates if isinstance(kinds[name], T.AtomicType)]
     if not scalar:
@@ -191,7 +191,7 @@ def _numeric_columns(df: DataFrame, candidates: list[str]) -> list[str]:
             numeric.append(name)
         elif parsed > 0.5 * filled:
             LOGGER.warning(
-                "column %r is no feature: %d of %d rows have a value, %d of those a number",
+                "column %r is not used as a feature: %d of %d rows have a value, and %d of these are numbers",
                 *(name, filled, count["rows"], parsed),
             )
     return numeric

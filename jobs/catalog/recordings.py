@@ -1,4 +1,4 @@
-"""Groups of tracks that belong together: recordings and artists, as connected components in Spark."""
+"""Groups tracks by recording and by artist, as connected components in Spark."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from genremill.infra.errors import GenremillError
 from genremill.infra.log import LOGGER
 
 VECTOR_FEATURES = 8
-"""Equal feature vectors join two tracks only where there are at least this many features."""
+"""Tracks with equal feature vectors are one recording only if there are at least this many features."""
 MAX_ROUNDS = 50
-"""Large-star/small-star needs O(log² n) rounds; this many would be a bug, not a big table."""
+"""Large-star/small-star needs O(log² n) rounds; more than this many mean a bug, not a large table."""
 
 Checkpoint = Callable[[DataFrame, str], DataFrame]
-"""Writes a frame to scratch space under a name, and gives it back read from there."""
+"""Writes a DataFrame to scratch space under a name, and reads it back."""
 
 
 @dataclass(frozen=True)
 class Groups:
-    """`recordings`: node, recording; `artists`: node, artist. Tracks that stand alone are in neither."""
+    """`recordings`: node, recording; `artists`: node, artist. Tracks without a group are in neither."""
 
     recordings: DataFrame
     artists: DataFrame
@@ -31,7 +31,7 @@ def node(column: Column) -> Column:
 
 
 def folded(column: Column) -> Column:
-    """Text as it is compared: trimmed and lower case; null where blank."""
+    """Text in lower case and trimmed, for comparison; null if it is blank."""
     value = F.lower(F.trim(column))
     return F.when(value != "", value)
 
@@ -70,7 +70,7 @@ def track_groups(tracks: DataFrame, vector: Column | None, checkpoint: Checkpoin
 
 
 def _star(nodes: DataFrame, key: str) -> DataFrame:
-    """Edges (u, v) from every node to the smallest that has the same key."""
+    """Edges (u, v) from each node to the smallest node with the same key."""
     smallest = F.min("node").over(Window.partitionBy(key))
     return (
         nodes.where(F.col(key).isNotNull())
@@ -80,10 +80,10 @@ def _star(nodes: DataFrame, key: str) -> DataFrame:
 
 
 def connected_components(edges: DataFrame, checkpoint: Checkpoint, name: str) -> DataFrame:
-    """(node, component) of every node that has an edge; the component is its smallest node.
+    """(node, component) of each node that has an edge; a component is named by its smallest node.
 
     Large-star and small-star steps in turn (Kiveris et al., "Connected components in MapReduce and
-    beyond", 2014), which settle long chains in O(log² n) rounds, until a round changes nothing.
+    beyond", 2014), until a round changes nothing; long chains need O(log² n) rounds.
     """
     downward = edges.select(F.greatest("u", "v").alias("u"), F.least("u", "v").alias("v"))
     current = checkpoint(downward.where(F.col("u") != F.col("v")).distinct(), f"{name}-0")
@@ -94,10 +94,10 @@ def connected_components(edges: DataFrame, checkpoint: Checkpoint, name: str) ->
         current = checkpoint(current.transform(_large_star).transform(_small_star), f"{name}-{number}")
         before, state = state, _fingerprint(current)
         if state == before:
-            LOGGER.info("%s: %d edges settled in %d rounds", name, state[0], number)
+            LOGGER.info("%s: connected components of %d edges found in %d rounds", name, state[0], number)
             break
     else:
-        raise GenremillError(f"connected components of {name} did not settle in {MAX_ROUNDS} rounds")
+        raise GenremillError(f"connected components of {name}: not finished after {MAX_ROUNDS} rounds")
     return current.select(F.col("u").alias("node"), F.col("v").alias("component"))
 
 
@@ -108,7 +108,7 @@ def _fingerprint(edges: DataFrame) -> tuple[int, int]:
 
 
 def _large_star(edges: DataFrame) -> DataFrame:
-    """Joins every larger neighbour of a node to the smallest of its neighbourhood."""
+    """Joins every larger neighbor of a node to the smallest of its neighborhood."""
     both = edges.unionByName(edges.select(F.col("v").alias("u"), F.col("u").alias("v")))
     smallest = F.least("u", F.min("v").over(Window.partitionBy("u")))
     return (
@@ -120,7 +120,7 @@ def _large_star(edges: DataFrame) -> DataFrame:
 
 
 def _small_star(edges: DataFrame) -> DataFrame:
-    """Joins a node and its smaller neighbours to the smallest of them."""
+    """Joins a node and its smaller neighbors to the smallest of them."""
     with_smallest = edges.select("u", "v", F.min("v").over(Window.partitionBy("u")).alias("m"))
     pairs = F.array(
         F.struct(F.col("u"), F.col("m").alias("v")), F.struct(F.col("v").alias("u"), F.col("m").alias("v"))

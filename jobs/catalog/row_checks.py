@@ -1,4 +1,4 @@
-"""Rows of a track table, typed value by value: a good row has a track's values, a bad one a reason."""
+"""Checks the rows of a track table: a good row gets typed values, a bad row gets a reason."""
 
 from pyspark.sql import Column, DataFrame, Window, functions as F
 
@@ -15,7 +15,7 @@ INTERNAL_COLUMNS = ("problem", "known", *OWN_COLUMNS)
 
 
 def checked_rows(raw: DataFrame, layout: Layout) -> DataFrame:
-    """Every input row, parsed, with `problem` (reason, detail) null where the row is good."""
+    """Every row of the table, parsed; `problem` (reason, detail) is null if the row is good."""
     others = [name for name in (layout.popularity, layout.duration) if name]
     measured = sorted({one.name for one in layout.features} | set(others))
     typed = {name for name in measured if isinstance(raw.schema[name].dataType, NUMBERS)}
@@ -28,7 +28,7 @@ def checked_rows(raw: DataFrame, layout: Layout) -> DataFrame:
         *(F.col(quoted(name)) for name in layout.keep),
         *(MALFORMED, FILE, BLOCK, POSITION),
     )
-    # In steps of their own, so that Spark computes a text and its number once, not once a rule.
+    # Separate steps: Spark then computes each text and number once, and not once for each rule.
     numbers = texts.withColumns(
         {
             _number_of(name): _text(name).cast("double") if name in typed else number(_text(name))
@@ -57,7 +57,7 @@ def _number_of(name: str) -> str:
 
 
 def _text(name: str) -> Column:
-    """A measured column as it was read: text, or a number where the table has it as one."""
+    """A numeric column as it was read: text, or a number if the table has a numeric type."""
     return F.col(quoted(_text_of(name)))
 
 
@@ -77,7 +77,7 @@ def _optional_number(name: str | None) -> Column:
 
 
 def _list(raw: DataFrame, name: str | None, separator: str | None = ";") -> Column:
-    """A column of text, or of lists of text, as an array without blanks; empty where it is null."""
+    """A column of text or of lists of text as an array without blanks; null becomes an empty array."""
     if name is None:
         return F.array().cast("array<string>")
     if raw.schema[name].dataType.typeName() == "array":
@@ -85,21 +85,21 @@ def _list(raw: DataFrame, name: str | None, separator: str | None = ";") -> Colu
     else:
         whole = F.coalesce(text(name), F.lit(""))
         values = F.split(whole, separator) if separator else F.array(whole)
-    return F.filter(F.transform(values, lambda one: F.trim(one)), lambda one: one != "")
+    return F.filter(F.transform(values, lambda value: F.trim(value)), lambda value: value != "")
 
 
 def _problem(layout: Layout) -> Column:
     """The first rule that a row breaks, as (reason, detail); null for a good row."""
     names = [one.name for one in layout.features]
-    found = [
+    rules = [
         _when(F.col(MALFORMED).isNotNull(), Reason.MALFORMED_ROW, F.col(MALFORMED)),
         _when(F.col("track_id").contains("\ufffd"), Reason.MALFORMED_ROW, F.lit("the id is not UTF-8")),
         _when(F.col("track_id").isNull(), Reason.NO_ID, F.lit(f"{layout.id} is blank")),
         *(rule for name in names for rule in _value_rules(name)),
     ]
     if layout.duration:
-        found.append(_when(_number(layout.duration) <= 0, Reason.ZERO_DURATION, _shown(layout.duration)))
-    return F.coalesce(*found)
+        rules.append(_when(_number(layout.duration) <= 0, Reason.ZERO_DURATION, _shown(layout.duration)))
+    return F.coalesce(*rules)
 
 
 def _value_rules(name: str) -> list[Column]:
@@ -122,9 +122,9 @@ def _when(condition: Column, reason: Reason, detail: Column) -> Column:
 
 
 def rejected(rows: DataFrame, run_id: str, positions_count_blocks: bool) -> DataFrame:
-    """The bad rows as rows of `rejects`; without an id, a row's key is its file and row number.
+    """The bad rows as rows of `rejects`; the key of a row without an id is its file and row number.
 
-    `positions_count_blocks` says that positions start anew in each block (CSV), not once a file (Parquet).
+    `positions_count_blocks`: positions start again in each block (CSV), and not only in each file (Parquet).
     """
     bad = rows.where(F.col("problem").isNotNull())
     if positions_count_blocks:
@@ -145,7 +145,7 @@ def rejected(rows: DataFrame, run_id: str, positions_count_blocks: bool) -> Data
 
 
 def _block_starts(rows: DataFrame) -> DataFrame:
-    """For each block of each file its first position and how many rows of the file come before it."""
+    """The first position in each block of each file, and the number of rows of the file before it."""
     blocks = rows.groupBy(FILE, BLOCK).agg(F.min(POSITION).alias("first"), F.count("*").alias("count"))
     earlier = Window.partitionBy(FILE).orderBy(BLOCK).rowsBetween(Window.unboundedPreceding, -1)
     before = F.coalesce(F.sum("count").over(earlier), F.lit(0))

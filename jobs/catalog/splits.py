@@ -1,4 +1,4 @@
-"""Train, validation and test: assigned once, by a stable hash of what must not cross."""
+"""Train, validation and test splits: drawn once by a stable hash of the artist or the recording."""
 
 from typing import Literal
 
@@ -14,20 +14,20 @@ from genremill.jobs.snapshot_details import Fractions, SplitRule, TracksDetails
 from genremill.models.evaluation.split import SplitBy
 
 DrawnSplit = Literal["artist", "recording", "rows"]
-"""What the flag --split offers: a split by file is asked for by --split-file."""
+"""The choices of the flag --split; for a split by file there is the flag --split-file."""
 PARTS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
 
 
 def unit_hash(purpose: str, seed: int, *columns: str | Column) -> Column:
-    """A number in [0, 1) that depends on the purpose, the seed and the columns' values alone.
+    """A number in [0, 1) that depends only on the purpose, the seed and the values of the columns.
 
-    The purpose keeps draws apart: by one hash, the rows chosen first would be the rows of the train split.
+    Draws for different purposes are independent of each other and of the split.
     """
     return F.shiftrightunsigned(F.xxhash64(F.lit(purpose), F.lit(seed), *columns), 11) / float(1 << 53)
 
 
 def part_of(draw: Column, fractions: Fractions) -> Column:
-    """The part that a number in [0, 1) falls into."""
+    """The split that a number in [0, 1) falls into."""
     train, validation, _ = fractions
     return (
         F.when(draw < train, Split.TRAIN.value)
@@ -37,10 +37,10 @@ def part_of(draw: Column, fractions: Fractions) -> Column:
 
 
 def with_split(tracks: DataFrame, rule: SplitRule, previous: DataFrame | None) -> DataFrame:
-    """Adds `split`, by the hash of the artist or the recording.
+    """Adds `split`, drawn by the hash of the artist or the recording.
 
-    A track in `previous` (track_id, split) keeps its split. New tracks follow the known tracks of their
-    group, those of the smallest track_id where groups that have grown together disagree.
+    A track in `previous` (track_id, split) keeps its split. A new track gets the split of the known tracks of
+    its artist or recording; if they are in different splits, the split of the smallest track_id.
     """
     if rule.by is SplitBy.ROWS:
         return tracks.withColumn("split", F.lit(Split.ROWS.value))
@@ -55,7 +55,7 @@ def with_split(tracks: DataFrame, rule: SplitRule, previous: DataFrame | None) -
 
 
 def with_listed_split(tracks: DataFrame, listed: DataFrame) -> DataFrame:
-    """Adds `split` from a split file's (track_id, split); tracks it does not name are unlisted."""
+    """Adds `split` from the (track_id, split) of a split file; tracks that are not in it are unlisted."""
     split = F.coalesce("split", F.lit(Split.UNLISTED.value))
     return tracks.join(listed, "track_id", "left").withColumn("split", split)
 
@@ -96,12 +96,12 @@ def read_split_file(spark: SparkSession, uri: str, tracks: DataFrame) -> DataFra
         raise UsageError(f"--split-file {uri}: expected train, validation or test; found {shown}")
     twice = listed.groupBy("track_id").count().where("count > 1").first()
     if twice:
-        raise UsageError(f"--split-file {uri}: {twice['track_id']!r} is listed under two splits")
+        raise UsageError(f"--split-file {uri}: {twice['track_id']!r} is in more than one split; expected one")
     if listed.join(tracks, "track_id", "left_semi").isEmpty():
         examples = [frame.select("track_id").first() for frame in (listed, tracks)]
         file_id, table_id = (row["track_id"] if row else None for row in examples)
         raise UsageError(
-            f"--split-file {uri}: none of its ids is in the table; it has ids like {file_id!r}, "
-            f"the table like {table_id!r}"
+            f"--split-file {uri}: none of its ids is in the table; it has ids such as {file_id!r}, "
+            f"the table has ids such as {table_id!r}"
         )
     return listed

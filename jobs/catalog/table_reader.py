@@ -1,4 +1,4 @@
-"""A track table as its owner keeps it, read whole: CSV columns as text, and where each row was read."""
+"""Reads a track table: all its columns, CSV columns as text, and the place where each row was read."""
 
 import contextlib
 import csv
@@ -14,28 +14,28 @@ from genremill.infra.errors import StorageError, UsageError
 
 MALFORMED = "_malformed"
 FILE, BLOCK, POSITION = "_file", "_block", "_position"
-"""Where a row was read: file, start of its block in bytes, and a number that rises within the block."""
+"""The place of a row: file, start of its block in bytes, and a number that increases within the block."""
 OWN_COLUMNS = (MALFORMED, FILE, BLOCK, POSITION)
 
-_OF_THE_FILES = (
+_FILE_ERRORS = (
     "FAILED_READ_FILE",
     "header does not conform",
     "COLUMN_ALREADY_EXISTS",
     "CANNOT_MERGE_SCHEMAS",
 )
-"""What Spark says where the files are at fault, and a retry would find the same."""
-_OF_THE_STORAGE = (
+"""What Spark's message contains if the files are wrong, so that a retry would fail again."""
+_STORAGE_ERRORS = (
     "org.apache.hadoop.fs.s3a.",
     "software.amazon.awssdk.",
     "org.apache.http.",
     "java.net.",
     "java.nio.file.AccessDeniedException",
 )
-"""What the causes are then called where it is the storage."""
+"""How the causes in the message start if the storage failed."""
 
 
 def read_table(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -> DataFrame:
-    """All columns of a CSV or Parquet table, with where each row was read; CSV columns are all text.
+    """All columns of a CSV or Parquet table, and the place of each row; CSV columns are text.
 
     A CSV row with more or fewer fields than the header has `_malformed` set to its raw text.
     """
@@ -43,7 +43,7 @@ def read_table(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -
     with reading(uri):
         if storage.is_parquet(uri):
             df = spark.read.option("mergeSchema", True).parquet(uri)
-            df = _free_of(df, uri).withColumn(MALFORMED, F.lit(None).cast("string"))
+            df = _without_own_columns(df, uri).withColumn(MALFORMED, F.lit(None).cast("string"))
             position = F.col("_metadata.row_index")
         else:
             df = _read_csv(spark, uri, delimiter, multiline)
@@ -63,71 +63,73 @@ def check_files(uri: str) -> None:
 
 
 def check_whole(spark: SparkSession, uri: str, rows: int) -> None:
-    """Raises where a CSV table on S3 has other lines than the rows that were read of it.
+    """Raises if a CSV table on S3 has more or fewer lines than the rows that were read.
 
-    An answer that is cut, under headers that say nothing of it, ends a text for Spark's connector: what is
-    lost is missed by nobody. Parquet misses it.
+    Spark's connector takes a truncated response without a length header for the whole file, so that rows
+    would be lost without an error. Readers of Parquet notice it.
     """
-    written = F.col("value").rlike(r"[^\x00-\x20]")  # the lines that Spark's CSV reader does not pass over
+    written = F.col("value").rlike(r"[^\x00-\x20]")  # Spark's CSV reader skips other lines
     lines = spark.read.text(uri).where(written).groupBy(F.input_file_name()).count()
-    there = lines.agg(F.coalesce(F.sum(F.col("count") - 1), F.lit(0))).first()  # less each file's header
+    there = lines.agg(F.coalesce(F.sum(F.col("count") - 1), F.lit(0))).first()  # no headers
     if there and there[0] != rows:
-        raise StorageError(f"--tracks {uri}: {rows:,} rows were read, and at another time {there[0]:,}")
+        raise StorageError(f"--tracks {uri}: {rows:,} rows were read; a second read found {there[0]:,}")
 
 
 @contextlib.contextmanager
 def reading(uri: str) -> Iterator[None]:
-    """Turns what Spark says of files that are no table into a `UsageError`; other failures pass.
+    """Turns Spark's errors about files that are not a table into a `UsageError`.
 
-    Files that the storage does not give are a `StorageError`: Spark calls both by one name.
+    If the storage failed, it raises a `StorageError`: Spark reports both in the same way. Other errors pass.
     """
     try:
         yield
     except (PySparkException, Py4JJavaError) as err:
         lines = [line.strip() for line in str(err).splitlines() if line.strip()]
-        if isinstance(err, Py4JJavaError) and not any(mark in str(err) for mark in _OF_THE_FILES):
+        if isinstance(err, Py4JJavaError) and not any(mark in str(err) for mark in _FILE_ERRORS):
             raise
         causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-        if any(cause.startswith(_OF_THE_STORAGE) for cause in causes):
+        if any(cause.startswith(_STORAGE_ERRORS) for cause in causes):
             raise StorageError(f"cannot read --tracks {uri}: {causes[-1]}") from err
-        said = causes[-1] if causes else lines[0]
-        raise UsageError(f"--tracks {uri} cannot be read as a table: {said}") from err
+        cause = causes[-1] if causes else lines[0]
+        raise UsageError(f"--tracks {uri} cannot be read as a table: {cause}") from err
 
 
 def _read_csv(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -> DataFrame:
     delimiter = "\t" if delimiter == r"\t" else delimiter
     if len(delimiter) != 1:
         raise UsageError(rf"--delimiter {delimiter!r}: expected one character, or \t")
-    # Spark's default escape is a backslash; CSV as everyone else writes it doubles the quote.
+    # Spark escapes quotes with a backslash by default; other programs double them.
     reader = spark.read.options(
         header=True, sep=delimiter, quote='"', escape='"', multiLine=multiline, encoding="UTF-8"
     )
-    _refuse_doubled_names(spark, uri, delimiter)
-    names = _free_of(reader.csv(uri), uri).columns
-    # Spark calls an unnamed column _c0, and then misses that name in the header.
+    _refuse_duplicate_names(spark, uri, delimiter)
+    names = _without_own_columns(reader.csv(uri), uri).columns
+    # Spark names an unnamed column _c0, and then does not find that name in the header.
     written = ["" if name == f"_c{at}" else name for at, name in enumerate(names)]
     schema = T.StructType([T.StructField(name, T.StringType()) for name in (*written, MALFORMED)])
-    # enforceSchema off: files of a folder whose headers differ are an error, not shifted columns.
+    # Without enforceSchema, files with different headers are an error, instead of shifted columns.
     strict = reader.options(columnNameOfCorruptRecord=MALFORMED, enforceSchema=False, columnPruning=False)
     df = strict.schema(schema).csv(uri)
-    # By name: what the folders' names tell comes last, whatever the schema says.
+    # By name: Spark puts columns from folder names last.
     shown = dict(zip(written, names, strict=True))
     return df.toDF(*(shown.get(name, name) for name in df.columns))
 
 
-def _refuse_doubled_names(spark: SparkSession, uri: str, delimiter: str) -> None:
-    """Raises where two columns have one name, upper and lower case alike; Spark would rename them."""
+def _refuse_duplicate_names(spark: SparkSession, uri: str, delimiter: str) -> None:
+    """Raises if two column names differ at most in case: Spark would rename such columns."""
     first = spark.read.text(uri).first()
     try:
         header = next(csv.reader([first[0] if first else ""], delimiter=delimiter), [])
     except csv.Error as err:
-        raise UsageError(f"--tracks {uri}: its first line is no header of a table: {err}") from err
+        raise UsageError(f"--tracks {uri}: the first line is not a header: {err}") from err
     counts = Counter(name.strip().lower() for name in header if name.strip())
-    if doubled := [name for name, count in counts.items() if count > 1]:
-        raise UsageError(f"--tracks {uri}: more than one column is named {', '.join(map(repr, doubled[:5]))}")
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise UsageError(f"--tracks {uri}: more than one column is named {', '.join(map(repr, twice[:5]))}")
 
 
-def _free_of(df: DataFrame, uri: str) -> DataFrame:
+def _without_own_columns(df: DataFrame, uri: str) -> DataFrame:
     if taken := [name for name in df.columns if name.lower() in OWN_COLUMNS]:
-        raise UsageError(f"--tracks {uri}: ingest adds a column {taken[0]!r} of its own; rename the table's")
+        raise UsageError(
+            f"--tracks {uri}: ingest adds a column {taken[0]!r}; rename this column in the table"
+        )
     return df

@@ -201,7 +201,7 @@ def test_rows_that_a_cut_answer_has_lost_are_missed(spark: SparkSession, tmp_pat
     count = read_table(spark, uri, ",", multiline=False).count()
     check_whole(spark, uri, count)
     assert count == 10
-    with pytest.raises(StorageError, match="9 rows were read, and at another time 10"):
+    with pytest.raises(StorageError, match="9 rows were read; a second read found 10"):
         check_whole(spark, uri, 9)
 
 

@@ -48,7 +48,7 @@ def test_what_was_audited_against_something_else_is_not_published(tmp_path: Path
     warehouse = Warehouse.at(str(tmp_path))
     seen = warehouse.publish("tags", _finished(warehouse, "1"))
     warehouse.publish("tags", _finished(warehouse, "2"))
-    with pytest.raises(StorageError, match="published to meanwhile"):
+    with pytest.raises(StorageError, match="published to by another job"):
         warehouse.publish("tags", _finished(warehouse, "3"), audited_against=seen)
     current = warehouse.current("tags")
     assert current is not None

@@ -241,11 +241,11 @@ def test_the_split_file_decides(spark: SparkSession, tmp_path: Path) -> None:
     [
         (
             "id,split\nt0.wav,train\n",
-            "none of its ids is in the table; it has ids like 't0.wav', the table like 't",
+            "none of its ids is in the table; it has ids such as 't0.wav', the table has ids such as 't",
         ),
         ("id,split\nt0,valid\n", "expected train, validation or test; found 'valid'"),
         ("track,split\nt0,train\n", "expected the columns id, split; found track, split"),
-        ("id,split\nt0,train\nt0,test\n", "'t0' is listed under two splits"),
+        ("id,split\nt0,train\nt0,test\n", "'t0' is in more than one split"),
     ],
 )
 def test_a_wrong_split_file_is_an_error(
@@ -265,7 +265,7 @@ def test_a_wrong_split_file_is_an_error(
         ("track_id,tempo\n", [], "it has a header and no rows"),
         ("track_id;tempo\na;1\n", [], "The delimiter looks like ';'"),
         ("track_id||tempo\na||1\n", ["--delimiter", "||"], "--delimiter '||': expected one character"),
-        (f"{'a' * 140_000}\n", [], "its first line is no header of a table"),
+        (f"{'a' * 140_000}\n", [], "the first line is not a header"),
         ("id,tempo\na,1\n", [], "no column for --columns.id track_id. Found 2 columns: 'id', 'tempo'"),
         ("track_id,tempo\na,1\n", ["--columns.genre", "style"], "no column for --columns.genre style"),
         ("track_id,tempo\na,1\n", ["--columns.keep", "isrc"], "no column for --columns.keep isrc"),

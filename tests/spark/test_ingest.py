@@ -90,7 +90,7 @@ def test_what_the_names_of_folders_tell_is_a_column(spark: SparkSession, tmp_pat
     ("change", "message"),
     [
         ({"track_id": [0.5, 1.0]}, "--columns.id track_id: expected text or whole numbers, found double"),
-        ({"_file": ["x", "y"]}, "ingest adds a column '_file' of its own"),
+        ({"_file": ["x", "y"]}, "ingest adds a column '_file'"),
     ],
 )
 def test_a_wrong_parquet_table_is_one_clear_error(

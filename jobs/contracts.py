@@ -1,4 +1,4 @@
-"""Every table, in pipeline order: columns, units, key, and the check each write goes through."""
+"""The contract of each table, in pipeline order: columns, units, key, and the check of each write."""
 
 import enum
 import functools
@@ -6,27 +6,27 @@ import hashlib
 import operator
 from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame, SparkSession, functions as F, types as T
+from pyspark.sql import Column, DataFrame, functions as F, types as T
 
 from genremill.infra.errors import GenremillError
 
 
 class ContractError(GenremillError):
-    """A table that was about to be published does not keep its contract."""
+    """A table breaks its contract and is not published."""
 
 
 class Split(enum.StrEnum):
-    """The part of the data a track (or, under `rows`, a pair) belongs to."""
+    """The split of a track, or of a pair if the split is by `rows`."""
 
     TRAIN = "train"
     VALIDATION = "validation"
     TEST = "test"
-    UNLISTED = "unlisted"  # not named by the split file: neither fitted on nor measured
-    ROWS = "rows"  # the split belongs to each (track, genre) pair, not to the track
+    UNLISTED = "unlisted"  # not in the split file: not used for training or metrics
+    ROWS = "rows"  # each (track, genre) pair has its own split
 
 
 class Reason(enum.StrEnum):
-    """Why a row of a track table is in `rejects`; audio has reasons of its own: `AudioReason`."""
+    """Why a row of a track table is in `rejects`; for audio see `AudioReason`."""
 
     MALFORMED_ROW = "malformed_row"  # more or fewer fields than the header
     NO_ID = "no_id"
@@ -37,7 +37,7 @@ class Reason(enum.StrEnum):
 
 
 class Status(enum.StrEnum):
-    """What became of a track in `tags`."""
+    """The result of scoring a track."""
 
     TAGGED = "tagged"
     ABSTAINED = "abstained"
@@ -47,7 +47,7 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Table:
-    """A table's name and promise. Columns beyond the schema (kept ones) may follow it."""
+    """The name and contract of a table. Kept columns may follow the columns of the schema."""
 
     name: str
     schema: T.StructType
@@ -59,20 +59,19 @@ class Table:
         return self.schema.names
 
     def check_schema(self, df: DataFrame) -> None:
-        """Raises with every difference of a frame's columns to the contract's, found beside expected."""
+        """Raises with all differences between the columns of a DataFrame and the contract."""
         found = {field.name: field.dataType.simpleString() for field in df.schema}
         expected = {field.name: field.dataType.simpleString() for field in self.schema}
         problems = [
-            f"{name}: expected {kind}, found {found.get(name, 'no such column')}"
+            f"{name}: expected {kind}, found {found.get(name, 'no column')}"
             for name, kind in expected.items()
             if found.get(name) != kind
         ]
         if problems:
             raise ContractError(f"table {self.name}: " + "; ".join(problems))
 
-    def checked_rows(self, spark: SparkSession, path: str) -> int:
-        """Number of rows written at `path`, once schema, key and nulls have been found as promised."""
-        df = spark.read.parquet(path)
+    def checked_rows(self, df: DataFrame, source: str) -> int:
+        """The number of rows read from `source`; raises if they break the contract."""
         self.check_schema(df)
         nulls = {name: F.count_if(F.col(name).isNull()) for name in self.not_null}
         distinct = F.count_distinct(self.key) if self.key else F.lit(0)
@@ -84,20 +83,23 @@ class Table:
         counts: dict[str, int] = row.asDict() if row else {}
         problems = [f"{n:,} rows without {name}" for name in nulls if (n := counts[f"null_{name}"])]
         if self.key and counts["distinct"] != counts["rows"]:
-            problems.append(f"{counts['rows']:,} rows, {counts['distinct']:,} distinct {self.key}")
+            problems.append(
+                f"{counts['rows']:,} rows have {counts['distinct']:,} different values of {self.key}; "
+                "expected one for each row"
+            )
         if problems:
-            raise ContractError(f"table {self.name} at {path}: " + "; ".join(problems))
+            raise ContractError(f"table {self.name} at {source}: " + "; ".join(problems))
         return counts["rows"]
 
 
 def schema_hash(schema: T.StructType) -> str:
-    """Short digest of a schema's names and types; nullability, which Parquet forgets, left out."""
+    """Short digest of the names and types of a schema, without nullability, which Parquet does not keep."""
     columns = [(field.name, field.dataType.simpleString()) for field in schema]
     return hashlib.sha256(repr(columns).encode()).hexdigest()[:12]
 
 
 def quoted(name: str) -> str:
-    """A column's name as Spark's expressions take it, whatever letters it has.
+    """The name of a column as Spark's expressions need it, with any characters.
 
     >>> quoted("release.date"), quoted("a`b")
     ('`release.date`', '`a``b`')
@@ -168,7 +170,7 @@ FEATURES = Table(
     ),
     not_null=("track_id", "window", "audio_uri", "etag", "values", "coverage"),
 )
-"""A cache: the same row may be there twice; see `feature_cache.windows_by_track`."""
+"""A cache, in which a row can occur twice: see `cache.windows_by_track`."""
 
 GENRE_PROFILES = Table(
     "genre_profiles",

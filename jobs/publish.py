@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from genremill.infra.errors import AuditRefused, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
-from genremill.jobs import command, model_registry
+from genremill.jobs import command, model_registry, snapshots
 from genremill.jobs.audits import findings as audit_findings, inputs as audit_inputs, page as audit_page
 from genremill.jobs.audits.audit import Limits
 from genremill.jobs.audits.content import MISSING_TAGS, ROW_COUNT
@@ -104,7 +104,7 @@ def _audit_and_publish(
 
 def _check_contract(spark: SparkSession, warehouse: Warehouse, candidate: Snapshot) -> None:
     try:
-        TAGS.checked_rows(spark, warehouse.path(candidate.path))
+        TAGS.checked_rows(snapshots.read(spark, warehouse, candidate), warehouse.path(candidate.path))
     except ContractError as err:
         raise AuditRefused(_refusal(candidate, str(err))) from err
 

@@ -36,10 +36,11 @@ def write(
     """
     path = run.warehouse.run_path(table.name, run.run_id)
     df.write.parquet(path)
+    written = df.sparkSession.read.parquet(path)
     snapshot = Snapshot(
         run_id=run.run_id,
         path=f"{table.name}/run={run.run_id}",
-        rows=table.checked_rows(df.sparkSession, path),
+        rows=table.checked_rows(written, path),
         schema_hash=schema_hash(df.schema),
         inputs=dict(inputs),
         code_version=code_version(),
@@ -54,12 +55,10 @@ def write(
     return snapshot
 
 
-def append(run: Run, table: Table, df: DataFrame) -> str:
-    """Adds rows to this run's folder of a table without snapshots, such as `rejects`; returns the folder."""
+def append(run: Run, table: Table, df: DataFrame) -> None:
+    """Adds rows to this run's folder of a table without snapshots, such as `rejects`."""
     table.check_schema(df)
-    path = run.warehouse.run_path(table.name, run.run_id)
-    df.write.mode("append").parquet(path)
-    return path
+    df.write.mode("append").parquet(run.warehouse.run_path(table.name, run.run_id))
 
 
 def checkpoint(run: Run, df: DataFrame, *name: str) -> DataFrame:

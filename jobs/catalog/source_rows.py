@@ -61,7 +61,7 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
     is_parquet = storage.is_parquet(source)
     if storage.is_s3(source) and not (options.limit or options.multiline or is_parquet):
         check_whole(spark, source, total)
-    rejects = _write_rejects(spark, work, rows, positions_count_blocks=not is_parquet)
+    rejects = _write_rejects(work, rows, positions_count_blocks=not is_parquet)
     found = SourceRows(source, layout, rows, total, SYNTHETIC_COLUMN in raw.columns, rejects)
     LOGGER.info("%d rows read, %d rejected: %s", total, found.rejected, rejects or "none")
     if total == found.rejected:
@@ -81,13 +81,13 @@ def _refuse_clashes(layout: Layout) -> None:
         )
 
 
-def _write_rejects(
-    spark: SparkSession, work: command.Run, rows: DataFrame, positions_count_blocks: bool
-) -> dict[str, int]:
+def _write_rejects(work: command.Run, rows: DataFrame, positions_count_blocks: bool) -> dict[str, int]:
     """Writes the bad rows, if there are any, and returns their number by reason."""
     bad = rows.where(F.col("problem").isNotNull()).groupBy("problem.reason").count().collect()
     counts = {row["reason"]: row["count"] for row in sorted(bad)}
     if counts and not work.dry_run:
         rejects = rejected(rows, work.run_id, positions_count_blocks)
-        REJECTS.checked_rows(spark, snapshots.append(work, REJECTS, rejects))
+        snapshots.append(work, REJECTS, rejects)
+        written = snapshots.read_run(rows.sparkSession, work.warehouse, REJECTS, work.run_id)
+        REJECTS.checked_rows(written, f"run {work.run_id}")
     return counts

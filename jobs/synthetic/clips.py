@@ -1,6 +1,6 @@
-"""Short clips for the demo catalog: a few bars a track, in the manner of its genre.
+"""Short audio clips for the demo catalog: a few bars in the style of the genre of a track.
 
-A genre has a tempo, a scale, a brightness, and shares of chords, bass, drums and noise; a track varies them.
+A genre has a tempo, a scale, a brightness, and shares of chords, bass, drums and noise. Tracks vary them.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from genremill.infra import storage
 SR = 22050
 SECONDS = 5.0
 FORMATS = {"wav": "PCM_16", "flac": "PCM_16", "ogg": "VORBIS", "mp3": "MPEG_LAYER_III"}
-NOT_AUDIO, CUT = 19, 24
-"""Numbers of the clips that are spoiled: an error page in place of audio, and a WAV that ends early."""
+NOT_AUDIO, TRUNCATED = 19, 24
+"""Numbers of two bad clips: an error page instead of audio, and a truncated WAV file."""
 SCALES = ((0, 4, 7), (0, 3, 7), (0, 4, 7, 10), (0, 3, 6, 9), (0, 5, 7))
 
 Signal = npt.NDArray[np.float32]
@@ -30,7 +30,7 @@ class Style:
     scale: tuple[int, ...]
     """Semitones over the root."""
     partials: int
-    """Harmonics of a note: how bright it is."""
+    """Harmonics of a note: more of them sound brighter."""
     chords: float
     bass: float
     drums: float
@@ -38,9 +38,9 @@ class Style:
 
 
 def style_of(genre: int, genres: int) -> Style:
-    """The style of a genre by its number; every genre has one of its own, and the same in every catalog."""
+    """The style of a genre, by its number: the same in each catalog."""
     rng = np.random.default_rng([7, genre])
-    spread = (genre * 11) % genres / genres  # neighbours by number are far apart in tempo
+    spread = (genre * 11) % genres / genres  # genres with neighboring numbers have very different tempos
     return Style(
         beats_per_minute=60 + 110 * spread,
         root_hz=float(110 * 2 ** (genre * 5 % 12 / 12)),
@@ -80,12 +80,12 @@ def _note(phase: npt.NDArray[np.float64], wave: npt.NDArray[np.float64]) -> npt.
 
 
 def clip_name(number: int) -> str:
-    """Where a clip lies beside the catalog; its number gives its format."""
+    """The path of a clip beside the catalog; its number decides its format."""
     return f"clips/{number:04}.{list(FORMATS)[number % len(FORMATS)]}"
 
 
 def write_clip(folder: str, number: int, genre: int, genres: int, seed: int) -> None:
-    """Writes a clip; two of all are spoiled, as some of any collection are."""
+    """Writes a clip; two clips are bad files, as in real collections."""
     path = storage.local_path(f"{folder}/{clip_name(number)}")
     kind = path.suffix[1:]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,5 +93,5 @@ def write_clip(folder: str, number: int, genre: int, genres: int, seed: int) -> 
     sf.write(path, y, SR, subtype=FORMATS[kind], format=kind.upper())
     if number == NOT_AUDIO:
         path.write_text("<html><body>503 Slow Down</body></html>")
-    elif number == CUT:
+    elif number == TRUNCATED:
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])

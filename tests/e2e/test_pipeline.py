@@ -81,7 +81,7 @@ def test_rolling_back_and_publishing_by_name(spark: SparkSession, catalog: Catal
         ),
         ("SELECT * EXCEPT (label), 'polka' AS label FROM tags", "rows with an unknown label"),
         ("SELECT * EXCEPT (top), slice(top, 1, 0) AS top FROM tags", "tagged rows without a label"),
-        ("SELECT * FROM tags UNION ALL SELECT * FROM tags", "distinct track_id"),
+        ("SELECT * FROM tags UNION ALL SELECT * FROM tags", "different values of track_id"),
         (
             "SELECT * EXCEPT (top), transform(top, one -> named_struct('label', 'polka', 'probability', "
             "one.probability)) AS top FROM tags",

@@ -57,7 +57,7 @@ def check(cfg: Config) -> None:
         raise UsageError("--publish.rollback and --publish.run belong to `genremill publish`")
     mlflow_export.check(cfg.mlflow)
     with in_section("ingest", cfg):
-            night_steps.ingest_settings(cfg).check()
+        night_steps.ingest_settings(cfg).check()
     if cfg.audio_root:
         with in_section("extract", cfg):
             extraction_settings.check(night_steps.extract_settings(cfg))

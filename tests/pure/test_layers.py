@@ -1,47 +1,125 @@
-"""The architecture's one rule: imports go jobs → udfs → models → infra, never back."""
+"""The structure of the code: imports go down the floors and rooms only, and never in a circle."""
 
 import ast
+import functools
+import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
-ORDER = ("jobs", "udfs", "models", "infra")
-PACKAGE_ROOT = ROOT / "infra" / "package"
-SOURCES = [
-    path
-    for folder in ORDER
-    for path in sorted((ROOT / folder).rglob("*.py"))
-    if PACKAGE_ROOT not in path.parents  # mapped as the root of the package: it may import every floor
-]
-
-
-def _imported(path: Path) -> list[str]:
-    names: list[str] = []
-    for one in ast.walk(ast.parse(path.read_text())):
-        if isinstance(one, ast.Import):
-            names += [alias.name for alias in one.names]
-        elif isinstance(one, ast.ImportFrom):
-            names.append(one.module or "")
-            names += [f"{one.module}.{alias.name}" for alias in one.names]
-    return names
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_go_to_the_right_only(path: Path) -> None:
-    own = ORDER.index(path.relative_to(ROOT).parts[0])
-    folders = {name.split(".")[1] for name in _imported(path) if name.startswith("genremill.")}
-    assert all(ORDER.index(folder) >= own for folder in folders), f"{path} imports {folders}"
-
-
-@pytest.mark.parametrize(
-    "path", [p for p in SOURCES if p.relative_to(ROOT).parts[0] == "models"], ids=lambda path: str(path.name)
+ROOT = Path(__file__).parents[2]
+FLOORS = ("jobs", "udfs", "models", "infra")
+"""A module imports from its own floor and from those after it."""
+COMMANDS = "jobs.<command>"
+JOB_ROOMS = (
+    ("jobs.cli",),
+    ("jobs.plan",),
+    ("jobs.nightly",),
+    ("jobs.nights",),
+    (COMMANDS,),
+    ("jobs.audits", "jobs.studies", "jobs.inspection", "jobs.synthetic", "jobs.retention"),
+    ("jobs.evaluation",),
+    ("jobs.genres",),
+    ("jobs.training",),
+    ("jobs.job_inputs",),
+    ("jobs.features",),
+    ("jobs.catalog",),
+    ("jobs.model_registry",),
+    ("jobs.snapshots",),
+    ("jobs.snapshot_details",),
+    ("jobs.command",),
+    ("jobs.flags", "jobs.contracts"),
 )
-def test_models_know_no_spark_frames(path: Path) -> None:
-    assert not any(name.startswith("pyspark") for name in _imported(path))
+"""The rooms of the first floor in the same order; rooms in one line do not import each other, and neither do
+commands."""
+MOST_FILES_AT_THE_TOP_OF_JOBS = 25
+
+
+@functools.cache
+def _modules() -> dict[str, Path]:
+    """File by module name, without `genremill.`; the root of the package may import every floor."""
+    files = [path.relative_to(ROOT) for floor in FLOORS for path in (ROOT / floor).rglob("*.py")]
+    names = {".".join(path.with_suffix("").parts): ROOT / path for path in files}
+    return {
+        name.removesuffix(".__init__"): path
+        for name, path in names.items()
+        if not name.startswith(("infra.package", "infra.deploy"))
+    }
+
+
+@functools.cache
+def _imported(module: str) -> frozenset[str]:
+    """Full names of everything that a module imports, anywhere in its file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(_modules()[module].read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(names)
+
+
+def _imports(module: str) -> set[str]:
+    """Modules of genremill that a module imports."""
+    return {name.removeprefix("genremill.") for name in _imported(module)} & _modules().keys()
+
+
+def _is_package(module: str) -> bool:
+    return _modules()[module].name == "__init__.py"
+
+
+def _room(module: str) -> str:
+    """The room of a module of `jobs`; commands share one."""
+    name = ".".join(module.split(".")[:2])
+    named = {room for line in JOB_ROOMS for room in line}
+    assert name in named or not _is_package(name), f"{name} is missing in JOB_ROOMS"
+    return name if name in named else COMMANDS
+
+
+@pytest.mark.parametrize("module", sorted(_modules()))
+def test_imports_go_down_the_floors(module: str) -> None:
+    own = FLOORS.index(module.split(".")[0])
+    upward = [name for name in _imports(module) if FLOORS.index(name.split(".")[0]) < own]
+    assert upward == []
+
+
+@pytest.mark.parametrize("module", sorted(name for name in _modules() if name.startswith("jobs.")))
+def test_imports_go_down_the_rooms_of_jobs(module: str) -> None:
+    order = {room: rank for rank, line in enumerate(JOB_ROOMS) for room in line}
+    own = _room(module)
+    others = [name for name in _imports(module) if name.startswith("jobs.") and name != module]
+    wrong = [
+        name
+        for name in others
+        if order[_room(name)] < order[own]
+        or (order[_room(name)] == order[own] and (_room(name) != own or own == COMMANDS))
+    ]
+    assert wrong == []
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = {name: _imports(name) - {name} for name in _modules() if not _is_package(name)}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def test_the_top_of_jobs_holds_commands_and_what_all_jobs_share() -> None:
+    assert len(list((ROOT / "jobs").glob("*.py"))) <= MOST_FILES_AT_THE_TOP_OF_JOBS
+
+
+def test_models_import_no_spark() -> None:
+    models = [name for name in _modules() if name.startswith("models.")]
+    assert [name for name in models if any(one.startswith("pyspark") for one in _imported(name))] == []
+
+
+def test_no_folder_of_jobs_is_named_like_a_job() -> None:
+    folders = {path.name for path in (ROOT / "jobs").iterdir() if path.is_dir()}
+    assert not folders & {path.stem for path in (ROOT / "jobs").glob("*.py")}
 
 
 def test_no_module_is_named_like_one_of_the_standard_library() -> None:
-    import sys
-
-    assert not [path for path in SOURCES if path.stem in sys.stdlib_module_names]
+    leaves = {name.split(".")[-1] for name in _modules()} | {name.split(".")[0] for name in _modules()}
+    assert not leaves & sys.stdlib_module_names

@@ -61,13 +61,13 @@ class TrainingDistribution(nn.Module):
         is_log_N = (least_N > 0) & (np.abs(_skewness(log_BN)) < np.abs(_skewness(x_BN)))
         fitted.floor_N[:] = torch.from_numpy(np.where(is_log_N, least_N * FLOOR, 0))
         z_BN = np.where(is_log_N, log_BN, x_BN)
-        centre_N, deviation_N = z_BN.mean(axis=0), z_BN.std(axis=0)
+        center_N, deviation_N = z_BN.mean(axis=0), z_BN.std(axis=0)
         scale_N = np.where(deviation_N > 0, deviation_N, 1.0)
-        covariance_NN, _ = ledoit_wolf((z_BN - centre_N) / scale_N, assume_centered=True)
+        covariance_NN, _ = ledoit_wolf((z_BN - center_N) / scale_N, assume_centered=True)
         factor_NN = np.linalg.cholesky(covariance_NN + RIDGE * np.eye(len(covariance_NN)))
         varies_NN = np.diag(np.where(deviation_N > 0, 1 / scale_N, 0.0))
         whitening_NN = solve_triangular(factor_NN, varies_NN, lower=True).T
-        fitted.centre_N[:] = torch.from_numpy(centre_N)
+        fitted.centre_N[:] = torch.from_numpy(center_N)
         fitted.whitening_NN[:] = torch.from_numpy(whitening_NN)
         return fitted
 
@@ -118,9 +118,9 @@ def limit_of(distance_T: npt.NDArray[np.float32]) -> float:
 
 def _skewness(x_BN: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Third standardized moment of each column, 0 if it is constant."""
-    centred_BN = x_BN - x_BN.mean(axis=0)
-    deviation_N = centred_BN.std(axis=0)
-    skewness_N: npt.NDArray[np.float64] = (centred_BN**3).mean(axis=0) / np.where(
+    centered_BN = x_BN - x_BN.mean(axis=0)
+    deviation_N = centered_BN.std(axis=0)
+    skewness_N: npt.NDArray[np.float64] = (centered_BN**3).mean(axis=0) / np.where(
         deviation_N > 0, deviation_N, 1.0
     ) ** 3
     return skewness_N

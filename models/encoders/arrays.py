@@ -1,4 +1,4 @@
-"""Sequences and images: flat inputs viewed in their shapes, each channel standardised.
+"""Sequences and images: flat inputs viewed in their shapes, each channel standardized.
 
 Shape suffixes: B batch, W flat values of an input, T steps, C channels, S steps or pixels.
 """
@@ -18,7 +18,7 @@ LEAST_DEVIATION = 1e-6
 
 
 class ArrayEncoder(Encoder):
-    """Standardises each channel by its mean and deviation over the train rows; channels come first.
+    """Standardizes each channel by its mean and deviation over the train rows; channels come first.
 
     Sequences are held as (steps, channels) and given as (B, C, T); their padding, steps at the end that are
     all 0, is not counted and stays 0. Images are held and given as (channels, height, width). Several inputs
@@ -66,7 +66,7 @@ class ArrayEncoder(Encoder):
         return np.stack([x_SC.mean(axis=0, dtype=np.float64), x_SC.std(axis=0, dtype=np.float64)])
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Standardised inputs, shape (B, C, T) or (B, C, height, width)."""
+        """Standardized inputs, shape (B, C, T) or (B, C, height, width)."""
         views = [inputs[name].reshape(-1, *shape) for name, shape in self.shapes.items()]
         if not self.is_sequence:
             image_BCHW = torch.cat(views, dim=1)

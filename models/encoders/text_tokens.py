@@ -32,7 +32,7 @@ Known = npt.NDArray[np.void]
 """Tokens as `KNOWN`, by ascending hash."""
 
 _SPACE = ord(" ")
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ over the golden ratio: neighbours end far apart
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ over the golden ratio: neighbors end far apart
 _KIND_WORD, _KIND_PAIR = 0, 1
 _KINDS = 8
 
@@ -63,12 +63,12 @@ def _spaceless(code: int) -> bool:
 _READABLE = _Readable()
 
 
-def normalised(text: str) -> str:
+def normalized(text: str) -> str:
     """Words in one case with one space between them: NFKC, case-folded; marks between words are spaces.
 
-    >>> normalised("  Ｈｅｌｌｏ，World!  ")
+    >>> normalized("  Ｈｅｌｌｏ，World!  ")
     'hello world'
-    >>> normalised("夜に駆ける - Remix")
+    >>> normalized("夜に駆ける - Remix")
     '夜 に 駆 け る remix'
     """
     folded = unicodedata.normalize("NFKC", text[:MOST_CHARACTERS]).casefold()[:MOST_CHARACTERS]
@@ -84,7 +84,7 @@ def tokens(texts: Sequence[str | None], field: int) -> tuple[Hashes, Integers]:
     >>> counts.tolist(), (hashes[:7] == hashes[7:]).all()
     ([7, 0, 7], np.True_)
     """
-    padded = [f" {one} " if one else "" for one in (normalised(text) if text else "" for text in texts)]
+    padded = [f" {one} " if one else "" for one in (normalized(text) if text else "" for text in texts)]
     code_P = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
     text_P = np.repeat(np.arange(len(padded)), [len(one) for one in padded])
     parts = [*_words(code_P, text_P), *_n_grams(code_P, text_P)]
@@ -95,7 +95,7 @@ def tokens(texts: Sequence[str | None], field: int) -> tuple[Hashes, Integers]:
 
 
 def _words(code_P: Hashes, text_P: Integers) -> list[tuple[int, Hashes, Integers]]:
-    """Kind, hash and text of each word and of each pair of neighbours."""
+    """Kind, hash and text of each word and of each pair of neighbors."""
     in_word_P = code_P != _SPACE
     first_W = np.flatnonzero(in_word_P[1:] & ~in_word_P[:-1]) + 1
     if not len(first_W):

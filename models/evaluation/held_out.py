@@ -126,7 +126,7 @@ def confidences(p_TC: NDArray[np.float32], top_T: Integers, together_CC: csc_arr
     """The chance that a track's top tag is one of its labels, shape (T,).
 
     A track with two labels is two pairs, among which its probability is parted. `together_CC` has the share
-    of the tracks labelled as the row says that are labelled as the column says, too: 1 on the diagonal.
+    of the tracks labeled as the row says that are labeled as the column says, too: 1 on the diagonal.
 
     >>> dance_and_club = csc_array([[1, 0.9], [0.6, 1]])
     >>> confidences(np.array([[0.5, 0.5]], np.float32), np.array([0]), dance_and_club).round(3)

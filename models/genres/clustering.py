@@ -39,7 +39,7 @@ class Clustering:
     Parameters
     ----------
     assignment : genre to id, genres sorted; 0 is the largest cluster, and of equals the first by name
-    names : by id; a cluster is called after the genres nearest to its centre
+    names : by id; a cluster is called after the genres nearest to its center
     silhouette : mean over genres, -1 to 1, in the space that the method clusters in, so not to be compared
         between methods of different inputs; None for one cluster, or as many clusters as genres; over
         groups of genres where these were clustered in place of too many genres
@@ -155,13 +155,13 @@ def silhouette(points_GD: Floats, partition: Partition) -> float | None:
 
 
 def cluster_names(profiles: Profiles, points_GD: Floats, assignment: Partition) -> tuple[str, ...]:
-    """Each cluster's genres nearest to its centre (weighted by pairs), nearest first; no name comes twice."""
+    """Each cluster's genres nearest to its center (weighted by pairs), nearest first; no name comes twice."""
     label_G = np.array(list(assignment.values()))
     names: list[str] = []
     for number in range(label_G.max() + 1):
         members = np.flatnonzero(label_G == number)
-        centre_D = np.average(points_GD[members], axis=0, weights=profiles.counts_G[members])
-        nearest = np.argsort(((points_GD[members] - centre_D) ** 2).sum(axis=1), kind="stable")
+        center_D = np.average(points_GD[members], axis=0, weights=profiles.counts_G[members])
+        nearest = np.argsort(((points_GD[members] - center_D) ** 2).sum(axis=1), kind="stable")
         name = " / ".join(profiles.genres[at] for at in members[nearest[:NAMED_AFTER]])
         # Genres are in one cluster each, so only a genre that is itself called "a / b" can repeat a name.
         names.append(f"{name} ({number})" if name in names else name)

@@ -150,7 +150,7 @@ def perceptron(encoder: TableEncoder, hidden: tuple[int, ...], classes: int, dro
 
 
 def parameter_count(network: Network) -> int:
-    """Parameters as Keras counts them: trained weights and the running statistics of batch normalisation."""
+    """Parameters as Keras counts them: trained weights and the running statistics of batch normalization."""
     trained = sum(weight.numel() for weight in network.parameters())
     norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
     return trained + sum(2 * layer.num_features for layer in norms)

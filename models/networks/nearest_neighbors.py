@@ -1,7 +1,7 @@
 """The model `knn`: a row's nearest train rows vote for its class; they lie in the artifact.
 
 Shape suffixes: B batch, R train rows, N numeric features, M views of them (2 N), D discriminants (as many),
-O indicators, P values that a row is kept as (D + O), K neighbours, C classes.
+O indicators, P values that a row is kept as (D + O), K neighbors, C classes.
 """
 
 import math

@@ -17,7 +17,7 @@ KIND = 12
 SHORT = 16
 """Steps that are not halved any more."""
 NOISE = 0.1
-"""Deviation of the noise on standardised inputs in training."""
+"""Deviation of the noise on standardized inputs in training."""
 
 
 class Noise(nn.Module):
@@ -31,7 +31,7 @@ class Noise(nn.Module):
 
 
 class Convolutions(nn.Module):
-    """Blocks of convolution over three steps, normalisation, ReLU and dropout, (B, C, T) to (B, D, T).
+    """Blocks of convolution over three steps, normalization, ReLU and dropout, (B, C, T) to (B, D, T).
 
     Long sequences are halved by each block until they are short. Padding stays 0.
     """

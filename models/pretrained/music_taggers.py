@@ -66,7 +66,7 @@ def weights(tagger: Tagger) -> Weights:
 
 
 def _musicnn(of: Weights, patches_BTM: Tensor) -> tuple[Tensor, Tensor]:
-    x_B1TM = _normalised(of, "batch_normalization", patches_BTM[:, None])
+    x_B1TM = _normalized(of, "batch_normalization", patches_BTM[:, None])
     timbral = [_highest(of, at, x_B1TM, before=3, after=3) for at in (0, 1)]
     temporal = [
         _highest(of, at, x_B1TM, before=(length - 1) // 2, after=length // 2)
@@ -78,14 +78,14 @@ def _musicnn(of: Weights, patches_BTM: Tensor) -> tuple[Tensor, Tensor]:
     third_BCT = _dense(of, 7, second_BCT) + second_BCT
     all_BCT = torch.cat([front_BCT, first_BCT, second_BCT, third_BCT], dim=1)
     pooled_B2C = torch.stack([all_BCT.amax(dim=2), all_BCT.mean(dim=2)], dim=2).flatten(1)
-    pooled_B2C = _normalised(of, "batch_normalization_9", pooled_B2C)
+    pooled_B2C = _normalized(of, "batch_normalization_9", pooled_B2C)
     dense_BE = torch.relu(pooled_B2C @ of["dense/kernel"] + of["dense/bias"])
-    embedding_BE = _normalised(of, "batch_normalization_10", dense_BE)
+    embedding_BE = _normalized(of, "batch_normalization_10", dense_BE)
     return embedding_BE, embedding_BE @ of["dense_1/kernel"] + of["dense_1/bias"]
 
 
 def _highest(of: Weights, at: int, x_B1TM: Tensor, *, before: int, after: int) -> Tensor:
-    """A convolution over frames and bands, rectified, normalised, and its largest over the bands: (B, C, T).
+    """A convolution over frames and bands, rectified, normalized, and its largest over the bands: (B, C, T).
 
     The largest is taken first, of a fraction of the values: a rectifier and a norm keep the order, but a norm
     with a negative scale turns it around, and there the filter is turned around before.
@@ -109,31 +109,31 @@ def _filters(at: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _dense(of: Weights, at: int, x_BCT: Tensor) -> Tensor:
-    """A convolution over seven frames of all channels, rectified and normalised, shape (B, C, T)."""
+    """A convolution over seven frames of all channels, rectified and normalized, shape (B, C, T)."""
     kernel = of[f"conv2d_{at}/kernel"][:, 0].transpose(1, 2)
     conv = nnf.conv1d(x_BCT, kernel, of[f"conv2d_{at}/bias"], padding=3)
-    return _normalised(of, f"batch_normalization_{at + 1}", torch.relu(conv))
+    return _normalized(of, f"batch_normalization_{at + 1}", torch.relu(conv))
 
 
 def _vgg(of: Weights, patches_BTM: Tensor) -> tuple[Tensor, Tensor]:
-    x = _normalised(of, "batch_normalization", patches_BTM[:, None])
+    x = _normalized(of, "batch_normalization", patches_BTM[:, None])
     x = x.contiguous(memory_format=torch.channels_last)
     for at, (size, stride) in enumerate(POOLS, start=1):
         conv = nnf.conv2d(x, of[f"{at}CNN/kernel"], of[f"{at}CNN/bias"], padding=1)
-        x = nnf.max_pool2d(_normalised(of, f"batch_normalization_{at}", torch.relu(conv)), size, stride)
+        x = nnf.max_pool2d(_normalized(of, f"batch_normalization_{at}", torch.relu(conv)), size, stride)
     embedding_BE = x.permute(0, 2, 3, 1).flatten(1)
     return embedding_BE, embedding_BE @ of["dense/kernel"] + of["dense/bias"]
 
 
-def _normalised(of: Weights, name: str, x_BC: Tensor) -> Tensor:
-    """Batch normalisation of the channels, which are the second dimension."""
+def _normalized(of: Weights, name: str, x_BC: Tensor) -> Tensor:
+    """Batch normalization of the channels, which are the second dimension."""
     channels = (-1, *(1,) * (x_BC.ndim - 2))
     scale_C, shift_C = _norm(of, name)
     return x_BC * scale_C.view(channels) + shift_C.view(channels)
 
 
 def _norm(of: Weights, name: str) -> tuple[Tensor, Tensor]:
-    """Scale and shift of a batch normalisation, each of shape (C,)."""
+    """Scale and shift of a batch normalization, each of shape (C,)."""
     scale_C = of[f"{name}/gamma"] / torch.sqrt(of[f"{name}/moving_variance"] + NORM_EPSILON)
     return scale_C, of[f"{name}/beta"] - of[f"{name}/moving_mean"] * scale_C
 

@@ -24,8 +24,8 @@ from genremill.models.genres.stability import agreement, halves, halves_agreemen
 
 BUCKETS = 8
 FITTED = [method for method in Method if method is not Method.MANUAL]
-CENTRES = {"loud": (0.1, 0.1, 0.9), "soft": (0.9, 0.1, 0.1), "fast": (0.1, 0.9, 0.1), "slow": (0.9, 0.9, 0.9)}
-GENRES = tuple(f"{centre}-{number}" for number in range(3) for centre in CENTRES)
+CENTERS = {"loud": (0.1, 0.1, 0.9), "soft": (0.9, 0.1, 0.1), "fast": (0.1, 0.9, 0.1), "slow": (0.9, 0.9, 0.9)}
+GENRES = tuple(f"{center}-{number}" for number in range(3) for center in CENTERS)
 TRUE = {genre: genre.split("-")[0] for genre in GENRES}
 
 
@@ -43,7 +43,7 @@ def pairs(
     rng = np.random.default_rng(0)
     genre_N = np.repeat(np.arange(len(genres)), each)
     aside = rng.normal(0, 0.02, (len(genres), 3))
-    middle_GD = np.array([CENTRES[TRUE[genre]] for genre in genres]) + aside
+    middle_GD = np.array([CENTERS[TRUE[genre]] for genre in genres]) + aside
     x_ND = middle_GD[genre_N] + rng.normal(0, noise, (len(genre_N), 3))
     return x_ND, genre_N, rng.integers(BUCKETS, size=len(genre_N))
 
@@ -113,7 +113,7 @@ def test_a_genre_of_few_pairs_is_drawn_to_the_middle() -> None:
 @pytest.mark.parametrize("method", FITTED)
 def test_far_apart_genres_are_recovered(method: Method) -> None:
     found = cluster_genres(sums_of(), method, None if method is Method.AFFINITY else 4)
-    expected = {frozenset(genre for genre in GENRES if TRUE[genre] == centre) for centre in CENTRES}
+    expected = {frozenset(genre for genre in GENRES if TRUE[genre] == center) for center in CENTERS}
     assert groups(found.assignment) == expected
     assert found.stability == found.bootstrap == 1.0
     assert found.silhouette is not None

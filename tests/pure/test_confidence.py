@@ -349,7 +349,7 @@ def test_an_artist_of_hundreds_does_not_decide_the_temperature() -> None:
 
 
 def test_confidence_is_the_chance_of_any_label() -> None:
-    """Of tracks labelled b, 4 in 5 are labelled a too; every other label comes alone."""
+    """Of tracks labeled b, 4 in 5 are labeled a too; every other label comes alone."""
     rng = np.random.default_rng(0)
     p_TC = rng.dirichlet(np.ones(3), 20_000).astype(np.float32)
     label_T = (rng.random((len(p_TC), 1)) > p_TC.cumsum(axis=1)).sum(axis=1).clip(0, 2)

@@ -12,7 +12,7 @@ from genremill.models.genres.partitions import Partition, points
 from genremill.models.genres.profiles import ProfileSums, partial_sums
 
 BUCKETS, GENRES, MOST = 8, 300, 40
-CENTRES_HD = np.array([(0.1, 0.1, 0.9), (0.9, 0.1, 0.1), (0.1, 0.9, 0.1), (0.9, 0.9, 0.9)])
+CENTERS_HD = np.array([(0.1, 0.1, 0.9), (0.9, 0.1, 0.1), (0.1, 0.9, 0.1), (0.9, 0.9, 0.9)])
 NAMES = tuple(f"genre {at:03}" for at in range(GENRES))
 
 
@@ -25,15 +25,15 @@ def _few_points_and_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _sums(group_N: np.ndarray | None = None, names: tuple[str, ...] = NAMES) -> ProfileSums:
-    """Sums of 20 pairs a genre about four centres in turn; `group_N` takes the place of the genres."""
+    """Sums of 20 pairs a genre about four centers in turn; `group_N` takes the place of the genres."""
     rng = np.random.default_rng(0)
     genre_N = np.repeat(np.arange(GENRES), 20)
-    x_ND = CENTRES_HD[genre_N % 4] + rng.normal(0, 0.05, (len(genre_N), 3))
+    x_ND = CENTERS_HD[genre_N % 4] + rng.normal(0, 0.05, (len(genre_N), 3))
     bucket_N = rng.integers(BUCKETS, size=len(genre_N))
     return partial_sums(x_ND, genre_N if group_N is None else group_N, bucket_N, names, BUCKETS)
 
 
-def test_grouped_sums_are_those_of_pairs_labelled_by_group() -> None:
+def test_grouped_sums_are_those_of_pairs_labeled_by_group() -> None:
     groups = ("even", "odd")
     found = _sums().grouped({name: groups[at % 2] for at, name in enumerate(NAMES) if at < 290})
     genre_N = np.repeat(np.arange(GENRES), 20)
@@ -55,9 +55,9 @@ def test_clusters_of_groups_are_those_of_genres(method: Method, monkeypatch: pyt
     found = cluster_genres(_sums(), method, clusters=4)
     assert seen == [MOST]
     assert list(found.assignment) == list(NAMES)
-    by_centre = [{found.assignment[name] for name in NAMES[at::4]} for at in range(4)]
-    assert sorted(map(len, by_centre)) == [1, 1, 1, 1]
-    assert set.union(*by_centre) == {0, 1, 2, 3}
+    by_center = [{found.assignment[name] for name in NAMES[at::4]} for at in range(4)]
+    assert sorted(map(len, by_center)) == [1, 1, 1, 1]
+    assert set.union(*by_center) == {0, 1, 2, 3}
     assert all(name.count("genre") == 3 for name in found.names)
 
 
@@ -77,9 +77,9 @@ def test_ten_thousand_genres_one_of_them_with_two_fifths_of_the_pairs() -> None:
     rng = np.random.default_rng(0)
     names = tuple(f"genre {at:05}" for at in range(10_000))
     genre_N = np.concatenate([np.arange(30_000) % 10_000, np.zeros(20_000, int)])
-    x_ND = CENTRES_HD[genre_N % 4] + rng.normal(0, 0.1, (50_000, 3))
+    x_ND = CENTERS_HD[genre_N % 4] + rng.normal(0, 0.1, (50_000, 3))
     sums = partial_sums(x_ND, genre_N, rng.integers(BUCKETS, size=50_000), names, BUCKETS)
     found = cluster_genres(sums, Method.CONSENSUS, clusters=4)
     assert list(found.assignment) == list(names)
-    centres = {(at % 4, number) for at, number in enumerate(found.assignment.values())}
-    assert len(centres) == 4
+    centers = {(at % 4, number) for at, number in enumerate(found.assignment.values())}
+    assert len(centers) == 4

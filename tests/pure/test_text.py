@@ -12,7 +12,7 @@ from genremill.models.encoders.text_tokens import (
     KNOWN,
     MOST_CHARACTERS,
     TEXT_WIDTH,
-    normalised,
+    normalized,
     tokens,
 )
 from genremill.models.features import TEXT
@@ -37,11 +37,11 @@ from genremill.udfs.tokens import make_list_tokens, make_number, names_of
     ],
 )
 def test_any_script_becomes_words(text: str, words: str) -> None:
-    assert normalised(text) == unicodedata.normalize("NFKC", words)
+    assert normalized(text) == unicodedata.normalize("NFKC", words)
 
 
 def test_a_name_without_end_costs_no_more_than_a_long_one() -> None:
-    assert len(normalised("ﷺ" * 10**6)) <= MOST_CHARACTERS  # one character that NFKC makes 18 of
+    assert len(normalized("ﷺ" * 10**6)) <= MOST_CHARACTERS  # one character that NFKC makes 18 of
     _, counts = tokens(["a" * 10**6], 0)
     assert counts[0] < 4 * MOST_CHARACTERS
 

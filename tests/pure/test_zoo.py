@@ -175,7 +175,7 @@ def test_a_part_must_have_one_penultimate_layer_and_its_input() -> None:
         artifact.build(replace(card, parts=("mlp4", "simple_cnn")))
 
 
-def test_knn_counts_neighbours_by_their_nearness(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_knn_counts_neighbors_by_their_nearness(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest_neighbors, "NEIGHBORS", 3)
     monkeypatch.setattr(nearest_neighbors, "PRIOR", 0.0)
     monkeypatch.setattr(nearest_neighbors, "discriminants", _numbers_as_they_are)

@@ -1,6 +1,8 @@
 """Properties of all feature sets: name, shape, flat rows for all windows, and stable fingerprints."""
 
 import math
+import subprocess
+import sys
 from typing import cast
 
 import numpy as np
@@ -94,3 +96,15 @@ def test_the_record_of_a_set_keeps_its_keys_and_settings() -> None:
         "windows": "whole",
     }
     assert set(described["versions"]) == {"librosa", "numpy", "scipy", "soundfile", "soxr"}  # type: ignore[call-overload]
+
+
+def test_workers_do_not_import_scipy_signal() -> None:
+    # It would add most of a second to the start of every worker process.
+    code = """
+import sys
+from genremill.udfs.feature_sets import registry
+for name in ("gtzan57", "fma518"):
+    registry.named(name).warm()
+assert "scipy.signal" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

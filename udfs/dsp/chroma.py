@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 
+from genremill.udfs.dsp.librosa_filters import librosa_filters
 from genremill.udfs.dsp.spectra import TINY, Real, hann
 
 CENS_STEPS = (0.4, 0.2, 0.1, 0.05)
@@ -19,9 +20,7 @@ CENS_FRAMES = 41
 @lru_cache(maxsize=256)
 def chroma_filters(sr: int, n_fft: int, *, tuning: float = 0.0, n_chroma: int = 12) -> Real:
     """Gaussian filters from bins to pitch classes, C first, shape (C, F)."""
-    from librosa import filters  # here: the import is slow, and --help does not need it
-
-    chroma: Real = filters.chroma(sr=sr, n_fft=n_fft, tuning=tuning, n_chroma=n_chroma)
+    chroma: Real = librosa_filters().chroma(sr=sr, n_fft=n_fft, tuning=tuning, n_chroma=n_chroma)
     return chroma
 
 

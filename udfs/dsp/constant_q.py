@@ -21,7 +21,8 @@ import scipy.sparse
 import soxr
 
 from genremill.infra.errors import UsageError
-from genremill.udfs.dsp.spectra import Real, frames
+from genremill.udfs.dsp.librosa_filters import librosa_filters
+from genremill.udfs.dsp.spectra import Real, frames, hann
 from genremill.udfs.feature_sets.base import Signal
 
 C1 = 440.0 * 2.0 ** ((24 - 69) / 12)
@@ -112,20 +113,20 @@ def _lower_rate(y: Signal, factor: int) -> Signal:
 
 @functools.lru_cache(maxsize=256)
 def _basis(settings: ConstantQ, tuning: float) -> Basis:
-    import librosa  # here: the import is slow, and --help does not need it
-    from librosa import filters, util
+    filters = librosa_filters()
+    from librosa import cqt_frequencies, util  # here: the import is slow, and --help does not need it
 
     bins_per_octave = settings.bins_per_octave
-    freqs = librosa.cqt_frequencies(
+    freqs = cqt_frequencies(
         settings.n_octaves * bins_per_octave, fmin=C1, bins_per_octave=bins_per_octave, tuning=tuning
     )
     width = 2.0 ** (2 / bins_per_octave)
     alpha = (width - 1) / (width + 1)
-    _, cutoff = filters.wavelet_lengths(freqs=freqs, sr=settings.sr, alpha=alpha)
+    _, cutoff = filters.wavelet_lengths(freqs=freqs, sr=settings.sr, alpha=alpha, window=hann)
     halvings = _halvings(settings, cutoff)
     sr = settings.sr / 2**halvings
-    lengths, _ = filters.wavelet_lengths(freqs=freqs, sr=sr, alpha=alpha)
-    wavelets, top_lengths = filters.wavelet(freqs=freqs[-bins_per_octave:], sr=sr, alpha=alpha)
+    lengths, _ = filters.wavelet_lengths(freqs=freqs, sr=sr, alpha=alpha, window=hann)
+    wavelets, top_lengths = filters.wavelet(freqs=freqs[-bins_per_octave:], sr=sr, alpha=alpha, window=hann)
     n_fft = wavelets.shape[1]
     wavelets *= (top_lengths / n_fft)[:, np.newaxis]
     spectra = scipy.fft.fft(wavelets, axis=1)[:, : n_fft // 2 + 1]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import scipy.fft
 
 from genremill.udfs.compiled import kernel
+from genremill.udfs.dsp.librosa_filters import librosa_filters
 from genremill.udfs.dsp.simd import TILE, at_least_a_tile, transpose_back, transpose_rows
 from genremill.udfs.dsp.spectra import Real
 
@@ -23,11 +24,9 @@ BINS_AT_ONCE = 4
 @lru_cache
 def mel_filters(sr: int, n_fft: int, *, n_mels: int = 128) -> Real:
     """Triangular filters of equal area from 0 Hz to sr/2, shape (M, F)."""
-    from librosa import filters  # here: the import is slow, and --help does not need it
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # low bands of a short window have no bin
-        mel: Real = filters.mel(sr=sr, n_fft=n_fft, n_mels=n_mels)
+        mel: Real = librosa_filters().mel(sr=sr, n_fft=n_fft, n_mels=n_mels)
     return mel
 
 

@@ -1,7 +1,7 @@
 """The models by name: their input kind, how to build them, and the recipe that trains them."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -185,11 +185,8 @@ def inputs_of_parts(parts: tuple[str, ...]) -> str | None:
 
 def encoder(card: ModelCard) -> Encoder:
     """The encoder of a card's inputs, not fitted yet. Raises `UsageError` for inputs of a wrong kind."""
+    check_inputs(card.model, card.inputs, card.shapes)
     known = entry(card.model)
-    found = {name: input_kind_of(name, card.shapes) for name in card.inputs}
-    if known.input_kind is not InputKind.SEVERAL and set(found.values()) != {known.input_kind}:
-        shown = ", ".join(f"{name}: {kind}" for name, kind in found.items()) or "none"
-        raise UsageError(f"{card.model} takes inputs of the kind {known.input_kind}; found {shown}")
     match known.input_kind:
         case InputKind.VECTOR:
             return TableEncoder(card.features, known.scaling, card.categories)
@@ -216,12 +213,30 @@ def _of_input(card: ModelCard, name: str) -> TableEncoder | TextEncoder:
 
 def _of_part(card: ModelCard, part: str) -> ModelCard:
     """The card of a part of `hybrid`, which takes all inputs of its kind."""
-    kind = entry(part).input_kind
-    if kind is InputKind.SEVERAL:
-        raise UsageError(f"{card.model} cannot have {part} as a part")
-    names = tuple(name for name in card.inputs if input_kind_of(name, card.shapes) is kind)
+    names = _inputs_of_part(card.model, part, card.inputs, card.shapes)
     shapes = {name: shape for name, shape in card.shapes.items() if name in names}
     return replace(card, model=part, inputs=names, shapes=shapes, parts=())
+
+
+def _inputs_of_part(
+    model: str, part: str, names: Sequence[str], shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[str, ...]:
+    kind = entry(part).input_kind
+    if kind is InputKind.SEVERAL:
+        raise UsageError(f"{model} cannot have {part} as a part")
+    return tuple(name for name in names if input_kind_of(name, shapes) is kind)
+
+
+def check_inputs(
+    model: str, names: Sequence[str], shapes: Mapping[str, tuple[int, ...]], parts: Sequence[str] = ()
+) -> None:
+    """Raises `UsageError` if a model, or one of its parts, takes inputs of another kind."""
+    kind, kinds = entry(model).input_kind, {name: input_kind_of(name, shapes) for name in names}
+    if kind is not InputKind.SEVERAL and set(kinds.values()) != {kind}:
+        shown = ", ".join(f"{name}: {input_kind}" for name, input_kind in kinds.items()) or "none"
+        raise UsageError(f"{model} takes inputs of the kind {kind}; found {shown}")
+    for part in parts:
+        check_inputs(part, _inputs_of_part(model, part, names, shapes), shapes)
 
 
 def input_kind_of(name: str, shapes: Mapping[str, tuple[int, ...]]) -> InputKind:

@@ -68,6 +68,7 @@ def resolve(warehouse: Warehouse, cfg: Config) -> TrainingInputs:
         raise UsageError("--labels cluster needs a genre map: run `genremill cluster` first")
     asked = cfg.inputs or zoo.inputs_of_parts(cfg.part_names)
     features = input_selection.chosen(warehouse, tracks, asked, zoo.entry(cfg.model), cfg.use_popularity)
+    zoo.check_inputs(cfg.model, features.names, features.shapes, cfg.part_names)
     return TrainingInputs(
         warehouse=warehouse,
         tracks=tracks,

@@ -280,6 +280,11 @@ def test_a_flag_in_a_command_stays_as_it_is() -> None:
         (["train", "--model", "wavenet"], "'wavenet'"),
         (["train", "--labels", "cluster"], "--labels cluster needs a genre map"),
         (["train", "--inputs", "gtzan57"], "gtzan57"),
+        (["train", "--model", "lstm"], "lstm takes inputs of the kind sequence; found table: vector"),
+        (
+            ["train", "--model", "hybrid", "--parts", "mlp4+lstm", "--inputs", "table"],
+            "lstm takes inputs of the kind sequence; found none",
+        ),
         (["evaluate"], "has no model yet"),
         (["evaluate", "--model-version", "a/b"], "--model-version a/b: no such model"),
         (["score", "--model-version", "a/b"], "--model-version a/b: no such model"),

@@ -41,7 +41,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Reached:
+class CellResult:
     """The result of a training, at the epoch whose weights a model version would have."""
 
     cell: Cell
@@ -59,7 +59,7 @@ class Reached:
     """Why the training has no result."""
 
     @classmethod
-    def by(cls, cell: Cell, pairs: int, history: Sequence[Epoch], best_epoch: int) -> "Reached":
+    def of(cls, cell: Cell, pairs: int, history: Sequence[Epoch], best_epoch: int) -> "CellResult":
         """The result from the epochs of a training."""
         best = history[best_epoch - 1]
         return cls(
@@ -79,14 +79,14 @@ class Reached:
         return settings | figures
 
 
-def record(folder: str, reached: Reached) -> None:
+def record(folder: str, result: CellResult) -> None:
     """Saves the result of a cell atomically."""
-    storage.write_atomic(_file(folder, reached.cell), json.dumps(reached.as_json()).encode())
+    storage.write_atomic(_file(folder, result.cell), json.dumps(result.as_json()).encode())
 
 
-def recorded(folder: str, cells: Iterable[Cell]) -> dict[Cell, Reached]:
+def recorded(folder: str, cells: Iterable[Cell]) -> dict[Cell, CellResult]:
     """The saved results of cells. A damaged record is ignored, and its cell is trained again."""
-    found = {}
+    results = {}
     for cell in cells:
         file = _file(folder, cell)
         if not storage.is_object(file):
@@ -95,16 +95,16 @@ def recorded(folder: str, cells: Iterable[Cell]) -> dict[Cell, Reached]:
             figures = json.loads(storage.read_bytes(file))
             if Cell(**{name: figures.pop(name) for name in SETTINGS}) != cell:
                 raise ValueError("it belongs to another cell")
-            found[cell] = Reached(cell, **figures)
+            results[cell] = CellResult(cell, **figures)
         except (ValueError, TypeError, KeyError, AttributeError) as err:
             LOGGER.warning("%s is damaged and is ignored: %r", file, err)
-    return found
+    return results
 
 
-def best_of(reached: Iterable[Reached]) -> Reached | None:
+def best_of(results: Iterable[CellResult]) -> CellResult | None:
     """The most accurate result, and of equal results the fastest; None if no training has a result."""
-    measured = [one for one in reached if one.accuracy is not None]
-    return max(measured, key=lambda one: (one.accuracy or 0.0, -(one.seconds or 0.0)), default=None)
+    measured = [result for result in results if result.accuracy is not None]
+    return max(measured, key=lambda result: (result.accuracy or 0.0, -(result.seconds or 0.0)), default=None)
 
 
 def _file(folder: str, cell: Cell) -> str:

@@ -11,7 +11,7 @@ from genremill.infra.pages.charts import Axis, Series, line_figure
 from genremill.infra.pages.formats import percent
 from genremill.infra.pages.parts import Figure, Header
 from genremill.infra.pages.rendering import render_template
-from genremill.jobs.studies.grid import SETTINGS, Reached, best_of
+from genremill.jobs.studies.grid import SETTINGS, CellResult, best_of
 
 HEADINGS = {"learning_rate": "Learning rate", "batch": "Batch", "epochs": "Epochs"}
 MOST_TICKS = 7
@@ -53,7 +53,7 @@ class _Measure:
 
     name: str
     caption: str
-    value_of: Callable[[Reached], float | None]
+    value_of: Callable[[CellResult], float | None]
     in_percent: bool = False
     from_zero: bool = False
 
@@ -70,60 +70,62 @@ LOSS = _Measure(
 TIME = _Measure("Seconds", "Seconds that the training took.", lambda trial: trial.seconds, from_zero=True)
 
 
-def line(reached: Reached) -> str:
+def line(result: CellResult) -> str:
     """A training in one line, for a terminal."""
-    took = f"{reached.seconds:,.1f} s" if reached.seconds is not None else "no time"
-    return f"{reached.cell}: validation accuracy {percent(reached.accuracy)} in {took}"
+    took = f"{result.seconds:,.1f} s" if result.seconds is not None else "no time"
+    return f"{result.cell}: validation accuracy {percent(result.accuracy)} in {took}"
 
 
-def render(model: str, reached: Sequence[Reached], header: Header) -> str:
+def render(model: str, results: Sequence[CellResult], header: Header) -> str:
     """The study as one self-contained HTML document."""
-    best = best_of(reached)
-    varied = [name for name in SETTINGS if len(_values(reached, name)) > 1]
+    best = best_of(results)
+    varied = [name for name in SETTINGS if len(_values(results, name)) > 1]
     accuracy = best.accuracy or 0.0 if best else 0.0
     return render_template(
         "genremill/jobs/studies/study.html.j2",
         kind="study of training settings",
-        title=f"{model}, {len(reached)} {'training' if len(reached) == 1 else 'trainings'}",
-        lead=_lead(best, reached),
+        title=f"{model}, {len(results)} {'training' if len(results) == 1 else 'trainings'}",
+        lead=_lead(best, results),
         header=header,
         best=best,
-        margin=1.96 * math.sqrt(accuracy * (1 - accuracy) / max(reached[0].pairs, 1)),
-        total=sum(trial.seconds or 0.0 for trial in reached),
-        charts={HEADINGS[name]: _charts(name, reached, best) for name in varied if best},
-        ranked=sorted(reached, key=lambda trial: (-(trial.accuracy or -1.0), trial.seconds or 0.0)),
+        margin=1.96 * math.sqrt(accuracy * (1 - accuracy) / max(results[0].pairs, 1)),
+        total=sum(trial.seconds or 0.0 for trial in results),
+        charts={HEADINGS[name]: _charts(name, results, best) for name in varied if best},
+        ranked=sorted(results, key=lambda trial: (-(trial.accuracy or -1.0), trial.seconds or 0.0)),
         facts={
             "Model": model,
-            **{HEADINGS[name]: ", ".join(f"{v:g}" for v in _values(reached, name)) for name in SETTINGS},
-            "Validation pairs": f"{reached[0].pairs:,}",
+            **{HEADINGS[name]: ", ".join(f"{v:g}" for v in _values(results, name)) for name in SETTINGS},
+            "Validation pairs": f"{results[0].pairs:,}",
         },
     )
 
 
-def _lead(best: Reached | None, reached: Sequence[Reached]) -> str:
+def _lead(best: CellResult | None, results: Sequence[CellResult]) -> str:
     if best is None or best.accuracy is None:
         return "In every training the loss became infinite or not a number: try lower learning rates."
-    trainings = "The only training" if len(reached) == 1 else f"The best of {len(reached)} trainings"
+    trainings = "The only training" if len(results) == 1 else f"The best of {len(results)} trainings"
     return f"{trainings} is right on {percent(best.accuracy)} of the validation pairs, with {best.cell}."
 
 
-def _charts(name: str, reached: Sequence[Reached], best: Reached) -> list[Figure]:
+def _charts(name: str, results: Sequence[CellResult], best: CellResult) -> list[Figure]:
     """Accuracy, loss and time by one setting."""
     others = [
         f"{HEADINGS[other].lower()} {getattr(best.cell, other):g}" for other in SETTINGS if other != name
     ]
     lines = f" Solid: the other settings as in the best training ({', '.join(others)})."
-    if len(reached) > len(_values(reached, name)):
+    if len(results) > len(_values(results, name)):
         lines += " Dashed: the mean over all values of the other settings."
     return [
-        _chart(name, reached, best, measure, measure.caption + (lines if measure is ACCURACY else ""))
+        _chart(name, results, best, measure, measure.caption + (lines if measure is ACCURACY else ""))
         for measure in (ACCURACY, LOSS, TIME)
     ]
 
 
-def _chart(name: str, reached: Sequence[Reached], best: Reached, measure: _Measure, caption: str) -> Figure:
-    values = _values(reached, name)
-    by_cell = {trial.cell: measure.value_of(trial) for trial in reached}
+def _chart(
+    name: str, results: Sequence[CellResult], best: CellResult, measure: _Measure, caption: str
+) -> Figure:
+    values = _values(results, name)
+    by_cell = {trial.cell: measure.value_of(trial) for trial in results}
     as_best, means = [], []
     for index, value in enumerate(values):
         measured = by_cell[dataclasses.replace(best.cell, **{name: value})]
@@ -131,7 +133,7 @@ def _chart(name: str, reached: Sequence[Reached], best: Reached, measure: _Measu
         same = [v for cell, v in by_cell.items() if getattr(cell, name) == value and v is not None]
         means += [(float(index), fmean(same))] if same else []
     series = [Series("others as in the best", as_best, marks=True)]
-    if len(reached) > len(values):
+    if len(results) > len(values):
         series.append(Series("mean", means, marks=True))
     shown = [up for line in series for _, up in line.points]
     y = Axis.over(measure.name, [0.0, *shown] if measure.from_zero else shown, measure.in_percent)
@@ -140,5 +142,5 @@ def _chart(name: str, reached: Sequence[Reached], best: Reached, measure: _Measu
     return line_figure(title, caption, x, y, series)
 
 
-def _values(reached: Sequence[Reached], name: str) -> list[Any]:
-    return sorted({getattr(trial.cell, name) for trial in reached})
+def _values(results: Sequence[CellResult], name: str) -> list[Any]:
+    return sorted({getattr(trial.cell, name) for trial in results})

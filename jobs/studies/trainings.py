@@ -1,0 +1,66 @@
+"""Trains the cells of a study, and writes their results and the page."""
+
+import json
+from collections.abc import Iterator
+
+from pyspark.sql import SparkSession
+
+from genremill.infra import storage
+from genremill.infra.errors import UsageError
+from genremill.infra.log import LOGGER
+from genremill.infra.pages.parts import Header
+from genremill.jobs import command
+from genremill.jobs.contracts import Split
+from genremill.jobs.studies import page as study_page
+from genremill.jobs.studies.grid import Cell, CellResult, best_of, record
+from genremill.jobs.studies.sources import StudyInputs
+from genremill.jobs.training import run as training_run, sources
+from genremill.jobs.training.dataset import sample
+from genremill.models.training import failure
+
+
+def study(spark: SparkSession, work: command.Run, inputs: StudyInputs) -> command.Outcome:
+    """Trains the missing cells, and writes the records and the page of all cells."""
+    cfg, folder = inputs.settings, inputs.folder
+    known, missing = inputs.known_and_missing()
+    counts = {"trained": len(missing), "known": len(known)}
+    if missing:
+        known |= {result.cell: result for result in _trained(spark, work, inputs, missing)}
+    results = [known[cell] for cell in cfg.cells]
+    best = best_of(results)
+    figures = {
+        "best": best.as_json() if best else None,
+        "cells": [result.as_json() for result in results],
+        "made_from": inputs.made_from,
+    }
+    storage.write_atomic(f"{folder}/study.json", json.dumps(figures, indent=1).encode())
+    report = f"{folder}/study.html"
+    header = Header.of(work.warehouse, work.run_id, inputs.training.tracks)
+    page = study_page.render(cfg.train.model, results, header)
+    storage.write_atomic(report, page.encode())
+    summary = counts | {"best": figures["best"], "cells": figures["cells"], "report": report}
+    text = "no cell has figures" if best is None else f"best of {len(results)}: {study_page.line(best)}"
+    return command.Outcome(summary, f"{text}\nreport: {report}", nothing_new=not missing)
+
+
+def _trained(
+    spark: SparkSession, work: command.Run, inputs: StudyInputs, cells: list[Cell]
+) -> Iterator[CellResult]:
+    """Trains cells on one training set, and saves the result of each before the next starts."""
+    data, prepared = sources.prepared(spark, work, inputs.training)
+    if data.validation is None:
+        raise UsageError("a study needs validation tracks, and the split of these tracks has none")
+    samples, pairs = sample(data), data.rows[Split.VALIDATION]
+    for number, cell in enumerate(cells, start=1):
+        LOGGER.info("training %d of %d: %s", number, len(cells), cell)
+        plan = training_run.planned(work, inputs.settings.settings(cell), data, prepared, samples)
+        try:
+            last = training_run.run_ranks(spark, plan)
+        except failure.Diverged as err:
+            LOGGER.warning("%s: %s", cell, err)
+            result = CellResult(cell, pairs, failed=str(err))
+        else:
+            result = CellResult.of(cell, pairs, last.progress.history, last.progress.best_epoch)
+        record(inputs.folder, result)
+        storage.remove(plan.checkpoints)
+        yield result

@@ -1,4 +1,4 @@
-"""How large a model is, and how it is trained: batch, epochs, schedule, stopping."""
+"""Size of a network, and settings of its training: batch, epochs, schedule, early stopping."""
 
 import enum
 import math
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Size:
-    """How large a network is, where that is not fixed by the report it comes from."""
+    """Size of a network, as far as its report does not fix it."""
 
     width: int = 256
     depth: int = 2
     members: int = 1
     dropout: float = 0.0
     frequency_deviation: float = 1.0
-    """Of the first frequencies of periodic embeddings, for inputs of unit variance: how fine they start."""
+    """Standard deviation of the initial frequencies of periodic embeddings, for inputs of unit variance."""
     rows: int = 0
     """Train rows that `knn` keeps."""
 
@@ -28,7 +28,7 @@ class Size:
 
 
 class Watch(enum.StrEnum):
-    """The validation figure by which training stops early and the best weights are chosen."""
+    """The validation metric used for early stopping and for choosing the best weights."""
 
     LOSS = "loss"
     ACCURACY = "accuracy"
@@ -40,7 +40,7 @@ class Schedule(enum.StrEnum):
     CONSTANT = "constant"
     EXPONENTIAL = "exponential"  # × gamma after each epoch
     STEP = "step"  # × gamma after every `step_epochs` epochs
-    ONE_CYCLE = "one_cycle"  # up to the rate over `warmup` of the steps, then down to 0 by a cosine
+    ONE_CYCLE = "one_cycle"  # linear up to the rate over `warmup` of the steps, then cosine to 0
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class Recipe:
     beta2: float = 0.999
     label_smoothing: float = 0.0
     patience: int | None = None
-    """Epochs without a better validation figure before training stops; None never stops."""
+    """Epochs without a better validation metric before training stops; None never stops early."""
     watch: Watch = Watch.LOSS
     min_delta: float = 0.0
-    """By how much a figure must be better to count as better."""
+    """Smallest change of the metric that counts as better."""
 
     def rate(self, step: int, steps_per_epoch: int) -> float:
-        """Learning rate at a step counted from 0.
+        """Learning rate at a step; steps count from 0.
 
         >>> Recipe(2, 32, 1.0, Schedule.EXPONENTIAL).rate(step=10, steps_per_epoch=10)
         0.9

@@ -1,4 +1,4 @@
-"""Sequences and images: flat inputs viewed in their shapes, each channel standardized.
+"""The encoder of sequences and images: flat inputs are reshaped, and each channel is standardized.
 
 Shape suffixes: B batch, W flat values of an input, T steps, C channels, S steps or pixels.
 """
@@ -14,15 +14,15 @@ from genremill.infra.errors import UsageError
 from genremill.models.encoders.base import Encoder, Inputs, Samples
 
 LEAST_DEVIATION = 1e-6
-"""A channel that varies less is taken as constant."""
+"""A channel with a smaller standard deviation counts as constant."""
 
 
 class ArrayEncoder(Encoder):
-    """Standardizes each channel by its mean and deviation over the train rows; channels come first.
+    """Standardizes each channel by its mean and standard deviation in the train rows.
 
-    Sequences are held as (steps, channels) and given as (B, C, T); their padding, steps at the end that are
-    all 0, is not counted and stays 0. Images are held and given as (channels, height, width). Several inputs
-    are joined by their channels.
+    Sequences are stored as (steps, channels) and returned as (B, C, T). Padding (steps at the end that are
+    all 0) is ignored and stays 0. Images are stored and returned as (channels, height, width). Channels of
+    several inputs are concatenated.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -48,14 +48,14 @@ class ArrayEncoder(Encoder):
         return tuple(self.shapes)
 
     def learn(self, samples: Samples) -> None:
-        """Fits mean and deviation of each channel."""
+        """Fits mean and standard deviation of each channel."""
         moments = [self._moments(samples[name], shape) for name, shape in self.shapes.items()]
         mean_C, deviation_C = np.concatenate(moments, axis=1)
         self.mean_C[:] = torch.from_numpy(mean_C)
         self.deviation_C[:] = torch.from_numpy(np.where(deviation_C > LEAST_DEVIATION, deviation_C, 1.0))
 
     def _moments(self, x_BW: npt.NDArray[np.float32], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-        """Mean and deviation of an input's channels, shape (2, C)."""
+        """Mean and standard deviation of the channels of an input, shape (2, C)."""
         if self.is_sequence:
             x_BTC = x_BW.reshape(-1, *shape)
             x_SC = x_BTC[np.arange(shape[0]) < _lengths(x_BTC)[:, None]]
@@ -77,7 +77,7 @@ class ArrayEncoder(Encoder):
 
 
 def real_steps(x_BCT: Tensor) -> Tensor:
-    """1 for the steps up to the last that is not all 0, then 0, shape (B, 1, T).
+    """1 up to the last step that is not all 0, then 0: shape (B, 1, T).
 
     >>> real_steps(torch.tensor([[[1.0, 0.0, 2.0, 0.0]]])).tolist()
     [[[1.0, 1.0, 1.0, 0.0]]]
@@ -87,7 +87,7 @@ def real_steps(x_BCT: Tensor) -> Tensor:
 
 
 def _lengths(x_BTC: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
-    """Steps of each row up to the last that is not all 0, shape (B,)."""
+    """Number of steps of each row without padding, shape (B,)."""
     filled_BT = (x_BTC != 0).any(axis=2)
     steps = filled_BT.shape[1]
     return np.where(filled_BT.any(axis=1), steps - filled_BT[:, ::-1].argmax(axis=1), 0)

@@ -1,4 +1,4 @@
-"""What stands between raw inputs and layers, whatever the shape of the inputs.
+"""Base classes of the encoders, which turn raw inputs into the inputs of layers.
 
 Shape suffixes: B batch, F raw features.
 """
@@ -14,21 +14,21 @@ from torch import Tensor, nn
 Inputs = dict[str, Tensor]
 """Named inputs of a batch, each of shape (B, width)."""
 Samples = Mapping[str, npt.NDArray[Any]]
-"""Raw train rows by input, each of shape (rows, width); the rows of all inputs belong together."""
+"""Raw train rows by input, each of shape (rows, width). Row i of every input is the same track."""
 
 
 def joined(inputs: Inputs, order: tuple[str, ...]) -> Tensor:
-    """The inputs as one vector a row, in the order named, shape (B, F)."""
+    """The inputs as one vector per row, in the given order, shape (B, F)."""
     first, *rest = (inputs[name] for name in order)
     return torch.cat([first, *rest], dim=1) if rest else first
 
 
 class Encoder(nn.Module):
-    """Raw inputs to what layers take; all it has learned lies in buffers, and travels with the weights."""
+    """Turns raw inputs into inputs of layers. Everything it fits is in buffers, saved with the weights."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs that it takes, in order."""
+        """Names of the inputs that it uses, in order."""
         raise NotImplementedError
 
     def learn(self, samples: Samples) -> None:
@@ -37,7 +37,7 @@ class Encoder(nn.Module):
 
 
 class Encoders(Encoder):
-    """Encoders by name, each of the inputs that it takes by itself."""
+    """Several encoders by name, each with its own inputs."""
 
     def __init__(self, parts: Mapping[str, Encoder]) -> None:
         super().__init__()
@@ -50,20 +50,20 @@ class Encoders(Encoder):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs that any of them takes."""
+        """Names of all inputs, in order."""
         return tuple(dict.fromkeys(name for part in self.by_name.values() for name in part.inputs))
 
     def learn(self, samples: Samples) -> None:
-        """Each learns from the samples of its own inputs."""
+        """Fits each encoder on its own inputs."""
         for part in self.by_name.values():
             part.learn({name: samples[name] for name in part.inputs})
 
     def forward(self, inputs: Inputs) -> dict[str, Tensor]:
-        """Encoded inputs of each, by its name."""
+        """Encoded inputs by name of the encoder."""
         return {name: part(inputs) for name, part in self.by_name.items()}
 
 
 def joined_rows(samples: Samples, order: tuple[str, ...]) -> npt.NDArray[np.float32]:
-    """Raw train rows as one vector each, in the order named, shape (rows, F)."""
+    """Raw train rows as one vector each, in the given order, shape (rows, F)."""
     rows = len(next(iter(samples.values())))
     return np.hstack([np.zeros((rows, 0), np.float32), *(samples[name] for name in order)])

@@ -1,4 +1,4 @@
-"""Raw features to what layers take: scaling and one-hot, fitted on train rows, kept in the weights.
+"""The encoder of vectors: scaling and one-hot encoding, fitted on train rows.
 
 Shape suffixes: B batch, F raw features, N numeric features, G grid points, C categories over all
 categorical features, E encoded inputs (N + C).
@@ -14,17 +14,17 @@ from genremill.models.encoders.base import Encoder, Inputs, Samples, joined, joi
 from genremill.models.features import FeatureSpec, Scaling
 
 GRID_POINTS = 1001
-"""Quantiles that a rank transform is stored as."""
+"""Number of quantiles stored for a rank transform."""
 
 
 class TableEncoder(Encoder):
-    """Vectors, several joined in order: numbers are scaled, codes become one-hot."""
+    """Scales numbers and one-hot encodes categories. Several vectors are concatenated in order."""
 
     def __init__(self, features: tuple[FeatureSpec, ...], scaling: Scaling, categories: int = 0) -> None:
         super().__init__()
         self.features = features
         self.scaling = scaling
-        numeric = [at for at, one in enumerate(features) if not one.categorical]
+        numeric = [index for index, feature in enumerate(features) if not feature.categorical]
         self.numeric_count = len(numeric)
         self.encoded_count = len(numeric) + categories
         self.register_buffer("numeric_N", torch.tensor(numeric, dtype=torch.long))
@@ -47,18 +47,18 @@ class TableEncoder(Encoder):
         return encoder
 
     def learn(self, samples: Samples) -> None:
-        """Fits scales and categories on raw train rows; one that lacks the features has NaN first."""
+        """Fits scales and categories on raw train rows. Rows without the features start with NaN."""
         x_BF = joined_rows(samples, self.inputs)
         has_B = ~np.isnan(x_BF[:, 0])
         if not has_B.any():
             raise UsageError(
-                f"--inputs: of {len(has_B):,} train tracks none has {' and '.join(self.inputs)}: leave it out"
+                f"--inputs: none of {len(has_B):,} train tracks has {' and '.join(self.inputs)}: leave it out"
             )
         self._fit(x_BF[has_B])
 
     def _fit(self, x_BF: npt.NDArray[np.float32]) -> None:
         codes = codes_in(x_BF, self.features)
-        self.category_feature_C[:] = torch.tensor([at for at, _ in codes], dtype=torch.long)
+        self.category_feature_C[:] = torch.tensor([index for index, _ in codes], dtype=torch.long)
         self.category_value_C[:] = torch.tensor([value for _, value in codes])
         numeric_BN = x_BF[:, self.numeric_N.numpy()]
         self.grid_NG[:] = torch.from_numpy(_grid(numeric_BN, self.scaling))
@@ -66,19 +66,19 @@ class TableEncoder(Encoder):
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs that the features come from, in order."""
-        return tuple(dict.fromkeys(one.input for one in self.features))
+        return tuple(dict.fromkeys(feature.input for feature in self.features))
 
     @property
     def numeric_features(self) -> list[FeatureSpec]:
         """The features that are numbers, in order."""
-        return [one for one in self.features if not one.categorical]
+        return [feature for feature in self.features if not feature.categorical]
 
     @property
     def encoded_names(self) -> list[str]:
         """Names of the encoded inputs, such as `tempo` and `key=7`."""
-        numeric = [one.name for one in self.numeric_features]
+        numeric = [feature.name for feature in self.numeric_features]
         pairs = zip(self.category_feature_C.tolist(), self.category_value_C.tolist(), strict=True)
-        return numeric + [f"{self.features[at].name}={value:g}" for at, value in pairs]
+        return numeric + [f"{self.features[index].name}={value:g}" for index, value in pairs]
 
     def numeric(self, x_BF: Tensor) -> Tensor:
         """Scaled numeric features, shape (B, N)."""
@@ -90,7 +90,7 @@ class TableEncoder(Encoder):
         return (x_BN - low_N) / span_N
 
     def one_hot(self, x_BF: Tensor) -> Tensor:
-        """Indicators of the categories seen in training, shape (B, C); all 0 for a new one."""
+        """Indicators of the categories seen in training, shape (B, C); all 0 for a new category."""
         return (x_BF[:, self.category_feature_C] == self.category_value_C).to(x_BF.dtype)
 
     def forward(self, inputs: Inputs) -> Tensor:
@@ -100,12 +100,12 @@ class TableEncoder(Encoder):
 
 
 def codes_in(x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -> list[tuple[int, float]]:
-    """Every (place of a categorical feature, code that its rows have), in order; NaN is no code."""
+    """Every (index of a categorical feature, code in the rows) in order, without NaN."""
     return [
-        (at, float(value))
-        for at, one in enumerate(features)
-        if one.categorical
-        for value in np.unique(x_BF[:, at])
+        (index, float(value))
+        for index, feature in enumerate(features)
+        if feature.categorical
+        for value in np.unique(x_BF[:, index])
         if not np.isnan(value)
     ]
 
@@ -121,7 +121,7 @@ def _grid(x_BN: npt.NDArray[np.float32], scaling: Scaling) -> npt.NDArray[np.flo
 
 
 def _ranks(x_BN: Tensor, grid_NG: Tensor) -> Tensor:
-    """Ranks by linear interpolation between quantiles; a value repeated in the grid gets its middle rank.
+    """Ranks by linear interpolation between quantiles. A value repeated in the grid gets its middle rank.
 
     >>> grid = torch.tensor([[0.0, 1.0, 1.0, 1.0, 3.0]])
     >>> _ranks(torch.tensor([[0.0], [1.0], [2.0], [9.0]]), grid).flatten().tolist()
@@ -133,6 +133,6 @@ def _ranks(x_BN: Tensor, grid_NG: Tensor) -> Tensor:
     above_NB = torch.searchsorted(grid_NG, x_NB).clamp(0, last)
     low_NB = grid_NG.gather(1, below_NB)
     gap_NB = grid_NG.gather(1, above_NB) - low_NB
-    # A value tied over several quantiles has above <= below and no gap: half way is the middle of its ranks.
+    # A value repeated in the grid has above <= below and no gap: the midpoint is its middle rank.
     part_NB = torch.where(gap_NB > 0, (x_NB - low_NB) / gap_NB, 0.5)
     return ((below_NB + part_NB * (above_NB - below_NB)) / last).T

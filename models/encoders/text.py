@@ -1,6 +1,6 @@
-"""The tokens that a model knows, and the names of tracks as their numbers.
+"""The encoder of names: numbers of the tokens in the vocabulary of a model.
 
-Shape suffixes: V known tokens, T tracks, N tokens of all tracks, L tokens of a field kept, S fields × L.
+Shape suffixes: V known tokens, T tracks, N tokens of all tracks, L tokens kept per field, S fields × L.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from genremill.models.features import TEXT
 
 
 class TextEncoder(Encoder):
-    """Numbers tokens by their place among those known, from 1 on; those unknown are left out."""
+    """Numbers the tokens of the vocabulary from 1. Unknown tokens are left out."""
 
     inputs = (TEXT,)
 
@@ -41,14 +41,13 @@ class TextEncoder(Encoder):
 
 
 def _numbers(known_V: pa.Int64Array, hash_N: Hashes, count_T: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    """The first known tokens of each text, shape (T, L)."""
+    """Numbers of the first known tokens of each text, shape (T, L)."""
     numbers_TL = np.zeros((len(count_T), FIELD_TOKENS), np.int32)
-    found = pc.index_in(pa.array(hash_N.view(np.int64)), known_V)
-    at_N = pc.fill_null(found, -1).to_numpy()
-    known_N = at_N >= 0
+    index_N = pc.fill_null(pc.index_in(pa.array(hash_N.view(np.int64)), known_V), -1).to_numpy()
+    known_N = index_N >= 0
     text_N = np.repeat(np.arange(len(count_T)), count_T)[known_N]
     before_T = np.concatenate([[0], np.bincount(text_N, minlength=len(count_T)).cumsum()[:-1]])
     place_N = np.arange(len(text_N)) - before_T[text_N]
     kept_N = place_N < FIELD_TOKENS
-    numbers_TL[text_N[kept_N], place_N[kept_N]] = at_N[known_N][kept_N] + 1
+    numbers_TL[text_N[kept_N], place_N[kept_N]] = index_N[known_N][kept_N] + 1
     return numbers_TL

@@ -1,7 +1,7 @@
-"""The names of tracks as hashed tokens: words, word pairs and character n-grams, of any script.
+"""Hashed tokens of the names of tracks: words, word pairs and character n-grams, of any script.
 
-One pure function serves training and scoring. A token is known by a hash of 64 bits that its field is part
-of, so that `Blue` in a title and `Blue` in an artist's name are two tokens.
+Training and scoring use the same function. A token is identified by a 64-bit hash that includes its field, so
+`Blue` in a title and `Blue` in the name of an artist are two tokens.
 
 Shape suffixes: T texts, P characters of all texts, W words of all texts, N tokens of all texts.
 """
@@ -16,29 +16,29 @@ Hashes = npt.NDArray[np.uint64]
 Integers = npt.NDArray[np.int64]
 
 FIELDS = ("title", "album", "artists")
-"""The columns of `tracks` that names are taken from; several artists are one text."""
+"""The columns of `tracks` with names. Several artists are joined to one text."""
 FIELD_TOKENS = 128
-"""Tokens of a field that a model reads: words and pairs of words first. One name in twenty has more."""
+"""Most tokens per field: words and word pairs first. One name in twenty has more."""
 TEXT_WIDTH = len(FIELDS) * FIELD_TOKENS
-"""Token numbers of a track: those of each field in turn, padded with 0."""
+"""Token numbers per track: those of each field in order, padded with 0."""
 MOST_CHARACTERS = 200
-"""Characters of a text that are read: a title that goes on for pages costs no more than one that does not."""
+"""Longer texts are cut, which limits the time per text."""
 LENGTHS = (2, 3, 4)
-"""Characters of an n-gram; the space before and after each word counts as one."""
+"""Characters of an n-gram, including the space before and after each word."""
 
 KNOWN = np.dtype([("hash", np.int64), ("rarity", np.float32)])
-"""A token that a model knows: its rarity is the logarithm of all tracks over those that have it."""
+"""A token in the vocabulary. Its rarity is log(number of tracks / number of tracks with the token)."""
 Known = npt.NDArray[np.void]
-"""Tokens as `KNOWN`, by ascending hash."""
+"""Array of `KNOWN`, by ascending hash."""
 
 _SPACE = ord(" ")
-_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ over the golden ratio: neighbors end far apart
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / golden ratio, which spreads consecutive values
 _KIND_WORD, _KIND_PAIR = 0, 1
 _KINDS = 8
 
 
 class _Readable(dict[int, str]):
-    """What each character becomes: itself, a word of its own, or a space; filled as characters turn up."""
+    """Replacement of each character: itself, a word of its own, or a space. Filled on demand."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
@@ -48,7 +48,7 @@ class _Readable(dict[int, str]):
 
 
 def _spaceless(code: int) -> bool:
-    """Whether a character is of a script without spaces between words."""
+    """Whether a character belongs to a script without spaces between words."""
     return (
         0x0E00 <= code <= 0x0EFF  # Thai, Lao
         or 0x1000 <= code <= 0x109F  # Burmese
@@ -64,7 +64,7 @@ _READABLE = _Readable()
 
 
 def normalized(text: str) -> str:
-    """Words in one case with one space between them: NFKC, case-folded; marks between words are spaces.
+    """Case-folded words (NFKC), separated by single spaces; punctuation counts as a space.
 
     >>> normalized("  Ｈｅｌｌｏ，World!  ")
     'hello world'
@@ -76,17 +76,17 @@ def normalized(text: str) -> str:
 
 
 def tokens(texts: Sequence[str | None], field: int) -> tuple[Hashes, Integers]:
-    """Hashes of the tokens of each text, one text after the other, and how many each has: shapes (N,), (T,).
+    """Hashes of the tokens, text by text, and the number of tokens per text: shapes (N,) and (T,).
 
-    Of a text, words come first, then pairs of words, then n-grams. One without letter or digit has none.
+    Words come first, then word pairs, then n-grams. A text without letters and digits has no tokens.
 
     >>> hashes, counts = tokens(["ab", None, "Ab!"], field=0)
     >>> counts.tolist(), (hashes[:7] == hashes[7:]).all()
     ([7, 0, 7], np.True_)
     """
-    padded = [f" {one} " if one else "" for one in (normalized(text) if text else "" for text in texts)]
+    padded = [f" {words} " if words else "" for words in (normalized(text or "") for text in texts)]
     code_P = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    text_P = np.repeat(np.arange(len(padded)), [len(one) for one in padded])
+    text_P = np.repeat(np.arange(len(padded)), [len(words) for words in padded])
     parts = [*_words(code_P, text_P), *_n_grams(code_P, text_P)]
     hash_N = np.concatenate([_mixed(hashes, field * _KINDS + kind) for kind, hashes, _ in parts])
     text_N = np.concatenate([text for _, _, text in parts])
@@ -95,7 +95,7 @@ def tokens(texts: Sequence[str | None], field: int) -> tuple[Hashes, Integers]:
 
 
 def _words(code_P: Hashes, text_P: Integers) -> list[tuple[int, Hashes, Integers]]:
-    """Kind, hash and text of each word and of each pair of neighbors."""
+    """Kind, hash and text of each word and of each pair of consecutive words."""
     in_word_P = code_P != _SPACE
     first_W = np.flatnonzero(in_word_P[1:] & ~in_word_P[:-1]) + 1
     if not len(first_W):
@@ -111,7 +111,7 @@ def _words(code_P: Hashes, text_P: Integers) -> list[tuple[int, Hashes, Integers
 
 
 def _n_grams(code_P: Hashes, text_P: Integers) -> list[tuple[int, Hashes, Integers]]:
-    """Kind, hash and text of each n-gram that lies within one text; the kind is its length."""
+    """Kind (= length), hash and text of each n-gram that lies within one text."""
     parts = []
     hash_P = _mixed(code_P, 0)
     for length in range(2, max(LENGTHS) + 1):
@@ -123,7 +123,7 @@ def _n_grams(code_P: Hashes, text_P: Integers) -> list[tuple[int, Hashes, Intege
 
 
 def _mixed(values: Hashes, salt: int | Integers) -> Hashes:
-    """Values with their bits spread, so that sums of them tell apart what they are sums of (SplitMix64)."""
+    """Mixes the bits of values (SplitMix64), so that sums of different values differ."""
     x = values + np.asarray(salt, np.uint64) * _FACTOR + _FACTOR
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

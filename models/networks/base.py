@@ -94,9 +94,9 @@ class LayeredNetwork(Network):
         return values_BP.unsqueeze(0)
 
     def logits(self, values_HBP: Tensor) -> Tensor:
-        """Logits of the one head, shape (1, B, C)."""
-        found: Tensor = self.layers[-1](values_HBP)
-        return found
+        """Logits of the single head, shape (1, B, C)."""
+        logits_HBC: Tensor = self.layers[-1](values_HBP)
+        return logits_HBC
 
 
 def linear(encoder: TableEncoder, classes: int, size: Size) -> Network:
@@ -105,9 +105,9 @@ def linear(encoder: TableEncoder, classes: int, size: Size) -> Network:
 
 
 def fcnn(encoder: TableEncoder, classes: int, size: Size) -> Network:
-    """Report A's feed-forward network: at 30 inputs and 114 classes 195,826 parameters, as Keras counts.
+    """The feed-forward network of report A: 195,826 parameters for 30 inputs and 114 classes.
 
-    Batch normalization with Keras' momentum and epsilon, weights drawn as Keras draws them.
+    Momentum and epsilon of the batch normalization and the initial weights are the defaults of Keras.
     """
     layers = nn.Sequential(
         *(nn.Linear(encoder.encoded_count, 512), nn.ReLU()),
@@ -125,23 +125,23 @@ def fcnn(encoder: TableEncoder, classes: int, size: Size) -> Network:
 
 
 def mlp4(encoder: TableEncoder, classes: int, size: Size) -> Network:
-    """Report B's perceptron: at 57 inputs and 10 classes 202,826 parameters."""
+    """The perceptron of report B: 202,826 parameters for 57 inputs and 10 classes."""
     return LayeredNetwork(encoder, classes, perceptron(encoder, (512, 256, 128, 64), classes, 0.2))
 
 
 def multiwindow_mlp(encoder: TableEncoder, classes: int, size: Size) -> Network:
-    """Report C's perceptron: one hidden layer, as wide as the mean of its inputs and outputs."""
+    """The perceptron of report C: one hidden layer, whose width is the mean of inputs and outputs."""
     hidden = (encoder.encoded_count + classes) // 2
     return LayeredNetwork(encoder, classes, perceptron(encoder, (hidden,), classes, size.dropout))
 
 
 def vggish_transfer(encoder: TableEncoder, classes: int, size: Size) -> Network:
-    """Report C's new head on the frozen embedding of a window; its answers are pooled over the windows."""
+    """The transfer model of report C: a new head on the frozen embedding of a window."""
     return LayeredNetwork(encoder, classes, perceptron(encoder, (size.width,), classes, size.dropout))
 
 
 def perceptron(encoder: TableEncoder, hidden: tuple[int, ...], classes: int, dropout: float) -> nn.Sequential:
-    """Linear layers, with ReLU and dropout after each hidden one."""
+    """Linear layers, with ReLU and dropout after each hidden layer."""
     widths = (encoder.encoded_count, *hidden)
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):

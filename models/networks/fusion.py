@@ -76,12 +76,12 @@ class Fusion(Network):
 
     @property
     def _networks(self) -> dict[str, Network]:
-        return {name: one for name, one in self.networks.items() if isinstance(one, Network)}
+        return {name: net for name, net in self.networks.items() if isinstance(net, Network)}
 
     @property
     def _learning(self) -> dict[str, Network]:
         """The networks that are trained by gradient steps."""
-        return {name: one for name, one in self._networks.items() if one.is_trainable}
+        return {name: net for name, net in self._networks.items() if net.is_trainable}
 
     def fit_train(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
         """Stores the class shares of the train rows; held-out rows come from fewer artists."""
@@ -104,18 +104,18 @@ class Fusion(Network):
         if self.training:
             if BOTH in self.networks:
                 inputs = self._with_evidence(inputs)
-            found = []
+            logits = []
             for name, network in self._learning.items():
-                given, has_B = self._given(name, inputs)
-                found.append(network(given) * has_B[:, None])
-            return torch.cat(found)
+                own_inputs, has_B = self._inputs_for(name, inputs)
+                logits.append(network(own_inputs) * has_B[:, None])
+            return torch.cat(logits)
         return self._joined(self.belief_II, *self._log_probabilities(inputs)).unsqueeze(0)
 
     def predictive_logits(self, logits_HBC: Tensor) -> Tensor:
         """The combined prediction of the concatenated logits. Networks without their input have no effect."""
         log_IBC = torch.stack([_mean_of_heads(part_HBC) for part_HBC in self._parts(logits_HBC)])
         has_IB = torch.ones(log_IBC.shape[:2], dtype=torch.bool, device=log_IBC.device)
-        learning = [at for at, name in enumerate(self.networks) if name in self._learning]
+        learning = [index for index, name in enumerate(self.networks) if name in self._learning]
         return self._joined(self.belief_II[learning][:, learning], log_IBC, has_IB)[None]
 
     def loss(self, logits_HBC: Tensor, label_B: Tensor, label_smoothing: float) -> Tensor:
@@ -134,11 +134,11 @@ class Fusion(Network):
     def alone(self, inputs: Inputs) -> dict[str, Tensor]:
         """The prediction of each input alone: probabilities by input, each of shape (B, C)."""
         log_IBC, has_IB = self._log_probabilities(inputs)
-        found = {}
+        by_input = {}
         for name in self.inputs:
-            own_I = torch.tensor([one == (name,) for one in self.inputs_of.values()], device=has_IB.device)
-            found[name] = self._joined(self.belief_II, log_IBC, has_IB & own_I[:, None]).softmax(dim=-1)
-        return found
+            own_I = torch.tensor([used == (name,) for used in self.inputs_of.values()], device=has_IB.device)
+            by_input[name] = self._joined(self.belief_II, log_IBC, has_IB & own_I[:, None]).softmax(dim=-1)
+        return by_input
 
     def fit_held_out(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
         """Fits the weights on held-out rows, given as batches of inputs and labels.
@@ -167,7 +167,7 @@ class Fusion(Network):
         belief_II = start_II.clone().requires_grad_()
         cases = []
         for subset in _subsets(len(self.inputs)):
-            names = {self.inputs[at] for at in subset}
+            names = {self.inputs[index] for index in subset}
             of_subset_I = torch.tensor(
                 [names.issuperset(own) for own in self.inputs_of.values()], device=label_B.device
             )
@@ -194,15 +194,15 @@ class Fusion(Network):
         inputs = self._with_evidence(inputs)
         logs, has = [], []
         for name, network in self._networks.items():
-            given, has_B = self._given(name, inputs)
-            logs.append(_mean_of_heads(network(given)))
+            own_inputs, has_B = self._inputs_for(name, inputs)
+            logs.append(_mean_of_heads(network(own_inputs)))
             has.append(has_B)
         return torch.stack(logs), torch.stack(has)
 
-    def _given(self, network: str, inputs: Inputs) -> tuple[Inputs, Tensor]:
-        """The inputs of a network, and whether each row has all of them, shape (B,)."""
+    def _inputs_for(self, network: str, inputs: Inputs) -> tuple[Inputs, Tensor]:
+        """The inputs of a network with 0 for missing values, and whether each row has all, shape (B,)."""
         names = self.inputs_of[network]
-        filled = {name: _filled(name, inputs[name]) for name in names}
+        filled = {name: inputs[name].nan_to_num(nan=0.0) for name in names if name != TEXT}
         return inputs | filled, torch.stack([present(name, inputs[name]) for name in names]).all(dim=0)
 
     def _with_evidence(self, inputs: Inputs) -> Inputs:
@@ -236,11 +236,6 @@ def present(name: str, x_BF: Tensor) -> Tensor:
     return (x_BF > 0).any(dim=1) if name == TEXT else ~x_BF[:, 0].isnan()
 
 
-def _filled(name: str, x_BF: Tensor) -> Tensor:
-    """An input with 0 for missing values; the logits of such rows are masked."""
-    return x_BF if name == TEXT else x_BF.nan_to_num(nan=0.0)
-
-
 def _subsets(inputs: int) -> list[tuple[int, ...]]:
     """The subsets of inputs on which weights are fitted.
 
@@ -249,8 +244,8 @@ def _subsets(inputs: int) -> list[tuple[int, ...]]:
     """
     every = range(inputs)
     if 2**inputs - 1 <= MOST_SUBSETS:
-        return [one for size in every for one in itertools.combinations(every, size + 1)]
-    return [one for size in (1, inputs - 1, inputs) for one in itertools.combinations(every, size)]
+        return [subset for size in every for subset in itertools.combinations(every, size + 1)]
+    return [subset for size in (1, inputs - 1, inputs) for subset in itertools.combinations(every, size)]
 
 
 def _networks(name: str, encoder: Encoder, classes: int, size: Size, joint: bool) -> dict[str, Network]:

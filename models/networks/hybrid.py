@@ -1,4 +1,4 @@
-"""The model `hybrid`: the penultimate values of several networks, joined under one linear layer.
+"""The model `hybrid`: one linear layer on the penultimate values of several networks.
 
 Shape suffixes: B batch, P penultimate values of all parts, C classes.
 """
@@ -14,7 +14,7 @@ from genremill.models.networks.base import LayeredNetwork, Network
 
 
 class Hybrid(Network):
-    """Parts that are trained together, each without its last layer, in whose place one stands for all."""
+    """Networks without their last layers, trained together under one shared last layer."""
 
     def __init__(self, encoder: Encoders, classes: int, parts: Mapping[str, Network]) -> None:
         super().__init__()
@@ -23,17 +23,17 @@ class Hybrid(Network):
         bodies, self.width = {}, 0
         for name, part in parts.items():
             if not isinstance(part, LayeredNetwork):
-                raise UsageError(f"{name} cannot be a part of hybrid: it has no one penultimate layer")
+                raise UsageError(f"{name} cannot be a part of hybrid: it has no single penultimate layer")
             bodies[name], self.width = part.layers[:-1], self.width + part.width
         self.bodies = nn.ModuleDict(bodies)
         self.head = nn.Linear(self.width, classes)
 
     def penultimate(self, inputs: Inputs) -> Tensor:
-        """What the last layers of all parts would take, shape (1, B, P)."""
+        """Concatenated penultimate values of all parts, shape (1, B, P)."""
         encoded = self.encoder(inputs)
         return torch.cat([body(encoded[name]) for name, body in self.bodies.items()], dim=1)[None]
 
     def logits(self, values_HBP: Tensor) -> Tensor:
-        """Logits of the one head, shape (1, B, C)."""
-        found: Tensor = self.head(values_HBP)
-        return found
+        """Logits of the single head, shape (1, B, C)."""
+        logits_HBC: Tensor = self.head(values_HBP)
+        return logits_HBC

@@ -1,4 +1,4 @@
-"""The networks on images: spectrograms and patches of them.
+"""Networks on images: spectrograms, or patches of spectrograms.
 
 Shape suffixes: B batch, C channels, H height, W width.
 """
@@ -12,11 +12,11 @@ from genremill.models.networks.base import LayeredNetwork, Network
 from genremill.models.recipe import Size
 
 SIDE = 4
-"""Height and width that `spectrogram_cnn` brings an image to."""
+"""Height and width of the image after the convolutions of `spectrogram_cnn`."""
 
 
 def simple_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
-    """Report B's convolutional network: at 4 channels and 10 classes 5,562 parameters."""
+    """The convolutional network of report B: 5,562 parameters for 4 channels and 10 classes."""
     _check_sides(encoder, 4)
     layers = nn.Sequential(
         *(nn.Conv2d(encoder.channels, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
@@ -28,7 +28,7 @@ def simple_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
 
 
 class Residual(nn.Module):
-    """Two convolutions whose outcome is added to their input; `stride` 2 halves height and width."""
+    """Two convolutions, whose output is added to their input. `stride` 2 halves height and width."""
 
     def __init__(self, channels: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -44,14 +44,14 @@ class Residual(nn.Module):
         self.shortcut = nn.Sequential() if same else nn.Sequential(*projection)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """The sum, rectified."""
+        """ReLU of the sum."""
         return relu(self.layers(x_BCHW) + self.shortcut(x_BCHW))
 
 
 def resnet(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
-    """ResNet-20 of He et al. 2015 (arXiv 1512.03385, section 4.2), with projections for shortcuts.
+    """ResNet-20 of He et al. 2015 (arXiv 1512.03385, section 4.2), with projections as shortcuts.
 
-    Report B does not say which of the residual networks it took.
+    Report B does not say which residual network it uses.
     """
     _check_sides(encoder, 4)
     layers: list[nn.Module] = [
@@ -70,9 +70,9 @@ def resnet(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
 
 
 def spectrogram_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
-    """Report C's network: blocks of convolution, ReLU and pooling down to 4 × 4, and three linear layers.
+    """The network of report C: blocks of convolution, ReLU and pooling down to 4 × 4, then a perceptron.
 
-    The report leaves the channels open: here 16, and twice as many with each block up to 64.
+    The report does not give the channels. Here the first block has 16, and each block doubles them, up to 64.
     """
     _check_sides(encoder, SIDE)
     layers: list[nn.Module] = []
@@ -81,7 +81,7 @@ def spectrogram_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
         layers += [nn.Conv2d(channels, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
         channels, outputs, side = outputs, min(2 * outputs, 64), side // 2
     flat = channels * SIDE * SIDE
-    layers += [nn.AdaptiveAvgPool2d(SIDE), nn.Flatten()]  # sides that are no powers of 2 end at 4 too
+    layers += [nn.AdaptiveAvgPool2d(SIDE), nn.Flatten()]  # 4 × 4 also for sides that are not powers of 2
     layers += [nn.Linear(flat, size.width), nn.ReLU(), nn.Linear(size.width, size.width // 2), nn.ReLU()]
     return LayeredNetwork(encoder, classes, nn.Sequential(*layers, nn.Linear(size.width // 2, classes)))
 

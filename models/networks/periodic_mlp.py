@@ -1,7 +1,7 @@
-"""The model `periodic_mlp`: periodic embeddings of numbers, and small networks that share their weights.
+"""The model `periodic_mlp`: periodic embeddings of numbers, and small networks that share weights.
 
-Shape suffixes: B batch, N numeric features, P frequencies a feature, S sines and cosines (2 P), D values a
-feature, I inputs of a layer, O outputs, H heads (members), C classes.
+Shape suffixes: B batch, N numeric features, P frequencies per feature, S sines and cosines (2 P), D values
+per feature, I inputs of a layer, O outputs, H heads (members), C classes.
 
 Sources: periodic embeddings, Gorishniy et al. 2022 (arXiv 2203.05556); members that share weights (TabM),
 Gorishniy et al. 2024 (arXiv 2410.24210), after BatchEnsemble, Wen et al. 2020 (arXiv 2002.06715).
@@ -20,11 +20,11 @@ from genremill.models.recipe import Size
 
 FREQUENCIES = 24
 EMBEDDING = 16
-"""Values a numeric feature is embedded in."""
+"""Values of the embedding of a numeric feature."""
 
 
 class PeriodicEmbedding(nn.Module):
-    """Each number as `EMBEDDING` values: sines and cosines of it, then a linear map of its own and a ReLU."""
+    """Embeds each number: its sines and cosines, then a linear layer per feature and ReLU."""
 
     def __init__(self, features: int, deviation: float) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class PeriodicEmbedding(nn.Module):
 
 
 class SharedLinear(nn.Module):
-    """A linear layer whose matrix all members share; scales and biases are each member's own."""
+    """A linear layer whose members share the matrix; each has its own scales and biases."""
 
     def __init__(self, scale_HI: Tensor, outputs: int) -> None:
         super().__init__()
@@ -56,13 +56,13 @@ class SharedLinear(nn.Module):
         self.bias_H1O = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
 
     def forward(self, x_HBI: Tensor) -> Tensor:
-        """Outputs of every member, shape (H, B, O); an input of one head is given to all."""
+        """Outputs of every member, shape (H, B, O). An input with one head is used by all members."""
         y_HBO = (x_HBI * self.scale_in_H1I) @ self.weight_IO
         return torch.addcmul(self.bias_H1O, y_HBO, self.scale_out_H1O)
 
 
 class PeriodicMLP(Network):
-    """Logits of each member from the raw features of all inputs, and `beside` values that come with them."""
+    """A classifier of raw features. A subclass can add `beside` further values to the first hidden layer."""
 
     def __init__(self, encoder: TableEncoder, classes: int, size: Size, beside: int = 0) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class PeriodicMLP(Network):
         self.width, self.heads = size.width, size.members
         self.embedding = PeriodicEmbedding(encoder.numeric_count, size.frequency_deviation)
         self.dropout = nn.Dropout(size.dropout)
-        # The first scales make members differ: one an input for numbers, one for all categories together.
+        # Initial scales make members differ: one per numeric input, one for all categories together.
         number_HN = torch.randn(size.members, encoder.numeric_count).repeat_interleave(EMBEDDING, dim=1)
         others = [encoder.encoded_count - encoder.numeric_count, *([beside] if beside else [])]
         other_HI = [torch.randn(size.members, 1).expand(-1, count) for count in others]
@@ -92,7 +92,7 @@ class PeriodicMLP(Network):
         return h_HBI
 
     def encoded(self, inputs: Inputs) -> Tensor:
-        """What the first hidden layer takes, shape (B, I)."""
+        """Inputs of the first hidden layer, shape (B, I)."""
         x_BF = joined(inputs, self.encoder.inputs)
         rank_BN = (self.encoder.numeric(x_BF) - 0.5) * math.sqrt(12)  # unit variance
         return torch.cat([self.embedding(rank_BN), self.encoder.one_hot(x_BF)], dim=1)

@@ -1,6 +1,6 @@
-"""The networks on sequences: of a track's segments (report D), of its windows (report E).
+"""Networks on sequences: segments of a track (report D), or frames of its windows (report E).
 
-Shape suffixes: B batch, C channels, T steps, D values a step, P pitch classes, K kinds of channels.
+Shape suffixes: B batch, C channels, T steps, D values per step, P pitch classes, K kinds of channels.
 """
 
 import torch
@@ -13,11 +13,11 @@ from genremill.models.networks.base import LayeredNetwork, Network
 from genremill.models.recipe import Size
 
 KIND = 12
-"""Timbre coefficients of a segment, and its pitch classes."""
+"""Number of timbre coefficients of a segment, and of its pitch classes."""
 SHORT = 16
-"""Steps that are not halved any more."""
+"""Sequences of more steps are halved by pooling."""
 NOISE = 0.1
-"""Deviation of the noise on standardized inputs in training."""
+"""Standard deviation of the noise on standardized inputs in training."""
 
 
 class Noise(nn.Module):
@@ -33,7 +33,7 @@ class Noise(nn.Module):
 class Convolutions(nn.Module):
     """Blocks of convolution over three steps, normalization, ReLU and dropout, (B, C, T) to (B, D, T).
 
-    Long sequences are halved by each block until they are short. Padding stays 0.
+    Each block halves the sequence while it is longer than `SHORT`. Padding stays 0.
     """
 
     def __init__(self, channels: int, steps: int, size: Size) -> None:
@@ -56,24 +56,24 @@ class Convolutions(nn.Module):
     def forward(self, x_BCT: Tensor) -> Tensor:
         """Values of each step, shape (B, D, T or fewer)."""
         real_B1T = real_steps(x_BCT)
-        for at, block in enumerate(self.blocks):
+        for index, block in enumerate(self.blocks):
             x_BCT = block(x_BCT) * real_B1T
-            if at < self.halvings:
+            if index < self.halvings:
                 x_BCT, real_B1T = self.halve(x_BCT), self.halve(real_B1T)
         return x_BCT
 
 
 class MeanAndMax(nn.Module):
-    """Mean and maximum over the real steps, (B, D, T) to (B, 2 D); of values that are never negative."""
+    """Mean and maximum over the real steps, (B, D, T) to (B, 2 D). Values must not be negative."""
 
     def forward(self, x_BDT: Tensor) -> Tensor:
-        """Two values for each of a step's."""
+        """All means, then all maxima."""
         steps_B1 = real_steps(x_BDT).sum(dim=2).clamp_min(1)
         return torch.cat([x_BDT.sum(dim=2) / steps_B1, x_BDT.amax(dim=2)], dim=1)
 
 
 class Recurrence(nn.Module):
-    """A recurrent layer, read forwards and backwards: the mean of its states over the real steps."""
+    """A bidirectional recurrent layer, with the mean of its states over the real steps."""
 
     def __init__(self, layer: nn.LSTM | nn.GRU) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class Recurrence(nn.Module):
 
 
 def cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
-    """Report E's convolutional network, with the Gaussian noise and the dropout it asks for."""
+    """The convolutional network of report E, with Gaussian noise and dropout."""
     layers = nn.Sequential(
         Noise(),
         Convolutions(encoder.channels, encoder.places[0], size),
@@ -101,19 +101,19 @@ def cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
 
 
 def lstm(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
-    """Report E's recurrent network."""
+    """The recurrent network of report E."""
     layer = nn.LSTM(encoder.channels, size.width, batch_first=True, bidirectional=True)
     return _recurrent(encoder, classes, size, Recurrence(layer))
 
 
 def gru(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
-    """The same with gated recurrent units, which report A asks for."""
+    """The same network with gated recurrent units, as report A proposes."""
     layer = nn.GRU(encoder.channels, size.width, batch_first=True, bidirectional=True)
     return _recurrent(encoder, classes, size, Recurrence(layer))
 
 
 def cnn_lstm(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
-    """Report E's recurrent network on the values of convolutions."""
+    """The recurrent network of report E, on the output of convolutions."""
     layer = nn.LSTM(size.width, size.width, batch_first=True, bidirectional=True)
     convolutions = Convolutions(encoder.channels, encoder.places[0], size)
     return _recurrent(encoder, classes, size, convolutions, Recurrence(layer))
@@ -125,7 +125,7 @@ def _recurrent(encoder: ArrayEncoder, classes: int, size: Size, *layers: nn.Modu
 
 
 class Kinds(nn.Module):
-    """Some of the channels that stand in kinds of twelve."""
+    """Selects channels, in groups (kinds) of twelve."""
 
     def __init__(self, kinds: slice) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class Kinds(nn.Module):
 
 
 class TimesPitches(nn.Module):
-    """Timbre and pitch classes as two images of steps × 12, (B, 24, T) to (B, 2, T, 12)."""
+    """Turns timbre and pitch classes into two images of steps × 12, (B, 24, T) to (B, 2, T, 12)."""
 
     def forward(self, x_BCT: Tensor) -> Tensor:
         """The images, shape (B, K, T, P)."""
@@ -146,12 +146,12 @@ class TimesPitches(nn.Module):
 
 
 def timbre_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
-    """Report D's network on timbre, the first twelve channels: 297,528 parameters at 512 steps, 8 classes."""
+    """The network of report D on timbre, the first 12 channels: 297,528 parameters at 512 steps."""
     return _segments_cnn(encoder, classes, size, Kinds(slice(0, 1)))
 
 
 def pitch_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
-    """The same on pitch classes, the last twelve channels."""
+    """The same network on pitch classes, the last twelve channels."""
     return _segments_cnn(encoder, classes, size, Kinds(slice(-1, None)))
 
 
@@ -170,7 +170,7 @@ def _segments_cnn(encoder: ArrayEncoder, classes: int, size: Size, kinds: Kinds)
 
 
 def timbre_pitch_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
-    """Report D's network on both, as images of steps × 12; it leaves the kernels open, here 5 × 3."""
+    """The network of report D on timbre and pitch as images. It does not give the kernels: here 5 × 3."""
     _check_segments(encoder, (24,))
     steps = encoder.places[0] // 2 // 2 // 2
     layers = nn.Sequential(

@@ -32,7 +32,7 @@ def test_standard_has_mean_0_and_deviation_1() -> None:
 
 def test_features_that_no_train_track_has_are_an_error() -> None:
     encoder = TableEncoder(FEATURES, Scaling.RANK)
-    with pytest.raises(UsageError, match="of 3 train tracks none has table: leave it out"):
+    with pytest.raises(UsageError, match="none of 3 train tracks has table: leave it out"):
         encoder.learn({TABLE: np.full_like(ROWS, np.nan)})
 
 

@@ -1,5 +1,6 @@
 """What is installed: the wheel, the package's list of folders, and every entry point of a job."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -109,6 +110,7 @@ def test_spark_submit_runs_a_job(tmp_path: Path) -> None:
     submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
     script = ROOT / "jobs" / "ingest.py"
     flags = ["--warehouse", str(tmp_path / "warehouse"), "--tracks", str(tmp_path / "none.csv")]
-    done = subprocess.run([str(submit), str(script), *flags], capture_output=True, text=True)
-    assert done.returncode == 2, done.stderr
+    environment = os.environ | {"PYSPARK_PYTHON": sys.executable}
+    done = subprocess.run([str(submit), str(script), *flags], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2, done.stdout + done.stderr
     assert "none.csv" in done.stdout + done.stderr

@@ -64,7 +64,9 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
     rejects = _write_rejects(work, rows, positions_count_blocks=not is_parquet)
     found = SourceRows(source, layout, rows, total, SYNTHETIC_COLUMN in raw.columns, rejects)
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(rejects.items()))
-    LOGGER.info("%s rows read, %s rejected: %s", f"{total:,}", f"{found.rejected:,}", reasons or "none")
+    LOGGER.info(
+        "%s rows read, %s rejected%s", f"{total:,}", f"{found.rejected:,}", reasons and f": {reasons}"
+    )
     if total == found.rejected:
         why = f"{total:,} of {total:,} rejected ({reasons})" if total else "it has a header and no rows"
         raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` is unchanged")

@@ -79,9 +79,10 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         since.check(table.source, cfg.max_vanished, summary)
     work.warehouse.publish("tracks", snapshot, audited_against=current)
     summary |= (counted := counts(snapshots.read(spark, work.warehouse, snapshot)))
+    splits = str(counted["splits"]).strip("{}").replace("'", "")
     text = (
         f"tracks: {snapshot.rows:,} tracks from {table.total:,} rows ({table.rejected:,} rejected), "
-        f"{counted['recordings']:,} recordings, splits: {str(counted['splits']).strip('{}').replace("'", '')}"
+        f"{counted['recordings']:,} recordings, splits: {splits}"
     )
     LOGGER.info("%s", text)
     return command.Outcome(summary, text)

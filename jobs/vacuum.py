@@ -51,7 +51,7 @@ def run(work: command.Run, cfg: Config) -> command.Outcome:
         "found": [removal.as_json() for removal in removals],
     }
     lines = [f"{one.size_bytes:>15,} B  {one.why:<34}{one.path}" for one in removals]
-    closing = f"{len(removals)} removed" if remove else f"{len(removals)} would go; --yes removes them"
+    closing = f"{len(removals)} removed" if remove else f"can be removed with --yes ({len(removals)} items)"
     return command.Outcome(summary, "\n".join([*lines, f"{size:>15,} B  {closing}"]))
 
 

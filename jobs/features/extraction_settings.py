@@ -2,16 +2,18 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
+
+import tyro
 
 from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import OptionalFile, Uris
 from genremill.udfs.decoding.settings import Offset
 from genremill.udfs.dsp.variant import Variant
-from genremill.udfs.feature_sets.base import WHOLE
+from genremill.udfs.feature_sets import registry
+from genremill.udfs.feature_sets.base import WHOLE, FeatureSet
 
-if TYPE_CHECKING:
-    from genremill.udfs.feature_sets.base import FeatureSet
+FEATURES_HELP = f"Feature sets to extract: {', '.join((*registry.FEATURE_SETS, registry.VGGISH))}."
 
 MOST_SECONDS = 1200
 """Largest value of --seconds: the memory limit of the decoder allows somewhat more 44.1 kHz stereo audio."""
@@ -21,10 +23,7 @@ MOST_SECONDS = 1200
 class Options:
     """Which features to extract, and from which part of the audio."""
 
-    features: tuple[str, ...] = ("gtzan57",)
-    """Feature sets to extract: gtzan57, multiwindow, fma518, windows57, segments, logmel, musicnn,
-    musicnn_vgg, vggish, or spectrogram:KIND (KIND is db, power_db, phase, chroma, chroma_cqt, mfcc, mel,
-    cqt, tempogram or tonnetz)."""
+    features: Annotated[tuple[str, ...], tyro.conf.arg(help=FEATURES_HELP)] = ("gtzan57",)
     seconds: float = 30.0
     """Seconds of audio to decode from each file."""
     offset: Offset = Offset.START
@@ -50,8 +49,6 @@ class Config(Options):
 
 def check(cfg: Config) -> None:
     """Raises on settings that are wrong for every audio file."""
-    from genremill.udfs.feature_sets import registry  # here: numba takes long
-
     if not cfg.audio_root:
         raise UsageError("--audio-root is needed: the folders or URI prefixes from which audio may be read")
     if not cfg.features:
@@ -64,7 +61,7 @@ def check(cfg: Config) -> None:
         window_seconds(cfg, registry.named(name, vggish_weights=cfg.vggish_weights))
 
 
-def window_seconds(cfg: Config, features: "FeatureSet") -> float | None:
+def window_seconds(cfg: Config, features: FeatureSet) -> float | None:
     """Length of the windows of a feature set in seconds; None if it uses the audio as a whole."""
     windows = cfg.windows or features.default_windows
     seconds = None

@@ -19,7 +19,7 @@ from genremill.jobs.nights import record as night_record
 from genremill.models import zoo
 from genremill.udfs.dsp.variant import Variant
 from genremill.udfs.feature_sets import registry
-from genremill.udfs.feature_sets.spectrogram import Kind
+from genremill.udfs.feature_sets.spectrogram_kind import Kind
 from tests.docs.documentation import DOCS, PAGES, ROOT, blocks, code, name_of, rows_of, section, table, tables
 
 CONTRACTS = {one.name: one for one in vars(contracts).values() if isinstance(one, Table)}

@@ -1,44 +1,34 @@
-"""The feature sets by name."""
+"""The feature sets by name. A set is imported when it is made, because numba and torch are slow to import."""
 
 from collections.abc import Callable
-from functools import partial
+from importlib import import_module
 
 from genremill.infra.errors import UsageError
 from genremill.udfs.feature_sets.base import FeatureSet
-from genremill.udfs.feature_sets.fma518 import Fma518
-from genremill.udfs.feature_sets.gtzan57 import Gtzan57
-from genremill.udfs.feature_sets.logmel import LogMel
-from genremill.udfs.feature_sets.multiwindow import Multiwindow
-from genremill.udfs.feature_sets.segments import Segments
-from genremill.udfs.feature_sets.spectrogram import Kind, Spectrogram
-from genremill.udfs.feature_sets.windows57 import Windows57
+from genremill.udfs.feature_sets.spectrogram_kind import Kind
 
 VGGISH = "vggish"
 """The only set that needs more than its name."""
 
 
-def _musicnn() -> FeatureSet:
-    from genremill.udfs.feature_sets.musicnn import Musicnn  # here: torch takes seconds to import
+def _make(module: str, name: str, **settings: object) -> Callable[[], FeatureSet]:
+    def make() -> FeatureSet:
+        features: FeatureSet = getattr(import_module(f"{__package__}.{module}"), name)(**settings)
+        return features
 
-    return Musicnn()
-
-
-def _musicnn_vgg() -> FeatureSet:
-    from genremill.udfs.feature_sets.musicnn import MusicnnVgg
-
-    return MusicnnVgg()
+    return make
 
 
-FEATURE_SETS: dict[str, Callable[[], FeatureSet]] = {
-    "gtzan57": Gtzan57,
-    "multiwindow": Multiwindow,
-    "fma518": Fma518,
-    "windows57": Windows57,
-    "segments": Segments,
-    "logmel": LogMel,
-    "musicnn": _musicnn,
-    "musicnn_vgg": _musicnn_vgg,
-    **{Spectrogram(kind=kind).name: partial(Spectrogram, kind=kind) for kind in Kind},
+FEATURE_SETS = {
+    "gtzan57": _make("gtzan57", "Gtzan57"),
+    "multiwindow": _make("multiwindow", "Multiwindow"),
+    "fma518": _make("fma518", "Fma518"),
+    "windows57": _make("windows57", "Windows57"),
+    "segments": _make("segments", "Segments"),
+    "logmel": _make("logmel", "LogMel"),
+    "musicnn": _make("musicnn", "Musicnn"),
+    "musicnn_vgg": _make("musicnn", "MusicnnVgg"),
+    **{f"spectrogram:{kind}": _make("spectrogram", "Spectrogram", kind=kind) for kind in Kind},
 }
 
 

@@ -3,7 +3,6 @@
 Shape suffixes: T frames, F bins of the spectrum, M mel bands, H height, W width.
 """
 
-import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,25 +19,11 @@ from genremill.udfs.dsp.spectra import Real, power_to_db
 from genremill.udfs.dsp.tempogram import onset_strength, tempogram
 from genremill.udfs.dsp.tuning import estimate_tuning
 from genremill.udfs.feature_sets.base import FeatureSet, Signal
+from genremill.udfs.feature_sets.spectrogram_kind import Kind
 
 Rows = npt.NDArray[np.floating]
 TUNING_WINDOW = 2048
 """Window of the spectrum for the tuning of the constant-Q transform, as in librosa."""
-
-
-class Kind(enum.StrEnum):
-    """What an image shows over time; its first line is the lowest frequency, class or lag."""
-
-    DB = "db"  # magnitudes in dB relative to the largest, from -80
-    POWER_DB = "power_db"  # powers in dB, at most 80 below the largest
-    PHASE = "phase"  # phases of the spectrum in radians
-    CHROMA = "chroma"  # 12 pitch classes of the spectrum, relative to the largest
-    CHROMA_CQT = "chroma_cqt"  # 12 pitch classes of the constant-Q transform
-    MFCC = "mfcc"  # 20 coefficients
-    MEL = "mel"  # 128 mel bands in dB
-    CQT = "cqt"  # 84 bins of the constant-Q transform in dB relative to the largest, from -80
-    TEMPOGRAM = "tempogram"  # autocorrelation of onsets, up to 384 frames
-    TONNETZ = "tonnetz"  # 6 coordinates of the constant-Q chroma
 
 
 @dataclass(frozen=True, kw_only=True)

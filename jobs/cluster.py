@@ -25,7 +25,7 @@ def run(spark: SparkSession, work: command.Run, inputs: ClusterInputs) -> comman
     """Sums the profiles up in Spark, clusters them on the driver, and publishes the map."""
     from genremill.jobs.genres import clustering  # here: torch takes seconds
 
-    tracks = inputs.features.of_usable(spark, work, inputs.read_tracks(spark))
+    tracks = inputs.features.usable_with_inputs(spark, work, inputs.read_tracks(spark))
     return clustering.fit(spark, work, inputs, pairs_of_profiles(tracks, inputs))
 
 

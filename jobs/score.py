@@ -108,7 +108,7 @@ def run(spark: SparkSession, work: command.Run, inputs: ScoreInputs) -> command.
     artifact.load(model.folder)  # raises on damaged weights before the first task
     tracks = inputs.read_tracks(spark)
     tracks = tracks.limit(inputs.limit) if inputs.limit else tracks
-    tags = transform(inputs.features.of_all(spark, tracks), inputs)
+    tags = transform(inputs.features.with_inputs(spark, tracks), inputs)
     if work.dry_run:
         return command.Outcome(
             {"tracks": snapshot.rows, "model_version": model.version}, "dry run: nothing scored"

@@ -43,7 +43,7 @@ def sample(spark: SparkSession, inputs: AuditInputs, tracks: Snapshot) -> Sample
     if not card.features:
         return np.zeros((0, 0), np.float32)
     features = input_selection.of_model(inputs.warehouse, tracks, card)
-    rows = features.of_all(spark, inputs.read(spark, tracks))
+    rows = features.with_inputs(spark, inputs.read(spark, tracks))
     share = min(ROWS, VALUES // len(card.features)) / max(tracks.rows, 1)
     selected = rows.where(features.usable() & (unit_hash("drift", 0, "track_id") < share))
     table = selected.select(features.vector().alias("values")).toArrow()

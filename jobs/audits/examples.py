@@ -60,7 +60,7 @@ def _outliers(spark: SparkSession, inputs: AuditInputs, worst: FeatureShift) -> 
     """Tracks whose value of a feature is furthest from the median."""
     index = [feature.name for feature in inputs.card.features].index(worst.feature)
     features = input_selection.of_model(inputs.warehouse, inputs.tracks, inputs.card)
-    rows = features.of_all(spark, inputs.read(spark, inputs.tracks))
+    rows = features.with_inputs(spark, inputs.read(spark, inputs.tracks))
     values = rows.where(features.usable()).select("track_id", features.vector()[index].alias("value"))
     median = values.agg(F.median("value")).first()
     distance = F.abs(F.col("value") - F.lit(median[0] if median else 0.0))

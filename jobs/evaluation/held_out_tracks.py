@@ -10,7 +10,7 @@ from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.contracts import Split
 from genremill.jobs.features import input_selection
 from genremill.jobs.job_inputs import PredictionInputs
-from genremill.jobs.training.pairs import Balance, drawn, labelled_tracks
+from genremill.jobs.training.pairs import Balance, drawn, labeled_tracks
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.model_card import ModelCard
 
@@ -33,7 +33,7 @@ def resolve(warehouse: Warehouse, version: str | None) -> PredictionInputs:
 
 def sampled(spark: SparkSession, work: command.Run, inputs: PredictionInputs) -> DataFrame:
     """A sample of the held-out tracks, drawn by a stable hash and kept on disk until the run ends."""
-    usable = inputs.features.of_usable(spark, work, inputs.read_tracks(spark))
+    usable = inputs.features.usable_with_inputs(spark, work, inputs.read_tracks(spark))
     tracks = held_out(usable, _genre_map(spark, inputs.model.card), inputs)
     sample = tracks.orderBy(unit_hash("sample", 0, "track_id")).limit(MAX_TRACKS)
     return snapshots.checkpoint(work, sample, "held_out", inputs.model.version)
@@ -47,7 +47,7 @@ def held_out(tracks: DataFrame, genre_map: DataFrame | None, inputs: PredictionI
     card, settings = inputs.model.card, inputs.model.card.training.settings
     balance = Balance(settings["per_class"], settings.get("exactly", False), settings["seed"])
     pairs = drawn(tracks, genre_map, inputs.tracks, balance)
-    test = labelled_tracks(tracks, pairs, Split.TEST, card.classes, inputs.features.columns)
+    test = labeled_tracks(tracks, pairs, Split.TEST, card.classes, inputs.features.columns)
     in_train = F.col("class").isin(*card.classes) & (F.col("split") == Split.TRAIN.value)
     trained = pairs.where(in_train).select("track_id").distinct()
     credits = tracks.select("track_id", F.explode("artists").alias("name")).select(

@@ -67,7 +67,7 @@ class ModelInputs:
         """The fingerprint and the runs of each feature set."""
         return {name: cached.state for name, cached in self.sets.items()}
 
-    def of_all(self, spark: SparkSession, tracks: DataFrame) -> DataFrame:
+    def with_inputs(self, spark: SparkSession, tracks: DataFrame) -> DataFrame:
         """All `tracks` with their inputs; windows are null if the model cannot use the track's windows."""
         if self.artists:
             tracks = artists.beside(tracks, self.artists.described(spark))
@@ -75,7 +75,7 @@ class ModelInputs:
             return tracks
         return tracks.join(self._windows(self._by_set(spark, tracks)), "track_id", "left")
 
-    def of_usable(self, spark: SparkSession, work: command.Run, tracks: DataFrame) -> DataFrame:
+    def usable_with_inputs(self, spark: SparkSession, work: command.Run, tracks: DataFrame) -> DataFrame:
         """The tracks that the model can use, with their inputs, which are kept on disk until the run ends."""
         if self.artists:
             described = snapshots.checkpoint(work, self.artists.described(spark), ARTIST)

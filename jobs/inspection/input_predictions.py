@@ -32,7 +32,7 @@ def of_track(spark: SparkSession, warehouse: Warehouse, track_id: str, model: st
         return {}
     inputs = input_selection.of_model(warehouse, tracks, card)
     track = snapshots.read(spark, warehouse, tracks).where(F.col("track_id") == track_id)
-    values = inputs.of_all(spark, track).select(*inputs.columns).toArrow()
+    values = inputs.with_inputs(spark, track).select(*inputs.columns).toArrow()
     rows = model_rows(values.combine_chunks().to_batches()[0], loaded, inputs.positions)
     present = dict(zip(card.inputs, rows.present_IT, strict=True))
     predictions: InputPredictions = {}

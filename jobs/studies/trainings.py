@@ -14,8 +14,10 @@ from genremill.jobs.contracts import Split
 from genremill.jobs.studies import page as study_page
 from genremill.jobs.studies.grid import Cell, CellResult, best_of, record
 from genremill.jobs.studies.sources import StudyInputs
-from genremill.jobs.training import run as training_run, sources
-from genremill.jobs.training.dataset import sample
+from genremill.jobs.training import sources
+from genremill.jobs.training.fit_sample import sample
+from genremill.jobs.training.rank_plan import planned
+from genremill.jobs.training.ranks import run_ranks
 from genremill.models.training import failure
 
 
@@ -53,9 +55,9 @@ def _trained(
     samples, pairs = sample(data), data.rows[Split.VALIDATION]
     for number, cell in enumerate(cells, start=1):
         LOGGER.info("training %d of %d: %s", number, len(cells), cell)
-        plan = training_run.planned(work, inputs.settings.settings(cell), data, prepared, samples)
+        plan = planned(work, inputs.settings.settings(cell), data, prepared, samples)
         try:
-            last = training_run.run_ranks(spark, plan)
+            last = run_ranks(spark, plan)
         except failure.Diverged as err:
             LOGGER.warning("%s: %s", cell, err)
             result = CellResult(cell, pairs, failed=str(err))

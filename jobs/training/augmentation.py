@@ -28,7 +28,7 @@ def augmented(
     of_train = pairs.where(F.col("split") == Split.TRAIN.value).select("track_id").distinct()
     tracks = catalog.select("track_id", "audio_uri").join(of_train, "track_id", "left_semi")
     by_variant = [
-        inputs.of_all(spark, tracks)
+        inputs.with_inputs(spark, tracks)
         .where(F.col(WINDOWS).isNotNull())
         .select("track_id", F.struct(F.lit(variant).alias("variant"), WINDOWS).alias("added"))
         for variant, inputs in inputs_by_variant.items()

@@ -11,7 +11,7 @@ from genremill.jobs.contracts import Split
 from genremill.jobs.job_inputs import PredictionInputs
 from genremill.jobs.snapshot_details import TracksDetails
 from genremill.jobs.training import predictions
-from genremill.jobs.training.pairs import LabelledTracks, labelled_tracks
+from genremill.jobs.training.pairs import LabeledTracks, labeled_tracks
 from genremill.models.evaluation.abstention import fitted_thresholds
 from genremill.models.evaluation.calibration import artist_weights, fitted_temperature, tempered
 from genremill.models.evaluation.held_out import HeldOut
@@ -31,7 +31,7 @@ def why_not(tracks: Snapshot, validation_pairs: int) -> str | None:
 
 
 def calibrated(
-    inputs: PredictionInputs, labelled: LabelledTracks, validation_pairs: int, precision: float | None
+    inputs: PredictionInputs, labeled: LabeledTracks, validation_pairs: int, precision: float | None
 ) -> ModelCard:
     """The card of a trained model with the results of its predictions for the validation tracks.
 
@@ -39,7 +39,7 @@ def calibrated(
     """
     card, split = inputs.model.card, Split.VALIDATION if validation_pairs else Split.TRAIN
     columns = inputs.features.columns
-    tracks = labelled_tracks(labelled.tracks, labelled.pairs, split, card.classes, columns)
+    tracks = labeled_tracks(labeled.tracks, labeled.pairs, split, card.classes, columns)
     sample = tracks.orderBy(unit_hash("calibration", 0, "track_id")).limit(MAX_TRACKS)
     predicted = predictions.collected(inputs, sample.withColumn("unseen", F.lit(False)))
     limits = zip(card.outlier_limits, predicted.distances_TI.T, strict=True)

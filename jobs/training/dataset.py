@@ -1,35 +1,23 @@
 """The training set on disk: Parquet shards with equal row groups, and one row per pair and window."""
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.dataset as ds
 from pyspark.sql import DataFrame, SparkSession, Window, functions as F
 
-from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.jobs import command
 from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.contracts import Split
 from genremill.jobs.features.model_inputs import ModelInputs
 from genremill.jobs.training.augmentation import OWN_WINDOWS
+from genremill.jobs.training.shards import write_part
 from genremill.jobs.training.vocabulary import known_tokens, numbered
 from genremill.models.encoders.text_tokens import Known
 from genremill.models.features import FOLD, FOLDS, TEXT, WEIGHT, WINDOWS
 from genremill.models.training import manifest
-from genremill.udfs.arrow_rows import matrix
 
-GROUPS_A_WORKER = 4
-"""Smallest number of row groups per worker. All workers have the same number, so their shares are equal."""
-ROWS_A_FILE, BYTES_A_FILE = 4_000_000, 2 << 30
 ROWS_A_RANK = 2
 """Smallest number of train rows per rank: batch normalization cannot learn from a single row."""
-FIT_ROWS, FIT_VALUES = 1_000_000, 32_000_000
-"""Limits of the sample on which an encoder is fitted: train rows, and values in them. The shards are in hash
-order, so the first rows are a random sample."""
-SCAN_ROWS = 1024
 RARE = 0.001
 """Shares of a class's tracks below this value are left out of `ModelCard.together`."""
 AUGMENTED = "augmented"
@@ -81,7 +69,7 @@ def write_training_set(
     if Split.VALIDATION in parts:
         pairs_of[Split.VALIDATION] = _weighted(pairs_of[Split.VALIDATION])
     digests = tuple(
-        _write_part(_examples(own, inputs, known), folders[part], windows_of[part], workers, row_bytes)
+        write_part(_examples(own, inputs, known), folders[part], windows_of[part], workers, row_bytes)
         for part, own in pairs_of.items()
     )
     return TrainingSet(
@@ -122,10 +110,12 @@ def _counted(pairs: DataFrame, inputs: ModelInputs, workers: int) -> _Counts:
         )
     pairs_of, windows_of = (
         {
-            part.value: sum(n[at] for (split, name), n in counts.items() if split == part and name in classes)
+            part.value: sum(
+                n[column] for (split, name), n in counts.items() if split == part and name in classes
+            )
             for part in (Split.TRAIN, Split.VALIDATION, Split.TEST)
         }
-        for at in (0, 1)
+        for column in (0, 1)
     )
     if windows_of[Split.TRAIN] < ROWS_A_RANK * workers:
         raise UsageError(
@@ -139,15 +129,15 @@ def _counted(pairs: DataFrame, inputs: ModelInputs, workers: int) -> _Counts:
 def _together(pairs: DataFrame) -> dict[str, dict[str, float]]:
     """For each class, the shares of its tracks that have other classes too."""
     labels = pairs.groupBy("track_id").agg(F.collect_set("class").alias("others"))
-    one = labels.select(F.explode("others").alias("one"), "others")
-    both = one.select("one", F.explode("others").alias("other")).groupBy("one", "other").count().collect()
-    tracks = {(row["one"], row["other"]): row["count"] for row in both}
-    found: dict[str, dict[str, float]] = {}
+    by_class = labels.select(F.explode("others").alias("class"), "others")
+    both = by_class.select("class", F.explode("others").alias("other")).groupBy("class", "other").count()
+    tracks = {(row["class"], row["other"]): row["count"] for row in both.collect()}
+    together: dict[str, dict[str, float]] = {}
     for (name, other), count in sorted(tracks.items()):
         share = round(count / tracks[name, name], 4)
         if name != other and share >= RARE:
-            found.setdefault(name, {})[other] = share
-    return found
+            together.setdefault(name, {})[other] = share
+    return together
 
 
 def _weighted(pairs: DataFrame) -> DataFrame:
@@ -177,60 +167,3 @@ def _examples(pairs: DataFrame, inputs: ModelInputs, known: Known | None) -> Dat
         unit_hash("order", 0, *key).alias("order"),
         F.xxhash64(*key, "label", *inputs.names, *beside).alias("row_hash"),
     )
-
-
-def _write_part(examples: DataFrame, folder: str, rows: int, workers: int, row_bytes: int) -> str:
-    """Writes the shards of one split and their manifest; returns a digest of the rows."""
-    groups = workers * max(-(-rows // (workers * manifest.group_rows(row_bytes))), GROUPS_A_WORKER)
-    group = -(-rows // groups)
-    files = -(-rows // min(ROWS_A_FILE, BYTES_A_FILE // row_bytes))
-    file = F.floor(F.col("order") * files).cast("int")
-    numbers = F.lit(hashed_to(examples.sparkSession, files))
-    by_file = examples.repartition(files, F.element_at(numbers, file + 1))
-    ordered = by_file.sortWithinPartitions("order", "row_hash")
-    shard_rows = ordered.drop("order", "row_hash")
-    # Since Spark 4.1, an option limits the rows of a row group. In Spark 4.0, each row group is a file.
-    counts_rows = tuple(map(int, examples.sparkSession.version.split(".")[:2])) >= (4, 1)
-    limit = "parquet.block.row.count.limit" if counts_rows else "maxRecordsPerFile"
-    shard_rows.write.option(limit, group).parquet(folder)
-    row = examples.agg(F.count("*"), F.sum(F.col("row_hash") % (1 << 31))).first()
-    digest = f"{row[0]}-{row[1]}" if row else "empty"
-    manifest.write_manifest(folder, manifest.manifest_of(folder, digest))
-    return digest
-
-
-def hashed_to(spark: SparkSession, partitions: int) -> list[int]:
-    """For each partition, a number that a repartition into this many partitions sends there.
-
-    Spark 4.0 does not have `repartitionById`, which would make this unnecessary.
-    """
-    numbers = spark.range(partitions * (10 + partitions.bit_length()))
-    partition = F.pmod(F.hash(F.col("id").cast("int")), F.lit(partitions)).alias("partition")
-    rows = numbers.groupBy(partition).agg(F.min("id").alias("id")).orderBy("partition").collect()
-    return [row["id"] for row in rows]
-
-
-def sample(data: TrainingSet) -> dict[str, npt.NDArray[Any]]:
-    """Raw inputs of the first train rows of original audio, by name, each of shape (rows, width)."""
-    left = min(FIT_ROWS, max(FIT_VALUES // data.inputs.values, 1))
-    names = list(data.inputs.names)
-    store, folder = storage.arrow(data.train)
-    tables = []
-    with manifest.storage_errors(data.train):
-        # Without read-ahead: a scanner would read far more rows than are needed.
-        shard_rows = ds.dataset(folder, filesystem=store, format="parquet")
-        batches = shard_rows.to_batches(
-            filter=~ds.field(AUGMENTED) if AUGMENTED in shard_rows.schema.names else None,
-            columns=names,
-            batch_size=SCAN_ROWS,
-            batch_readahead=1,
-            fragment_readahead=1,
-            use_threads=False,
-        )
-        for batch in batches:
-            tables.append(batch.slice(0, left))
-            left -= len(tables[-1])
-            if not left:
-                break
-    table = pa.Table.from_batches(tables)
-    return {name: matrix(table.column(name)) for name in names}

@@ -27,7 +27,7 @@ class Balance:
 
 
 @dataclass(frozen=True)
-class LabelledTracks:
+class LabeledTracks:
     """The tracks that a model can use, with their inputs, and their pairs with class and split."""
 
     snapshot: Snapshot
@@ -49,7 +49,7 @@ def pairs_of(tracks: DataFrame, rule: SplitRule) -> DataFrame:
     return pairs.withColumn("split", split).where(F.col("split") != Split.UNLISTED.value)
 
 
-def labelled(pairs: DataFrame, genre_map: DataFrame | None) -> DataFrame:
+def labeled(pairs: DataFrame, genre_map: DataFrame | None) -> DataFrame:
     """Adds `class`: the genre, or the name of its cluster; drops genres that are not in the map."""
     if genre_map is None:
         return pairs.withColumn("class", F.col("genre"))
@@ -75,8 +75,8 @@ def balanced(pairs: DataFrame, balance: Balance) -> DataFrame:
 def drawn(
     tracks: DataFrame, genre_map: DataFrame | None, snapshot: Snapshot, balance: Balance, *carried: str
 ) -> DataFrame:
-    """The labelled, balanced pairs of a track table: track_id, genre, class, split, columns `carried`."""
-    pairs = balanced(labelled(pairs_of(tracks, rule_of(snapshot)), genre_map), balance)
+    """The labeled, balanced pairs of a track table: track_id, genre, class, split, columns `carried`."""
+    pairs = balanced(labeled(pairs_of(tracks, rule_of(snapshot)), genre_map), balance)
     return pairs.select("track_id", "genre", "class", "split", *carried)
 
 
@@ -114,7 +114,7 @@ def check_exact(pairs: DataFrame, per_class: int) -> None:
         )
 
 
-def labelled_tracks(
+def labeled_tracks(
     tracks: DataFrame, pairs: DataFrame, split: str, classes: tuple[str, ...], inputs: Sequence[str]
 ) -> DataFrame:
     """Tracks with a pair in one split: track_id, artist_id, columns `inputs`, `labels` (their classes)."""

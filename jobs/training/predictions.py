@@ -1,4 +1,4 @@
-"""A model's predictions for a bounded sample of labelled tracks, on the driver."""
+"""A model's predictions for a bounded sample of labeled tracks, on the driver."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class Predictions:
 
 
 def collected(inputs: PredictionInputs, sample: DataFrame) -> Predictions:
-    """The predictions for a sample of labelled tracks, whose column `unseen` is about their artists."""
+    """The predictions for a sample of labeled tracks, whose column `unseen` is about their artists."""
     card = inputs.model.card
     predict = make_predict(inputs.model.folder, inputs.features.positions, CARRIED)
     numbers = T.ArrayType(T.FloatType())

@@ -13,7 +13,7 @@ from genremill.jobs.features.model_inputs import ModelInputs
 from genremill.jobs.job_inputs import JobInputs
 from genremill.jobs.training.augmentation import augmented
 from genremill.jobs.training.dataset import TrainingSet, write_training_set
-from genremill.jobs.training.pairs import LabelledTracks, check_exact, drawn
+from genremill.jobs.training.pairs import LabeledTracks, check_exact, drawn
 from genremill.jobs.training.settings import Config, check
 from genremill.models.evaluation.held_out import Labels
 
@@ -51,7 +51,7 @@ class Sources:
     """The data of a training beside the training set."""
 
     inputs: TrainingInputs
-    labelled: LabelledTracks
+    labeled: LabeledTracks
     genre_map: list[tuple[str, int, str]]
     """Genre, cluster id and cluster name."""
     genres: list[str]
@@ -82,7 +82,7 @@ def resolve(warehouse: Warehouse, cfg: Config) -> TrainingInputs:
 def prepared(spark: SparkSession, work: command.Run, inputs: TrainingInputs) -> tuple[TrainingSet, Sources]:
     """The training set, written to the run's scratch space, and the data beside it."""
     cfg, genre_map, catalog = inputs.settings, inputs.read_genre_map(spark), inputs.read_tracks(spark)
-    usable = inputs.features.of_usable(spark, work, catalog)
+    usable = inputs.features.usable_with_inputs(spark, work, catalog)
     classes = genre_map if cfg.labels is Labels.CLUSTER else None
     pairs = drawn(usable, classes, inputs.tracks, cfg.balance, "artist_id", *inputs.features.columns)
     if cfg.exactly and cfg.per_class is not None:
@@ -93,7 +93,7 @@ def prepared(spark: SparkSession, work: command.Run, inputs: TrainingInputs) -> 
     genres = catalog.select(F.explode("genres").alias("genre")).distinct().collect()
     return data, Sources(
         inputs,
-        LabelledTracks(inputs.tracks, usable, pairs),
+        LabeledTracks(inputs.tracks, usable, pairs),
         [tuple(row) for row in rows],
         sorted(row["genre"] for row in genres),
     )

@@ -83,7 +83,7 @@ def test_an_artist_is_what_all_its_tracks_are_like(spark: SparkSession, catalog:
     snapshot = warehouse.require("tracks", "")
     tracks = spark.read.parquet(warehouse.path(snapshot.path))
     taken = chosen(warehouse, snapshot, "artist", None, use_popularity=False)
-    rows = taken.of_all(spark, tracks).select("artist_id", "table_features", ARTIST_FEATURES).collect()
+    rows = taken.with_inputs(spark, tracks).select("artist_id", "table_features", ARTIST_FEATURES).collect()
     numbers = [at for at, one in enumerate(snapshot.details["features"]) if _is_number(one)]
     values = defaultdict(list)
     for row in rows:

@@ -14,7 +14,7 @@ from genremill.jobs.genres.settings import Config as ClusterConfig
 from genremill.jobs.genres.sources import ClusterInputs
 from genremill.jobs.score import ScoreInputs
 from genremill.jobs.training import sources as training_sources
-from genremill.jobs.training.dataset import sample
+from genremill.jobs.training.fit_sample import sample
 from genremill.jobs.training.settings import Config as TrainConfig
 from genremill.jobs.training.sources import TrainingInputs
 from tests.e2e.test_audio_training import write_features
@@ -115,5 +115,5 @@ def test_a_scoring_reads_the_tracks_and_features_that_it_records(
     _check_record(resolved, snapshot.inputs)
     assert snapshot.details["tracks_run"] == resolved.tracks_run
     assert snapshot.rows == TRACKS
-    given = resolved.score.features.of_all(spark, resolved.score.read_tracks(spark)).collect()
+    given = resolved.score.features.with_inputs(spark, resolved.score.read_tracks(spark)).collect()
     assert max(row["windows"][0]["gtzan57"][0] for row in given) < NEW

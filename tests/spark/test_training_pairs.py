@@ -5,7 +5,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
 from genremill.jobs.snapshot_details import SplitRule
-from genremill.jobs.training.pairs import Balance, balanced, check_exact, labelled, pairs_of
+from genremill.jobs.training.pairs import Balance, balanced, check_exact, labeled, pairs_of
 from genremill.models.evaluation.split import SplitBy
 
 RULE = SplitRule(SplitBy.ROWS, (0.8, 0.1, 0.1), seed=0)
@@ -29,7 +29,7 @@ def test_rows_split_each_pair_on_its_own(spark: SparkSession) -> None:
 
 
 def test_exactly_balanced_classes_have_as_many_pairs_in_each_split(spark: SparkSession) -> None:
-    pairs = labelled(pairs_of(_tracks(spark, 4_000), RULE), None)
+    pairs = labeled(pairs_of(_tracks(spark, 4_000), RULE), None)
     chosen = balanced(pairs, Balance(500, exactly=True)).cache()
     rows = chosen.groupBy("class", "split").count().collect()
     counts = {(row["class"], row["split"]): row["count"] for row in rows}
@@ -47,7 +47,7 @@ def test_exactly_balanced_classes_have_as_many_pairs_in_each_split(spark: SparkS
 
 def test_balanced_classes_keep_the_shares_of_the_splits(spark: SparkSession) -> None:
     # Drawn by the split's own seed: the choice must not follow the split.
-    pairs = labelled(pairs_of(_tracks(spark, 4_000), RULE), None)
+    pairs = labeled(pairs_of(_tracks(spark, 4_000), RULE), None)
     chosen = balanced(pairs, Balance(500, seed=RULE.seed)).cache()
     assert {row["class"]: row["count"] for row in chosen.groupBy("class").count().collect()} == {
         "rock": 500,

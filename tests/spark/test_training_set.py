@@ -9,7 +9,8 @@ from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs.command import Run
 from genremill.jobs.features.model_inputs import ModelInputs
-from genremill.jobs.training.dataset import hashed_to, write_training_set
+from genremill.jobs.training.dataset import write_training_set
+from genremill.jobs.training.shards import hashed_to
 from genremill.models.features import FOLD, FOLDS, TABLE, TEXT, FeatureSpec
 
 

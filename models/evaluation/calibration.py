@@ -1,6 +1,6 @@
-"""How far a model's confidence can be trusted: temperature, calibration error, reliability, abstention.
+"""Quality of a model's confidence: temperature, calibration error, reliability, abstention.
 
-Shape suffixes: T tracks, C classes, N answers, B bins, K kept points.
+Shape suffixes: T tracks, C classes, N predictions, B bins, K distinct confidences.
 """
 
 import math
@@ -14,16 +14,16 @@ from genremill.models.evaluation.held_out import Flags, Floats, HeldOut, Integer
 
 BINS = 15
 KEPT = 0.8
-"""Share of the answers that figures on abstaining are given for."""
+"""Share of predictions that are kept in the metrics on abstention."""
 MOST_TEMPERATURE = 4.0
-"""And its inverse is the least: beyond them there is nothing to calibrate."""
+"""Highest temperature; the lowest is its inverse."""
 PRIOR_DEVIATION = 0.5
-"""Of the temperature's logarithm before a track was seen: keeps that of a few tracks near 1."""
+"""Standard deviation of the prior of log temperature. It keeps the temperature near 1 with few tracks."""
 
 
 @dataclass(frozen=True)
 class ReliabilityBin:
-    """Answers of like confidence: how sure the model was, and how often it was right."""
+    """Predictions of similar confidence: their number, mean confidence and accuracy."""
 
     answers: int
     confidence: float
@@ -32,7 +32,7 @@ class ReliabilityBin:
 
 @dataclass(frozen=True)
 class CoveragePoint:
-    """What share of all answers is at least this confident, and how often those are right."""
+    """Share and accuracy of the predictions with at least this confidence."""
 
     confidence: float
     coverage: float
@@ -40,10 +40,10 @@ class CoveragePoint:
 
 
 def tempered(p_TC: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Probabilities raised to 1 / temperature, summing to 1 again; less sure above 1, in the same order.
+    """Probabilities raised to 1 / temperature, then normalized. Their order does not change.
 
-    Guo et al. 2017 (arXiv 1706.04599) divide logits by it, which for one head is the same; here the mean of
-    heads or windows is tempered, as the track's answer is one.
+    Guo et al. 2017 (arXiv 1706.04599) divide logits by the temperature, which is the same for a single head.
+    Here it applies to the mean of heads or windows.
 
     >>> tempered(np.array([[0.8, 0.2]], np.float32), 2.0).round(3)
     array([[0.667, 0.333]], dtype=float32)
@@ -59,7 +59,7 @@ def tempered(p_TC: NDArray[np.float32], temperature: float) -> NDArray[np.float3
 
 
 def artist_weights(artist_T: NDArray[Any]) -> Floats:
-    """What each track counts, so that all artists count the same, or one of hundreds of tracks would decide.
+    """Weights of tracks that give all artists the same total weight.
 
     >>> artist_weights(np.array(["a", "b", "a"])).tolist()
     [0.5, 1.0, 0.5]
@@ -70,28 +70,28 @@ def artist_weights(artist_T: NDArray[Any]) -> Floats:
 
 
 def fitted_temperature(held_out: HeldOut, weight_T: Floats | None = None) -> float:
-    """The temperature whose confidences best foretell which top tags are right, by their likelihood.
+    """The temperature with the highest likelihood of which top tags are right.
 
-    Penalised as if drawn from a log-normal distribution around 1. Tracks count by `weight_T`, or the same.
+    The prior is log-normal around 1. Tracks are weighted by `weight_T`, or equally.
     """
     p_TC, right_T, top_T = held_out.probabilities_TC, held_out.right_T, held_out.top_T
     weight_T = np.ones(len(p_TC)) if weight_T is None else weight_T
 
     def loss(log_temperature: float) -> float:
-        at_temperature_TC = tempered(p_TC, math.exp(log_temperature))
-        confidence_T = confidences(at_temperature_TC, top_T, held_out.together_CC)
+        tempered_TC = tempered(p_TC, math.exp(log_temperature))
+        confidence_T = confidences(tempered_TC, top_T, held_out.together_CC)
         stated_T = np.clip(np.where(right_T, confidence_T, 1 - confidence_T), 1e-12, 1)
         return float(-(weight_T * np.log(stated_T)).sum() + 0.5 * (log_temperature / PRIOR_DEVIATION) ** 2)
 
-    from scipy.optimize import minimize_scalar  # here: slow to import, and processes that score fit nothing
+    from scipy.optimize import minimize_scalar  # slow to import, and not needed for scoring
 
     most = math.log(MOST_TEMPERATURE)
-    found = minimize_scalar(loss, bounds=(-most, most), method="bounded", options={"xatol": 1e-6})
-    return round(math.exp(found.x), 4)
+    best = minimize_scalar(loss, bounds=(-most, most), method="bounded", options={"xatol": 1e-6})
+    return round(math.exp(best.x), 4)
 
 
 def equal_mass_bins(confidence_N: Floats, bins: int = BINS) -> Integers:
-    """The bin of each answer, 0 the least confident; bins hold equally many answers, but equals share a bin.
+    """The bin of each prediction, 0 the least confident. Bins have equal size, except that ties share a bin.
 
     >>> equal_mass_bins(np.array([0.9, 0.1, 0.4, 0.8]), bins=2)
     array([1, 0, 0, 1])
@@ -101,9 +101,9 @@ def equal_mass_bins(confidence_N: Floats, bins: int = BINS) -> Integers:
 
 
 def expected_calibration_error(gap_RB: Floats, answers_R: Floats) -> Floats:
-    """Mean over all answers of a bin's |confidence - accuracy|, from a bin's summed (confidence - right).
+    """Mean over all predictions of |confidence - accuracy| of their bin, from sums of (confidence - right).
 
-    Two answers of confidence .9, both right, and two of .7, of which one is right, are off by .1 and .2:
+    Two predictions with confidence .9 are right, and one of two with .7: the errors are .1 and .2.
 
     >>> expected_calibration_error(np.array([0.9 * 2 - 2, 0.7 * 2 - 1]), np.array(4.0)).round(6)
     np.float64(0.15)
@@ -113,7 +113,7 @@ def expected_calibration_error(gap_RB: Floats, answers_R: Floats) -> Floats:
 
 
 def reliability(confidence_N: Floats, right_N: NDArray[Any], bins: int = BINS) -> tuple[ReliabilityBin, ...]:
-    """Mean confidence and accuracy of each bin of equal mass, the least confident first.
+    """Mean confidence and accuracy of each bin, the least confident first.
 
     >>> reliability(np.array([0.9, 0.7, 0.9, 0.7]), np.array([1, 0, 1, 1]), bins=2)[0]
     ReliabilityBin(answers=2, confidence=0.7, accuracy=0.5)
@@ -127,7 +127,7 @@ def reliability(confidence_N: Floats, right_N: NDArray[Any], bins: int = BINS) -
 
 
 def surest(confidence_N: Floats, coverage: float = KEPT) -> Flags:
-    """True for the answers that are kept when the least certain are left out; equals are kept together.
+    """True for the predictions that are kept if the least confident are left out. Ties are kept.
 
     >>> surest(np.array([0.9, 0.2, 0.4, 0.8, 0.4]), coverage=0.6)
     array([ True, False,  True,  True,  True])
@@ -138,7 +138,7 @@ def surest(confidence_N: Floats, coverage: float = KEPT) -> Flags:
 
 
 def greatest_accuracy(accuracy: Floats, coverage: Floats) -> Floats:
-    """Accuracy of a share of the answers if all that are left out were wrong, as far as there are wrong ones.
+    """Accuracy on `coverage` of the predictions if only wrong predictions were left out.
 
     >>> greatest_accuracy(np.array([0.3, 0.9]), np.array(0.8)).round(3)
     array([0.375, 1.   ])
@@ -147,7 +147,7 @@ def greatest_accuracy(accuracy: Floats, coverage: Floats) -> Floats:
 
 
 def lift_share(accuracy_R: Floats, kept_accuracy_R: Floats, coverage_R: Floats) -> Floats:
-    """How much of the greatest gain in accuracy leaving answers out has brought; NaN where none is possible.
+    """Share of the greatest possible gain in accuracy that abstention reaches; NaN if no gain is possible.
 
     >>> lift_share(np.array([0.3, 1.0]), np.array([0.36, 1.0]), np.array([0.8, 0.8])).round(3)
     array([0.8, nan])
@@ -162,7 +162,7 @@ def lift_share(accuracy_R: Floats, kept_accuracy_R: Floats, coverage_R: Floats) 
 def coverage_curve(
     confidence_N: Floats, right_N: NDArray[Any], points: int = 100
 ) -> tuple[CoveragePoint, ...]:
-    """Accuracy of the answers above each confidence, from the surest to all of them.
+    """Accuracy of the predictions from each confidence on, the most confident first.
 
     >>> curve = coverage_curve(np.array([0.9, 0.6, 0.6, 0.8]), np.array([1, 0, 0, 1]))
     >>> [(point.coverage, point.accuracy) for point in curve]

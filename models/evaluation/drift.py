@@ -1,4 +1,4 @@
-"""How far a distribution has moved from another: histograms, and the population stability index.
+"""Drift between two distributions: histograms, and the population stability index.
 
 Shape suffixes: N values, E edges, B bins, F features.
 """
@@ -10,18 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 QUANTILES = 10
-"""Parts of equal mass that a histogram's edges part its values in."""
+"""Number of quantile intervals between the edges of a histogram."""
 PSEUDO_COUNT = 0.5
-"""Added to each bin, so that an empty one does not make the index infinite."""
+"""Added to each bin, so that an empty bin does not make the index infinite."""
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts of values between edges, at them, and beyond.
+    """Counts of values at the edges, between them and outside of them.
 
-    Bins lie in turn: below the first edge, at it, between the first and the second, at the second, and so on.
-    Each edge is a bin of its own, so that a value which many share is not parted from its like, and what lies
-    beyond all that was seen is told.
+    The bins are: below the first edge, equal to it, between the first and the second, equal to the second,
+    and so on. Values outside of the original range have bins of their own.
     """
 
     edges: tuple[float, ...]
@@ -29,7 +28,7 @@ class Histogram:
 
     @classmethod
     def of(cls, values_N: npt.NDArray[np.floating]) -> "Histogram":
-        """A histogram whose edges are the values' own quantiles; NaN is left out.
+        """A histogram with quantiles of the values as edges. NaN is left out.
 
         >>> Histogram.of(np.array([1.0, 1.0, 2.0]))
         Histogram(edges=(1.0, 2.0), counts=(0, 2, 0, 1, 0))
@@ -41,7 +40,7 @@ class Histogram:
         return cls(tuple(edges_E.tolist()), tuple(_counts(edges_E, known_N).tolist()))
 
     def shift(self, values_N: npt.NDArray[np.floating]) -> float:
-        """Population stability index of other values against these."""
+        """Population stability index of other values against this histogram."""
         known_N = values_N[~np.isnan(values_N)]
         return stability_index(self.counts, _counts(np.array(self.edges), known_N).tolist())
 
@@ -51,10 +50,10 @@ def histograms(values_NF: npt.NDArray[np.floating]) -> list[Histogram]:
     return [Histogram.of(values_N) for values_N in values_NF.T]
 
 
-def stability_index(expected: Sequence[float], found: Sequence[float]) -> float:
-    """Population stability index: sum over the bins of (q - p) ln(q / p), with shares p expected and q found.
+def stability_index(expected: Sequence[float], actual: Sequence[float]) -> float:
+    """Population stability index: sum over bins of (q - p) ln(q / p) for expected shares p, actual shares q.
 
-    Under .1 counts as no shift, over .25 as a major one [1]_. Nothing on either side is no shift.
+    Below .1 there is no shift, above .25 a major one [1]_. It is 0 if either side is empty.
 
     References
     ----------
@@ -63,7 +62,7 @@ def stability_index(expected: Sequence[float], found: Sequence[float]) -> float:
     >>> round(stability_index([500, 500], [500, 500]), 3), round(stability_index([500, 500], [900, 100]), 2)
     (0.0, 0.88)
     """
-    p_B, q_B = np.asarray(expected, np.float64), np.asarray(found, np.float64)
+    p_B, q_B = np.asarray(expected, np.float64), np.asarray(actual, np.float64)
     seen_B = (p_B > 0) | (q_B > 0)
     if not p_B.sum() or not q_B.sum():
         return 0.0
@@ -73,7 +72,5 @@ def stability_index(expected: Sequence[float], found: Sequence[float]) -> float:
 
 
 def _counts(edges_E: npt.NDArray[np.float64], values_N: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    place_N = np.searchsorted(edges_E, values_N, side="left") + np.searchsorted(
-        edges_E, values_N, side="right"
-    )
-    return np.bincount(place_N, minlength=2 * len(edges_E) + 1)
+    below_N, up_to_N = (np.searchsorted(edges_E, values_N, side=side) for side in ("left", "right"))
+    return np.bincount(below_N + up_to_N, minlength=2 * len(edges_E) + 1)

@@ -1,4 +1,4 @@
-"""The held-out pairs that a model version is measured on.
+"""The held-out pairs on which a model version is measured.
 
 Shape suffixes: P pairs of (track, label), T tracks, C classes.
 """
@@ -21,11 +21,11 @@ Flags = NDArray[np.bool_]
 
 
 class NothingHeldOut(UsageError):
-    """No track is there to measure a model on."""
+    """There is no held-out track on which to measure a model."""
 
 
 class Labels(enum.StrEnum):
-    """What a model's classes are."""
+    """The kind of a model's classes."""
 
     GENRE = "genre"
     CLUSTER = "cluster"
@@ -33,16 +33,16 @@ class Labels(enum.StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """P held-out pairs over T tracks, and what the model said of each track.
+    """P held-out pairs of T tracks, and the predictions for the tracks.
 
     Parameters
     ----------
-    probabilities_TC : float32, finite, a row's sum is 1
-    pair_track_P, pair_label_P : index of a pair's track and class; every track has a pair
-    artist_T : the component of artists a track belongs to, as a number or a text; it is resampled whole
-    unseen_T : True where none of a track's credited artists is in train
-    cluster_of_class_C : index into `cluster_names`, -1 for a class of no cluster; None without a genre map
-    together_CC : see `confidences`; None where no track has two labels
+    probabilities_TC : float32, finite; each row sums to 1
+    pair_track_P, pair_label_P : index of the track and the class of a pair; every track has a pair
+    artist_T : id of the track's group of connected artists, a number or a string; resampled as a whole
+    unseen_T : True if none of the credited artists of a track is in train
+    cluster_of_class_C : index into `cluster_names`, -1 for a class without cluster; None without genre map
+    together_CC : see `confidences`; None if no track has two labels
     """
 
     split: SplitBy
@@ -58,11 +58,11 @@ class HeldOut:
 
     def __post_init__(self) -> None:
         tracks, classes = self.probabilities_TC.shape
-        found = (len(self.classes), len(self.artist_T), len(self.unseen_T), len(self.pair_label_P))
+        lengths = (len(self.classes), len(self.artist_T), len(self.unseen_T), len(self.pair_label_P))
         expected = (classes, tracks, tracks, len(self.pair_track_P))
-        if found != expected:
+        if lengths != expected:
             raise UsageError(
-                f"held-out sample: (classes, artists, unseen flags, labels) are {found}, expected {expected}"
+                f"held-out sample: classes, artists, unseen flags, labels are {lengths}, expected {expected}"
             )
         if not np.isfinite(self.probabilities_TC).all():
             raise UsageError("held-out sample: the model gave probabilities that are not finite numbers")
@@ -71,29 +71,29 @@ class HeldOut:
 
     @cached_property
     def top_T(self) -> Integers:
-        """Each track's top tag; of equal probabilities the first class."""
+        """The most probable class of each track; the first class of a tie."""
         top_T: Integers = self.probabilities_TC.argmax(axis=1)
         return top_T
 
     @cached_property
     def confidence_T(self) -> Floats:
-        """The chance that each track's top tag is one of its labels."""
+        """The probability that the top tag of each track is one of its labels."""
         return confidences(self.probabilities_TC, self.top_T, self.together_CC)
 
     @cached_property
     def truth_TC(self) -> Flags:
-        """True where a class is one of a track's labels."""
+        """True if a class is one of a track's labels."""
         truth_TC = np.zeros(self.probabilities_TC.shape, dtype=np.bool_)
         truth_TC[self.pair_track_P, self.pair_label_P] = True
         return truth_TC
 
     @cached_property
     def right_T(self) -> Flags:
-        """True where a track's top tag is one of its labels."""
+        """True if a track's top tag is one of its labels."""
         return self.truth_TC[np.arange(len(self.top_T)), self.top_T]
 
     def only(self, keep_T: Flags) -> "HeldOut":
-        """The sample of the tracks where keep_T is True."""
+        """The sample restricted to the tracks where keep_T is True."""
         keep_P = keep_T[self.pair_track_P]
         new_index_T = np.cumsum(keep_T) - 1
         return replace(
@@ -106,9 +106,9 @@ class HeldOut:
         )
 
     def units(self) -> "HeldOut":
-        """What figures "per track" count: the tracks, but each pair as a track of its own under `rows`.
+        """The units of metrics "per track": the tracks or, under the split `rows`, the pairs.
 
-        Under `rows` a track's other labels lie in train, so its held-out label alone decides.
+        Under `rows` other labels of a track can be in train, so only its held-out label counts.
         """
         if self.split is not SplitBy.ROWS:
             return self
@@ -123,10 +123,10 @@ class HeldOut:
 
 
 def confidences(p_TC: NDArray[np.float32], top_T: Integers, together_CC: csc_array | None) -> Floats:
-    """The chance that a track's top tag is one of its labels, shape (T,).
+    """The probability that the top tag of a track is one of its labels, shape (T,).
 
-    A track with two labels is two pairs, among which its probability is parted. `together_CC` has the share
-    of the tracks labeled as the row says that are labeled as the column says, too: 1 on the diagonal.
+    A track with two labels is two pairs, which share the probability. `together_CC` has the share of tracks
+    with the row's label that also have the column's label: 1 on the diagonal.
 
     >>> dance_and_club = csc_array([[1, 0.9], [0.6, 1]])
     >>> confidences(np.array([[0.5, 0.5]], np.float32), np.array([0]), dance_and_club).round(3)

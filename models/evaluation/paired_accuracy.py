@@ -14,10 +14,10 @@ REPLICATES = 1000
 def paired_difference(
     tracks_A: npt.NDArray[np.integer], gained_A: npt.NDArray[np.integer], seed: int = 0
 ) -> Interval:
-    """The second model's accuracy less the first's, with a 95 % interval by bootstrap over artists.
+    """Accuracy of the second model minus that of the first, with a 95 % interval by bootstrap over artists.
 
-    `tracks_A` counts the held-out tracks of each artist, one or more; `gained_A`, of them, those that the
-    second model alone has right, less those that the first alone has right.
+    `tracks_A` counts the held-out tracks of each artist, 1 or more. `gained_A` counts the tracks that only
+    the second model has right, minus those that only the first has right.
 
     >>> paired_difference(np.array([10, 10]), np.array([1, 1]))
     Interval(value=0.1, low=0.1, high=0.1)

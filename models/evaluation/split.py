@@ -4,9 +4,9 @@ import enum
 
 
 class SplitBy(enum.StrEnum):
-    """What is never in two splits at once."""
+    """The unit that is never in two splits."""
 
     ARTIST = "artist"
     RECORDING = "recording"
-    ROWS = "rows"  # nothing: each (track, genre) pair is drawn by itself
+    ROWS = "rows"  # each (track, genre) pair is drawn independently
     FILE = "file"  # the split of each track is listed in a file

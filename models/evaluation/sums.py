@@ -1,7 +1,7 @@
-"""Sums per block of artists, from which the figures and their bootstrap intervals are computed.
+"""Sums per block of artists, from which the metrics and their bootstrap intervals are computed.
 
-A figure is a formula on these sums. Applied to the sums of all blocks it gives the value; applied to blocks
-drawn with replacement it gives a replicate. So value and interval always measure the same.
+A metric is a formula on these sums. The sums of all blocks give its value; the sums of blocks drawn with
+replacement give a bootstrap replicate.
 
 Shape suffixes: P pairs, T tracks, C classes, A blocks of artists, B confidence bins, R replicates.
 """
@@ -16,7 +16,7 @@ from genremill.models.evaluation.held_out import Flags, Floats, HeldOut, Integer
 
 TOP = 5
 BLOCKS = 4096
-"""Most blocks. With more artists, several share a block, which limits memory and time."""
+"""Limit on the number of blocks. With more artists, several share a block, which limits memory and time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Sums:
     chosen_AC: Floats
 
     def weighted(self, weights_RA: Floats) -> "Sums":
-        """The sums of R replicates, in which block a counts weights_RA[r, a] times."""
+        """The sums of R replicates. Block a counts weights_RA[r, a] times in replicate r."""
         return Sums(*(weights_RA @ getattr(self, field.name) for field in fields(self)))
 
     def total(self) -> "Sums":
@@ -47,7 +47,7 @@ class Sums:
         return self.weighted(np.ones((1, len(self.pairs_A))))
 
     def resampled(self, replicates: int, seed: int) -> "Sums":
-        """The sums of replicates, each of as many blocks as there are, drawn with replacement."""
+        """The sums of bootstrap replicates: as many blocks as there are, drawn with replacement."""
         blocks = len(self.pairs_A)
         drawn_RA = np.random.default_rng(seed).multinomial(
             blocks, np.full(blocks, 1 / blocks), size=replicates
@@ -65,28 +65,28 @@ def sums_by_block(held_out: HeldOut) -> Sums:
     rank_P = rank(probabilities_PC, label_P)
     confidence_T, right_T = held_out.confidence_T, held_out.right_T.astype(np.float64)
     kept_T = surest(confidence_T).astype(np.float64)
-    everyone_P, everyone_T = np.ones(len(block_P)), np.ones(len(block_T))
+    ones_P, ones_T = np.ones(len(block_P)), np.ones(len(block_T))
     hit_P = (rank_P == 0).astype(np.float64)
     return Sums(
-        pairs_A=_sums(block_P, everyone_P),
+        pairs_A=_sums(block_P, ones_P),
         top1_A=_sums(block_P, hit_P),
         top5_A=_sums(block_P, rank_P < TOP),
         close_A=_sums(block_P, close(held_out.cluster_of_class_C, label_P, top_P)),
         surprise_A=_sums(block_P, surprise(probabilities_PC, label_P)),
-        tracks_A=_sums(block_T, everyone_T),
+        tracks_A=_sums(block_T, ones_T),
         right_A=_sums(block_T, right_T),
         kept_A=_sums(block_T, kept_T),
         kept_right_A=_sums(block_T, kept_T * right_T),
         squared_error_A=_sums(block_T, (confidence_T - right_T) ** 2),
         gap_AB=_sums_by(block_T, equal_mass_bins(confidence_T), BINS, confidence_T - right_T),
         hits_AC=_sums_by(block_P, label_P, classes, hit_P),
-        truths_AC=_sums_by(block_P, label_P, classes, everyone_P),
-        chosen_AC=_sums_by(block_P, top_P, classes, everyone_P),
+        truths_AC=_sums_by(block_P, label_P, classes, ones_P),
+        chosen_AC=_sums_by(block_P, top_P, classes, ones_P),
     )
 
 
 def rank(probabilities_PC: NDArray[np.float32], label_P: Integers) -> Integers:
-    """The rank of each pair's label; 0 is the most probable class. Ties are in class order, as in argmax.
+    """The rank of the label of each pair; 0 is the most probable class. Ties keep class order, as in argmax.
 
     >>> rank(np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4]], np.float32), np.array([2, 2]))
     array([1, 1])
@@ -99,7 +99,7 @@ def rank(probabilities_PC: NDArray[np.float32], label_P: Integers) -> Integers:
 
 
 def surprise(probabilities_PC: NDArray[np.float32], label_P: Integers) -> Floats:
-    """-log of the probability of each pair's label, in nats; 0 counts as the smallest float32, 87 nats.
+    """-log of the probability of the label of each pair, in nats. Probability 0 counts as 87 nats.
 
     >>> surprise(np.array([[0.25, 0.75], [0.0, 1.0]], np.float32), np.array([0, 0])).round(3)
     array([ 1.386, 87.337])
@@ -109,7 +109,7 @@ def surprise(probabilities_PC: NDArray[np.float32], label_P: Integers) -> Floats
 
 
 def close(cluster_of_class_C: Integers | None, label_P: Integers, top_P: Integers) -> Flags:
-    """True if the top tag is wrong but in the cluster of the label. Classes without a cluster are -1.
+    """True if the top tag is wrong but in the cluster of the label. -1 means no cluster.
 
     >>> close(np.array([0, 0, 1, -1, -1]), label_P=np.array([0, 0, 0, 3]), top_P=np.array([0, 1, 2, 4]))
     array([False,  True, False, False])

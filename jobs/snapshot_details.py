@@ -7,6 +7,7 @@ from typing import Self
 from genremill.infra import records
 from genremill.infra.warehouse import Snapshot
 from genremill.models.evaluation.split import SplitBy
+from genremill.models.genres.cluster_method import Trial
 
 SNAPSHOT_TABLES = ("tracks", "genre_profiles", "genre_map", "tags")
 """Names of the tables that have snapshots, in pipeline order."""
@@ -91,15 +92,6 @@ class TagsDetails(SnapshotDetails):
 
 
 @dataclass(frozen=True)
-class ClusteringTrial:
-    """A number of clusters that was tried, and how good it is."""
-
-    clusters: int
-    silhouette: float | None
-    stability: float
-
-
-@dataclass(frozen=True)
 class GenreMapDetails(SnapshotDetails):
     """Details of `genre_map` and of `genre_profiles`: see `models.genres.clustering.Clustering`."""
 
@@ -109,7 +101,7 @@ class GenreMapDetails(SnapshotDetails):
     silhouette: float | None = None
     stability: float | None = None
     bootstrap_ari: float | None = None
-    trials: tuple[ClusteringTrial, ...] = ()
+    trials: tuple[Trial, ...] = ()
     unknown_genres: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     """Names of the values in `genre_profiles.means`."""

@@ -32,8 +32,8 @@ def missing(tracks: DataFrame, objects: DataFrame, rows: DataFrame, rejects: Dat
     the same `source`: the only object that has to be decoded.
     """
     readable = objects.where(F.col("reason").isNull()).select("audio_uri", "etag", "size")
-    wanted = tracks.join(readable, "audio_uri", "inner")
-    new = wanted.join(held(rows), ["track_id", "audio_uri", "etag"], "left_anti")
+    with_audio = tracks.join(readable, "audio_uri", "inner")
+    new = with_audio.join(held(rows), ["track_id", "audio_uri", "etag"], "left_anti")
     known = rejects.where(~F.col("reason").isin(*PASSING))
     known = known.select(F.col("key").alias("track_id"), F.col("etag").alias("known_etag"), "detail")
     bad = (
@@ -95,13 +95,16 @@ def rejects_of(rejected: DataFrame, fingerprint: str, run_id: str) -> DataFrame:
 def new_rejects(results: DataFrame, before: DataFrame) -> DataFrame:
     """The rejected results that no earlier run has written for the same object, URI and reason."""
     known = before.select(
-        "key", F.col("reason").alias("why"), F.col("etag").alias("of"), F.col("detail").alias("said")
+        "key",
+        F.col("reason").alias("old_reason"),
+        F.col("etag").alias("old_etag"),
+        F.col("detail").alias("old_detail"),
     )
     rejected = results.where(F.col("reason").isNotNull())
     same = (
         (F.col("track_id") == F.col("key"))
-        & (F.col("reason") == F.col("why"))
-        & F.col("etag").eqNullSafe(F.col("of"))
-        & (F.col("reason").isin(*OF_THE_PATH) | _is_about(F.col("said"), F.col("audio_uri")))
+        & (F.col("reason") == F.col("old_reason"))
+        & F.col("etag").eqNullSafe(F.col("old_etag"))
+        & (F.col("reason").isin(*OF_THE_PATH) | _is_about(F.col("old_detail"), F.col("audio_uri")))
     )
     return rejected.join(known, same, "left_anti")

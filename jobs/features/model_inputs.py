@@ -102,11 +102,11 @@ class ModelInputs:
         """One row per pair and `window`, with an array<float> per input except text; NaN if it is missing."""
         if not self.sets:
             return pairs.select("*", *self._of_track().values(), F.lit(0).alias("window"))
-        exploded = F.posexplode_outer(WINDOWS).alias("at", "inputs")
+        exploded = F.posexplode_outer(WINDOWS).alias("position", "inputs")
         windows = pairs.select("*", *self._of_track().values(), exploded)
         sets = (F.coalesce(F.col("inputs")[name], self._missing(name)).alias(name) for name in self.sets)
-        window = F.coalesce("at", F.lit(0)).alias("window")
-        return windows.select("*", *sets, window).drop(WINDOWS, "inputs", "at")
+        window = F.coalesce("position", F.lit(0)).alias("window")
+        return windows.select("*", *sets, window).drop(WINDOWS, "inputs", "position")
 
     def vector(self) -> Column:
         """All features of a track in order, one array<float>: means over its windows, NaN without any."""
@@ -120,7 +120,7 @@ class ModelInputs:
         """The mean of a set's windows, null if there are none."""
         windows = F.transform(WINDOWS, lambda window: window[name])
         zero = F.array_repeat(F.lit(0.0), self._width(name))
-        total = F.aggregate(windows, zero, lambda sums, one: F.zip_with(sums, one, lambda a, b: a + b))
+        total = F.aggregate(windows, zero, lambda sums, values: F.zip_with(sums, values, lambda a, b: a + b))
         return F.transform(total, lambda value: (value / F.size(WINDOWS)).cast("float"))
 
     def _of_track(self) -> dict[str, Column]:

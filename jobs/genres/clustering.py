@@ -1,6 +1,5 @@
 """Clusters the genres of (track, genre) pairs and publishes the map."""
 
-import dataclasses
 from collections import Counter
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import pyarrow.dataset as ds
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
-from genremill.infra import storage
+from genremill.infra import records, storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.jobs import command, snapshots
@@ -46,10 +45,11 @@ def fit(spark: SparkSession, work: command.Run, inputs: ClusterInputs, pairs: Da
     else:
         clustering = manual_clusters(sums, inputs.manual)
     _log(clustering)
-    summary = _summary(clustering)
+    details = _details(clustering, encoder)
+    summary = records.to_builtins(details)
+    del summary["inputs"]
     if work.dry_run:
         return command.Outcome(summary, f"dry run: {len(clustering.names)} clusters, nothing written")
-    details = GenreMapDetails(**summary, inputs=tuple(encoded_names(encoder)))
     for contract, rows in ((GENRE_PROFILES, _profile_rows(sums)), (GENRE_MAP, _map_rows(clustering))):
         df = spark.createDataFrame(rows, contract.schema).coalesce(1)
         snapshot = snapshots.write(work, contract, df, inputs.made_from, details)
@@ -139,17 +139,18 @@ def _log(clustering: Clustering) -> None:
         )
 
 
-def _summary(clustering: Clustering) -> dict[str, Any]:
-    return {
-        "method": clustering.method.value,
-        "clusters": len(clustering.names),
-        "genres": len(clustering.assignment),
-        "silhouette": clustering.silhouette,
-        "stability": clustering.stability,
-        "bootstrap_ari": clustering.bootstrap,
-        "trials": [dataclasses.asdict(trial) for trial in clustering.trials],
-        "unknown_genres": list(clustering.unknown),
-    }
+def _details(clustering: Clustering, encoder: TableEncoder) -> GenreMapDetails:
+    return GenreMapDetails(
+        method=clustering.method.value,
+        clusters=len(clustering.names),
+        genres=len(clustering.assignment),
+        silhouette=clustering.silhouette,
+        stability=clustering.stability,
+        bootstrap_ari=clustering.bootstrap,
+        trials=clustering.trials,
+        unknown_genres=clustering.unknown,
+        inputs=tuple(encoded_names(encoder)),
+    )
 
 
 def _text(clustering: Clustering) -> str:

@@ -20,7 +20,7 @@ RAISED: dict[int, type[GenremillError]] = {int(kind.exit_code): kind for kind in
 
 
 def run_ranks(spark: SparkSession, plan: Plan) -> Checkpoint:
-    """The last checkpoint of the ranks, run to their end; what one of them raised is this process's error."""
+    """Runs the ranks to their end; returns the last checkpoint, or raises the error of the rank that failed."""
     failed = f"{plan.checkpoints}/{failure.FAILURE}"
     storage.remove_object(failed)
     if not plan.resume:
@@ -28,8 +28,8 @@ def run_ranks(spark: SparkSession, plan: Plan) -> Checkpoint:
     logging.getLogger("TorchDistributor").setLevel(logging.ERROR)
     try:
         if is_local(spark):
-            found = spark.sparkContext.resources.get("gpu")
-            local_ranks.train(plan, found.addresses if found else ())
+            gpu = spark.sparkContext.resources.get("gpu")
+            local_ranks.train(plan, gpu.addresses if gpu else ())
         else:
             gpus = int(spark.conf.get("spark.executor.resource.gpu.amount", "0") or "0")
             distributor = TorchDistributor(plan.workers, local_mode=False, use_gpu=gpus > 0)
@@ -42,9 +42,9 @@ def run_ranks(spark: SparkSession, plan: Plan) -> Checkpoint:
                 raise failure.Diverged(record.message) from err
             raise RAISED.get(record.exit_code, GenremillError)(record.message) from err
         raise raised_in_worker(str(err)) or StorageError(
-            f"a training process died; the same command goes on after the last epoch: {err}"
+            f"a training process died; run the same command again to continue after the last epoch: {err}"
         ) from err
     last = checkpoints.newest(plan.checkpoints)
     if last is None:
-        raise StorageError(f"the training left no whole checkpoint in {plan.checkpoints}")
+        raise StorageError(f"the training has written no complete checkpoint to {plan.checkpoints}")
     return last

@@ -23,9 +23,9 @@ def known_tokens(tracks: DataFrame, count: int, classes: int) -> Known:
     from genremill.udfs.tokens import BITS, TOKENS_SCHEMA, make_list_tokens  # here: torch takes seconds
 
     named = tracks.select(*FIELDS, F.pmod(F.xxhash64("artist_id"), F.lit(BITS)).alias("artist"))
-    found = named.mapInArrow(make_list_tokens(), TOKENS_SCHEMA).groupBy("token")
+    by_token = named.mapInArrow(make_list_tokens(), TOKENS_SCHEMA).groupBy("token")
     groups = F.bit_count(F.bit_or("artists"))
-    counted = found.agg(groups.alias("groups"), F.sum("times").alias("times"))
+    counted = by_token.agg(groups.alias("groups"), F.sum("times").alias("times"))
     shared = counted.where(F.col("groups") >= FEWEST_ARTISTS).orderBy(F.desc("times"), "token")
     kept = shared.limit(min(MOST_TOKENS, MOST_PAIRS // classes)).select("token", "times").toArrow()
     known = np.zeros(len(kept), KNOWN)

@@ -1,6 +1,7 @@
 """The ways of putting genres into clusters, by name."""
 
 import enum
+from dataclasses import dataclass
 
 
 class Method(enum.StrEnum):
@@ -17,3 +18,12 @@ class Method(enum.StrEnum):
     def ranked(self) -> bool:
         """Whether profiles are to be of ranks, not raw values; categories are indicators in either case."""
         return self in (Method.CONSENSUS, Method.MANUAL)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A number of clusters that was tried, and how good it is."""
+
+    clusters: int
+    silhouette: float | None
+    stability: float

@@ -11,7 +11,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 
 from genremill.infra.errors import UsageError
-from genremill.models.genres.cluster_method import Method
+from genremill.models.genres.cluster_method import Method, Trial
 from genremill.models.genres.partitions import Partition, partitions, points
 from genremill.models.genres.profiles import Floats, Profiles, ProfileSums
 from genremill.models.genres.stability import bootstrap_agreement, halves_agreement
@@ -21,15 +21,6 @@ FEWEST, MOST = 12, 24
 NAMED_AFTER = 3
 MOST_POINTS = 1_000
 """Genres that are clustered one by one: consensus takes 40 s for so many, and an hour for 10,000."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A number of clusters, and how good it is: see `Clustering`."""
-
-    clusters: int
-    silhouette: float | None
-    stability: float
 
 
 @dataclass(frozen=True)

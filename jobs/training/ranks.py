@@ -20,7 +20,7 @@ RAISED: dict[int, type[GenremillError]] = {int(kind.exit_code): kind for kind in
 
 
 def run_ranks(spark: SparkSession, plan: Plan) -> Checkpoint:
-    """Runs the ranks to their end; returns the last checkpoint, or raises the error of the rank that failed."""
+    """Runs the ranks to their end; returns the last checkpoint, or raises the error of a failed rank."""
     failed = f"{plan.checkpoints}/{failure.FAILURE}"
     storage.remove_object(failed)
     if not plan.resume:

@@ -43,14 +43,14 @@ class Compared:
 
 def check(cards: Mapping[str, ModelCard]) -> None:
     """Raises if the figures of the versions are not comparable."""
-    about = {
+    basis = {
         version: (card.labels, card.snapshots.get("tracks"), card.labels == "cluster" and card.genre_map)
         for version, card in cards.items()
     }
-    first, *others = about.values()
+    first, *others = basis.values()
     if any(other != first for other in others):
         differences = "; ".join(
-            f"{version}: {found[0]} labels of tracks run {found[1]}" for version, found in about.items()
+            f"{version}: {labels} labels of tracks run {run}" for version, (labels, run, _) in basis.items()
         )
         raise UsageError(
             "these models cannot be compared: expected the same kind of labels, the same run of tracks and "

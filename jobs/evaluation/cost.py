@@ -40,7 +40,7 @@ def cost_of(folder: str, card: ModelCard) -> Cost:
     try:
         model.network.probabilities(inputs)  # the first call allocates memory
         rows, started = 0, time.perf_counter()
-        while (taken := time.perf_counter() - started) < LEAST_SECONDS or not rows:
+        while (seconds := time.perf_counter() - started) < LEAST_SECONDS or not rows:
             model.network.probabilities(inputs)
             rows += BATCH
     finally:
@@ -48,7 +48,7 @@ def cost_of(folder: str, card: ModelCard) -> Cost:
     size = sum(value.numel() * value.element_size() for value in model.network.state_dict().values())
     return Cost(
         sum(epoch.seconds for epoch in history) * card.training.settings["workers"],
-        taken / rows * windows * MILLION,
+        seconds / rows * windows * MILLION,
         size / MILLION,
     )
 

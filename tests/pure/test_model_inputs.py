@@ -27,11 +27,11 @@ SPLIT = {"by": "artist", "fractions": [0.8, 0.1, 0.1], "seed": 0}
 def _tracks(*features: FeatureSpec) -> Snapshot:
     kinds = [
         {
-            "name": one.name,
-            "kind": "categorical" if one.categorical else "numeric",
-            "is_popularity": one.is_popularity,
+            "name": feature.name,
+            "kind": "categorical" if feature.categorical else "numeric",
+            "is_popularity": feature.is_popularity,
         }
-        for one in features
+        for feature in features
     ]
     return Snapshot("t1", "tracks/run=t1", 1, "", {}, "", "", {"features": kinds, "split": SPLIT})
 
@@ -59,17 +59,17 @@ def _add_set(
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
     """A warehouse with two fingerprints of gtzan57, and a third that has no rows."""
-    found = Warehouse.at(str(tmp_path))
-    _add_set(found, "gtzan57", "aa", "2026-01-02", "r1", "r2")
-    _add_set(found, "gtzan57", "bb", "2026-01-01", "r1")
-    _add_set(found, "gtzan57", "cc", "2026-01-03")
-    return found
+    filled = Warehouse.at(str(tmp_path))
+    _add_set(filled, "gtzan57", "aa", "2026-01-02", "r1", "r2")
+    _add_set(filled, "gtzan57", "bb", "2026-01-01", "r1")
+    _add_set(filled, "gtzan57", "cc", "2026-01-03")
+    return filled
 
 
 def test_a_name_selects_the_newest_fingerprint_that_has_rows(warehouse: Warehouse) -> None:
-    found = chosen(warehouse, TABULAR, "gtzan57", None, use_popularity=False)
-    assert (found.names, found.features, found.positions) == (("gtzan57",), (RMS, ZCR), ())
-    assert found.made_from == {"gtzan57": "aa: 2 runs to r2"}
+    inputs = chosen(warehouse, TABULAR, "gtzan57", None, use_popularity=False)
+    assert (inputs.names, inputs.features, inputs.positions) == (("gtzan57",), (RMS, ZCR), ())
+    assert inputs.made_from == {"gtzan57": "aa: 2 runs to r2"}
 
 
 def test_inputs_keep_the_runs_that_existed_when_they_were_selected(warehouse: Warehouse) -> None:
@@ -82,11 +82,11 @@ def test_inputs_keep_the_runs_that_existed_when_they_were_selected(warehouse: Wa
 def test_sequences_and_images_have_a_shape_and_no_features(warehouse: Warehouse) -> None:
     _add_set(warehouse, "segments", "ss", "2026-01-01", "r1", shape=(512, 24))
     _add_set(warehouse, "logmel", "ll", "2026-01-01", "r1", shape=(1, 96, 64))
-    found = chosen(warehouse, TABULAR, "segments+gtzan57+logmel", None, use_popularity=False)
-    assert found.features == (RMS, ZCR)
-    assert found.shapes == {"segments": (512, 24), "logmel": (1, 96, 64)}
-    assert found.values == 512 * 24 + 2 + 96 * 64
-    assert found.vectors == ("gtzan57",)
+    inputs = chosen(warehouse, TABULAR, "segments+gtzan57+logmel", None, use_popularity=False)
+    assert inputs.features == (RMS, ZCR)
+    assert inputs.shapes == {"segments": (512, 24), "logmel": (1, 96, 64)}
+    assert inputs.values == 512 * 24 + 2 + 96 * 64
+    assert inputs.vectors == ("gtzan57",)
 
 
 @pytest.mark.parametrize("shape", [(3,), (0, 2), (1, 2, 3, 4), (2.0, 2), ()])
@@ -97,9 +97,9 @@ def test_an_invalid_shape_is_an_error(warehouse: Warehouse, shape: tuple[Any, ..
 
 
 def test_inputs_keep_the_order_of_the_flag_and_popularity_belongs_to_the_table(warehouse: Warehouse) -> None:
-    found = chosen(warehouse, TABULAR, "gtzan57+table", None, use_popularity=False)
-    assert found.features == (RMS, ZCR, TEMPO, KEY)
-    assert found.positions == (1, 2)
+    inputs = chosen(warehouse, TABULAR, "gtzan57+table", None, use_popularity=False)
+    assert inputs.features == (RMS, ZCR, TEMPO, KEY)
+    assert inputs.positions == (1, 2)
     popular = chosen(warehouse, TABULAR, "table+gtzan57", None, use_popularity=True)
     assert popular.features == (POPULARITY, TEMPO, KEY, RMS, ZCR)
 
@@ -132,10 +132,10 @@ def test_artists_are_described_by_the_numeric_features_of_the_model(warehouse: W
         name = f"artist {statistic} of {feature.name}"
         return FeatureSpec(name, False, feature.is_popularity, input=ARTIST)
 
-    found = chosen(warehouse, TABULAR, "artist", None, use_popularity=False)
-    assert found.features == (of_artist(TEMPO, "mean"), of_artist(TEMPO, "deviation"))
+    inputs = chosen(warehouse, TABULAR, "artist", None, use_popularity=False)
+    assert inputs.features == (of_artist(TEMPO, "mean"), of_artist(TEMPO, "deviation"))
     popular = chosen(warehouse, TABULAR, "artist+table", None, use_popularity=True)
-    both = [of_artist(one, statistic) for statistic in ("mean", "deviation") for one in (POPULARITY, TEMPO)]
+    both = [of_artist(spec, statistic) for statistic in ("mean", "deviation") for spec in (POPULARITY, TEMPO)]
     assert popular.features == (*both, POPULARITY, TEMPO, KEY)
     # Another run of tracks has its columns in another order.
     card = ModelCard.from_json(
@@ -202,8 +202,8 @@ def _card(
 def test_a_model_finds_its_own_fingerprint_and_its_columns_by_name(warehouse: Warehouse) -> None:
     card = _card(("gtzan57", TABLE), (RMS, ZCR, KEY, TEMPO), {"gtzan57": "bb"})
     card = ModelCard.from_json(card.to_json(), "model.json")
-    found = of_model(warehouse, TABULAR, card)
-    assert (found.names, found.positions, found.fingerprints) == (
+    inputs = of_model(warehouse, TABULAR, card)
+    assert (inputs.names, inputs.positions, inputs.fingerprints) == (
         ("gtzan57", TABLE),
         (2, 1),
         {"gtzan57": "bb"},

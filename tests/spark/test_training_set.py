@@ -47,8 +47,8 @@ def test_classes_that_tracks_bear_together(spark: SparkSession, tmp_path: Path) 
         F.col("class").alias("genre"),
         F.array(F.lit(1.0).cast("float")).alias("table_features"),
     )
-    found = write_training_set(spark, work, pairs, inputs, workers=1)
-    assert found.together == {"club": {"dance": 1.0}, "dance": {"club": 0.75}}
+    training_set = write_training_set(spark, work, pairs, inputs, workers=1)
+    assert training_set.together == {"club": {"dance": 1.0}, "dance": {"club": 0.75}}
 
 
 def test_an_artist_is_of_one_fold(spark: SparkSession, tmp_path: Path) -> None:
@@ -69,8 +69,10 @@ def test_an_artist_is_of_one_fold(spark: SparkSession, tmp_path: Path) -> None:
             "class"
         ),
     )
-    found = write_training_set(spark, work, pairs.withColumn("genre", F.col("class")), inputs, workers=1)
-    shards = spark.read.parquet(found.train)
+    training_set = write_training_set(
+        spark, work, pairs.withColumn("genre", F.col("class")), inputs, workers=1
+    )
+    shards = spark.read.parquet(training_set.train)
     folds = shards.select(shards[TABLE][0].alias("artist"), shards[FOLD][0].alias("fold")).distinct()
     assert folds.count() == 40
     assert {row["fold"] for row in folds.collect()} == set(range(FOLDS))

@@ -80,7 +80,7 @@ def _completion(shell: str) -> int:
 
 
 def _all_commands() -> Any:  # noqa: ANN401 (a union that is built at run time)
-    """A union of the flags of all commands."""
+    """A union of the flags of all commands; a module that names no `Common` has the flags of `Writing`."""
     import tyro
 
     from genremill.jobs import command, flags

@@ -18,6 +18,7 @@ from genremill.infra.errors import UsageError
 from genremill.jobs import command, nightly
 from genremill.jobs.catalog.columns import resolve, text
 from genremill.jobs.catalog.table_reader import read_table, reading
+from genremill.jobs.command import Common
 from genremill.jobs.contracts import Split
 from genremill.jobs.flags import in_section
 from genremill.jobs.nights import record as night_record, steps as night_steps
@@ -200,7 +201,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.with_spark("plan", run),
         argv,
         ready,
-        command.Common,
+        Common,
         creates_warehouse=True,
     )
 

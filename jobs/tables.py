@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
+from genremill.jobs.command import Common
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES
 
 
@@ -19,7 +20,7 @@ class Config:
     """No flags of its own."""
 
 
-def run(common: command.Common, cfg: Config) -> command.Outcome:
+def run(common: Common, cfg: Config) -> command.Outcome:
     """The current snapshot of every table that has one."""
     warehouse = Warehouse.at(common.warehouse)
     command.require_warehouse(warehouse)
@@ -42,7 +43,7 @@ def run(common: command.Common, cfg: Config) -> command.Outcome:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
-    return command.plain_main("tables", __doc__, Config, run, argv, command.Common)
+    return command.plain_main("tables", __doc__, Config, run, argv, Common)
 
 
 if __name__ == "__main__":

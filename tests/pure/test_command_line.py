@@ -128,7 +128,7 @@ def test_the_help_of_nightly_shows_the_main_flags(shown: Callable[..., str]) -> 
     assert "--publish.max-churn" in shown("help", "nightly", "--all")
 
 
-def test_nightly_takes_the_flags_that_its_help_leaves_out() -> None:
+def test_nightly_accepts_the_flags_that_its_short_help_omits() -> None:
     argv = ["--warehouse", "w", "--tracks", "t", "--publish.max-churn", "0.5", "--train.no-resume"]
     _, cfg = flags.parse("nightly", "", Config, command.Writing, argv)
     assert (cfg.publish.max_churn, cfg.train.resume) == (0.5, False)
@@ -151,7 +151,7 @@ def yaml_of(tmp_path: Path, text: str) -> str:
     return str(tmp_path / "night.yaml")
 
 
-def test_flags_win_over_the_file_in_both_directions(tmp_path: Path) -> None:
+def test_flags_override_the_config_file(tmp_path: Path) -> None:
     file = yaml_of(tmp_path, "model: linear\nuse-popularity: true\nresume: false\nseed: 3\nepochs: null\n")
     argv = ["--warehouse", "w", "--config", file]
     _, cfg = flags.parse("train", "", TrainConfig, command.Writing, argv)
@@ -167,7 +167,7 @@ def test_flags_win_over_the_file_in_both_directions(tmp_path: Path) -> None:
     assert (cfg.model, cfg.use_popularity, cfg.resume, cfg.seed) == ("linear", False, True, 4)
 
 
-def test_a_file_may_hold_sections_lists_and_single_values(tmp_path: Path) -> None:
+def test_a_config_file_can_have_sections_lists_and_single_values(tmp_path: Path) -> None:
     text = """
         warehouse: wh
         tracks: t.csv
@@ -207,7 +207,9 @@ def test_a_file_may_hold_sections_lists_and_single_values(tmp_path: Path) -> Non
         ),
     ],
 )
-def test_a_wrong_value_in_a_file_names_flag_value_and_type(tmp_path: Path, text: str, message: str) -> None:
+def test_the_error_for_a_wrong_value_in_a_file_names_the_flag_the_value_and_the_type(
+    tmp_path: Path, text: str, message: str
+) -> None:
     file = yaml_of(tmp_path, text)
     with pytest.raises(UsageError, match=re.escape(message)) as caught:
         flags.parse("nightly", "", Config, command.Writing, ["--config", file])
@@ -303,7 +305,7 @@ def test_a_flag_in_a_command_stays_as_it_is() -> None:
     ],
 )
 @pytest.mark.usefixtures("no_spark")
-def test_what_is_wrong_without_spark_is_refused_before_spark_starts(
+def test_errors_that_need_no_spark_are_reported_before_spark_starts(
     warehouse: Warehouse,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -314,7 +316,7 @@ def test_what_is_wrong_without_spark_is_refused_before_spark_starts(
         (tmp_path / name).write_text(text)
     (tmp_path / "nested" / "inner").mkdir(parents=True)
     (tmp_path / "nested" / "inner" / "t.csv").write_text("track_id\n")
-    given = [one.format(folder=tmp_path) for one in arguments]
+    given = [argument.format(folder=tmp_path) for argument in arguments]
     assert cli.main([*given, "--warehouse", warehouse.uri]) == 2
     assert message in capsys.readouterr().err
     assert not Path(warehouse.uri.removeprefix("file://"), "_tmp").exists()
@@ -322,7 +324,7 @@ def test_what_is_wrong_without_spark_is_refused_before_spark_starts(
 
 @pytest.mark.parametrize("job", ["extract", "cluster", "train", "study"])
 @pytest.mark.usefixtures("no_spark")
-def test_a_warehouse_without_tracks_is_refused_before_spark_starts(
+def test_a_warehouse_without_tracks_is_an_error_before_spark_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], job: str
 ) -> None:
     (tmp_path / "wh").mkdir()
@@ -364,8 +366,11 @@ def test_bash_completes_jobs_flags_and_choices(tmp_path: Path, shown: Callable[.
         *("--publish.max-churn", "--publish.max-churn-new", "--publish.max-class-shift"),
     ]
     assert completed(script, "genremill", "train", "--labels", "c") == ["cluster"]
+    assert completed(script, "genremill", "train", "--dry") == ["--dry-run"]
+    for job in ("tables", "plan"):  # they write nothing
+        assert completed(script, "genremill", job, "--dry") == []
 
 
-def test_a_shell_that_is_not_known_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_shell_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["completion", "dos"]) == 2
     assert "bash, zsh, fish" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What `vacuum` finds in warehouses written by hand, and that it spares what somebody may need."""
+"""`vacuum` removes old and abandoned files, and keeps everything that a reader or a running job needs."""
 
 import json
 import os
@@ -22,9 +22,9 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 
 def aged(warehouse: Warehouse) -> None:
-    """Makes all that lies there three days old."""
-    for one in storage.local_path(warehouse.uri).rglob("*"):
-        os.utime(one, (DAYS_AGO, DAYS_AGO))
+    """Makes all files and folders three days old."""
+    for path in storage.local_path(warehouse.uri).rglob("*"):
+        os.utime(path, (DAYS_AGO, DAYS_AGO))
 
 
 def put(warehouse: Warehouse, *names: str) -> None:
@@ -35,7 +35,7 @@ def put(warehouse: Warehouse, *names: str) -> None:
 def snapshot(
     warehouse: Warehouse, table: str, run_id: str, written_at: str = "2026-01-01T00:00:00Z", **details: str
 ) -> Snapshot:
-    """A complete run of one file."""
+    """A complete run with one file."""
     made = Snapshot(run_id, f"{table}/run={run_id}", 1, "", {}, "", written_at, dict(details))
     put(warehouse, f"{table}/run={run_id}/part-0.parquet")
     warehouse.finish(table, made)
@@ -48,18 +48,18 @@ def run_id(number: int) -> str:
 
 @pytest.fixture
 def vacuum(warehouse: Warehouse, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
-    """Runs the job and gives what there was before and is not there now, folders and files."""
+    """Runs the job and returns the names of the files that it removed."""
 
     def run(*flags: str) -> list[str]:
-        before = {one.name for one in storage.objects(warehouse.uri)}
+        before = {stored.name for stored in storage.objects(warehouse.uri)}
         assert cli.main(["vacuum", "--warehouse", warehouse.uri, *flags]) == 0, capsys.readouterr().err
-        return sorted(before - {one.name for one in storage.objects(warehouse.uri)})
+        return sorted(before - {stored.name for stored in storage.objects(warehouse.uri)})
 
     return run
 
 
 def tags_of_nights(warehouse: Warehouse, nights: int) -> None:
-    """Tables of so many nights; each night's tags tag that night's tracks."""
+    """Publishes `tracks` and `tags` once for each night."""
     for night in range(nights):
         tracks = snapshot(warehouse, "tracks", run_id(night))
         details = {"tracks_run": run_id(night), "model_version": "fcnn/0", "genre_map_version": ""}
@@ -68,7 +68,7 @@ def tags_of_nights(warehouse: Warehouse, nights: int) -> None:
 
 
 def backdate_pointers(warehouse: Warehouse, *tables: str) -> None:
-    """As if the last publishing had been long ago."""
+    """Changes the time of the last publication to a time long ago."""
     for table in tables or ("tracks", "tags"):
         pointer = warehouse.path(table, "_current.json")
         text = storage.read_bytes(pointer).decode()
@@ -76,7 +76,7 @@ def backdate_pointers(warehouse: Warehouse, *tables: str) -> None:
         storage.write_atomic(pointer, text.replace(now, "2026-01-20T00:00:00Z").encode())
 
 
-def test_runs_beyond_keep_runs_go_and_the_newest_stay(
+def test_runs_beyond_keep_runs_are_removed_and_the_newest_are_kept(
     warehouse: Warehouse, vacuum: Callable[..., list[str]]
 ) -> None:
     tags_of_nights(warehouse, 5)
@@ -86,11 +86,11 @@ def test_runs_beyond_keep_runs_go_and_the_newest_stay(
     assert {name.rpartition("/")[0] for name in gone} == {
         f"{table}/run={run_id(night)}" for table in ("tracks", "tags") for night in range(3)
     }
-    assert [one.run_id for one in warehouse.runs("tags")] == [run_id(3), run_id(4)]
+    assert [run.run_id for run in warehouse.runs("tags")] == [run_id(3), run_id(4)]
     assert vacuum("--keep-runs", "2", "--yes") == []
 
 
-def test_without_yes_or_in_a_dry_run_nothing_goes(
+def test_nothing_is_removed_without_yes_or_in_a_dry_run(
     warehouse: Warehouse, vacuum: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     tags_of_nights(warehouse, 3)
@@ -101,10 +101,10 @@ def test_without_yes_or_in_a_dry_run_nothing_goes(
     assert vacuum("--keep-runs", "1", "--yes", "--dry-run") == []
 
 
-def test_a_run_that_was_current_a_moment_ago_can_still_be_read(
+def test_a_run_that_was_current_recently_is_kept(
     warehouse: Warehouse, vacuum: Callable[..., list[str]]
 ) -> None:
-    tags_of_nights(warehouse, 4)  # published a moment ago, whatever the files' times say
+    tags_of_nights(warehouse, 4)  # published now, although the files are old
     aged(warehouse)
     gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
     assert f"tags/run={run_id(2)}" not in gone
@@ -112,7 +112,7 @@ def test_a_run_that_was_current_a_moment_ago_can_still_be_read(
     assert f"tags/run={run_id(1)}" in gone
 
 
-def test_a_kept_model_keeps_the_tracks_that_it_is_measured_on(
+def test_the_tracks_that_a_kept_model_is_evaluated_on_are_kept(
     warehouse: Warehouse, vacuum: Callable[..., list[str]]
 ) -> None:
     for night in range(4):
@@ -127,7 +127,7 @@ def test_a_kept_model_keeps_the_tracks_that_it_is_measured_on(
     assert gone == {f"tracks/run={run_id(night)}" for night in (0, 2)}
 
 
-def test_kept_tags_keep_their_tracks_and_their_model(
+def test_the_tracks_and_the_model_of_kept_tags_are_kept(
     warehouse: Warehouse, vacuum: Callable[..., list[str]]
 ) -> None:
     for night in range(4):
@@ -166,14 +166,14 @@ KEPT = (
 )
 
 
-def test_what_killed_jobs_have_left_goes(warehouse: Warehouse, vacuum: Callable[..., list[str]]) -> None:
+def test_leftovers_of_killed_jobs_are_removed(warehouse: Warehouse, vacuum: Callable[..., list[str]]) -> None:
     put(warehouse, *ABANDONED, *KEPT)
-    assert vacuum("--yes") == []  # too young: it may be at work
+    assert vacuum("--yes") == []  # too young: the job may still be running
     aged(warehouse)
     assert vacuum("--yes") == sorted(ABANDONED)
 
 
-def test_a_running_job_keeps_all_that_bears_its_id(
+def test_files_with_the_id_of_a_running_job_are_kept(
     warehouse: Warehouse, vacuum: Callable[..., list[str]]
 ) -> None:
     put(warehouse, *ABANDONED)
@@ -186,7 +186,7 @@ def test_a_running_job_keeps_all_that_bears_its_id(
     ]
 
 
-def test_reports_go_with_their_model(warehouse: Warehouse, vacuum: Callable[..., list[str]]) -> None:
+def test_reports_are_removed_with_their_model(warehouse: Warehouse, vacuum: Callable[..., list[str]]) -> None:
     for night in range(3):
         storage.write_atomic(
             warehouse.path("reports", run_id(night), "metrics.json"),
@@ -197,7 +197,7 @@ def test_reports_go_with_their_model(warehouse: Warehouse, vacuum: Callable[...,
     assert vacuum("--keep-runs", "2", "--yes") == [f"reports/{run_id(0)}/metrics.json"]
 
 
-def test_old_studies_go_but_not_one_that_is_going_on(
+def test_old_studies_are_removed_unless_they_are_running(
     warehouse: Warehouse, vacuum: Callable[..., list[str]]
 ) -> None:
     studies = [f"studies/{digest}/study.json" for digest in ("c", "a", "b")]
@@ -210,7 +210,7 @@ def test_old_studies_go_but_not_one_that_is_going_on(
 
 
 @pytest.mark.parametrize("flags", [["--keep-runs", "0"], ["--min-age-hours", "-1"]])
-def test_senseless_limits_are_refused(
+def test_invalid_limits_are_errors(
     warehouse: Warehouse, flags: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(warehouse, "tracks/_current.json")
@@ -218,7 +218,7 @@ def test_senseless_limits_are_refused(
     assert flags[0] in capsys.readouterr().err
 
 
-def test_signs_of_life_are_renewed_and_stop(warehouse: Warehouse) -> None:
+def test_a_heartbeat_is_renewed(warehouse: Warehouse) -> None:
     folder = warehouse.tmp("one")
     with heartbeat.beating(folder, period_s=0.01):
         first = storage.local_path(f"{folder}/{heartbeat.NAME}").stat().st_mtime_ns

@@ -1,4 +1,4 @@
-"""Pointers and runs: what is current changes in one step, and only to runs that are complete."""
+"""Pointers and runs: the current run changes in one atomic step, and only to a complete run."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def _finished(warehouse: Warehouse, run_id: str) -> Snapshot:
     return snapshot
 
 
-def test_the_pointer_remembers_what_was_current(tmp_path: Path) -> None:
+def test_a_pointer_records_the_earlier_snapshots(tmp_path: Path) -> None:
     warehouse = Warehouse.at(str(tmp_path))
     assert warehouse.current("tags") is None
     for run_id in ("1", "2", "3"):
@@ -29,7 +29,7 @@ def test_the_pointer_remembers_what_was_current(tmp_path: Path) -> None:
     current = warehouse.current("tags")
     assert current is not None
     assert current.snapshot == _snapshot("3")
-    assert [one.run_id for one in current.previous] == ["2", "1"]
+    assert [snapshot.run_id for snapshot in current.previous] == ["2", "1"]
 
 
 def test_rolling_back_withdraws_the_run(tmp_path: Path) -> None:
@@ -37,14 +37,14 @@ def test_rolling_back_withdraws_the_run(tmp_path: Path) -> None:
     for run_id in ("1", "2"):
         warehouse.publish("tags", _finished(warehouse, run_id))
     current = warehouse.roll_back("tags")
-    assert (current.snapshot.run_id, [one.run_id for one in current.withdrawn]) == ("1", ["2"])
+    assert (current.snapshot.run_id, [snapshot.run_id for snapshot in current.withdrawn]) == ("1", ["2"])
     with pytest.raises(UsageError, match="no earlier snapshot"):
         warehouse.roll_back("tags")
     again = warehouse.publish("tags", _snapshot("2"))
     assert (again.snapshot.run_id, again.withdrawn) == ("2", ())
 
 
-def test_what_was_audited_against_something_else_is_not_published(tmp_path: Path) -> None:
+def test_a_run_audited_against_an_outdated_snapshot_is_not_published(tmp_path: Path) -> None:
     warehouse = Warehouse.at(str(tmp_path))
     seen = warehouse.publish("tags", _finished(warehouse, "1"))
     warehouse.publish("tags", _finished(warehouse, "2"))
@@ -55,7 +55,7 @@ def test_what_was_audited_against_something_else_is_not_published(tmp_path: Path
     assert current.snapshot.run_id == "2"
 
 
-def test_the_last_published_run_may_be_one_that_was_withdrawn(tmp_path: Path) -> None:
+def test_the_last_published_run_can_be_a_withdrawn_run(tmp_path: Path) -> None:
     warehouse = Warehouse.at(str(tmp_path))
     assert warehouse.last_published("tags") == ""
     for run_id in ("1", "2"):
@@ -72,14 +72,14 @@ def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> N
         storage.write_over(f"file://{tmp_path}/tags/_current.json", b"", None)
 
 
-def test_a_run_without_its_record_is_not_there(tmp_path: Path) -> None:
+def test_a_run_without_a_record_is_not_listed(tmp_path: Path) -> None:
     warehouse = Warehouse.at(str(tmp_path))
     _finished(warehouse, "1")
     (tmp_path / "tags" / "run=2").mkdir()
-    assert [one.run_id for one in warehouse.runs("tags")] == ["1"]
+    assert [snapshot.run_id for snapshot in warehouse.runs("tags")] == ["1"]
 
 
-def test_what_is_missing_is_named_with_the_job_that_makes_it(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_table_names_the_job_that_writes_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no current 'tracks' table yet: run `genremill ingest` first"):
         Warehouse.at(str(tmp_path)).require("tracks", "ingest")
 
@@ -91,7 +91,7 @@ def test_a_damaged_pointer_is_a_storage_error(tmp_path: Path) -> None:
         Warehouse.at(str(tmp_path)).current("tags")
 
 
-def test_an_atomic_write_leaves_nothing_else_behind(tmp_path: Path) -> None:
+def test_an_atomic_write_leaves_no_temporary_file(tmp_path: Path) -> None:
     uri = f"file://{tmp_path}/a b.json"
     storage.write_atomic(uri, b"old")
     storage.write_atomic(uri, b"new")
@@ -99,12 +99,12 @@ def test_an_atomic_write_leaves_nothing_else_behind(tmp_path: Path) -> None:
     assert storage.read_bytes(uri) == b"new"
 
 
-def test_paths_and_uris_are_the_same_place(tmp_path: Path) -> None:
+def test_a_path_and_its_uri_are_the_same_file(tmp_path: Path) -> None:
     for location in (str(tmp_path / "x y"), f"file://{tmp_path}/x y/", f"file:{tmp_path}/x y"):
         assert storage.local_path(storage.absolute_uri(location)) == tmp_path / "x y"
 
 
-def test_other_schemes_are_refused_by_name() -> None:
+def test_the_error_for_another_uri_scheme_lists_the_supported_schemes() -> None:
     with pytest.raises(UsageError, match="only file: and s3a: URIs"):
         storage.read_bytes("http://169.254.169.254/latest")
 
@@ -112,12 +112,12 @@ def test_other_schemes_are_refused_by_name() -> None:
 def test_inventories_change_with_the_files(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1")
     (tmp_path / "_SUCCESS").write_text("")
-    one = storage.inventory(str(tmp_path))
-    assert (one.files, one.size_bytes) == (1, 1)
+    before = storage.inventory(str(tmp_path))
+    assert (before.files, before.size_bytes) == (1, 1)
     (tmp_path / "_SUCCESS").write_text("x")
-    assert storage.inventory(str(tmp_path)) == one
+    assert storage.inventory(str(tmp_path)) == before
     (tmp_path / "a.csv").write_text("12")
-    assert storage.inventory(str(tmp_path)).digest != one.digest
+    assert storage.inventory(str(tmp_path)).digest != before.digest
 
 
 def test_run_ids_sort_by_time() -> None:

@@ -1,7 +1,4 @@
-"""Signals on which extraction must agree with librosa: synthesized ones, and real clips where at hand.
-
-`corpus(seconds)` has them all as mono float32 at 22,050 Hz; `sources(seconds)` has what a file would hold.
-"""
+"""Signals on which the feature sets must equal librosa: synthetic ones, and real clips if there are any."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +19,7 @@ FRAME = 2048
 
 @dataclass(frozen=True)
 class Source:
-    """Samples as a file holds them, shape (n, channels)."""
+    """The samples of a file, shape (n, channels)."""
 
     samples: npt.NDArray[np.float32]
     sr: int
@@ -34,7 +31,7 @@ def tone(seconds: float, sr: int = SR, *, hz: float = 440.0, level: float = 0.5)
 
 
 def chord(seconds: float, sr: int = SR, *, root: float = 220.0) -> Signal:
-    """A minor seventh chord of decaying harmonics, restruck twice a second."""
+    """A minor seventh chord of harmonics that decay, struck twice per second."""
     t = _times(seconds, sr)
     decay = np.exp(-3 * (t % 0.5))
     partials = [
@@ -45,7 +42,7 @@ def chord(seconds: float, sr: int = SR, *, root: float = 220.0) -> Signal:
 
 
 def drums(seconds: float, sr: int = SR, *, bpm: float = 126.0) -> Signal:
-    """A low decaying thump on each beat and a noise burst between two."""
+    """A low drum on each beat, and a burst of noise between beats."""
     t, rng = _times(seconds, sr), np.random.default_rng(3)
     period = 60 / bpm
     kick = np.exp(-18 * (t % period)) * np.sin(2 * np.pi * 55 * (t % period))
@@ -76,7 +73,7 @@ def song(seconds: float, sr: int = SR) -> Signal:
 
 
 def half_silent(seconds: float, sr: int = SR) -> Signal:
-    """A song between two stretches of exact zeros."""
+    """A song with exact zeros in the first and the last quarter."""
     y = song(seconds, sr)
     y[: len(y) // 4] = 0
     y[-len(y) // 4 :] = 0
@@ -109,24 +106,24 @@ SYNTHETIC: dict[str, Callable[[float], Signal]] = {
 
 
 def sources(seconds: float) -> dict[str, Source]:
-    """Songs as files hold them: at 22.05 and 44.1 kHz, mono and stereo."""
-    found = {}
+    """Songs as in files: at 22.05 and 44.1 kHz, mono and stereo."""
+    songs = {}
     for sr in (SR, 2 * SR):
         left, right = song(seconds, sr), drums(seconds, sr, bpm=93) + chord(seconds, sr, root=330)
-        found[f"mono {sr} Hz"] = Source(left[:, np.newaxis], sr)
-        found[f"stereo {sr} Hz"] = Source(np.stack([left, right], axis=1), sr)
-    return found
+        songs[f"mono {sr} Hz"] = Source(left[:, np.newaxis], sr)
+        songs[f"stereo {sr} Hz"] = Source(np.stack([left, right], axis=1), sr)
+    return songs
 
 
 def mono(source: Source, sr: int = SR) -> Signal:
-    """A source as the extractor sees it: mean of the channels, resampled by soxr (HQ)."""
+    """The mean of the channels of a source, resampled by soxr (HQ), as in the extractor."""
     y = source.samples.mean(axis=1, dtype=np.float32)
     resampled: Signal = y if source.sr == sr else soxr.resample(y, source.sr, sr, quality="HQ")
     return resampled
 
 
 def real_paths() -> list[Path]:
-    """Real recordings, MP3 and Ogg Vorbis, sorted by name; none where they are not at hand."""
+    """Real recordings (MP3 and Ogg Vorbis) in the test data, sorted by name."""
     return sorted(path for path in (DATA / "audio").glob("*/*") if path.suffix in (".mp3", ".ogg"))
 
 
@@ -139,10 +136,10 @@ def real_clip(path: Path, seconds: float, *, offset: float = 5.0) -> Signal:
 
 
 def corpus(seconds: float, *, real: int | None = None) -> dict[str, Signal]:
-    """All signals by name, mono at `SR`; at most `real` recordings among them."""
-    found = {name: make(seconds) for name, make in SYNTHETIC.items()}
-    found |= {name: mono(source) for name, source in sources(seconds).items()}
-    return found | {path.stem[:24]: real_clip(path, seconds) for path in real_paths()[:real]}
+    """All signals by name, mono at `SR`, with at most `real` real recordings."""
+    signals = {name: make(seconds) for name, make in SYNTHETIC.items()}
+    signals |= {name: mono(source) for name, source in sources(seconds).items()}
+    return signals | {path.stem[:24]: real_clip(path, seconds) for path in real_paths()[:real]}
 
 
 def _times(seconds: float, sr: int) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Every kind of bad audio object seen in the wild, made on the spot, and what must become of each."""
+"""Bad audio files of every kind, and the expected result of each."""
 
 import functools
 import io
@@ -20,18 +20,18 @@ FRAMES = 3 * SR
 
 @dataclass(frozen=True)
 class Fault:
-    """One object: the name it is given, how its bytes are made, and what becomes of it."""
+    """One file: its name, how its bytes are made, and the expected result."""
 
     name: str
     make: Callable[[], bytes]
     reason: AudioReason | None = None
-    """None where it decodes."""
+    """Why it is rejected; None if it is decoded."""
     coverage: float = 1.0
-    """Of those that decode."""
+    """Share of the audio that is decoded, if it is decoded."""
 
 
 def tone(frames: int = FRAMES, sr: int = SR, channels: int = 1) -> npt.NDArray[np.float32]:
-    """Two partials and some noise, another pitch in each channel, shape (frames, channels)."""
+    """Two partials and some noise; each channel has another pitch; shape (frames, channels)."""
     rng = np.random.default_rng(0)
     phase = 2 * np.pi * np.outer(np.arange(frames) / sr, 220.0 * np.arange(2, 2 + channels))
     y = 0.3 * np.sin(phase) + 0.2 * np.sin(1.5 * phase) + 0.02 * rng.standard_normal(phase.shape)
@@ -39,7 +39,7 @@ def tone(frames: int = FRAMES, sr: int = SR, channels: int = 1) -> npt.NDArray[n
 
 
 def encoded(y: npt.NDArray[np.float32], sr: int = SR, container: str = "WAV", **options: Any) -> bytes:
-    """Bytes of a file as soundfile writes it."""
+    """The bytes of a file that soundfile writes."""
     out = io.BytesIO()
     soundfile.write(out, y, sr, format=container, **options)
     return out.getvalue()
@@ -47,7 +47,7 @@ def encoded(y: npt.NDArray[np.float32], sr: int = SR, container: str = "WAV", **
 
 @functools.cache
 def good(container: str) -> bytes:
-    """Three seconds of mono at 22,050 Hz."""
+    """A file of three seconds, mono, at 22,050 Hz."""
     return encoded(tone(), container=container)
 
 
@@ -60,7 +60,7 @@ def wav(
     bits: int = 16,
     declared: int | None = None,
 ) -> bytes:
-    """A WAV file written byte by byte, with whatever header it is told to have."""
+    """A WAV file with any header, also a wrong one."""
     frame = channels * bits // 8
     fmt = struct.pack("<HHIIHH", tag, channels, sr, sr * frame & 0xFFFFFFFF, frame & 0xFFFF, bits)
     size = len(data) if declared is None else declared
@@ -69,41 +69,41 @@ def wav(
 
 
 def flipped(data: bytes, bits: int, seed: int = 0, start: int = 500) -> bytes:
-    """The same file with single bits turned over, none of them in the first `start` bytes."""
+    """The same file with `bits` random bits inverted, none of them in the first `start` bytes."""
     rng, damaged = np.random.default_rng(seed), bytearray(data)
-    for at in rng.integers(start, len(data), bits):
-        damaged[at] ^= 1 << int(rng.integers(8))
+    for position in rng.integers(start, len(data), bits):
+        damaged[position] ^= 1 << int(rng.integers(8))
     return bytes(damaged)
 
 
 def long_flac(hours: float = 6, level: int = 0, sr: int = 44100) -> bytes:
-    """A stereo FLAC of hours in some 200 kB: each block is one constant, `level` and `-level` by turns."""
+    """Hours of stereo FLAC in about 200 kB: its blocks are constant, `level` and `-level` in turn."""
     block = 65535
     blocks = int(hours * 3600 * sr) // block
     info = struct.pack(">HH", block, block) + bytes(6)
     info += struct.pack(">Q", sr << 44 | 1 << 41 | 15 << 36 | blocks * block) + bytes(16)
-    frames = [_flac_block(at, block, level if at % 2 else -level) for at in range(blocks)]
+    frames = [_flac_block(number, block, level if number % 2 else -level) for number in range(blocks)]
     return b"fLaC\x80\x00\x00\x22" + info + b"".join(frames)
 
 
 def recorded(ogg: bytes, frame: int) -> bytes:
-    """The same OGG file as a recording of a stream that had been running for so many frames."""
-    pages, at = [], 0
-    while at < len(ogg):
-        length = 27 + ogg[at + 26] + sum(ogg[at + 27 : at + 27 + ogg[at + 26]])
-        page = bytearray(ogg[at : at + length])
+    """The same OGG file, as if it were recorded from a stream that started `frame` frames earlier."""
+    pages, start = [], 0
+    while start < len(ogg):
+        length = 27 + ogg[start + 26] + sum(ogg[start + 27 : start + 27 + ogg[start + 26]])
+        page = bytearray(ogg[start : start + length])
         (end,) = struct.unpack_from("<q", page, 6)
         page[6:14] = struct.pack("<q", end + frame if end > 0 else end)
         page[22:26] = bytes(4)
         page[22:26] = struct.pack("<I", _crc(bytes(page), 0x04C11DB7, 32))
         pages.append(bytes(page))
-        at += length
+        start += length
     return b"".join(pages)
 
 
 def _flac_block(number: int, size: int, value: int) -> bytes:
-    coded = chr(number).encode("utf-8", "surrogatepass")  # FLAC numbers its blocks as UTF-8 does characters
-    # Sync and fixed block size; 16-bit block size behind, rate of STREAMINFO; two channels, 16 bits.
+    coded = chr(number).encode("utf-8", "surrogatepass")  # FLAC encodes block numbers like UTF-8
+    # Sync code, fixed block size; a 16-bit block size follows; rate of STREAMINFO; 2 channels, 16 bits.
     head = b"\xff\xf8\x70\x18" + coded + struct.pack(">H", size - 1)
     head += bytes([_crc(head, 0x07, 8)])
     frame = head + 2 * (b"\x00" + struct.pack(">h", value))
@@ -131,17 +131,17 @@ def _crc_table(polynomial: int, bits: int) -> list[int]:
 
 
 def without_xing(mp3: bytes) -> bytes:
-    """An MP3 without its first frame, which holds the count of all others."""
+    """The same MP3 file without its first frame, which holds the number of frames."""
     return mp3[mp3.index(mp3[:2], 100) :]
 
 
 def id3(data: bytes) -> bytes:
-    """The same file behind an ID3v2 tag of 300 bytes."""
+    """The same file after an ID3v2 tag of 300 bytes."""
     return b"ID3\x04\x00\x00" + bytes([0, 0, 300 >> 7, 300 & 127]) + bytes(300) + data
 
 
 def constant_rate_mp3() -> bytes:
-    """An MP3 of constant bit rate that declares nothing but its own size."""
+    """An MP3 file of constant bit rate, without its length in the header."""
     return encoded(tone(), container="MP3", bitrate_mode="CONSTANT", compression_level=0.5)
 
 
@@ -212,11 +212,11 @@ FAULTS = (
     Fault("gsm.wav", lambda: encoded(tone(), subtype="GSM610"), AudioReason.CODEC_REFUSED),
     Fault("mu-law.wav", lambda: encoded(tone(), subtype="ULAW"), AudioReason.CODEC_REFUSED),
 )
-"""All of them; storage faults (gone, replaced, slow) are not among them."""
+"""All bad files; faults of the storage (deleted, replaced, slow objects) are tested elsewhere."""
 
 
 def write(folder: Path) -> dict[str, Path]:
-    """Each fault as a file in `folder`, by its name."""
+    """Writes each bad file to `folder`; the paths by name."""
     written = {fault.name: folder / fault.name for fault in FAULTS}
     for fault in FAULTS:
         written[fault.name].write_bytes(fault.make())

@@ -1,8 +1,8 @@
-"""Clips whose truth is known: a timbre, a harmony and a rhythm, each drawn by itself, of artists of sound.
+"""Synthetic clips with known labels: a timbre, a harmony and a rhythm, drawn independently.
 
-The three are kept apart. All partials of a note are octaves of it, so that its timbre adds no pitch class;
-a chord has three notes and a bar four chords, so that loudness and their number tell nothing. What an artist
-has of its own is in all of its clips: tuning, register, tempo, room, hiss, how long notes last.
+No label can be predicted from another. All partials of a note are octaves of it, so a timbre adds no pitch
+class. A chord has three notes and a bar has four chords, so loudness and counts depend on no label. All clips
+of an artist have the same tuning, register, tempo, room, noise and decay.
 """
 
 from dataclasses import dataclass
@@ -22,14 +22,13 @@ TIMBRES = {
 }
 """Amplitudes of a note and of its octaves."""
 HARMONIES = {"major": (0, 4, 7), "minor": (0, 3, 7), "augmented": (0, 4, 8), "suspended": (0, 5, 7)}
-"""Semitones over the root."""
+"""Semitones above the root."""
 RHYTHMS = {"even": (0, 4, 8, 12), "pushed": (0, 3, 6, 12), "early": (0, 2, 4, 8), "rolled": (0, 1, 2, 8)}
 """Sixteenths of a bar on which the chord is struck."""
 LOUDNESS_DB = 3.0
-"""Most that a note of a chord is louder or softer than it should be."""
+"""Largest random change of the loudness of a note."""
 DETUNED = 0.2
-"""Semitones, most that it is too high or low. Pure chords would tell their timbre by their pitch classes:
-the higher the octave, the sharper they are."""
+"""Largest random change of the pitch of a note in semitones. Without it, pitch classes would depend on timbre: they are sharper in higher octaves."""
 TRUTHS: dict[str, tuple[str, ...]] = {
     "timbre": tuple(TIMBRES),
     "harmony": tuple(HARMONIES),
@@ -41,16 +40,16 @@ TRUTHS: dict[str, tuple[str, ...]] = {
 class Artist:
     """What the clips of an artist have in common."""
 
-    tuning: float  # semitones away from A 440
-    register: float  # Hz, of the lowest root
+    tuning: float  # semitones from A = 440 Hz
+    register: float  # frequency of the lowest root in Hz
     beats_per_minute: float
-    tilt_db: float  # what the room adds to an octave over the one below
+    tilt_db: float  # gain of each octave over the octave below
     hiss: float
-    decay: float  # of a note, 1/s
+    decay: float  # of a note, per second
 
     @classmethod
     def numbered(cls, number: int) -> Self:
-        """The artist of a number, always the same."""
+        """The artist with this number: the same in every call."""
         rng = np.random.default_rng([11, number])
         return cls(
             tuning=rng.uniform(-0.2, 0.2),
@@ -64,7 +63,7 @@ class Artist:
 
 @dataclass(frozen=True)
 class Sound:
-    """What is to be told of a clip."""
+    """The labels of a clip."""
 
     timbre: str
     harmony: str
@@ -72,11 +71,11 @@ class Sound:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> Self:
-        """One at random, each of the three by itself."""
+        """Random labels, each independent of the others."""
         return cls(**{truth: names[rng.integers(len(names))] for truth, names in TRUTHS.items()})
 
     def clip(self, artist: Artist, rng: np.random.Generator, seconds: float) -> Signal:
-        """A clip with this sound, shape (seconds × SR,): chords on a root that changes with each bar."""
+        """A clip with this sound, shape (seconds × SR,): chords whose root changes in each bar."""
         y = np.zeros(round(seconds * SR))
         sixteenth = 60 / artist.beats_per_minute / 4
         for bar in range(int(seconds / (16 * sixteenth)) + 1):
@@ -89,7 +88,7 @@ class Sound:
         return loud
 
     def _chord(self, artist: Artist, root: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """One struck chord of half a second."""
+        """A chord of half a second."""
         t = np.arange(SR // 2) / SR
         lowest = artist.register * 2 ** ((root + artist.tuning) / 12)
         chord = np.zeros(len(t))

@@ -1,4 +1,4 @@
-"""The 518 statistics as librosa and scipy give them: what `Fma518` must equal, and is timed against."""
+"""The 518 statistics by librosa and scipy: the reference for the values and the speed of `Fma518`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ SR, N_FFT, HOP = 22050, 2048, 512
 
 
 def rows(y: npt.NDArray[np.float32], sr: int = SR) -> Rows:
-    """Each feature as the dataset's script computes it, one STFT shared; the rate is given throughout."""
+    """The features as in the script of the data set: they share one STFT, and all get the sample rate."""
     transform = np.abs(librosa.cqt(y, sr=sr, hop_length=HOP, bins_per_octave=12, n_bins=7 * 12, tuning=None))
     cens = feature.chroma_cens(C=transform, sr=sr, hop_length=HOP, bins_per_octave=12)
     S = np.abs(librosa.stft(y, n_fft=N_FFT, hop_length=HOP))
@@ -36,7 +36,7 @@ def rows(y: npt.NDArray[np.float32], sr: int = SR) -> Rows:
 
 
 def rows_of_signal(y: npt.NDArray[np.float32], sr: int = SR) -> Rows:
-    """Each feature by its own call on the signal, chroma with librosa's own 36 bins an octave."""
+    """The features by separate calls on the signal; chroma with librosa's default of 36 bins per octave."""
     return {
         "zcr": feature.zero_crossing_rate(y, frame_length=N_FFT, hop_length=HOP),
         "chroma_cqt": feature.chroma_cqt(y=y, sr=sr, hop_length=HOP),
@@ -52,11 +52,11 @@ def rows_of_signal(y: npt.NDArray[np.float32], sr: int = SR) -> Rows:
     }
 
 
-def statistics(found: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """The seven statistics of each row, by `<feature>_<statistic>`, as numpy and scipy give them."""
+def statistics(features: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    """The seven statistics of each row by numpy and scipy; keys are `<feature>_<statistic>`."""
     return {
         f"{name}_{statistic}": value
-        for name, x in found.items()
+        for name, x in features.items()
         for statistic, value in {
             "mean": np.mean(x, axis=1),
             "std": np.std(x, axis=1),
@@ -70,10 +70,10 @@ def statistics(found: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[A
 
 
 def statistics_of_script(y: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
-    """All statistics, the transforms shared."""
+    """All statistics, with shared transforms."""
     return statistics(rows(y))
 
 
 def statistics_of_signal(y: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
-    """All statistics, nothing shared."""
+    """All statistics, without shared transforms."""
     return statistics(rows_of_signal(y))

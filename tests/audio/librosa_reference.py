@@ -1,4 +1,4 @@
-"""The 57 values as librosa gives them, each function called on the signal."""
+"""The 57 values by librosa; each function is called on the signal."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ Series = npt.NDArray[np.floating]
 
 
 def librosa_series(settings: Gtzan57) -> dict[str, Callable[[Signal], Series]]:
-    """What means and variances are taken of; HPSS gives two rows, MFCC twenty, the others one."""
+    """The series that are averaged: two rows for HPSS, twenty for MFCC, one for the others."""
     frame: dict[str, Any] = {"n_fft": settings.n_fft, "hop_length": settings.hop_length}
     length: dict[str, Any] = {"frame_length": settings.n_fft, "hop_length": settings.hop_length}
     sr, feature = settings.sr, librosa.feature
@@ -31,21 +31,21 @@ def librosa_series(settings: Gtzan57) -> dict[str, Callable[[Signal], Series]]:
 
 
 def librosa_tempo(y: Signal, settings: Gtzan57) -> float:
-    """Tempo of librosa's beat tracker; a float where it finds no onset, else an array of one."""
+    """The tempo of librosa's beat tracker, which returns a float or an array of one value."""
     tempo, _ = librosa.beat.beat_track(y=y, sr=settings.sr, hop_length=settings.hop_length)
     return float(np.ravel(tempo)[0])
 
 
 def librosa_tuning(y: Signal, settings: Gtzan57) -> float:
-    """The tuning that `chroma_stft` works with: of the power spectrum."""
+    """The tuning that `chroma_stft` uses: that of the power spectrum."""
     P = np.abs(librosa.stft(y, n_fft=settings.n_fft, hop_length=settings.hop_length)) ** 2
     return float(librosa.estimate_tuning(S=P, sr=settings.sr))
 
 
 def librosa_values(y: Signal, settings: Gtzan57) -> npt.NDArray[np.float64]:
-    """The 57 values, in the table's order."""
+    """The 57 values in the order of the table."""
     rows = {name: series(y) for name, series in librosa_series(settings).items()}
-    statistics = {name: [[row.mean(), row.var()] for row in found] for name, found in rows.items()}
+    statistics = {name: [[row.mean(), row.var()] for row in of_name] for name, of_name in rows.items()}
     mfcc = statistics.pop("mfcc")
-    before = np.concatenate([np.ravel(found) for found in statistics.values()])
+    before = np.concatenate([np.ravel(values) for values in statistics.values()])
     return np.concatenate([before, [librosa_tempo(y, settings)], np.ravel(mfcc)])

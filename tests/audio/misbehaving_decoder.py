@@ -1,4 +1,4 @@
-"""A child for `Sandbox` that decodes like the real one, and does what files beginning `do:` tell it to."""
+"""A child for `Sandbox` that decodes files, but first does the action of a file that starts with `do:`."""
 
 import mmap
 import os
@@ -15,7 +15,7 @@ from genremill.udfs.decoding.child import serve
 from genremill.udfs.decoding.settings import Budget, Decoded, DecodeSettings, Signal
 
 
-def _say(words: bytes) -> None:
+def _answer(words: bytes) -> None:
     os.write(int(sys.argv[1]), words)
 
 
@@ -49,13 +49,13 @@ def _map_memory() -> None:
 
 
 def _grandchild() -> None:
-    """Hangs only where the grandchild could be started."""
+    """Hangs if the grandchild can be started."""
     subprocess.Popen(["sleep", "1000"])
     _hang()
 
 
 def _write_file() -> None:
-    """A file without a name: nothing is left behind where it may be written."""
+    """Writes to a file without a name, so that no file remains if it is allowed."""
     os.write(os.open("/tmp", os.O_TMPFILE | os.O_WRONLY), b"x")
 
 
@@ -66,38 +66,38 @@ def _print() -> None:
 
 
 def _garbage() -> None:
-    _say(b"\xff\x00garbage")
+    _answer(b"\xff\x00garbage")
     _hang()
 
 
 def _deep_nesting() -> None:
-    _say(b"[" * 4000)
+    _answer(b"[" * 4000)
     _hang()
 
 
 def _unknown_reason() -> None:
-    _say(b'{"reason": "bad mood", "detail": ""}')
+    _answer(b'{"reason": "bad mood", "detail": ""}')
     _hang()
 
 
 def _too_many_samples() -> None:
-    _say(b'{"samples": 1000000000, "coverage": 1, "seconds_decoded": 30}')
+    _answer(b'{"samples": 1000000000, "coverage": 1, "seconds_decoded": 30}')
     _hang()
 
 
 def _nan_coverage() -> None:
-    _say(b'{"samples": 3000, "coverage": NaN, "seconds_decoded": 30}')
+    _answer(b'{"samples": 3000, "coverage": NaN, "seconds_decoded": 30}')
     _hang()
 
 
 def _infinite_samples() -> None:
-    _say(b'{"samples": Infinity, "coverage": 1, "seconds_decoded": 30}')
+    _answer(b'{"samples": Infinity, "coverage": 1, "seconds_decoded": 30}')
     _hang()
 
 
-def _speak_twice() -> None:
-    """The right answer follows: this one is read for it, and that one waits for the next request."""
-    _say(b'{"reason": "silent", "detail": "too early"}')
+def _answer_twice() -> None:
+    """Sends an answer before the correct one, which then waits for the next request."""
+    _answer(b'{"reason": "silent", "detail": "too early"}')
 
 
 def _shrink_memory() -> None:
@@ -112,9 +112,9 @@ def _refuse() -> None:
     raise AudioRejected(AudioReason.DECODE_FAILED, "\N{SNOWMAN}" * 5000)
 
 
-DEEDS = {
-    deed.__name__.lstrip("_"): deed
-    for deed in (
+ACTIONS = {
+    action.__name__.lstrip("_"): action
+    for action in (
         _segfault,
         _hang,
         _dawdle,
@@ -130,7 +130,7 @@ DEEDS = {
         _too_many_samples,
         _nan_coverage,
         _infinite_samples,
-        _speak_twice,
+        _answer_twice,
         _shrink_memory,
         _raise,
         _refuse,
@@ -139,9 +139,9 @@ DEEDS = {
 
 
 def decode(fd: int, settings: DecodeSettings, budget: Budget, out: Signal) -> Decoded:
-    told = os.pread(fd, 100, 0)
-    if told.startswith(b"do:"):
-        DEEDS[told.removeprefix(b"do:").decode()]()
+    start = os.pread(fd, 100, 0)
+    if start.startswith(b"do:"):
+        ACTIONS[start.removeprefix(b"do:").decode()]()
     return decoding.decode(fd, settings, budget, out)
 
 

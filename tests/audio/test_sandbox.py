@@ -54,10 +54,10 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
         yield made
 
 
-def told_to(deed: str, folder: Path) -> int:
+def file_with_action(action: str, folder: Path) -> int:
     """A descriptor of a file that makes the child do something."""
-    path = folder / deed
-    path.write_bytes(f"do:{deed}".encode())
+    path = folder / action
+    path.write_bytes(f"do:{action}".encode())
     return os.open(path, os.O_RDONLY)
 
 
@@ -67,12 +67,12 @@ def rejected(sandbox: Sandbox, fd: int) -> AudioRejected:
     return caught.value
 
 
-def ended_by(deed: str, sandbox: Sandbox, good: int, folder: Path) -> AudioRejected:
+def ended_by(action: str, sandbox: Sandbox, good: int, folder: Path) -> AudioRejected:
     """The detail of a crash that ends the child; checks that nothing is left and that the next file works."""
     before = sandbox.decode(good, SETTINGS)
     first = sandbox.pid
     assert first is not None
-    fd = told_to(deed, folder)
+    fd = file_with_action(action, folder)
     found = rejected(sandbox, fd)
     os.close(fd)
     assert sandbox.pid is None
@@ -151,7 +151,7 @@ def test_every_bad_file_has_its_reason_or_coverage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("deed", "detail"),
+    ("action", "detail"),
     [
         ("segfault", "SIGSEGV"),
         ("exit", "exit status 3"),
@@ -169,28 +169,30 @@ def test_every_bad_file_has_its_reason_or_coverage(tmp_path: Path) -> None:
     ],
 )
 def test_a_crash_of_the_child_only_rejects_one_file(
-    deed: str, detail: str, sandbox: Sandbox, good: int, tmp_path: Path
+    action: str, detail: str, sandbox: Sandbox, good: int, tmp_path: Path
 ) -> None:
-    found = ended_by(deed, sandbox, good, tmp_path)
+    found = ended_by(action, sandbox, good, tmp_path)
     assert found.reason is AudioReason.DECODE_CRASHED
     assert detail in found.detail
 
 
-@pytest.mark.parametrize("deed", ["hang", "grandchild"])
-def test_a_blocked_child_only_rejects_one_file(deed: str, hasty: Sandbox, good: int, tmp_path: Path) -> None:
-    found = ended_by(deed, hasty, good, tmp_path)
+@pytest.mark.parametrize("action", ["hang", "grandchild"])
+def test_a_blocked_child_only_rejects_one_file(
+    action: str, hasty: Sandbox, good: int, tmp_path: Path
+) -> None:
+    found = ended_by(action, hasty, good, tmp_path)
     assert (found.reason, found.detail) == (AudioReason.DECODE_TIMEOUT, "not finished after 0.75 s")
 
 
 def test_the_output_of_a_child_is_discarded(sandbox: Sandbox, tmp_path: Path) -> None:
-    fd = told_to("print", tmp_path)
+    fd = file_with_action("print", tmp_path)
     assert rejected(sandbox, fd).reason is AudioReason.NOT_AUDIO
     os.close(fd)
     assert sandbox.pid is not None
 
 
 def test_an_unexpected_answer_is_ignored(sandbox: Sandbox, good: int, tmp_path: Path) -> None:
-    fd = told_to("speak_twice", tmp_path)
+    fd = file_with_action("answer_twice", tmp_path)
     assert rejected(sandbox, fd).detail == "too early"
     os.close(fd)
     first = sandbox.pid
@@ -200,7 +202,7 @@ def test_an_unexpected_answer_is_ignored(sandbox: Sandbox, good: int, tmp_path: 
 
 
 def test_long_details_are_truncated(sandbox: Sandbox, tmp_path: Path) -> None:
-    fd = told_to("refuse", tmp_path)
+    fd = file_with_action("refuse", tmp_path)
     assert rejected(sandbox, fd).detail == "\N{SNOWMAN}" * 300
     os.close(fd)
     assert sandbox.pid is not None
@@ -209,14 +211,14 @@ def test_long_details_are_truncated(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_one_malicious_file_of_a_thousand_only_rejects_itself(
     sandbox: Sandbox, good: int, tmp_path: Path
 ) -> None:
-    poison = told_to("segfault", tmp_path)
+    poison = file_with_action("segfault", tmp_path)
     pids, refused = set(), []
-    for at in range(1000):
+    for number in range(1000):
         try:
-            assert len(sandbox.decode(poison if at == 500 else good, SETTINGS).y) == SR // 2
+            assert len(sandbox.decode(poison if number == 500 else good, SETTINGS).y) == SR // 2
             pids.add(sandbox.pid)
         except AudioRejected as caught:
-            refused.append((at, caught.reason))
+            refused.append((number, caught.reason))
     os.close(poison)
     assert refused == [(500, AudioReason.DECODE_CRASHED)]
     assert len(pids) == 2
@@ -239,7 +241,7 @@ def test_a_file_is_decoded_again_if_its_child_was_killed_from_outside(
     sandbox.decode(good, SETTINGS)
     first = sandbox.pid
     assert first is not None
-    slow = told_to("dawdle", tmp_path)
+    slow = file_with_action("dawdle", tmp_path)
     killer = threading.Timer(0.1, os.kill, (first, signal.SIGKILL))
     killer.start()
     found = rejected(sandbox, slow)
@@ -257,7 +259,7 @@ def test_the_answer_to_an_interrupted_caller_is_ignored(sandbox: Sandbox, good: 
         raise Interrupted
 
     sandbox.decode(good, SETTINGS)
-    slow = told_to("dawdle", tmp_path)
+    slow = file_with_action("dawdle", tmp_path)
     previous = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     with pytest.raises(Interrupted):
@@ -268,12 +270,12 @@ def test_the_answer_to_an_interrupted_caller_is_ignored(sandbox: Sandbox, good: 
 
 
 def test_two_hundred_files_leave_no_open_descriptor(sandbox: Sandbox, good: int, tmp_path: Path) -> None:
-    poison = told_to("segfault", tmp_path)
+    poison = file_with_action("segfault", tmp_path)
     sandbox.decode(good, SETTINGS)
     mine, childs = descriptors("self"), descriptors(sandbox.pid or 0)
-    for at in range(200):
+    for number in range(200):
         sandbox.decode(good, SETTINGS)
-        if at in (50, 100):
+        if number in (50, 100):
             rejected(sandbox, poison)
     os.close(poison)
     assert descriptors("self") == mine - 1
@@ -306,7 +308,7 @@ def test_closing_leaves_no_process_and_no_descriptor(good: int) -> None:
 
 
 def test_a_killed_worker_leaves_no_child(tmp_path: Path) -> None:
-    fd = told_to("hang", tmp_path)
+    fd = file_with_action("hang", tmp_path)
     os.close(fd)
     worker = (
         "import os\n"

@@ -18,7 +18,7 @@ from tyro.constructors import (
 
 InfoT = TypeVar("InfoT")
 _IN_PROGRESS: list[object] = []
-"""Types that tyro's own rules are working on."""
+"""Types for which tyro's own rules are being asked."""
 
 
 Uri: TypeAlias = Annotated[str, tyro.conf.arg(metavar="URI")]
@@ -59,12 +59,12 @@ def _one_line(text: str | Callable[[], str | None] | None) -> str:
 
 
 def _in_brackets(default: str) -> str:
-    """A default; where it is nothing or a switch, the sentence about the flag says enough."""
+    """A default in brackets; nothing for a switch and for flags without a default."""
     return "" if default in ("", "None", "True", "False") else f"[{default}]"
 
 
 def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """An optional value is read and shown like a value: without the flag there is none."""
+    """An optional value is read and shown like a required one; without the flag, it is None."""
     if info.type_origin not in (Union, types.UnionType):
         return None
     kinds = [kind for kind in typing.get_args(info.type) if kind is not type(None)]
@@ -94,7 +94,7 @@ def _list(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 
 def _by_tyro(rule: Callable[[InfoT], object], info: InfoT) -> object:
-    """What tyro's own rules say of a type; None while they are asked, which our rules pass on."""
+    """The result of tyro's own rules for a type; None if they are being asked already."""
     if info in _IN_PROGRESS:
         return None
     _IN_PROGRESS.append(info)

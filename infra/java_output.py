@@ -1,4 +1,4 @@
-"""Java's stderr without the lines that every start of Spark prints and that mean nothing to a user."""
+"""Java's stderr without the lines that every start of Spark prints and that do not help a user."""
 
 import os
 import threading
@@ -33,7 +33,7 @@ def start_java(conf: SparkConf) -> None:
 
 
 def _forward(source: int) -> None:
-    """Copies lines to stderr, without noise; a progress bar, which ends no line, is copied at once."""
+    """Copies lines to stderr, without noise, and a progress bar at once, because it does not end its line."""
     pending = b""
     while data := os.read(source, 1 << 16):
         *lines, pending = (pending + data).split(b"\n")

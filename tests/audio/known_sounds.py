@@ -28,7 +28,8 @@ RHYTHMS = {"even": (0, 4, 8, 12), "pushed": (0, 3, 6, 12), "early": (0, 2, 4, 8)
 LOUDNESS_DB = 3.0
 """Largest random change of the loudness of a note."""
 DETUNED = 0.2
-"""Largest random change of the pitch of a note in semitones. Without it, pitch classes would depend on timbre: they are sharper in higher octaves."""
+"""Largest random change of the pitch of a note in semitones. Without it, the pitch classes would show the
+timbre, because they are sharper in higher octaves."""
 TRUTHS: dict[str, tuple[str, ...]] = {
     "timbre": tuple(TIMBRES),
     "harmony": tuple(HARMONIES),

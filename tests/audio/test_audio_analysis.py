@@ -93,7 +93,7 @@ def test_an_invalid_analysis_is_rejected(sandbox: Sandbox, tmp_path: Path, name:
     with pytest.raises(AudioRejected) as rejected:
         analysis(sandbox, tmp_path / "a.json")
     assert rejected.value.reason is reason
-    # The next one is read as if nothing had been.
+    # The failure does not affect the next analysis.
     (tmp_path / "good.json").write_bytes(document())
     assert analysis(sandbox, tmp_path / "good.json").steps.shape == (48,)
 

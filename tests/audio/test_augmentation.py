@@ -39,7 +39,7 @@ def test_stretching_is_equal_to_librosa(rate: float) -> None:
     y = song(3.0)
     ours, theirs = stretched(y, rate), librosa.effects.time_stretch(y, rate=rate)
     assert len(ours) == len(theirs)
-    # librosa adds phases up in single precision.
+    # librosa adds phases in single precision.
     assert np.sqrt(power(ours - theirs) / power(theirs)) < 0.02
 
 

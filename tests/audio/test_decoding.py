@@ -92,7 +92,7 @@ def test_the_signal_is_equal_to_librosa(
     np.testing.assert_array_equal(decoded.y, expected)
     assert decoded.y.dtype == np.float32
     assert decoded.coverage == 1
-    assert decoded.seconds_decoded == pytest.approx(2 + 17 / sr, abs=0.06)  # codecs pad and delay
+    assert decoded.seconds_decoded == pytest.approx(2 + 17 / sr, abs=0.06)  # codecs add padding and delay
 
 
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG", "MP3"])
@@ -138,7 +138,7 @@ def test_a_truncated_mp3_without_xing_header_looks_complete(tmp_path: Path) -> N
 
 
 def test_a_variable_bit_rate_mp3_without_xing_header_is_complete(tmp_path: Path) -> None:
-    # libsndfile guesses the length by the first frame's bit rate and ends there, in silence.
+    # libsndfile estimates the length from the bit rate of the first frame, and stops there without an error.
     loud_then_soft = tone(10 * SR) * np.where(np.arange(10 * SR) < SR, 1, 1e-3)[:, None].astype(np.float32)
     mp3 = encoded(loud_then_soft, container="MP3", bitrate_mode="VARIABLE", compression_level=0.2)
     path = written(tmp_path, without_xing(mp3))
@@ -182,7 +182,7 @@ def test_a_damaged_flac_is_never_decoded_partially(bits: int, tmp_path: Path) ->
         except AudioRejected:
             refused += 1
         else:
-            np.testing.assert_array_equal(decoded.y, whole)  # all bits fell into padding
+            np.testing.assert_array_equal(decoded.y, whole)  # all inverted bits are in padding
     assert refused > 5
 
 

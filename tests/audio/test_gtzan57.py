@@ -1,9 +1,9 @@
 """gtzan57: equal to librosa 0.11 on the corpus of signals, and to calculated results.
 
 Values may differ by 1e-3 of the larger of their own magnitude and a hundredth of the scale of the statistic.
-Scales are those of the unit: half the sampling rate for Hz, 1 for chroma and crossings a sample, the signal's
-peak for what has its unit (RMS, harmonic and percussive part), 80 (the range of decibels) for MFCCs; their
-squares for variances. Tempo and tuning are identical.
+The scale depends on the unit: half the sample rate for Hz, 1 for chroma and zero crossings, the peak of the
+signal for RMS and the harmonic and percussive parts, 80 (the range of decibels) for MFCCs; variances have the
+squares. Tempo and tuning are identical.
 """
 
 import csv

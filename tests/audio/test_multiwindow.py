@@ -109,7 +109,7 @@ def test_an_invalid_window_size_is_an_error(windows: tuple[int, ...]) -> None:
 
 def test_the_tempo_of_clicks_has_ratio_one() -> None:
     onsets = np.zeros(1000, np.float32)
-    onsets[::20] = 1  # 129.2 a minute at 512 samples a frame
+    onsets[::20] = 1  # 129.2 per minute at 512 samples per frame
     found = dict(zip(RATIOS, tempogram_ratio(onsets, sr=SR, hop_length=512).mean(axis=1), strict=True))
     assert found[1] > 0.9
     assert found[1 / 2] > 0.8

@@ -37,7 +37,7 @@ def test_tags_are_equal_to_the_published_graph(network: str, name: str) -> None:
     tags = expected[f"{name}.{network}.tags"]
     assert np.abs(rows[:, -50:] - tags).max() < 1e-4
     layer = expected[f"{name}.{network}.{LAYERS[network]}"]
-    # Of the penultimate layer the published run kept the first window alone, and repeats it.
+    # The published run only kept the first window of the penultimate layer, and repeats it.
     windows = 1 if network == "MSD_musicnn" else len(layer)
     assert np.abs(rows[:windows, :-50] - layer[:windows]).max() < 1e-3
 

@@ -39,7 +39,7 @@ def good(tmp_path: Path) -> Iterator[int]:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    """A sandbox whose child does what the files say."""
+    """A sandbox whose child does the actions of the files."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT))
         with Sandbox(PATIENT, module=MISBEHAVING) as made:
@@ -55,7 +55,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
 
 
 def file_with_action(action: str, folder: Path) -> int:
-    """A descriptor of a file that makes the child do something."""
+    """A descriptor of a file with an action for the child."""
     path = folder / action
     path.write_bytes(f"do:{action}".encode())
     return os.open(path, os.O_RDONLY)
@@ -116,7 +116,7 @@ def test_the_signal_is_the_same_as_without_a_sandbox(good: int) -> None:
     with Sandbox() as sandbox:
         for settings in (
             DecodeSettings(sr=16000, seconds=0.25, offset=Offset.MIDDLE),
-            SETTINGS,  # more samples than the first child has room for
+            SETTINGS,  # more samples than the memory of the first child holds
             DecodeSettings(sr=44100, seconds=0.1),
         ):
             found, expected = sandbox.decode(good, settings), decode.decode(good, settings)

@@ -39,7 +39,7 @@ def test_segments_start_at_the_onsets_of_librosa(name: str) -> None:
     P_TF = np.square(magnitudes(y, n_fft=2048, hop_length=512))
     starts = SETTINGS.starts(mel_spectrogram(P_TF, sr=SR))
     onsets = librosa.onset.onset_detect(y=y, sr=SR, hop_length=512, wait=0.06 * SR // 512)
-    # The signal's start is one too, and an onset within the shortest segment of it is none.
+    # The start of the signal is an onset too, so another onset soon after it is ignored.
     assert starts[0] == 0
     assert starts[1:].tolist() == [frame for frame in onsets.tolist() if frame > 2]
 
@@ -87,7 +87,7 @@ def test_silence_is_one_segment_with_equal_pitch_classes() -> None:
 
 
 def test_a_signal_ten_times_as_loud_only_has_20_dB_more_loudness() -> None:
-    # Loud enough that no band is under the floor.
+    # Loud enough that all bands are above the floor.
     soft, loud = steps(noise(2.0, level=0.01)), steps(noise(2.0, level=0.1))
     assert loud[:, 0] - soft[:, 0] == pytest.approx(np.full(len(soft), 20), abs=0.1)
     assert np.abs(loud[:, 1:] - soft[:, 1:]).max() < 0.1
@@ -100,7 +100,7 @@ def test_a_product_of_two_cosines_only_has_its_own_coefficient(at: int) -> None:
     time = np.cos(np.pi * over_time * (np.arange(9) + 0.5) / 9) * (np.sqrt(2) if over_time else 1)
     surface = np.vstack([np.outer(time, 6 * bands), np.zeros((3, 128))]).astype(np.float32)
     expected = np.zeros((2, 12))
-    expected[0, at] = -6 if over_bands == 1 else 6  # what is bright is positive
+    expected[0, at] = -6 if over_bands == 1 else 6  # bright sounds are positive
     assert timbre(surface, np.array([0, 9])) == pytest.approx(expected, abs=1e-4)
 
 

@@ -72,7 +72,7 @@ def test_every_kind_is_equal_to_librosa(kind: Kind, name: str) -> None:
     reference, scale = REFERENCES[kind]
     ours, theirs = Spectrogram(kind=kind).image(SIGNALS[name]), reference(SIGNALS[name])
     assert ours.shape == theirs.shape
-    # Where nothing sounds, a tempogram is of rounding alone.
+    # In silence, a tempogram only shows rounding errors.
     tolerance = 1e-3 * scale
     off = np.abs(ours - theirs)
     if kind is Kind.TEMPOGRAM:
@@ -110,7 +110,7 @@ def test_a_high_tone_is_in_a_higher_row_than_a_low_tone() -> None:
 def test_a_tone_three_octaves_higher_has_the_same_pitch_class() -> None:
     for kind in (Kind.CHROMA, Kind.CHROMA_CQT):
         lines = [picture(kind, tone(2.0, hz=hz)).mean(axis=1).argmax() for hz in (220.0, 440.0, 1760.0)]
-        # The tenth of twelve classes, A, in 64 lines.
+        # A is the tenth of twelve pitch classes; the image has 64 lines.
         assert all(9 * 64 / 12 <= line < 10 * 64 / 12 for line in lines), kind
 
 

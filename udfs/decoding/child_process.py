@@ -72,7 +72,7 @@ class ChildProcess:
         return len(self._memory) // 4
 
     def is_idle(self) -> bool:
-        """Whether it is alive, owes no answer (to an interrupted caller) and has sent nothing unexpected."""
+        """Whether it is alive, has answered every request, and has sent nothing unexpected."""
         waiting = select.poll()
         waiting.register(self._channel, select.POLLIN)
         return not self._answer_is_due and not waiting.poll(0)

@@ -1,4 +1,4 @@
-"""A night with audio: from clips on disk to tags."""
+"""A nightly run with audio: from clips on disk to tags."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ def night(
     return steps
 
 
-def test_the_genres_of_synthesized_clips_are_told_apart(
+def test_the_genres_of_synthesized_clips_are_predicted(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tracks = tmp_path / "tracks.csv"
@@ -36,10 +36,10 @@ def test_the_genres_of_synthesized_clips_are_told_apart(
     assert set(extracted["rejected"]) == {"not_audio", "truncated"}
     metrics = steps["evaluate"]["metrics"]
     assert metrics["inputs"] == ["gtzan57"]
-    assert metrics["any_label"]["value"] > 0.5  # of 30 genres, by artists never heard
+    assert metrics["any_label"]["value"] > 0.5  # of 30 genres, of artists that are not in the train split
 
 
-def test_music_goes_all_the_way(
+def test_real_music_is_processed_from_clips_to_tags(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clips = real_data("audio/fma-clips/clips.csv")
@@ -50,7 +50,7 @@ def test_music_goes_all_the_way(
     lines += [f"{row['file']},{row['genre']},artist {row['file']},{row['file']}" for row in rows]
     tracks.write_text("\n".join(lines) + "\n")
     where = ["--warehouse", str(tmp_path / "warehouse")]
-    # Twelve clips: all are learned from, and none is left to measure with.
+    # There are only twelve clips: all are in the train split, and none is held out.
     flags = ["--split", "rows", "--fractions", "1", "0", "0"]
     assert cli.main(["ingest", *where, "--tracks", str(tracks), *flags]) == 0
     assert cli.main(["extract", *where, "--audio-root", str(clips.parent)]) == 0

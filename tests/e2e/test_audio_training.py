@@ -1,4 +1,4 @@
-"""Training, evaluation and scoring from features of audio, on catalogs where they alone tell the genre."""
+"""Training, evaluation and scoring on features of audio; in these catalogs only audio predicts the genre."""
 
 import csv
 import json
@@ -34,7 +34,7 @@ def write_features(
     run: str,
     rows: list[tuple[int, int, Any]],
 ) -> None:
-    """One run of a feature set's rows, each (number of the track, window, values)."""
+    """Writes the rows (number of the track, window, values) of a feature set as one run."""
     folder = Path(warehouse) / "features" / f"fingerprint={fingerprint}"
     names = [f"{name}_{at}" for at in range(len(rows[0][2]))]
     record = {
@@ -54,13 +54,13 @@ def write_features(
 
 
 def sounds(rng: np.random.Generator, track: int) -> Any:
-    """Features of a window: noise, in which each genre has a place of its own."""
+    """Features of a window: noise around the center of the genre."""
     return rng.normal(scale=0.6, size=4) + 2 * np.eye(4)[track % 4]
 
 
 @pytest.fixture(scope="module")
-def heard(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two catalogs of the same clips, one without and one with a table of noise, ingested; windows cached."""
+def ingested(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two ingested catalogs of the same clips with cached windows; the table features of one are noise."""
     folder = tmp_path_factory.mktemp("audio")
     rng = np.random.default_rng(0)
     header = ["track_id", "artists", "track_name", "track_genre", "audio_uri"]
@@ -85,8 +85,8 @@ def heard(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def _catalog(heard: Path, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Catalog:
-    shutil.copytree(heard / name, tmp_path / name)
+def _catalog(ingested: Path, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Catalog:
+    shutil.copytree(ingested / name, tmp_path / name)
     return Catalog(tmp_path / name, capsys)
 
 
@@ -99,9 +99,9 @@ def _card(catalog: Catalog, version: str) -> Path:
 
 
 def test_a_catalog_without_a_table_is_clustered_trained_measured_and_tagged(
-    spark: SparkSession, heard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spark: SparkSession, ingested: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bare = _catalog(heard, "bare", tmp_path, capsys)
+    bare = _catalog(ingested, "bare", tmp_path, capsys)
     assert bare.run("cluster", "--clusters", "2")["genres"] == 4
     current = bare.warehouse.current("genre_profiles")
     assert current is not None
@@ -110,7 +110,7 @@ def test_a_catalog_without_a_table_is_clustered_trained_measured_and_tagged(
     metrics = bare.run("evaluate")["metrics"]
     assert metrics["inputs"] == ["gtzan57"]
     assert metrics["top1"]["value"] > 0.8
-    # Pairs are counted, not windows; a track without features is neither trained on nor measured.
+    # Pairs are counted, not windows. A track without features is used neither to train nor to measure.
     assert metrics["rows"] == trained["rows"]["test"]
     assert sum(trained["rows"].values()) == TRACKS - len(SILENT)
     card = json.loads(_card(bare, trained["model_version"]).read_text())
@@ -135,7 +135,7 @@ def test_a_catalog_without_a_table_is_clustered_trained_measured_and_tagged(
     (voting / "model.json").write_text(json.dumps(card | {"pooling": "vote", "temperature": 1}))
     votes = _tags(spark, bare.run("score", "--model", str(voting)))
     shares = [row["confidence"] * WINDOWS for row in votes.values() if row["label"]]
-    assert max(abs(one - round(one)) for one in shares) < 0.02
+    assert max(abs(share - round(share)) for share in shares) < 0.02
     assert votes["t0"]["label"] == GENRES[0]
 
     (Path(bare.uri) / "features" / "fingerprint=aa").rename(Path(bare.uri) / "features" / "fingerprint=bb")
@@ -143,10 +143,10 @@ def test_a_catalog_without_a_table_is_clustered_trained_measured_and_tagged(
     assert "the model needs features of the set 'gtzan57' with fingerprint aa" in capsys.readouterr().err
 
 
-def test_the_table_stands_beside_each_window_and_sets_of_one_window_too(
-    spark: SparkSession, heard: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_each_window_gets_the_table_features_and_the_values_of_sets_with_one_window(
+    spark: SparkSession, ingested: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tabular = _catalog(heard, "tabular", tmp_path, capsys)
+    tabular = _catalog(ingested, "tabular", tmp_path, capsys)
     once = [(track, 0, [float(track % 4 < 2)]) for track in range(1, TRACKS)]
     write_features(spark, tabular.uri, "multiwindow", "cc", "r1", once)
     version = tabular.run("train", *FAST, "--inputs", "auto", "--pooling", "vote")["model_version"]

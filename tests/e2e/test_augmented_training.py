@@ -1,4 +1,4 @@
-"""Training on augmented windows beside the audio as it is: of tracks that are in train now, and no others."""
+"""Training on augmented windows in addition to the original audio; only the train split has them."""
 
 import dataclasses
 import json
@@ -27,8 +27,8 @@ CFG = Config(model="linear", inputs="gtzan57", augment=(Variant.NOISE,), epochs=
 
 
 @pytest.fixture(scope="module")
-def heard(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    """Tracks of one window each, and in the cache a noisy one of every track, whatever its split."""
+def extracted(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """Tracks with one window each; the cache also has a noisy window of each track of every split."""
     folder = tmp_path_factory.mktemp("augmented")
     lines = ["track_id,artists,track_name,tempo,track_genre,audio_uri"]
     lines += [
@@ -47,9 +47,9 @@ def heard(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ware
     return Warehouse.at(uri)
 
 
-def test_only_tracks_in_train_gain_rows(spark: SparkSession, heard: Warehouse) -> None:
-    inputs = sources.resolve(heard, CFG)
-    data, prepared = sources.prepared(spark, command.Run(heard, "r1"), inputs)
+def test_only_tracks_in_the_train_split_get_more_rows(spark: SparkSession, extracted: Warehouse) -> None:
+    inputs = sources.resolve(extracted, CFG)
+    data, prepared = sources.prepared(spark, command.Run(extracted, "r1"), inputs)
     assert data.validation is not None
     assert data.rows["validation"] > 0
     shards = {part: spark.read.parquet(folder) for part, folder in _folders(data).items()}
@@ -59,7 +59,7 @@ def test_only_tracks_in_train_gain_rows(spark: SparkSession, heard: Warehouse) -
     noisy = shards["train"].where("augmented").collect()
     assert set(_levels(noisy)) == {NOISY}
     assert read_manifest(data.train).rows == 2 * data.rows["train"]
-    # What a model is told of its tracks, and what calibrates it, is of the audio as it is.
+    # The statistics of the tracks and the calibration use the original audio only.
     assert np.all(sample(data)["gtzan57"] < NOISY)
     assert prepared.labeled.pairs.select(F.max(F.size(WINDOWS))).first() == (1,)
 
@@ -76,10 +76,10 @@ def _levels(rows: list[Any]) -> dict[float, int]:
     return found
 
 
-def test_a_model_learns_from_them_and_its_inputs_name_them(
-    heard: Warehouse, capsys: pytest.CaptureFixture[str]
+def test_a_model_learns_from_augmented_windows_and_its_record_names_them(
+    extracted: Warehouse, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    catalog = Catalog(Path(heard.uri.removeprefix("file://")).parent, capsys)
+    catalog = Catalog(Path(extracted.uri.removeprefix("file://")).parent, capsys)
     flags = ["--model", "linear", "--inputs", "gtzan57", "--epochs", "1"]
     trained = catalog.run("train", *flags, "--augment", "noise")
     card = json.loads((Path(trained["path"].removeprefix("file://")) / "model.json").read_text())["training"]
@@ -88,16 +88,16 @@ def test_a_model_learns_from_them_and_its_inputs_name_them(
     assert catalog.run("evaluate")["metrics"]["rows"] == trained["rows"]["test"]
 
 
-def test_a_variant_that_is_not_there_is_an_error(
-    heard: Warehouse, capsys: pytest.CaptureFixture[str]
+def test_a_variant_that_was_not_extracted_is_an_error(
+    extracted: Warehouse, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plain = feature_cache.newest(heard, "gtzan57")
-    assert set(feature_cache.variants(heard, plain)) == {"noise"}
-    assert sources.resolve(heard, dataclasses.replace(CFG, augment=())).variants == {}
-    flags = ["train", "--warehouse", heard.uri, "--model", "linear"]
+    plain = feature_cache.newest(extracted, "gtzan57")
+    assert set(feature_cache.variants(extracted, plain)) == {"noise"}
+    assert sources.resolve(extracted, dataclasses.replace(CFG, augment=())).variants == {}
+    flags = ["train", "--warehouse", extracted.uri, "--model", "linear"]
     assert cli.main([*flags, "--inputs", "gtzan57", "--augment", "noise", "pitch"]) == 2
-    said = capsys.readouterr().err
-    assert "--augment pitch" in said
-    assert "Run `genremill extract --features gtzan57 --augment pitch`" in said
+    error = capsys.readouterr().err
+    assert "--augment pitch" in error
+    assert "Run `genremill extract --features gtzan57 --augment pitch`" in error
     assert cli.main([*flags, "--inputs", "table", "--augment", "noise"]) == 2
     assert "--augment: the inputs table contain no features of audio" in capsys.readouterr().err

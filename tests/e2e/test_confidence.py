@@ -1,4 +1,4 @@
-"""Calibrated models on the demo catalog: what abstains, and a feed in other units, full of outliers."""
+"""Calibrated models on the demo catalog: abstentions, and outliers in a feed with other units."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ def _card(catalog: Catalog, version: str) -> dict[str, object]:
     return card
 
 
-def test_a_target_precision_leaves_the_rest_untagged(spark: SparkSession, catalog: Catalog) -> None:
+def test_tracks_below_the_target_precision_get_no_tag(spark: SparkSession, catalog: Catalog) -> None:
     version = catalog.run("train", *FAST, "--target-precision", "0.75")["model_version"]
     card = _card(catalog, version)
     assert card["temperature"] != 1
@@ -39,7 +39,7 @@ def test_a_target_precision_leaves_the_rest_untagged(spark: SparkSession, catalo
     assert catalog.run("publish")["rows"] == staged["rows"]
 
 
-def test_a_feed_in_other_units_is_full_of_outliers(spark: SparkSession, catalog: Catalog) -> None:
+def test_a_feed_in_other_units_has_mostly_outliers(spark: SparkSession, catalog: Catalog) -> None:
     model = next(Path(catalog.uri).glob("models/linear/*"))
     with Path(catalog.tracks).open() as lines, (catalog.folder / "seconds.csv").open("w", newline="") as out:
         reader = csv.DictReader(lines)
@@ -52,7 +52,7 @@ def test_a_feed_in_other_units_is_full_of_outliers(spark: SparkSession, catalog:
     assert tags.where("status = 'outlier' AND label IS NULL AND size(top) = 5").count() > 0.95 * tags.count()
 
 
-def test_nothing_tells_a_precision_under_rows(catalog: Catalog) -> None:
+def test_a_target_precision_is_refused_for_the_rows_split(catalog: Catalog) -> None:
     assert cli.main(["train", "--warehouse", catalog.uri, *FAST, "--target-precision", "1.5"]) == 2
     catalog.run("ingest", "--tracks", catalog.tracks, "--split", "rows")
     assert cli.main(["train", "--warehouse", catalog.uri, *FAST, "--target-precision", "0.8"]) == 2

@@ -1,4 +1,4 @@
-"""`extract` on real files: good ones, bad ones, and jobs that are killed half-way."""
+"""`extract` on good and bad files, and after a job was killed."""
 
 import json
 import os
@@ -26,7 +26,7 @@ OUTSIDE = "../../etc/passwd"
 
 
 class Audio:
-    """A warehouse with tracks, and the clips they name."""
+    """A warehouse with tracks, and their clips."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str], spark: SparkSession) -> None:
         self.clips, self.uri = folder / "clips", str(folder / "warehouse")
@@ -41,7 +41,7 @@ class Audio:
         return json.loads(out)["features"]["gtzan57"] if out else {}
 
     def features(self, fingerprint: str) -> dict[tuple[str, int], list[float]]:
-        """Values by track and window, as readers see them."""
+        """Values by track and window, as other jobs read them."""
         tracks = self.spark.read.parquet(self.warehouse.path(self.warehouse.require("tracks", "").path))
         rows = feature_cache.rows_of(self.spark, self.warehouse, fingerprint)
         found = feature_cache.windows_by_track(tracks, rows).collect()
@@ -58,7 +58,7 @@ class Audio:
 
 @pytest.fixture(scope="module")
 def ingested(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tracks of good and of bad clips, without features of any kind."""
+    """Tracks with good and with bad clips, without any features."""
     folder = tmp_path_factory.mktemp("audio")
     clips = folder / "clips"
     clips.mkdir()
@@ -92,7 +92,7 @@ def test_each_track_has_features_or_a_reject_and_a_second_night_adds_nothing(aud
     values = audio.features(found["fingerprint"])
     assert set(values) == {(f"t{at}", 0) for at in range(GOOD)} | {("again", 0)}
     assert values["again", 0] == values["t0", 0]
-    assert all(len(one) == 57 and np.isfinite(one).all() for one in values.values())
+    assert all(len(vector) == 57 and np.isfinite(vector).all() for vector in values.values())
     assert (found["tracks"], found["without"]) == (GOOD + 1 + len(expected), len(expected))
     assert sum(found["rejected"].values()) == len(expected)
     assert f"extract gtzan57: {found['decoded']} of {found['decoded']} clips" in audio.log
@@ -103,7 +103,7 @@ def test_each_track_has_features_or_a_reject_and_a_second_night_adds_nothing(aud
     assert audio.files() == before
 
 
-def test_changed_and_mended_audio_is_decoded_again_and_nothing_else(audio: Audio) -> None:
+def test_only_changed_and_repaired_audio_is_decoded_again(audio: Audio) -> None:
     found = audio.extract("--max-rejects", "1")
     before = audio.features(found["fingerprint"])
     shutil.copy(audio.clips / "1.flac", audio.clips / "0.wav")
@@ -118,32 +118,32 @@ def test_changed_and_mended_audio_is_decoded_again_and_nothing_else(audio: Audio
     }
 
 
-def test_a_plan_counts_the_audio_of_a_table_that_nobody_has_read(audio: Audio, tmp_path: Path) -> None:
+def test_a_plan_counts_the_audio_of_a_table_before_it_is_ingested(audio: Audio, tmp_path: Path) -> None:
     flags = ["--warehouse", str(tmp_path / "new"), "--tracks", str(tmp_path / "copy" / "tracks.csv")]
     flags += ["--audio-root", str(audio.clips), "--extract.augment", "noise", "--json"]
     audio.capsys.readouterr()
     assert cli.main(["plan", *flags]) == 0
-    told = json.loads(audio.capsys.readouterr().out)["clips"]
-    readable = GOOD + len(BAD) - 1  # one is gone, and what lies outside is not looked at
-    assert told["decode"] == 2 * readable
+    planned = json.loads(audio.capsys.readouterr().out)["clips"]
+    readable = GOOD + len(BAD) - 1  # one file is missing, and a file outside the audio root is not read
+    assert planned["decode"] == 2 * readable
 
 
-def test_other_settings_are_another_fingerprint_and_say_so(audio: Audio) -> None:
+def test_other_settings_have_another_fingerprint_and_the_change_is_logged(audio: Audio) -> None:
     whole = audio.extract("--max-rejects", "1")
     windows = audio.extract("--max-rejects", "1", "--windows", "1")
     assert "windows: whole → 1.0" in audio.log
     assert windows["fingerprint"] != whole["fingerprint"]
     assert windows["decoded"] == whole["decoded"]
-    # What is named by its set alone is what was extracted last, also when that was no news.
+    # The newest set is the one whose settings were used last, even if that run extracted nothing.
     assert feature_cache.newest(audio.warehouse, "gtzan57").fingerprint == windows["fingerprint"]
-    time.sleep(1)  # the record's time is told in seconds
+    time.sleep(1)  # the record's time has a resolution of one second
     assert audio.extract("--max-rejects", "1")["decoded"] == 0
     assert feature_cache.newest(audio.warehouse, "gtzan57").fingerprint == whole["fingerprint"]
     keys = {window for track, window in audio.features(windows["fingerprint"]) if track == "t0"}
     assert keys == {0, 1, 2}
 
 
-def test_a_killed_extraction_goes_on_where_it_was(audio: Audio) -> None:
+def test_the_next_run_continues_a_killed_extraction(audio: Audio) -> None:
     names = [f"{at}.wav" for at in (0, 2, 4)]
     lines = ["track_id,track_genre,artists,audio_uri"]
     for at in range(MANY):
@@ -160,11 +160,11 @@ def test_a_killed_extraction_goes_on_where_it_was(audio: Audio) -> None:
     whole = [Gtzan57().values(sf.read(audio.clips / name, dtype="float32")[0]) for name in names]
     found = audio.features(resumed["fingerprint"])
     assert set(found) == {(f"m{at}", 0) for at in range(MANY)}
-    # The number of BLAS threads, which differs here and in a worker, moves a last bit.
+    # The last bit depends on the number of BLAS threads, which differs between this process and a worker.
     assert all(np.allclose(found[f"m{at}", 0], whole[at % 3], rtol=1e-5) for at in range(MANY))
 
 
-def test_no_audio_root_and_no_audio_are_refused(audio: Audio, tmp_path: Path) -> None:
+def test_a_missing_audio_root_and_tracks_without_audio_are_errors(audio: Audio, tmp_path: Path) -> None:
     assert cli.main(["extract", "--warehouse", audio.uri]) == 2
     assert "--audio-root" in audio.capsys.readouterr().err
     assert cli.main(["extract", "--warehouse", audio.uri, "--audio-root", str(tmp_path / "gone")]) == 2
@@ -175,11 +175,11 @@ def test_no_audio_root_and_no_audio_are_refused(audio: Audio, tmp_path: Path) ->
     assert "--windows" in audio.capsys.readouterr().err
 
 
-def test_a_worker_killed_half_way_costs_nothing(audio: Audio, tmp_path: Path) -> None:
+def test_no_result_is_lost_if_a_worker_is_killed(audio: Audio, tmp_path: Path) -> None:
     marker = str(tmp_path / "killed")
 
     class Deadly(Gtzan57):
-        """Ends its worker at the first signal it sees."""
+        """Kills its worker at the first signal."""
 
         def values(self, y: Any) -> Any:
             if not os.path.exists(marker):

@@ -1,4 +1,4 @@
-"""Every kind of feature set through `extract`: flat rows of the shape in its record; analyses too."""
+"""`extract` writes flat rows of every kind of feature set, also from analyses; the record has their shape."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def values(spark: SparkSession, warehouse: Warehouse, name: str) -> dict[str, li
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_rows_are_flat_and_the_record_says_their_shape(
+def test_rows_are_flat_and_the_record_has_their_shape(
     extracted: Warehouse, spark: SparkSession, name: str
 ) -> None:
     shape, windows = SETS[name]
@@ -65,14 +65,16 @@ def test_rows_are_flat_and_the_record_says_their_shape(
         assert [len(row) for row in found[track]] == [int(np.prod(shape))] * windows
 
 
-def test_values_are_the_sets_own(extracted: Warehouse, spark: SparkSession) -> None:
+def test_the_rows_have_the_values_that_the_feature_set_computes(
+    extracted: Warehouse, spark: SparkSession
+) -> None:
     y = clip(style_of(0, 2), np.random.default_rng(0), SECONDS)
     as_written = np.rint(y * 32768).clip(-32768, 32767).astype(np.float32) / np.float32(32768)
     [found] = values(spark, extracted, "segments")["t0"]
     assert np.allclose(found, Segments().values(as_written), rtol=1e-3, atol=0.05)
 
 
-def test_an_analysis_gives_its_first_segments(extracted: Warehouse, spark: SparkSession) -> None:
+def test_the_first_segments_of_an_analysis_are_extracted(extracted: Warehouse, spark: SparkSession) -> None:
     [found] = values(spark, extracted, "segments")["t2"]
     steps = np.reshape(found, (512, 24))
     assert steps[:, 0].tolist() == [at + 0.5 for at in range(512)]
@@ -90,7 +92,7 @@ def test_windows_that_a_set_cannot_take_are_refused(
     assert "--windows 0.975" in capsys.readouterr().err
 
 
-def test_augmented_rows_are_of_the_training_split_and_stand_apart(
+def test_augmented_rows_are_a_set_of_their_own_and_only_of_the_train_split(
     extracted: Warehouse, spark: SparkSession
 ) -> None:
     plain = feature_cache.newest(extracted, "segments")
@@ -100,7 +102,7 @@ def test_augmented_rows_are_of_the_training_split_and_stand_apart(
     assert cli.main(["extract", *flags, "--features", "segments", "--augment", "noise"]) == 0
     assert feature_cache.newest(extracted, "segments") == plain
     assert values(spark, extracted, "segments") == before
-    assert {one.name for one in feature_cache.filled_sets(extracted)} == set(SETS)
+    assert {cached.name for cached in feature_cache.filled_sets(extracted)} == set(SETS)
     [(variant, cached)] = feature_cache.variants(extracted, plain).items()
     assert (variant, cached.name) == ("noise", "segments~noise")
     rows = feature_cache.rows_of(spark, extracted, cached.fingerprint).collect()

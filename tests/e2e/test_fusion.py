@@ -1,4 +1,4 @@
-"""The model that takes whatever a track has, through the jobs: some tracks have no name, one has nothing."""
+"""The fusion model in all jobs: some tracks lack names, and one track has no input at all."""
 
 import csv
 from collections import defaultdict
@@ -13,11 +13,11 @@ from genremill.models.features import ARTIST_FEATURES
 from tests.e2e.conftest import Catalog
 
 EVERY = 7
-"""One track of so many has no name."""
+"""One in this many tracks has no name."""
 
 
 def _without_names(source: Path, out: Path) -> set[str]:
-    """Writes the table with some names left out; gives the ids of their tracks."""
+    """Writes the table without some names; returns the ids of these tracks."""
     with source.open(newline="") as lines:
         reader = csv.DictReader(lines)
         rows = list(reader)
@@ -32,12 +32,12 @@ def _without_names(source: Path, out: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("model", ["fusion", "joint_fusion"])
-def test_tracks_are_tagged_by_what_they_have(
+def test_tracks_are_tagged_from_the_inputs_that_they_have(
     spark: SparkSession, catalog: Catalog, tmp_path: Path, model: str
 ) -> None:
     nameless = _without_names(Path(catalog.tracks), tmp_path / "tracks.csv")
     catalog.run("ingest", "--tracks", str(tmp_path / "tracks.csv"), exit_code=0)
-    chosen_model = [] if model == "fusion" else ["--model", model]  # the one is what there is without a flag
+    chosen_model = [] if model == "fusion" else ["--model", model]  # fusion is the default
     trained = catalog.run("train", "--workers", "2", "--epochs", "3", *chosen_model)
     version = trained["model_version"]
     assert version.startswith(f"{model}/")
@@ -58,7 +58,7 @@ def test_tracks_are_tagged_by_what_they_have(
     assert set(catalog.run("show", without)["track"]["tag"]["by_input"]) == {"table"}
 
 
-def test_a_training_by_names_alone(spark: SparkSession, catalog: Catalog) -> None:
+def test_a_model_can_be_trained_on_names_alone(spark: SparkSession, catalog: Catalog) -> None:
     catalog.run("train", "--inputs", "text", "--epochs", "1")
     scored = catalog.run("score")
     statuses = {
@@ -68,7 +68,9 @@ def test_a_training_by_names_alone(spark: SparkSession, catalog: Catalog) -> Non
     assert statuses == {("tagged", "text")}
 
 
-def test_an_artist_is_what_all_its_tracks_are_like(spark: SparkSession, catalog: Catalog) -> None:
+def test_an_artist_is_described_by_the_features_of_all_its_tracks(
+    spark: SparkSession, catalog: Catalog
+) -> None:
     catalog.run("train", "--inputs", "auto+artist", "--epochs", "1")
     scored = catalog.run("score")
     tags = spark.read.parquet(scored["path"])
@@ -82,9 +84,9 @@ def test_an_artist_is_what_all_its_tracks_are_like(spark: SparkSession, catalog:
     warehouse = catalog.warehouse
     snapshot = warehouse.require("tracks", "")
     tracks = spark.read.parquet(warehouse.path(snapshot.path))
-    taken = chosen(warehouse, snapshot, "artist", None, use_popularity=False)
-    rows = taken.with_inputs(spark, tracks).select("artist_id", "table_features", ARTIST_FEATURES).collect()
-    numbers = [at for at, one in enumerate(snapshot.details["features"]) if _is_number(one)]
+    inputs = chosen(warehouse, snapshot, "artist", None, use_popularity=False)
+    rows = inputs.with_inputs(spark, tracks).select("artist_id", "table_features", ARTIST_FEATURES).collect()
+    numbers = [index for index, feature in enumerate(snapshot.details["features"]) if _is_number(feature)]
     values = defaultdict(list)
     for row in rows:
         values[row["artist_id"]].append([row["table_features"][at] for at in numbers])

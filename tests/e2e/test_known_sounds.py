@@ -1,4 +1,4 @@
-"""Models on sequences and images through the jobs, on clips whose truth is known and artists never heard."""
+"""Models of sequences and images in all jobs, on synthetic clips and held-out artists."""
 
 import csv
 from pathlib import Path
@@ -19,8 +19,8 @@ CHANCE = 1 / len(TIMBRES)
 
 
 @pytest.fixture(scope="module")
-def heard(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A catalog whose genres are timbres, its segments and mel spectrograms extracted."""
+def extracted(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A catalog whose genres are timbres, with extracted segments and mel spectrograms."""
     folder = tmp_path_factory.mktemp("known")
     rows = []
     for number in range(ARTISTS * CLIPS):
@@ -38,22 +38,22 @@ def heard(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def catalog(heard: Path, capsys: pytest.CaptureFixture[str]) -> Catalog:
-    return Catalog(heard, capsys)
+def catalog(extracted: Path, capsys: pytest.CaptureFixture[str]) -> Catalog:
+    return Catalog(extracted, capsys)
 
 
 def held_out(catalog: Catalog, model: str, *flags: str) -> Any:
-    """Top-1 on artists never heard."""
+    """Top-1 accuracy on held-out artists."""
     version = catalog.run("train", "--model", model, *flags)["model_version"]
     return catalog.run("evaluate", "--model-version", version)["metrics"]["top1"]["value"]
 
 
-def test_timbre_is_heard_in_timbre_and_not_in_pitch_classes(catalog: Catalog) -> None:
+def test_timbre_is_predicted_from_timbre_and_not_from_pitch_classes(catalog: Catalog) -> None:
     assert held_out(catalog, "timbre_cnn") > 0.8
     assert held_out(catalog, "pitch_cnn") < CHANCE + 0.2
 
 
-def test_a_model_on_pictures_tags_every_track(catalog: Catalog, spark: SparkSession) -> None:
+def test_a_model_of_images_tags_every_track(catalog: Catalog, spark: SparkSession) -> None:
     inputs = ["--inputs", "spectrogram:mel"]
     assert held_out(catalog, "resnet", *inputs, "--epochs", "8") > CHANCE + 0.2
     staged = catalog.run("score")

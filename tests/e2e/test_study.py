@@ -1,4 +1,4 @@
-"""A study of training settings on the demo catalog: what it trains, what it leaves alone, what it shows."""
+"""A study of training settings on the demo catalog: what it trains, skips and shows."""
 
 import json
 from pathlib import Path
@@ -14,15 +14,15 @@ FAST = ["--train.model", "linear", "--batches", "64", "--epoch-counts", "2"]
 
 
 def cells(catalog: Catalog) -> dict[str, int]:
-    """When each record of a cell was written, by its path."""
-    return {str(one): one.stat().st_mtime_ns for one in Path(catalog.uri).glob("studies/*/cells/*")}
+    """Modification time of each record of a cell, by its path."""
+    return {str(file): file.stat().st_mtime_ns for file in Path(catalog.uri).glob("studies/*/cells/*")}
 
 
-def test_a_study_goes_on_and_grows(catalog: Catalog) -> None:
+def test_a_study_continues_and_can_grow(catalog: Catalog) -> None:
     newest = model_registry.newest(catalog.warehouse)
     rates = ["--learning-rates", "0.001", "0.03"]
     planned = catalog.run("study", *FAST, *rates, "--dry-run")
-    assert [one["learning_rate"] for one in planned["would_train"]] == [0.001, 0.03]
+    assert [cell["learning_rate"] for cell in planned["would_train"]] == [0.001, 0.03]
     assert not cells(catalog)
 
     first = catalog.run("study", *FAST, *rates)
@@ -41,7 +41,7 @@ def test_a_study_goes_on_and_grows(catalog: Catalog) -> None:
     assert second["cells"] == first["cells"]
     assert cells(catalog) == written
 
-    # A rate at which the loss is soon no number ends that training, not the study.
+    # If the loss of a training becomes NaN, only that training ends.
     third = catalog.run("study", *FAST, *rates, "1e38")
     assert (third["trained"], third["known"]) == (1, 2)
     assert third["cells"][:2] == first["cells"]
@@ -52,19 +52,19 @@ def test_a_study_goes_on_and_grows(catalog: Catalog) -> None:
 
     page = storage.read_bytes(third["report"]).decode()
     shown = texts(page, "td")
-    for one in (slow, quick):
-        assert f"{100 * one['accuracy']:.1f} %" in shown
-        assert f"{one['loss']:.3f}" in shown
-        assert f"{one['seconds']:,.1f} s" in shown
+    for cell in (slow, quick):
+        assert f"{100 * cell['accuracy']:.1f} %" in shown
+        assert f"{cell['loss']:.3f}" in shown
+        assert f"{cell['seconds']:,.1f} s" in shown
     assert "Validation accuracy by learning rate" in texts(page, "title")
     assert json.loads(storage.read_bytes(third["report"].replace(".html", ".json")))["best"] == quick
-    # No model version comes of it, and nothing is left behind.
+    # A study keeps no model version and no temporary files.
     assert model_registry.newest(catalog.warehouse) == newest
     assert not storage.folders(catalog.warehouse.path("_checkpoints"))
     assert not storage.folders(catalog.warehouse.path("_tmp"))
 
 
-def test_a_cell_reaches_what_train_reaches(catalog: Catalog) -> None:
+def test_a_cell_has_the_same_result_as_train(catalog: Catalog) -> None:
     studied = catalog.run("study", *FAST, "--learning-rates", "0.03")["best"]
     flags = ["--model", "linear", "--batch", "64", "--epochs", "2", "--learning-rate", "0.03"]
     version = catalog.run("train", *flags)["model_version"]
@@ -74,7 +74,9 @@ def test_a_cell_reaches_what_train_reaches(catalog: Catalog) -> None:
     assert studied["loss"] == validation["validation_loss"]
 
 
-def test_other_inputs_are_another_study_and_a_damaged_record_is_trained_again(catalog: Catalog) -> None:
+def test_other_inputs_make_another_study_and_a_cell_with_a_damaged_record_is_trained_again(
+    catalog: Catalog,
+) -> None:
     flags = [*FAST, "--learning-rates", "0.03"]
     catalog.run("study", *flags)
     (record,) = cells(catalog)
@@ -102,7 +104,7 @@ def test_other_inputs_are_another_study_and_a_damaged_record_is_trained_again(ca
         (["--train.model", "wavenet"], "no model is named 'wavenet'"),
     ],
 )
-def test_a_wrong_grid_is_one_clear_line(catalog: Catalog, flags: list[str], message: str) -> None:
+def test_a_wrong_grid_is_an_error_of_one_line(catalog: Catalog, flags: list[str], message: str) -> None:
     assert cli.main(["study", "--warehouse", catalog.uri, *flags]) == 2
     err = catalog.capsys.readouterr().err
     assert message in err

@@ -38,13 +38,16 @@ def objects(spark: SparkSession) -> Frame:
 
 @pytest.fixture
 def rows(spark: SparkSession) -> Frame:
-    return lambda *overrides: spark.createDataFrame([tuple((ROW | one).values()) for one in overrides], ROWS)
+    return lambda *overrides: spark.createDataFrame(
+        [tuple((ROW | override).values()) for override in overrides], ROWS
+    )
 
 
 @pytest.fixture
 def rejects(spark: SparkSession) -> Frame:
-    return lambda *told: spark.createDataFrame(
-        [("extract", *one[:2], one[3] if one[3:] else "", one[2], "f", "r0") for one in told], REJECTS.schema
+    return lambda *known: spark.createDataFrame(
+        [("extract", *reject[:2], reject[3] if reject[3:] else "", reject[2], "f", "r0") for reject in known],
+        REJECTS.schema,
     )
 
 
@@ -52,7 +55,7 @@ def ids(df: DataFrame) -> list[str]:
     return sorted(row["track_id"] for row in df.collect())
 
 
-def test_only_new_and_changed_audio_is_lacking(
+def test_only_new_and_changed_audio_is_missing(
     tracks: Frame, objects: Frame, rows: Frame, rejects: Frame
 ) -> None:
     names = ("same", "changed", "moved", "new")
@@ -72,17 +75,17 @@ def test_a_bad_file_is_tried_again_only_when_it_changes(
     names = ("bad", "mended", "slow", "elsewhere", "longer")
     here = tracks(*((name, f"file:///a/{name}.wav") for name in names))
     there = objects(*((f"file:///a/{name}.wav", "e0", 1) for name in names))
-    told = rejects(
+    known = rejects(
         ("bad", "silent", "e0", "file:///a/bad.wav: peak"),
         ("mended", "silent", "e1", "file:///a/mended.wav: peak"),
         ("slow", "decode_timeout", "e0", "file:///a/slow.wav: 20 s"),
         ("elsewhere", "silent", "e0", "file:///b/elsewhere.wav: peak"),
         ("longer", "silent", "e0", "file:///a/longer.wav.bak: peak"),
     )
-    assert ids(missing.missing(here, there, rows(), told)) == ["elsewhere", "longer", "mended", "slow"]
+    assert ids(missing.missing(here, there, rows(), known)) == ["elsewhere", "longer", "mended", "slow"]
 
 
-def test_audio_put_back_to_an_earlier_version_is_brought_back_without_decoding(
+def test_features_of_an_earlier_version_of_the_audio_are_copied_without_decoding(
     tracks: Frame, objects: Frame, rows: Frame, rejects: Frame
 ) -> None:
     known = rows({"etag": "e0"}, {"etag": "e1", "run": "r2", "values": [2.0]})
@@ -126,7 +129,7 @@ def test_known_audio_is_copied_with_all_its_windows_once(
     assert got == [("new", "s3://b/new.mp3", 0, [0.0]), ("new", "s3://b/new.mp3", 1, [1.0])]
 
 
-def test_what_was_told_is_not_told_again(spark: SparkSession, rejects: Frame) -> None:
+def test_a_reject_is_written_only_once(spark: SparkSession, rejects: Frame) -> None:
     before = rejects(
         ("a", "missing", None, "'/a/a.wav': no such file"),
         ("b", "silent", "e0", "/a/b.wav: peak"),
@@ -148,18 +151,18 @@ def test_what_was_told_is_not_told_again(spark: SparkSession, rejects: Frame) ->
     assert found == [("a", "path_refused"), ("b", "silent"), ("moved", "silent")]
 
 
-def test_a_uri_that_was_refused_is_quoted_without_its_secrets(spark: SparkSession) -> None:
+def test_a_refused_uri_is_written_without_its_secrets(spark: SparkSession) -> None:
     uri = "https://ada:secret@host/a.mp3?X-Amz-Signature=secret"
     refused = audio_paths.refused(uri, "https: is not read")
     found = spark.createDataFrame(
         [("t", uri, None, refused.reason.value, refused.detail), ("b", "/b.wav", "e", "silent", "peak 0")],
         "track_id string, audio_uri string, etag string, reason string, detail string",
     )
-    told = {row["key"]: row["detail"] for row in missing.rejects_of(found, "f", "r").collect()}
-    assert told == {"t": "'https://…@host/a.mp3?…': https: is not read", "b": "/b.wav: peak 0"}
+    known = {row["key"]: row["detail"] for row in missing.rejects_of(found, "f", "r").collect()}
+    assert known == {"t": "'https://…@host/a.mp3?…': https: is not read", "b": "/b.wav: peak 0"}
 
 
-def test_windows_are_those_of_the_newest_run_for_the_present_audio(tracks: Frame, rows: Frame) -> None:
+def test_windows_come_from_the_newest_run_for_the_current_audio(tracks: Frame, rows: Frame) -> None:
     known = rows(
         *({"window": at, "values": [1.0 + at]} for at in (2, 0, 1)),
         *({"run": "r2", "window": at, "values": [5.0 + at]} for at in (1, 0, 0)),

@@ -19,7 +19,7 @@ def _tracks(spark: SparkSession, count: int) -> DataFrame:
     )
 
 
-def test_rows_split_each_pair_on_its_own(spark: SparkSession) -> None:
+def test_the_rows_split_splits_each_pair_on_its_own(spark: SparkSession) -> None:
     pairs = pairs_of(_tracks(spark, 2_000), RULE)
     share = {row["split"]: row["count"] / 4_000 for row in pairs.groupBy("split").count().collect()}
     assert abs(share["train"] - 0.8) < 0.03
@@ -46,7 +46,7 @@ def test_exactly_balanced_classes_have_as_many_pairs_in_each_split(spark: SparkS
 
 
 def test_balanced_classes_keep_the_shares_of_the_splits(spark: SparkSession) -> None:
-    # Drawn by the split's own seed: the choice must not follow the split.
+    # Same seed as the split: the drawn pairs must not depend on the split.
     pairs = labeled(pairs_of(_tracks(spark, 4_000), RULE), None)
     chosen = balanced(pairs, Balance(500, seed=RULE.seed)).cache()
     assert {row["class"]: row["count"] for row in chosen.groupBy("class").count().collect()} == {

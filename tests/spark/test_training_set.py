@@ -1,4 +1,4 @@
-"""Training shards: which rows share a file, and what is too little to share out."""
+"""Training shards: which rows are in a file, and the error if there are too few rows."""
 
 from pathlib import Path
 
@@ -15,14 +15,16 @@ from genremill.models.features import FOLD, FOLDS, TABLE, TEXT, FeatureSpec
 
 
 @pytest.mark.parametrize("partitions", [1, 7, 60])
-def test_rows_go_to_the_partition_that_they_name(spark: SparkSession, partitions: int) -> None:
+def test_rows_are_sent_to_the_partition_of_their_number(spark: SparkSession, partitions: int) -> None:
     wanted = (F.col("id") % partitions).cast("int")
     numbers = F.lit(hashed_to(spark, partitions))
     rows = spark.range(1000).repartition(partitions, F.element_at(numbers, wanted + 1))
     assert rows.where(wanted != F.spark_partition_id()).count() == 0
 
 
-def test_fewer_rows_than_ranks_is_an_error_before_one_starts(spark: SparkSession, tmp_path: Path) -> None:
+def test_too_few_rows_for_the_ranks_is_an_error_before_a_rank_starts(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     work = Run(Warehouse.at(str(tmp_path)), "r1")
     inputs = ModelInputs((TABLE,), (FeatureSpec("tempo", False),), positions=(0,))
     rows = [(f"t{at}", f"t{at}", "rock" if at % 2 else "pop", "train", [float(at)]) for at in range(7)]
@@ -34,8 +36,8 @@ def test_fewer_rows_than_ranks_is_an_error_before_one_starts(spark: SparkSession
     assert write_training_set(spark, work, pairs, inputs, workers=3).train_rows == 7
 
 
-def test_classes_that_tracks_bear_together(spark: SparkSession, tmp_path: Path) -> None:
-    """Of four dance tracks three are club too; those of other splits do not count."""
+def test_classes_that_tracks_have_together(spark: SparkSession, tmp_path: Path) -> None:
+    """Three of the four dance tracks are also club; tracks of other splits are not counted."""
     work = Run(Warehouse.at(str(tmp_path)), "r1")
     inputs = ModelInputs((TABLE,), (FeatureSpec("tempo", False),), positions=(0,))
     genres = {"t1": "dance club", "t2": "dance club", "t3": "dance club", "t4": "dance", "t5": "rock"}
@@ -51,7 +53,7 @@ def test_classes_that_tracks_bear_together(spark: SparkSession, tmp_path: Path) 
     assert training_set.together == {"club": {"dance": 1.0}, "dance": {"club": 0.75}}
 
 
-def test_an_artist_is_of_one_fold(spark: SparkSession, tmp_path: Path) -> None:
+def test_all_tracks_of_an_artist_are_in_one_fold(spark: SparkSession, tmp_path: Path) -> None:
     work = Run(Warehouse.at(str(tmp_path)), "r1")
     inputs = ModelInputs((TABLE, TEXT), (FeatureSpec("artist", False),), positions=(0,))
     rows = [

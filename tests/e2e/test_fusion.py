@@ -84,8 +84,12 @@ def test_an_artist_is_described_by_the_features_of_all_its_tracks(
     warehouse = catalog.warehouse
     snapshot = warehouse.require("tracks", "")
     tracks = spark.read.parquet(warehouse.path(snapshot.path))
-    inputs = chosen(warehouse, snapshot, "artist", None, use_popularity=False)
-    rows = inputs.with_inputs(spark, tracks).select("artist_id", "table_features", ARTIST_FEATURES).collect()
+    artist_inputs = chosen(warehouse, snapshot, "artist", None, use_popularity=False)
+    rows = (
+        artist_inputs.with_inputs(spark, tracks)
+        .select("artist_id", "table_features", ARTIST_FEATURES)
+        .collect()
+    )
     numbers = [index for index, feature in enumerate(snapshot.details["features"]) if _is_number(feature)]
     values = defaultdict(list)
     for row in rows:

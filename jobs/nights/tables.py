@@ -1,4 +1,4 @@
-"""What the record of a night says beside its steps: tables, rejects, the model in use."""
+"""The parts of a night's record that come from the warehouse: tables, rejects and model figures."""
 
 import dataclasses
 import json
@@ -16,18 +16,18 @@ from genremill.jobs.nights.record import Night, Rejected, TableRecord
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
 
 EXAMPLES = 3
-"""Rejects of a reason that are shown."""
+"""Rejects that are shown for each reason."""
 HEADLINES = ("top1", "top5", "any_label", "macro_f1", "closeness", "ece")
 
 
 def tables(warehouse: Warehouse) -> dict[str, Snapshot]:
     """The current snapshot of each table that has one."""
-    found = {table: warehouse.current(table) for table in SNAPSHOT_TABLES}
-    return {table: one.snapshot for table, one in found.items() if one is not None}
+    pointers = {table: warehouse.current(table) for table in SNAPSHOT_TABLES}
+    return {table: current.snapshot for table, current in pointers.items() if current is not None}
 
 
 def completed(spark: SparkSession, warehouse: Warehouse, night: Night, before: dict[str, Snapshot]) -> Night:
-    """A night with what it did to the tables, what it rejected, and the figures of the model in use."""
+    """The night with its changes to the tables, its rejects and the figures of the model in use."""
     try:
         after = tables(warehouse)
         return dataclasses.replace(
@@ -38,8 +38,8 @@ def completed(spark: SparkSession, warehouse: Warehouse, night: Night, before: d
             rejects=_rejects(spark, warehouse, night.run_id),
             metrics=_metrics(warehouse, after.get("tags")),
         )
-    except StorageError as err:  # the night itself says why it ended
-        LOGGER.warning("the night's record lacks tables and rejects: %s", err)
+    except StorageError as err:  # the record already has the error that ended the night
+        LOGGER.warning("the record of the night has no tables and no rejects: %s", err)
         return night
 
 
@@ -54,26 +54,28 @@ def _table(name: str, before: Snapshot | None, after: Snapshot | None) -> TableR
 
 
 def _rejects(spark: SparkSession, warehouse: Warehouse, run_id: str) -> tuple[Rejected, ...]:
-    """What this night rejected, by job and reason, most first."""
+    """The rejects of this night by job and reason; the most frequent reason comes first."""
     path = warehouse.run_path("rejects", run_id)
     if not storage.exists(path):
         return ()
     rows = spark.read.schema(REJECTS.schema).parquet(path).groupBy("stage", "reason")
-    some = F.slice(F.array_sort(F.collect_set(F.struct("key", "detail"))), 1, EXAMPLES)
-    found = rows.agg(F.count("*").alias("count"), some.alias("examples")).orderBy(F.desc("count"), "reason")
+    examples = F.slice(F.array_sort(F.collect_set(F.struct("key", "detail"))), 1, EXAMPLES)
+    counts = rows.agg(F.count("*").alias("count"), examples.alias("examples")).orderBy(
+        F.desc("count"), "reason"
+    )
     return tuple(
         Rejected(
             row["stage"],
             row["reason"],
             row["count"],
-            tuple((one["key"], one["detail"] or "") for one in row["examples"]),
+            tuple((example["key"], example["detail"] or "") for example in row["examples"]),
         )
-        for row in found.collect()
+        for row in counts.orderBy(F.desc("count"), "reason").collect()
     )
 
 
 def _metrics(warehouse: Warehouse, tags: Snapshot | None) -> dict[str, Any]:
-    """Model version, split and headline figures out of the newest report on the model in use."""
+    """Model version, split and main figures from the newest report on the model in use."""
     version = TagsDetails.of(tags).model_version if tags else None
     report = report_of(warehouse, version) if version else None
     if version is None or report is None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from genremill.jobs.plan import REWRITES
+from genremill.jobs.nights.estimates import REWRITES
 from tests.docs import make_images
 from tests.docs.documentation import DOCS
 

@@ -1,4 +1,4 @@
-"""Stability index and paired loss, on distributions whose answers are known."""
+"""The stability index and the paired difference, on distributions with known results."""
 
 import math
 
@@ -9,22 +9,22 @@ from genremill.models.evaluation.drift import Histogram, stability_index
 from genremill.models.evaluation.paired_accuracy import paired_difference
 
 
-def test_the_index_of_two_samples_of_one_distribution_is_that_of_chance() -> None:
+def test_two_samples_of_the_same_distribution_have_a_small_index() -> None:
     rng = np.random.default_rng(0)
     histogram = Histogram.of(rng.normal(size=20_000))
-    # Of chance alone: (bins - 1) (1/n + 1/m) = 9 / 10,000, and a little for bins that are next to empty.
+    # The expected index is (bins - 1) (1/n + 1/m) = 9 / 10,000, and a little more for almost empty bins.
     assert 0 < histogram.shift(rng.normal(size=20_000)) < 0.005
 
 
-def test_the_index_of_a_normal_distribution_that_moved() -> None:
+def test_the_index_of_a_shifted_normal_distribution_is_the_square_of_the_shift() -> None:
     rng = np.random.default_rng(0)
     histogram = Histogram.of(rng.normal(size=50_000))
-    # Without bins the index of a shift by d standard deviations is d squared; bins take some of it away.
-    for moved in (0.2, 0.5, 1.0):
-        assert 0.85 * moved**2 < histogram.shift(rng.normal(moved, size=50_000)) < 1.02 * moved**2
+    # Without bins, the index of a shift by d standard deviations is d squared; bins reduce it a little.
+    for shift in (0.2, 0.5, 1.0):
+        assert 0.85 * shift**2 < histogram.shift(rng.normal(shift, size=50_000)) < 1.02 * shift**2
 
 
-def test_values_beyond_all_that_were_seen_are_told() -> None:
+def test_values_outside_the_range_of_the_histogram_raise_the_index() -> None:
     constant = Histogram.of(np.full(1000, 4.0))
     assert constant.shift(np.full(1000, 4.0)) == 0
     assert constant.shift(np.full(1000, 3.0)) > 5
@@ -32,19 +32,19 @@ def test_values_beyond_all_that_were_seen_are_told() -> None:
     assert milliseconds.shift(np.random.default_rng(1).uniform(100, 300, 5000)) > 5
 
 
-def test_a_code_that_others_took_the_place_of() -> None:
+def test_the_index_is_large_if_only_one_of_several_codes_remains() -> None:
     keys = Histogram.of(np.repeat(np.arange(12.0), 100))
     assert keys.shift(np.repeat(np.arange(12.0), 50)) == pytest.approx(0, abs=1e-6)
     assert keys.shift(np.zeros(1200)) > 2
 
 
-def test_nan_and_nothing_are_no_shift() -> None:
+def test_nan_and_empty_samples_have_no_shift() -> None:
     assert Histogram.of(np.array([math.nan])).shift(np.array([1.0])) == 0
     assert Histogram.of(np.array([1.0, 2.0])).shift(np.array([math.nan])) == 0
     assert stability_index([], []) == 0
 
 
-def test_a_model_that_is_as_good_has_an_interval_around_nothing() -> None:
+def test_the_interval_of_an_equally_good_model_contains_zero() -> None:
     rng = np.random.default_rng(0)
     tracks = rng.integers(1, 30, size=500)
     same = paired_difference(tracks, rng.integers(-3, 4, size=500))
@@ -56,8 +56,8 @@ def test_a_model_that_is_as_good_has_an_interval_around_nothing() -> None:
     assert worse.high < -0.4
 
 
-def test_artists_are_resampled_whole() -> None:
-    """Ten artists that agree among their tracks tell less than a hundred artists of one track each."""
+def test_all_tracks_of_an_artist_are_resampled_together() -> None:
+    """Ten artists with ten equal tracks give a wider interval than a hundred artists with one track."""
     few = paired_difference(np.full(10, 10), np.array([10] * 6 + [-10] * 4))
     many = paired_difference(np.ones(100, int), np.array([1] * 60 + [-1] * 40))
     assert few.value == many.value == pytest.approx(0.2)

@@ -102,7 +102,7 @@ def test_earlier_nights_are_listed_newest_first(tmp_path: Path) -> None:
 
 def test_the_page_shows_the_record_and_escapes_all_data() -> None:
     page = night_page.render(make_night("r2"), [make_night("r1", exit_code=0, error="")], HEADER)
-    for said in (
+    for text in (
         "refused",
         "1 min 15 s",
         "40.0 %",
@@ -112,7 +112,7 @@ def test_the_page_shows_the_record_and_escapes_all_data() -> None:
         "28.0 % to 32.0 %",
         "linear/r1",
     ):
-        assert said in page, said
+        assert text in page, text
     assert 'href="../r1/report.html"' in page
     assert "<script>" not in page
     assert "\x1b" not in page
@@ -148,7 +148,7 @@ def test_a_night_is_sent_to_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (run.info.run_name, run.info.status) == ("r2", "FAILED")
     assert run.data.metrics["audits/churn"] == 0.4
     assert run.data.metrics["model/top1"] == 0.3
-    assert {one.path for one in client.list_artifacts(run.info.run_id)} == {"night.html", "run.json"}
+    assert {artifact.path for artifact in client.list_artifacts(run.info.run_id)} == {"night.html", "run.json"}
 
 
 def test_mlflow_must_be_installed() -> None:

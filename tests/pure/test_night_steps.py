@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import command, score
+from genremill.jobs import command, evaluate, score
 from genremill.jobs.nights import steps as night_steps
 from genremill.jobs.nights.steps import Config, Due, Step
 
@@ -57,3 +57,25 @@ def test_a_step_is_expected_to_run_if_a_step_before_it_does() -> None:
         "score": "ingest would run",
         "publish": "extract would run",
     }
+
+
+def test_evaluate_compares_all_named_model_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = ("linear/r1", "linear/r2")
+    for version in versions:
+        (tmp_path / "models" / version).mkdir(parents=True)
+        (tmp_path / "models" / version / "model.json").touch()
+    evaluated: list[object] = []
+
+    def run(spark: object, work: object, inputs: object) -> command.Outcome:
+        evaluated.append(inputs)
+        return command.Outcome({})
+
+    monkeypatch.setattr(evaluate, "ready", lambda work, cfg: cfg.model_version)
+    monkeypatch.setattr(evaluate, "run", run)
+    work = command.Run(Warehouse.at(str(tmp_path)), "r3")
+    cfg = Config(tracks="t.csv", evaluate=evaluate.Config(model_version=versions))
+    (step,) = (step for step in night_steps.steps(SPARK, work, cfg) if step.name == "evaluate")
+    due = step.due()
+    assert due is not None
+    due.run()
+    assert evaluated == [versions]

@@ -1,0 +1,133 @@
+"""Estimates what the steps of a night would cost, from the records of earlier nights."""
+
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession, functions as F
+
+from genremill.infra import storage
+from genremill.jobs import command
+from genremill.jobs.catalog.columns import resolve, text
+from genremill.jobs.catalog.table_reader import read_table, reading
+from genremill.jobs.contracts import Split
+from genremill.jobs.flags import in_section
+from genremill.jobs.nights import steps as night_steps
+from genremill.jobs.nights.record import Night, State
+from genremill.jobs.nights.steps import Config
+
+REWRITES = {
+    "ingest": "tracks",
+    "extract": "features",
+    "cluster": "genre_map",
+    "train": "models",
+    "evaluate": "reports",
+    "score": "tags",
+    "publish": "tags/_current.json",
+}
+"""What each step writes."""
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Audio to decode or copy, summed over all feature sets."""
+
+    decode: int = 0
+    size_bytes: int = 0
+    copy: int = 0
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step that would run."""
+
+    name: str
+    cause: str
+    writes: str
+    core_hours: float | None
+    """From the newest night in which the step ran; None if it never ran in this warehouse."""
+    basis: str
+
+
+def clips_to_decode(spark: SparkSession, work: command.Run, cfg: Config, from_table: bool) -> Clips:
+    """Audio that is not in the cache, of the current tracks, or of the table if `ingest` would run."""
+    if not cfg.audio_root:
+        return Clips()
+    tracks = _from_table(spark, cfg) if from_table else _current(spark, work)
+    count = tracks.count() if tracks is not None else 0
+    if tracks is None or not count:
+        return Clips()
+    from genremill.jobs.features import extraction  # here: numba takes long
+
+    with in_section("extract", cfg):
+        sets = extraction.up_to_date(spark, work, night_steps.extract_settings(cfg), tracks, count).values()
+    return Clips(
+        sum(counts.decoded for counts in sets),
+        sum(counts.size_bytes for counts in sets),
+        sum(counts.copied for counts in sets),
+    )
+
+
+def _from_table(spark: SparkSession, cfg: Config) -> DataFrame | None:
+    """(track_id, audio_uri, split) of the rows that have both; all tracks count as training tracks."""
+    source, options = storage.absolute_uri(cfg.tracks), cfg.ingest
+    raw = read_table(spark, source, options.delimiter, options.multiline)
+    raw = raw.limit(options.limit) if options.limit else raw
+    with reading(source):
+        layout = resolve(raw, options.columns, f"--tracks {source}")
+    if layout.audio_uri is None:
+        return None
+    pairs = raw.select(text(layout.id).alias("track_id"), text(layout.audio_uri).alias("audio_uri"))
+    tracks = pairs.dropna().groupBy("track_id").agg(F.max("audio_uri").alias("audio_uri"))
+    return tracks.withColumn("split", F.lit(Split.TRAIN.value))
+
+
+def _current(spark: SparkSession, work: command.Run) -> DataFrame:
+    from genremill.jobs.features import extraction  # here: numba takes long
+
+    return extraction.with_audio(spark, work.warehouse, work.warehouse.require("tracks", "ingest --tracks …"))
+
+
+def planned(name: str, cause: str, amount: float | None, past: list[Night]) -> PlannedStep:
+    """A step and its cost: that of its last run, or in proportion to the amount of its input."""
+    for night in past:
+        step = night.step(name)
+        if step is None or step.state is not State.RAN:
+            continue
+        hours = step.seconds * night.cores / 3600
+        before = _amount(name, step.summary)
+        if amount is None or not before:
+            return PlannedStep(name, cause, REWRITES[name], hours, f"as in night {night.run_id}")
+        basis = f"{step.seconds * night.cores / before:.3g} core seconds each, night {night.run_id}"
+        return PlannedStep(name, cause, REWRITES[name], hours * amount / before, basis)
+    return PlannedStep(name, cause, REWRITES[name], None, "it never ran here")
+
+
+def _amount(name: str, summary: dict[str, object]) -> float | None:
+    """The input of a step: bytes of the table or decoded clips; None for the other steps."""
+    if name == "ingest":
+        size = summary.get("source_bytes")
+        return float(size) if isinstance(size, int | float) else None
+    sets = summary.get("features")
+    if name == "extract" and isinstance(sets, dict):
+        return float(sum(counts["decoded"] for counts in sets.values())) or None
+    return None
+
+
+def as_text(table: storage.Inventory, clips: Clips, steps: list[PlannedStep], money: float | None) -> str:
+    """The plan as text for a terminal."""
+    lines = [f"table: {table.files:,} files, {table.size_bytes:,} bytes"]
+    if clips.decode or clips.copy:
+        lines.append(
+            f"audio: {clips.decode:,} clips to decode, {clips.size_bytes:,} bytes; {clips.copy:,} to copy"
+        )
+    if not steps:
+        return "\n".join([*lines, "nothing would run: nothing has changed"])
+    lines.append(f"{'step':<10}{'core hours':>12}  {'writes':<20}why")
+    for step in steps:
+        hours = "unknown" if step.core_hours is None else f"{step.core_hours:.4f}"
+        lines.append(f"{step.name:<10}{hours:>12}  {step.writes:<20}{step.cause}")
+    total = sum(step.core_hours or 0.0 for step in steps)
+    least = "at least " if any(step.core_hours is None for step in steps) else ""
+    lines.append(
+        f"{'in all':<10}{total:>12.4f}  {least}" + ("" if money is None else f"{money:,.2f} in money")
+    )
+    return "\n".join(lines)

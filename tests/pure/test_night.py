@@ -148,7 +148,10 @@ def test_a_night_is_sent_to_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (run.info.run_name, run.info.status) == ("r2", "FAILED")
     assert run.data.metrics["audits/churn"] == 0.4
     assert run.data.metrics["model/top1"] == 0.3
-    assert {artifact.path for artifact in client.list_artifacts(run.info.run_id)} == {"night.html", "run.json"}
+    assert {artifact.path for artifact in client.list_artifacts(run.info.run_id)} == {
+        "night.html",
+        "run.json",
+    }
 
 
 def test_mlflow_must_be_installed() -> None:

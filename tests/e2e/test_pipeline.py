@@ -1,4 +1,4 @@
-"""The jobs' `main`, each feeding the next, on a small demo catalog."""
+"""All jobs in order, each on the output of the one before, on a small demo catalog."""
 
 import json
 import shutil
@@ -19,7 +19,9 @@ def _labels(spark: SparkSession, catalog: Catalog) -> dict[str, str]:
     return {row["track_id"]: row["label"] for row in tags.select("track_id", "label").collect()}
 
 
-def test_every_track_gets_its_tag_and_the_report_says_how_good(spark: SparkSession, catalog: Catalog) -> None:
+def test_every_track_is_tagged_and_the_report_shows_the_accuracy(
+    spark: SparkSession, catalog: Catalog
+) -> None:
     metrics = catalog.run("evaluate")["metrics"]
     staged = catalog.run("score")
     assert catalog.warehouse.current("tags") is None
@@ -31,15 +33,15 @@ def test_every_track_gets_its_tag_and_the_report_says_how_good(spark: SparkSessi
     assert row is not None
     assert row["status"] == "tagged"
     assert row["label"] == row["top"][0]["label"]
-    assert [one["probability"] for one in row["top"]] == sorted(
-        (one["probability"] for one in row["top"]), reverse=True
+    assert [label["probability"] for label in row["top"]] == sorted(
+        (label["probability"] for label in row["top"]), reverse=True
     )
     assert len(row["top"]) == 5
     genre_map = spark.read.parquet(tables["genre_map"]["path"])
-    clusters = {one["genre"]: one["cluster_id"] for one in genre_map.collect()}
+    clusters = {genre["genre"]: genre["cluster_id"] for genre in genre_map.collect()}
     some = tags.where("label IS NOT NULL").limit(50).collect()
-    assert all(one["cluster_id"] == clusters[one["label"]] for one in some)
-    # 30 genres: far above chance on artists never heard, and no better than anyone could be.
+    assert all(tag["cluster_id"] == clusters[tag["label"]] for tag in some)
+    # 30 genres: much better than chance on held-out artists, and below the ceiling.
     assert 0.3 < metrics["top1"]["value"] < metrics["ceiling_top1"]
     assert metrics["split"] == "artist"
     page = next(Path(catalog.uri).glob("reports/*/report.html")).read_text()
@@ -49,26 +51,24 @@ def test_every_track_gets_its_tag_and_the_report_says_how_good(spark: SparkSessi
 def test_scores_do_not_depend_on_batches_or_partitions(spark: SparkSession, catalog: Catalog) -> None:
     catalog.run("score")
     catalog.run("publish")
-    one = _labels(spark, catalog)
+    labels = _labels(spark, catalog)
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "7")
     try:
         catalog.run("score")
     finally:
         spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "10000")
     catalog.run("publish")
-    assert _labels(spark, catalog) == one
+    assert _labels(spark, catalog) == labels
 
 
-def test_rolling_back_and_publishing_by_name(spark: SparkSession, catalog: Catalog) -> None:
+def test_publish_rolls_back_and_publishes_a_named_run(spark: SparkSession, catalog: Catalog) -> None:
     first = catalog.run("score")["staged"]
     catalog.run("publish")
     second = catalog.run("score")["staged"]
     assert catalog.run("publish")["published"] == second
     assert catalog.run("publish", "--rollback")["published"] == first
     assert catalog.run("tables")["tags"]["run_id"] == first
-    catalog.run(
-        "publish", exit_code=2
-    )  # nothing new is staged: what was withdrawn does not come back by itself
+    catalog.run("publish", exit_code=2)  # a withdrawn run is published only by name
     assert catalog.run("publish", "--run", second)["published"] == second
 
 
@@ -93,7 +93,7 @@ def test_rolling_back_and_publishing_by_name(spark: SparkSession, catalog: Catal
         ),
     ],
 )
-def test_tags_that_are_wrong_are_refused_and_the_old_stay(
+def test_invalid_tags_are_refused_and_the_old_tags_stay_current(
     spark: SparkSession, catalog: Catalog, spoil: str, audit: str
 ) -> None:
     good = catalog.run("score")["staged"]
@@ -112,7 +112,7 @@ def test_tags_that_are_wrong_are_refused_and_the_old_stay(
     assert catalog.run("tables")["tags"]["run_id"] == good
 
 
-def test_tags_of_a_part_are_refused_and_the_model_is_not(catalog: Catalog) -> None:
+def test_tags_of_a_part_of_the_tracks_are_refused_but_the_model_is_not(catalog: Catalog) -> None:
     catalog.run("score")
     catalog.run("publish")
     second = catalog.run("train", "--model", "linear", "--epochs", "1", "--seed", "5")["model_version"]
@@ -121,12 +121,14 @@ def test_tags_of_a_part_are_refused_and_the_model_is_not(catalog: Catalog) -> No
     assert catalog.run("score", "--dry-run")["model_version"] == second
 
 
-def test_a_model_from_elsewhere_tags_a_catalog_without_labels(spark: SparkSession, catalog: Catalog) -> None:
+def test_a_model_of_another_warehouse_tags_a_catalog_without_labels(
+    spark: SparkSession, catalog: Catalog
+) -> None:
     model = next(Path(catalog.uri).glob("models/linear/*"))
     lines = Path(catalog.tracks).read_text().splitlines()
-    (catalog.folder / "unlabelled.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines))
+    (catalog.folder / "unlabeled.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines))
     other = Catalog(catalog.folder / "other", catalog.capsys)
-    other.run("nightly", "--tracks", str(catalog.folder / "unlabelled.csv"), "--score.model", str(model))
+    other.run("nightly", "--tracks", str(catalog.folder / "unlabeled.csv"), "--score.model", str(model))
     tables = other.run("tables")
     assert set(tables) == {"tracks", "tags"}
     assert tables["tags"]["rows"] == tables["tracks"]["rows"]
@@ -164,7 +166,9 @@ def test_nightly_skips_what_has_not_changed(spark: SparkSession, catalog: Catalo
         "publish",
     }
     first = catalog.run("nightly", *flags)["steps"]
-    assert [name for name, said in first.items() if said == "skipped"] == ["extract"]  # without --audio-root
+    assert [name for name, result in first.items() if result == "skipped"] == [
+        "extract"
+    ]  # without --audio-root
     before = catalog.run("tables")
     second = catalog.run("nightly", *flags)["steps"]
     assert set(second.values()) == {"skipped"}
@@ -173,7 +177,7 @@ def test_nightly_skips_what_has_not_changed(spark: SparkSession, catalog: Catalo
     assert list(third) == ["train", "evaluate", "score", "publish"]
 
 
-def test_nightly_takes_up_staged_tags_and_a_rollback_lasts(catalog: Catalog) -> None:
+def test_nightly_publishes_staged_tags_and_keeps_a_rollback(catalog: Catalog) -> None:
     flags = ["--tracks", catalog.tracks, "--train.model", "linear", "--train.epochs", "2"]
     flags += ["--cluster.clusters", "5", "--publish.max-churn-new", "1"]
     flags += ["--publish.max-class-shift", "99", "--publish.max-loss", "1"]
@@ -185,18 +189,18 @@ def test_nightly_takes_up_staged_tags_and_a_rollback_lasts(catalog: Catalog) -> 
     steps = catalog.run("nightly", *flags)["steps"]
     assert steps["train"] == "skipped"
     assert steps["score"]["model_version"] == old_model
-    # What is named is published again, and then stays.
+    # A named run is published again, and stays current.
     any_model = ["--max-churn-new", "1", "--max-class-shift", "99", "--max-loss", "1"]
     catalog.run("publish", "--run", new, *any_model)
     assert set(catalog.run("nightly", *flags)["steps"].values()) == {"skipped"}
-    # As if killed between score and publish: the tags that are there are published, not made again.
+    # As if killed between score and publish: the staged tags are published, and not computed again.
     (Path(catalog.uri) / "tags" / "_current.json").unlink()
     steps = catalog.run("nightly", *flags)["steps"]
-    assert [name for name, said in steps.items() if said != "skipped"] == ["publish"]
+    assert [name for name, result in steps.items() if result != "skipped"] == ["publish"]
     assert catalog.run("tables")["tags"]["run_id"] == new
 
 
-def test_a_new_model_whose_tags_are_refused_is_not_taken_again(catalog: Catalog) -> None:
+def test_a_model_whose_tags_were_refused_is_not_used_again(catalog: Catalog) -> None:
     first = catalog.run("score")["model_version"]
     catalog.run("publish")
     flags = ["--model", "linear", "--epochs", "1", "--use-popularity", "--seed", "3"]
@@ -210,7 +214,7 @@ def test_a_new_model_whose_tags_are_refused_is_not_taken_again(catalog: Catalog)
     assert catalog.run("score", "--dry-run")["model_version"] == second
 
 
-def test_tags_of_earlier_tracks_are_not_published_unnamed(catalog: Catalog) -> None:
+def test_tags_of_earlier_tracks_are_published_only_by_name(catalog: Catalog) -> None:
     staged = catalog.run("score")["staged"]
     catalog.run("ingest", "--tracks", catalog.tracks, "--limit", "1000", "--max-vanished", "1")
     catalog.run("publish", exit_code=2)
@@ -226,19 +230,21 @@ def test_models_are_compared_on_one_page(catalog: Catalog) -> None:
     first, second, third = found["models"]
     assert first["metrics"]["model_version"] == linear
     assert second["metrics"]["rows"] < first["metrics"]["rows"]
-    assert min(one["cost"]["score_seconds"] for one in found["models"]) > 0
+    assert min(model["cost"]["score_seconds"] for model in found["models"]) > 0
     assert third["cost"]["megabytes"] > first["cost"]["megabytes"]
     page = Path(found["report"].removeprefix("file://")).read_text()
     for version in (linear, knn, joined):
         assert page.count(version) >= 5
     auc = first["metrics"]["per_class"]["rock"]["roc_auc"]
     assert f"{auc:.3f}" in page
-    best = max(found["models"], key=lambda one: one["metrics"]["per_class"]["rock"]["f1"] or 0)
+    best = max(found["models"], key=lambda model: model["metrics"]["per_class"]["rock"]["f1"] or 0)
     rock = page[page.index(">rock<") :][:400]
     assert best["metrics"]["model_version"] in rock
 
 
-def test_no_test_part_is_no_reason_to_tag_nothing(spark: SparkSession, catalog: Catalog) -> None:
+def test_without_a_test_split_evaluation_is_skipped_with_a_warning(
+    spark: SparkSession, catalog: Catalog
+) -> None:
     catalog.run("ingest", "--tracks", catalog.tracks, "--fractions", "0.9", "0.1", "0")
     catalog.run("train", "--model", "linear", "--epochs", "1")
     catalog.run("evaluate", exit_code=2)
@@ -246,7 +252,7 @@ def test_no_test_part_is_no_reason_to_tag_nothing(spark: SparkSession, catalog: 
     assert night_steps.evaluate_or_warn(spark, work, evaluate.Config()).summary == {"report": None}
 
 
-def test_cluster_labels_and_balanced_classes(catalog: Catalog) -> None:
+def test_a_model_can_use_cluster_labels_and_balanced_classes(catalog: Catalog) -> None:
     trained = catalog.run("train", *FAST, "--labels", "cluster", "--per-class", "100", "--use-popularity")
     assert sum(trained["rows"].values()) == 600
     metrics = catalog.run("evaluate")["metrics"]
@@ -256,21 +262,21 @@ def test_cluster_labels_and_balanced_classes(catalog: Catalog) -> None:
     assert metrics["use_popularity"] is True
 
 
-def test_two_workers_train_as_well_as_one(catalog: Catalog) -> None:
+def test_two_workers_train_as_accurately_as_one(catalog: Catalog) -> None:
     one = catalog.run("evaluate")["metrics"]["top1"]["value"]
     catalog.run("train", *FAST, "--workers", "2")
     two = catalog.run("evaluate")["metrics"]["top1"]["value"]
     assert abs(one - two) < 0.03
 
 
-def test_a_loss_that_is_no_number_ends_the_job_with_one_line(catalog: Catalog) -> None:
+def test_a_loss_of_nan_is_a_usage_error(catalog: Catalog) -> None:
     flags = ["train", "--warehouse", catalog.uri, "--model", "linear", "--learning-rate", "1e38"]
     assert cli.main(flags) == 2
     assert "try a lower --learning-rate" in catalog.capsys.readouterr().err
 
 
 @pytest.mark.parametrize("method", ["kmeans", "spectral", "affinity", "agglomerative"])
-def test_the_reports_ways_of_clustering(spark: SparkSession, catalog: Catalog, method: str) -> None:
+def test_the_clustering_methods_of_the_reports(spark: SparkSession, catalog: Catalog, method: str) -> None:
     flags = [] if method == "affinity" else ["--clusters", "5"]
     found = catalog.run("cluster", "--method", method, "--fit-on", "all", "--use-popularity", *flags)
     assert found["genres"] == 30
@@ -281,7 +287,7 @@ def test_the_reports_ways_of_clustering(spark: SparkSession, catalog: Catalog, m
     assert {len(row["means"]) for row in profiles.collect()} == {13 + 12 + 4}
 
 
-def test_a_manual_map(spark: SparkSession, catalog: Catalog) -> None:
+def test_a_manual_genre_map_sets_the_clusters(spark: SparkSession, catalog: Catalog) -> None:
     (catalog.folder / "map.yaml").write_text("rock: loud\npunk: loud\njazz: soft\npolka: odd\n")
     found = catalog.run("cluster", "--method", "manual", "--map", str(catalog.folder / "map.yaml"))
     assert (found["genres"], found["clusters"], found["unknown_genres"]) == (3, 2, ["polka"])
@@ -327,14 +333,14 @@ def test_a_manual_map(spark: SparkSession, catalog: Catalog) -> None:
         (["trian"], "did you mean 'train'?"),
     ],
 )
-def test_wrong_usage_is_one_clear_line(catalog: Catalog, flags: list[str], message: str) -> None:
+def test_wrong_usage_is_one_clear_error(catalog: Catalog, flags: list[str], message: str) -> None:
     assert cli.main([flags[0], "--warehouse", catalog.uri, *flags[1:]]) == 2
     err = catalog.capsys.readouterr().err
     assert message in err
     assert "Traceback" not in err
 
 
-def test_settings_from_a_file(catalog: Catalog) -> None:
+def test_a_config_file_sets_the_flags(catalog: Catalog) -> None:
     (catalog.folder / "nightly.yaml").write_text("model: linear\nepochs: 2\nuse-popularity: true\n")
     flags = ["train", "--config", str(catalog.folder / "nightly.yaml"), "--epochs", "1"]
     version = catalog.run(*flags)["model_version"]
@@ -351,7 +357,7 @@ def test_settings_from_a_file(catalog: Catalog) -> None:
         ("use-popularity: maybe\n", "expected true or false"),
     ],
 )
-def test_a_wrong_settings_file_is_an_error(catalog: Catalog, text: str, message: str) -> None:
+def test_an_invalid_config_file_is_a_usage_error(catalog: Catalog, text: str, message: str) -> None:
     (catalog.folder / "c.yaml").write_text(text)
     assert cli.main(["train", "--warehouse", catalog.uri, "--config", str(catalog.folder / "c.yaml")]) == 2
     assert message in catalog.capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""A night on a table of hostile texts, credentials around it, and a job's event log: what they tell."""
+"""Hostile texts and credentials: neither reaches the terminal, the pages or the event log of a job."""
 
 import contextlib
 import io
@@ -36,19 +36,19 @@ S3A = {f"fs.s3a.{name}": f"{SECRET}{name}" for name in ("access.key", "secret.ke
 
 
 @dataclass(frozen=True)
-class Left:
-    """What a job has said, and the folder with all that it has written."""
+class JobResult:
+    """The output of a job, and the folder with the files that it wrote."""
 
-    said: str
+    output: str
     folder: Path
 
     def files(self, pattern: str = "*") -> list[Path]:
-        """The files that it has written."""
+        """The files that the job wrote."""
         return [path for path in sorted(self.folder.rglob(pattern)) if path.is_file()]
 
 
 def hostile_table(folder: Path, rows: int) -> str:
-    """A table whose texts are all hostile; a genre is told by its energy."""
+    """A table whose texts are all hostile; the energy of a track determines its genre."""
     tracks = catalog(rows)
     for at, row in enumerate(tracks):
         text = HOSTILE[at % len(HOSTILE)]
@@ -58,9 +58,9 @@ def hostile_table(folder: Path, rows: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Left:
+def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> JobResult:
     folder, given = (tmp_path_factory.mktemp(name) for name in ("night", "given"))
-    table, genre_map, said = hostile_table(given, 150), given / "map.yaml", io.StringIO()
+    table, genre_map, output = hostile_table(given, 150), given / "map.yaml", io.StringIO()
     genre_map.write_text(json.dumps({genre: CLUSTERS[at % 2] for at, genre in enumerate(HOSTILE)}))
     by_map = ["--cluster.method", "manual", "--cluster.map", str(genre_map)]
     flags = ["--tracks", table, "--train.model", "linear", "--train.epochs", "1", *by_map]
@@ -68,30 +68,32 @@ def night(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Left
     with pytest.MonkeyPatch.context() as patch:
         for name, value in AWS.items():
             patch.setenv(name, value)
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             for job, exit_code in (
                 (["nightly", *flags], 0),
                 (["nightly", *flags, *other], 2),  # its report shows tracks
                 (["plan", *flags], 0),
                 (["cluster", *(flag.replace("cluster.", "") for flag in by_map)], 0),
             ):
-                assert cli.main([job[0], "--warehouse", str(folder), *job[1:]]) == exit_code, said.getvalue()
-    return Left(said.getvalue(), folder)
+                assert cli.main([job[0], "--warehouse", str(folder), *job[1:]]) == exit_code, (
+                    output.getvalue()
+                )
+    return JobResult(output.getvalue(), folder)
 
 
-def test_a_night_tells_no_secret(night: Left) -> None:
+def test_a_nightly_run_writes_no_secret(night: JobResult) -> None:
     assert len(night.files()) > 20
     assert [path for path in night.files() if SECRET.encode() in path.read_bytes()] == []
-    assert SECRET not in night.said
+    assert SECRET not in night.output
 
 
-def test_no_text_of_data_controls_the_terminal(night: Left) -> None:
-    assert "·[31mred·" in night.said
-    assert "·[2J<b>loud</b>" in night.said
-    assert [letter for letter in night.said if not letter.isprintable() and letter != "\n"] == []
+def test_texts_of_the_table_cannot_control_the_terminal(night: JobResult) -> None:
+    assert "·[31mred·" in night.output
+    assert "·[2J<b>loud</b>" in night.output
+    assert [letter for letter in night.output if not letter.isprintable() and letter != "\n"] == []
 
 
-def test_no_text_of_data_is_markup_or_a_formula_in_a_page(night: Left) -> None:
+def test_texts_of_the_table_are_not_markup_or_formulas_in_a_page(night: JobResult) -> None:
     pages = night.files("*.html")
     assert pages
     for path in pages:
@@ -111,13 +113,13 @@ def test_no_text_of_data_is_markup_or_a_formula_in_a_page(night: Left) -> None:
     assert {path.name for path in pages} == {"night.html", "report.html", "audit.html"}
 
 
-def test_nothing_is_written_that_a_spreadsheet_opens_by_itself(night: Left) -> None:
+def test_no_spreadsheet_files_are_written(night: JobResult) -> None:
     assert [path for path in night.files() if path.suffix in (".csv", ".tsv", ".xls", ".xlsx")] == []
 
 
 @pytest.fixture(scope="module")
-def submitted(tmp_path_factory: pytest.TempPathFactory) -> Left:
-    """`ingest` under `spark-submit`, with all that Spark says of itself, and its event log."""
+def submitted(tmp_path_factory: pytest.TempPathFactory) -> JobResult:
+    """`ingest` under `spark-submit`, with the log of Spark and its event log."""
     folder = tmp_path_factory.mktemp("submitted")
     (folder / "events").mkdir()
     settings = {f"spark.hadoop.{name}": value for name, value in S3A.items()}
@@ -140,10 +142,10 @@ def submitted(tmp_path_factory: pytest.TempPathFactory) -> Left:
         check=False,
     )
     assert job.returncode == 0, job.stdout
-    return Left(job.stdout, folder)
+    return JobResult(job.stdout, folder)
 
 
-def test_the_event_log_tells_no_secret(submitted: Left) -> None:
+def test_the_event_log_has_no_secret(submitted: JobResult) -> None:
     (log,) = submitted.files("events_*")
     events = [json.loads(line) for line in log.read_text().splitlines()]
     (update,) = (event for event in events if event["Event"] == "SparkListenerEnvironmentUpdate")
@@ -152,10 +154,10 @@ def test_the_event_log_tells_no_secret(submitted: Left) -> None:
         assert "redacted" in update["Hadoop Properties"][name]
     assert "SparkListenerSQLExecutionStart" in log.read_text()
     assert [path for path in submitted.files() if SECRET.encode() in path.read_bytes()] == []
-    assert "INFO DAGScheduler" in submitted.said
-    assert SECRET not in submitted.said
+    assert "INFO DAGScheduler" in submitted.output
+    assert SECRET not in submitted.output
 
 
-def test_nothing_listens_for_browsers_under_spark_submit(submitted: Left) -> None:
-    assert "INFO BlockManager" in submitted.said  # where Spark says what it starts
-    assert not re.search("SparkUI|jetty|WebUI", submitted.said)
+def test_no_web_server_starts_under_spark_submit(submitted: JobResult) -> None:
+    assert "INFO BlockManager" in submitted.output  # Spark logs what it starts
+    assert not re.search("SparkUI|jetty|WebUI", submitted.output)

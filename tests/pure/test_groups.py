@@ -1,4 +1,4 @@
-"""Groups of tests, which pytest-xdist passes over without a word where it does not find them in time."""
+"""pytest-xdist knows the groups of tests; it ignores groups that are set too late without a warning."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A track table from strangers: a cell may cost its row, never the job."""
+"""Hostile track tables: a bad cell can only reject its row; it does not stop the job."""
 
 import threading
 from pathlib import Path
@@ -10,11 +10,11 @@ from genremill.jobs import ingest
 from tests.conftest import catalog, write_csv
 
 DEADLINE_S = 120.0
-"""Far longer than it takes: a hanging job is ended, which fails the test."""
+"""Much longer than the job needs: a job that hangs is canceled, and the test fails."""
 MANY = 200_000
 
 
-def test_cells_of_a_megabyte_cost_their_row_at_most(spark: SparkSession, tmp_path: Path) -> None:
+def test_very_long_cells_reject_at_most_their_row(spark: SparkSession, tmp_path: Path) -> None:
     rows = catalog(20)
     rows[1]["tempo"] = "1" * MANY + "x"
     rows[2]["tempo"] = "1." + "1" * MANY + "e"

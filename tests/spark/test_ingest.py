@@ -1,4 +1,4 @@
-"""ingest: what becomes of each row, and which tracks belong together."""
+"""`ingest`: which rows are accepted or rejected, and how tracks are grouped and split."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ from tests.conftest import BASE_ROW, catalog, real_data, write_csv
 
 
 class Ingested:
-    """What one run of ingest left in its warehouse."""
+    """The result of one run of `ingest`."""
 
     def __init__(self, spark: SparkSession, folder: Path, table: str, *flags: str) -> None:
         self.spark = spark
@@ -50,7 +50,7 @@ def test_a_track_under_two_genres_is_one_row(spark: SparkSession, tmp_path: Path
     assert len(found) == 3
 
 
-def test_names_keep_their_digits_and_lose_their_blanks(spark: SparkSession, tmp_path: Path) -> None:
+def test_names_keep_digits_and_are_trimmed(spark: SparkSession, tmp_path: Path) -> None:
     names = {"artists": " 070 Shake ; Sum 41;Galaxy 500;000", "track_genre": " 00s "}
     found = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", [*catalog(2), {"track_id": "n"} | names]))
     row = found.rows()["n"]
@@ -67,17 +67,17 @@ def test_kept_columns_may_have_any_name(spark: SparkSession, tmp_path: Path) -> 
     assert (found["is.rc `x`"], found["track_genre"], found["genres"]) == ("A1", "rock", ["rock"])
 
 
-def test_files_of_a_folder_that_lack_a_column_lose_rows_in_sight(spark: SparkSession, tmp_path: Path) -> None:
+def test_rows_of_a_file_without_a_column_are_rejected(spark: SparkSession, tmp_path: Path) -> None:
     table = pd.DataFrame([BASE_ROW | row for row in catalog(40)]).drop(columns="")
     (tmp_path / "in").mkdir()
     table[:1].drop(columns="tempo").to_parquet(tmp_path / "in" / "a.parquet")
     table[1:].to_parquet(tmp_path / "in" / "b.parquet")
     found = Ingested(spark, tmp_path, str(tmp_path / "in"))
     assert found.rejects() == {"t0": ("missing_value", "tempo has no value")}
-    assert "tempo" in [one["name"] for one in found.current.snapshot.details["features"]]
+    assert "tempo" in [feature["name"] for feature in found.current.snapshot.details["features"]]
 
 
-def test_what_the_names_of_folders_tell_is_a_column(spark: SparkSession, tmp_path: Path) -> None:
+def test_partition_folders_become_columns(spark: SparkSession, tmp_path: Path) -> None:
     for at, market in enumerate(("no", "se")):
         (tmp_path / "in" / f"market={market}").mkdir(parents=True)
         write_csv(tmp_path / "in" / f"market={market}" / "t.csv", catalog(4)[2 * at : 2 * at + 2])
@@ -93,7 +93,7 @@ def test_what_the_names_of_folders_tell_is_a_column(spark: SparkSession, tmp_pat
         ({"_file": ["x", "y"]}, "ingest adds a column '_file'"),
     ],
 )
-def test_a_wrong_parquet_table_is_one_clear_error(
+def test_an_invalid_parquet_table_is_a_usage_error(
     spark: SparkSession,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -106,7 +106,7 @@ def test_a_wrong_parquet_table_is_one_clear_error(
     assert message in capsys.readouterr().err
 
 
-def test_damaged_files_are_no_fault_worth_a_retry(
+def test_a_damaged_file_is_a_usage_error(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = gzip.compress(Path(write_csv(tmp_path / "t.csv", catalog(500))).read_bytes())
@@ -115,7 +115,7 @@ def test_damaged_files_are_no_fault_worth_a_retry(
     assert "cut.csv.gz cannot be read as a table" in capsys.readouterr().err
 
 
-def test_bad_rows_are_rejected_with_their_reason_and_the_counts_add_up(
+def test_bad_rows_are_rejected_with_a_reason_and_the_counts_add_up(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     bad: dict[str, tuple[dict[str, Any], str]] = {
@@ -141,25 +141,25 @@ def test_bad_rows_are_rejected_with_their_reason_and_the_counts_add_up(
     assert sum(row["source_rows"] for row in found.rows().values()) + len(rejects) == 208
 
 
-def test_marks_for_not_found_are_values(spark: SparkSession, tmp_path: Path) -> None:
+def test_codes_for_unknown_values_are_kept_as_numbers(spark: SparkSession, tmp_path: Path) -> None:
     rows = [*catalog(5), {"track_id": "odd", "tempo": 0, "time_signature": 0, "key": -1}]
     found = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", rows))
-    names = [one["name"] for one in found.current.snapshot.details["features"]]
+    names = [feature["name"] for feature in found.current.snapshot.details["features"]]
     values = dict(zip(names, found.rows()["odd"]["table_features"], strict=True))
     assert (values["tempo"], values["time_signature"], values["key"]) == (0, 0, -1)
 
 
-def test_ids_are_text_and_the_row_index_is_no_feature(spark: SparkSession, tmp_path: Path) -> None:
+def test_ids_are_text_and_the_row_index_is_not_a_feature(spark: SparkSession, tmp_path: Path) -> None:
     rows = [row | {"track_id": f"00{at}"} for at, row in enumerate(catalog(4))]
     found = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", rows))
     assert set(found.rows()) == {"000", "001", "002", "003"}
-    names = [one["name"] for one in found.current.snapshot.details["features"]]
+    names = [feature["name"] for feature in found.current.snapshot.details["features"]]
     assert names[:2] == ["popularity", "duration_ms"]
     assert len(names) == 15
     assert "_c0" not in names
 
 
-def test_quotes_inside_quotes_shift_no_column(spark: SparkSession, tmp_path: Path) -> None:
+def test_quotes_in_a_quoted_field_do_not_shift_columns(spark: SparkSession, tmp_path: Path) -> None:
     title = 'The "Best", Of; All\\'
     rows = [*catalog(3), {"track_id": "q", "track_name": title}]
     found = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", rows)).rows()["q"]
@@ -167,13 +167,15 @@ def test_quotes_inside_quotes_shift_no_column(spark: SparkSession, tmp_path: Pat
     assert found["duration_s"] == 200.0
 
 
-def test_line_breaks_in_fields_are_read_when_asked_for(spark: SparkSession, tmp_path: Path) -> None:
+def test_multiline_reads_line_breaks_in_fields(spark: SparkSession, tmp_path: Path) -> None:
     rows = [*catalog(3), {"track_id": "q", "track_name": "two\nlines"}]
     found = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", rows), "--multiline").rows()
     assert found["q"]["title"] == "two\nlines"
 
 
-def test_rereleases_join_and_artists_never_cross_splits(spark: SparkSession, tmp_path: Path) -> None:
+def test_rereleases_are_one_recording_and_an_artist_is_in_one_split(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     rows = catalog(60)
     rows[1] |= {"tempo": rows[0]["tempo"], "popularity": 3}  # same vector but popularity
     rows[2] |= {"track_name": " TITLE 1 ", "artists": "artist 1;Guest"}  # same title and first artist as 1
@@ -193,31 +195,35 @@ def test_rereleases_join_and_artists_never_cross_splits(spark: SparkSession, tmp
     assert {row["split"] for row in found.values()} == {"train", "validation", "test"}
 
 
-def test_splits_depend_on_neither_order_nor_partitions(spark: SparkSession, tmp_path: Path) -> None:
+def test_splits_do_not_depend_on_order_or_partitions(spark: SparkSession, tmp_path: Path) -> None:
     rows = catalog(40)
     (tmp_path / "b").mkdir()
-    one = Ingested(spark, tmp_path, write_csv(tmp_path / "a.csv", rows)).rows()
+    from_csv = Ingested(spark, tmp_path, write_csv(tmp_path / "a.csv", rows)).rows()
     spark.read.options(header=True).csv(str(tmp_path / "a.csv")).repartition(5).write.parquet(
         str(tmp_path / "p")
     )
-    two = Ingested(spark, tmp_path / "b", str(tmp_path / "p")).rows()
-    assert {key: row["split"] for key, row in one.items()} == {key: row["split"] for key, row in two.items()}
-    assert {key: row["table_features"] for key, row in one.items()} == {
-        key: row["table_features"] for key, row in two.items()
+    from_parquet = Ingested(spark, tmp_path / "b", str(tmp_path / "p")).rows()
+    assert {key: row["split"] for key, row in from_csv.items()} == {
+        key: row["split"] for key, row in from_parquet.items()
+    }
+    assert {key: row["table_features"] for key, row in from_csv.items()} == {
+        key: row["table_features"] for key, row in from_parquet.items()
     }
 
 
-def test_a_known_track_keeps_its_split_and_new_ones_follow_it(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_known_track_keeps_its_split_and_new_tracks_of_its_group_get_the_same(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     rows = catalog(30)
     before = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", rows)).rows()
-    # "!" sorts before every other id, so the group's hash changes with this newcomer.
+    # "!" sorts before every other id, so the new track changes the hash of its group.
     new = [row | {"track_id": f"!{row['track_id']}", "track_name": "New", "valence": 0.9} for row in rows]
     after = Ingested(spark, tmp_path, write_csv(tmp_path / "t.csv", [*rows, *new])).rows()
     assert {key: row["split"] for key, row in before.items()} == {key: after[key]["split"] for key in before}
     assert all(after[f"!{key}"]["split"] == row["split"] for key, row in before.items())
 
 
-def test_a_table_without_features_or_labels_is_a_catalog_too(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_table_can_have_no_features_and_no_labels(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("track_id,audio_uri\na,file:///x.wav\nb,file:///y.wav\n")
     found = Ingested(spark, tmp_path, str(tmp_path / "t.csv")).rows()
     assert found["a"]["table_features"] == []
@@ -225,7 +231,7 @@ def test_a_table_without_features_or_labels_is_a_catalog_too(spark: SparkSession
     assert found["b"]["audio_uri"] == "file:///y.wav"
 
 
-def test_the_split_file_decides(spark: SparkSession, tmp_path: Path) -> None:
+def test_the_split_file_sets_the_splits(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text("id,split\nt0,train\nt1,test\n")
     table = write_csv(tmp_path / "t.csv", catalog(3))
     found = Ingested(spark, tmp_path, table, "--split-file", str(tmp_path / "s.csv")).rows()
@@ -248,7 +254,7 @@ def test_the_split_file_decides(spark: SparkSession, tmp_path: Path) -> None:
         ("id,split\nt0,train\nt0,test\n", "'t0' is in more than one split"),
     ],
 )
-def test_a_wrong_split_file_is_an_error(
+def test_an_invalid_split_file_is_a_usage_error(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str], listed: str, message: str
 ) -> None:
     (tmp_path / "s.csv").write_text(listed)
@@ -279,7 +285,7 @@ def test_a_wrong_split_file_is_an_error(
         ("track_id,tempo\na,1\n", ["--limit", "0"], "--limit 0: expected 1 to"),
     ],
 )
-def test_a_wrong_table_is_one_clear_error(
+def test_an_invalid_table_is_a_usage_error(
     spark: SparkSession,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -294,7 +300,7 @@ def test_a_wrong_table_is_one_clear_error(
     assert found.warehouse.current("tracks") is None
 
 
-def test_a_wrong_path_is_an_error(
+def test_a_wrong_path_is_a_usage_error(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert Ingested(spark, tmp_path, str(tmp_path / "nowhere.csv")).exit_code == 2
@@ -305,7 +311,7 @@ def test_a_wrong_path_is_an_error(
     (tmp_path / "in" / "deeper").mkdir(parents=True)
     write_csv(tmp_path / "in" / "t.csv", catalog(2))
     assert Ingested(spark, tmp_path, str(tmp_path / "in")).exit_code == 2
-    assert "has the folder 'deeper' in it" in capsys.readouterr().err
+    assert "contains the folder 'deeper'" in capsys.readouterr().err
     (tmp_path / "bare").mkdir()
     assert Ingested(spark, tmp_path, str(tmp_path / "bare")).exit_code == 2
     assert "or an empty folder" in capsys.readouterr().err
@@ -323,12 +329,12 @@ def test_json_is_one_document(
     assert document["tracks"] == 3
 
 
-def test_another_schema_by_flags(spark: SparkSession, tmp_path: Path) -> None:
+def test_flags_map_the_columns_of_another_schema(spark: SparkSession, tmp_path: Path) -> None:
     table = real_data("tidytuesday-spotify/spotify_songs.csv")
     flags = ["--columns.artists", "track_artist", "--columns.album", "track_album_name"]
     flags += ["--columns.genre", "playlist_subgenre", "--columns.popularity", "track_popularity"]
     found = Ingested(spark, tmp_path, str(table), *flags)
-    names = [one["name"] for one in found.current.snapshot.details["features"]]
+    names = [feature["name"] for feature in found.current.snapshot.details["features"]]
     assert names == [
         *(
             "track_popularity",

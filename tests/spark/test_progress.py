@@ -1,4 +1,4 @@
-"""What a long step says of itself, on a terminal and in a log."""
+"""The progress of a long step, on a terminal and in a log."""
 
 import io
 import os
@@ -21,7 +21,7 @@ CLIPS, SILENT, WIDTH = 12, 3, 60
 
 
 class Terminal(io.StringIO):
-    """Keeps what is written, control characters and all."""
+    """Keeps everything that is written, with control characters."""
 
     def isatty(self) -> bool:
         return True
@@ -31,7 +31,7 @@ class Terminal(io.StringIO):
 
 
 def counted_by_tasks(spark: SparkSession, folder: Path, counted: Tally) -> None:
-    """A step of four tasks that count their rows; the first fails once, when it has counted its own."""
+    """A step of four tasks that count their rows; the first task fails once after counting."""
 
     failed = folder / "failed"
 
@@ -49,7 +49,7 @@ def counted_by_tasks(spark: SparkSession, folder: Path, counted: Tally) -> None:
     assert failed.exists()
 
 
-def test_a_terminal_shows_one_line_and_no_attempt_counts_twice(
+def test_a_terminal_shows_one_line_and_a_retried_task_is_counted_once(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "REDRAWN_EVERY_S", 0.02)

@@ -1,4 +1,4 @@
-"""Connected components: every shape of graph ends as stars around its smallest node."""
+"""Connected components: each node of a graph gets the smallest node that it is connected to."""
 
 import itertools
 import random
@@ -21,7 +21,7 @@ SHAPES: dict[str, list[tuple[int, int]]] = {
 
 
 def _expected(edges: list[tuple[int, int]]) -> dict[int, int]:
-    """By union-find, the textbook's way."""
+    """The components, computed with union-find."""
     parent: dict[int, int] = {}
 
     def root(node: int) -> int:
@@ -37,21 +37,21 @@ def _expected(edges: list[tuple[int, int]]) -> dict[int, int]:
     return {node: root(node) for node in parent}
 
 
-def _found(spark: SparkSession, edges: list[tuple[int, int]]) -> dict[int, int]:
+def _components(spark: SparkSession, edges: list[tuple[int, int]]) -> dict[int, int]:
     def checkpoint(df: DataFrame, name: str) -> DataFrame:
         return df.localCheckpoint()
 
     df = connected_components(spark.createDataFrame(edges, "u long, v long"), checkpoint, "test")
-    found = {row["node"]: row["component"] for row in df.collect()}
-    return found | {component: component for component in found.values()}
+    components = {row["node"]: row["component"] for row in df.collect()}
+    return components | {component: component for component in components.values()}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_components_are_those_of_union_find(spark: SparkSession, shape: str) -> None:
-    assert _found(spark, SHAPES[shape]) == _expected(SHAPES[shape])
+def test_components_equal_those_of_union_find(spark: SparkSession, shape: str) -> None:
+    assert _components(spark, SHAPES[shape]) == _expected(SHAPES[shape])
 
 
-def test_random_graphs(spark: SparkSession) -> None:
+def test_components_of_random_graphs_equal_those_of_union_find(spark: SparkSession) -> None:
     rng = random.Random(3)
     edges = [(rng.randrange(300), rng.randrange(300)) for _ in range(160)]
-    assert _found(spark, edges) == _expected(edges)
+    assert _components(spark, edges) == _expected(edges)

@@ -1,4 +1,4 @@
-"""What large catalogs bring: copies of a table that are like it, and long chains of recordings."""
+"""Large catalogs: replicas of a table, and long chains of tracks that are one recording."""
 
 import math
 from collections import Counter
@@ -22,7 +22,7 @@ CHAIN = 20_001
 
 
 def _table(folder: Path) -> str:
-    """Forty tracks of twenty artists: two of one sound, two of one name, one under two genres."""
+    """40 tracks of 20 artists: two with equal features, two with equal titles, one with two genres."""
     rows = catalog(40)
     for at, row in enumerate(rows):
         row |= {"artists": f"Artist {at // 2}", "track_genre": ("rock", "rock", "pop", "jazz")[at % 4]}
@@ -42,7 +42,7 @@ def _replica(folder: Path, *flags: str) -> pd.DataFrame:
 
 
 def _recordings(spark: SparkSession, folder: Path, table: str) -> Counter[int]:
-    """How many recordings have how many tracks, once ingest has read the table."""
+    """The number of recordings by their number of tracks, after `ingest`."""
     warehouse = Warehouse.at(str(folder / "warehouse"))
     assert not ingest.main(["--warehouse", warehouse.uri, "--tracks", table])
     current = warehouse.current("tracks")
@@ -51,7 +51,7 @@ def _recordings(spark: SparkSession, folder: Path, table: str) -> Counter[int]:
     return Counter(row["count"] for row in tracks.groupBy("recording_id").count().collect())
 
 
-def test_a_replica_is_like_its_table(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_replica_has_the_statistics_of_its_table(spark: SparkSession, tmp_path: Path) -> None:
     table = _table(tmp_path)
     made = _replica(tmp_path)
     assert made.groupby("track_id").size().value_counts().to_dict() == {1: 39 * COPIES, 2: COPIES}
@@ -65,7 +65,7 @@ def test_a_replica_is_like_its_table(spark: SparkSession, tmp_path: Path) -> Non
     pd.testing.assert_frame_equal(made, _replica(tmp_path, "--seed", "0"))
 
 
-def test_a_replica_may_be_skewed_and_have_many_genres(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_replica_can_have_a_skewed_genre_or_more_genres(spark: SparkSession, tmp_path: Path) -> None:
     _table(tmp_path)
     skewed = _replica(tmp_path, "--skew", "0.4")
     plain = _replica(tmp_path)
@@ -80,7 +80,7 @@ def test_a_replica_may_be_skewed_and_have_many_genres(spark: SparkSession, tmp_p
     assert many.groupby([many.artists, many.track_genre.str.split().str[0]]).track_genre.nunique().max() == 1
 
 
-def test_a_chain_of_recordings_settles_in_few_rounds(spark: SparkSession) -> None:
+def test_a_long_chain_of_tracks_is_grouped_in_few_rounds(spark: SparkSession) -> None:
     rounds: list[str] = []
 
     def checkpoint(df: DataFrame, name: str) -> DataFrame:
@@ -103,7 +103,7 @@ def test_a_chain_of_recordings_settles_in_few_rounds(spark: SparkSession) -> Non
     assert steps["recordings"] <= math.log2(CHAIN) + 4
 
 
-def test_numbers_of_a_parquet_table_are_those_of_its_text(spark: SparkSession, tmp_path: Path) -> None:
+def test_typed_and_text_columns_give_the_same_numbers(spark: SparkSession, tmp_path: Path) -> None:
     typed = pa.table(
         {
             "track_id": list("abcdefg"),
@@ -115,8 +115,8 @@ def test_numbers_of_a_parquet_table_are_those_of_its_text(spark: SparkSession, t
     )
     text = typed.cast(pa.schema([(name, pa.string()) for name in typed.schema.names]))
     found = []
-    for name, one in (("typed", typed), ("text", text)):
-        pq.write_table(one, tmp_path / f"{name}.parquet")
+    for name, table in (("typed", typed), ("text", text)):
+        pq.write_table(table, tmp_path / f"{name}.parquet")
         raw = read_table(spark, f"file://{tmp_path}/{name}.parquet", ",", multiline=False)
         layout = resolve(raw, Columns(features=("duration_ms", "tempo", "explicit", "plays")), name)
         checked = checked_rows(raw, layout)

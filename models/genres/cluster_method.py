@@ -1,22 +1,22 @@
-"""The ways of putting genres into clusters, by name."""
+"""The methods that cluster genres."""
 
 import enum
 from dataclasses import dataclass
 
 
 class Method(enum.StrEnum):
-    """How genres are put into clusters."""
+    """How genres are clustered."""
 
-    CONSENSUS = "consensus"  # mean of Ward trees over resampled artists, profiles whitened
-    KMEANS = "kmeans"  # this and the next two on MinMax-scaled means, as report A does
+    CONSENSUS = "consensus"  # mean of Ward trees over resampled artists, on whitened profiles
+    KMEANS = "kmeans"  # k-means, spectral and affinity use MinMax-scaled means, as in report A
     SPECTRAL = "spectral"
-    AFFINITY = "affinity"  # finds the number of clusters itself
+    AFFINITY = "affinity"  # chooses the number of clusters itself
     AGGLOMERATIVE = "agglomerative"  # Ward's linkage, on the same means
     MANUAL = "manual"  # given by a map
 
     @property
     def ranked(self) -> bool:
-        """Whether profiles are to be of ranks, not raw values; categories are indicators in either case."""
+        """Whether profiles use ranks instead of raw values. Categories are indicators in both cases."""
         return self in (Method.CONSENSUS, Method.MANUAL)
 
 

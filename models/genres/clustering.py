@@ -1,4 +1,4 @@
-"""Clusters of genres: how many, which, how sure, and what they are called.
+"""Clusters of genres: their number, members, stability and names.
 
 Shape suffixes: G genres, H groups of genres, D encoded inputs.
 """
@@ -17,27 +17,26 @@ from genremill.models.genres.profiles import Floats, Profiles, ProfileSums
 from genremill.models.genres.stability import bootstrap_agreement, halves_agreement
 
 FEWEST, MOST = 12, 24
-"""Numbers of clusters that are tried where none is asked for; fewer are always more stable, and say less."""
+"""Numbers of clusters to try if none is given. Fewer clusters are more stable, but less informative."""
 NAMED_AFTER = 3
 MOST_POINTS = 1_000
-"""Genres that are clustered one by one: consensus takes 40 s for so many, and an hour for 10,000."""
+"""Most genres that are clustered individually: consensus takes 40 s for these, and an hour for 10,000."""
 
 
 @dataclass(frozen=True)
 class Clustering:
-    """Genre to cluster id, and how far to trust it.
+    """Genre to cluster id, and how stable the clusters are.
 
     Parameters
     ----------
-    assignment : genre to id, genres sorted; 0 is the largest cluster, and of equals the first by name
-    names : by id; a cluster is called after the genres nearest to its center
-    silhouette : mean over genres, -1 to 1, in the space that the method clusters in, so not to be compared
-        between methods of different inputs; None for one cluster, or as many clusters as genres; over
-        groups of genres where these were clustered in place of too many genres
+    assignment : genre to id, genres sorted; 0 is the largest cluster, ties are sorted by name
+    names : by id; the genres nearest to the center of the cluster
+    silhouette : mean over genres (or over groups of genres, if there are too many genres), -1 to 1. Do not
+        compare it between methods with different inputs. None for one cluster, or one cluster per genre
     stability : mean adjusted Rand index of fits on two artist-disjoint halves; None for a map
-    bootstrap : mean adjusted Rand index of fits on resampled artists with this one; None for a map
-    trials : the numbers of clusters that were tried, this one among them; none for a map
-    unknown : genres of the map that the catalog lacks
+    bootstrap : mean adjusted Rand index between this fit and fits on resampled artists; None for a map
+    trials : all numbers of clusters that were tried; empty for a map
+    unknown : genres of the map that are not in the catalog
     """
 
     method: Method
@@ -53,7 +52,7 @@ class Clustering:
 def cluster_genres(
     sums: ProfileSums, method: Method, clusters: int | None = None, seed: int = 0
 ) -> Clustering:
-    """The clusters a method finds; as many as asked for, else the most stable number (`candidates`)."""
+    """Clusters genres by a method, into the given number of clusters or the most stable of `candidates`."""
     profiles = sums.profiles(sums.even_weights())
     points_GD = points(profiles, method)
     sizes = _sizes(method, clusters, len(profiles.genres))
@@ -81,21 +80,21 @@ def cluster_genres(
 
 
 def fine_groups(profiles: Profiles, points_GD: Floats, most: int, seed: int) -> dict[str, str]:
-    """Genre to the group of genres that is clustered as one point; each is its own up to `most` genres.
+    """Genre to the group of genres that is clustered as one point; up to `most` genres are not grouped.
 
-    What follows takes time and memory with the square of the points. A group is called after its first genre.
+    Time and memory of clustering grow with the square of the points. A group has the name of its first genre.
     """
     if len(profiles.genres) <= most:
         return {genre: genre for genre in profiles.genres}
-    found = KMeans(most, n_init=1, random_state=seed).fit(points_GD, sample_weight=profiles.counts_G)
-    _, first_H, group_G = np.unique(found.labels_, return_index=True, return_inverse=True)
+    model = KMeans(most, n_init=1, random_state=seed).fit(points_GD, sample_weight=profiles.counts_G)
+    _, first_H, group_G = np.unique(model.labels_, return_index=True, return_inverse=True)
     return {
         genre: profiles.genres[first_H[group]] for genre, group in zip(profiles.genres, group_G, strict=True)
     }
 
 
 def manual_clusters(sums: ProfileSums, cluster_of: Mapping[str, str]) -> Clustering:
-    """The clusters of a map of genre to cluster name; genres it does not list are in none."""
+    """The clusters of a map of genre to cluster name. Genres that it does not list have no cluster."""
     profiles = sums.profiles(sums.even_weights())
     listed_G = np.array([genre in cluster_of for genre in profiles.genres])
     named = {genre: cluster_of[genre] for genre in profiles.genres if genre in cluster_of}
@@ -115,7 +114,7 @@ def manual_clusters(sums: ProfileSums, cluster_of: Mapping[str, str]) -> Cluster
 
 
 def candidates(genres: int) -> range:
-    """Numbers of clusters to choose from: 12 to 24, at most half the genres.
+    """Numbers of clusters to try: 12 to 24, at most half the number of genres.
 
     >>> candidates(114), candidates(30), candidates(10), candidates(1)
     (range(12, 25), range(12, 16), range(5, 6), range(1, 2))
@@ -125,7 +124,7 @@ def candidates(genres: int) -> range:
 
 
 def numbered(cluster_of: Mapping[str, Hashable]) -> Partition:
-    """The same clusters numbered by falling size, of equals by the first genre's name; genres sorted.
+    """The same clusters numbered by descending size, then by the name of the first genre. Genres are sorted.
 
     >>> numbered({"rock": 7, "pop": 3, "jazz": 7})
     {'jazz': 0, 'pop': 1, 'rock': 0}
@@ -138,7 +137,7 @@ def numbered(cluster_of: Mapping[str, Hashable]) -> Partition:
 
 
 def silhouette(points_GD: Floats, partition: Partition) -> float | None:
-    """Mean silhouette of the genres; None where their clusters are one, or as many as they are."""
+    """Mean silhouette of the genres; None for one cluster, or one cluster per genre."""
     labels = list(partition.values())
     if not 1 < len(set(labels)) < len(labels):
         return None
@@ -146,15 +145,15 @@ def silhouette(points_GD: Floats, partition: Partition) -> float | None:
 
 
 def cluster_names(profiles: Profiles, points_GD: Floats, assignment: Partition) -> tuple[str, ...]:
-    """Each cluster's genres nearest to its center (weighted by pairs), nearest first; no name comes twice."""
+    """A unique name for each cluster: the genres nearest to its center (weighted by pairs), nearest first."""
     label_G = np.array(list(assignment.values()))
     names: list[str] = []
     for number in range(label_G.max() + 1):
         members = np.flatnonzero(label_G == number)
         center_D = np.average(points_GD[members], axis=0, weights=profiles.counts_G[members])
         nearest = np.argsort(((points_GD[members] - center_D) ** 2).sum(axis=1), kind="stable")
-        name = " / ".join(profiles.genres[at] for at in members[nearest[:NAMED_AFTER]])
-        # Genres are in one cluster each, so only a genre that is itself called "a / b" can repeat a name.
+        name = " / ".join(profiles.genres[index] for index in members[nearest[:NAMED_AFTER]])
+        # Clusters are disjoint, so names can only repeat if a genre is itself called "a / b".
         names.append(f"{name} ({number})" if name in names else name)
     return tuple(names)
 
@@ -162,12 +161,10 @@ def cluster_names(profiles: Profiles, points_GD: Floats, assignment: Partition) 
 def _sizes(method: Method, clusters: int | None, genres: int) -> range:
     if method is Method.AFFINITY:
         if clusters is not None:
-            raise UsageError(f"--clusters {clusters}: affinity finds their number itself; expected none")
+            raise UsageError(f"--clusters {clusters}: affinity chooses the number itself; leave the flag out")
         return range(1, 2)
     if clusters is None:
         return candidates(genres)
     if not 1 <= clusters <= genres:
-        raise UsageError(
-            f"--clusters {clusters}: expected 1 to {genres}, the number of genres that have tracks"
-        )
+        raise UsageError(f"--clusters {clusters}: expected 1 to {genres}, the number of genres with tracks")
     return range(clusters, clusters + 1)

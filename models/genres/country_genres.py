@@ -1,6 +1,6 @@
-"""Genres that are named after a country, and after no style: where a track is from, not how it sounds."""
+"""Genres named after a country only. They describe the origin of a track, not its sound."""
 
 COUNTRY_GENRES = frozenset(
     ("brazil", "british", "french", "german", "indian", "iranian", "malay", "spanish", "swedish", "turkish")
 )
-"""Those of the Kaggle Spotify table; names that say a style too (k-pop, cantopop, afrobeat) are left out."""
+"""From the Kaggle Spotify table, without names that also describe a style (k-pop, cantopop, afrobeat)."""

@@ -1,4 +1,4 @@
-"""Partitions of genres by their profiles: report A's methods, and the consensus of resampled artists.
+"""Partitions of genres by their profiles: the methods of report A, and a consensus over resampled artists.
 
 Shape suffixes: G genres, D encoded inputs, B buckets of artists, R resamples.
 """
@@ -14,10 +14,10 @@ from genremill.models.genres.cluster_method import Method
 from genremill.models.genres.profiles import Floats, Integers, Profiles, ProfileSums
 
 ROUNDS = 64
-"""Resamples that a consensus is taken over; 128 are no more stable."""
+"""Number of resamples of a consensus; 128 are not more stable."""
 
 Partition = dict[str, int]
-"""Genre to the number of its cluster; the numbers mean nothing."""
+"""Genre to the number of its cluster, in no particular order."""
 
 
 def points(profiles: Profiles, method: Method) -> Floats:
@@ -28,9 +28,9 @@ def points(profiles: Profiles, method: Method) -> Floats:
 def partitions(
     sums: ProfileSums, weights_B: Floats, method: Method, sizes: Sequence[int], seed: int
 ) -> list[Partition]:
-    """A partition of the genres for each number of clusters, which is lowered to that of genres with a pair.
+    """A partition of the genres for each number of clusters, at most as many clusters as genres with pairs.
 
-    Affinity Propagation gives the number it finds, whatever is asked.
+    Affinity Propagation ignores the number.
     """
     profiles = sums.profiles(weights_B)
     sizes = [min(size, len(profiles.genres)) for size in sizes]
@@ -56,17 +56,17 @@ def _labels(points_GD: Floats, method: Method, size: int, seed: int) -> Integers
         case Method.AFFINITY:
             model = AffinityPropagation(random_state=seed)
         case _:
-            raise UsageError(f"--method {method} fits no clusters by itself: expected a map")
+            raise UsageError(f"--method {method} cannot fit clusters: expected --map")
     labels_G: Integers = model.fit_predict(points_GD)
     return labels_G
 
 
 def consensus_tree(sums: ProfileSums, weights_B: Floats, seed: int) -> Floats:
-    """The average-linkage tree of all genres over resampled artists, as scipy's `linkage` returns one.
+    """The average-linkage tree of all genres over resampled artists, in the format of scipy's `linkage`.
 
     Co-association (Fred and Jain, "Combining multiple clusterings using evidence accumulation", 2005) over
-    every cut of a Ward tree at once: two genres are as far apart as the number of clusters left when the tree
-    joins them is small, in square roots, so that coarse cuts count more than fine ones.
+    all cuts of Ward trees: the fewer clusters are left when a tree joins two genres, the larger their
+    distance. The square root gives coarse cuts more weight than fine ones.
     """
     total = 0.0
     for drawn_B in resampled(weights_B, ROUNDS, np.random.default_rng((seed, 0))):
@@ -81,6 +81,6 @@ def consensus_tree(sums: ProfileSums, weights_B: Floats, seed: int) -> Floats:
 def resampled(weights_B: Floats, rounds: int, rng: np.random.Generator) -> Floats:
     """Weights of resampled buckets, shape (R, B): the Bayesian bootstrap (Rubin, 1981).
 
-    As wide as drawing buckets with replacement, but no genre loses its last pair.
+    The variance is that of drawing buckets with replacement, but every genre keeps all its pairs.
     """
     return weights_B * rng.exponential(size=(rounds, len(weights_B)))

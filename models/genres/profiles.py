@@ -1,7 +1,7 @@
-"""Genre profiles from sums over (track, genre) pairs, which are kept apart by bucket of artists.
+"""Genre profiles from sums over (track, genre) pairs, separated by bucket of artists.
 
-All pairs of an artist are in one bucket, so any weighting of the buckets is a resample of artists, and its
-profiles are exact without a second look at the rows.
+All pairs of an artist are in one bucket. So any weights of the buckets give a resample of artists, whose
+profiles are exact without reading the rows again.
 
 Shape suffixes: N pairs, F numeric inputs, D encoded inputs, B buckets, G genres, H groups of genres.
 """
@@ -21,17 +21,17 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 PRIOR_PAIRS = 3
-"""Pairs of no genre in particular that each genre's mean is taken with. On the Spotify table thinned to 10 to
-900 pairs a genre, clusters of one half of the artists explain .64 of the variance between genres in the other
-half with 3, .60 with none and .59 with 20."""
+"""Pairs with the overall mean that are added to each genre. On the Spotify table, reduced to 10 to 900 pairs
+per genre, clusters of one half of the artists explain .64 of the variance between genres in the other half
+with 3 such pairs, .60 with none and .59 with 20."""
 
 
 def with_spread(rank_NF: NDArray[Any], squared_F: NDArray[np.bool_]) -> Floats:
-    """Ranks r in [0, 1] as 2r - 1, then the square of that where `squared_F`, in [-1, 1].
+    """Ranks r in [0, 1] as 2r - 1, followed by the squares of the inputs in `squared_F`.
 
-    The mean of the square tells a genre that lies at both ends of an input from one in its middle. On the
-    Spotify table that makes clusters more stable between halves of the artists (mean adjusted Rand index .62,
-    ranks alone .55). The square of popularity does the reverse (.45 with it, .59 without).
+    The mean of the square separates genres at both ends of an input from genres in its middle. On the Spotify
+    table, clusters are then more stable between halves of the artists (mean adjusted Rand index .62 instead
+    of .55). The square of popularity makes them less stable (.45 instead of .59).
 
     >>> with_spread(np.array([[0.0, 0.5], [0.5, 0.5], [0.75, 1.0]]), np.array([True, False])).tolist()
     [[-1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.5, 1.0, 0.25]]
@@ -46,7 +46,7 @@ class Profiles:
 
     Parameters
     ----------
-    counts_G : pairs of each genre, above 0; fractions where artists are weighted
+    counts_G : pairs of each genre, above 0; fractions if artists are weighted
     means_GD : mean of the encoded inputs over a genre's pairs
     within_DD : covariance of the encoded inputs about their genre's mean, pooled over genres
     """
@@ -57,19 +57,18 @@ class Profiles:
     within_DD: Floats
 
     def scaled(self) -> Floats:
-        """Means with the lowest genre at 0 and the highest at 1 in each input, shape (G, D): report A's."""
-        # Here, as below: scikit-learn takes a second to import, and processes that sum need none of it.
+        """Means scaled to [0, 1] over the genres in each input, shape (G, D), as in report A."""
+        # scikit-learn takes a second to import, and processes that only sum do not need it.
         from sklearn.preprocessing import minmax_scale
 
         scaled_GD: Floats = minmax_scale(self._offsets()[0])
         return scaled_GD
 
     def whitened(self) -> Floats:
-        """Means in units of the spread within genres, shape (G, D): Euclidean distance is Mahalanobis'.
+        """Whitened means, shape (G, D): their Euclidean distance is the Mahalanobis distance within genres.
 
-        So noise in a nearly constant input does not decide, as it does in `scaled`. The covariance within
-        genres is taken with D more pairs of uncorrelated inputs, so that few pairs, collinear inputs and
-        inputs without spread leave it regular.
+        Noise in a nearly constant input has no influence, unlike in `scaled`. D pairs of uncorrelated inputs
+        are added to the covariance, so that few pairs or collinear inputs do not make it singular.
         """
         offset_GD, spread_D = self._offsets()
         pairs, prior = self.counts_G.sum(), max(np.isfinite(spread_D).sum(), 1)
@@ -81,24 +80,24 @@ class Profiles:
         return white_DG.T
 
     def _offsets(self) -> tuple[Floats, Floats]:
-        """Means less the grand mean, (G, D), and deviation over all pairs, (D,): 0 and ∞ for a constant."""
+        """Means minus the grand mean, (G, D), and deviation over all pairs, (D,): 0 and ∞ for a constant."""
         pairs = self.counts_G.sum()
         grand_D = self.counts_G @ self.means_GD / pairs
         offset_GD = self.means_GD - grand_D
         total_D = np.diag(self.within_DD) + self.counts_G @ offset_GD**2 / pairs
-        varies_D = total_D > 1e-12 * grand_D**2  # less is what rounding makes of a constant
+        varies_D = total_D > 1e-12 * grand_D**2  # constants have rounding errors
         return np.where(varies_D, offset_GD, 0.0), np.sqrt(np.where(varies_D, total_D, np.inf))
 
 
 @dataclass(frozen=True, eq=False)
 class ProfileSums:
-    """What profiles are made of, a few megabytes however many tracks there are: 8 B (G + G D + D²) bytes.
+    """Sums from which profiles are computed: 8 B (G + G D + D²) bytes, whatever the number of tracks.
 
     Parameters
     ----------
     counts_BG : pairs of each genre in each bucket
-    sums_BGD : sums of the encoded inputs over them
-    squares_BDD : sums of the outer product of the inputs with themselves, over the pairs of all genres
+    sums_BGD : sums of the encoded inputs over these pairs
+    squares_BDD : sums of the outer products of the inputs with themselves, over the pairs of all genres
     """
 
     genres: tuple[str, ...]
@@ -116,16 +115,16 @@ class ProfileSums:
             self.squares_BDD + other.squares_BDD,
         )
 
-    def of_bucket(self, at: int) -> "ProfileSums":
-        """The sums of one bucket, as a copy that keeps nothing of the others in memory."""
+    def of_bucket(self, bucket: int) -> "ProfileSums":
+        """The sums of one bucket, as a copy that does not keep the others in memory."""
         parts = (self.counts_BG, self.sums_BGD, self.squares_BDD)
-        return ProfileSums(self.genres, *(part[at : at + 1].copy() for part in parts))
+        return ProfileSums(self.genres, *(part[bucket : bucket + 1].copy() for part in parts))
 
     def grouped(self, group_of: Mapping[str, str]) -> "ProfileSums":
-        """The sums over groups of genres, in place of genres; genres that are in none are left out."""
+        """The sums over groups of genres instead of genres; genres without a group are left out."""
         groups = tuple(sorted(set(group_of.values())))
-        place = {group: at for at, group in enumerate(groups)}
-        listed = [(place[group_of[genre]], at) for at, genre in enumerate(self.genres) if genre in group_of]
+        row = {group: index for index, group in enumerate(groups)}
+        listed = [(row[group_of[genre]], g) for g, genre in enumerate(self.genres) if genre in group_of]
         shape = len(groups), len(self.genres)
         members_HG = csr_array((np.ones(len(listed)), tuple(zip(*listed, strict=True))), shape=shape)
         return ProfileSums(
@@ -136,25 +135,25 @@ class ProfileSums:
         )
 
     def even_weights(self) -> Floats:
-        """The weights (B,) of all artists alike: 1 for a bucket that holds a pair, else 0."""
+        """Equal weights (B,) of all artists: 1 for a bucket with a pair, else 0."""
         weights_B: Floats = np.where(self.counts_BG.any(axis=1), 1.0, 0.0)
         return weights_B
 
     def profiles(self, weights_B: Floats) -> Profiles:
-        """Profiles where each pair counts with its bucket's weight; genres without a pair are left out."""
+        """Profiles in which each pair has the weight of its bucket; genres without a pair are left out."""
         counts_G: Floats = weights_B @ self.counts_BG
-        present = [at for at in sorted(range(len(self.genres)), key=self.genres.__getitem__) if counts_G[at]]
+        present = [g for g in sorted(range(len(self.genres)), key=self.genres.__getitem__) if counts_G[g]]
         if not present:
-            raise UsageError("there is no (track, genre) pair to make a genre profile of")
+            raise UsageError("no genre profile can be computed: there are no (track, genre) pairs")
         counts_G = counts_G[present]
         sums_GD = np.tensordot(weights_B, self.sums_BGD, 1)[present]
         means_GD = sums_GD / counts_G[:, None]
         within_DD = (np.tensordot(weights_B, self.squares_BDD, 1) - means_GD.T @ sums_GD) / counts_G.sum()
-        return Profiles(tuple(self.genres[at] for at in present), counts_G, means_GD, within_DD)
+        return Profiles(tuple(self.genres[g] for g in present), counts_G, means_GD, within_DD)
 
 
 def most_telling(x_NF: NDArray[Any], genre_N: NDArray[Any], count: int) -> tuple[int, ...]:
-    """The places of the values whose means differ most between genres, against the spread within (F test)."""
+    """Indices of the inputs that separate genres best (F test)."""
     from sklearn.feature_selection import f_classif
 
     varying = np.flatnonzero(np.ptp(x_NF, axis=0) > 0)

@@ -1,7 +1,7 @@
-"""Report A's manual map of genre to group, as its notebook has it.
+"""The manual map of genre to group of report A, from its notebook.
 
-Its groups r-n-b, metal, kids, classical and hip-hop are left out, for report A drops them: of the groups it
-is the five largest that it trains on. `latino` stands in two of its lists and is kept in latin.
+Report A trains on the five largest groups only, so r-n-b, metal, kids, classical and hip-hop are left out.
+`latino` is in two of its lists; here it is in latin.
 """
 
 _GENRES_OF = {
@@ -18,4 +18,4 @@ _GENRES_OF = {
 REPORT_A_MAP: dict[str, str] = {
     genre: group for group, genres in _GENRES_OF.items() for genre in genres.split()
 }
-"""Genre to one of five groups; a genre that is not listed is in none."""
+"""Genre to one of five groups; other genres have no group."""

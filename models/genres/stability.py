@@ -1,4 +1,4 @@
-"""How much of a partition of genres stays with other artists: adjusted Rand indices, 1 all, 0 as by chance.
+"""Stability of a partition of genres under other artists: adjusted Rand indices (1 equal, 0 random).
 
 Shape suffixes: B buckets of artists, K numbers of clusters.
 """
@@ -16,20 +16,20 @@ HALVINGS = 10
 RESAMPLES = 10
 
 
-def agreement(one: Partition, other: Partition) -> float:
-    """Adjusted Rand index over the genres of both (Hubert and Arabie, 1985); 0 where fewer than two are.
+def agreement(first: Partition, second: Partition) -> float:
+    """Adjusted Rand index over common genres (Hubert and Arabie, 1985); 0 if there are fewer than two.
 
     >>> agreement({"rock": 0, "pop": 0, "jazz": 1}, {"rock": 5, "pop": 5, "jazz": 2, "folk": 2})
     1.0
     """
-    genres = sorted(one.keys() & other.keys())
+    genres = sorted(first.keys() & second.keys())
     if len(genres) < 2:
         return 0.0
-    return float(adjusted_rand_score([one[genre] for genre in genres], [other[genre] for genre in genres]))
+    return float(adjusted_rand_score([first[genre] for genre in genres], [second[genre] for genre in genres]))
 
 
 def halves(sums: ProfileSums, seed: int) -> Iterator[tuple[Floats, Floats]]:
-    """Weights (B,) of two halves of the buckets, which have no artist in common; `HALVINGS` times."""
+    """Weights (B,) of two halves of the buckets, without common artists; `HALVINGS` times."""
     rng = np.random.default_rng((seed, 1))
     held = np.flatnonzero(sums.even_weights())
     for _ in range(HALVINGS):
@@ -41,15 +41,14 @@ def halves(sums: ProfileSums, seed: int) -> Iterator[tuple[Floats, Floats]]:
 def halves_agreement(sums: ProfileSums, method: Method, sizes: Sequence[int], seed: int) -> Floats:
     """Mean agreement, shape (K,), of the partitions fitted on two artist-disjoint halves.
 
-    The hardest of the usual comparisons: samples of 80 % share most of their rows, and flatter.
-    All 0 where the artists are too few to halve.
+    This is stricter than comparing samples of 80 %, which share most rows. All 0 for fewer than two buckets.
     """
     if sums.even_weights().sum() < 2:
         return np.zeros(len(sizes))
     scores = [
         [
-            agreement(one, other)
-            for one, other in zip(
+            agreement(first, second)
+            for first, second in zip(
                 partitions(sums, first_B, method, sizes, seed),
                 partitions(sums, second_B, method, sizes, seed),
                 strict=True,
@@ -62,7 +61,7 @@ def halves_agreement(sums: ProfileSums, method: Method, sizes: Sequence[int], se
 
 
 def bootstrap_agreement(sums: ProfileSums, method: Method, fitted: Partition, size: int, seed: int) -> float:
-    """Mean agreement of a partition fitted on all artists with those fitted on resamples of them."""
+    """Mean agreement of a partition of all artists with partitions of resampled artists."""
     drawn_RB = resampled(sums.even_weights(), RESAMPLES, np.random.default_rng((seed, 2)))
     return float(
         np.mean(

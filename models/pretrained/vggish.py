@@ -1,8 +1,8 @@
-"""VGGish, a network that gives an embedding of each log-mel patch, with weights that its user brings.
+"""VGGish, a network that computes an embedding of each log-mel patch.
 
-Hershey et al., CNN Architectures for Large-Scale Audio Classification (2017). None come with
-this package. A file of them is a .safetensors or an .npz, arrays by the variable names of the published
-TensorFlow checkpoint, each in TensorFlow's layout: `SHAPES` lists them.
+Hershey et al., CNN Architectures for Large-Scale Audio Classification (2017). This package does not include
+weights; the user provides them as a .safetensors or .npz file. Its arrays have the names and the layout of
+the published TensorFlow checkpoint: see `SHAPES`.
 Shape suffixes: B patches, T frames, M mel bands, E embedding.
 """
 
@@ -31,10 +31,10 @@ CONVOLUTIONS = {
     "conv4/conv4_1": (256, 512),
     "conv4/conv4_2": (512, 512),
 }
-"""Channels in and out of the 3 × 3 convolutions, in order."""
+"""Input and output channels of the 3 × 3 convolutions, in order."""
 POOLED_AFTER = ("conv1", "conv2", "conv3/conv3_2", "conv4/conv4_2")
 DENSE = {"fc1/fc1_1": (6 * 4 * 512, 4096), "fc1/fc1_2": (4096, 4096), "fc2": (4096, EMBEDDING)}
-"""Values in and out of the dense layers; the embedding is what the last one gives, before any rectifier."""
+"""Input and output sizes of the dense layers. The embedding is the output of the last, without ReLU."""
 SHAPES = (
     {f"vggish/{name}/weights": (3, 3, *channels) for name, channels in CONVOLUTIONS.items()}
     | {f"vggish/{name}/weights": sizes for name, sizes in DENSE.items()}
@@ -44,7 +44,7 @@ SHAPES = (
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """The arrays by name, and the digest of the file that they came in."""
+    """The arrays by name, and the digest of their file."""
 
     tensors: dict[str, Tensor]
     sha256: str
@@ -52,17 +52,17 @@ class Weights:
 
 @lru_cache(maxsize=1)
 def read_weights(uri: str) -> Weights:
-    """Weights from a file; `UsageError` where they are not VGGish's. A process reads them once."""
+    """Reads the weights once per process. Raises `UsageError` if they are not those of VGGish."""
     data = storage.read_bytes(uri)
-    found = _arrays(uri, data)
+    arrays = _arrays(uri, data)
     wrong = [
-        f"{name}: expected {shape}, found {tuple(found[name].shape) if name in found else None}"
+        f"{name}: expected {shape}, found {tuple(arrays[name].shape) if name in arrays else None}"
         for name, shape in SHAPES.items()
-        if name not in found or tuple(found[name].shape) != shape
+        if name not in arrays or tuple(arrays[name].shape) != shape
     ]
     if wrong:
         raise UsageError(f"{uri}: not VGGish's weights: {'; '.join(wrong[:3])}")
-    tensors = {name: found[name].float() for name in SHAPES}
+    tensors = {name: arrays[name].float() for name in SHAPES}
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise UsageError(f"{uri}: {name} is not finite")
@@ -89,7 +89,7 @@ def embeddings(weights: Weights, patches_BTM: Tensor) -> Tensor:
             x = torch.relu(nnf.conv2d(x, kernel, of[f"vggish/{name}/biases"], padding=1))
             if name in POOLED_AFTER:
                 x = nnf.max_pool2d(x, 2)
-        x_BE = x.permute(0, 2, 3, 1).flatten(1)  # TensorFlow has the channels last
+        x_BE = x.permute(0, 2, 3, 1).flatten(1)  # channels last, as in TensorFlow
         for name in DENSE:
             x_BE = x_BE @ of[f"vggish/{name}/weights"] + of[f"vggish/{name}/biases"]
             if name != "fc2":

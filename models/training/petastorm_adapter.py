@@ -1,7 +1,7 @@
-"""The row groups of Parquet files as numpy columns, read by petastorm 0.12 on today's pyarrow and numpy.
+"""Reads row groups of Parquet files as numpy columns, with petastorm 0.12 on current pyarrow and numpy.
 
-petastorm asks for names that pyarrow 15 and numpy 2 have dropped. They are put into petastorm's own modules:
-pyarrow and numpy stay untouched, for pandas, pyspark and everybody else in the process.
+petastorm uses names that pyarrow 15 and numpy 2 removed. This module adds them to the modules of petastorm
+only, so pyarrow and numpy do not change for pandas, pyspark and other code in the process.
 """
 
 import functools
@@ -31,7 +31,7 @@ Columns: TypeAlias = dict[str, NDArray[Any]]
 Result = TypeVar("Result")
 
 ATTEMPTS, PAUSE_S = 3, 0.5
-"""How often a row group or a footer is read before that is an error, and the pause after the first time."""
+"""Attempts to read a row group or a footer, and the pause after the first one."""
 
 
 @contextmanager
@@ -45,19 +45,19 @@ def open_row_groups(
     world: int,
     seed: int | None,
 ) -> Iterator[Iterator[Columns]]:
-    """Each row group of one rank's shard, once: index % world == rank, counted through `files` as given.
+    """Each row group of a rank's shard once. The row groups of `files`, in order, are dealt to ranks in turn.
 
-    The order is a function of `seed`; None keeps the files' order.
+    The order of reading depends on `seed`; None keeps the order of the files.
     """
-    # petastorm makes a namedtuple of the columns, and `spectrogram:mel` is no name of an attribute.
-    numbered = {name: f"column_{at}" for at, name in enumerate(columns)}
+    # petastorm makes a namedtuple of the columns, and `spectrogram:mel` is not an attribute name.
+    numbered = {name: f"column_{index}" for index, name in enumerate(columns)}
     opened = _Folder(store, folder, numbered)
     reader = _petastorm().make_batch_reader(
         [f"file:///{quote(name)}" for name in files],
         filesystem=opened,
-        schema_fields=[f"{name}$" for name in numbered.values()],  # `$`: else it warns of names alike
-        # Not the default pool of threads, which now and then ends an epoch early, without an error: 7 to 10
-        # runs of 60 were without a row. This one reads in the caller's thread, and array columns faster.
+        schema_fields=[f"{name}$" for name in numbered.values()],  # `$` avoids a warning
+        # The default pool of threads sometimes ends an epoch early without an error: 7 to 10 of 60 runs
+        # missed a row. The dummy pool reads in the thread of the caller, and reads array columns faster.
         reader_pool_type="dummy",
         cur_shard=rank,
         shard_count=world,
@@ -70,10 +70,7 @@ def open_row_groups(
 
 
 def _again(read: Callable[[], Result]) -> Result:
-    """What a read gives, tried again where it fails.
-
-    Pyarrow tries a request again that fails, but takes an answer that is too short for the end of the file.
-    """
+    """The result of a read, repeated if it fails. Pyarrow does not retry if a response is too short."""
     for attempt in range(1, ATTEMPTS):
         try:
             return read()
@@ -83,7 +80,7 @@ def _again(read: Callable[[], Result]) -> Result:
 
 
 class _Folder:
-    """A folder as petastorm's file system: `open` gives a Parquet file by its quoted name, parsed once."""
+    """A folder as file system for petastorm: `open` parses a Parquet file once, by its quoted name."""
 
     def __init__(self, store: FileSystem, folder: str, numbered: Mapping[str, str]) -> None:
         self._store = store
@@ -99,13 +96,13 @@ class _Folder:
         return self._opened[path]
 
     def close(self) -> None:
-        for one in self._opened.values():
-            one.file.close(force=True)
+        for opened in self._opened.values():
+            opened.file.close(force=True)
 
 
 @dataclass(frozen=True)
 class _File:
-    """A Parquet file whose columns petastorm knows by number, and what it asks of one."""
+    """A Parquet file with numbered columns, and the interface that petastorm expects."""
 
     file: pq.ParquetFile
     numbered: Mapping[str, str]
@@ -123,8 +120,8 @@ class _File:
         return int(self.file.metadata.num_row_groups)
 
     def to_arrow_schema(self) -> pa.Schema:
-        found = self.file.schema_arrow
-        return pa.schema([found.field(name).with_name(place) for name, place in self.numbered.items()])
+        schema = self.file.schema_arrow
+        return pa.schema([schema.field(name).with_name(number) for name, number in self.numbered.items()])
 
     def read(self, row_group: int | None, columns: set[str]) -> pa.Table:
         names = {place: name for name, place in self.numbered.items()}
@@ -135,7 +132,7 @@ class _File:
 
 @dataclass(frozen=True)
 class _Piece:
-    """What petastorm asks of pyarrow's old `ParquetDatasetPiece`: a file, or one row group of it."""
+    """Stands in for pyarrow's old `ParquetDatasetPiece`: a file, or one of its row groups."""
 
     path: str
     open_file_func: Callable[[str], "_File"]
@@ -151,7 +148,7 @@ class _Piece:
 
 
 class _Dataset:
-    """What petastorm asks of pyarrow's old `ParquetDataset`: files by name, and no summary file ever."""
+    """Stands in for pyarrow's old `ParquetDataset`: files by name, without a summary file."""
 
     metadata = common_metadata = partitions = None
 
@@ -170,8 +167,8 @@ class _Dataset:
 
 @functools.cache
 def _petastorm() -> ModuleType:
-    """The petastorm package, imported and adapted once a process."""
-    # These two would import pyarrow.hdfs and pyarrow.filesystem; a reader of local Parquet calls neither.
+    """The petastorm package, imported and adapted once per process."""
+    # These two modules would import pyarrow.hdfs and pyarrow.filesystem, which are not needed here.
     namenode: Any = ModuleType("petastorm.hdfs.namenode")
     namenode.HdfsConnector = namenode.HdfsNamenodeResolver = None
     sys.modules[namenode.__name__] = namenode
@@ -192,22 +189,22 @@ def _petastorm() -> ModuleType:
 
 
 def _view(module: ModuleType, **names: object) -> ModuleType:
-    """A module with names added, leaving the original as it is."""
+    """A copy of a module with added names."""
     view = ModuleType(module.__name__)
     view.__dict__.update(vars(module) | names)
     return view
 
 
 def _ventilate_now(ventilator: "ConcurrentVentilator") -> None:
-    """Queues all row groups before the first is read, in place of a thread that feeds three at a time.
+    """Queues all row groups before the first read, instead of using a thread that queues three at a time.
 
-    With that thread, the dummy pool sleeps 0.1 s whenever it has emptied the queue, and for ever if it takes
-    the last item before the thread has counted it.
+    With that thread, the dummy pool sleeps 0.1 s whenever the queue is empty, and hangs if it takes the last
+    item before the thread has counted it.
     """
     ventilator._max_ventilation_queue_size = len(ventilator._items_to_ventilate)
     ventilator._ventilate()
 
 
 def _refuse_to_unpickle(_: bytes) -> NoReturn:
-    """Stands for petastorm's restricted unpickler, which lets `eval` through."""
-    raise UsageError("the data set carries a pickled petastorm schema; expected plain Parquet")
+    """Replaces the restricted unpickler of petastorm, which does not block `eval`."""
+    raise UsageError("the data set contains a pickled petastorm schema; expected plain Parquet")

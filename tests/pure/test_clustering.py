@@ -215,7 +215,7 @@ def test_artists_in_a_single_bucket_have_no_stability() -> None:
 
 def test_a_genre_without_a_pair_is_in_no_cluster() -> None:
     x_ND, genre_N, bucket_N = pairs()
-    sums = partial_sums(x_ND, genre_N, bucket_N, (*GENRES, "unheard"), BUCKETS)
+    sums = partial_sums(x_ND, genre_N, bucket_N, (*GENRES, "unused"), BUCKETS)
     assert sorted(cluster_genres(sums, Method.CONSENSUS, 4).assignment) == sorted(GENRES)
 
 
@@ -224,9 +224,9 @@ def test_impossible_numbers_of_clusters_are_refused() -> None:
     for clusters in (0, 13):
         with pytest.raises(UsageError, match=f"--clusters {clusters}: expected 1 to 12"):
             cluster_genres(sums, Method.CONSENSUS, clusters)
-    with pytest.raises(UsageError, match="affinity finds their number itself"):
+    with pytest.raises(UsageError, match="affinity chooses the number itself"):
         cluster_genres(sums, Method.AFFINITY, 4)
-    with pytest.raises(UsageError, match="expected a map"):
+    with pytest.raises(UsageError, match="expected --map"):
         cluster_genres(sums, Method.MANUAL, 4)
     with pytest.raises(UsageError, match=r"no \(track, genre\) pair"):
         cluster_genres(replace(sums, counts_BG=0 * sums.counts_BG), Method.CONSENSUS)

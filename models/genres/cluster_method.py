@@ -22,7 +22,7 @@ class Method(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Trial:
-    """A number of clusters that was tried, and how good it is."""
+    """A number of clusters that was tried, and its scores."""
 
     clusters: int
     silhouette: float | None

@@ -70,7 +70,7 @@ def answered(p_TC: npt.NDArray[np.float32], right_T: npt.NDArray[np.bool_]) -> H
 
 
 @pytest.mark.parametrize("sharpness", [0.6, 1.0, 2.5])
-def test_temperature_takes_back_what_made_a_model_too_sure_or_too_modest(sharpness: float) -> None:
+def test_temperature_corrects_overconfident_and_underconfident_models(sharpness: float) -> None:
     honest_TC, sample = drawn(sharpness)
     temperature = fitted_temperature(sample)
     assert temperature == pytest.approx(sharpness, rel=0.05)
@@ -285,7 +285,7 @@ def test_an_outlier_has_no_label_whatever_its_confidence() -> None:
     assert found["confidence"][4] == pytest.approx(0.95)
 
 
-def test_a_track_that_overflows_costs_no_other_its_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_track_that_overflows_does_not_affect_other_tracks(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = tagged(card())
 
     def overflown(_: _Stated, inputs: Inputs) -> Tensor:
@@ -335,7 +335,7 @@ def test_clouds_travel_with_the_weights(tmp_path: Path) -> None:
         artifact.load(f"file://{tmp_path}/without")
 
 
-def test_an_artist_of_hundreds_does_not_decide_the_temperature() -> None:
+def test_an_artist_with_hundreds_of_tracks_does_not_dominate_the_temperature() -> None:
     rng = np.random.default_rng(0)
     confidence_T = rng.uniform(0.5, 0.99, size=900)
     p_TC = np.stack([confidence_T, 1 - confidence_T], axis=1).astype(np.float32)

@@ -181,7 +181,7 @@ def test_a_row_without_anything_gets_the_shares(network: Fusion) -> None:
     torch.testing.assert_close(found, torch.full((6, 4), 0.25))
 
 
-def test_held_out_rows_say_how_far_each_input_is_to_be_believed(network: Fusion) -> None:
+def test_the_weight_of_each_input_is_fitted_on_held_out_rows(network: Fusion) -> None:
     """The table's network knows the labels; the names' network is sure, and wrong as often as not."""
     generator = torch.Generator().manual_seed(2)
     label = torch.randint(4, (2000,), generator=generator)
@@ -206,7 +206,7 @@ def test_held_out_rows_say_how_far_each_input_is_to_be_believed(network: Fusion)
     assert network.belief_II[1, 1] + others[1] < network.belief_II[0, 0] + others[0] - 1
 
 
-def test_held_out_rows_count_by_their_weights(network: Fusion) -> None:
+def test_held_out_rows_are_weighted(network: Fusion) -> None:
     inputs, label = _inputs(600), torch.arange(600) % 4
     network.fit_held_out([({name: x[:300] for name, x in inputs.items()}, label[:300])])
     first = network.belief_II.clone()
@@ -217,7 +217,7 @@ def test_held_out_rows_count_by_their_weights(network: Fusion) -> None:
     assert not torch.allclose(network.belief_II, first, atol=1e-2)
 
 
-def test_what_one_row_lacks_does_not_touch_another(network: Fusion) -> None:
+def test_a_missing_input_of_a_row_does_not_change_other_rows(network: Fusion) -> None:
     inputs = _inputs()
     some = {name: torch.cat([x[:3], _without(inputs, name)[name][3:]]) for name, x in inputs.items()}
     torch.testing.assert_close(network(some)[:, :3], network(inputs)[:, :3])
@@ -292,7 +292,7 @@ def test_a_track_has_one_answer_whatever_is_in_its_batch(network: Fusion) -> Non
     assert probabilities(model, model_rows(_batch().slice(4, 1), model, positions)).shape == (0, 4)
 
 
-def test_what_is_lacking_is_no_outlier(network: Fusion) -> None:
+def test_a_missing_input_is_not_an_outlier(network: Fusion) -> None:
     cloud = nn.ModuleDict({TABLE: _Far()})
     model = Model(replace(CARD, outlier_limits={TABLE: 1.0}), network, cloud)
     found = tag_batch(_batch(), model, Styles.of(CARD), tuple(range(NUMBERS)))

@@ -161,7 +161,7 @@ def test_calibrated_model_has_a_small_ece_and_an_overconfident_one_has_not() -> 
     assert honest.ece.low < honest.ece.value  # resampling alone raises it above the value
 
 
-def test_leaving_out_the_wrong_fifth_brings_all_there_is_to_gain() -> None:
+def test_abstaining_on_exactly_the_wrong_tracks_reaches_the_full_gain() -> None:
     sure, unsure = [0.9, 0.1], [0.6, 0.4]
     found = figures(held_out([sure] * 8 + [unsure] * 2, [(t, int(t > 5)) for t in range(10)]))
     assert found.any_label is not None

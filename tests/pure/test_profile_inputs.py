@@ -29,7 +29,7 @@ def test_the_reports_methods_take_raw_values_and_indicators() -> None:
     )
 
 
-def test_of_many_values_those_that_tell_the_genres_apart_are_taken() -> None:
+def test_of_many_values_those_that_separate_the_genres_best_are_used() -> None:
     rng = np.random.default_rng(0)
     genre_N = np.repeat(["a", "b", "c"], 50)
     x_NF = rng.normal(size=(150, 6))

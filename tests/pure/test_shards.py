@@ -216,7 +216,7 @@ def test_a_lost_row_is_found_before_the_first_step_when_the_shard_fits_the_buffe
 
 
 @pytest.mark.parametrize("content", [None, b"PAR1 cut off"])
-def test_a_missing_or_broken_file_is_worth_a_retry(folder: Path, content: bytes | None) -> None:
+def test_reading_a_missing_or_broken_file_is_retried(folder: Path, content: bytes | None) -> None:
     manifest = shards(folder, [25, 10])
     path = folder / "part #00001.parquet"
     path.unlink() if content is None else path.write_bytes(content)

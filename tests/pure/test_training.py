@@ -170,7 +170,7 @@ def test_ranks_killed_at_a_step_go_on_to_the_same_weights(tmp_path: Path) -> Non
     assert _equal(_final(whole), _final(cut))
 
 
-def test_a_truncated_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
+def test_a_truncated_checkpoint_is_replaced_by_the_previous_one(tmp_path: Path) -> None:
     plan = _plan(tmp_path)
     loop.train_rank(plan)
     end = _final(plan)
@@ -261,7 +261,7 @@ def test_every_rank_of_knn_keeps_all_rows(tmp_path: Path, workers: int) -> None:
     assert found.tensors["best.label_R"].tolist() == labels
 
 
-def test_a_loss_that_is_no_number_stops_and_says_where(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_a_number_stops_training_and_is_located(tmp_path: Path) -> None:
     plan = _plan(tmp_path, model="linear", recipe=dataclasses.replace(RECIPE, learning_rate=1e38))
     with pytest.raises(UsageError, match=r"the loss is (nan|inf) in epoch \d, step \d+ of 8, on rank 0"):
         loop.train_rank(plan)

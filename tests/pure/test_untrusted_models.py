@@ -267,7 +267,7 @@ def test_a_card_that_is_wrong_is_refused(tmp_path: Path, edit: Edit, message: st
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '"x"', '{"format": 3}', "\x00", "{", "[" * 100_000])
-def test_a_card_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_model_card_is_refused(tmp_path: Path, text: str) -> None:
     uri = saved(tmp_path)
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(UsageError, match=r"is not a valid|has format None"):

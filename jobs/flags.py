@@ -184,7 +184,7 @@ def _expected(kind: type) -> str:
     if parts:
         return _expected(parts[0])
     if issubclass(kind, enum.Enum):
-        return f"one of {', '.join(str(one.value) for one in kind)}"
+        return f"one of {', '.join(str(member.value) for member in kind)}"
     return _EXPECTED.get(kind, "text, in quotes where it looks like something else")
 
 

@@ -1,4 +1,4 @@
-"""The runs and models that stay: the newest, those that were current lately, and what kept tags refer to."""
+"""The runs and models to keep: the newest, those that were current recently, and those that kept tags use."""
 
 import json
 from collections import defaultdict
@@ -12,18 +12,18 @@ from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
 
 @dataclass(frozen=True)
 class Kept:
-    """What stays in a warehouse."""
+    """The runs and models to keep."""
 
     runs: dict[str, set[str]]
     """Run ids by snapshot table."""
     whole_models: set[str]
     """Folders of all model versions that are complete."""
     models: set[str]
-    """Those of them that stay."""
+    """Folders of the model versions to keep."""
 
 
 def kept(listing: Listing, keep_runs: int) -> Kept:
-    """What stays if `keep_runs` runs of each table and versions of each model are kept."""
+    """The runs and models to keep, with `keep_runs` runs of each table and versions of each model."""
     runs, versions = _kept_runs(listing, keep_runs)
     whole = listing.whole(listing.folders("models", "[^/]+", "[^/]+"), "model.json")
     models = _kept_models(whole, versions, keep_runs)
@@ -33,24 +33,24 @@ def kept(listing: Listing, keep_runs: int) -> Kept:
 
 
 def _kept_runs(listing: Listing, keep_runs: int) -> tuple[dict[str, set[str]], set[str]]:
-    """Ids of the runs of each snapshot table that stay, and the model versions that kept tags name."""
+    """The run ids to keep by snapshot table, and the model versions that kept tags name."""
     stay: dict[str, set[str]] = defaultdict(set)
     versions: set[str] = set()
     for table in reversed(SNAPSHOT_TABLES):  # tags first: they name the tracks that they belong to
         runs = listing.warehouse.runs(table)
-        stay[table] |= {one.run_id for one in runs[-keep_runs:]}
+        stay[table] |= {run.run_id for run in runs[-keep_runs:]}
         current = listing.warehouse.current(table)
         if current is not None:
-            stay[table] |= _current_lately(current, keep_runs, listing.before_s)
+            stay[table] |= _recently_current(current, keep_runs, listing.before_s)
         if table == "tags":
-            for details in (TagsDetails.of(one) for one in runs if one.run_id in stay["tags"]):
+            for details in (TagsDetails.of(run) for run in runs if run.run_id in stay["tags"]):
                 stay["tracks"].add(details.tracks_run)
                 stay["genre_map"].add(details.genre_map_version or "")
                 versions.add(details.model_version)
     return stay, versions
 
 
-def _current_lately(current: Current, keep_runs: int, before_s: float) -> set[str]:
+def _recently_current(current: Current, keep_runs: int, before_s: float) -> set[str]:
     """The newest runs of a pointer's history, and those that were replaced after a time."""
     line = (current.snapshot, *current.previous)
     replaced_at = (current.published_at, *(one.written_at for one in line[1:]))

@@ -1,4 +1,4 @@
-"""Everything that is stored in a warehouse, and which of its jobs are running."""
+"""All files of a warehouse, and which of its jobs are running."""
 
 import re
 import time
@@ -23,7 +23,7 @@ class Listing:
     uploads: tuple[Upload, ...]
     now_s: float
     before_s: float
-    """Whatever was written after this time stays."""
+    """Everything written after this time is kept."""
 
     @classmethod
     def of(cls, warehouse: Warehouse, min_age_hours: float) -> "Listing":
@@ -55,7 +55,7 @@ class Listing:
     def running(self) -> set[str]:
         """Ids of the runs whose heartbeat is recent."""
         alive_s = self.now_s - heartbeat.ALIVE_S
-        beats = [one for one in self.objects if re.fullmatch(f"_tmp/[^/]+/{heartbeat.NAME}", one.name)]
+        beats = [beat for beat in self.objects if re.fullmatch(f"_tmp/[^/]+/{heartbeat.NAME}", beat.name)]
         return {beat.name.split("/")[1] for beat in beats if beat.modified_s > alive_s}
 
     def is_idle(self, path: str, modified_s: Iterable[float]) -> bool:

@@ -12,7 +12,7 @@ from genremill.jobs.retention.listing import Listing
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES
 
 _UNCOMMITTED = re.compile(r"(_temporary|__magic[^/]*|_temporary[^/]*|\.spark-staging[^/]*)$")
-"""Folders in which Spark's committers keep what a job has not committed."""
+"""Folders in which Spark's committers keep uncommitted output."""
 _UNFINISHED = re.compile(r"\.[^/]+\.[0-9a-f]{32}")
 """Files that a killed process was writing."""
 ABANDONED = "left by a job that is gone"
@@ -64,7 +64,7 @@ def removable(listing: Listing, keep_runs: int) -> list[Removal]:
         *_abandoned(listing),
     ]
     inside = tuple(removal.path + "/" for removal in removals)
-    outermost = {one.path: one for one in removals if not one.path.startswith(inside)}
+    outermost = {removal.path: removal for removal in removals if not removal.path.startswith(inside)}
     uploads = [
         Removal("upload that nobody ended", upload.name, upload=upload)
         for upload in listing.uploads

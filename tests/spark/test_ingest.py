@@ -306,7 +306,7 @@ def test_a_wrong_path_is_a_usage_error(
     assert Ingested(spark, tmp_path, str(tmp_path / "nowhere.csv")).exit_code == 2
     assert "no such file or folder" in capsys.readouterr().err
     assert Ingested(spark, tmp_path, str(tmp_path / "t*.csv")).exit_code == 2
-    assert "Spark takes * in a path for a pattern" in capsys.readouterr().err
+    assert "Spark reads * in a path as a pattern" in capsys.readouterr().err
     write_csv(tmp_path / "t.csv", catalog(2))
     (tmp_path / "in" / "deeper").mkdir(parents=True)
     write_csv(tmp_path / "in" / "t.csv", catalog(2))
@@ -317,7 +317,7 @@ def test_a_wrong_path_is_a_usage_error(
     assert "or an empty folder" in capsys.readouterr().err
     (tmp_path / "t.parquet").write_text("<html>503 Slow Down</html>")
     assert Ingested(spark, tmp_path, str(tmp_path / "t.parquet")).exit_code == 2
-    assert "t.parquet is no Parquet, whatever its name says" in capsys.readouterr().err
+    assert "the file is not Parquet, although its name ends in .parquet" in capsys.readouterr().err
 
 
 def test_json_is_one_document(

@@ -1,8 +1,8 @@
-"""Thirty nights on one warehouse: what a feed does to it, and what must hold in the morning.
+"""Runs thirty nights on one warehouse and checks the tags after each night.
 
-A night's feed is a CSV file that is written over: the whole catalog as of that night, 1 % more than the night
-before. On the way one feed is cut short, one has drifted, the extractor is upgraded, one night is killed, and
-one publication is rolled back.
+The feed is a CSV file with the whole catalog. Each night overwrites it with 1 % more tracks. In one night the
+feed is truncated, in one its values have drifted, in one the extractor is upgraded, one night is killed, and one
+publication is rolled back.
 """
 
 import csv
@@ -27,14 +27,14 @@ Row = dict[str, str]
 NIGHTS = 30
 CUT_SHORT, UPGRADE, DRIFTED, KILLED, ROLLED_BACK = 8, 12, 16, 20, 24
 FIRST_SHARE = 0.77
-"""Of the tracks, those of the first night; the others come in equal parts."""
+"""Share of the tracks in the first night; each later night adds the same number."""
 UPGRADED = ("--extract.seconds", "2")
-"""What the extractor's upgrade changes."""
+"""The flags that change with the upgrade of the extractor."""
 
 
 @dataclass(frozen=True)
 class Feed:
-    """All rows that a source ever sends, by track in the order of their release."""
+    """All rows of all nights, by track, in the order of release."""
 
     header: list[str]
     tracks: list[list[Row]]
@@ -45,7 +45,7 @@ class Feed:
         return self.tracks[: round(first + (len(self.tracks) - first) * (night - 1) / (NIGHTS - 1))]
 
     def write(self, path: Path, night: int, change: Callable[[Row], Row] = dict, share: float = 1.0) -> None:
-        """The file of a night; changed row by row, or cut short."""
+        """Writes the file of a night, with `change` applied to each row, or truncated."""
         tracks = self.as_of(night)
         with path.open("w", newline="") as out:
             writer = csv.DictWriter(out, self.header)
@@ -54,18 +54,18 @@ class Feed:
                 writer.writerows(change(row) for row in rows)
 
     def audio(self, night: int) -> set[str]:
-        """The distinct audio of a night."""
+        """The distinct audio URIs of a night."""
         return {uri for rows in self.as_of(night) for row in rows if (uri := row.get("audio_uri"))}
 
 
 def drifted(row: Row) -> Row:
-    """The row as a source sends it that has turned its loudness up and lost its key."""
+    """The row with a higher loudness and energy."""
     return row | {"loudness": str(float(row["loudness"]) + 6.0), "energy": str(float(row["energy"]) ** 0.5)}
 
 
 @dataclass
 class Month:
-    """A warehouse, its feed, and what its nights have said."""
+    """A warehouse, its feed, and the records of its nights."""
 
     folder: Path
     feed: Feed
@@ -74,12 +74,12 @@ class Month:
 
     @property
     def warehouse(self) -> Warehouse:
-        """Where the nights work."""
+        """The warehouse of the nights."""
         return Warehouse.at(str(self.folder / "warehouse"))
 
     @property
     def file(self) -> Path:
-        """Where the feed lies."""
+        """The path of the feed."""
         return self.folder / "feed.csv"
 
     def command(self, number: int) -> list[str]:
@@ -89,7 +89,7 @@ class Month:
         return ["nightly", *where, "--audio-root", str(self.folder), *self.flags, *upgrade]
 
     def night(self, number: int, expected_code: int = 0) -> Night:
-        """Runs a night on the feed as it lies there, and gives its record."""
+        """Runs a night on the current feed and returns its record."""
         code = cli.main(self.command(number))
         night = earlier(self.warehouse, "~", most=1)[0]
         assert code == expected_code == night.exit_code, f"night {number}: exit code {code}: {night.error}"
@@ -97,14 +97,14 @@ class Month:
         return night
 
     def usual(self, number: int) -> Night:
-        """A night on its own feed, whose tags must be right in the morning."""
+        """Writes the feed of a night, runs the night and checks its tags."""
         self.feed.write(self.file, number)
         night = self.night(number)
         self.check_tags(number)
         return night
 
     def current(self, table: str) -> Snapshot:
-        """What readers get of a table."""
+        """The current snapshot of a table."""
         found = self.warehouse.current(table)
         assert found is not None
         return found.snapshot
@@ -124,13 +124,13 @@ class Month:
         return found
 
     def check_tags(self, number: int) -> None:
-        """Every track of the night's feed has its tag, no other has, and they name the tracks they tag."""
+        """Every track of the feed has a tag, no other track has one, and the tags name the run of tracks."""
         tags, tracks = self.current("tags"), self.current("tracks")
         assert tags.details["tracks_run"] == tracks.run_id, f"night {number}"
         assert set(self.tags()) == self.ids(number), f"night {number}"
 
     def ids(self, number: int) -> set[str]:
-        """Tracks of a night's feed that are no rejects: those of the current tracks that the feed has."""
+        """The ids of the current tracks, which are the tracks of the feed without the rejects."""
         tracks = {row["track_id"] for row in self.rows(self.current("tracks"), "track_id")}
         sent = {rows[0]["track_id"] for rows in self.feed.as_of(number)}
         assert tracks <= sent
@@ -138,7 +138,7 @@ class Month:
         return tracks
 
     def killed(self, number: int) -> None:
-        """A night that is killed while it scores."""
+        """Runs a night and kills it while it scores."""
         runs = self.folder / "warehouse" / "tags"
         before = set(runs.iterdir())
         command = [sys.executable, "-m", "genremill.jobs.cli", *self.command(number)]
@@ -151,7 +151,7 @@ class Month:
             process.wait()
 
     def decoded(self) -> Counter[str]:
-        """Objects that the nights say they have decoded, by fingerprint."""
+        """The number of decoded objects in the records of the nights, by fingerprint."""
         found: Counter[str] = Counter()
         for night in self.nights:
             step = night.step("extract")
@@ -161,7 +161,7 @@ class Month:
 
 
 def run(month: Month, say: Callable[[int, Night], None] = lambda number, night: None, first: int = 1) -> None:
-    """Thirty nights, or those from `first` on; raises AssertionError at the first thing that is wrong."""
+    """Runs the thirty nights, or those from `first` on; raises AssertionError at the first error."""
     specials = {
         CUT_SHORT: _cut_short,
         DRIFTED: _drifted,
@@ -186,13 +186,13 @@ def run(month: Month, say: Callable[[int, Night], None] = lambda number, night: 
 
 
 def _causes(night: Night) -> dict[str, int]:
-    """Why tags have changed, as the night says, and how many of them."""
+    """The number of changed tags by cause, from the record of a night."""
     published = night.step("publish")
     return dict(published.summary["churn"]["causes"]) if published else {}
 
 
 def _check_decoding(month: Month) -> None:
-    """Each clip was decoded once a fingerprint; what the killed night has done is in no record."""
+    """Each clip was decoded once per fingerprint; the work of the killed night is in no record."""
     before, after = sorted(month.decoded().values())
     first, last = len(month.feed.audio(UPGRADE - 1)), len(month.feed.audio(NIGHTS))
     unrecorded = len(month.feed.audio(KILLED) - month.feed.audio(KILLED - 1))
@@ -205,11 +205,11 @@ def _check_decoding(month: Month) -> None:
         tuple(one.values())
         for one in features.to_table(["track_id", "audio_uri", "window", "etag"]).to_pylist()
     ]
-    assert max(Counter(rows).values()) == 2, "a row a fingerprint"
+    assert max(Counter(rows).values()) == 2, "expected one row per fingerprint"
 
 
 def _cut_short(month: Month, number: int) -> None:
-    """A feed that lacks half of the catalog: refused, and nothing has changed."""
+    """A feed without half of the catalog is refused, and nothing changes."""
     before = (month.current("tracks"), month.current("tags"))
     month.feed.write(month.file, number, share=0.5)
     night = month.night(number, expected_code=2)
@@ -218,7 +218,7 @@ def _cut_short(month: Month, number: int) -> None:
 
 
 def _drifted(month: Month, number: int) -> None:
-    """A feed whose features have moved: its tags are refused, with a page that shows why; twice."""
+    """The tags of a drifted feed are refused twice, with a page that shows the reason."""
     before = month.current("tags")
     month.feed.write(month.file, number, change=drifted)
     for _ in range(2):
@@ -229,11 +229,11 @@ def _drifted(month: Month, number: int) -> None:
         assert Path(page).read_text().count("loudness = ") == 10
     again = [one.name for one in month.nights[-1].steps if one.state is not State.SKIPPED]
     assert again in (["publish"], ["extract", "publish"])
-    month.usual(number)  # the source has mended it
+    month.usual(number)  # the source has corrected the feed
 
 
 def _killed(month: Month, number: int) -> None:
-    """A night that dies half-way, and is started again."""
+    """A night is killed while it scores, and runs again."""
     before = month.current("tags")
     month.feed.write(month.file, number)
     month.killed(number)
@@ -243,7 +243,7 @@ def _killed(month: Month, number: int) -> None:
 
 
 def _rolled_back(month: Month, number: int) -> None:
-    """Tags that somebody rolls back stay so, until the inputs change."""
+    """Tags that were rolled back are not published again until the inputs change."""
     before = month.current("tags")
     month.usual(number)
     where = ["--warehouse", month.warehouse.uri, "--json"]

@@ -1,4 +1,4 @@
-"""Jobs over S3 on a bad day: the tables of a good one, or a clean refusal. `bench_faults` has more."""
+"""Jobs on an S3 with faults: they write the same tables as without faults, or fail cleanly."""
 
 import dataclasses
 import re
@@ -58,14 +58,14 @@ def running_proxy(server: S3Server, ready: Path) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def proxy(running_proxy: FaultyProxy) -> FaultyProxy:
-    """The way to the server, without faults until a test plans some."""
+    """The proxy in front of the server; it injects no faults until a test plans some."""
     running_proxy.plan(first())
     return running_proxy
 
 
 @dataclass(frozen=True)
 class Shop:
-    """Warehouses that have been trained on, and a session that runs jobs on them."""
+    """Warehouses with a trained model, and a session that runs jobs on them."""
 
     session: ServedSession
     bucket: Bucket
@@ -73,7 +73,7 @@ class Shop:
     tagged: Contents
 
     def ends_well(self, job: str, name: str, expected: Contents, ended: Ended) -> None:
-        """Holds the outcome against the two that are right; `name` began as one of those below."""
+        """Checks that a job wrote the expected tables or failed cleanly."""
         flags, place = ["--warehouse", self.bucket.uri(name)], self.bucket.place(name)
         before = self.bucket.place({"score": "trained", "publish": "scored"}[job]).pointers()
         verdict = judged(place, before, expected, ended, lambda: self.session.run(job, *flags))
@@ -206,7 +206,7 @@ def test_rows_that_a_cut_answer_has_lost_are_missed(spark: SparkSession, tmp_pat
 
 
 def _to(pattern: str, fault: Fault) -> Callable[[Request], Fault | None]:
-    """A fault of the first request like this."""
+    """Injects a fault into the first request that matches the pattern."""
     left = [fault]
 
     def choose(request: Request) -> Fault | None:

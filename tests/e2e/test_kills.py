@@ -1,4 +1,4 @@
-"""Jobs killed in the middle: nothing that is published changes, and the same command goes on."""
+"""A killed job changes no published table, and the same command can run again."""
 
 import json
 import os
@@ -16,7 +16,7 @@ DEADLINE_S = 120
 
 
 def killed_when(seen: Callable[[], bool], *arguments: str) -> None:
-    """Runs a job in a process of its own, and kills it and all it started once `seen` says so."""
+    """Runs a job in its own process, and kills it and its children as soon as `seen` is true."""
     job = subprocess.Popen(
         [sys.executable, "-m", "genremill.jobs.cli", *arguments],
         start_new_session=True,
@@ -54,7 +54,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(catalog: Catal
         *("train", "--warehouse", catalog.uri, *flags),
     )
     left = {path.name for path in checkpoints.glob("*/epoch-*")}
-    assert left, "the kill came too late to prove anything"
+    assert left, "the job was killed too late: no checkpoint is left"
     resumed = catalog.run("train", *flags)
     whole = catalog.run("train", *flags, "--no-resume")
     models = Path(catalog.uri) / "models"

@@ -1,4 +1,4 @@
-"""A month of nights on a small catalog."""
+"""Thirty nights on a small catalog."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from tests.e2e import month
 from tests.e2e.month import Feed, Month
 
 FLAGS = ["--train.model", "linear", "--train.epochs", "20", "--train.batch", "64", "--cluster.clusters", "5"]
-FLAGS += ["--extract.max-rejects", "0.2"]  # two of the clips are spoiled
+FLAGS += ["--extract.max-rejects", "0.2"]  # two of the clips are damaged
 
 
 def demo_feed(folder: Path, tracks: int, clips: int) -> Feed:
-    """A demo catalog by track, and its clips beside the feed."""
+    """The feed of a demo catalog; writes its clips to the same folder."""
     rows, made = demo.rows(tracks, clips, seed=0)
     by_track: dict[str, list[month.Row]] = {}
     for row in rows:

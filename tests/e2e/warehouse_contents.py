@@ -1,4 +1,4 @@
-"""What a warehouse holds, wherever it lies, less what differs from run to run: ids, times, file layout."""
+"""The contents of a warehouse without the parts that differ between runs: ids, times, file layout."""
 
 import json
 from collections.abc import Iterable
@@ -14,18 +14,18 @@ _BY_RUN = {"model_version", "genre_map_version", "tracks_run", "run_id"}
 
 Row: TypeAlias = dict[str, Any]
 Contents: TypeAlias = dict[str, list[str]]
-"""Rows of each table, as text and sorted; of models and reports what tells that two are the same."""
+"""Sorted rows of each table as text; of a model its hash, of a report its metrics."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A warehouse by the file system it lies on and its path there."""
+    """The file system of a warehouse and its path there."""
 
     store: FileSystem
     root: str
 
     def contents(self) -> Contents:
-        """All that is current, and the newest of what is not a table: model, report, staged tags."""
+        """The current tables, and the newest model, report and staged tags."""
         found = {table: self.snapshot(table) for table in SNAPSHOTS}
         return found | {
             "features": self._features(),
@@ -36,7 +36,7 @@ class Place:
         }
 
     def pointers(self) -> dict[str, bytes]:
-        """The bytes of each `_current.json` that is there."""
+        """The bytes of each `_current.json` that exists."""
         there = {table: f"{table}/_current.json" for table in SNAPSHOTS}
         return {table: self._read(path) for table, path in there.items() if self.is_file(path)}
 
@@ -46,7 +46,7 @@ class Place:
         return _sorted(self._rows(current["path"])) if current else []
 
     def _features(self) -> list[str]:
-        """Of each track's windows the newest run's, as readers take them."""
+        """The newest row of each window of each track, as jobs read them."""
         newest: dict[tuple[str, ...], Row] = {}
         for fingerprint in self.folders("features"):
             for run in self.folders(f"features/{fingerprint}"):
@@ -57,7 +57,7 @@ class Place:
         return _sorted(newest.values())
 
     def _rejects(self) -> list[str]:
-        """Those of the audio, which are told of once, and those of the table that is current."""
+        """All rejected audio, and the rejected rows of the current track table."""
         current = self._current("tracks")
         runs = [run for run in self.folders("rejects") if run.startswith("run=")]
         rows = [row for run in runs for row in self._rows(f"rejects/{run}")]

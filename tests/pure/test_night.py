@@ -148,7 +148,8 @@ def test_a_night_is_sent_to_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (run.info.run_name, run.info.status) == ("r2", "FAILED")
     assert run.data.metrics["audits/churn"] == 0.4
     assert run.data.metrics["model/top1"] == 0.3
-    assert {artifact.path for artifact in client.list_artifacts(run.info.run_id)} == {
+    artifacts = client.list_artifacts(run.info.run_id)
+    assert {artifact.path for artifact in artifacts} == {
         "night.html",
         "run.json",
     }

@@ -1,8 +1,8 @@
 """Runs thirty nights on one warehouse and checks the tags after each night.
 
 The feed is a CSV file with the whole catalog. Each night overwrites it with 1 % more tracks. In one night the
-feed is truncated, in one its values have drifted, in one the extractor is upgraded, one night is killed, and one
-publication is rolled back.
+feed is truncated, in one its values have drifted, in one the extractor is upgraded, one night is killed, and
+one publication is rolled back.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""What tests share: one Spark session, a catalog built from one base row, the real data if at hand."""
+"""What tests share: a Spark session, a catalog built from a base row, and the real data if available."""
 
 import csv
 import os
@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from genremill.infra.session import spark_session
 
-# Thousands of small queries: compiling them well would take longer than running them.
+# Tests run thousands of small queries, for which the optimizing compiler costs more time than it saves.
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 BASE_ROW: dict[str, Any] = {
@@ -45,10 +45,10 @@ JARS = Path(os.environ.get("GENREMILL_TEST_JARS", DATA.parent / "jars"))
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives a file's tests to one worker, and those that share the catalog `ready` too: it is made once.
+    """Runs the tests of a file in one worker, and all tests with the catalog `ready`, to make it only once.
 
-    So are those that call librosa, which compiles functions as it meets new types: two processes at once can
-    mix them up in numba's cache.
+    Tests that call librosa also share a worker: it compiles functions at run time, and two processes that do
+    so at the same time can damage the numba cache.
     """
     for item in items:
         file = item.nodeid.partition("::")[0]
@@ -63,7 +63,7 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> str:
     with path.open("w", newline="") as out:
         writer = csv.DictWriter(out, list(BASE_ROW))
         writer.writeheader()
-        writer.writerows([BASE_ROW | {"": at} | row for at, row in enumerate(rows)])
+        writer.writerows([BASE_ROW | {"": number} | row for number, row in enumerate(rows)])
     return str(path)
 
 
@@ -71,21 +71,21 @@ def catalog(count: int, **overrides: Any) -> list[dict[str, Any]]:
     """Rows of tracks that have nothing in common: own id, artist, title and tempo."""
     return [
         {
-            "track_id": f"t{at}",
-            "artists": f"Artist {at}",
-            "track_name": f"Title {at}",
-            "tempo": 60 + at * 0.25,
+            "track_id": f"t{number}",
+            "artists": f"Artist {number}",
+            "track_name": f"Title {number}",
+            "tempo": 60 + number * 0.25,
         }
         | overrides
-        for at in range(count)
+        for number in range(count)
     ]
 
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
-    """The one Spark session of a test run; the jobs' `main` find it running."""
+    """The one Spark session of a test run; the `main` functions of the jobs use it."""
     with spark_session("genremill tests") as session:
-        # Tables of a few rows: planning and compiling a query would take longer than running it.
+        # The tables have few rows: planning and compiling a query would take longer than running it.
         for setting, value in {
             "spark.sql.shuffle.partitions": "2",
             "spark.sql.adaptive.enabled": "false",
@@ -97,7 +97,7 @@ def spark() -> Iterator[SparkSession]:
 
 
 def real_data(name: str) -> Path:
-    """A file of the real data; the test is skipped where it is not at hand."""
+    """A file of the real data; if it is missing, the test is skipped."""
     path = DATA / name
     if not path.exists():
         pytest.skip(f"{path} is not here; set GENREMILL_TEST_DATA to the folder with the real tables")
@@ -105,7 +105,7 @@ def real_data(name: str) -> Path:
 
 
 def s3_jars() -> str:
-    """The class path of Spark's connector for S3; the test is skipped where it is not at hand."""
+    """The class path of Spark's connector for S3; if it is missing, the test is skipped."""
     if not list(JARS.glob("hadoop-aws-*.jar")):
         pytest.skip(f"no hadoop-aws in {JARS}; set GENREMILL_TEST_JARS to a folder with S3A's jars")
     return f"{JARS}/*"

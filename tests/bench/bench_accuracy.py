@@ -1,9 +1,9 @@
 """Accuracy of the models on the Spotify table and on report B's features, over several seeds, as a table.
 
-Beside it how far confidence can be trusted (the lift: of the gain in accuracy that leaving out the least
-certain fifth could bring, how much it does), and the share of held-out tracks that are taken for outliers.
+The table also shows the lift and the outliers. The lift is the share of the possible gain in accuracy that
+the model reaches by abstaining on the least certain 20 %. Outliers are held-out tracks tagged as outliers.
 
-Takes about three quarters of an hour on two cores. `--only` runs a part of it:
+The benchmark takes about 45 minutes on two cores. `--only` runs a part of it:
 
     python -m tests.bench.bench_accuracy --only rows artist
 """
@@ -39,7 +39,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Result:
-    """Figures of one trained model on its held-out pairs."""
+    """Figures of a trained model on its held-out pairs."""
 
     top1: float
     top5: float
@@ -52,18 +52,18 @@ class Result:
 
 
 def job(name: str, warehouse: str, *flags: str) -> dict[str, Any]:
-    """What a job says in JSON."""
+    """Runs a job and returns its JSON document."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         code = cli.main([name, "--warehouse", warehouse, "--json", *flags])
     if code:
         raise SystemExit(f"{name} {flags} ended with exit code {code}")
-    found: dict[str, Any] = json.loads(out.getvalue())
-    return found
+    document: dict[str, Any] = json.loads(out.getvalue())
+    return document
 
 
 def trained(warehouse: str, *flags: str, model: str = "periodic_mlp") -> Result:
-    """Trains, evaluates and gives the figures."""
+    """Trains and evaluates a model, and returns its figures."""
     version = job("train", warehouse, "--model", model, *flags)["model_version"]
     metrics = job("evaluate", warehouse, "--model-version", version)["metrics"]
     card = json.loads((Path(warehouse) / "models" / version / "model.json").read_text())
@@ -76,26 +76,26 @@ def trained(warehouse: str, *flags: str, model: str = "periodic_mlp") -> Result:
         metrics["ece"]["value"],
         metrics["lift_share"]["value"],
         metrics["tags"]["outlier"] if metrics["tags"] else 0.0,
-        sum(one["seconds"] for one in card["training"]["history"]),
+        sum(epoch["seconds"] for epoch in card["training"]["history"]),
     )
 
 
 def show(name: str, results: list[Result]) -> None:
-    """One line of the table: mean and range over the seeds, the first seed's interval over artists."""
+    """Prints a line: mean and range over the seeds, and the interval over artists of the first seed."""
 
     def mean(get: Callable[[Result], float]) -> float:
-        return sum(get(one) for one in results) / len(results)
+        return sum(get(result) for result in results) / len(results)
 
     def span(get: Callable[[Result], float]) -> str:
-        values = [get(one) for one in results]
+        values = [get(result) for result in results]
         return f"{mean(get):.3f} ({min(values):.3f}–{max(values):.3f})"
 
-    top1, top5 = span(lambda one: one.top1), span(lambda one: one.top5)
-    ece, lift = mean(lambda one: one.ece), span(lambda one: one.lift_share)
-    outliers = mean(lambda one: one.outliers)
+    top1, top5 = span(lambda result: result.top1), span(lambda result: result.top5)
+    ece, lift = mean(lambda result: result.ece), span(lambda result: result.lift_share)
+    outliers = mean(lambda result: result.outliers)
     print(
         f"{name:<52}{len(results):>3}  {top1:<22}{top5:<22}{results[0].interval:<14}"
-        f"{ece:<7.3f}{lift:<22}{outliers:<10.2%}{mean(lambda one: one.seconds):>5.0f} s",
+        f"{ece:<7.3f}{lift:<22}{outliers:<10.2%}{mean(lambda result: result.seconds):>5.0f} s",
         flush=True,
     )
 
@@ -108,31 +108,36 @@ def ingested(folder: Path, name: str, table: Path, *flags: str) -> str:
 
 
 def rows(folder: Path, spotify: Path) -> None:
-    """Split by rows, the reports' leaky protocol."""
-    houses = [
+    """Splits by rows, which leaks artists from train to test, as in the reports."""
+    warehouses = [
         ingested(folder, f"rows{seed}", spotify, "--split", "rows", "--split-seed", str(seed))
         for seed in SPLIT_SEEDS
     ]
-    show("rows, popularity, fcnn as report A", [trained(w, *POPULAR, model="fcnn") for w in houses])
-    show("rows, popularity, periodic_mlp", [trained(w, *POPULAR) for w in houses])
-    show("rows, periodic_mlp", [trained(w) for w in houses])
+    show(
+        "rows, popularity, fcnn (network of report A)",
+        [trained(uri, *POPULAR, model="fcnn") for uri in warehouses],
+    )
+    show("rows, popularity, periodic_mlp", [trained(uri, *POPULAR) for uri in warehouses])
+    show("rows, periodic_mlp", [trained(uri) for uri in warehouses])
 
 
 def artist(folder: Path, spotify: Path) -> None:
-    """Split by artist, what a nightly job meets."""
-    houses = [ingested(folder, f"artist{seed}", spotify, "--split-seed", str(seed)) for seed in SPLIT_SEEDS]
-    show("artist, popularity, periodic_mlp", [trained(w, *POPULAR) for w in houses])
-    show("artist, periodic_mlp", [trained(w) for w in houses])
+    """Splits by artist, as in a nightly job."""
+    warehouses = [
+        ingested(folder, f"artist{seed}", spotify, "--split-seed", str(seed)) for seed in SPLIT_SEEDS
+    ]
+    show("artist, popularity, periodic_mlp", [trained(uri, *POPULAR) for uri in warehouses])
+    show("artist, periodic_mlp", [trained(uri) for uri in warehouses])
     for name in ("fusion", "linear", "knn"):
-        show(f"artist, popularity, {name}", [trained(w, *POPULAR, model=name) for w in houses])
-        show(f"artist, {name}", [trained(w, model=name) for w in houses])
-    show("artist, joint_fusion", [trained(w, model="joint_fusion") for w in houses])
-    of_artists = [trained(w, "--inputs", "auto+artist", model="fusion") for w in houses]
+        show(f"artist, popularity, {name}", [trained(uri, *POPULAR, model=name) for uri in warehouses])
+        show(f"artist, {name}", [trained(uri, model=name) for uri in warehouses])
+    show("artist, joint_fusion", [trained(uri, model="joint_fusion") for uri in warehouses])
+    of_artists = [trained(uri, "--inputs", "auto+artist", model="fusion") for uri in warehouses]
     show("artist, fusion, auto+artist", of_artists)
 
 
 def clusters(folder: Path, spotify: Path) -> None:
-    """Report A's relabelling: clusters refitted over three seeds, N pairs of each class, split by rows."""
+    """Cluster labels as in report A: fitted with three seeds, N pairs of each class, split by rows."""
     warehouse = ingested(folder, "clusters", spotify, "--split", "rows")
     report_a = ["--fit-on", "all", *POPULAR]
     cases = {
@@ -144,14 +149,14 @@ def clusters(folder: Path, spotify: Path) -> None:
     for name, (method, per_class) in cases.items():
         results = []
         for seed in SPLIT_SEEDS:
-            found = job("cluster", warehouse, *method, *report_a, "--seed", str(seed))
+            summary = job("cluster", warehouse, *method, *report_a, "--seed", str(seed))
             flags = ["--labels", "cluster", "--per-class", per_class, "--seed", str(seed), *POPULAR]
             results.append(trained(warehouse, *flags))
-        show(f"rows, popularity, {name} ({found['clusters']})", results)
+        show(f"rows, popularity, {name} ({summary['clusters']})", results)
 
 
 def gtzan(folder: Path, table: Path) -> None:
-    """Report B's 57 features: the fault- and artist-filtered split, and random splits."""
+    """The 57 features of report B on the split filtered for faults and artists, and on random splits."""
     split = folder / "split.csv"
     names = {"train": "train", "valid": "validation", "test": "test"}
     lines = [
@@ -170,7 +175,7 @@ def gtzan(folder: Path, table: Path) -> None:
 
 
 def main() -> None:
-    """Runs the parts asked for."""
+    """Runs the selected parts."""
     options = tyro.cli(Options)
     spotify = DATA / "spotify-tracks" / "dataset.csv"
     features = DATA / "gtzan-features" / "features_30_sec.csv"

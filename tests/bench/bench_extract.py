@@ -1,4 +1,4 @@
-"""The whole `extract` job on clips of 30 s: how much of the cores' time is decoding and features.
+"""Speed of the whole `extract` job on clips of 30 s, compared with plain processes that decode and extract.
 
 python -m tests.bench.bench_extract --clips 2000
 """
@@ -32,7 +32,7 @@ SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Options:
-    """How much to extract."""
+    """How many clips to extract."""
 
     clips: int = 2000
 
@@ -43,43 +43,44 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "clips").mkdir()
-        masters = [folder / f"master{at}.mp3" for at in range(DISTINCT)]
-        for at, path in enumerate(masters):
-            sf.write(path, clip(style_of(at, DISTINCT), np.random.default_rng(at), SECONDS), SR, format="MP3")
+        masters = [folder / f"master{number}.mp3" for number in range(DISTINCT)]
+        for number, path in enumerate(masters):
+            rng = np.random.default_rng(number)
+            sf.write(path, clip(style_of(number, DISTINCT), rng, SECONDS), SR, format="MP3")
         with (folder / "tracks.csv").open("w") as out:
             table = csv.writer(out)
             table.writerow(["track_id", "track_genre", "artists", "audio_uri"])
-            for at in range(options.clips):
-                shutil.copy(masters[at % DISTINCT], folder / "clips" / f"{at}.mp3")
-                table.writerow([f"t{at}", f"g{at % 5}", f"artist {at}", f"{at}.mp3"])
+            for number in range(options.clips):
+                shutil.copy(masters[number % DISTINCT], folder / "clips" / f"{number}.mp3")
+                table.writerow([f"t{number}", f"g{number % 5}", f"artist {number}", f"{number}.mp3"])
         cores = os.cpu_count() or 1
-        some = sorted((folder / "clips").iterdir())[: PLAIN_CLIPS * cores]
-        plain = plain_seconds(some, cores) * options.clips / len(some)
+        sample = sorted((folder / "clips").iterdir())[: PLAIN_CLIPS * cores]
+        plain = plain_seconds(sample, cores) * options.clips / len(sample)
         where = ["--warehouse", str(folder / "warehouse")]
         job("ingest", *where, "--tracks", str(folder / "tracks.csv"))
         started = time.monotonic()
         peak = Peak()
-        found = job("extract", *where, "--audio-root", str(folder / "clips"))
+        summary = job("extract", *where, "--audio-root", str(folder / "clips"))
         wall = time.monotonic() - started
         session = session_seconds()
         net = wall - session
-        print(f"{options.clips} clips of {SECONDS:g} s, {cores} cores, decoded {found['decoded']}")
-        print(f"plain processes, one a core           {plain:8.1f} s   {options.clips / plain:.1f} clips/s")
-        print(f"the job, a session's start taken off  {net:8.1f} s   {options.clips / net:.1f} clips/s")
-        print(f"of the cores' time in decode + features {100 * plain / net:6.0f} %")
+        print(f"{options.clips} clips of {SECONDS:g} s, {cores} cores, decoded {summary['decoded']}")
+        print(f"plain processes, one per core         {plain:8.1f} s   {options.clips / plain:.1f} clips/s")
+        print(f"the job without starting the session  {net:8.1f} s   {options.clips / net:.1f} clips/s")
+        print(f"plain time / job time                  {100 * plain / net:6.0f} %")
         print(f"largest Python worker                 {peak.stop():8.0f} MiB")
     return 0
 
 
 def plain_seconds(paths: list[Path], cores: int) -> float:
-    """Seconds that plain processes, one a core and all at work at once, take for the clips."""
+    """Seconds that plain processes, one per core and all at the same time, need for the clips."""
     with multiprocessing.get_context("spawn").Pool(cores) as pool:
-        pool.map(share_seconds, [paths[:2]] * cores, chunksize=1)  # starts them and their sandboxes
-        return max(pool.map(share_seconds, [paths[at::cores] for at in range(cores)], chunksize=1))
+        pool.map(share_seconds, [paths[:2]] * cores, chunksize=1)  # starts the processes and their sandboxes
+        return max(pool.map(share_seconds, [paths[core::cores] for core in range(cores)], chunksize=1))
 
 
 def share_seconds(paths: list[Path]) -> float:
-    """Seconds for decoding and measuring clips in this process."""
+    """Seconds for decoding clips and computing their features in this process."""
     features = Gtzan57()
     features.warm()
     settings = DecodeSettings(sr=features.sr, seconds=SECONDS)
@@ -94,11 +95,11 @@ def share_seconds(paths: list[Path]) -> float:
 
 
 def job(name: str, *flags: str) -> dict[str, int]:
-    """What a job says in JSON."""
+    """Runs a job; returns what `extract` reports about the feature set."""
     command = [sys.executable, "-m", "genremill.jobs.cli", name, "--json", *flags]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    found: dict[str, dict[str, dict[str, int]]] = json.loads(said)
-    return found["features"]["gtzan57"] if name == "extract" else {}
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    document: dict[str, dict[str, dict[str, int]]] = json.loads(output)
+    return document["features"]["gtzan57"] if name == "extract" else {}
 
 
 def session_seconds() -> float:
@@ -113,7 +114,7 @@ def session_seconds() -> float:
 
 
 class Peak:
-    """Largest unshared and shared memory of a Python worker, sampled while a job runs."""
+    """Largest resident memory of a Python worker, sampled while a job runs."""
 
     def __init__(self) -> None:
         self.mib = 0.0
@@ -123,15 +124,15 @@ class Peak:
 
     def _watch(self) -> None:
         while not self.done.wait(0.5):
-            for one in psutil.process_iter(["cmdline"]):
-                if "pyspark.daemon" in " ".join(one.info["cmdline"] or []):
+            for process in psutil.process_iter(["cmdline"]):
+                if "pyspark.daemon" in " ".join(process.info["cmdline"] or []):
                     try:
-                        self.mib = max(self.mib, one.memory_info().rss / 2**20)
+                        self.mib = max(self.mib, process.memory_info().rss / 2**20)
                     except psutil.Error:
                         continue
 
     def stop(self) -> float:
-        """MiB at the largest."""
+        """Stops sampling and returns the largest value, in MiB."""
         self.done.set()
         self.watcher.join()
         return self.mib

@@ -1,7 +1,7 @@
-"""Speed of `gtzan57` beside librosa called function by function; ratios, as the seconds vary.
+"""Speed of `gtzan57`, compared with librosa called function by function.
 
-`OMP_NUM_THREADS=1 python -m tests.bench.bench_extraction`: librosa and ours take turns, so that both meet the
-same machine, and the fastest of several runs counts.
+`OMP_NUM_THREADS=1 python -m tests.bench.bench_extraction`: librosa and our code take turns, so that other
+load affects both alike, and the fastest of several runs counts. Compare the ratios, not the times.
 """
 
 import io
@@ -126,7 +126,7 @@ def measure(y: Signal, repeats: int) -> None:
 
 
 def main(options: Options) -> None:
-    """Prints the speed on a synthesized and on a real clip, and of a fresh process."""
+    """Prints the speed on a synthesized and a real clip, and the time of the first clip in a new process."""
     compiled.require_warm()
     SETTINGS.warm()
     librosa_by_function(song(3.0))
@@ -139,7 +139,7 @@ def main(options: Options) -> None:
         float(subprocess.run([sys.executable, "-c", FIRST_CLIP], capture_output=True, check=True).stdout)
         for _ in range(3)
     ]
-    print(f"first clip of a fresh process, imports and all: {min(first):.2f} s (librosa is not imported)")
+    print(f"first clip of a new process, with imports: {min(first):.2f} s (librosa is not imported)")
 
 
 if __name__ == "__main__":

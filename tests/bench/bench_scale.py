@@ -1,8 +1,8 @@
 """How time and memory of ingest, cluster and score grow with the catalog.
 
-Each job runs by `spark-submit` with a driver of its own, whose heap stays the same at every size, and two
-executors of one core. Memory is what the whole tree of processes holds (PSS), CPU what it has used; both are
-sampled. Exponents are slopes in log-log: 1 is linear.
+Each job runs by `spark-submit` with its own driver, whose heap is the same for every size, and two executors
+with one core each. Memory (PSS) and CPU time are sampled over the whole tree of processes. An exponent is the
+slope on logarithmic axes: 1 means linear.
 
 python -m tests.bench.bench_scale --sizes 1000000 3000000 10000000 --folder /data/scale
 """
@@ -39,22 +39,22 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Options:
-    """Which sizes, and how much memory."""
+    """Sizes of the catalogs, and memory of the processes."""
 
     sizes: tuple[int, ...] = (100_000, 200_000, 400_000)
     """Tracks of the catalogs."""
     folder: str | None = None
-    """Where catalogs, model and warehouses are kept [a temporary folder]; what is there is taken as it is."""
+    """Where catalogs, model and warehouses are kept [a temporary folder]; existing ones are reused."""
     driver_memory: str = "512m"
     """Heap of the driver."""
     executor_memory: str = "1200m"
     """Heap of each of the two executors."""
     skew: float = 0.0
-    """Share of the tracks that are of one genre."""
+    """Share of the tracks in the largest genre."""
     genres: int | None = None
-    """Genres in all [the table's]."""
+    """Number of genres [as in the table]."""
     jobs: tuple[str, ...] = JOBS
-    """Those to measure."""
+    """Jobs to measure."""
 
 
 @dataclass
@@ -74,23 +74,23 @@ class Usage:
         return sum(self.cpu_of.values())
 
     def sample(self, root: psutil.Process) -> None:
-        """Takes one look at the processes; one that has just ended is left out."""
+        """Samples the processes; a process that has just ended is skipped."""
         total = 0.0
-        for one in [root, *root.children(recursive=True)]:
-            with contextlib.suppress(psutil.Error), one.oneshot():
-                pss, times = one.memory_full_info().pss / MIB, one.cpu_times()
+        for process in [root, *root.children(recursive=True)]:
+            with contextlib.suppress(psutil.Error), process.oneshot():
+                pss, times = process.memory_full_info().pss / MIB, process.cpu_times()
                 total += pss
-                self.cpu_of[one.pid] = times.user + times.system
-                if one.pid == root.pid:
+                self.cpu_of[process.pid] = times.user + times.system
+                if process.pid == root.pid:
                     self.driver = max(self.driver, pss)
-                elif "pyspark.daemon" in one.cmdline():
+                elif "pyspark.daemon" in process.cmdline():
                     self.worker = max(self.worker, pss)
         self.total = max(self.total, total)
 
 
 @contextlib.contextmanager
 def measured(pid: int) -> Iterator[Usage]:
-    """What a process and its children use until the block ends, looked at once a second."""
+    """What a process and its children use until the block ends, sampled once per second."""
     usage, done, root = Usage(), threading.Event(), psutil.Process(pid)
 
     def watch() -> None:
@@ -110,7 +110,7 @@ def measured(pid: int) -> Iterator[Usage]:
 
 
 class Bench:
-    """A folder with catalogs, a model, and a Spark home of its own, which executors work in."""
+    """A folder with catalogs, a model, and its own Spark home, in which the executors work."""
 
     def __init__(self, folder: Path, options: Options) -> None:
         self.folder, self.options = folder, options
@@ -122,7 +122,7 @@ class Bench:
                 (self.home / entry.name).symlink_to(entry)
 
     def model(self) -> str:
-        """The folder of a linear model of the table."""
+        """The folder of a linear model trained on the table."""
         where = str(self.folder / "model")
         if not (self.folder / "model" / "models").exists():
             if not self.table.exists():
@@ -166,23 +166,23 @@ class Bench:
                 command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | here
             )
             with measured(child.pid) as usage:
-                said = child.communicate()[0]
-            log.write(said)
+                output = child.communicate()[0]
+            log.write(output)
         if child.returncode:
             raise SystemExit(f"{job} failed with exit code {child.returncode}; see {log.name}")
-        # spark-submit mixes what a Python driver logs into its stdout; the document is a line of it.
-        document = next(line for line in reversed(said.decode().splitlines()) if line.startswith("{"))
-        found: dict[str, int] = json.loads(document)
-        return usage, found
+        # spark-submit writes the log of a Python driver to stdout too; the JSON document is one line of it.
+        document = next(line for line in reversed(output.decode().splitlines()) if line.startswith("{"))
+        summary: dict[str, int] = json.loads(document)
+        return usage, summary
 
     def run_all(self, size: int) -> list[tuple[str, int, Usage]]:
-        """The jobs on a catalog of one size, one after the other: job, tracks, usage."""
+        """Runs the jobs on a catalog of this size; returns job, tracks and usage of each."""
         table, warehouse = self.catalog(size), self.folder / f"warehouse-{size}"
         flags = {"ingest": ["--tracks", str(table)], "score": ["--model", self.model()]}
         rows, tracks = [], size
         for job in self.options.jobs:
-            usage, said = self.run(job, warehouse, *flags.get(job, []))
-            tracks = said.get("tracks", tracks)
+            usage, summary = self.run(job, warehouse, *flags.get(job, []))
+            tracks = summary.get("tracks", tracks)
             rows.append((job, tracks, usage))
             print(
                 f"{job:8} {tracks:>11,} {usage.seconds:9.0f} {tracks / usage.seconds:9,.0f} {usage.cpu:9.0f} "
@@ -195,7 +195,7 @@ class Bench:
 
 
 def exponent(tracks: list[int], values: list[float]) -> float:
-    """The slope of the straight line through the points in log-log; NaN for one size.
+    """The slope of the straight line through the points on logarithmic axes; NaN for one size.
 
     >>> round(exponent([1, 10, 100], [3.0, 30.0, 300.0]), 6)
     1.0
@@ -218,10 +218,10 @@ def main() -> None:
         rows = [row for size in sorted(options.sizes) for row in bench.run_all(size)]
     print("exponent from smallest to largest: seconds, CPU, memory")
     for job in options.jobs:
-        found = [(tracks, usage) for name, tracks, usage in rows if name == job]
-        tracks = [at for at, _ in found]
-        by = [[usage.seconds for _, usage in found], [usage.cpu for _, usage in found]]
-        by.append([usage.total for _, usage in found])
+        runs = [(tracks, usage) for name, tracks, usage in rows if name == job]
+        tracks = [count for count, _ in runs]
+        by = [[usage.seconds for _, usage in runs], [usage.cpu for _, usage in runs]]
+        by.append([usage.total for _, usage in runs])
         print(f"{job:8} " + " ".join(f"{exponent(tracks, values):6.2f}" for values in by))
 
 

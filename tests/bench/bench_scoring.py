@@ -1,8 +1,7 @@
-"""Rows a second of scoring by each model: the network on rows at hand, the UDF around it, the whole job.
+"""Rows per second of each model: of its network alone, of the UDF, and of the whole `score` job.
 
-The job is split into read, UDF and write.
-
-It runs on the tracks of the demo catalog, or of `--tracks`, again and again under new ids.
+The time of the job is split into read, UDF and write. The tracks are those of the demo catalog or of
+`--tracks`, replicated under new ids.
 """
 
 import tempfile
@@ -32,18 +31,18 @@ from genremill.udfs.tagging import make_tag
 
 @dataclass(frozen=True)
 class Options:
-    """What is scored, and by which models."""
+    """The tracks and the models."""
 
     rows: int = 1_000_000
-    """Of the whole job; the UDF by itself gets a fifth."""
+    """Rows for the whole job; the UDF alone gets a fifth."""
     models: tuple[str, ...] = ("periodic_mlp", "fusion")
     tracks: str | None = None
-    """A table in place of the demo catalog's."""
+    """Location of a track table [the demo catalog]."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model, and what it is given."""
+    """A model and its inputs."""
 
     folder: str
     model: Model
@@ -70,7 +69,7 @@ def best_of(repeats: int, run: Callable[[], object]) -> float:
 
 
 def in_udf(one: Trained, tracks: pa.Table) -> float:
-    """Rows a second of the UDF on one core; prints them beside those of the network alone."""
+    """Rows per second of the UDF on one core; also prints those of the network alone."""
     torch.set_num_threads(1)
     batches = tracks.to_batches(max_chunksize=10_000)
     constants: dict[str, str | None] = {"model_version": "m", "genre_map_version": None, "tracks_run": "t"}
@@ -85,7 +84,7 @@ def in_udf(one: Trained, tracks: pa.Table) -> float:
 
 
 def replicated(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot, rows: int) -> DataFrame:
-    """The tracks again and again under new ids, at least `rows` of them."""
+    """At least `rows` tracks: copies of the tracks under new ids."""
     tracks = spark.read.parquet(warehouse.path(snapshot.path))
     copies = spark.range(-(-rows // snapshot.rows)).withColumnRenamed("id", "copy")
     new_id = F.concat_ws("-", "track_id", "copy")
@@ -95,7 +94,7 @@ def replicated(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot, ro
 def whole_job(
     spark: SparkSession, warehouse: Warehouse, one: Trained, path: str, snapshot: Snapshot, out: str
 ) -> float:
-    """Rows a second of the whole job; prints the seconds of reading, of tagging and of writing."""
+    """Rows per second of the whole job; prints the shares of reading, tagging and writing."""
     tracks, card = spark.read.parquet(path), one.model.card
     model = ModelVersion("m/1", one.folder, card)
     tags = score.transform(tracks, score.ScoreInputs(warehouse, snapshot, one.inputs, model, None))

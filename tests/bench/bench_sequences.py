@@ -1,12 +1,11 @@
-"""Accuracy of the models on sequences and on embeddings, on real clips of artists never heard, as tables.
+"""Accuracy of the models on sequences and on embeddings of real clips, for artists not seen in training.
 
-Sequences: 2,205 clips of 11 genres as ten windows of report B's 57 features; the mean over five folds, no
-artist in two of them. `knn` answers each window by itself, and its
-answers are pooled.
-Embeddings: the GTZAN clips as five layers of 32 values of a small pretrained network, in the split that is
-filtered for faults and artists; its test part was not looked at for any choice.
+Sequences: 2,205 clips of 11 genres, as ten windows of the 57 features of report B; the mean over five folds
+with different artists. `knn` predicts each window separately, and its predictions are pooled.
+Embeddings: the GTZAN clips, as five layers of 32 values of a small pretrained network, on the split that is
+filtered for faults and artists; no choice was made on its test part.
 
-Takes about twenty minutes on two cores, most of it for sequences. `--only` runs a part of it:
+The benchmark takes about 20 minutes on two cores, most of it for sequences. `--only` runs a part of it:
 
     python -m tests.bench.bench_sequences --only embeddings
 """
@@ -44,15 +43,15 @@ class Options:
 
 
 def probabilities(network: Network, rows: Rows) -> NDArray[np.float32]:
-    """Of each class, for each row."""
-    found: NDArray[np.float32] = network.probabilities(
+    """The probability of each class for each row."""
+    p_NC: NDArray[np.float32] = network.probabilities(
         {name: torch.from_numpy(x) for name, x in rows.inputs.items()}
     ).numpy()
-    return found
+    return p_NC
 
 
 def sequences(options: Options) -> None:
-    """Five folds of artists."""
+    """Prints the accuracy on five folds of artists."""
     table = pd.read_parquet(DATA / "window-features/windows57.parquet").sort_values(["track_id", "window"])
     clips = table.iloc[::WINDOWS]
     x_NW = table.iloc[:, -FEATURES:].to_numpy(np.float32).reshape(len(clips), -1)
@@ -62,7 +61,7 @@ def sequences(options: Options) -> None:
     print(f"{len(clips)} clips, {len(set(label_N))} genres; accuracy on {FOLDS} folds of artists")
     for model in options.models:
         right = [_right(model, x_NW, label_N, *fold) for fold in folds]
-        folds_shown = " ".join(f"{one.mean():.3f}" for one in right)
+        folds_shown = " ".join(f"{right_T.mean():.3f}" for right_T in right)
         print(f"{model:<12}{np.concatenate(right).mean():.3f}   {folds_shown}", flush=True)
 
 
@@ -73,7 +72,7 @@ def _right(
     train: NDArray[np.intp],
     test: NDArray[np.intp],
 ) -> NDArray[np.bool_]:
-    """Which clips of a fold are told right."""
+    """Which test clips of a fold are classified correctly."""
     if model in OF_SEQUENCES:
         clips = Rows({"windows57": x_NW}, label_N)
         network = fit(model, clips.at(train), shapes={"windows57": (WINDOWS, FEATURES)}).network
@@ -92,15 +91,17 @@ def _windows_of(clips: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def embeddings() -> None:
-    """The filtered split of GTZAN, a new head on frozen embeddings."""
+    """Prints the accuracy of a new head on frozen embeddings, on the filtered split of GTZAN."""
     folder = DATA / "gtzan-features"
-    x_NF = np.hstack([np.load(folder / f"gtzan_genre_layer_{at}.npy") for at in range(5)]).astype(np.float32)
+    x_NF = np.hstack([np.load(folder / f"gtzan_genre_layer_{layer}.npy") for layer in range(5)]).astype(
+        np.float32
+    )
     index = pd.read_csv(folder / "gtzan_genre.csv")
     names = index["filepath"].str.extract(r"([a-z]+\.\d{5})")[0]
-    place = {name: at for at, name in enumerate(names)}
+    index_of = {name: number for number, name in enumerate(names)}
     label_N = pd.factorize(names.str.split(".").str[0], sort=True)[0]
     part = {
-        name: np.array([place[line] for line in (folder / f"filtered_{name}.txt").read_text().split()])
+        name: np.array([index_of[line] for line in (folder / f"filtered_{name}.txt").read_text().split()])
         for name in ("train", "valid", "test")
     }
     clips = Rows({"embedding": x_NF}, label_N)
@@ -115,7 +116,7 @@ def embeddings() -> None:
             p_TC = probabilities(network, clips.at(part["test"]))
             right.append(float((p_TC.argmax(axis=1) == label_N[part["test"]]).mean()))
         print(
-            f"train {len(train):<6}{np.mean(right):.3f}   {' '.join(f'{one:.3f}' for one in right)}",
+            f"train {len(train):<6}{np.mean(right):.3f}   {' '.join(f'{share:.3f}' for share in right)}",
             flush=True,
         )
 

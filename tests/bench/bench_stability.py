@@ -1,9 +1,9 @@
-"""How alike two fits of the genre clusters are on artist-disjoint halves of the Spotify table, by method.
+"""Stability of the genre clusters by method: two fits on artist-disjoint halves of the Spotify table.
 
-Mean adjusted Rand index over ten pairs of halves, and its ratio to report A's KMeans; inputs as the job
-encodes them. Affinity Propagation finds its own number of clusters, so it has no row.
+The figures are the mean adjusted Rand index over ten pairs of halves, and its ratio to the KMeans of report
+A. Inputs are encoded as in the job. Affinity Propagation chooses its number of clusters, so it has no row.
 
-Run: python tests/bench/bench_stability.py [dataset.csv]
+Run: python -m tests.bench.bench_stability [dataset.csv]
 """
 
 import os
@@ -43,7 +43,7 @@ def read_pairs(path: Path) -> pd.DataFrame:
 
 
 def artist_buckets(pairs: pd.DataFrame) -> Integers:
-    """The bucket of each pair's artist; first artists that share a recording (all features) are one."""
+    """The bucket of each pair; first artists that share a recording (all features equal) share a bucket."""
     artist_N, names = pd.factorize(pairs["artists"].str.split(";").str[0].str.strip().str.casefold())
     features = [*NUMERIC[1:], *CATEGORICAL]
     recording_N = pairs.groupby(features, sort=False).ngroup().to_numpy() + len(names)

@@ -1,13 +1,13 @@
-"""What models hear in clips whose truth is known: a timbre, a harmony, a rhythm, of artists never heard.
+"""Accuracy of models on synthesized clips with a known timbre, harmony and rhythm, for held-out artists.
 
-Each truth has four classes, so that chance is .25; artists are in one part only. Three tables:
+Each property has four classes, so random guessing has an accuracy of .25. There are three tables:
 
-* segments: report D's networks on timbre coefficients, on pitch classes, on both;
-* spectrograms: report C's network on each of the ten kinds of picture;
-* augmentation: what held-out clips cost that are stretched, shifted in pitch or noisy, by a training on clips
-  as they are, and by one on their variants too.
+* segments: the networks of report D on timbre coefficients, on pitch classes, and on both;
+* spectrograms: the network of report C on each of the ten kinds of spectrogram;
+* augmentation: how much accuracy is lost on held-out clips that are stretched, shifted in pitch or noisy,
+  after training on unchanged clips, and after training on their variants too.
 
-Takes about half an hour on two cores. `--only` runs a part of it:
+The benchmark takes about half an hour on two cores. `--only` runs a part of it:
 
     python -m tests.bench.bench_synthetic --only segments
 """
@@ -36,33 +36,33 @@ from tests.bench.training_case import Rows, fit
 SPAWN = multiprocessing.get_context("spawn")
 SEGMENTS = "segments"
 STEPS = 64
-"""Segments of a clip: a few seconds have no more, and fewer than the usual 512 are soon learned from."""
+"""Segments of a clip: a few seconds have no more, and training is faster than with the usual 512."""
 TRAIN, VALIDATION = 0.65, 0.8
-"""Of the artists, up to where."""
+"""Shares of the artists at which train and validation end."""
 CHANGES = (Variant.STRETCH, Variant.PITCH, Variant.NOISE)
-HEARD_BY = {
+AUGMENTED_MODELS = {
     "timbre": ("timbre_cnn", SEGMENTS),
     "harmony": ("pitch_cnn", SEGMENTS),
     "rhythm": ("spectrogram_cnn", "spectrogram:mel"),
 }
-"""The model and its features by which augmentation is judged, by truth."""
+"""The model and feature set with which augmentation is measured, by property."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Which parts to run, on how many clips."""
+    """Which parts to run, and on how many clips."""
 
     only: tuple[str, ...] = ("segments", "spectrograms", "augmentation")
     artists: int = 120
     clips: int = 12
-    """Of each artist."""
+    """Clips of each artist."""
     seconds: float = 8.0
     processes: int = 2
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Clips by number: those of an artist stand together."""
+    """Numbered clips; those of an artist have consecutive numbers."""
 
     options: Options
 
@@ -86,7 +86,7 @@ class Corpus:
         return np.array([TRUTHS[truth].index(getattr(sound, truth)) for sound in sounds])
 
     def features(self, name: str, change: Variant | None = None) -> NDArray[np.float32]:
-        """Values of a feature set for each clip, flat, of the clips as they are or changed."""
+        """Flat values of a feature set for each clip, optionally after a change to the audio."""
         with ProcessPoolExecutor(self.options.processes, SPAWN) as processes:
             rows = processes.map(partial(self._values, name, change), range(len(self.artist_N)), chunksize=16)
             return np.stack(list(rows))
@@ -101,65 +101,67 @@ class Corpus:
 
 
 def feature_set(name: str) -> FeatureSet:
-    """A feature set by name; segments as many as these clips need."""
+    """A feature set by name; with as many segments as these clips need."""
     return Segments(steps=STEPS) if name == SEGMENTS else registry.named(name)
 
 
 def right(network: Network, name: str, rows: Rows) -> float:
-    """Share of clips that are told right."""
+    """Share of clips that are classified correctly."""
     p_NC = network.probabilities({name: torch.from_numpy(rows.inputs[name])})
     return float((p_NC.argmax(dim=1).numpy() == rows.label).mean())
 
 
 def learned(model: str, name: str, train: Rows, validation: Rows) -> Network:
-    """A network of one input, by the model's own recipe."""
+    """Trains a network with one input by the recipe of the model."""
     return fit(model, train, validation, shapes={name: feature_set(name).shape}).network
 
 
-def told(corpus: Corpus, models: Mapping[str, tuple[str, ...]]) -> None:
-    """Prints the accuracy of the models of each feature set on held-out artists: a column a truth."""
+def print_accuracies(corpus: Corpus, models: Mapping[str, tuple[str, ...]]) -> None:
+    """Prints the accuracy of models by feature set on held-out artists, one column for each property."""
     print(f"{'':44}{''.join(f'{truth:>10}' for truth in TRUTHS)}")
     part, label_of = corpus.parts(), {truth: corpus.labels(truth) for truth in TRUTHS}
     for name, of_set in models.items():
         x_NF = corpus.features(name)
         for model in of_set:
-            found = []
+            accuracies = []
             for label_N in label_of.values():
                 rows = {split: Rows({name: x_NF}, label_N).at(numbers) for split, numbers in part.items()}
                 network = learned(model, name, rows["train"], rows["validation"])
-                found.append(right(network, name, rows["test"]))
-            print(f"{name:26}{model:18}{''.join(f'{one:10.3f}' for one in found)}", flush=True)
+                accuracies.append(right(network, name, rows["test"]))
+            print(f"{name:26}{model:18}{''.join(f'{accuracy:10.3f}' for accuracy in accuracies)}", flush=True)
 
 
 def segments(corpus: Corpus) -> None:
-    """Report D's three networks."""
-    told(corpus, {SEGMENTS: ("timbre_cnn", "pitch_cnn", "timbre_pitch_cnn")})
+    """The three networks of report D."""
+    print_accuracies(corpus, {SEGMENTS: ("timbre_cnn", "pitch_cnn", "timbre_pitch_cnn")})
 
 
 def spectrograms(corpus: Corpus) -> None:
-    """Report C's ten kinds."""
-    told(corpus, {f"spectrogram:{kind}": ("spectrogram_cnn",) for kind in Kind})
+    """The network of report C on its ten kinds of spectrogram."""
+    print_accuracies(corpus, {f"spectrogram:{kind}": ("spectrogram_cnn",) for kind in Kind})
 
 
 def augmentation(corpus: Corpus) -> None:
-    """Clips as they are and changed, by a training without the changed ones and one with them."""
-    names = ("as it is", *CHANGES)
+    """Accuracy on unchanged and changed clips, after training without and with changed clips."""
+    names = ("unchanged", *CHANGES)
     print(f"{'':10}{'trained on':28}{''.join(f'{name:>10}' for name in names)}{'cost':>10}")
     part = corpus.parts()
-    for truth, (model, name) in HEARD_BY.items():
+    for truth, (model, name) in AUGMENTED_MODELS.items():
         label_N = corpus.labels(truth)
         versions = [Rows({name: corpus.features(name, change)}, label_N) for change in (None, *CHANGES)]
         plain, tests = versions[0], [rows.at(part["test"]) for rows in versions]
         more = joined([rows.at(part["train"]) for rows in versions], name)
-        for shown, train in (("clips as they are", plain.at(part["train"])), ("their variants too", more)):
+        for shown, train in (("unchanged clips", plain.at(part["train"])), ("also their variants", more)):
             network = learned(model, name, train, plain.at(part["validation"]))
-            found = [right(network, name, rows) for rows in tests]
-            cost = found[0] - sum(found[1:]) / len(CHANGES)
-            print(f"{truth:10}{shown:28}{''.join(f'{one:10.3f}' for one in found)}{cost:10.3f}", flush=True)
+            scores = [right(network, name, rows) for rows in tests]
+            cost = scores[0] - sum(scores[1:]) / len(CHANGES)
+            print(
+                f"{truth:10}{shown:28}{''.join(f'{score:10.3f}' for score in scores)}{cost:10.3f}", flush=True
+            )
 
 
 def joined(parts: list[Rows], name: str) -> Rows:
-    """Rows one after the other."""
+    """Concatenates rows."""
     x = np.concatenate([rows.inputs[name] for rows in parts])
     return Rows({name: x}, np.concatenate([rows.label for rows in parts]))
 

@@ -1,7 +1,7 @@
-"""A month of nights on the real table, 1 % new tracks a night, with short synthesized clips for some of them.
+"""A month of nights on the real table: 1 % new tracks per night, with short synthesized clips for some.
 
-What goes wrong on the way is that of `tests/e2e/month.py`; the first thing that is not right in the morning
-ends it with an error. Prints a line a night. It takes about an hour, and `make bench` leaves it out.
+`tests/e2e/month.py` injects the faults; the first unexpected result ends the month with an error. It prints
+a line for each night. It takes about an hour and is not a part of `make bench`.
 
 python -m tests.bench.real_month --clips 300
 """
@@ -29,20 +29,20 @@ GENRES = 30
 
 @dataclass(frozen=True)
 class Options:
-    """How much, and where."""
+    """The size of the month, and its folder."""
 
     clips: int = 300
-    """Tracks that have a clip."""
+    """Number of tracks with a clip."""
     folder: str | None = None
-    """Where the warehouse is left to be looked at [a temporary folder]."""
+    """Folder in which the warehouse is kept [a temporary folder]."""
     first: int = 1
-    """Night to begin with: a month that was interrupted goes on in its folder."""
+    """First night to run: an interrupted month can be continued in its folder."""
     flags: tuple[str, ...] = ()
-    """More flags of `nightly`."""
+    """Additional flags of `nightly`."""
 
 
 def real_feed(folder: Path, clips: int) -> Feed:
-    """The real table by track, in its own order, every so many tracks with a clip."""
+    """The rows of the real table by track, with a clip for every n-th track."""
     by_track: dict[str, list[Row]] = {}
     with TABLE.open(newline="") as source:
         reader = csv.DictReader(source)
@@ -55,24 +55,24 @@ def real_feed(folder: Path, clips: int) -> Feed:
             write_clip(str(folder), number, number % GENRES, GENRES, seed=0)
         for row in rows:
             row["audio_uri"] = clip_name(number)
-    # In the table's order a genre follows the other: the tracks of each night are drawn from all of them.
+    # The table is sorted by genre; this order gives each night tracks of all genres.
     return Feed(header, sorted(by_track.values(), key=lambda rows: hash_of(rows[0]["track_id"])))
 
 
 def hash_of(track_id: str) -> int:
-    """The same in every process."""
+    """A hash that is the same in every process."""
     return zlib.crc32(track_id.encode())
 
 
-def say(number: int, night: Night) -> None:
-    """A night as a line."""
+def print_night(number: int, night: Night) -> None:
+    """Prints a line about a night."""
     ran = " ".join(step.name for step in night.steps if step.state is State.RAN)
-    tags = next((one.rows_after for one in night.tables if one.name == "tags"), 0)
+    tags = next((table.rows_after for table in night.tables if table.name == "tags"), 0)
     print(f"{number:5} {night.exit_code:4} {night.seconds:9.1f} {tags:9,}  {ran or 'nothing'}", flush=True)
 
 
 def main() -> None:
-    """Runs it."""
+    """Runs the month."""
     options = tyro.cli(Options)
     if not TABLE.exists():
         print(f"skipped: {TABLE} is not here; set GENREMILL_TEST_DATA to the folder with the real tables")
@@ -82,13 +82,13 @@ def main() -> None:
 
 
 def run(spark: SparkSession, folder: Path, options: Options) -> None:
-    """The month in one session."""
+    """Runs the month in one Spark session."""
     print(f"Spark {spark.version}\nnight exit   seconds      tags  ran", flush=True)
-    found = Month(folder, real_feed(folder, options.clips), options.flags)
+    month_run = Month(folder, real_feed(folder, options.clips), options.flags)
     if options.first > 1:
-        found.nights += reversed(earlier(found.warehouse, "~", most=2 * NIGHTS))
-    month.run(found, say, options.first)
-    print("every night as expected; objects decoded by fingerprint:", dict(found.decoded()))
+        month_run.nights += reversed(earlier(month_run.warehouse, "~", most=2 * NIGHTS))
+    month.run(month_run, print_night, options.first)
+    print("every night as expected; objects decoded by fingerprint:", dict(month_run.decoded()))
 
 
 if __name__ == "__main__":

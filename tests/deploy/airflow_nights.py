@@ -1,9 +1,9 @@
 # mypy: disable-error-code="import-not-found"
-"""The DAG under a real Airflow: parsed, a night run twice, and what exit codes come to.
+"""Tests the DAG in a real Airflow: parses it, runs a night twice, and checks how it handles exit codes.
 
     AIRFLOW_PYTHON tests/deploy/airflow_nights.py HOME .venv/bin/genremill build/demo/tracks.csv
 
-Runs in Airflow's venv, which has no genremill: the job is a command like any other.
+Runs in the venv of Airflow, which has no genremill: the DAG runs the job as a command.
 """
 
 import os
@@ -22,7 +22,7 @@ NIGHT = datetime(2026, 11, 20, 2, 15, tzinfo=UTC)
 
 
 def main(home: Path, genremill: Path, tracks: Path) -> None:
-    """Parses the DAG, runs one night twice, and each exit code once; ends where one is not as expected."""
+    """Parses the DAG, runs a night twice and each exit code once; exits at the first unexpected result."""
     home.mkdir(parents=True)
     os.environ |= {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     os.environ |= {"AIRFLOW__CORE__DAGS_FOLDER": str(DAGS)}
@@ -50,7 +50,7 @@ def main(home: Path, genremill: Path, tracks: Path) -> None:
 
 
 def night(dag: "DAG", places: dict[str, str]) -> dict[str, Any]:
-    """What the task `nightly` says of its steps, for one logical date."""
+    """Runs the DAG for one logical date; returns what the task `nightly` reports about its steps."""
     run = dag.test(logical_date=NIGHT, run_conf=places)
     expect("state", run.state, "success")
     steps: dict[str, Any] = run.get_task_instance("nightly").xcom_pull(task_ids="nightly")["steps"]
@@ -63,7 +63,7 @@ def done(steps: dict[str, Any]) -> list[str]:
 
 
 def exit_codes() -> None:
-    """Only 4 is worth a retry to Airflow; 0 and 3 are successes."""
+    """Airflow retries only exit code 4; 0 and 3 are successes."""
     sys.path.insert(0, str(DAGS))
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
     from airflow_dag import run_job
@@ -80,7 +80,7 @@ def exit_codes() -> None:
 
 
 def expect(what: str, found: object, expected: object) -> None:
-    """Ends the check where something is not what it should be."""
+    """Exits with a message if a value is not the expected one."""
     if found != expected:
         sys.exit(f"{what}: expected {expected}, found {found}")
     print(f"ok: {what}: {found}", flush=True)

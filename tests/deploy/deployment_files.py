@@ -1,4 +1,4 @@
-"""What the deployment files say: their commands, and the settings of Spark in them."""
+"""The job commands and the Spark settings in the deployment files."""
 
 import ast
 import re
@@ -49,12 +49,12 @@ def commands() -> list[Command]:
 def _dag_flags() -> list[str]:
     """The DAG's flags, its templates rendered as text without blanks."""
     tree = ast.parse((DEPLOY / "airflow_dag.py").read_text())
-    texts = [str(one.value) for one in ast.walk(tree) if isinstance(one, ast.Constant)]
+    texts = [str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     flags = [text for text in texts if text.startswith("--") and "{{" in text]
     return [re.sub(r"\{\{[^}]*\}\}", "rendered", flag) for flag in flags]
 
 
 def systemd_unit() -> str:
-    """The service on the page about systemd, as the file it stands for."""
+    """The text of the service unit on the page about systemd."""
     (unit,) = (block.text for block in blocks("ini") if "[Service]" in block.text)
     return unit

@@ -1,7 +1,7 @@
-"""A Dockerfile as a list of instructions, and its steps run in a folder instead of an image.
+"""Reads a Dockerfile as a list of instructions, and runs its steps in a folder instead of an image.
 
-What an image has below /opt lies in the folder's `opt`: the steps' words are changed to that, and to nothing
-else. Debian's packages are looked up, not installed; users are not made.
+The folder `opt` stands for /opt in the image; no other path in the steps is changed. Debian packages are
+looked up but not installed, and users are not created.
 """
 
 import os
@@ -20,7 +20,7 @@ JARS = Path(os.environ.get("GENREMILL_TEST_JARS", ROOT.parent / "shared" / "jars
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction: `RUN`, and what stands after it with its lines joined."""
+    """An instruction: a keyword such as `RUN`, and the text after it as one line."""
 
     keyword: str
     text: str
@@ -45,7 +45,7 @@ class Image:
     workdir: Path = Path("/")
 
     def build(self, text: str) -> None:
-        """Runs all instructions; raises `CalledProcessError` where a step fails."""
+        """Runs all instructions; raises `CalledProcessError` if a step fails."""
         self.env = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
         self.env |= {"PATH": f"{sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin", "HOME": str(Path.home())}
         for one in instructions(text):
@@ -64,12 +64,12 @@ class Image:
                 self._run(one.text)
 
     def inside(self, text: str) -> str:
-        """The text with every path of the image led into the folder."""
+        """The text with every image path replaced by its path in the folder."""
         return re.sub(r"(?<![\w.])/opt/", f"{self.root}/opt/", text)
 
     def _variables(self, text: str) -> Iterator[tuple[str, str]]:
         for name, value in re.findall(r'(\w+)=("[^"]*"|\S+)', text):
-            expanded = re.sub(r"\$\{(\w+)\}", lambda found: self.env[found[1]], value.strip('"'))
+            expanded = re.sub(r"\$\{(\w+)\}", lambda match: self.env[match[1]], value.strip('"'))
             yield name, self.inside(expanded)
 
     def _copy(self, words: list[str]) -> None:
@@ -92,7 +92,7 @@ class Image:
             subprocess.run(command, check=True, cwd=self.workdir, env=self.env)
 
     def start(self, *command: str, **env: str) -> subprocess.Popen[str]:
-        """A container of the image with a command; its two outputs are one."""
+        """Starts a command as in a container; stderr goes to stdout."""
         return subprocess.Popen(
             [self.inside("/opt/entrypoint.sh"), *command],
             cwd=self.workdir,

@@ -1,8 +1,8 @@
-"""The image's tree built in a folder, and run as Spark on Kubernetes runs an image, without Kubernetes.
+"""Builds the file system of the image in a folder, and runs it as Spark on Kubernetes would.
 
     python -m tests.deploy.image_check build/image
 
-A driver does a whole night on the demo catalog; an executor takes the tasks of a driver that has no other.
+A driver runs a whole night on the demo catalog; an executor runs the task of another driver.
 """
 
 import contextlib
@@ -39,9 +39,9 @@ print(spark.range(1).mapInPandas(ran, "id long, pod string").collect(), flush=Tr
 
 
 def main(folder: Path) -> None:
-    """Builds in a new folder, then runs a doctor, a driver and an executor; ends where one fails."""
+    """Builds in a new folder, then runs the doctor, a driver and an executor; exits at the first failure."""
     folder.mkdir(parents=True)
-    arguments = {"TORCH_INDEX": ""}  # what pip is set up with
+    arguments = {"TORCH_INDEX": ""}  # use the index in the settings of pip
     if JARS.is_dir():
         lay_out(JARS, folder / "maven")
         arguments["REPOSITORIES"] = (folder / "maven").as_uri()
@@ -55,7 +55,7 @@ def main(folder: Path) -> None:
 
 
 def night(image: Image) -> None:
-    """A driver as the operator starts it, in local mode; then one that genremill refuses."""
+    """Starts a driver as the operator does, in local mode; then a driver whose job fails."""
     tracks, warehouse = image.workdir / "demo.csv", image.workdir / "warehouse"
     finished("demo", image.start("python", "-m", "genremill.jobs.demo", "--out", str(tracks)), "")
     settings = image.root / "spark.properties"
@@ -107,7 +107,7 @@ def executor(image: Image) -> None:
 
 @contextlib.contextmanager
 def master(image: Image) -> Iterator[str]:
-    """URL of a standalone master."""
+    """Starts a standalone master and yields its URL."""
     port = free_port()
     command = [image.inside("/opt/spark/bin/spark-class"), "org.apache.spark.deploy.master.Master"]
     command += ["--host", HOST, "--port", str(port), "--webui-port", str(free_port())]

@@ -15,7 +15,7 @@ FAST = ["--model", "linear", "--epochs", "30", "--batch", "64"]
 
 
 class Catalog:
-    """A warehouse, and the jobs run on it."""
+    """A warehouse and a method to run jobs on it."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
@@ -45,6 +45,6 @@ def ready(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture
 def catalog(ready: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Catalog:
-    """A copy of it for one test."""
+    """A copy of the demo catalog for one test."""
     shutil.copytree(ready, tmp_path / "copy")
     return Catalog(tmp_path / "copy", capsys)

@@ -1,6 +1,6 @@
-"""A proxy on 127.0.0.1 in front of an S3 server that answers the way storage does on a bad day.
+"""A proxy on 127.0.0.1 in front of an S3 server that injects the faults of real storage.
 
-What clients have signed (method, path, Host and the other headers, the bytes of a body) goes on as it came.
+Everything that clients sign (method, path, headers such as Host, the bytes of a body) is passed on unchanged.
 """
 
 import contextlib
@@ -18,20 +18,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 UPSTREAM_S = 60
 OF_THE_CONNECTION = ("connection", "expect", "transfer-encoding", "content-length")
-"""Headers that are not passed on as they came."""
+"""Headers that are not passed on unchanged."""
 
 
 class Fault(enum.Enum):
-    """What is done to one request or its answer."""
+    """What happens to a request or its response."""
 
-    SLOW_DOWN = enum.auto()  # 503, and the server behind never hears of the request
-    INTERNAL = enum.auto()  # 500, the same
-    RESET = enum.auto()  # a reset half-way through the body: that of a PUT or POST, else the answer's
-    SHORT = enum.auto()  # the same with an orderly end of the connection
-    CUT = enum.auto()  # half of the answer's body, under headers that say so: nothing but its size is wrong
-    LOST = enum.auto()  # the server has done it; a reset in place of its answer
-    LOST_500 = enum.auto()  # the server has done it; 500 in place of its answer
-    EXPIRED = enum.auto()  # 400: the session's token is no longer good
+    SLOW_DOWN = enum.auto()  # 503; the request does not reach the server
+    INTERNAL = enum.auto()  # 500; the request does not reach the server
+    RESET = enum.auto()  # a reset in the middle of the body of a PUT or POST, else of the response
+    SHORT = enum.auto()  # like RESET, but the connection is closed in the normal way
+    CUT = enum.auto()  # half of the response's body, with a matching Content-Length
+    LOST = enum.auto()  # the server executes the request; a reset replaces the response
+    LOST_500 = enum.auto()  # the server executes the request; 500 replaces the response
+    EXPIRED = enum.auto()  # 400: the session token has expired
     DENIED = enum.auto()  # 403
 
 
@@ -48,13 +48,13 @@ _ERRORS = {
 
 @dataclass(frozen=True)
 class Request:
-    """A request that has just come."""
+    """A request that has just arrived."""
 
     number: int
-    """0, 1, … since the proxy started or took another plan."""
+    """Counts from 0 since the proxy started or got another plan."""
     method: str
     path: str
-    """With its query."""
+    """The path with the query."""
 
     @property
     def writes(self) -> bool:
@@ -63,11 +63,11 @@ class Request:
 
 
 Chooser = Callable[[Request], Fault | None]
-"""The fault of a request, or none; while it thinks, the request waits."""
+"""Chooses the fault of a request, or None; the request waits until it returns."""
 
 
 def sometimes(rate: float, seed: int, faults: tuple[Fault, ...] = BAD_DAY) -> Chooser:
-    """A fault of these for a share of the requests."""
+    """A random one of these faults, for a share of the requests."""
 
     def choose(request: Request) -> Fault | None:
         generator = random.Random(f"{seed} {request.number}")
@@ -77,18 +77,18 @@ def sometimes(rate: float, seed: int, faults: tuple[Fault, ...] = BAD_DAY) -> Ch
 
 
 def first(*faults: Fault | None) -> Chooser:
-    """These faults, one a request, then none."""
+    """These faults, one for each request, then none."""
     return lambda request: faults[request.number] if request.number < len(faults) else None
 
 
 def since(number: int, fault: Fault) -> Chooser:
-    """None at first, and from this request on nothing else."""
+    """No fault at first, and this fault for every request from `number` on."""
     return lambda request: fault if request.number >= number else None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server behind says."""
+    """The response of the server."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -105,10 +105,10 @@ class FaultyProxy:
         self.requests: list[tuple[str, Fault | None]] = []
         """Method and fault of each request so far."""
         self.statuses: list[int] = []
-        """What the server behind answered to those that reached it."""
+        """Status codes of the server for the requests that reached it."""
 
     def next(self, method: str, path: str) -> Fault | None:
-        """The fault of a request that has just come."""
+        """Records a request that has just arrived, and returns its fault."""
         with self._lock:
             number, choose, requests = len(self.requests), self.choose, self.requests
             requests.append((method, None))
@@ -117,19 +117,19 @@ class FaultyProxy:
         return fault
 
     def plan(self, choose: Chooser) -> None:
-        """Forgets the requests so far, and takes the faults of those to come from `choose`."""
+        """Clears the recorded requests; `choose` chooses the faults of all later ones."""
         with self._lock:
             self.choose, self.requests, self.statuses = choose, [], []
 
     @property
     def faults(self) -> Counter[Fault]:
-        """How many requests had each fault so far."""
+        """The number of requests with each fault."""
         return Counter(fault for _, fault in self.requests if fault)
 
 
 @contextlib.contextmanager
 def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
-    """A proxy to a server on `http://host:port` that is stopped with the block."""
+    """A proxy to a server on `http://host:port` that is stopped at the end of the block."""
     address = upstream.removeprefix("http://")
 
     class Handler(BaseHTTPRequestHandler):
@@ -209,7 +209,7 @@ def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
             self.close_connection = True
 
         def handle(self) -> None:
-            with contextlib.suppress(ConnectionError):  # a client that was killed
+            with contextlib.suppress(ConnectionError):  # if a client was killed
                 super().handle()
 
         def log_message(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""A real S3 server for tests: SeaweedFS on 127.0.0.1, with an empty disk of its own."""
+"""A real S3 server for tests: SeaweedFS on 127.0.0.1, with its own empty disk."""
 
 import contextlib
 import json
@@ -24,14 +24,14 @@ REGION = "us-east-1"
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a client says it is."""
+    """The credentials of a client."""
 
     access_key: str
     secret_key: str
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the provider chain reads."""
+        """The variables that the provider chain of AWS clients reads."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
@@ -42,7 +42,7 @@ class Identity:
 
 OWNER = Identity("test-owner", "test-owner-secret")
 STRANGER = Identity("test-stranger", "test-stranger-secret")
-"""Known to the server, and allowed nothing but a bucket named `elsewhere`."""
+"""Known to the server, but may only read a bucket named `elsewhere`."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class S3Server:
     endpoint: str
 
     def client(self) -> Any:
-        """A boto3 client of the owner that stores no checksums, as most objects on S3 have none."""
+        """A boto3 client of the owner that stores no checksums, like most objects on S3."""
         config = Config(s3={"addressing_style": "path"}, request_checksum_calculation="when_required")
         session = boto3.session.Session(OWNER.access_key, OWNER.secret_key, region_name=REGION)
         return session.client("s3", endpoint_url=self.endpoint, config=config)
@@ -70,14 +70,14 @@ def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nothing listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [int(listener.getsockname()[1]) for listener in sockets]
 
 
 @contextlib.contextmanager
 def running_s3(folder: Path, *buckets: str) -> Iterator[S3Server]:
-    """A server with these buckets that keeps its data in `folder` and is stopped with the block."""
+    """A server with these buckets that keeps its data in `folder` and is stopped at the end of the block."""
     identities = [(OWNER, ["Admin"]), (STRANGER, ["Read:elsewhere"])]
     config = folder / "identities.json"
     config.write_text(
@@ -85,16 +85,16 @@ def running_s3(folder: Path, *buckets: str) -> Iterator[S3Server]:
             {
                 "identities": [
                     {
-                        "name": one.access_key,
-                        "credentials": [{"accessKey": one.access_key, "secretKey": one.secret_key}],
+                        "name": user.access_key,
+                        "credentials": [{"accessKey": user.access_key, "secretKey": user.secret_key}],
                         "actions": actions,
                     }
-                    for one, actions in identities
+                    for user, actions in identities
                 ]
             }
         )
     )
-    names = [f"{one}.port{kind}" for one in ("s3", "master", "volume", "filer") for kind in ("", ".grpc")]
+    names = [f"{role}.port{kind}" for role in ("s3", "master", "volume", "filer") for kind in ("", ".grpc")]
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     settings: dict[str, object] = ports | {
         "ip": "127.0.0.1",
@@ -103,7 +103,7 @@ def running_s3(folder: Path, *buckets: str) -> Iterator[S3Server]:
         "s3.config": config,
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,
-        "master.electionTimeout": "1s",  # alone it waits for nobody; 10 s otherwise
+        "master.electionTimeout": "1s",  # the default is 10 s; a single master need not wait
         "master.heartbeatInterval": "50ms",
         "master.telemetry": "false",
         "master.volumeSizeLimitMB": 64,
@@ -118,7 +118,7 @@ def running_s3(folder: Path, *buckets: str) -> Iterator[S3Server]:
             running.client().create_bucket(Bucket=bucket)
         yield running
     finally:
-        server.kill()  # asked politely, it takes 25 s to hand over to servers that are not there
+        server.kill()  # after SIGTERM it would wait 25 s for other servers
         server.wait()
         for port in ports.values():
             for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):

@@ -1,6 +1,6 @@
-"""A standalone cluster of two workers, and a night there, with all that executors import in an archive.
+"""A night on a standalone cluster of two workers, which get all their imports from an archive.
 
-`make test-cluster` packs the archive and names it; without one the cluster is only started and ended.
+`make test-cluster` packs the archive; without an archive the tests only start and stop the cluster.
 """
 
 import json
@@ -31,9 +31,9 @@ needs_archive = pytest.mark.skipif(ARCHIVE is None, reason="make test-cluster pa
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -72,24 +72,24 @@ class Cluster:
         script = str(ROOT / "jobs" / f"{job}.py")
         command = [*submit, *archive, *conf, script, *flags, "--json"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        lines = done.stdout.splitlines() or [""]  # spark-submit sends a driver's stderr there too
+        lines = done.stdout.splitlines() or [""]  # spark-submit also sends the stderr of the driver to stdout
         assert lines[-1].startswith("{"), "\n".join([*lines[-20:], done.stderr[-2000:]])
         return json.loads(lines[-1]) | {"exit_code": done.returncode}
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    found = Cluster(tmp_path_factory.mktemp("cluster"), free_port(), free_port())
+    running = Cluster(tmp_path_factory.mktemp("cluster"), free_port(), free_port())
     try:
-        found.command("up")
-        yield found
+        running.command("up")
+        yield running
     finally:
-        found.command("down")
+        running.command("down")
 
 
 @pytest.fixture(scope="module")
 def night(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """The folder of a demo catalog that a night on the cluster has tagged, and what the night said."""
+    """The folder of a demo catalog tagged by a night on the cluster, and the JSON document of the night."""
     folder = tmp_path_factory.mktemp("night")
     assert demo.main(["--out", str(folder / "tracks.csv"), "--tracks", "300", "--clips", "40"]) == 0
     where = ["--warehouse", str(folder / "warehouse"), "--tracks", str(folder / "tracks.csv")]
@@ -98,7 +98,7 @@ def night(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return folder, cluster.submit("nightly", *where, *audio, *train)
 
 
-def test_a_cluster_starts_once_on_loopback_and_ends_whole(cluster: Cluster) -> None:
+def test_a_cluster_starts_once_on_loopback_and_stops_all_its_processes(cluster: Cluster) -> None:
     running = cluster.processes()
     assert set(running) == {"master", "worker-1", "worker-2"}
     assert cluster.command("up") == cluster.url
@@ -114,16 +114,16 @@ def test_a_cluster_starts_once_on_loopback_and_ends_whole(cluster: Cluster) -> N
 
 
 @needs_archive
-def test_executors_run_what_the_archive_holds(cluster: Cluster) -> None:
+def test_executors_import_the_package_from_the_archive(cluster: Cluster) -> None:
     checks = cluster.submit("doctor")
     assert checks["exit_code"] == 0, checks
     for place in checks["checks"]["executors"]["found"].partition(" in ")[2].split(", "):
-        assert f":{cluster.folder}" in place  # the driver's copy of the package lies elsewhere
+        assert f":{cluster.folder}" in place  # the driver has its own copy of the package elsewhere
         assert "/environment/lib/" in place
 
 
 @needs_archive
-def test_executors_without_genremill_are_named(cluster: Cluster) -> None:
+def test_doctor_reports_executors_without_genremill(cluster: Cluster) -> None:
     base = str(Path(sys.base_prefix) / "bin" / "python3")
     found = cluster.submit("doctor", python=base)
     assert found["exit_code"] == 2
@@ -132,27 +132,27 @@ def test_executors_without_genremill_are_named(cluster: Cluster) -> None:
 
 @needs_archive
 def test_a_night_on_the_cluster_tags_every_track(night: tuple[Path, dict[str, Any]]) -> None:
-    folder, said = night
-    assert said["exit_code"] == 0
-    assert said["steps"]["extract"]["features"]["gtzan57"]["decoded"] == 40
+    folder, summary = night
+    assert summary["exit_code"] == 0
+    assert summary["steps"]["extract"]["features"]["gtzan57"]["decoded"] == 40
     warehouse = Warehouse.at(str(folder / "warehouse"))
     tags = warehouse.require("tags", "publish")
     rows = pq.read_table(folder / "warehouse" / tags.path, columns=["track_id", "status"])
-    assert rows.num_rows == said["steps"]["ingest"]["tracks"]
+    assert rows.num_rows == summary["steps"]["ingest"]["tracks"]
     assert set(rows.column("status").to_pylist()) == {"tagged"}
 
 
 @needs_archive
-def test_two_ranks_learn_the_same_there_and_here(
+def test_two_ranks_train_the_same_model_on_the_cluster_and_locally(
     night: tuple[Path, dict[str, Any]], spark: SparkSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder, said = night
+    folder, summary = night
     capsys.readouterr()
     assert cli.main(["train", "--warehouse", str(folder / "warehouse"), *TRAIN, "--json"]) == 0
     here = json.loads(capsys.readouterr().out)
     there, now = (
         json.loads((folder / "warehouse" / "models" / version / "model.json").read_text())
-        for version in (said["steps"]["train"]["model_version"], here["model_version"])
+        for version in (summary["steps"]["train"]["model_version"], here["model_version"])
     )
     assert curves(there) == curves(now)
     assert there["sha256"] == now["sha256"]

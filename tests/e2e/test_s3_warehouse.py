@@ -1,4 +1,4 @@
-"""A night from S3 to S3 as users run it: a process of its own, with nothing but its environment."""
+"""A night from S3 to S3 as users run it: in its own process, configured by the environment alone."""
 
 import json
 import os
@@ -26,8 +26,8 @@ FAST = ("--train.model", "linear", "--train.epochs", "3", "--train.batch", "64",
 
 
 @dataclass(frozen=True)
-class Shop:
-    """A bucket with a track table and clips, and a command line that knows it by its environment alone."""
+class BucketCatalog:
+    """A bucket with a track table and clips, and a command line configured by its environment alone."""
 
     environment: dict[str, str]
     warehouse: Warehouse
@@ -54,12 +54,12 @@ class Shop:
         return json.loads(done.stdout) if exit_code == 0 else {}, done.stderr
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        """The current rows of a table, as any reader finds them."""
+        """The current rows of a table, as any reader sees them."""
         current = self.warehouse.current(table)
         assert current is not None
         store, path = storage.arrow(self.warehouse.path(current.snapshot.path))
-        found: list[dict[str, Any]] = ds.dataset(path, filesystem=store).to_table().to_pylist()
-        return found
+        rows: list[dict[str, Any]] = ds.dataset(path, filesystem=store).to_table().to_pylist()
+        return rows
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="module")
-def shop(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def catalog(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketCatalog]:
     jars = s3_jars()
     folder = tmp_path_factory.mktemp("catalog")
     made = ["--tracks", str(TRACKS), "--clips", str(CLIPS)]
@@ -83,23 +83,23 @@ def shop(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         for name, value in environment.items():
             patch.setenv(name, value)
         s3_client.forget()
-        yield Shop(environment, Warehouse.at(f"{ROOT}/warehouse"))
+        yield BucketCatalog(environment, Warehouse.at(f"{ROOT}/warehouse"))
     s3_client.forget()
 
 
-def test_a_night_from_s3_to_s3(shop: Shop) -> None:
+def test_a_night_from_s3_to_s3(catalog: BucketCatalog) -> None:
     where = ("--tracks", f"s3://{BUCKET}/in/tracks.csv", "--audio-root", f"s3://{BUCKET}/in")
-    first, _ = shop.run("nightly", *where, "--extract.max-rejects", "0.1", *FAST)
-    tracks, tags = shop.rows("tracks"), shop.rows("tags")
-    assert {one["track_id"] for one in tags} == {one["track_id"] for one in tracks}
+    first, _ = catalog.run("nightly", *where, "--extract.max-rejects", "0.1", *FAST)
+    tracks, tags = catalog.rows("tracks"), catalog.rows("tags")
+    assert {row["track_id"] for row in tags} == {row["track_id"] for row in tracks}
     assert len(tags) == len(tracks) >= TRACKS
     extracted = next(iter(first["steps"]["extract"]["features"].values()))
     assert extracted["decoded"] == CLIPS
     assert sum(extracted["rejected"].values()) == SPOILED
     assert storage.is_object(first["steps"]["evaluate"]["report"])
-    names = [one.name for one in storage.objects(shop.warehouse.uri)]
+    names = [stored.name for stored in storage.objects(catalog.warehouse.uri)]
     assert not [name for name in names if name.startswith(("_tmp/", "_checkpoints/")) or "_pending" in name]
-    assert storage.uploads(shop.warehouse.uri) == []
+    assert storage.uploads(catalog.warehouse.uri) == []
     committed = [name for name in names if name.startswith("tags/") and name.endswith("_SUCCESS")]
-    commit = json.loads(storage.read_bytes(f"{shop.warehouse.uri}/{committed[0]}"))
+    commit = json.loads(storage.read_bytes(f"{catalog.warehouse.uri}/{committed[0]}"))
     assert commit["committer"] == "magic"

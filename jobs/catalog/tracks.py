@@ -60,7 +60,7 @@ def counts(tracks: DataFrame) -> dict[str, object]:
         F.count("*").alias("tracks"),
         F.count_distinct("recording_id").alias("recordings"),
         F.count_distinct("artist_id").alias("artists"),
-        F.count_if(F.size("genres") > 0).alias("labelled"),
+        F.count_if(F.size("genres") > 0).alias("labelled"),  # a key of the JSON summary
     ).first()
     by_split = {row["split"]: row["count"] for row in tracks.groupBy("split").count().collect()}
     return (row.asDict() if row else {}) | {"splits": dict(sorted(by_split.items()))}

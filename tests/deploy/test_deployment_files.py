@@ -148,7 +148,7 @@ def test_versions_are_those_of_the_package() -> None:
 def test_kubernetes_files_fit_the_operators_models(name: str) -> None:
     models: Any = pytest.importorskip("kubeflow_spark_api.models", reason="no kubeflow-spark-api here")
     wanted = document(name)
-    # The models drop what they do not know: a misspelt field does not come back.
+    # The models drop what they do not know: a misspelled field is missing in the result.
     assert getattr(models, f"SparkV1beta2{wanted['kind']}").from_dict(wanted).to_dict() == wanted
     restart = wanted["spec"].get("template", wanted["spec"])["restartPolicy"]["type"]
     assert restart in ("Never", "Always", "OnFailure")

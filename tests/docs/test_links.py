@@ -1,5 +1,6 @@
-"""Every link in the documentation leads somewhere."""
+"""Every link and every path of a source file in the documentation leads somewhere."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ def test_every_relative_link_and_anchor_exists(page: Path) -> None:
         if not file.exists() or (anchor and anchor not in anchors(file)):
             broken.append(link)
     assert not broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_named_source_file_exists(page: Path) -> None:
+    named = re.findall(r"`((?:jobs|udfs|models|infra|tests)/[\w./-]+)`", page.read_text())
+    assert [path for path in named if not (DOCS.parent / path).exists()] == []
 
 
 def test_every_page_can_be_reached_from_the_index() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from genremill.jobs import cli, cluster, score, train
+from genremill.jobs import cli, cluster, command, score, train
 from genremill.jobs.contracts import FEATURES
 from tests.e2e.conftest import Catalog
 
@@ -125,9 +125,10 @@ def test_a_catalog_without_a_table_is_clustered_trained_measured_and_tagged(
         assert (tag["status"], tag["inputs"]) == expected
         assert (tag["label"] is None) == (at in SILENT)
 
-    before = [job.inputs(bare.warehouse, job.Config()) for job in (score, train, cluster)]
+    run, jobs = command.Run(bare.warehouse, "resolved"), (score, train, cluster)
+    before = [job.ready(run, job.Config()).made_from for job in jobs]
     write_features(spark, bare.uri, "gtzan57", "aa", "r2", [(0, 0, [2.0, 0, 0, 0])])
-    after = [job.inputs(bare.warehouse, job.Config()) for job in (score, train, cluster)]
+    after = [job.ready(run, job.Config()).made_from for job in jobs]
     assert all(one != two for one, two in zip(before, after, strict=True))
 
     voting = tmp_path / "voting"

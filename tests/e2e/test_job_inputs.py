@@ -17,6 +17,7 @@ from genremill.jobs.training import sources as training_sources
 from genremill.jobs.training.fit_sample import sample
 from genremill.jobs.training.settings import Config as TrainConfig
 from genremill.jobs.training.sources import TrainingInputs
+from genremill.models.features import WINDOWS
 from tests.e2e.test_audio_training import write_features
 
 TRACKS, FEWER = 60, 40
@@ -116,4 +117,4 @@ def test_a_scoring_reads_the_tracks_and_features_that_it_records(
     assert snapshot.details["tracks_run"] == resolved.tracks_run
     assert snapshot.rows == TRACKS
     given = resolved.score.features.with_inputs(spark, resolved.score.read_tracks(spark)).collect()
-    assert max(row["windows"][0]["gtzan57"][0] for row in given) < NEW
+    assert max(row[WINDOWS][0]["gtzan57"][0] for row in given) < NEW

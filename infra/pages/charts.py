@@ -121,7 +121,7 @@ def line_figure(name: str, caption: str, x: Axis, y: Axis, series: Sequence[Seri
 
 
 def line_chart(title: str, description: str, x: Axis, y: Axis, series: Sequence[Series]) -> "Markup":
-    """Lines over common axes, told apart by color and by dashes, with a legend above."""
+    """Lines over common axes, distinguished by color and by dashes, with a legend above."""
 
     def x_pixel(value: float) -> float:
         return FRAME.left + x.share(value) * (FRAME.right - FRAME.left)

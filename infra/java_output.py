@@ -11,6 +11,8 @@ _NOISE = (
     b"Setting default log level to",
     b"To adjust logging level use",
     b"Using Spark's default log4j profile:",
+    b"NOTE: Picked up JDK_JAVA_OPTIONS:",
+    b"Picked up JAVA_TOOL_OPTIONS:",
 )
 
 

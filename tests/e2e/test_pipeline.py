@@ -272,7 +272,7 @@ def test_two_workers_train_as_accurately_as_one(catalog: Catalog) -> None:
 def test_a_loss_of_nan_is_a_usage_error(catalog: Catalog) -> None:
     flags = ["train", "--warehouse", catalog.uri, "--model", "linear", "--learning-rate", "1e38"]
     assert cli.main(flags) == 2
-    assert "try a lower --learning-rate" in catalog.capsys.readouterr().err
+    assert "Try a lower --learning-rate" in catalog.capsys.readouterr().err
 
 
 @pytest.mark.parametrize("method", ["kmeans", "spectral", "affinity", "agglomerative"])

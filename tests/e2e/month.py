@@ -213,7 +213,7 @@ def _cut_short(month: Month, number: int) -> None:
     before = (month.current("tracks"), month.current("tags"))
     month.feed.write(month.file, number, share=0.5)
     night = month.night(number, expected_code=2)
-    assert "--max-vanished" in night.error
+    assert "--ingest.max-vanished" in night.error
     assert (month.current("tracks"), month.current("tags")) == before
 
 

@@ -164,7 +164,7 @@ def _is_number(text: str) -> bool:
 @pytest.mark.parametrize(
     ("spoil", "step", "audit"),
     [
-        (lambda rows: rows[: len(rows) // 2], "ingest", "expected at most --max-vanished 0.2"),
+        (lambda rows: rows[: len(rows) // 2], "ingest", "expected at most --ingest.max-vanished 0.2"),
         (_shuffled, "publish", "churn 0."),
         (_louder, "publish", "drift of features"),
     ],

@@ -4,36 +4,20 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from genremill.infra.pages.parts import Figure
 from genremill.infra.pages.rendering import render_template
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
 LETTER_WIDTH = 6.6
 LINE_COLORS = 3
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Size of a chart and the edges of its plot, in pixels; it fits a phone."""
-
-    width: int = 342
-    height: int = 270
-    left: int = 54
-    right: int = 318
-    top: int = 34
-    bottom: int = 226
-
-
-FRAME = Frame()
+WIDTH, HEIGHT = 342, 270
+LEFT, RIGHT, TOP, BOTTOM = 54, 318, 34, 226
+"""Size of a chart, and the edges of its plot, in pixels; it fits a phone."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A labeled range of values."""
+    """A labeled range of values; its ticks are whole numbers if `whole`."""
 
     label: str
     low: float
@@ -56,22 +40,17 @@ class Axis:
         return cls(label, math.floor(low / step) * step, math.ceil(high / step) * step, percent)
 
     def ticks(self) -> list[float]:
-        """Round values along the axis; whole numbers if `whole`.
+        """Round values along the axis.
 
         >>> Axis("epoch", 1, 3, whole=True).ticks()
         [1.0, 2.0, 3.0]
         """
-        step = tick_step(self.low, self.high)
-        step = max(step, 1.0) if self.whole else step
+        step = max(tick_step(self.low, self.high), 1.0 if self.whole else 0.0)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [round(index * step, 10) for index in range(first, last + 1)]
 
     def share(self, value: float) -> float:
-        """Position of a value on the axis: 0 at the low end, 1 at the high end.
-
-        >>> Axis("", 10, 20).share(15)
-        0.5
-        """
+        """Position of a value on the axis: 0 at the low end, 1 at the high end."""
         return (value - self.low) / (self.high - self.low)
 
     def tick_text(self, value: float) -> str:
@@ -103,49 +82,32 @@ def tick_step(low: float, high: float, most: int = 6) -> float:
     return next(power * factor for factor in (1, 2, 5, 10, 20) if (high - low) / (power * factor) <= most - 1)
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A line in pixels, with its class of the style sheet and its place in the legend."""
-
-    name: str
-    style: str
-    points: list[tuple[float, float]]
-    marks: bool
-    legend_x: float
-    legend_y: float
-
-
 def line_figure(name: str, caption: str, x: Axis, y: Axis, series: Sequence[Series]) -> Figure:
-    """A line chart with its name and caption."""
-    return Figure(name, line_chart(name, caption, x, y, series), caption)
-
-
-def line_chart(title: str, description: str, x: Axis, y: Axis, series: Sequence[Series]) -> "Markup":
     """Lines over common axes, distinguished by color and by dashes, with a legend above."""
 
     def x_pixel(value: float) -> float:
-        return FRAME.left + x.share(value) * (FRAME.right - FRAME.left)
+        return LEFT + x.share(value) * (RIGHT - LEFT)
 
     def y_pixel(value: float) -> float:
-        return FRAME.bottom - y.share(value) * (FRAME.bottom - FRAME.top)
+        return BOTTOM - y.share(value) * (BOTTOM - TOP)
 
-    lines, colors, legend_x, legend_y = [], itertools.count(), float(FRAME.left), 8.0
+    lines, colors, legend_x, legend_y = [], itertools.count(), float(LEFT), 8.0
     for line in series:
-        style = "guide" if line.guide else f"series-{next(colors) % LINE_COLORS}"
-        points = [(x_pixel(across), y_pixel(up)) for across, up in line.points]
         width = 26 + LETTER_WIDTH * len(line.name)
-        if legend_x + width > FRAME.width:
-            legend_x, legend_y = FRAME.left, legend_y + 15
-        lines.append(_Line(line.name, style, points, line.marks, legend_x, legend_y))
+        if legend_x + width > WIDTH:
+            legend_x, legend_y = LEFT, legend_y + 15
+        style = "guide" if line.guide else f"series-{next(colors) % LINE_COLORS}"
+        lines.append((line, style, legend_x, legend_y))
         legend_x += width + 18
-    return render_template(
+    chart = render_template(
         "genremill/infra/pages/line_chart.svg.j2",
-        title=title,
-        description=description,
-        frame=FRAME,
+        title=name,
+        description=caption,
+        size=(WIDTH, HEIGHT),
         x=x,
         y=y,
         x_pixel=x_pixel,
         y_pixel=y_pixel,
         lines=lines,
     )
+    return Figure(name, chart, caption)

@@ -4,13 +4,11 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
+
+from markupsafe import Markup
 
 from genremill.infra.pages.charts import LETTER_WIDTH
 from genremill.infra.pages.rendering import render_template
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
 
 SHADES = (0.10, 0.22, 0.38, 0.56, 0.76, 1.0)
 LONGEST_NAME = 26
@@ -29,17 +27,25 @@ def heat_map(
     steps: Sequence[float],
     show: Callable[[float], str],
     blocks: Sequence[int] = (),
-) -> "Markup":
+) -> Markup:
     """Rows and columns of the same names; the shade of a cell says how many of the six `steps` it reaches.
 
-    Negative values have another color. Up to 32 names, each shaded cell also shows its value.
-    `blocks` are the sizes of consecutive groups of names, which are outlined on the diagonal.
+    A cell that reaches no step stays blank, and negative values have another color. Up to 32 names, each
+    shaded cell also shows its value. `blocks` are the sizes of consecutive groups of names, which are
+    outlined on the diagonal.
     """
     cell = next((size for most, size in CELL_SIZES if len(names) <= most), SMALLEST_CELL)
     font = min(12, cell)
     labels = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in names]
     margin = round(max(map(len, labels), default=0) * LETTER_WIDTH * font / 12 + 14)
     side = cell * len(names)
+    # One path for each shade has a tenth of the size of one rectangle for each cell.
+    paths, numbers = defaultdict(list), []
+    for row, line in enumerate(values):
+        for column, value in enumerate(line):
+            if shade := bisect_right(steps, abs(value)):
+                paths[value < 0, SHADES[shade - 1]].append(f"M{column} {row}h1v1h-1z")
+                numbers.append((row, column, show(value), shade > len(SHADES) // 2))
     return render_template(
         "genremill/infra/pages/heat_map.svg.j2",
         title=title,
@@ -51,46 +57,9 @@ def heat_map(
         side=side,
         width=margin + max(side, LEGEND_STEP * len(steps)) + 10,
         height=margin + side + LEGEND_HEIGHT,
-        paths=_paths(values, steps),
-        numbers=_numbers(values, steps, show) if cell >= NUMBERED_CELL else [],
+        paths=sorted(paths.items()),
+        numbers=numbers if cell >= NUMBERED_CELL else [],
         blocks=list(zip(accumulate(blocks, initial=0), blocks, strict=False)),
         legend=[(opacity, show(step)) for step, opacity in zip(steps, SHADES, strict=True)],
         legend_step=LEGEND_STEP,
     )
-
-
-def shade(value: float, steps: Sequence[float]) -> int:
-    """How many of the rising steps the size of a value reaches; a cell of shade 0 stays blank.
-
-    >>> [shade(value, (0.01, 0.1, 0.5)) for value in (0.0, 0.05, -0.7)]
-    [0, 1, 3]
-    """
-    return bisect_right(steps, abs(value))
-
-
-def _paths(values: Sequence[Sequence[float]], steps: Sequence[float]) -> list[dict[str, str | float]]:
-    """One path for each shade: a tenth of the size of one rectangle for each cell."""
-    cells: dict[tuple[bool, int], list[str]] = defaultdict(list)
-    for row, line in enumerate(values):
-        for column, value in enumerate(line):
-            cells[value < 0, shade(value, steps)].append(f"M{column} {row}h1v1h-1z")
-    return [
-        {
-            "d": "".join(path),
-            "opacity": SHADES[level - 1],
-            "color": "heat-negative" if negative else "heat",
-        }
-        for (negative, level), path in sorted(cells.items())
-        if level
-    ]
-
-
-def _numbers(
-    values: Sequence[Sequence[float]], steps: Sequence[float], show: Callable[[float], str]
-) -> list[dict[str, object]]:
-    return [
-        {"row": row, "column": column, "text": show(value), "strong": level > len(SHADES) // 2}
-        for row, line in enumerate(values)
-        for column, value in enumerate(line)
-        if (level := shade(value, steps))
-    ]

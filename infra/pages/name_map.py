@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
+
+from markupsafe import Markup
 
 from genremill.infra.pages.charts import LETTER_WIDTH, Axis
 from genremill.infra.pages.rendering import render_template
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
 
 WIDTH, HEIGHT, EDGE = 1080, 720, 24
 GROUP_COLORS = 8
@@ -26,8 +25,7 @@ class MapPoint:
     group: int
 
 
-@dataclass(frozen=True)
-class _Box:
+class _Box(NamedTuple):
     left: float
     top: float
     right: float
@@ -38,25 +36,16 @@ class _Box:
         return across and self.top < other.bottom and other.top < self.bottom
 
 
-def name_map(title: str, description: str, points: Sequence[MapPoint]) -> "Markup":
+def name_map(title: str, description: str, points: Sequence[MapPoint]) -> Markup:
     """Points on a plane of free scale; a name that would cover another one only shows in the tooltip."""
-    across, up = _extent([point.x for point in points]), _extent([point.y for point in points])
-    centers = [
-        (
-            EDGE + across.share(point.x) * (WIDTH - 2 * EDGE),
-            HEIGHT - EDGE - up.share(point.y) * (HEIGHT - 2 * EDGE),
-        )
-        for point in points
-    ]
-    taken = [_Box(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in centers]
+    xs = [EDGE + share * (WIDTH - 2 * EDGE) for share in _shares([point.x for point in points])]
+    ys = [HEIGHT - EDGE - share * (HEIGHT - 2 * EDGE) for share in _shares([point.y for point in points])]
+    taken = [_Box(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in zip(xs, ys, strict=True)]
     drawn = []
-    for point, (x, y) in zip(points, centers, strict=True):
+    for point, x, y in zip(points, xs, ys, strict=True):
         label = _free_box(point.name, x, y, taken)
         taken += [label] if label else []
-        color = point.group % GROUP_COLORS
-        drawn.append(
-            {"name": point.name, "x": x, "y": y, "group": point.group, "color": color, "label": label}
-        )
+        drawn.append((point.name, x, y, point.group, point.group % GROUP_COLORS, label))
     return render_template(
         "genremill/infra/pages/name_map.svg.j2",
         title=title,
@@ -68,9 +57,11 @@ def name_map(title: str, description: str, points: Sequence[MapPoint]) -> "Marku
     )
 
 
-def _extent(values: Sequence[float]) -> Axis:
+def _shares(values: Sequence[float]) -> list[float]:
+    """Position of each value between the lowest and the highest, 0 to 1."""
     low, high = min(values), max(values)
-    return Axis("", low, high if high > low else low + 1)
+    axis = Axis("", low, high if high > low else low + 1)
+    return [axis.share(value) for value in values]
 
 
 def _free_box(name: str, x: float, y: float, taken: Sequence[_Box]) -> _Box | None:
@@ -82,8 +73,9 @@ def _free_box(name: str, x: float, y: float, taken: Sequence[_Box]) -> _Box | No
         *((right, beside), (left, beside), (middle, above), (middle, below)),
         *((right, above), (right, below), (left, above), (left, below)),
     )
-    boxes = (_Box(left, top, left + width, top + height) for left, top in corners)
-    inside = (
-        box for box in boxes if box.left > 0 and box.right < WIDTH and box.top > 0 and box.bottom < HEIGHT
-    )
-    return next((box for box in inside if not any(box.overlaps(other) for other in taken)), None)
+    for left, top in corners:
+        box = _Box(left, top, left + width, top + height)
+        inside = box.left > 0 and box.right < WIDTH and box.top > 0 and box.bottom < HEIGHT
+        if inside and not any(box.overlaps(other) for other in taken):
+            return box
+    return None

@@ -4,16 +4,13 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from markupsafe import Markup
 
 from genremill.infra import storage
 from genremill.infra.pages.formats import MISSING
 from genremill.infra.warehouse import Snapshot, Warehouse
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
-_FORMULA_STARTS = ("=", "+", "-", "@")
 _NUMBERS = re.compile(r"–?|([+±−-]?[\d.,]+(e[+-]?\d+)?( (%|s|min|h|MB|to))?( |$))+")
 
 
@@ -64,7 +61,8 @@ class Cell:
         >>> Cell("=cmd()|").safe_text, Cell("-3.1e-06").safe_text
         ("'=cmd()|", '-3.1e-06')
         """
-        return "\n".join(_apostrophe(line) for line in self.text.split("\n"))
+        lines = self.text.split("\n")
+        return "\n".join(f"'{line}" if _is_formula(line) else line for line in lines)
 
 
 class Table:
@@ -85,14 +83,9 @@ class Figure:
     """A chart with its name and one line of explanation."""
 
     name: str
-    chart: "Markup"
+    chart: Markup
     caption: str
 
 
-def _apostrophe(line: str) -> str:
-    is_formula = line.lstrip().startswith(_FORMULA_STARTS) and not _NUMBERS.fullmatch(line)
-    return f"'{line}" if is_formula else line
-
-
-def _text(cell: str | Cell) -> str:
-    return (cell.text if isinstance(cell, Cell) else cell).replace(MISSING, "")
+def _is_formula(line: str) -> bool:
+    return line.lstrip().startswith(("=", "+", "-", "@")) and not _NUMBERS.fullmatch(line)

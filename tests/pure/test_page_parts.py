@@ -14,7 +14,7 @@ import pytest
 from jinja2 import UndefinedError
 
 import genremill.infra.pages
-from genremill.infra.pages.charts import Axis, Series, line_chart
+from genremill.infra.pages.charts import Axis, Series, line_figure
 from genremill.infra.pages.heat_map import heat_map
 from genremill.infra.pages.name_map import MapPoint, name_map
 from genremill.infra.pages.parts import Cell, Header, Table
@@ -32,15 +32,13 @@ from tests.pure.page_cases import HEADER, report, snapshot
 from tests.pure.page_reader import read, texts
 
 STUDY: dict[str, object] = {
-    **{
-        "kind": "study",
-        "title": "T",
-        "lead": "L",
-        "header": HEADER,
-        "best": None,
-        "charts": {},
-        "ranked": [],
-    },
+    "kind": "study",
+    "title": "T",
+    "lead": "L",
+    "header": HEADER,
+    "best": None,
+    "charts": {},
+    "ranked": [],
 }
 
 
@@ -87,9 +85,8 @@ def test_a_table_leaves_out_empty_columns_and_rejects_a_row_of_another_width() -
 
 def test_line_chart_places_points_between_its_axes() -> None:
     axis = Axis("share", 0.0, 1.0)
-    chart = line_chart(
-        "T", "D", axis, axis, [Series("guide", [(0, 0)], guide=True), Series("s", [(0, 0), (1, 1)])]
-    )
+    series = [Series("guide", [(0, 0)], guide=True), Series("s", [(0, 0), (1, 1)])]
+    chart = line_figure("T", "D", axis, axis, series).chart
     paths = {found["class"]: found["d"] for tag, found in read(chart).elements if tag == "path"}
     assert paths["line series-0"] == "M54.0 226.0L318.0 34.0"
     assert texts(chart, "title") == ["T"]
@@ -99,7 +96,7 @@ def test_line_chart_places_points_between_its_axes() -> None:
 def test_the_legend_of_a_chart_stays_within_its_width() -> None:
     axis = Axis("share", 0.0, 1.0)
     names = ("Top-1 accuracy", "Top-5 accuracy", "Track accuracy")
-    chart = line_chart("T", "D", axis, axis, [Series(name, [(0, 0)]) for name in names])
+    chart = line_figure("T", "D", axis, axis, [Series(name, [(0, 0)]) for name in names]).chart
     legend = [found for tag, found in read(chart).elements if found.get("class") == "legend"]
     assert [found["y"] for found in legend] == ["12.0", "12.0", "27.0"]
     assert max(float(found["x"] or 0) for found in legend) + 14 * 6.6 < 342

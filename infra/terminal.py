@@ -1,6 +1,10 @@
 """Text from the data that is safe to print on a terminal: it cannot move the cursor or reverse other text."""
 
+import contextlib
 import json
+import os
+import sys
+from collections.abc import Iterator
 
 
 def plain(text: str) -> str:
@@ -39,3 +43,16 @@ def json_line(document: object) -> str:
     """
     text = json.dumps(document, ensure_ascii=False, allow_nan=False)
     return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
+
+
+@contextlib.contextmanager
+def printing(exit_code: int = 0) -> Iterator[None]:
+    """For code that prints: ends the program quietly if the reader of stdout, such as `head`, goes away."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        raise SystemExit(exit_code) from None

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from genremill.infra.errors import ExitCode
+from genremill.infra.terminal import printing
 
 JOBS = {
     "nightly": "run all steps from ingest to publish; skip steps whose inputs have not changed",
@@ -100,6 +101,11 @@ def _all_commands() -> Any:  # noqa: ANN401 (a union that is built at run time)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script."""
+    with printing():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     command, *arguments = list(sys.argv[1:] if argv is None else argv) or ["help"]
     if command == "help" and arguments:
         command, arguments = arguments[0], ["--help-all" if "--all" in arguments else "--help"]

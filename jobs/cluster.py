@@ -6,19 +6,11 @@ current at the end.
     spark-submit jobs/cluster.py --warehouse file:///data/warehouse --method consensus
 """
 
-import sys
-from collections.abc import Sequence
-
 from pyspark.sql import SparkSession
 
 from genremill.jobs import command
 from genremill.jobs.genres.settings import Config
 from genremill.jobs.genres.sources import ClusterInputs, pairs_of_profiles, resolve
-
-
-def ready(work: command.Run, cfg: Config) -> ClusterInputs:
-    """The inputs of the job; raises on every error that is visible without Spark."""
-    return resolve(work.warehouse, cfg)
 
 
 def run(spark: SparkSession, work: command.Run, inputs: ClusterInputs) -> command.Outcome:
@@ -29,10 +21,7 @@ def run(spark: SparkSession, work: command.Run, inputs: ClusterInputs) -> comman
     return clustering.fit(spark, work, inputs, pairs_of_profiles(tracks, inputs))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-    return command.main("cluster", __doc__, Config, command.with_spark("cluster", run), argv, ready)
-
+main = command.job("cluster", __doc__, Config, resolve, command.with_spark("cluster", run))
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -4,15 +4,15 @@ import contextlib
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from genremill.infra import heartbeat, storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError, UsageError
 from genremill.infra.flag_types import OptionalFile, Uri
 from genremill.infra.log import LOGGER, start_log
-from genremill.infra.terminal import json_line, plain_lines
+from genremill.infra.terminal import json_line, plain_lines, printing
 from genremill.infra.warehouse import Warehouse, new_run_id
 from genremill.jobs import flags
 
@@ -73,24 +73,52 @@ class Outcome:
     """The job had nothing to do."""
 
 
-def check_seed(seed: int) -> None:
-    """Raises if numpy or torch does not accept the --seed."""
-    if not 0 <= seed < 1 << 32:
-        raise UsageError(f"--seed {seed}: expected 0 to {(1 << 32) - 1}")
+@dataclass(frozen=True)
+class Command(Generic[CommonT, ConfigT]):
+    """The command line of a job."""
+
+    name: str
+    description: str | None
+    config_type: type[ConfigT]
+    run: Callable[[CommonT, ConfigT], Outcome]
+    common_type: type[CommonT]
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int:
+        """Parses the flags, runs the job, prints its result and returns its exit code."""
+        arguments = sys.argv[1:] if argv is None else argv
+        try:
+            with printing():
+                common, cfg = flags.parse(
+                    self.name, self.description or "", self.config_type, self.common_type, arguments
+                )
+            outcome = self.run(common, cfg)
+        except GenremillError as err:
+            print(plain_lines(f"genremill {self.name}: {err}"), file=sys.stderr)
+            return err.exit_code
+        except SystemExit as err:  # tyro has printed what is wrong, or the help
+            return ExitCode.USAGE if err.code else ExitCode.DONE
+        except KeyboardInterrupt:
+            print(f"genremill {self.name}: interrupted; the current snapshots are unchanged", file=sys.stderr)
+            return 130
+        with printing(outcome.exit_code):
+            if common.json:
+                print(json_line(outcome.summary))
+            elif outcome.text:
+                print(plain_lines(outcome.text))
+        return outcome.exit_code
 
 
-def main(
-    job: str,
+def job(
+    name: str,
     description: str | None,
     config_type: type[ConfigT],
+    ready: Callable[[Warehouse, ConfigT], ReadyT],
     run: Callable[[Run, ReadyT], Outcome],
-    argv: Sequence[str] | None,
-    ready: Callable[[Run, ConfigT], ReadyT],
     common_type: type[Common] = Writing,
     *,
     creates_warehouse: bool = False,
-) -> int:
-    """Parses the flags, runs a job in its warehouse, prints its result and returns its exit code.
+) -> Command[Common, ConfigT]:
+    """The command line of a job that runs in a warehouse.
 
     `ready` raises on all errors that can be seen without Spark, before the job starts and before it writes.
     It returns what `run` gets: the inputs that the job reads, or its settings.
@@ -99,32 +127,41 @@ def main(
     def in_warehouse(common: Common, cfg: ConfigT) -> Outcome:
         started = time.monotonic()
         work = Run(Warehouse.at(common.warehouse), new_run_id(), getattr(common, "dry_run", False))
-        start_log(work.run_id, job)
+        start_log(work.run_id, name)
         if not creates_warehouse:
             require_warehouse(work.warehouse)
-        prepared = ready(work, cfg)
+        prepared = ready(work.warehouse, cfg)
         writes = isinstance(common, Writing) and not common.dry_run
         scratch = work.warehouse.tmp(work.run_id)
-        with _scratch(scratch), heartbeat.beating(scratch) if writes else contextlib.nullcontext():
-            outcome = run(work, prepared)
+        try:
+            with heartbeat.beating(scratch) if writes else contextlib.nullcontext():
+                outcome = run(work, prepared)
+        finally:
+            _remove(scratch)
         LOGGER.info("done in %.1f s", time.monotonic() - started)
         return dataclasses.replace(outcome, summary={"run_id": work.run_id} | outcome.summary)
 
-    return plain_main(job, description, config_type, in_warehouse, argv, common_type)
+    return Command(name, description, config_type, in_warehouse, common_type)
 
 
 def with_spark(
-    job: str, run: Callable[["SparkSession", Run, ReadyT], Outcome]
+    name: str, run: Callable[["SparkSession", Run, ReadyT], Outcome]
 ) -> Callable[[Run, ReadyT], Outcome]:
     """A job that gets a Spark session, which starts when the job runs."""
 
     def in_session(work: Run, prepared: ReadyT) -> Outcome:
         from genremill.infra.session import spark_session
 
-        with spark_session(f"genremill {job}") as spark:
+        with spark_session(f"genremill {name}") as spark:
             return run(spark, work, prepared)
 
     return in_session
+
+
+def check_seed(seed: int) -> None:
+    """Raises if numpy or torch does not accept the --seed."""
+    if not 0 <= seed < 1 << 32:
+        raise UsageError(f"--seed {seed}: expected 0 to {(1 << 32) - 1}")
 
 
 def require_warehouse(warehouse: Warehouse) -> None:
@@ -136,42 +173,9 @@ def require_warehouse(warehouse: Warehouse) -> None:
         )
 
 
-@contextlib.contextmanager
-def _scratch(folder: str) -> Iterator[None]:
-    """Removes the scratch files of a run at its end; `vacuum` removes what cannot be removed now."""
+def _remove(scratch: str) -> None:
+    """Removes the scratch files of a run; `vacuum` removes what cannot be removed now."""
     try:
-        yield
-    finally:
-        try:
-            storage.remove(folder)
-        except StorageError as err:
-            LOGGER.warning("%s could not be removed: %s", folder, err)
-
-
-def plain_main(
-    job: str,
-    description: str | None,
-    config_type: type[ConfigT],
-    run: Callable[[CommonT, ConfigT], Outcome],
-    argv: Sequence[str] | None,
-    common_type: type[CommonT],
-) -> int:
-    """The same for a job that gets the shared flags themselves, because it may work without a warehouse."""
-    try:
-        common, cfg = flags.parse(
-            job, description or "", config_type, common_type, sys.argv[1:] if argv is None else argv
-        )
-        outcome = run(common, cfg)
-    except GenremillError as err:
-        print(plain_lines(f"genremill {job}: {err}"), file=sys.stderr)
-        return err.exit_code
-    except SystemExit as err:  # tyro has printed what is wrong, or the help
-        return ExitCode.USAGE if err.code else ExitCode.DONE
-    except KeyboardInterrupt:
-        print(f"genremill {job}: interrupted; the current snapshots are unchanged", file=sys.stderr)
-        return 130
-    if common.json:
-        print(json_line(outcome.summary))
-    elif outcome.text:
-        print(plain_lines(outcome.text))
-    return outcome.exit_code
+        storage.remove(scratch)
+    except StorageError as err:
+        LOGGER.warning("%s could not be removed: %s", scratch, err)

@@ -8,8 +8,6 @@ without a label, a few bad rows, and short clips of audio for some tracks.
 
 import csv
 import io
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genremill.infra import storage
@@ -47,10 +45,7 @@ def write(common: command.NoFlags, options: Options) -> command.Outcome:
     return command.Outcome({})
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-    return command.plain_main("demo", __doc__, Options, write, argv, command.NoFlags)
-
+main = command.Command("demo", __doc__, Options, write, command.NoFlags)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -13,9 +13,8 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -160,7 +159,7 @@ def check_executors() -> str:
     with spark_session("genremill doctor") as spark:
         tasks = spark.sparkContext.defaultParallelism
         rows = spark.range(0, tasks, 1, tasks).mapInPandas(_on_executor, EXECUTOR_SCHEMA).distinct().collect()
-    here = run(PYTHON_CHECKS).summary["checks"]
+    here = results_of(PYTHON_CHECKS).summary["checks"]
     wrong = {
         f"{row.place} has {row.name} {row.found}, the driver has {here[row.name]['found']}"
         if row.ok
@@ -179,13 +178,13 @@ def _on_executor(frames: Iterator["pd.DataFrame"]) -> Iterator["pd.DataFrame"]:
 
     for _ in frames:
         place = f"{socket.gethostname()}:{Path(storage.__file__).parent.parent}"
-        found = run(PYTHON_CHECKS).summary["checks"].items()
+        found = results_of(PYTHON_CHECKS).summary["checks"].items()
         yield pd.DataFrame(
             {"place": place, "name": name, "ok": one["ok"], "found": one["found"]} for name, one in found
         )
 
 
-def run(checks: dict[str, Callable[[], str]]) -> command.Outcome:
+def results_of(checks: dict[str, Callable[[], str]]) -> command.Outcome:
     """Runs all checks; the exit code is 2 if one of them fails."""
     found: dict[str, dict[str, object]] = {}
     for name, check in checks.items():
@@ -199,26 +198,24 @@ def run(checks: dict[str, Callable[[], str]]) -> command.Outcome:
     return command.Outcome({"checks": found, "ok": healthy}, "\n".join(lines), code)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
+def run(common: Common, cfg: Config) -> command.Outcome:
+    """Runs all checks that the flags and the kind of start ask for."""
+    checks: dict[str, Callable[[], str]] = {
+        "java": check_java,
+        "pyspark": partial(check_import, "pyspark.sql", "pyspark"),
+        "device": check_device,
+        **PYTHON_CHECKS,
+    }
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        checks["executors"] = check_executors
+    if common.warehouse:
+        checks["warehouse"] = partial(check_warehouse, common.warehouse)
+        if storage.is_s3(storage.absolute_uri(common.warehouse)):
+            checks["spark on s3a"] = partial(check_connector, common.warehouse)
+    return results_of(checks)
 
-    def job(common: Common, cfg: Config) -> command.Outcome:
-        checks: dict[str, Callable[[], str]] = {
-            "java": check_java,
-            "pyspark": partial(check_import, "pyspark.sql", "pyspark"),
-            "device": check_device,
-            **PYTHON_CHECKS,
-        }
-        if "PYSPARK_GATEWAY_PORT" in os.environ:
-            checks["executors"] = check_executors
-        if common.warehouse:
-            checks["warehouse"] = partial(check_warehouse, common.warehouse)
-            if storage.is_s3(storage.absolute_uri(common.warehouse)):
-                checks["spark on s3a"] = partial(check_connector, common.warehouse)
-        return run(checks)
 
-    return command.plain_main("doctor", __doc__, Config, job, argv, Common)
-
+main = command.Command("doctor", __doc__, Config, run, Common)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

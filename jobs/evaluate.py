@@ -7,7 +7,6 @@ Writes `reports/<run_id>/`.
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from pyspark.sql import SparkSession
 from genremill.infra import storage
 from genremill.infra.log import LOGGER
 from genremill.infra.pages.parts import Header
+from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 from genremill.jobs.evaluation import held_out_tracks
 from genremill.jobs.job_inputs import PredictionInputs
@@ -33,10 +33,10 @@ class Config:
     """Model versions as NAME/VERSION; with several, the report compares them. [the newest version]"""
 
 
-def ready(work: command.Run, cfg: Config) -> list[PredictionInputs]:
+def ready(warehouse: Warehouse, cfg: Config) -> list[PredictionInputs]:
     """The inputs of each model version; raises on every error that is visible without Spark."""
     versions = dict.fromkeys(cfg.model_version or (None,))
-    inputs = [held_out_tracks.resolve(work.warehouse, version) for version in versions]
+    inputs = [held_out_tracks.resolve(warehouse, version) for version in versions]
     if len(inputs) > 1:
         from genremill.jobs.evaluation import comparison  # here: scipy takes long
 
@@ -104,10 +104,7 @@ def _written(
     return command.Outcome(summary | {"report": report}, f"{text}\nreport: {report}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-    return command.main("evaluate", __doc__, Config, command.with_spark("evaluate", run), argv, ready)
-
+main = command.job("evaluate", __doc__, Config, ready, command.with_spark("evaluate", run))
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -6,8 +6,6 @@ Reads: `tracks`, audio under --audio-root. Writes: `features`, `rejects`.
 """
 
 import dataclasses
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +14,7 @@ from pyspark.sql import SparkSession
 from genremill.infra.audio.store import AudioStore
 from genremill.infra.errors import ExitCode, UsageError
 from genremill.infra.log import LOGGER
-from genremill.infra.warehouse import Snapshot
+from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command
 from genremill.jobs.features.extraction_settings import Config, check
 
@@ -32,11 +30,11 @@ class ExtractInputs:
     tracks: Snapshot
 
 
-def ready(work: command.Run, cfg: Config) -> ExtractInputs:
+def ready(warehouse: Warehouse, cfg: Config) -> ExtractInputs:
     """The inputs of the job; raises on every error that is visible without Spark."""
     check(cfg)
     AudioStore(cfg.audio_root)
-    return ExtractInputs(cfg, work.warehouse.require("tracks", "ingest --tracks …"))
+    return ExtractInputs(cfg, warehouse.require("tracks", "ingest --tracks …"))
 
 
 def run(spark: SparkSession, work: command.Run, inputs: ExtractInputs) -> command.Outcome:
@@ -47,8 +45,8 @@ def run(spark: SparkSession, work: command.Run, inputs: ExtractInputs) -> comman
     count = tracks.count()
     if not count:
         raise UsageError(
-            f"no track of run {inputs.tracks.run_id} has an audio_uri: `ingest` takes it from the column "
-            "that --columns.audio-uri names"
+            f"no track of run {inputs.tracks.run_id} has an audio path: `ingest --columns.audio-uri` names "
+            "its column"
         )
     counts = extraction.up_to_date(spark, work, inputs.settings, tracks, count)
     return _outcome(counts, work.dry_run, inputs.settings.max_rejects)
@@ -78,10 +76,7 @@ def _outcome(by_set: "dict[str, Counts]", dry_run: bool, max_rejects: float) -> 
     return command.Outcome({"features": summary}, "\n".join(lines), code, nothing_new=idle)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-    return command.main("extract", __doc__, Config, command.with_spark("extract", run), argv, ready)
-
+main = command.job("extract", __doc__, Config, ready, command.with_spark("extract", run))
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

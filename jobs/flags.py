@@ -48,20 +48,26 @@ def parse(
     main = getattr(config_type, "main_flags", None)
     if main is not None and ("--help" in argv or "-h" in argv):
         shown = [name for name in flags if name in main]
-        description += f"\nThese are the main flags: `genremill {job} --help-all` lists all {len(flags)}."
+        description += f"\n\nThese are the main flags: `genremill {job} --help-all` lists all {len(flags)}."
     both = all_flags(config_type, common_type)
     # Over a file, both --x and --no-x exist, so that the command line can change the file's value.
     pairs = () if file else (tyro.conf.FlagCreatePairsOff,)
     parsed: Any = tyro.cli(
         both,
         prog=f"genremill {job}",
-        description=description.strip(),
+        description=_unwrapped(description),
         args=["--help" if argument == "--help-all" else argument for argument in argv],
         default=default_of(both, _values(file, flags) if file else {}),
         config=(tyro.conf.EnumChoicesFromValues, *pairs),
         registry=registry({(flag.owner, flag.field) for name, flag in flags.items() if name not in shown}),
     )
     return parsed.common, parsed.job
+
+
+def _unwrapped(description: str) -> str:
+    """A docstring with one line for each paragraph, since tyro breaks lines at its own places."""
+    text = description.strip().replace("\n\n    ", "\n\nExample: ")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def all_flags(config_type: type, common_type: type) -> type:
@@ -110,13 +116,20 @@ def in_section(section: str, config: object) -> Iterator[None]:
 
 
 def qualified(message: str, section: str, config: object) -> str:
-    """The message, with the section in each of the section's flags; a command in backticks stays as it is."""
+    """The message, in which --limit and `ingest --limit` become --ingest.limit if `ingest` is a section.
+
+    Complete commands, such as `genremill ingest --limit 5`, stay as they are.
+    """
     names = _with_negatives(declared(type(getattr(config, section))))
 
     def full(match: re.Match[str]) -> str:
-        return f"--{section}.{match[1]}" if match[1] in names else match[0]
+        job, flag_of_job, flag = match.groups()
+        if hasattr(config, job or ""):
+            return f"--{job}.{flag_of_job}"
+        return f"--{section}.{flag}" if flag in names else match[0]
 
-    return re.sub(r"`[^`]*`|(?<![\w-])--([a-z]+(?:[.-][a-z]+)*)", full, message)
+    flag = "--([a-z]+(?:[.-][a-z]+)*)"
+    return re.sub(rf"`([a-z]+) {flag}`|`[^`]*`|(?<![\w-]){flag}", full, message)
 
 
 def _config_file(argv: Sequence[str]) -> str | None:

@@ -8,8 +8,6 @@ rows, each with a reason.
 
 import dataclasses
 import json
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import SparkSession, functions as F
@@ -46,7 +44,7 @@ def inputs(cfg: Config) -> dict[str, str]:
     return digests | {"settings": json.dumps(settings, sort_keys=True)}
 
 
-def ready(work: command.Run, cfg: Config) -> Config:
+def ready(warehouse: Warehouse, cfg: Config) -> Config:
     """The settings; raises on all errors that can be seen without Spark."""
     cfg.check()
     inputs(cfg)
@@ -99,12 +97,8 @@ def _check_sum(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot, ta
         )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-    return command.main(
-        "ingest", __doc__, Config, command.with_spark("ingest", run), argv, ready, creates_warehouse=True
-    )
-
+_run = command.with_spark("ingest", run)
+main = command.job("ingest", __doc__, Config, ready, _run, creates_warehouse=True)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -6,14 +6,12 @@ warehouse at a time. Writes a record of the night, `reports/<run_id>/run.json`, 
     spark-submit jobs/nightly.py --warehouse file:///data/warehouse --tracks file:///data/tracks.csv
 """
 
-import sys
-from collections.abc import Sequence
-
 from pyspark.sql import SparkSession
 
 from genremill.infra import lease
 from genremill.infra.audio.store import AudioStore
 from genremill.infra.errors import UsageError
+from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command, ingest, model_registry, score
 from genremill.jobs.features import extraction_settings
 from genremill.jobs.flags import in_section
@@ -58,27 +56,23 @@ def check(cfg: Config) -> None:
         cfg.publish.check()
 
 
-def ready(work: command.Run, cfg: Config) -> Config:
+def ready(warehouse: Warehouse, cfg: Config) -> Config:
     """The settings; raises on all errors that can be seen without Spark."""
     check(cfg)
     with in_section("ingest", cfg):
-        ingest.ready(work, night_steps.ingest_settings(cfg))
+        ingest.ready(warehouse, night_steps.ingest_settings(cfg))
     AudioStore(cfg.audio_root)
     with in_section("score", cfg):
         if not cfg.trains:
-            score.model_of(work.warehouse, cfg.score)
+            score.model_of(warehouse, cfg.score)
     for version in cfg.evaluate.model_version:
         with in_section("evaluate", cfg):
-            model_registry.folder_of(work.warehouse, version)
+            model_registry.folder_of(warehouse, version)
     return cfg
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-    return command.main(
-        "nightly", __doc__, Config, command.with_spark("nightly", run), argv, ready, creates_warehouse=True
-    )
-
+_run = command.with_spark("nightly", run)
+main = command.job("nightly", __doc__, Config, ready, _run, creates_warehouse=True)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

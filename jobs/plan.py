@@ -7,14 +7,13 @@ temporary files.
 """
 
 import dataclasses
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from pyspark.sql import SparkSession
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
+from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command, nightly
 from genremill.jobs.command import Common
 from genremill.jobs.flags import in_section
@@ -29,23 +28,16 @@ class Config(night_steps.Config):
     """Price of one core for one hour, to estimate the cost. [no estimate]"""
 
 
-def check(cfg: Config) -> None:
-    """Raises on settings that are wrong for every warehouse."""
-    nightly.check(cfg)
+def ready(warehouse: Warehouse, cfg: Config) -> Config:
+    """The settings; raises on all errors that can be seen without Spark."""
     if cfg.price_per_hour is not None and cfg.price_per_hour < 0:
         raise UsageError(f"--price-per-hour {cfg.price_per_hour:g}: expected 0 or more")
-
-
-def ready(work: command.Run, cfg: Config) -> Config:
-    """The settings; raises on all errors that can be seen without Spark."""
-    check(cfg)
-    nightly.ready(work, cfg)
+    nightly.ready(warehouse, cfg)
     return cfg
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Finds the steps that would run and estimates their cost."""
-    check(cfg)
     work = dataclasses.replace(work, dry_run=True)
     table = storage.inventory(storage.absolute_uri(cfg.tracks))
     night = night_steps.steps(spark, work, cfg)
@@ -71,19 +63,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     return command.Outcome(summary, estimates.as_text(table, clips, steps, money))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-    return command.main(
-        "plan",
-        __doc__,
-        Config,
-        command.with_spark("plan", run),
-        argv,
-        ready,
-        Common,
-        creates_warehouse=True,
-    )
-
+_run = command.with_spark("plan", run)
+main = command.job("plan", __doc__, Config, ready, _run, Common, creates_warehouse=True)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -5,8 +5,6 @@ Reads staged `tags` and `tracks`. Writes `tags/_current.json`.
     spark-submit jobs/publish.py --warehouse file:///data/warehouse
 """
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import SparkSession
@@ -54,13 +52,13 @@ def staged(warehouse: Warehouse, run_id: str | None) -> Snapshot:
     return newest
 
 
-def ready(work: command.Run, cfg: Config) -> Config:
+def ready(warehouse: Warehouse, cfg: Config) -> Config:
     """The settings; raises on all errors that can be seen without Spark."""
     cfg.check()
     if cfg.rollback:
-        earlier(work.warehouse)
+        earlier(warehouse)
     else:
-        staged(work.warehouse, cfg.run)
+        staged(warehouse, cfg.run)
     return cfg
 
 
@@ -140,15 +138,11 @@ def roll_back(work: command.Run) -> command.Outcome:
     return command.Outcome(summary, f"tags: rolled back to run {target.run_id}, {target.rows:,} rows")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-    with_spark = command.with_spark("publish", run)
+def _run(work: command.Run, cfg: Config) -> command.Outcome:
+    return roll_back(work) if cfg.rollback else command.with_spark("publish", run)(work, cfg)
 
-    def job(work: command.Run, cfg: Config) -> command.Outcome:
-        return roll_back(work) if cfg.rollback else with_spark(work, cfg)
 
-    return command.main("publish", __doc__, Config, job, argv, ready)
-
+main = command.job("publish", __doc__, Config, ready, _run)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -8,11 +8,6 @@ the table, because in large catalogs some artists have many tracks.
     genremill replica --tracks tracks.csv --count 10000000 --out build/replica
 """
 
-import sys
-from collections.abc import Sequence
-
-from pyspark.sql import SparkSession
-
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.session import spark_session
@@ -20,28 +15,21 @@ from genremill.jobs import command
 from genremill.jobs.synthetic.replication import Options, read_original, transform
 
 
-def run(spark: SparkSession, options: Options) -> None:
+def run(common: command.NoFlags, options: Options) -> command.Outcome:
     """Writes the copies."""
     if options.count < 1 or not 0 <= options.skew <= 1:
         raise UsageError(
             f"--count {options.count} --skew {options.skew}: expected 1 or more, and a share of 0 to 1"
         )
-    original = read_original(spark, options)
-    number_of_copies = -(-options.count // original.tracks)
-    copies = spark.range(0, number_of_copies, 1, number_of_copies).withColumnRenamed("id", "_copy")
-    transform(original, copies, options).write.parquet(storage.absolute_uri(options.out))
+    with spark_session("genremill replica") as spark:
+        original = read_original(spark, options)
+        number_of_copies = -(-options.count // original.tracks)
+        copies = spark.range(0, number_of_copies, 1, number_of_copies).withColumnRenamed("id", "_copy")
+        transform(original, copies, options).write.parquet(storage.absolute_uri(options.out))
+    return command.Outcome({})
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-
-    def write(common: command.NoFlags, options: Options) -> command.Outcome:
-        with spark_session("genremill replica") as spark:
-            run(spark, options)
-        return command.Outcome({})
-
-    return command.plain_main("replica", __doc__, Options, write, argv, command.NoFlags)
-
+main = command.Command("replica", __doc__, Options, run, command.NoFlags)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

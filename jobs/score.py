@@ -5,8 +5,6 @@ Reads `tracks`, a model version, and `features` if an input is audio. Writes `ta
     spark-submit jobs/score.py --warehouse file:///data/warehouse
 """
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession, types as T
@@ -95,11 +93,6 @@ def resolve(warehouse: Warehouse, cfg: Config) -> ScoreInputs:
     return ScoreInputs(warehouse, tracks, features, model, cfg.limit)
 
 
-def ready(work: command.Run, cfg: Config) -> ScoreInputs:
-    """The inputs of the job; raises on every error that is visible without Spark."""
-    return resolve(work.warehouse, cfg)
-
-
 def run(spark: SparkSession, work: command.Run, inputs: ScoreInputs) -> command.Outcome:
     """Scores all tracks and stages their tags."""
     from genremill.models import artifact
@@ -129,10 +122,7 @@ def run(spark: SparkSession, work: command.Run, inputs: ScoreInputs) -> command.
     return command.Outcome(summary, f"tags: {staged.rows:,} rows staged in run {work.run_id}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-    return command.main("score", __doc__, Config, command.with_spark("score", run), argv, ready)
-
+main = command.job("score", __doc__, Config, resolve, command.with_spark("score", run))
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -8,8 +8,6 @@ Reads `tracks`, `tags`, `features`, `rejects` and audio under --audio-root. Writ
 import dataclasses
 import hashlib
 import re
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -22,6 +20,7 @@ from genremill.infra.audio.store import AudioStore
 from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import OptionalFile, Uris
 from genremill.infra.terminal import plain
+from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 from genremill.jobs.inspection import sheet as track_sheet
 from genremill.jobs.inspection.sheet import TrackSheet
@@ -76,7 +75,6 @@ class Picture:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Describes the track and draws its audio."""
-    check(cfg)
     sheet = track_sheet.read(spark, work.warehouse, cfg.track)
     if sheet is None:
         return _show_audio(work, cfg)
@@ -91,19 +89,14 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     return command.Outcome(_summary(sheet, picture), text)
 
 
-def check(cfg: Config) -> None:
-    """Raises on settings that are wrong for every track."""
+def ready(warehouse: Warehouse, cfg: Config) -> Config:
+    """The settings; raises on all errors that can be seen without Spark."""
     if not 0.1 <= cfg.seconds <= MAX_SECONDS:
         raise UsageError(f"--seconds {cfg.seconds:g}: expected 0.1 to {MAX_SECONDS:g}")
     if cfg.out is not None and not cfg.out.endswith(".png"):
         raise UsageError(f"--out {cfg.out}: expected a file name that ends in .png")
     if cfg.out is not None and storage.exists(cfg.out) and not storage.is_object(cfg.out):
         raise UsageError(f"--out {cfg.out} is a folder; expected a file")
-
-
-def ready(work: command.Run, cfg: Config) -> Config:
-    """The settings; raises on all errors that can be seen without Spark."""
-    check(cfg)
     AudioStore(cfg.audio_root)
     return cfg
 
@@ -189,10 +182,7 @@ def _picture_lines(picture: Picture | None) -> list[str]:
     return [fact("audio", decoded), fact("picture", str(picture.path))]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-    return command.main("show", __doc__, Config, command.with_spark("show", run), argv, ready)
-
+main = command.job("show", __doc__, Config, ready, command.with_spark("show", run))
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

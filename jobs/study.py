@@ -5,18 +5,19 @@ study that was killed can continue, and a grid can grow. Accuracy and loss are m
 tracks, so the test split stays unused. The models are not kept: `train` with the same settings makes a
 model version.
 
+Flags of `train` have the prefix `--train.`, for example `--train.model linear`.
+
 Reads what `train` reads. Writes `studies/<digest>/`: `cells/*.json`, `study.json` and `study.html`.
 
     spark-submit jobs/study.py --warehouse file:///data/warehouse --learning-rates 1e-3 1e-2 --batches 64 256
 """
 
 import dataclasses
-import sys
-from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
 from genremill.infra import lease
+from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 from genremill.jobs.flags import in_section
 from genremill.jobs.studies.settings import Config, check
@@ -24,13 +25,13 @@ from genremill.jobs.studies.sources import StudyInputs
 from genremill.jobs.training import sources
 
 
-def ready(work: command.Run, cfg: Config) -> StudyInputs:
+def ready(warehouse: Warehouse, cfg: Config) -> StudyInputs:
     """The inputs of the job; raises on every error that is visible without Spark."""
     from genremill.models.training import plan as training_plan  # here: torch takes seconds
 
     check(cfg)
     with in_section("train", cfg):
-        return StudyInputs(cfg, sources.resolve(work.warehouse, cfg.train), training_plan.code_digest())
+        return StudyInputs(cfg, sources.resolve(warehouse, cfg.train), training_plan.code_digest())
 
 
 def run(spark: SparkSession, work: command.Run, inputs: StudyInputs) -> command.Outcome:
@@ -47,10 +48,7 @@ def run(spark: SparkSession, work: command.Run, inputs: StudyInputs) -> command.
         return trainings.study(spark, work, inputs)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-    return command.main("study", __doc__, Config, command.with_spark("study", run), argv, ready)
-
+main = command.job("study", __doc__, Config, ready, command.with_spark("study", run))
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

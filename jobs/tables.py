@@ -5,8 +5,6 @@ Reads the pointer files of a warehouse. Starts no Spark.
     genremill tables --warehouse build/warehouse
 """
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genremill.infra.warehouse import Warehouse
@@ -41,10 +39,7 @@ def run(common: Common, cfg: Config) -> command.Outcome:
     return command.Outcome(tables, "\n".join(lines) or f"{warehouse.uri} has no tables yet")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-    return command.plain_main("tables", __doc__, Config, run, argv, Common)
-
+main = command.Command("tables", __doc__, Config, run, Common)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

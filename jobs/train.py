@@ -6,19 +6,11 @@ Reads `tracks`, `features` if an input is audio, and `genre_map` if there is one
     spark-submit jobs/train.py --warehouse file:///data/warehouse --workers 2
 """
 
-import sys
-from collections.abc import Sequence
-
 from pyspark.sql import SparkSession
 
 from genremill.jobs import command
 from genremill.jobs.training.settings import Config
 from genremill.jobs.training.sources import TrainingInputs, prepared, resolve
-
-
-def ready(work: command.Run, cfg: Config) -> TrainingInputs:
-    """The inputs of the job; raises on every error that is visible without Spark."""
-    return resolve(work.warehouse, cfg)
 
 
 def run(spark: SparkSession, work: command.Run, inputs: TrainingInputs) -> command.Outcome:
@@ -31,10 +23,7 @@ def run(spark: SparkSession, work: command.Run, inputs: TrainingInputs) -> comma
     return training_run.fit(spark, work, data, sources)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-    return command.main("train", __doc__, Config, command.with_spark("train", run), argv, ready)
-
+main = command.job("train", __doc__, Config, resolve, command.with_spark("train", run))
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -7,11 +7,10 @@ warehouse and its pointer files. Starts no Spark.
     genremill vacuum --warehouse s3a://music/warehouse --yes
 """
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genremill.infra.errors import UsageError
+from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 from genremill.jobs.retention.listing import Listing
 from genremill.jobs.retention.removals import removable
@@ -29,8 +28,8 @@ class Config:
     """Remove the files; without this flag, they are only listed."""
 
 
-def check(work: command.Run, cfg: Config) -> Config:
-    """Raises on settings that are wrong for every warehouse."""
+def ready(warehouse: Warehouse, cfg: Config) -> Config:
+    """The settings; raises if they are wrong."""
     if cfg.keep_runs < 1:
         raise UsageError(f"--keep-runs {cfg.keep_runs}: expected 1 or more")
     if cfg.min_age_hours < 0:
@@ -55,10 +54,7 @@ def run(work: command.Run, cfg: Config) -> command.Outcome:
     return command.Outcome(summary, "\n".join([*lines, f"{size:>15,} B  {closing}"]))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line."""
-    return command.main("vacuum", __doc__, Config, run, argv, check)
-
+main = command.job("vacuum", __doc__, Config, ready, run)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

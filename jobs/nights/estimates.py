@@ -69,9 +69,9 @@ def clips_to_decode(spark: SparkSession, work: command.Run, cfg: Config, from_ta
 def _from_table(spark: SparkSession, cfg: Config) -> DataFrame | None:
     """(track_id, audio_uri, split) of the rows that have both; all tracks count as training tracks."""
     source, options = storage.absolute_uri(cfg.tracks), cfg.ingest
-    raw = read_table(spark, source, options.delimiter, options.multiline)
-    raw = raw.limit(options.limit) if options.limit else raw
-    with reading(source):
+    with in_section("ingest", cfg), reading(source):
+        raw = read_table(spark, source, options.delimiter, options.multiline)
+        raw = raw.limit(options.limit) if options.limit else raw
         layout = resolve(raw, options.columns, f"--tracks {source}")
     if layout.audio_uri is None:
         return None

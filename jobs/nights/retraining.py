@@ -87,9 +87,12 @@ def due(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> Training | No
         return None
     try:
         version = model_registry.newest(warehouse, with_refused=True)
+    except UsageError:
+        return Training("there is no model yet")
+    try:
         card = read_card(model_registry.folder_of(warehouse, version)[1])
     except UsageError:
-        return Training("there is no model yet that this version can read")
+        return Training(f"this version of genremill cannot read model {version}")
     inputs = sources.resolve(warehouse, cfg.settings())
     made_from, wanted = card.training.made_from, inputs.made_from
     if cfg.when is When.ALWAYS:

@@ -19,6 +19,7 @@ from genremill.jobs.evaluate import Config as EvaluateConfig
 from genremill.jobs.evaluation.reports import report_of
 from genremill.jobs.features.extraction_settings import Config as ExtractConfig, Options as ExtractOptions
 from genremill.jobs.flags import in_section
+from genremill.jobs.genres import sources as genre_sources
 from genremill.jobs.genres.settings import Config as ClusterConfig
 from genremill.jobs.genres.sources import ClusterInputs
 from genremill.jobs.nights import retraining
@@ -27,6 +28,7 @@ from genremill.jobs.nights.retraining import Config as TrainConfig, When
 from genremill.jobs.publish import Config as PublishConfig
 from genremill.jobs.score import Config as ScoreConfig, ScoreInputs
 from genremill.jobs.snapshot_details import TracksDetails
+from genremill.jobs.training import sources as training_sources
 from genremill.models.evaluation.held_out import NothingHeldOut
 
 
@@ -147,7 +149,7 @@ class _Jobs:
         """`extract` itself finds out which audio is new; a dry run of it counts the new files."""
         if not self._has_audio():
             return None
-        settings = extract.ready(self.work, extract_settings(self.cfg))
+        settings = extract.ready(self.work.warehouse, extract_settings(self.cfg))
         if not self.work.dry_run:
             return Due("checking for new audio", lambda: extract.run(self.spark, self.work, settings))
         outcome = extract.run(self.spark, self.work, settings)
@@ -177,7 +179,7 @@ class _Jobs:
         return Due(reason, lambda: self._cluster(inputs)) if reason else None
 
     def _cluster_inputs(self) -> ClusterInputs:
-        return cluster.ready(self.work, self.cfg.cluster)
+        return genre_sources.resolve(self.work.warehouse, self.cfg.cluster)
 
     def _cluster(self, inputs: ClusterInputs) -> command.Outcome:
         return cluster.run(self.spark, self.work, inputs)
@@ -189,9 +191,8 @@ class _Jobs:
         inputs = due.inputs
 
         def run() -> command.Outcome:
-            return train.run(
-                self.spark, self.work, inputs or train.ready(self.work, self.cfg.train.settings())
-            )
+            found = inputs or training_sources.resolve(self.work.warehouse, self.cfg.train.settings())
+            return train.run(self.spark, self.work, found)
 
         return Due(due.reason, run)
 
@@ -250,7 +251,7 @@ class _Jobs:
 def evaluate_or_warn(spark: SparkSession, work: command.Run, cfg: EvaluateConfig) -> command.Outcome:
     """Evaluates a model; if the tracks have no test split, there is no report and the night goes on."""
     try:
-        return evaluate.run(spark, work, evaluate.ready(work, cfg))
+        return evaluate.run(spark, work, evaluate.ready(work.warehouse, cfg))
     except NothingHeldOut as err:
         LOGGER.warning("there is no model report: %s", err)
         return command.Outcome({"report": None})

@@ -1,6 +1,7 @@
 """The command line without Spark: help, flags, YAML files, early errors and completion."""
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -134,6 +135,26 @@ def test_nightly_accepts_the_flags_that_its_short_help_omits() -> None:
     assert (cfg.publish.max_churn, cfg.train.resume) == (0.5, False)
 
 
+@pytest.mark.parametrize("job", JOBS)
+def test_one_blank_line_stands_between_the_paragraphs_of_a_help(job: str, shown: Callable[..., str]) -> None:
+    description, example, _ = shown(job, "--help").partition("\n\nExample: ")
+    assert example
+    assert "\n\n\n" not in description
+
+
+@pytest.mark.parametrize(
+    "arguments", ["--version", "completion bash", "train --help", "tables --warehouse {}"]
+)
+def test_a_reader_of_stdout_that_goes_away_is_no_error(tmp_path: Path, arguments: str) -> None:
+    (tmp_path / "note.txt").touch()
+    reader, stdout = os.pipe()
+    os.close(reader)
+    command_line = [sys.executable, "-m", "genremill", *arguments.format(tmp_path).split()]
+    done = subprocess.run(command_line, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_version_and_the_module() -> None:
     of_module = subprocess.run(
         [sys.executable, "-m", "genremill", "--version"], capture_output=True, text=True, check=True
@@ -261,6 +282,9 @@ def test_a_flag_in_a_command_stays_as_it_is() -> None:
         "--ingest.columns.keep, --ingest.no-multiline, --limits"
     )
     assert flags.qualified("--ingest.limit 0", "ingest", cfg) == "--ingest.limit 0"
+    assert flags.qualified("`ingest --columns.genre` or `score --model`", "cluster", cfg) == (
+        "--ingest.columns.genre or --score.model"
+    )
 
 
 @pytest.mark.parametrize(

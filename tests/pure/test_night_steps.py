@@ -70,7 +70,7 @@ def test_evaluate_compares_all_named_model_versions(tmp_path: Path, monkeypatch:
         evaluated.append(inputs)
         return command.Outcome({})
 
-    monkeypatch.setattr(evaluate, "ready", lambda work, cfg: cfg.model_version)
+    monkeypatch.setattr(evaluate, "ready", lambda warehouse, cfg: cfg.model_version)
     monkeypatch.setattr(evaluate, "run", run)
     work = command.Run(Warehouse.at(str(tmp_path)), "r3")
     cfg = Config(tracks="t.csv", evaluate=evaluate.Config(model_version=versions))

@@ -71,7 +71,7 @@ def _run_step(step: Step, cfg: Config, held: Lease) -> tuple[StepRecord, Genremi
         with in_section(step.name, cfg), faults():
             due = step.due()
             if due is None:
-                LOGGER.info("%s: skipped because nothing has changed", step.name)
+                LOGGER.info("%s: skipped because %s", step.name, step.why_idle())
                 return StepRecord(step.name, State.SKIPPED), None
             cause = due.reason
             LOGGER.info("%s: starting (reason: %s)", step.name, cause)

@@ -91,6 +91,8 @@ class Step:
     """The work to do in the current state of the warehouse; None if nothing has changed."""
     after: tuple[str, ...] = ()
     """Steps whose output this step reads."""
+    why_idle: Callable[[], str] = lambda: "nothing has changed"
+    """Why the step has no work, if `due` is None."""
 
 
 def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
@@ -104,7 +106,7 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
     ]
     return [
         Step("ingest", jobs.ingest),
-        Step("extract", jobs.extract, ("ingest",) if cfg.audio_root else ()),
+        Step("extract", jobs.extract, ("ingest",) if cfg.audio_root else (), jobs.why_no_audio),
         *(training if cfg.trains else []),
         Step("score", jobs.score, ("ingest", "extract", "train")),
         Step("publish", jobs.publish, ("score",)),
@@ -156,9 +158,15 @@ class _Jobs:
         new = sum(counts["decoded"] + counts["copied"] for counts in outcome.summary["features"].values())
         return Due(f"{new:,} audio files are not in the cache", lambda: outcome) if new else None
 
-    def _has_audio(self) -> bool:
+    def why_no_audio(self) -> str:
+        return "--audio-root is missing" if self._with_audio() else "no track has an audio path"
+
+    def _with_audio(self) -> int:
         tracks = self.work.warehouse.current("tracks")
-        count = TracksDetails.of(tracks.snapshot).with_audio if tracks else 0
+        return TracksDetails.of(tracks.snapshot).with_audio if tracks else 0
+
+    def _has_audio(self) -> bool:
+        count = self._with_audio()
         if count and not self.cfg.audio_root:
             LOGGER.warning(
                 "%d tracks have an audio_uri, but their audio is not read: name its folder with --audio-root",

@@ -8,7 +8,7 @@ import pytest
 
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command, evaluate, score
-from genremill.jobs.nights import steps as night_steps
+from genremill.jobs.nights import retraining, steps as night_steps
 from genremill.jobs.nights.steps import Config, Due, Step
 
 SPARK: Any = None
@@ -41,6 +41,20 @@ def test_score_runs_with_the_inputs_that_its_reason_was_computed_from(
     due.run()
     assert used == resolved
     assert len(resolved) == 1
+
+
+def test_without_audio_extract_says_why_it_has_no_work(tmp_path: Path) -> None:
+    work = command.Run(Warehouse.at(str(tmp_path)), "r1")
+    by_name = {step.name: step for step in night_steps.steps(SPARK, work, Config(tracks="t.csv"))}
+    assert by_name["extract"].due() is None
+    assert by_name["extract"].why_idle() == "no track has an audio path"
+    assert by_name["train"].why_idle() == "nothing has changed"
+
+
+def test_before_the_first_model_the_reason_to_train_is_that_there_is_none(tmp_path: Path) -> None:
+    due = retraining.due(SPARK, Warehouse.at(str(tmp_path)), retraining.Config())
+    assert due is not None
+    assert due.reason == "there is no model yet"
 
 
 def test_a_step_is_expected_to_run_if_a_step_before_it_does() -> None:

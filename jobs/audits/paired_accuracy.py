@@ -9,8 +9,7 @@ from genremill.jobs.audits.inputs import AuditInputs
 from genremill.jobs.contracts import Split
 from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
 from genremill.models.evaluation.held_out import Labels
-from genremill.models.evaluation.metrics import Interval
-from genremill.models.evaluation.paired_accuracy import paired_difference
+from genremill.models.evaluation.metrics import Interval, paired_difference
 from genremill.models.evaluation.split import SplitBy
 from genremill.models.model_card import ModelCard, read_card
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from genremill.infra.pages.formats import decimal, percent
 from genremill.jobs.evaluation.pictures import ClusterMap
 from genremill.models.evaluation.held_out import Floats, Integers
-from genremill.models.genres.country_genres import COUNTRY_GENRES
+from genremill.models.genres.genre_lists import COUNTRY_GENRES
 
 STYLES = 3
 """Styles that are named for each country."""

@@ -9,8 +9,9 @@ from genremill.infra.pages.charts import Axis, Series, line_figure
 from genremill.infra.pages.formats import decimal, percent
 from genremill.infra.pages.parts import Figure
 from genremill.jobs.evaluation.figures import bounds
-from genremill.models.evaluation.calibration import KEPT, CoveragePoint, ReliabilityBin, greatest_accuracy
+from genremill.models.evaluation.calibration import KEPT, CoveragePoint, ReliabilityBin
 from genremill.models.evaluation.metrics import Metrics
+from genremill.models.evaluation.scores import greatest_accuracy
 
 COVERAGES = (1.0, 0.9, KEPT, 0.7, 0.5, 0.25, 0.1)
 ACCURACY = Axis("accuracy", 0.0, 1.0, percent=True)

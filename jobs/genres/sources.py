@@ -15,7 +15,7 @@ from genremill.jobs.features import input_selection
 from genremill.jobs.genres.settings import REPORT_A, Config, check
 from genremill.jobs.job_inputs import JobInputs
 from genremill.jobs.training.pairs import pairs_of, rule_of
-from genremill.models.genres.report_a_map import REPORT_A_MAP
+from genremill.models.genres.genre_lists import REPORT_A_MAP
 
 BUCKETS = 64
 """Buckets of artists; the stability of a clustering is measured by resampling them."""

@@ -15,10 +15,7 @@ from genremill.models.model_card import Cluster, Thresholds
 
 CREDIBLE_ARTISTS = 100
 """With this many artists, the precisions of a cluster and of all clusters have equal weight: k in `credible`.
-
-On the clusters of the Spotify table it is 108 or more, depending on the split seed. From 25 to 400 the
-precision of tags hardly changes.
-"""
+On the Spotify table it is 108 or more; from 25 to 400 the precision of tags hardly changes."""
 UNREACHED = 2.0
 """The threshold if no confidence reaches the precision. All confidences are lower."""
 
@@ -53,11 +50,10 @@ def fitted_thresholds(
 
     stated_T = np.cumsum(confidence_T) / np.arange(1, len(order_T) + 1)
     overall_T = credible(np.ones_like(right_T), right_T, gap_T, artist_T, stated_T)
-    names = [cluster.name if cluster else None for cluster in cluster_of_class]
-    name_T = np.array(names, dtype=object)[top_T]
+    name_T = np.array([cluster and cluster.name for cluster in cluster_of_class], dtype=object)[top_T]
     by_cluster = {
         name: lowest(credible(name_T == name, right_T, gap_T, artist_T, overall_T))
-        for name in sorted({name for name in names if name is not None})
+        for name in sorted({cluster.name for cluster in cluster_of_class if cluster})
     }
     return Thresholds(precision, lowest(overall_T), by_cluster)
 
@@ -67,11 +63,11 @@ def credible(
 ) -> Floats:
     """Running precision of the predictions of a group, estimated from its own and the collective precision.
 
-    Bühlmann's credibility premium (1967): Z own + (1 - Z) collective with Z = n / (n + k), where k is the
-    variance of an observation divided by the variance between groups. An observation is an artist, because
-    tracks of an artist are correlated: n is the number of artists of the group so far. The collective
-    precision is shifted by Z times the mean gap (right - confidence) of the whole group. Otherwise the most
-    confident predictions of a group that is mostly wrong would get the collective precision.
+    Bühlmann's credibility premium (1967): Z own + (1 - Z) collective with Z = n / (n + k). n is the number of
+    artists of the group so far, because tracks of an artist are correlated. k is the variance of an artist
+    divided by the variance between groups. The collective precision is shifted by Z times the mean gap
+    (right - confidence) of the group: otherwise the most confident predictions of a group that is mostly
+    wrong would get the collective precision.
 
     One artist with three right predictions, and a collective precision of one half:
 
@@ -86,8 +82,7 @@ def credible(
     weight_T = artists_T / (artists_T + CREDIBLE_ARTISTS)
     own_T = np.cumsum(member_T & right_T) / np.maximum(np.cumsum(member_T), 1)
     moved_T = collective_T + (weight_T[-1] * gap_T[members].mean() if len(members) else 0.0)
-    estimate_T: Floats = weight_T * own_T + (1 - weight_T) * moved_T
-    return estimate_T
+    return weight_T * own_T + (1 - weight_T) * moved_T
 
 
 def tag_figures(held_out: HeldOut, outlier_T: Flags, abstained_T: Flags) -> TagFigures | None:

@@ -42,8 +42,7 @@ class CoveragePoint:
 def tempered(p_TC: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     """Probabilities raised to 1 / temperature, then normalized. Their order does not change.
 
-    Guo et al. 2017 (arXiv 1706.04599) divide logits by the temperature, which is the same for a single head.
-    Here it applies to the mean of heads or windows.
+    For a single head, this divides the logits by the temperature (Guo et al. 2017, arXiv 1706.04599).
 
     >>> tempered(np.array([[0.8, 0.2]], np.float32), 2.0).round(3)
     array([[0.667, 0.333]], dtype=float32)
@@ -65,22 +64,20 @@ def artist_weights(artist_T: NDArray[Any]) -> Floats:
     [0.5, 1.0, 0.5]
     """
     _, artist_of_T, tracks_A = np.unique(artist_T, return_inverse=True, return_counts=True)
-    weight_T: Floats = 1 / tracks_A[artist_of_T]
-    return weight_T
+    return 1 / tracks_A[artist_of_T]
 
 
 def fitted_temperature(held_out: HeldOut, weight_T: Floats | None = None) -> float:
-    """The temperature with the highest likelihood of which top tags are right.
+    """The temperature with the highest likelihood of which top tags are right, with a log-normal prior.
 
-    The prior is log-normal around 1. Tracks are weighted by `weight_T`, or equally.
+    Tracks are weighted by `weight_T`, or equally.
     """
-    p_TC, right_T, top_T = held_out.probabilities_TC, held_out.right_T, held_out.top_T
-    weight_T = np.ones(len(p_TC)) if weight_T is None else weight_T
+    weight_T = np.ones(len(held_out.top_T)) if weight_T is None else weight_T
 
     def loss(log_temperature: float) -> float:
-        tempered_TC = tempered(p_TC, math.exp(log_temperature))
-        confidence_T = confidences(tempered_TC, top_T, held_out.together_CC)
-        stated_T = np.clip(np.where(right_T, confidence_T, 1 - confidence_T), 1e-12, 1)
+        tempered_TC = tempered(held_out.probabilities_TC, math.exp(log_temperature))
+        confidence_T = confidences(tempered_TC, held_out.top_T, held_out.together_CC)
+        stated_T = np.clip(np.where(held_out.right_T, confidence_T, 1 - confidence_T), 1e-12, 1)
         return float(-(weight_T * np.log(stated_T)).sum() + 0.5 * (log_temperature / PRIOR_DEVIATION) ** 2)
 
     from scipy.optimize import minimize_scalar  # slow to import, and not needed for scoring
@@ -100,18 +97,6 @@ def equal_mass_bins(confidence_N: Floats, bins: int = BINS) -> Integers:
     return np.searchsorted(edges_B, confidence_N, side="left").astype(np.int64)
 
 
-def expected_calibration_error(gap_RB: Floats, answers_R: Floats) -> Floats:
-    """Mean over all predictions of |confidence - accuracy| of their bin, from sums of (confidence - right).
-
-    Two predictions with confidence .9 are right, and one of two with .7: the errors are .1 and .2.
-
-    >>> expected_calibration_error(np.array([0.9 * 2 - 2, 0.7 * 2 - 1]), np.array(4.0)).round(6)
-    np.float64(0.15)
-    """
-    error_R: Floats = np.abs(gap_RB).sum(axis=-1) / answers_R
-    return error_R
-
-
 def reliability(confidence_N: Floats, right_N: NDArray[Any], bins: int = BINS) -> tuple[ReliabilityBin, ...]:
     """Mean confidence and accuracy of each bin, the least confident first.
 
@@ -119,10 +104,9 @@ def reliability(confidence_N: Floats, right_N: NDArray[Any], bins: int = BINS) -
     ReliabilityBin(answers=2, confidence=0.7, accuracy=0.5)
     """
     bin_N = equal_mass_bins(confidence_N, bins)
-    members = [bin_N == index for index in np.unique(bin_N)]
+    members = [np.flatnonzero(bin_N == index) for index in np.unique(bin_N)]
     return tuple(
-        ReliabilityBin(int(of.sum()), float(confidence_N[of].mean()), float(right_N[of].mean()))
-        for of in members
+        ReliabilityBin(len(of), float(confidence_N[of].mean()), float(right_N[of].mean())) for of in members
     )
 
 
@@ -135,28 +119,6 @@ def surest(confidence_N: Floats, coverage: float = KEPT) -> Flags:
     left_out = int((1 - coverage) * len(confidence_N) + 1e-9)
     kept_N: Flags = confidence_N >= np.sort(confidence_N)[left_out]
     return kept_N
-
-
-def greatest_accuracy(accuracy: Floats, coverage: Floats) -> Floats:
-    """Accuracy on `coverage` of the predictions if only wrong predictions were left out.
-
-    >>> greatest_accuracy(np.array([0.3, 0.9]), np.array(0.8)).round(3)
-    array([0.375, 1.   ])
-    """
-    return np.minimum(accuracy / coverage, 1.0)
-
-
-def lift_share(accuracy_R: Floats, kept_accuracy_R: Floats, coverage_R: Floats) -> Floats:
-    """Share of the greatest possible gain in accuracy that abstention reaches; NaN if no gain is possible.
-
-    >>> lift_share(np.array([0.3, 1.0]), np.array([0.36, 1.0]), np.array([0.8, 0.8])).round(3)
-    array([0.8, nan])
-    """
-    possible_R = greatest_accuracy(accuracy_R, coverage_R) - accuracy_R
-    share_R: Floats = np.divide(
-        kept_accuracy_R - accuracy_R, possible_R, out=np.full(possible_R.shape, np.nan), where=possible_R > 0
-    )
-    return share_R
 
 
 def coverage_curve(
@@ -172,11 +134,5 @@ def coverage_curve(
     answers_K = np.cumsum(size_K)
     right_K = np.cumsum(np.bincount(group_N, weights=right_N))
     kept = np.unique(np.searchsorted(answers_K, np.linspace(1 / points, 1, points) * len(confidence_N)))
-    return tuple(
-        CoveragePoint(
-            confidence=float(-confidence_K[k]),
-            coverage=float(answers_K[k] / len(confidence_N)),
-            accuracy=float(right_K[k] / answers_K[k]),
-        )
-        for k in kept
-    )
+    points_K3 = np.stack([-confidence_K, answers_K / len(confidence_N), right_K / answers_K], axis=1)
+    return tuple(CoveragePoint(*point) for point in points_K3[kept].tolist())

@@ -1,20 +1,20 @@
 """The figures of a model version on held-out pairs, with intervals: the content of metrics.json.
 
-Shape suffixes: P pairs, T tracks, C classes, R bootstrap replicates.
+Shape suffixes: P pairs, T tracks, C classes, A artists or blocks of them, R bootstrap replicates.
 """
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genremill.infra.errors import UsageError
+from genremill.models.evaluation import scores
 from genremill.models.evaluation.abstention import TagFigures
-from genremill.models.evaluation.calibration import expected_calibration_error, lift_share
 from genremill.models.evaluation.held_out import Floats, HeldOut, Labels
-from genremill.models.evaluation.scores import ceiling, closeness_chance, macro_f1, ratio, roc_auc
+from genremill.models.evaluation.scores import Sums, ratio
 from genremill.models.evaluation.split import SplitBy
-from genremill.models.evaluation.sums import Sums, close, sums_by_block
 
 REPLICATES = 1000
 COVERAGE = 0.95
@@ -57,7 +57,7 @@ class Figures:
     ece: see `expected_calibration_error`; brier: mean of (confidence - correct)²; both per track.
     nll: mean -log of the label's probability over pairs, in nats.
     surest_accuracy: accuracy per track without the least certain fifth; lift_share: its share of the greatest
-    possible gain, see `calibration.lift_share`.
+    possible gain, see `scores.lift_share`.
     """
 
     rows: int
@@ -141,10 +141,11 @@ def measure(held_out: HeldOut, subject: Subject, *, seed: int = 0, replicates: i
 
 def _figures(held_out: HeldOut, seed: int, replicates: int) -> Figures:
     units = held_out.units()
-    blocks = sums_by_block(units)
+    blocks = scores.sums_by_block(units)
     total, drawn = blocks.total(), blocks.resampled(replicates, seed)
     several_artists = len(blocks.pairs_A) > 1
-    cluster_of_class_C, wrong = units.cluster_of_class_C, float(total.pairs_A[0] - total.top1_A[0])
+    cluster_P = None if units.cluster_of_class_C is None else units.cluster_of_class_C[units.pair_label_P]
+    can_be_close = cluster_P is not None and total.top1_A[0] < total.pairs_A[0]
     can_lift = 0 < total.right_A[0] < total.tracks_A[0] and total.kept_A[0] < total.tracks_A[0]
 
     def interval(formula: Callable[[Sums], Floats], least: float = 0.0, most: float = 1.0) -> Interval:
@@ -156,15 +157,11 @@ def _figures(held_out: HeldOut, seed: int, replicates: int) -> Figures:
         top1=interval(lambda t: t.top1_A / t.pairs_A),
         top5=interval(lambda t: t.top5_A / t.pairs_A),
         any_label=None if units.split is SplitBy.ROWS else interval(lambda t: t.right_A / t.tracks_A),
-        ceiling_top1=ceiling(held_out.pair_track_P, held_out.pair_label_P),
-        macro_f1=interval(lambda t: macro_f1(t.hits_AC, t.truths_AC, t.chosen_AC)),
-        closeness=None
-        if cluster_of_class_C is None or not wrong
-        else interval(lambda t: ratio(t.close_A, t.pairs_A - t.top1_A)),
-        closeness_chance=None
-        if cluster_of_class_C is None
-        else closeness_chance(cluster_of_class_C[units.pair_label_P]),
-        ece=interval(lambda t: expected_calibration_error(t.gap_AB, t.tracks_A)),
+        ceiling_top1=scores.ceiling(held_out.pair_track_P, held_out.pair_label_P),
+        macro_f1=interval(lambda t: scores.macro_f1(t.hits_AC, t.truths_AC, t.chosen_AC)),
+        closeness=interval(lambda t: ratio(t.close_A, t.pairs_A - t.top1_A)) if can_be_close else None,
+        closeness_chance=None if cluster_P is None else scores.closeness_chance(cluster_P),
+        ece=interval(lambda t: scores.expected_calibration_error(t.gap_AB, t.tracks_A)),
         brier=interval(lambda t: t.squared_error_A / t.tracks_A),
         nll=interval(lambda t: t.surprise_A / t.pairs_A, most=np.inf),
         per_class=_per_class(units, total),
@@ -175,26 +172,25 @@ def _figures(held_out: HeldOut, seed: int, replicates: int) -> Figures:
 
 def _lift_share(sums: Sums) -> Floats:
     accuracy_A = sums.right_A / sums.tracks_A
-    return lift_share(accuracy_A, ratio(sums.kept_right_A, sums.kept_A), sums.kept_A / sums.tracks_A)
+    return scores.lift_share(accuracy_A, ratio(sums.kept_right_A, sums.kept_A), sums.kept_A / sums.tracks_A)
 
 
 def _per_class(units: HeldOut, total: Sums) -> dict[str, ClassFigures]:
     hits_C, truths_C, chosen_C = total.hits_AC[0], total.truths_AC[0], total.chosen_AC[0]
     precision_C, recall_C = ratio(hits_C, chosen_C), ratio(hits_C, truths_C)
     f1_C = np.where(truths_C > 0, ratio(2 * hits_C, truths_C + chosen_C), np.nan)
-    predicted_P = units.top_T[units.pair_track_P]
-    close_P = close(units.cluster_of_class_C, units.pair_label_P, predicted_P)
+    close_P = scores.close(units.cluster_of_class_C, units.pair_label_P, units.top_T[units.pair_track_P])
     close_C = np.bincount(units.pair_label_P[close_P], minlength=len(units.classes)).astype(np.float64)
-    wrong_C = truths_C - hits_C if units.cluster_of_class_C is not None else np.zeros_like(truths_C)
-    closeness_C = ratio(close_C, wrong_C)
+    closeness_C = ratio(close_C, truths_C - hits_C)
+    has_clusters = units.cluster_of_class_C is not None
     return {
         name: ClassFigures(
             precision=_defined(precision_C[c]),
             recall=_defined(recall_C[c]),
             f1=_defined(f1_C[c]),
             support=int(truths_C[c]),
-            roc_auc=roc_auc(units.probabilities_TC[:, c], units.truth_TC[:, c]),
-            closeness=_defined(closeness_C[c]),
+            roc_auc=scores.roc_auc(units.probabilities_TC[:, c], units.truth_TC[:, c]),
+            closeness=_defined(closeness_C[c]) if has_clusters else None,
         )
         for c, name in enumerate(units.classes)
     }
@@ -215,3 +211,20 @@ def spread(value: float, replicates_R: Floats, least: float = 0.0, most: float =
     low, middle, high = np.nanquantile(replicates_R, [(1 - COVERAGE) / 2, 0.5, (1 + COVERAGE) / 2])
     low, high = max(least, low - middle + value), min(most, high - middle + value)
     return Interval(value, float(low), float(high))
+
+
+def paired_difference(
+    tracks_A: NDArray[np.integer], gained_A: NDArray[np.integer], seed: int = 0
+) -> Interval:
+    """Accuracy of the second model minus that of the first, with a 95 % interval by bootstrap over artists.
+
+    `tracks_A` counts the held-out tracks of each artist, 1 or more. `gained_A` counts the tracks that only
+    the second model has right, minus those that only the first has right.
+
+    >>> paired_difference(np.array([10, 10]), np.array([1, 1]))
+    Interval(value=0.1, low=0.1, high=0.1)
+    """
+    drawn_RA = scores.times_drawn(len(tracks_A), REPLICATES, seed)
+    replicates_R = (drawn_RA @ gained_A) / (drawn_RA @ tracks_A)
+    low, high = np.quantile(replicates_R, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    return Interval(float(gained_A.sum() / tracks_A.sum()), float(low), float(high))

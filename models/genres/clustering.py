@@ -12,9 +12,14 @@ from sklearn.metrics import silhouette_score
 
 from genremill.infra.errors import UsageError
 from genremill.models.genres.cluster_method import Method, Trial
-from genremill.models.genres.partitions import Partition, partitions, points
+from genremill.models.genres.partitions import (
+    Partition,
+    bootstrap_agreement,
+    halves_agreement,
+    partitions,
+    points,
+)
 from genremill.models.genres.profiles import Floats, Profiles, ProfileSums
-from genremill.models.genres.stability import bootstrap_agreement, halves_agreement
 
 FEWEST, MOST = 12, 24
 """Numbers of clusters to try if none is given. Fewer clusters are more stable, but less informative."""
@@ -60,22 +65,18 @@ def cluster_genres(
     gathered = sums.grouped(group_of)
     weights_B = gathered.even_weights()
     fits = partitions(gathered, weights_B, method, sizes, seed)
-    stability = halves_agreement(gathered, method, sizes, seed).tolist()
+    stability_K = halves_agreement(gathered, method, sizes, seed)
     points_HD = points(gathered.profiles(weights_B), method)
     trials = tuple(
         Trial(len(set(fit.values())), silhouette(points_HD, fit), score)
-        for fit, score in zip(fits, stability, strict=True)
+        for fit, score in zip(fits, stability_K.tolist(), strict=True)
     )
-    best = int(np.argmax(stability))
+    best = stability_K.argmax()
     assignment = numbered({genre: fits[best][group_of[genre]] for genre in profiles.genres})
+    names = cluster_names(profiles, points_GD, assignment)
+    bootstrap = bootstrap_agreement(gathered, method, fits[best], sizes[best], seed)
     return Clustering(
-        method,
-        assignment,
-        cluster_names(profiles, points_GD, assignment),
-        trials[best].silhouette,
-        trials[best].stability,
-        bootstrap_agreement(gathered, method, fits[best], sizes[best], seed),
-        trials,
+        method, assignment, names, trials[best].silhouette, trials[best].stability, bootstrap, trials
     )
 
 
@@ -88,29 +89,23 @@ def fine_groups(profiles: Profiles, points_GD: Floats, most: int, seed: int) -> 
         return {genre: genre for genre in profiles.genres}
     model = KMeans(most, n_init=1, random_state=seed).fit(points_GD, sample_weight=profiles.counts_G)
     _, first_H, group_G = np.unique(model.labels_, return_index=True, return_inverse=True)
-    return {
-        genre: profiles.genres[first_H[group]] for genre, group in zip(profiles.genres, group_G, strict=True)
-    }
+    return {genre: profiles.genres[g] for genre, g in zip(profiles.genres, first_H[group_G], strict=True)}
 
 
 def manual_clusters(sums: ProfileSums, cluster_of: Mapping[str, str]) -> Clustering:
     """The clusters of a map of genre to cluster name. Genres that it does not list have no cluster."""
     profiles = sums.profiles(sums.even_weights())
-    listed_G = np.array([genre in cluster_of for genre in profiles.genres])
-    named = {genre: cluster_of[genre] for genre in profiles.genres if genre in cluster_of}
-    if not named:
+    listed_G = [genre in cluster_of for genre in profiles.genres]
+    if not any(listed_G):
         raise UsageError(
             f"--map lists none of the {len(profiles.genres)} genres, such as {profiles.genres[0]!r}"
         )
-    assignment = numbered(named)
-    name_of = {assignment[genre]: name for genre, name in named.items()}
-    return Clustering(
-        Method.MANUAL,
-        assignment,
-        tuple(name_of[number] for number in sorted(name_of)),
-        silhouette(points(profiles, Method.MANUAL)[listed_G], assignment),
-        unknown=tuple(sorted(cluster_of.keys() - set(profiles.genres))),
-    )
+    assignment = numbered({genre: cluster_of[genre] for genre in profiles.genres if genre in cluster_of})
+    name_of = {number: cluster_of[genre] for genre, number in assignment.items()}
+    names = tuple(name_of[number] for number in range(len(name_of)))
+    unknown = tuple(sorted(cluster_of.keys() - set(profiles.genres)))
+    score = silhouette(points(profiles, Method.MANUAL)[listed_G], assignment)
+    return Clustering(Method.MANUAL, assignment, names, score, unknown=unknown)
 
 
 def candidates(genres: int) -> range:
@@ -139,9 +134,8 @@ def numbered(cluster_of: Mapping[str, Hashable]) -> Partition:
 def silhouette(points_GD: Floats, partition: Partition) -> float | None:
     """Mean silhouette of the genres; None for one cluster, or one cluster per genre."""
     labels = list(partition.values())
-    if not 1 < len(set(labels)) < len(labels):
-        return None
-    return float(silhouette_score(points_GD, labels))
+    several = 1 < len(set(labels)) < len(labels)
+    return float(silhouette_score(points_GD, labels)) if several else None
 
 
 def cluster_names(profiles: Profiles, points_GD: Floats, assignment: Partition) -> tuple[str, ...]:

@@ -58,17 +58,15 @@ class Profiles:
 
     def scaled(self) -> Floats:
         """Means scaled to [0, 1] over the genres in each input, shape (G, D), as in report A."""
-        # scikit-learn takes a second to import, and processes that only sum do not need it.
-        from sklearn.preprocessing import minmax_scale
+        from sklearn.preprocessing import minmax_scale  # slow to import, and not needed for sums
 
-        scaled_GD: Floats = minmax_scale(self._offsets()[0])
-        return scaled_GD
+        return np.asarray(minmax_scale(self._offsets()[0]))
 
     def whitened(self) -> Floats:
         """Whitened means, shape (G, D): their Euclidean distance is the Mahalanobis distance within genres.
 
-        Noise in a nearly constant input has no influence, unlike in `scaled`. D pairs of uncorrelated inputs
-        are added to the covariance, so that few pairs or collinear inputs do not make it singular.
+        D pairs of uncorrelated inputs are added to the covariance, so that few pairs or collinear inputs do
+        not make it singular.
         """
         offset_GD, spread_D = self._offsets()
         pairs, prior = self.counts_G.sum(), max(np.isfinite(spread_D).sum(), 1)
@@ -76,8 +74,7 @@ class Profiles:
         within_DD = (pairs * within_DD + prior * np.eye(len(spread_D))) / (pairs + prior)
         shrink_G = self.counts_G / (self.counts_G + PRIOR_PAIRS)
         shrunk_DG = (offset_GD / spread_D).T * shrink_G
-        white_DG: Floats = solve_triangular(cholesky(within_DD, lower=True), shrunk_DG, lower=True)
-        return white_DG.T
+        return np.asarray(solve_triangular(cholesky(within_DD, lower=True), shrunk_DG, lower=True)).T
 
     def _offsets(self) -> tuple[Floats, Floats]:
         """Means minus the grand mean, (G, D), and deviation over all pairs, (D,): 0 and ∞ for a constant."""
@@ -118,7 +115,7 @@ class ProfileSums:
     def of_bucket(self, bucket: int) -> "ProfileSums":
         """The sums of one bucket, as a copy that does not keep the others in memory."""
         parts = (self.counts_BG, self.sums_BGD, self.squares_BDD)
-        return ProfileSums(self.genres, *(part[bucket : bucket + 1].copy() for part in parts))
+        return ProfileSums(self.genres, *(part[[bucket]] for part in parts))
 
     def grouped(self, group_of: Mapping[str, str]) -> "ProfileSums":
         """The sums over groups of genres instead of genres; genres without a group are left out."""
@@ -136,8 +133,7 @@ class ProfileSums:
 
     def even_weights(self) -> Floats:
         """Equal weights (B,) of all artists: 1 for a bucket with a pair, else 0."""
-        weights_B: Floats = np.where(self.counts_BG.any(axis=1), 1.0, 0.0)
-        return weights_B
+        return np.where(self.counts_BG.any(axis=1), 1.0, 0.0)
 
     def profiles(self, weights_B: Floats) -> Profiles:
         """Profiles in which each pair has the weight of its bucket; genres without a pair are left out."""
@@ -171,9 +167,8 @@ def partial_sums(
     cells = buckets * len(genres)
     cell_N = bucket_N * len(genres) + genre_N
     members = csr_array((np.ones(pairs), (cell_N, np.arange(pairs))), shape=(cells, pairs))
-    order_N = np.argsort(bucket_N, kind="stable")
     ends = np.bincount(bucket_N, minlength=buckets).cumsum()
-    by_bucket = np.split(x_ND[order_N], ends[:-1])
+    by_bucket = np.split(x_ND[np.argsort(bucket_N, kind="stable")], ends[:-1])
     return ProfileSums(
         genres,
         np.bincount(cell_N, minlength=cells).reshape(buckets, -1).astype(np.float64),

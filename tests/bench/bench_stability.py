@@ -18,8 +18,8 @@ from scipy.sparse.csgraph import connected_components
 from genremill.models.encoders.table import TableEncoder
 from genremill.models.features import FeatureSpec, Scaling
 from genremill.models.genres.cluster_method import Method
+from genremill.models.genres.partitions import halves_agreement
 from genremill.models.genres.profiles import Integers, ProfileSums, partial_sums
-from genremill.models.genres.stability import halves_agreement
 from genremill.udfs.profile_sums import encoded
 
 DATA = Path(os.environ.get("GENREMILL_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))

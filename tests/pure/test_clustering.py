@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from genremill.infra.errors import UsageError
-from genremill.models.genres import partitions as partitions_module, stability
+from genremill.models.genres import partitions as partitions_module
 from genremill.models.genres.cluster_method import Method
 from genremill.models.genres.clustering import (
     Clustering,
@@ -17,10 +17,16 @@ from genremill.models.genres.clustering import (
     manual_clusters,
     numbered,
 )
-from genremill.models.genres.partitions import consensus_tree, partitions, resampled
+from genremill.models.genres.genre_lists import REPORT_A_MAP
+from genremill.models.genres.partitions import (
+    agreement,
+    consensus_tree,
+    halves,
+    halves_agreement,
+    partitions,
+    resampled,
+)
 from genremill.models.genres.profiles import Floats, Integers, Profiles, ProfileSums, partial_sums
-from genremill.models.genres.report_a_map import REPORT_A_MAP
-from genremill.models.genres.stability import agreement, halves, halves_agreement
 
 BUCKETS = 8
 FITTED = [method for method in Method if method is not Method.MANUAL]
@@ -32,8 +38,8 @@ TRUE = {genre: genre.split("-")[0] for genre in GENRES}
 @pytest.fixture(autouse=True)
 def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partitions_module, "ROUNDS", 8)
-    monkeypatch.setattr(stability, "HALVINGS", 2)
-    monkeypatch.setattr(stability, "RESAMPLES", 2)
+    monkeypatch.setattr(partitions_module, "HALVINGS", 2)
+    monkeypatch.setattr(partitions_module, "RESAMPLES", 2)
 
 
 def pairs(

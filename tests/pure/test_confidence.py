@@ -19,12 +19,12 @@ from genremill.models.encoders.base import Inputs
 from genremill.models.evaluation.abstention import CREDIBLE_ARTISTS, UNREACHED, fitted_thresholds
 from genremill.models.evaluation.calibration import (
     artist_weights,
-    expected_calibration_error,
     fitted_temperature,
     reliability,
     tempered,
 )
 from genremill.models.evaluation.held_out import HeldOut
+from genremill.models.evaluation.scores import expected_calibration_error
 from genremill.models.evaluation.split import SplitBy
 from genremill.models.features import TABLE, FeatureSpec
 from genremill.models.model_card import Cluster, ModelCard, Thresholds

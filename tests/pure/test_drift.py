@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genremill.models.evaluation.drift import Histogram, stability_index
-from genremill.models.evaluation.paired_accuracy import paired_difference
+from genremill.models.evaluation.metrics import paired_difference
 
 
 def test_two_samples_of_the_same_distribution_have_a_small_index() -> None:

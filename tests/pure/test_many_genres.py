@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genremill.models.genres import clustering, partitions as partitions_module, stability
+from genremill.models.genres import clustering, partitions as partitions_module
 from genremill.models.genres.cluster_method import Method
 from genremill.models.genres.clustering import cluster_genres, fine_groups
 from genremill.models.genres.partitions import Partition, points
@@ -20,8 +20,8 @@ NAMES = tuple(f"genre {at:03}" for at in range(GENRES))
 def _few_points_and_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clustering, "MOST_POINTS", MOST)
     monkeypatch.setattr(partitions_module, "ROUNDS", 4)
-    monkeypatch.setattr(stability, "HALVINGS", 2)
-    monkeypatch.setattr(stability, "RESAMPLES", 2)
+    monkeypatch.setattr(partitions_module, "HALVINGS", 2)
+    monkeypatch.setattr(partitions_module, "RESAMPLES", 2)
 
 
 def _sums(group_N: np.ndarray | None = None, names: tuple[str, ...] = NAMES) -> ProfileSums:

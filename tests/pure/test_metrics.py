@@ -11,9 +11,8 @@ from genremill.models.evaluation.abstention import TagFigures, tag_figures
 from genremill.models.evaluation.calibration import coverage_curve, reliability
 from genremill.models.evaluation.held_out import HeldOut, Labels
 from genremill.models.evaluation.metrics import ClassFigures, Figures, Metrics, Subject, measure
-from genremill.models.evaluation.scores import confusion
+from genremill.models.evaluation.scores import BLOCKS, confusion, sums_by_block
 from genremill.models.evaluation.split import SplitBy
-from genremill.models.evaluation.sums import BLOCKS, sums_by_block
 
 SUBJECT = Subject("mlp/1", Labels.GENRE, ("table",), use_popularity=False)
 

@@ -1,5 +1,6 @@
 """`genremill <job> …`: finds the job and calls its `main`. Modules are imported only when they are needed."""
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -34,17 +35,23 @@ TOOLS = {
     "replica": "write a large catalog made from a real one to test performance",
 }
 SHELLS = ("bash", "zsh", "fish")
-HELP = """usage: genremill JOB [flags]
+
+
+def _listed(commands: dict[str, str]) -> str:
+    return "\n".join(f"  {name:<10}{text}" for name, text in commands.items())
+
+
+HELP = f"""usage: genremill JOB [flags]
 
 Tags music catalogs with genres, as Spark batch jobs.
 
-{jobs}
+{_listed(JOBS)}
 
 Tools:
-{tools}
+{_listed(TOOLS)}
 
   genremill help JOB          show the flags of a job (the same as `genremill JOB --help`)
-  genremill completion SHELL  print a completion script; SHELL is {shells}
+  genremill completion SHELL  print a completion script; SHELL is {"|".join(SHELLS)}
   genremill --version         print the version
 
 Example:
@@ -52,14 +59,6 @@ Example:
 
 Exit codes: 0 done, 1 bug, 2 wrong usage or refused by an audit, 3 done but more rejects than the limit,
 4 storage or cluster error that a retry may fix."""
-
-
-def _help() -> str:
-    return HELP.format(jobs=_listed(JOBS), tools=_listed(TOOLS), shells="|".join(SHELLS))
-
-
-def _listed(commands: dict[str, str]) -> str:
-    return "\n".join(f"  {name:<10}{text}" for name, text in commands.items())
 
 
 def _completion(shell: str) -> int:
@@ -73,11 +72,9 @@ def _completion(shell: str) -> int:
         return ExitCode.USAGE
     style = (tyro.conf.EnumChoicesFromValues, tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
     arguments = ["--tyro-print-completion", shell]
-    try:
+    with contextlib.suppress(SystemExit):
         tyro.cli(_all_commands(), prog="genremill", args=arguments, config=style, registry=registry())
-    except SystemExit as err:
-        return ExitCode.USAGE if err.code else ExitCode.DONE
-    return ExitCode.BUG
+    return ExitCode.DONE
 
 
 def _all_commands() -> Any:  # noqa: ANN401 (a union that is built at run time)
@@ -99,18 +96,14 @@ def _all_commands() -> Any:  # noqa: ANN401 (a union that is built at run time)
     return functools.reduce(operator.or_, commands)
 
 
+@printing()
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script."""
-    with printing():
-        return _main(argv)
-
-
-def _main(argv: Sequence[str] | None) -> int:
     command, *arguments = list(sys.argv[1:] if argv is None else argv) or ["help"]
     if command == "help" and arguments:
         command, arguments = arguments[0], ["--help-all" if "--all" in arguments else "--help"]
     if command in ("-h", "--help", "help"):
-        print(_help())
+        print(HELP)
         return ExitCode.DONE
     if command == "--version":
         print(f"genremill {version('genremill')}")
@@ -120,7 +113,7 @@ def _main(argv: Sequence[str] | None) -> int:
     if command not in JOBS | TOOLS:
         near = difflib.get_close_matches(command, JOBS | TOOLS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        print(f"genremill: no job is named {command!r}{hint}\n\n{_help()}", file=sys.stderr)
+        print(f"genremill: no job is named {command!r}{hint}\n\n{HELP}", file=sys.stderr)
         return ExitCode.USAGE
     exit_code: int = importlib.import_module(f"genremill.jobs.{command}").main(arguments)
     return exit_code

@@ -54,10 +54,6 @@ class Table:
     key: str | None = None
     not_null: tuple[str, ...] = ()
 
-    def columns(self) -> list[str]:
-        """Column names in contract order."""
-        return self.schema.names
-
     def check_schema(self, df: DataFrame) -> None:
         """Raises with all differences between the columns of a DataFrame and the contract."""
         found = {field.name: field.dataType.simpleString() for field in df.schema}
@@ -73,15 +69,11 @@ class Table:
     def checked_rows(self, df: DataFrame, source: str) -> int:
         """The number of rows read from `source`; raises if they break the contract."""
         self.check_schema(df)
-        nulls = {name: F.count_if(F.col(name).isNull()) for name in self.not_null}
         distinct = F.count_distinct(self.key) if self.key else F.lit(0)
-        row = df.agg(
-            F.count("*").alias("rows"),
-            distinct.alias("distinct"),
-            *(count.alias(f"null_{name}") for name, count in nulls.items()),
-        ).first()
+        nulls = [F.count_if(F.col(name).isNull()).alias(f"null_{name}") for name in self.not_null]
+        row = df.agg(F.count("*").alias("rows"), distinct.alias("distinct"), *nulls).first()
         counts: dict[str, int] = row.asDict() if row else {}
-        problems = [f"{n:,} rows without {name}" for name in nulls if (n := counts[f"null_{name}"])]
+        problems = [f"{n:,} rows without {name}" for name in self.not_null if (n := counts[f"null_{name}"])]
         if self.key and counts["distinct"] != counts["rows"]:
             problems.append(
                 f"{counts['rows']:,} rows have {counts['distinct']:,} different values of {self.key}; "

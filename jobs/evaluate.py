@@ -9,7 +9,7 @@ Writes `reports/<run_id>/`.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from pyspark.sql import SparkSession
 
@@ -23,6 +23,10 @@ from genremill.jobs.job_inputs import PredictionInputs
 
 if TYPE_CHECKING:
     from genremill.models.evaluation.metrics import Metrics
+
+
+Report: TypeAlias = tuple[dict[str, object], str, dict[str, str]]
+"""The summary, the text, and the files of a report by name: the page first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,62 +50,49 @@ def ready(warehouse: Warehouse, cfg: Config) -> list[PredictionInputs]:
 
 def run(spark: SparkSession, work: command.Run, inputs: Sequence[PredictionInputs]) -> command.Outcome:
     """Predicts the held-out tracks, measures, and writes the report."""
+    from genremill.jobs.evaluation import measure  # here: torch takes seconds
+
+    header = Header.of(work.warehouse, work.run_id, inputs[0].tracks)
+    measured = [
+        measure.measured(each, held_out_tracks.sampled(spark, work, each), each.read_tracks(spark), header)
+        for each in inputs
+    ]
     if len(inputs) > 1:
-        return _compare(spark, work, inputs)
-    metrics, page = _measured(spark, work, inputs[0])
-    version, figures = metrics.subject.model_version, metrics.figures
+        summary, text, files = _comparison(inputs, [metrics for metrics, _ in measured], header)
+    else:
+        summary, text, files = _report(*measured[0])
+    if work.dry_run:
+        return command.Outcome(summary, f"{text}\ndry run: no report written")
+    folder = work.warehouse.path("reports", work.run_id)
+    for name, content in files.items():
+        storage.write_atomic(f"{folder}/{name}", content.encode())
+    report = f"{folder}/{next(iter(files))}"
+    return command.Outcome(summary | {"report": report}, f"{text}\nreport: {report}")
+
+
+def _report(metrics: "Metrics", page: str) -> Report:
+    version, figures, as_json = metrics.subject.model_version, metrics.figures, metrics.as_json()
     text = (
         f"{version} on {figures.rows:,} held-out pairs, {metrics.split} split: "
         f"top-1 {figures.top1.value:.3f} of at most {figures.ceiling_top1:.3f}, "
         f"top-5 {figures.top5.value:.3f}"
     )
     LOGGER.info(text)
-    summary: dict[str, object] = {"model_version": version, "metrics": metrics.as_json()}
-    return _written(work, summary, text, "report.html", page, "metrics.json", metrics.as_json())
+    files = {"report.html": page, "metrics.json": json.dumps(as_json, indent=1)}
+    return {"model_version": version, "metrics": as_json}, text, files
 
 
-def _measured(spark: SparkSession, work: command.Run, inputs: PredictionInputs) -> "tuple[Metrics, str]":
-    """The figures of one version on its held-out tracks, and the page of its report."""
-    from genremill.jobs.evaluation import measure  # here: torch takes seconds
-
-    sample, header = held_out_tracks.sampled(spark, work, inputs), _header(work, inputs)
-    return measure.measured(inputs, sample, inputs.read_tracks(spark), header)
-
-
-def _header(work: command.Run, inputs: PredictionInputs) -> Header:
-    return Header.of(work.warehouse, work.run_id, inputs.tracks)
-
-
-def _compare(spark: SparkSession, work: command.Run, inputs: Sequence[PredictionInputs]) -> command.Outcome:
-    """Measures several versions, and writes one page that compares them."""
+def _comparison(inputs: Sequence[PredictionInputs], metrics: "Sequence[Metrics]", header: Header) -> Report:
     from genremill.jobs.evaluation import comparison, cost  # here: scipy takes long
 
     compared = [
-        comparison.Compared(_measured(spark, work, each)[0], cost.cost_of(each.model.folder, each.model.card))
-        for each in inputs
+        comparison.Compared(figures, cost.cost_of(each.model.folder, each.model.card))
+        for each, figures in zip(inputs, metrics, strict=True)
     ]
     summary: dict[str, object] = {"models": [each.as_json() for each in compared]}
-    text = "\n".join(each.line for each in compared)
-    page = comparison.render(compared, _header(work, inputs[0]))
-    return _written(work, summary, text, "comparison.html", page, "comparison.json", summary)
-
-
-def _written(
-    work: command.Run,
-    summary: dict[str, object],
-    text: str,
-    page_name: str,
-    page: str,
-    figures_name: str,
-    figures: dict[str, object],
-) -> command.Outcome:
-    if work.dry_run:
-        return command.Outcome(summary, f"{text}\ndry run: no report written")
-    folder = work.warehouse.path("reports", work.run_id)
-    report = f"{folder}/{page_name}"
-    storage.write_atomic(report, page.encode())
-    storage.write_atomic(f"{folder}/{figures_name}", json.dumps(figures, indent=1).encode())
-    return command.Outcome(summary | {"report": report}, f"{text}\nreport: {report}")
+    page = comparison.render(compared, header)
+    files = {"comparison.html": page, "comparison.json": json.dumps(summary, indent=1)}
+    return summary, "\n".join(each.line for each in compared), files
 
 
 main = command.job("evaluate", __doc__, Config, ready, command.with_spark("evaluate", run))

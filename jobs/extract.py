@@ -17,6 +17,7 @@ from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command
 from genremill.jobs.features.extraction_settings import Config, check
+from genremill.jobs.job_inputs import current_tracks
 
 if TYPE_CHECKING:  # these import numba, which takes long
     from genremill.jobs.features.set_extraction import Counts
@@ -34,7 +35,7 @@ def ready(warehouse: Warehouse, cfg: Config) -> ExtractInputs:
     """The inputs of the job; raises on every error that is visible without Spark."""
     check(cfg)
     AudioStore(cfg.audio_root)
-    return ExtractInputs(cfg, warehouse.require("tracks", "ingest --tracks …"))
+    return ExtractInputs(cfg, current_tracks(warehouse))
 
 
 def run(spark: SparkSession, work: command.Run, inputs: ExtractInputs) -> command.Outcome:
@@ -56,9 +57,8 @@ def _outcome(by_set: "dict[str, Counts]", dry_run: bool, max_rejects: float) -> 
     over = {name: counts for name, counts in by_set.items() if counts.rejects_share > max_rejects}
     for name, counts in over.items():
         LOGGER.warning(
-            "%s: %s of %s tracks with audio have no features, %.1f %%: more than --max-rejects %g",
-            *(name, f"{counts.without:,}", f"{counts.tracks:,}"),
-            *(100 * counts.rejects_share, max_rejects),
+            f"{name}: {counts.without:,} of {counts.tracks:,} tracks with audio have no features, "
+            f"{100 * counts.rejects_share:.1f} %: more than --max-rejects {max_rejects:g}"
         )
     lines = [
         f"{name}: {counts.decoded:,} clips {'to decode' if dry_run else 'decoded'}, "

@@ -43,11 +43,11 @@ def parse(
     flags = declared(common_type) | declared(config_type)
     file = _config_file(argv)
     _check_names(job, argv, flags, with_pairs=file is not None)
-    shown: Collection[str] = flags
+    hidden: set[tuple[type, str]] = set()
     # The Config of a command with many flags names the main ones, which --help shows.
     main = getattr(config_type, "main_flags", None)
     if main is not None and ("--help" in argv or "-h" in argv):
-        shown = [name for name in flags if name in main]
+        hidden = {(flag.owner, flag.field) for name, flag in flags.items() if name not in main}
         description += f"\n\nThese are the main flags: `genremill {job} --help-all` lists all {len(flags)}."
     both = all_flags(config_type, common_type)
     # Over a file, both --x and --no-x exist, so that the command line can change the file's value.
@@ -59,7 +59,7 @@ def parse(
         args=["--help" if argument == "--help-all" else argument for argument in argv],
         default=default_of(both, _values(file, flags) if file else {}),
         config=(tyro.conf.EnumChoicesFromValues, *pairs),
-        registry=registry({(flag.owner, flag.field) for name, flag in flags.items() if name not in shown}),
+        registry=registry(hidden),
     )
     return parsed.common, parsed.job
 

@@ -54,7 +54,6 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Reads, checks, groups, splits and publishes."""
-    cfg.check()
     made_from, rule = inputs(cfg), cfg.split_rule
     table = source_rows.read(spark, work, storage.absolute_uri(cfg.tracks), cfg)
     kept = table.layout.keep
@@ -62,7 +61,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     current = work.warehouse.current("tracks")
     groups = grouped(work, unique, table.layout)
     split = split_tracks(spark, work.warehouse, groups, rule, cfg.split_file, current)
-    tracks = split.select(*TRACKS.columns(), *map(quoted, kept))
+    tracks = split.select(*TRACKS.schema.names, *map(quoted, kept))
     summary = table.summary()
     if work.dry_run:
         return command.Outcome(summary | {"tracks": tracks.count()}, "dry run: nothing written")

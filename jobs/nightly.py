@@ -24,7 +24,6 @@ LEASE = "_night.lease"
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Runs the steps that have work to do and shows a sample of the tags."""
-    check(cfg)
     steps = night_steps.steps(spark, work, cfg)
     if work.dry_run:
         reasons = dict(night_steps.expected(steps, cfg))
@@ -35,38 +34,31 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         return runner.run_and_record(spark, work, cfg, steps, held)
 
 
-def check(cfg: Config) -> None:
-    """Raises on settings that are wrong for every warehouse."""
+def ready(warehouse: Warehouse, cfg: Config) -> Config:
+    """The settings; raises on all errors that can be seen without Spark."""
     if cfg.publish.rollback or cfg.publish.run:
         raise UsageError("--publish.rollback and --publish.run belong to `genremill publish`")
     mlflow_export.check(cfg.mlflow)
     with in_section("ingest", cfg):
-        night_steps.ingest_settings(cfg).check()
+        ingest.ready(warehouse, night_steps.ingest_settings(cfg))
     if cfg.audio_root:
         with in_section("extract", cfg):
             extraction_settings.check(night_steps.extract_settings(cfg))
+    AudioStore(cfg.audio_root)
+    with in_section("score", cfg):
+        score.check(cfg.score)
     if cfg.trains:
         with in_section("cluster", cfg):
             genre_settings.check(cfg.cluster)
         with in_section("train", cfg):
             retraining.check(cfg.train)
-    with in_section("score", cfg):
-        score.check(cfg.score)
+    else:
+        with in_section("score", cfg):
+            score.model_of(warehouse, cfg.score)
     with in_section("publish", cfg):
         cfg.publish.check()
-
-
-def ready(warehouse: Warehouse, cfg: Config) -> Config:
-    """The settings; raises on all errors that can be seen without Spark."""
-    check(cfg)
-    with in_section("ingest", cfg):
-        ingest.ready(warehouse, night_steps.ingest_settings(cfg))
-    AudioStore(cfg.audio_root)
-    with in_section("score", cfg):
-        if not cfg.trains:
-            score.model_of(warehouse, cfg.score)
-    for version in cfg.evaluate.model_version:
-        with in_section("evaluate", cfg):
+    with in_section("evaluate", cfg):
+        for version in cfg.evaluate.model_version:
             model_registry.folder_of(warehouse, version)
     return cfg
 

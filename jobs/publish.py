@@ -64,7 +64,6 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Audits the staged tags and publishes them."""
-    cfg.check()
     candidate = staged(work.warehouse, cfg.run)
     current = work.warehouse.current("tags")
     withdrawn = current.withdrew(candidate) if current and not cfg.run else None

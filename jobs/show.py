@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from pyspark.sql import SparkSession
@@ -50,16 +50,6 @@ class Config:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """The audio to draw and the text above it."""
-
-    name: str
-    audio_uri: str
-    heading: str
-    lines: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Picture:
     """The picture of the audio, or the reason why there is none."""
 
@@ -75,18 +65,23 @@ class Picture:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Describes the track and draws its audio."""
-    sheet = track_sheet.read(spark, work.warehouse, cfg.track)
+    sheet, picture = track_sheet.read(spark, work.warehouse, cfg.track), None
     if sheet is None:
-        return _show_audio(work, cfg)
-    picture = None
-    if sheet.audio_uri is not None:
-        lines = (f"genres: {', '.join(sheet.genres) or 'none'}", f"tag: {tag_text(sheet.tag)}")
+        _check_audio(work, cfg)
+    audio_uri = sheet.audio_uri if sheet else cfg.track
+    if audio_uri is not None:
         try:
-            picture = _draw(work, cfg, Subject(sheet.track_id, sheet.audio_uri, sheet.heading, lines))
+            picture = _draw(work, cfg, audio_uri, sheet)
         except AudioRejected as err:
-            picture = Picture(sheet.audio_uri, reason=str(err))
-    text = "\n".join([*lines_of(sheet), "", *_picture_lines(picture)])
-    return command.Outcome(_summary(sheet, picture), text)
+            if sheet is None:
+                raise UsageError(plain(f"{cfg.track}: {err}")) from err
+            picture = Picture(audio_uri, reason=str(err))
+    lines = [*lines_of(sheet), ""] if sheet else [fact("audio", cfg.track)]
+    summary = {
+        "track": dataclasses.asdict(sheet) if sheet else None,
+        "picture": dataclasses.asdict(picture) if picture else None,
+    }
+    return command.Outcome(summary, "\n".join([*lines, *_picture_lines(picture)]))
 
 
 def ready(warehouse: Warehouse, cfg: Config) -> Config:
@@ -101,8 +96,8 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
     return cfg
 
 
-def _show_audio(work: command.Run, cfg: Config) -> command.Outcome:
-    """Draws audio that belongs to no track of the warehouse."""
+def _check_audio(work: command.Run, cfg: Config) -> None:
+    """Raises if the name, which is no track of the warehouse, is not audio that may be read either."""
     if "/" not in cfg.track:
         raise UsageError(
             f"{work.warehouse.uri} has no track {cfg.track!r}; "
@@ -112,35 +107,31 @@ def _show_audio(work: command.Run, cfg: Config) -> command.Outcome:
         raise UsageError(
             f"--audio-root is missing; to draw {cfg.track}, name the folder or prefix that it is in"
         )
-    heading = cfg.track.rpartition("/")[2]
-    subject = Subject(cfg.track, cfg.track, heading, ("not a track of this warehouse",))
-    try:
-        picture = _draw(work, cfg, subject)
-    except AudioRejected as err:
-        raise UsageError(plain(f"{cfg.track}: {err}")) from err
-    lines = [fact("audio", cfg.track), *_picture_lines(picture)]
-    return command.Outcome(_summary(None, picture), "\n".join(lines))
 
 
-def _draw(work: command.Run, cfg: Config, subject: Subject) -> Picture:
+def _draw(work: command.Run, cfg: Config, audio_uri: str, sheet: TrackSheet | None) -> Picture:
     """Reads the audio and writes its picture, unless --audio-root is missing or this is a dry run."""
     if not cfg.audio_root:
         reason = "the audio is not read without --audio-root, the folder or prefix that it is in"
-        return Picture(subject.audio_uri, reason=reason)
-    default = work.warehouse.path("reports", "show", f"{safe_name(subject.name)}.png")
-    path = storage.absolute_uri(cfg.out or default)
+        return Picture(audio_uri, reason=reason)
+    name, heading = audio_uri, audio_uri.rpartition("/")[2]
+    lines: tuple[str, ...] = ("not a track of this warehouse",)
+    if sheet:
+        name, heading = sheet.track_id, sheet.heading
+        lines = (f"genres: {', '.join(sheet.genres) or 'none'}", f"tag: {tag_text(sheet.tag)}")
+    path = storage.absolute_uri(cfg.out or work.warehouse.path("reports", "show", f"{safe_name(name)}.png"))
     if work.dry_run:
-        return Picture(subject.audio_uri, path)
+        return Picture(audio_uri, path)
     # Imported here because --help needs neither librosa nor matplotlib.
     from genremill.jobs.inspection import panels as track_panels, picture as track_picture
 
-    decoded = _decode(cfg, subject.audio_uri)
+    decoded = _decode(cfg, audio_uri)
     settings = track_panels.PanelSettings(sr=SR)
     panels = track_panels.analyze(decoded.y, settings)
     part = f" within the middle {cfg.seconds:g} s" if cfg.offset is Offset.MIDDLE else ""
-    caption = track_picture.Caption(subject.heading, subject.lines, f"time (s){part}")
+    caption = track_picture.Caption(heading, lines, f"time (s){part}")
     storage.write_atomic(path, track_picture.png(panels, settings, caption))
-    return Picture(subject.audio_uri, path, decoded.seconds_decoded, decoded.coverage, panels.tempo)
+    return Picture(audio_uri, path, decoded.seconds_decoded, decoded.coverage, panels.tempo)
 
 
 def _decode(cfg: Config, audio_uri: str) -> Decoded:
@@ -162,13 +153,6 @@ def safe_name(name: str) -> str:
     """
     safe = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[-NAME_LENGTH:]
     return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".strip("-")
-
-
-def _summary(sheet: TrackSheet | None, picture: Picture | None) -> dict[str, Any]:
-    return {
-        "track": dataclasses.asdict(sheet) if sheet else None,
-        "picture": dataclasses.asdict(picture) if picture else None,
-    }
 
 
 def _picture_lines(picture: Picture | None) -> list[str]:

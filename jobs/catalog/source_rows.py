@@ -75,7 +75,7 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
 
 def _refuse_clashes(layout: Layout) -> None:
     """Raises if a kept column has the name of a column that `ingest` or `score` adds."""
-    taken = {*TRACKS.columns(), *TAGS.columns(), *INTERNAL_COLUMNS}
+    taken = {*TRACKS.schema.names, *TAGS.schema.names, *INTERNAL_COLUMNS}
     if clashes := [
         name for name in layout.keep if name.lower() in taken or name.lower().startswith(INTERNAL_PREFIXES)
     ]:

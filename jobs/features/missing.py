@@ -15,7 +15,7 @@ OF_THE_PATH = (AudioReason.MISSING, AudioReason.CHANGED, AudioReason.PATH_REFUSE
 """Reasons that do not depend on the content; their detail contains the URI without its secrets."""
 PASSING = (*OF_THE_PATH, AudioReason.DECODE_TIMEOUT)
 """Reasons that may disappear although the etag stays the same."""
-_OF_THE_AUDIO = [name for name in FEATURES.columns() if name not in ("track_id", "audio_uri")]
+_OF_THE_AUDIO = [name for name in FEATURES.schema.names if name not in ("track_id", "audio_uri")]
 
 
 def content() -> Column:
@@ -62,7 +62,7 @@ def copies(tracks: DataFrame, rows: DataFrame) -> DataFrame:
     donated = cached.join(donors, "content", "inner").where(F.struct("run", "track_id") == F.col("donor"))
     donated = donated.groupBy("content", "window").agg(F.first(F.struct(*_OF_THE_AUDIO)).alias("row"))
     copied = tracks.select("track_id", "audio_uri", "content").join(donated, "content", "inner")
-    return copied.select("track_id", "audio_uri", "row.*").select(*FEATURES.columns())
+    return copied.select("track_id", "audio_uri", "row.*").select(*FEATURES.schema.names)
 
 
 def of_tracks(extracted: DataFrame, tracks: DataFrame) -> DataFrame:
@@ -74,7 +74,7 @@ def of_tracks(extracted: DataFrame, tracks: DataFrame) -> DataFrame:
 
 def features_of(results: DataFrame) -> DataFrame:
     """Rows of `features`: the results without a reason."""
-    return results.where(F.col("reason").isNull()).select(*FEATURES.columns())
+    return results.where(F.col("reason").isNull()).select(*FEATURES.schema.names)
 
 
 def rejects_of(rejected: DataFrame, fingerprint: str, run_id: str) -> DataFrame:
@@ -89,7 +89,7 @@ def rejects_of(rejected: DataFrame, fingerprint: str, run_id: str) -> DataFrame:
         "fingerprint": F.lit(fingerprint),
         "run_id": F.lit(run_id),
     }
-    return rejected.select(*(columns[name].alias(name) for name in REJECTS.columns()))
+    return rejected.select(*(columns[name].alias(name) for name in REJECTS.schema.names))
 
 
 def new_rejects(results: DataFrame, before: DataFrame) -> DataFrame:

@@ -33,23 +33,14 @@ class Listing:
         objects = tuple(storage.objects(warehouse.uri))
         return cls(warehouse, objects, tuple(uploads), now_s, now_s - min_age_hours * 3600)
 
-    def folders(self, *pattern: str) -> dict[str, list[StoredObject]]:
+    def folders(self, *levels: str) -> dict[str, list[StoredObject]]:
         """Objects by folder, for folders whose path matches: one regular expression for each level."""
-        levels = [re.compile(expression) for expression in pattern]
+        pattern = re.compile("/".join(f"({level})" for level in levels) + "/")
         folders = defaultdict(list)
         for stored in self.objects:
-            names = stored.name.split("/")
-            if len(names) > len(levels) and all(
-                level.fullmatch(name) for level, name in zip(levels, names, strict=False)
-            ):
-                folders["/".join(names[: len(levels)])].append(stored)
+            if match := pattern.match(stored.name):
+                folders[match[0].removesuffix("/")].append(stored)
         return dict(folders)
-
-    def whole(self, folders: dict[str, list[StoredObject]], record: str) -> set[str]:
-        """The folders that contain their record, which a job writes last."""
-        return {
-            path for path, objects in folders.items() if any(o.name == f"{path}/{record}" for o in objects)
-        }
 
     @cached_property
     def running(self) -> set[str]:
@@ -62,3 +53,11 @@ class Listing:
         """Whether everything under a path is old, and the path does not name a running job."""
         is_old = max(modified_s, default=0.0) < self.before_s
         return is_old and not self.running & set(RUN_ID.findall(path))
+
+    def idle(self, folders: dict[str, list[StoredObject]]) -> dict[str, list[StoredObject]]:
+        """The folders that no running job writes to and that are old enough."""
+        return {
+            path: objects
+            for path, objects in folders.items()
+            if self.is_idle(path, [stored.modified_s for stored in objects])
+        }

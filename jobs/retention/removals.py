@@ -1,17 +1,19 @@
 """What can be removed from a warehouse because no reader needs it."""
 
+import itertools
+import json
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 
 from genremill.infra import storage
 from genremill.infra.log import LOGGER
 from genremill.infra.stores.objects import StoredObject, Upload
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs.retention.kept_runs import Kept, kept, record_text
 from genremill.jobs.retention.listing import Listing
-from genremill.jobs.snapshot_details import SNAPSHOT_TABLES
+from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
 
-_UNCOMMITTED = re.compile(r"(_temporary|__magic[^/]*|_temporary[^/]*|\.spark-staging[^/]*)$")
+_UNCOMMITTED = re.compile(r"(__magic[^/]*|_temporary[^/]*|\.spark-staging[^/]*)$")
 """Folders in which Spark's committers keep uncommitted output."""
 _UNFINISHED = re.compile(r"\.[^/]+\.[0-9a-f]{32}")
 """Files that a killed process was writing."""
@@ -54,15 +56,7 @@ class Removal:
 
 def removable(listing: Listing, keep_runs: int) -> list[Removal]:
     """Everything that can be removed, sorted by path; uploads last."""
-    stay = kept(listing, keep_runs)
-    models = _old_models(listing, stay)
-    removals = [
-        *_old_runs(listing, stay),
-        *models,
-        *_old_reports(listing, stay, models, keep_runs),
-        *_old_studies(listing, keep_runs),
-        *_abandoned(listing),
-    ]
+    removals = [*_unneeded(listing, keep_runs), *_abandoned(listing)]
     inside = tuple(removal.path + "/" for removal in removals)
     outermost = {removal.path: removal for removal in removals if not removal.path.startswith(inside)}
     uploads = [
@@ -73,56 +67,99 @@ def removable(listing: Listing, keep_runs: int) -> list[Removal]:
     return [*(outermost[path] for path in sorted(outermost)), *uploads]
 
 
-def _idle(listing: Listing, folders: dict[str, list[StoredObject]]) -> dict[str, list[StoredObject]]:
-    """The folders that no running job writes to and that are old enough."""
-    return {
-        path: objects
-        for path, objects in folders.items()
-        if listing.is_idle(path, [stored.modified_s for stored in objects])
+def _unneeded(listing: Listing, keep_runs: int) -> list[Removal]:
+    """Runs, models, reports and studies beyond the newest, unless something that is kept needs them."""
+    runs = listing.folders("|".join(SNAPSHOT_TABLES), "run=[^/]+")
+    models = listing.folders("models", "[^/]+", "[^/]+")
+    reports, studies = listing.folders("reports", "[^/]+"), listing.folders("studies", "[^/]+")
+    whole_models = _whole(models, "model.json")
+    kept = _kept_runs_and_models(listing, keep_runs, whole_models)
+    old_models = _beyond(listing, "model", models, whole_models, kept)
+    remaining = whole_models - {removal.path for removal in old_models}
+    kept_reports = _kept_reports(listing, keep_runs, sorted(reports), remaining)
+    by_age = sorted(studies, key=lambda path: max(stored.modified_s for stored in studies[path]))
+    return [
+        *_beyond(listing, "run", runs, _whole(runs, "_run.json"), kept),
+        *old_models,
+        *_beyond(listing, "report", reports, reports, kept_reports),
+        *_beyond(listing, "study", studies, studies, by_age[-keep_runs:]),
+    ]
+
+
+def _whole(folders: dict[str, list[StoredObject]], record: str) -> set[str]:
+    """The folders that contain their record, which a job writes last."""
+    return {path for path, objects in folders.items() if f"{path}/{record}" in {o.name for o in objects}}
+
+
+def _beyond(
+    listing: Listing,
+    kind: str,
+    folders: dict[str, list[StoredObject]],
+    whole: Container[str],
+    kept: Container[str],
+) -> list[Removal]:
+    """The removals of the idle folders that are not kept."""
+    return [
+        Removal.of(f"{kind} {'beyond --keep-runs' if path in whole else 'that never ended'}", path, objects)
+        for path, objects in listing.idle(folders).items()
+        if path not in kept
+    ]
+
+
+def _kept_runs_and_models(listing: Listing, keep_runs: int, whole_models: set[str]) -> set[str]:
+    """The newest runs and models, the runs that were current recently, and those that kept ones name."""
+    runs = {table: listing.warehouse.runs(table) for table in SNAPSHOT_TABLES}
+    kept = {
+        table: {run.run_id for run in runs[table][-keep_runs:]} | _recently_current(listing, table, keep_runs)
+        for table in SNAPSHOT_TABLES
     }
+    tags = [TagsDetails.of(run) for run in runs["tags"] if run.run_id in kept["tags"]]
+    models = {f"models/{tag.model_version}" for tag in tags} & whole_models
+    for _, versions in itertools.groupby(sorted(whole_models), key=lambda path: path.rpartition("/")[0]):
+        models |= set(list(versions)[-keep_runs:])
+    # `evaluate` needs the tracks that a model was trained on.
+    trained_on = {_record_text(listing, f"{path}/model.json", "snapshots", "tracks") for path in models}
+    kept["tracks"] |= trained_on | {tag.tracks_run for tag in tags}
+    kept["genre_map"] |= {tag.genre_map_version or "" for tag in tags}
+    return models | {f"{table}/run={run_id}" for table, run_ids in kept.items() for run_id in run_ids}
 
 
-def _old_runs(listing: Listing, stay: Kept) -> list[Removal]:
-    folders = listing.folders("|".join(SNAPSHOT_TABLES), "run=.+")
-    whole = listing.whole(folders, "_run.json")
-    return [
-        Removal.of("run beyond --keep-runs" if path in whole else "run that never ended", path, objects)
-        for path, objects in _idle(listing, folders).items()
-        if path.partition("/run=")[2] not in stay.runs[path.partition("/")[0]]
+def _recently_current(listing: Listing, table: str, keep_runs: int) -> set[str]:
+    """The newest runs of a pointer's history, and those that were replaced after `before_s`."""
+    current = listing.warehouse.current(table)
+    if current is None:
+        return set()
+    replaced_at = (current.published_at, *(run.written_at for run in current.previous))
+    recent = [
+        run
+        for run, time in zip(current.previous, replaced_at, strict=False)
+        if storage.utc_seconds(time) >= listing.before_s
     ]
+    return {run.run_id for run in [*(current.snapshot, *current.previous)[:keep_runs], *recent]}
 
 
-def _old_models(listing: Listing, stay: Kept) -> list[Removal]:
-    folders = _idle(listing, listing.folders("models", "[^/]+", "[^/]+"))
-    return [
-        Removal.of(
-            "model beyond --keep-runs" if path in stay.whole_models else "model that never ended",
-            path,
-            objects,
-        )
-        for path, objects in folders.items()
-        if path not in stay.models
-    ]
+def _kept_reports(listing: Listing, keep_runs: int, reports: list[str], models: set[str]) -> set[str]:
+    """The newest reports, and those on models that remain."""
+    on_models = {
+        path
+        for path in reports[:-keep_runs]
+        if f"models/{_record_text(listing, f'{path}/metrics.json', 'model_version')}" in models
+    }
+    return on_models | set(reports[-keep_runs:])
 
 
-def _old_reports(listing: Listing, stay: Kept, models: list[Removal], keep_runs: int) -> list[Removal]:
-    """Reports on models that no longer exist, without the newest reports."""
-    folders = listing.folders("reports", "[^/]+")
-    old = _idle(listing, {path: folders[path] for path in sorted(folders)[:-keep_runs]})
-    remaining = stay.whole_models - {removal.path for removal in models}
-    return [
-        Removal.of("report beyond --keep-runs", path, objects)
-        for path, objects in old.items()
-        if f"models/{record_text(listing, f'{path}/metrics.json', 'model_version')}" not in remaining
-    ]
-
-
-def _old_studies(listing: Listing, keep_runs: int) -> list[Removal]:
-    """All studies but those that were written to last."""
-    folders = listing.folders("studies", "[^/]+")
-    by_age = sorted(folders, key=lambda path: max(stored.modified_s for stored in folders[path]))
-    old = _idle(listing, {path: folders[path] for path in by_age[:-keep_runs]})
-    return [Removal.of("study beyond --keep-runs", path, objects) for path, objects in old.items()]
+def _record_text(listing: Listing, name: str, *keys: str) -> str:
+    """A text of a JSON record, found by its keys; empty if there is none."""
+    uri = listing.warehouse.path(name)
+    if not storage.is_object(uri):
+        return ""
+    try:
+        value = json.loads(storage.read_bytes(uri))
+        for key in keys:
+            value = value[key]
+        return str(value)
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _abandoned(listing: Listing) -> list[Removal]:
@@ -134,9 +171,9 @@ def _abandoned(listing: Listing) -> list[Removal]:
             if _UNCOMMITTED.match(name):
                 folders.setdefault("/".join(names[:depth]), []).append(stored)
                 break
-    files = [
+    removals = [Removal.of(ABANDONED, path, objects) for path, objects in listing.idle(folders).items()]
+    return removals + [
         Removal.of(ABANDONED, stored.name, [stored])
         for stored in listing.objects
         if _UNFINISHED.fullmatch(stored.name.rpartition("/")[2]) and stored.modified_s < listing.before_s
     ]
-    return [Removal.of(ABANDONED, path, objects) for path, objects in _idle(listing, folders).items()] + files

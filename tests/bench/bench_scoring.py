@@ -73,7 +73,7 @@ def in_udf(one: Trained, tracks: pa.Table) -> float:
     torch.set_num_threads(1)
     batches = tracks.to_batches(max_chunksize=10_000)
     constants: dict[str, str | None] = {"model_version": "m", "genre_map_version": None, "tracks_run": "t"}
-    tag = make_tag(one.folder, one.inputs.positions, constants, TAGS.columns())
+    tag = make_tag(one.folder, one.inputs.positions, constants, TAGS.schema.names)
     ready = [model_rows(batch, one.model, one.inputs.positions) for batch in batches]
     chunks = [chunk for rows in ready for chunk in rows.chunks()]
     alone = len(tracks) / best_of(5, lambda: [one.model.network.probabilities(chunk) for chunk in chunks])

@@ -28,10 +28,8 @@ def run_job(submit: str, flags: list[str]) -> dict[str, Any]:
 
     `spark-submit` merges standard error into standard output; all other lines go to the task's log.
     """
-    line = ""
-    with subprocess.Popen(
-        [*shlex.split(submit), *flags, "--json"], stdout=subprocess.PIPE, text=True, errors="replace"
-    ) as job:
+    line, command = "", [*shlex.split(submit), *flags, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as job:
         for line in job.stdout or ():
             LOGGER.info("%s", line.rstrip())
     if job.returncode == RETRY:

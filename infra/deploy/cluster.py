@@ -16,7 +16,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,8 +26,6 @@ import tyro
 HOST = "127.0.0.1"
 SPARK_HOME = Path(pyspark.__file__).parent
 START_S, STOP_S = 90, 15
-PASSED_ON = ("HOME", "USER", "LANG", "TZ")
-"""Environment variables that daemons and executors inherit, in addition to those of AWS."""
 
 
 @dataclass(frozen=True)
@@ -53,30 +50,20 @@ class Cluster:
     def up(self) -> None:
         """Starts the daemons that do not run yet, and waits until all workers are registered."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        ui = ("--webui-port", str(self.ui_port))
-        self._start("master", "master.Master", "--host", HOST, "--port", str(self.port), *ui)
-        _wait(lambda: self._registered() is not None, START_S, self._unready)
+        ports = ("--port", str(self.port), "--webui-port", str(self.ui_port))
+        self._start("master", "master.Master", *ports)
+        self._wait(0)
+        size = ("--webui-port", "0", "--cores", str(self.cores), "--memory", self.memory)
         for number in range(1, self.workers + 1):
-            size = ("--cores", str(self.cores), "--memory", self.memory)
-            work = ("--work-dir", str((self.folder / f"worker-{number}").resolve()))
-            self._start(
-                f"worker-{number}",
-                "worker.Worker",
-                "--host",
-                HOST,
-                "--webui-port",
-                "0",
-                *size,
-                *work,
-                self.url,
-            )
-        _wait(lambda: self._registered() == self.workers, START_S, self._unready)
+            name = f"worker-{number}"
+            work = ("--work-dir", str((self.folder / name).resolve()))
+            self._start(name, "worker.Worker", *size, *work, self.url)
+        self._wait(self.workers)
 
     def down(self) -> None:
         """Stops daemons and executors, and removes their scratch space. The logs stay."""
         for file in sorted(self.folder.glob("*.pid"), reverse=True):  # workers first
-            if _runs(file):
-                _end(file)
+            _end(file)
             file.unlink()
         for scratch in [*self.folder.glob("worker-?*/"), self.folder / "local"]:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -85,9 +72,10 @@ class Cluster:
         pid_file = self.folder / f"{name}.pid"
         if _runs(pid_file):
             return
+        command = (SPARK_HOME / "bin" / "spark-class", f"org.apache.spark.deploy.{daemon}")
         with (self.folder / f"{name}.log").open("wb") as log:
             started = subprocess.Popen(
-                [SPARK_HOME / "bin" / "spark-class", f"org.apache.spark.deploy.{daemon}", *arguments],
+                [*command, "--host", HOST, *arguments],
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -97,40 +85,42 @@ class Cluster:
         pid_file.write_text(str(started.pid))
 
     def _environment(self) -> dict[str, str]:
-        java = os.environ.get("JAVA_HOME") or _java_home()
+        inherited = {"HOME", "USER", "LANG", "TZ"} | {name for name in os.environ if name.startswith("AWS_")}
         # A port in use is an error: Spark must not try the next one. Each worker removes its copy of an
         # archive, which is larger than a gigabyte, ten minutes after the application has finished.
         options = "-Dspark.port.maxRetries=0 -Dspark.master.rest.enabled=false "
         options += "-Dspark.worker.cleanup.interval=60 -Dspark.worker.cleanup.appDataTtl=600"
-        own = {
+        return {name: value for name, value in os.environ.items() if name in inherited} | {
             "PATH": os.defpath,
-            "JAVA_HOME": java,
+            "JAVA_HOME": os.environ.get("JAVA_HOME") or _java_home(),
             "SPARK_HOME": str(SPARK_HOME),
             "SPARK_LOCAL_IP": HOST,  # the web pages too
             "SPARK_LOCAL_DIRS": str((self.folder / "local").resolve()),
             "SPARK_DAEMON_MEMORY": "512m",
             "SPARK_DAEMON_JAVA_OPTS": options,
         }
-        shared = {k: v for k, v in os.environ.items() if k in PASSED_ON or k.startswith("AWS_")}
-        return shared | own
 
-    def _registered(self) -> int | None:
-        """The number of workers that the master reports; None if it does not respond."""
+    def _registered(self) -> int:
+        """The number of workers that the master reports; -1 if it does not respond."""
         try:
             with urllib.request.urlopen(f"http://{HOST}:{self.ui_port}/json/", timeout=2) as response:
                 status = json.load(response)
         except (OSError, ValueError):
-            return None
-        return int(status["aliveworkers"]) if status["url"] == self.url else None
+            return -1
+        return int(status["aliveworkers"]) if status["url"] == self.url else -1
 
-    def _unready(self) -> str | None:
-        """Names a daemon that has ended, with the end of its log; None while all daemons run."""
-        for file in sorted(self.folder.glob("*.pid")):
-            if not _runs(file):
-                log = file.with_suffix(".log")
-                last = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
-                return f"{file.stem} has ended. The last lines of {log}:\n{last}"
-        return None
+    def _wait(self, workers: int) -> None:
+        """Waits until the master responds, and this many workers are registered."""
+        deadline = time.monotonic() + START_S
+        while self._registered() < workers:
+            for file in sorted(self.folder.glob("*.pid")):
+                if not _runs(file):
+                    log = file.with_suffix(".log")
+                    last = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+                    raise SystemExit(f"{file.stem} has ended. The last lines of {log}:\n{last}")
+            if time.monotonic() > deadline:
+                raise SystemExit(f"The cluster was not ready after {START_S} s.")
+            time.sleep(0.2)
 
 
 def _java_home() -> str:
@@ -149,6 +139,8 @@ def _runs(pid_file: Path) -> bool:
 
 
 def _end(pid_file: Path) -> None:
+    if not _runs(pid_file):
+        return
     group = int(pid_file.read_text())  # the process group of the daemon and its executors
     deadline = time.monotonic() + STOP_S
     with contextlib.suppress(ProcessLookupError):
@@ -156,15 +148,6 @@ def _end(pid_file: Path) -> None:
         while _runs(pid_file) and time.monotonic() < deadline:
             time.sleep(0.1)
         os.killpg(group, signal.SIGKILL)
-
-
-def _wait(ready: Callable[[], bool], seconds: float, unready: Callable[[], str | None]) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        failure = unready()
-        if failure or time.monotonic() > deadline:
-            raise SystemExit(failure or f"The cluster was not ready after {seconds} s.")
-        time.sleep(0.2)
 
 
 def main(

@@ -46,7 +46,7 @@ class Writing(Common):
 
 @dataclass(frozen=True)
 class NoFlags:
-    """What tools without a warehouse have in common."""
+    """For a command without flags of its own, and for a tool without the flags of jobs."""
 
     json: ClassVar[bool] = False
 
@@ -62,15 +62,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a job."""
+    """The result of a job: the JSON document without the run id, and the text without --json."""
 
     summary: dict[str, Any]
-    """The JSON document, without the run id."""
     text: str = ""
-    """What the job prints when --json is off."""
     exit_code: ExitCode = ExitCode.DONE
     nothing_new: bool = False
-    """The job had nothing to do."""
+    """Whether the job had nothing to do."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +124,12 @@ def job(
 
     def in_warehouse(common: Common, cfg: ConfigT) -> Outcome:
         started = time.monotonic()
-        work = Run(Warehouse.at(common.warehouse), new_run_id(), getattr(common, "dry_run", False))
+        writes = isinstance(common, Writing) and not common.dry_run
+        work = Run(Warehouse.at(common.warehouse), new_run_id(), dry_run=not writes)
         start_log(work.run_id, name)
         if not creates_warehouse:
             require_warehouse(work.warehouse)
         prepared = ready(work.warehouse, cfg)
-        writes = isinstance(common, Writing) and not common.dry_run
         scratch = work.warehouse.tmp(work.run_id)
         try:
             with heartbeat.beating(scratch) if writes else contextlib.nullcontext():

@@ -2,7 +2,6 @@
 
 import enum
 import functools
-import hashlib
 import operator
 from dataclasses import dataclass
 
@@ -56,11 +55,10 @@ class Table:
 
     def check_schema(self, df: DataFrame) -> None:
         """Raises with all differences between the columns of a DataFrame and the contract."""
-        found = {field.name: field.dataType.simpleString() for field in df.schema}
-        expected = {field.name: field.dataType.simpleString() for field in self.schema}
+        found = types_of(df.schema)
         problems = [
             f"{name}: expected {kind}, found {found.get(name, 'no column')}"
-            for name, kind in expected.items()
+            for name, kind in types_of(self.schema).items()
             if found.get(name) != kind
         ]
         if problems:
@@ -84,10 +82,9 @@ class Table:
         return counts["rows"]
 
 
-def schema_hash(schema: T.StructType) -> str:
-    """Short digest of the names and types of a schema, without nullability, which Parquet does not keep."""
-    columns = [(field.name, field.dataType.simpleString()) for field in schema]
-    return hashlib.sha256(repr(columns).encode()).hexdigest()[:12]
+def types_of(schema: T.StructType) -> dict[str, str]:
+    """Types by the names of the columns, without nullability, which Parquet does not keep."""
+    return {field.name: field.dataType.simpleString() for field in schema}
 
 
 def quoted(name: str) -> str:

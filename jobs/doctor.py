@@ -13,7 +13,6 @@ import re
 import shutil
 import socket
 import subprocess
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING
 from genremill.infra import storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError
 from genremill.infra.flag_types import Uri
-from genremill.infra.warehouse import Warehouse
+from genremill.infra.warehouse import Warehouse, new_run_id
 from genremill.jobs import command
 
 if TYPE_CHECKING:
@@ -41,13 +40,7 @@ class Common(command.Common):
     """Folder or URI of the warehouse to check. [none is checked]"""
 
 
-@dataclass(frozen=True)
-class Config:
-    """No flags of its own."""
-
-
-class CheckFailed(GenremillError):
-    """Something that genremill needs is missing; the message says how to fix it."""
+Config = command.NoFlags
 
 
 def check_java() -> str:
@@ -55,15 +48,13 @@ def check_java() -> str:
     home = os.environ.get("JAVA_HOME")
     java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
     if java is None or not Path(java).exists():
-        raise CheckFailed(
-            f"no Java found; install {JAVA_NEEDED} or newer (Debian: apt install openjdk-17-jre-headless)"
-        )
+        hint = "Debian: apt install openjdk-17-jre-headless"
+        raise GenremillError(f"no Java found; install {JAVA_NEEDED} or newer ({hint})")
     output = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
     found = re.search(r'version "(\d+)', output)
     if found is None or int(found[1]) < JAVA_NEEDED:
-        raise CheckFailed(
-            f"{java} is {output.splitlines()[0] if output else 'not Java'}; expected {JAVA_NEEDED} or newer"
-        )
+        actual = output.splitlines()[0] if output else "not Java"
+        raise GenremillError(f"{java} is {actual}; expected {JAVA_NEEDED} or newer")
     return f"{found[1]}, {java}"
 
 
@@ -92,7 +83,7 @@ def check_audio() -> str:
     soundfile = importlib.import_module("soundfile")
     missing = {"WAV", "FLAC", "OGG", "MP3"} - set(soundfile.available_formats())
     if missing:
-        raise CheckFailed(f"{soundfile.__libsndfile_version__} cannot read {', '.join(sorted(missing))}")
+        raise GenremillError(f"{soundfile.__libsndfile_version__} cannot read {', '.join(sorted(missing))}")
     return f"{soundfile.__libsndfile_version__}, soxr {version('soxr')}, librosa {version('librosa')}"
 
 
@@ -100,7 +91,7 @@ def check_kernels() -> str:
     """The number of numba kernels compiled for this CPU."""
     compiled = importlib.import_module("genremill.udfs.compiled")
     if not compiled.is_warm():
-        raise CheckFailed(f"not compiled for this CPU: `{compiled.COMMAND}` takes less than a minute")
+        raise GenremillError(f"not compiled for this CPU: `{compiled.COMMAND}` takes less than a minute")
     return f"{len(compiled.kernels())} compiled"
 
 
@@ -122,7 +113,7 @@ def check_warehouse(location: str) -> str:
     exists = storage.exists(warehouse.uri)
     if not exists and not storage.is_s3(warehouse.uri):
         command.require_warehouse(warehouse)
-    probe = _probe(warehouse)
+    probe = warehouse.tmp(new_run_id())
     storage.write_atomic(probe, b"probe")
     try:
         if storage.read_bytes(probe) != b"probe":
@@ -137,7 +128,7 @@ def check_connector(location: str) -> str:
     """Writes, reads and removes a small table with Spark."""
     from genremill.infra.session import spark_session  # here: where pyspark is missing, the others still run
 
-    probe = _probe(Warehouse.at(location))
+    probe = Warehouse.at(location).tmp(new_run_id())
     with spark_session("genremill doctor") as spark:
         try:
             spark.range(3).write.parquet(probe)
@@ -146,10 +137,6 @@ def check_connector(location: str) -> str:
         finally:
             storage.remove(probe)
     return "Spark writes and reads tables there"
-
-
-def _probe(warehouse: Warehouse) -> str:
-    return warehouse.path("_tmp", f"doctor-{uuid.uuid4().hex}")
 
 
 def check_executors() -> str:
@@ -168,7 +155,7 @@ def check_executors() -> str:
         if not row.ok or row.found != here[row.name]["found"]
     }
     if wrong:
-        raise CheckFailed("; ".join(sorted(wrong)))
+        raise GenremillError("; ".join(sorted(wrong)))
     return f"the same packages in {', '.join(sorted({row.place for row in rows}))}"
 
 
@@ -193,9 +180,9 @@ def results_of(checks: dict[str, Callable[[], str]]) -> command.Outcome:
         except (GenremillError, ImportError, OSError) as err:
             found[name] = {"ok": False, "found": str(err)}
     lines = [f"{'ok  ' if one['ok'] else 'FAIL'}  {name:<15}{one['found']}" for name, one in found.items()]
-    healthy = all(one["ok"] for one in found.values())
-    code = ExitCode.DONE if healthy else ExitCode.USAGE
-    return command.Outcome({"checks": found, "ok": healthy}, "\n".join(lines), code)
+    ok = all(one["ok"] for one in found.values())
+    text = "\n".join(lines)
+    return command.Outcome({"checks": found, "ok": ok}, text, ExitCode.DONE if ok else ExitCode.USAGE)
 
 
 def run(common: Common, cfg: Config) -> command.Outcome:

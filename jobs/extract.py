@@ -6,7 +6,6 @@ Reads: `tracks`, audio under --audio-root. Writes: `features`, `rejects`.
 """
 
 import dataclasses
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyspark.sql import SparkSession
@@ -14,7 +13,7 @@ from pyspark.sql import SparkSession
 from genremill.infra.audio.store import AudioStore
 from genremill.infra.errors import ExitCode, UsageError
 from genremill.infra.log import LOGGER
-from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 from genremill.jobs.features.extraction_settings import Config, check
 from genremill.jobs.job_inputs import current_tracks
@@ -23,34 +22,28 @@ if TYPE_CHECKING:  # these import numba, which takes long
     from genremill.jobs.features.set_extraction import Counts
 
 
-@dataclass(frozen=True)
-class ExtractInputs:
-    """The tracks whose audio the job reads, and its settings."""
-
-    settings: Config
-    tracks: Snapshot
-
-
-def ready(warehouse: Warehouse, cfg: Config) -> ExtractInputs:
-    """The inputs of the job; raises on every error that is visible without Spark."""
+def ready(warehouse: Warehouse, cfg: Config) -> Config:
+    """The settings; raises on all errors that can be seen without Spark."""
     check(cfg)
     AudioStore(cfg.audio_root)
-    return ExtractInputs(cfg, current_tracks(warehouse))
+    current_tracks(warehouse)
+    return cfg
 
 
-def run(spark: SparkSession, work: command.Run, inputs: ExtractInputs) -> command.Outcome:
+def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Extracts the missing features of each feature set."""
     from genremill.jobs.features import extraction  # here: numba takes long
 
-    tracks = extraction.with_audio(spark, work.warehouse, inputs.tracks)
+    snapshot = current_tracks(work.warehouse)
+    tracks = extraction.with_audio(spark, work.warehouse, snapshot)
     count = tracks.count()
     if not count:
         raise UsageError(
-            f"no track of run {inputs.tracks.run_id} has an audio path: `ingest --columns.audio-uri` names "
+            f"no track of run {snapshot.run_id} has an audio path: `ingest --columns.audio-uri` names "
             "its column"
         )
-    counts = extraction.up_to_date(spark, work, inputs.settings, tracks, count)
-    return _outcome(counts, work.dry_run, inputs.settings.max_rejects)
+    counts = extraction.up_to_date(spark, work, cfg, tracks, count)
+    return _outcome(counts, work.dry_run, cfg.max_rejects)
 
 
 def _outcome(by_set: "dict[str, Counts]", dry_run: bool, max_rejects: float) -> command.Outcome:

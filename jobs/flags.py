@@ -20,18 +20,15 @@ from genremill.infra.flag_types import registry
 CommonT = TypeVar("CommonT")
 ConfigT = TypeVar("ConfigT")
 _POSITIONAL = typing.get_args(tyro.conf.Positional[str])[-1]
-"""Marks a field that is given by its position and has no flag."""
 _EXPECTED = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True)
 class Flag:
-    """One flag of a command."""
+    """One flag of a command: the type of its value, and the field of a dataclass that declares it."""
 
     type: Any
-    """The type of its value, without annotations."""
     owner: type
-    """The dataclass that declares it."""
     field: str
     default: Any
 
@@ -133,11 +130,11 @@ def qualified(message: str, section: str, config: object) -> str:
 
 
 def _config_file(argv: Sequence[str]) -> str | None:
-    for position, argument in enumerate(argv):
-        if argument == "--config" and position + 1 < len(argv):
-            return argv[position + 1]
+    for argument, following in itertools.zip_longest(argv, argv[1:]):
         if argument.startswith("--config="):
-            return argument.removeprefix("--config=")
+            return str(argument.removeprefix("--config="))
+        if argument == "--config":
+            return following
     return None
 
 
@@ -203,7 +200,9 @@ def _expected(kind: type) -> str:
 
 def _check_names(job: str, argv: Sequence[str], flags: dict[str, Flag], with_pairs: bool) -> None:
     """Raises on a flag that does not exist, naming the nearest that does."""
-    known = {"help", "help-all"} | (_with_negatives(flags) if with_pairs else _as_typed(flags))
+    # Without a file, a switch that is on can only be turned off, and one that is off only on.
+    typed = {_negative(name) if flag.default is True else name for name, flag in flags.items()}
+    known = {"help", "help-all"} | (_with_negatives(flags) if with_pairs else typed)
     for argument in itertools.takewhile(lambda argument: argument != "--", argv):
         name = argument.removeprefix("--").partition("=")[0].replace("_", "-")
         if argument.startswith("--") and name and name not in known:
@@ -211,18 +210,12 @@ def _check_names(job: str, argv: Sequence[str], flags: dict[str, Flag], with_pai
             raise UsageError(f"no flag --{name}{near or ';'} `genremill {job} --help` lists them")
 
 
-def _as_typed(flags: dict[str, Flag]) -> set[str]:
-    """The names without a file: a switch that is on can only be turned off, one that is off only on."""
-    return {_negative(name) if flag.default is True else name for name, flag in flags.items()}
-
-
 def _with_negatives(flags: dict[str, Flag]) -> set[str]:
     return flags.keys() | {_negative(name) for name, flag in flags.items() if flag.type is bool}
 
 
 def _negative(name: str) -> str:
-    parent, dot, leaf = name.rpartition(".")
-    return f"{parent}{dot}no-{leaf}"
+    return re.sub(r"[^.]+$", r"no-\g<0>", name)
 
 
 def _nearest(name: str, known: Collection[str]) -> str:

@@ -4,20 +4,16 @@ The object of inputs is made when a job starts. The job reads the tables from it
 `made_from`: the record is right even if `ingest` or `extract` adds data while the job runs.
 """
 
-import dataclasses
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pyspark.sql import DataFrame, SparkSession
 
+from genremill.infra import records
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import snapshots
 from genremill.jobs.features.model_inputs import ModelInputs
 from genremill.jobs.model_registry import ModelVersion
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -50,6 +46,6 @@ def current_tracks(warehouse: Warehouse) -> Snapshot:
     return warehouse.require("tracks", "ingest --tracks …")
 
 
-def settings_record(settings: "DataclassInstance") -> str:
+def settings_record(settings: object) -> str:
     """A dataclass of settings as the record of inputs holds it."""
-    return json.dumps(dataclasses.asdict(settings), sort_keys=True)
+    return json.dumps(records.to_builtins(settings), sort_keys=True)

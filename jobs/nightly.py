@@ -19,8 +19,6 @@ from genremill.jobs.genres import settings as genre_settings
 from genremill.jobs.nights import mlflow_export, retraining, runner, steps as night_steps
 from genremill.jobs.nights.steps import Config
 
-LEASE = "_night.lease"
-
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Runs the steps that have work to do and shows a sample of the tags."""
@@ -30,7 +28,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
         text = "\n".join(f"{name} would run: {reason}" for name, reason in reasons.items())
         would_run = dict.fromkeys(reasons, "would run")
         return command.Outcome({"steps": would_run, "causes": reasons}, text or "nothing would run")
-    with lease.held(work.warehouse.path(LEASE), work.run_id) as held:
+    with lease.held(work.warehouse.path("_night.lease"), work.run_id) as held:
         return runner.run_and_record(spark, work, cfg, steps, held)
 
 

@@ -6,7 +6,6 @@ temporary files.
     genremill plan --warehouse file:///data/warehouse --tracks file:///data/tracks.csv --price-per-hour 0.05
 """
 
-import dataclasses
 from dataclasses import asdict, dataclass
 
 from pyspark.sql import SparkSession
@@ -38,7 +37,6 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Finds the steps that would run and estimates their cost."""
-    work = dataclasses.replace(work, dry_run=True)
     table = storage.inventory(storage.absolute_uri(cfg.tracks))
     night = night_steps.steps(spark, work, cfg)
     with in_section("ingest", cfg):

@@ -78,7 +78,11 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
 def _audit_and_publish(
     spark: SparkSession, work: command.Run, cfg: Config, candidate: Snapshot, current: Current | None
 ) -> command.Outcome:
-    _check_contract(spark, work.warehouse, candidate)
+    tags = snapshots.read(spark, work.warehouse, candidate)
+    try:
+        TAGS.checked_rows(tags, work.warehouse.path(candidate.path))
+    except ContractError as err:
+        raise AuditRefused(_refusal(candidate, str(err))) from err
     inputs = audit_inputs.resolve(work.warehouse, candidate, current)
     findings, comparison = audit_findings.measure(spark, work, inputs, cfg)
     for audit in findings.audits:
@@ -97,13 +101,6 @@ def _audit_and_publish(
     work.warehouse.publish("tags", candidate, audited_against=current)
     model_registry.allow(work.warehouse, TagsDetails.of(candidate).model_version)
     return command.Outcome(summary, f"tags: run {candidate.run_id} is current, {candidate.rows:,} rows")
-
-
-def _check_contract(spark: SparkSession, warehouse: Warehouse, candidate: Snapshot) -> None:
-    try:
-        TAGS.checked_rows(snapshots.read(spark, warehouse, candidate), warehouse.path(candidate.path))
-    except ContractError as err:
-        raise AuditRefused(_refusal(candidate, str(err))) from err
 
 
 def _refusal(candidate: Snapshot, why: str) -> str:

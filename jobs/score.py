@@ -52,20 +52,29 @@ class ScoreInputs(PredictionInputs):
             "limit": str(self.limit),
         } | self.features.made_from
 
+    @property
+    def details(self) -> TagsDetails:
+        """What the record of the tags says beside these inputs."""
+        return TagsDetails(
+            model_version=self.model.version,
+            model=self.model.folder,
+            genre_map_version=self.model.card.snapshots.get("genre_map"),
+            tracks_run=self.tracks.run_id,
+            kept=TracksDetails.of(self.tracks).kept,
+        )
+
 
 def transform(tracks: DataFrame, inputs: ScoreInputs) -> DataFrame:
     """Tags of tracks that have the model's inputs, in contract order; the kept columns come last."""
     from genremill.udfs.tagging import make_tag  # here: torch takes seconds
 
-    kept, model = TracksDetails.of(inputs.tracks).kept, inputs.model
-    constants = {
-        "model_version": model.version,
-        "genre_map_version": model.card.snapshots.get("genre_map"),
-        "tracks_run": inputs.tracks.run_id,
-    }
-    schema = T.StructType([*TAGS.schema.fields, *(tracks.schema[name] for name in kept)])
-    tag = make_tag(model.folder, inputs.features.positions, constants, schema.names)
-    return tracks.select("track_id", *inputs.features.columns, *map(quoted, kept)).mapInArrow(tag, schema)
+    details = inputs.details
+    columns = ("model_version", "genre_map_version", "tracks_run")
+    constants = {name: getattr(details, name) for name in columns}
+    schema = T.StructType([*TAGS.schema.fields, *(tracks.schema[name] for name in details.kept)])
+    tag = make_tag(details.model, inputs.features.positions, constants, schema.names)
+    read = tracks.select("track_id", *inputs.features.columns, *map(quoted, details.kept))
+    return read.mapInArrow(tag, schema)
 
 
 def check(cfg: Config) -> None:
@@ -102,23 +111,14 @@ def run(spark: SparkSession, work: command.Run, inputs: ScoreInputs) -> command.
     tracks = inputs.read_tracks(spark)
     tracks = tracks.limit(inputs.limit) if inputs.limit else tracks
     tags = transform(inputs.features.with_inputs(spark, tracks), inputs)
+    summary: dict[str, object] = {"model_version": model.version}
     if work.dry_run:
-        return command.Outcome(
-            {"tracks": snapshot.rows, "model_version": model.version}, "dry run: nothing scored"
-        )
+        return command.Outcome({"tracks": snapshot.rows} | summary, "dry run: nothing scored")
     LOGGER.info("scoring %d tracks with %s", snapshot.rows, model.version)
-    details = TagsDetails(
-        model_version=model.version,
-        model=model.folder,
-        genre_map_version=model.card.snapshots.get("genre_map"),
-        tracks_run=snapshot.run_id,
-        kept=TracksDetails.of(snapshot).kept,
-    )
     expected = min(snapshot.rows, inputs.limit or snapshot.rows)
     with progress(spark, "score", snapshot.rows):
-        staged = snapshots.write(work, TAGS, tags, inputs.made_from, details, expected_rows=expected)
-    path = work.warehouse.path(staged.path)
-    summary = {"staged": work.run_id, "rows": staged.rows, "path": path, "model_version": model.version}
+        staged = snapshots.write(work, TAGS, tags, inputs.made_from, inputs.details, expected)
+    summary |= {"staged": work.run_id, "rows": staged.rows, "path": work.warehouse.path(staged.path)}
     return command.Outcome(summary, f"tags: {staged.rows:,} rows staged in run {work.run_id}")
 
 

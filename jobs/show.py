@@ -30,7 +30,6 @@ from genremill.udfs.decoding.settings import Decoded, DecodeSettings, Offset
 SR = 22050
 MAX_SECONDS = 600.0
 """In a picture of longer audio, one column of pixels would cover more than half a second."""
-NAME_LENGTH = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +150,7 @@ def safe_name(name: str) -> str:
     >>> safe_name("../../etc/passwd")
     'etc-passwd-3754d6cb'
     """
-    safe = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[-NAME_LENGTH:]
+    safe = re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[-60:]
     return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}".strip("-")
 
 

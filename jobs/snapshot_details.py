@@ -45,14 +45,12 @@ class Feature:
 
 @dataclass(frozen=True)
 class SplitRule:
-    """How the tracks were split."""
+    """How the tracks were split: shares of train, validation and test, or the digest of a split file."""
 
     by: SplitBy
     fractions: Fractions
-    """Shares of train, validation and test."""
     seed: int
     file: str | None = None
-    """Digest of the split file."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +75,11 @@ class TracksDetails(SnapshotDetails):
 
 @dataclass(frozen=True)
 class TagsDetails(SnapshotDetails):
-    """Details of `tags`: what they were made from."""
+    """Details of `tags`: what they were made from, as in their columns."""
 
     model_version: str
-    """<name>/<version>."""
     tracks_run: str
-    """Run of `tracks` that the tags belong to."""
     genre_map_version: str | None = None
-    """Run of `genre_map` that the model was trained with."""
     model: str = ""
     """Folder of the model."""
     kept: tuple[str, ...] = ()

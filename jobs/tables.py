@@ -5,33 +5,28 @@ Reads the pointer files of a warehouse. Starts no Spark.
     genremill tables --warehouse build/warehouse
 """
 
-from dataclasses import dataclass
-
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 from genremill.jobs.command import Common
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES
 
-
-@dataclass(frozen=True)
-class Config:
-    """No flags of its own."""
+Config = command.NoFlags
 
 
 def run(common: Common, cfg: Config) -> command.Outcome:
     """The current snapshot of every table that has one."""
     warehouse = Warehouse.at(common.warehouse)
     command.require_warehouse(warehouse)
-    tables = {}
-    for table in SNAPSHOT_TABLES:
-        current = warehouse.current(table)
-        if current is not None:
-            tables[table] = {
-                "run_id": current.snapshot.run_id,
-                "path": warehouse.path(current.snapshot.path),
-                "rows": current.snapshot.rows,
-                "published_at": current.published_at,
-            }
+    tables = {
+        table: {
+            "run_id": current.snapshot.run_id,
+            "path": warehouse.path(current.snapshot.path),
+            "rows": current.snapshot.rows,
+            "published_at": current.published_at,
+        }
+        for table in SNAPSHOT_TABLES
+        if (current := warehouse.current(table))
+    }
     lines = [
         f"{table:<16}{record['rows']:>12,} rows  {record['published_at']}  {record['path']}"
         for table, record in tables.items()

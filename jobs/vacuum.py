@@ -44,11 +44,7 @@ def run(work: command.Run, cfg: Config) -> command.Outcome:
     for removal in removals if remove else ():
         removal.remove(work.warehouse)
     size = sum(removal.size_bytes for removal in removals)
-    summary = {
-        "removed": remove,
-        "size_bytes": size,
-        "found": [removal.as_json() for removal in removals],
-    }
+    summary = {"removed": remove, "size_bytes": size, "found": [removal.as_json() for removal in removals]}
     lines = [f"{removal.size_bytes:>15,} B  {removal.why:<34}{removal.path}" for removal in removals]
     closing = f"{len(removals)} removed" if remove else f"can be removed with --yes ({len(removals)} items)"
     return command.Outcome(summary, "\n".join([*lines, f"{size:>15,} B  {closing}"]))

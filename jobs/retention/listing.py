@@ -16,14 +16,13 @@ RUN_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
 
 @dataclass(frozen=True)
 class Listing:
-    """The objects and uploads of a warehouse at one time."""
+    """The objects and uploads of a warehouse at one time; what was written after `before_s` is kept."""
 
     warehouse: Warehouse
     objects: tuple[StoredObject, ...]
     uploads: tuple[Upload, ...]
     now_s: float
     before_s: float
-    """Everything written after this time is kept."""
 
     @classmethod
     def of(cls, warehouse: Warehouse, min_age_hours: float) -> "Listing":

@@ -22,11 +22,10 @@ ABANDONED = "left by a job that is gone"
 
 @dataclass(frozen=True)
 class Removal:
-    """One folder, file or upload that can be removed."""
+    """One folder, file or upload that can be removed; its path is relative to the warehouse."""
 
     why: str
     path: str
-    """Relative to the warehouse."""
     objects: int = 0
     size_bytes: int = 0
     upload: Upload | None = None

@@ -23,7 +23,7 @@ MODULES = (
     "dsp.mel",
     "dsp.mel_frames",
     "dsp.spectral_shape",
-    "dsp.tuning",
+    "dsp.pitch",
     "dsp.waveform",
     "dsp.medians",
     "dsp.hpss",

@@ -16,8 +16,7 @@ from genremill.jobs.features.extraction_settings import Config, window_seconds
 from genremill.jobs.features.set_extraction import Counts, SetExtraction
 from genremill.udfs import compiled, extraction
 from genremill.udfs.decoding.settings import DecodeSettings
-from genremill.udfs.dsp.augmentation import Augmentation
-from genremill.udfs.dsp.variant import FASTEST, REVISION
+from genremill.udfs.dsp.augmentation import FASTEST, REVISION, Augmentation
 from genremill.udfs.extraction import Extractor
 from genremill.udfs.feature_sets import base, registry
 from genremill.udfs.feature_sets.base import WHOLE

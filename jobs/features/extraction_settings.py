@@ -9,7 +9,7 @@ import tyro
 from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import OptionalFile, Uris
 from genremill.udfs.decoding.settings import Offset
-from genremill.udfs.dsp.variant import Variant
+from genremill.udfs.dsp.augmentation import Variant
 from genremill.udfs.feature_sets import registry
 from genremill.udfs.feature_sets.base import WHOLE, FeatureSet
 

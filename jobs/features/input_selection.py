@@ -14,7 +14,7 @@ from genremill.jobs.features.model_inputs import ModelInputs
 from genremill.jobs.snapshot_details import Kind, TracksDetails
 from genremill.models.features import ARTIST, TABLE, TEXT, FeatureSpec, artist_features
 from genremill.models.model_card import ModelCard
-from genremill.udfs.dsp.variant import Variant
+from genremill.udfs.dsp.augmentation import Variant
 
 if TYPE_CHECKING:
     from genremill.models.zoo import Entry

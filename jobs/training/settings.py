@@ -12,7 +12,7 @@ from genremill.jobs.training.pairs import Balance
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.pooling import Pooling
 from genremill.models.recipe import Schedule
-from genremill.udfs.dsp.variant import Variant
+from genremill.udfs.dsp.augmentation import Variant
 
 NO_RESUME = (
     "Train from the start, even if there is the checkpoint of an interrupted training with the same "

@@ -13,13 +13,13 @@ from genremill.udfs.dsp.augmentation import (
     SEMITONES,
     STRETCH,
     Augmentation,
+    Variant,
     faster,
     noisy,
     shifted,
     stretched,
     varied,
 )
-from genremill.udfs.dsp.variant import Variant
 from genremill.udfs.feature_sets.base import Signal
 from genremill.udfs.feature_sets.gtzan57 import Gtzan57
 from tests.audio.audio_corpus import SR, chord, drums, song, tone
@@ -99,7 +99,7 @@ def test_another_process_draws_the_same_numbers() -> None:
     code = """
 import hashlib
 from genremill.udfs.dsp.augmentation import Augmentation
-from genremill.udfs.dsp.variant import Variant
+from genremill.udfs.dsp.augmentation import Variant
 from tests.audio.audio_corpus import tone
 print(hashlib.sha256(Augmentation(Variant.NOISE, 1.0).applied(tone(1.0), 22050, "a").tobytes()).hexdigest())
 """

@@ -9,7 +9,7 @@ from librosa import feature, onset
 from scipy import stats
 
 from genremill.infra.errors import UsageError
-from genremill.udfs.dsp.tempogram import RATIOS, tempogram_ratio
+from genremill.udfs.dsp.rhythm import RATIOS, tempogram_ratio
 from genremill.udfs.feature_sets.multiwindow import FLOORS, ROWS, STATISTICS, Multiwindow
 from tests.audio.audio_corpus import SYNTHETIC, noise, real_clip, real_paths
 from tests.audio.test_fma518 import SCALES, TOLERANCE

@@ -12,7 +12,7 @@ import torch
 from genremill.models.pretrained import music_taggers
 from genremill.models.pretrained.music_taggers import EMBEDDINGS, FILES, TAGS, Tagger
 from genremill.udfs.feature_sets.base import Signal
-from genremill.udfs.feature_sets.musicnn import Musicnn, MusicnnVgg
+from genremill.udfs.feature_sets.pretrained import Musicnn, MusicnnVgg
 from tests.audio.audio_corpus import drums, song, tone
 from tests.conftest import real_data
 from tests.pure.test_layers import ROOT

@@ -8,9 +8,8 @@ import pytest
 from genremill.udfs.dsp.mel import mel_spectrogram
 from genremill.udfs.dsp.spectra import magnitudes
 from genremill.udfs.feature_sets.base import Signal
-from genremill.udfs.feature_sets.gtzan57 import Gtzan57
+from genremill.udfs.feature_sets.gtzan57 import Gtzan57, Windows57
 from genremill.udfs.feature_sets.segments import CHANNELS, TIMBRE, Segments, timbre
-from genremill.udfs.feature_sets.windows57 import Windows57
 from tests.audio.audio_corpus import SR, chord, clicks, corpus, drums, noise, song, tone
 
 pytestmark = pytest.mark.filterwarnings("ignore:Trying to estimate tuning")

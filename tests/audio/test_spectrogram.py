@@ -11,8 +11,8 @@ from PIL import Image
 
 from genremill.udfs.feature_sets import registry
 from genremill.udfs.feature_sets.base import Signal
+from genremill.udfs.feature_sets.registry import Kind
 from genremill.udfs.feature_sets.spectrogram import Spectrogram, resized
-from genremill.udfs.feature_sets.spectrogram_kind import Kind
 from tests.audio.audio_corpus import SR, chord, clicks, drums, noise, song, sweep, tone
 
 pytestmark = pytest.mark.filterwarnings("ignore:Trying to estimate tuning")

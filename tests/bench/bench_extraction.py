@@ -18,7 +18,7 @@ import soxr
 import tyro
 
 from genremill.udfs import compiled
-from genremill.udfs.dsp import chroma, mel, rhythm, spectra, spectral_shape, tuning, waveform
+from genremill.udfs.dsp import mel, onsets, pitch, rhythm, spectra, spectral_shape, waveform
 from genremill.udfs.feature_sets.base import Signal
 from genremill.udfs.feature_sets.gtzan57 import Gtzan57
 from tests.audio.audio_corpus import SR, real_clip, real_paths, song
@@ -76,13 +76,13 @@ def ours_without_hpss(y: Signal) -> None:
     S_TF = spectra.magnitudes(y, n_fft=n_fft, hop_length=hop_length)
     P_TF = np.square(S_TF)
     log_mel_TM = spectra.power_to_db(mel.mel_spectrogram(P_TF, sr=SR))
-    chroma.chroma(P_TF, sr=SR, tuning=tuning.estimate_tuning(P_TF, sr=SR))
+    pitch.chroma(P_TF, sr=SR, tuning=pitch.estimate_tuning(P_TF, sr=SR))
     waveform.rms(y, frame_length=n_fft, hop_length=hop_length)
     spectral_shape.spectral_shape(S_TF, sr=SR)
     waveform.zero_crossing_rate(y, frame_length=n_fft, hop_length=hop_length)
     mel.mfcc(log_mel_TM).var(axis=0)
-    onsets = rhythm.onset_strength(log_mel_TM, n_fft=n_fft, hop_length=hop_length)
-    rhythm.tempo(onsets, sr=SR, hop_length=hop_length)
+    strength = onsets.onset_strength(log_mel_TM, n_fft=n_fft, hop_length=hop_length, by_median=True)
+    rhythm.tempo(strength, sr=SR, hop_length=hop_length)
 
 
 def decode(data: bytes) -> Signal:

@@ -24,12 +24,11 @@ import tyro
 from numpy.typing import NDArray
 
 from genremill.models.networks.base import Network
-from genremill.udfs.dsp.augmentation import varied
-from genremill.udfs.dsp.variant import Variant
+from genremill.udfs.dsp.augmentation import Variant, varied
 from genremill.udfs.feature_sets import registry
 from genremill.udfs.feature_sets.base import FeatureSet
+from genremill.udfs.feature_sets.registry import Kind
 from genremill.udfs.feature_sets.segments import Segments
-from genremill.udfs.feature_sets.spectrogram_kind import Kind
 from tests.audio.known_sounds import SR, TRUTHS, Artist, Sound
 from tests.bench.training_case import Rows, fit
 

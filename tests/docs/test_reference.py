@@ -17,9 +17,9 @@ from genremill.jobs.contracts import Reason, Status, Table
 from genremill.jobs.flags import declared
 from genremill.jobs.nights import record as night_record
 from genremill.models import zoo
-from genremill.udfs.dsp.variant import Variant
+from genremill.udfs.dsp.augmentation import Variant
 from genremill.udfs.feature_sets import registry
-from genremill.udfs.feature_sets.spectrogram_kind import Kind
+from genremill.udfs.feature_sets.registry import Kind
 from tests.docs.documentation import DOCS, PAGES, ROOT, blocks, code, name_of, rows_of, section, table, tables
 
 CONTRACTS = {one.name: one for one in vars(contracts).values() if isinstance(one, Table)}

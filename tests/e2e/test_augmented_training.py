@@ -17,7 +17,7 @@ from genremill.jobs.training.fit_sample import sample
 from genremill.jobs.training.settings import Config
 from genremill.models.features import WINDOWS
 from genremill.models.training.manifest import read_manifest
-from genremill.udfs.dsp.variant import Variant
+from genremill.udfs.dsp.augmentation import Variant
 from tests.e2e.conftest import Catalog
 from tests.e2e.test_audio_training import write_features
 

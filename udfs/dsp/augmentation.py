@@ -4,20 +4,22 @@ Random numbers depend only on a seed, so the same audio always gives the same ro
 Shape suffixes: T frames, F bins of the spectrum, N samples of a frame.
 """
 
+import enum
 import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 import soxr
 
 from genremill.udfs.dsp import spectra
-from genremill.udfs.dsp.variant import FASTEST, Variant
 from genremill.udfs.feature_sets.base import Signal
 
-Double = npt.NDArray[np.float64]
-
+REVISION = 1
+"""Increases when the code makes a different variant of the same audio."""
+FASTEST = 1.25
+"""Speed of the fastest variant. Jobs read this much more audio, so that fast variants are as long as the
+others."""
 STRETCH = (0.8, FASTEST)
 """Lowest and highest speed of a stretched signal."""
 SEMITONES = 3.0
@@ -27,6 +29,16 @@ NOISE_DB = (10.0, 30.0)
 SLOWED, NIGHTCORE = 0.8, FASTEST
 """Speeds of the versions that listeners publish; the pitch changes with the speed."""
 N_FFT, HOP_LENGTH = 2048, 512
+
+
+class Variant(enum.StrEnum):
+    """How a signal is changed, as in the two reports that train on changed audio."""
+
+    STRETCH = "stretch"  # slower or faster, at the same pitch
+    PITCH = "pitch"  # lower or higher, at the same tempo
+    NOISE = "noise"  # with white noise
+    SLOWED = "slowed"  # slower and lower
+    NIGHTCORE = "nightcore"  # faster and higher
 
 
 @dataclass(frozen=True)
@@ -53,21 +65,18 @@ def varied(y: Signal, sr: int, variant: Variant, rng: np.random.Generator) -> Si
         changed = noisy(y, float(rng.uniform(*NOISE_DB)), rng)
     else:
         changed = faster(y, sr, SLOWED if variant is Variant.SLOWED else NIGHTCORE)
-    clipped: Signal = np.clip(changed, np.float32(-1), np.float32(1))
-    return clipped
+    return np.asarray(np.clip(changed, -1, 1), np.float32)
 
 
 def faster(y: Signal, sr: int, speed: float) -> Signal:
     """A signal played at another speed, which changes its pitch too; shape (n / speed,)."""
-    played: Signal = soxr.resample(y, sr * speed, sr, quality="HQ")
-    return played
+    return np.asarray(soxr.resample(y, sr * speed, sr, quality="HQ"), np.float32)
 
 
 def noisy(y: Signal, under_db: float, rng: np.random.Generator) -> Signal:
     """A signal with white noise that is `under_db` decibels weaker than the signal."""
     level = np.sqrt(np.mean(np.square(y, dtype=np.float64))) * 10 ** (-under_db / 20)
-    noise: Signal = (level * rng.standard_normal(len(y))).astype(np.float32)
-    return y + noise
+    return y + np.asarray(level * rng.standard_normal(len(y)), np.float32)
 
 
 def shifted(y: Signal, sr: int, semitones: float) -> Signal:
@@ -99,11 +108,10 @@ def stretched(y: Signal, rate: float) -> Signal:
 def _inverse(D_TF: npt.NDArray[np.complex128], length: int) -> Signal:
     """The signal of a centered spectrum, by overlapping and adding frames; shape (length,)."""
     window = spectra.hann(N_FFT)
-    frames_TN = scipy.fft.irfft(D_TF, N_FFT) * window
+    frames_TN = np.fft.irfft(D_TF, N_FFT) * window
     samples = np.zeros((2, N_FFT + HOP_LENGTH * max(len(frames_TN), -(-length // HOP_LENGTH))))
     for t, frame in enumerate(frames_TN):
         here = samples[:, t * HOP_LENGTH : t * HOP_LENGTH + N_FFT]
         here += (frame, np.square(window))
     total, weight = samples[:, N_FFT // 2 : N_FFT // 2 + length]
-    y: Signal = (total / np.where(weight > spectra.TINY, weight, 1)).astype(np.float32)
-    return y
+    return np.asarray(total / np.where(weight > spectra.TINY, weight, 1), np.float32)

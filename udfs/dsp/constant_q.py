@@ -11,41 +11,28 @@ librosa's settings, and spectra are computed in double precision, rounded to sin
 filtered.
 """
 
-import functools
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
 import scipy.sparse
 import soxr
 
 from genremill.infra.errors import UsageError
-from genremill.udfs.dsp.librosa_filters import librosa_filters
-from genremill.udfs.dsp.spectra import Real, frames, hann
+from genremill.udfs.dsp.pitch import estimate_tuning
+from genremill.udfs.dsp.spectra import Double, Real, frames, hann, librosa_filters, magnitudes
 from genremill.udfs.feature_sets.base import Signal
 
 C1 = 440.0 * 2.0 ** ((24 - 69) / 12)
 """Frequency of the lowest bin in Hz."""
+OCTAVES = 7
+TUNING_WINDOW = 2048
+"""Window of the spectrum from which the tuning is estimated, as in librosa."""
 SPARSITY = 0.01
 """Share of the magnitude of each filter's spectrum that is dropped."""
 FRAMES_AT_ONCE = 256
 """Frames in one FFT call: the frames and their spectra fit into the L2 cache of a core."""
-
-
-@dataclass(frozen=True)
-class ConstantQ:
-    """The bins of a transform, and the hop between frames; the hop is halved together with the rate."""
-
-    sr: int = 22050
-    hop_length: int = 512
-    bins_per_octave: int = 12
-    n_octaves: int = 7
-
-    def __post_init__(self) -> None:
-        multiple = 2 ** (self.n_octaves - 1)
-        if self.hop_length % multiple:
-            raise UsageError(f"a hop of {self.hop_length} samples: expected a multiple of {multiple}")
 
 
 @dataclass(frozen=True)
@@ -56,34 +43,38 @@ class Basis:
     low: int
     """First bin of a spectrum of `n_fft` samples that a filter uses."""
     filters: scipy.sparse.csr_matrix
-    """Weights of each filter for the bins from `low` on, shape (bins_per_octave, bins used), complex64."""
-    lengths: npt.NDArray[np.float64]
+    """Weights of each filter for the bins from `low` on, shape (12, bins used), complex64."""
+    lengths: Double
     """Length of each filter of the transform in samples at the full rate, lowest bin first."""
     halvings: int
     """How often the rate of the signal is halved before the first octave."""
 
 
-def constant_q(y: Signal, settings: ConstantQ, *, tuning: float) -> Real:
-    """Magnitudes of the constant-Q transform, shape (n_octaves * bins_per_octave, frames).
+def constant_q(y: Signal, *, sr: int, hop_length: int, tuning: float | None = None) -> Real:
+    """Magnitudes of the constant-Q transform, shape (84, frames): seven octaves of twelve bins.
 
-    `tuning` is in fractions of a bin: one of the hundred values that `estimate_tuning` can return.
+    `tuning` is in fractions of a bin, one of the hundred values that `estimate_tuning` can return; None
+    estimates it. The hop is halved together with the rate.
     """
-    basis = _basis(settings, tuning)
-    y = _lower_rate(y, 2**basis.halvings)
-    hop_length = settings.hop_length >> basis.halvings
-    octaves = []
-    for octave in range(settings.n_octaves):
-        octaves.append(_responses(y, hop_length, basis, np.float32(2 ** (octave / 2))))
-        if octave + 1 < settings.n_octaves:
-            y, hop_length = _lower_rate(y, 2), hop_length // 2
+    if hop_length % 2 ** (OCTAVES - 1):
+        raise UsageError(f"a hop of {hop_length} samples: expected a multiple of {2 ** (OCTAVES - 1)}")
+    if tuning is None:
+        S_TF = magnitudes(y, n_fft=TUNING_WINDOW, hop_length=TUNING_WINDOW // 4)
+        tuning = estimate_tuning(S_TF, sr=sr)
+    basis = _basis(sr, hop_length, tuning)
+    y, hop_length = _lower_rate(y, 2**basis.halvings), hop_length >> basis.halvings
+    octaves = [_responses(y, hop_length, basis, 0)]
+    for octave in range(1, OCTAVES):
+        y, hop_length = _lower_rate(y, 2), hop_length // 2
+        octaves.append(_responses(y, hop_length, basis, octave))
     count = min(response.shape[1] for response in octaves)
     transform = np.concatenate([response[:, :count] for response in reversed(octaves)])
     transform /= np.sqrt(basis.lengths).astype(np.float32)[:, np.newaxis]
     return transform
 
 
-def _responses(y: Signal, hop_length: int, basis: Basis, scale: np.float32) -> Real:
-    """Magnitude of each filter's response to centered frames, shape (bins_per_octave, frames)."""
+def _responses(y: Signal, hop_length: int, basis: Basis, octave: int) -> Real:
+    """Magnitude of each filter's response to centered frames, shape (12, frames), `octave` octaves down."""
     y_frames = frames(np.pad(y, basis.n_fft // 2), basis.n_fft, hop_length)
     used = slice(basis.low, basis.low + basis.filters.shape[1])
     spectra = np.empty((basis.filters.shape[1], len(y_frames)), np.complex64)
@@ -95,8 +86,7 @@ def _responses(y: Signal, hop_length: int, basis: Basis, scale: np.float32) -> R
         np.fft.rfft(double[:count], out=transformed[:count])
         spectra[:, start : start + count] = transformed[:count, used].T
     # A sparse product adds in the order of the bins, like librosa; a dense product does not.
-    magnitudes: Real = np.abs((basis.filters * scale) @ spectra)
-    return magnitudes
+    return np.asarray(np.abs((basis.filters * np.float32(2 ** (octave / 2))) @ spectra), np.float32)
 
 
 def _lower_rate(y: Signal, factor: int) -> Signal:
@@ -104,29 +94,25 @@ def _lower_rate(y: Signal, factor: int) -> Signal:
     if factor == 1:
         return y
     length = -(-len(y) // factor)
-    lowered: Signal = soxr.resample(y, factor, 1, quality="soxr_hq")[:length]
-    if len(lowered) < length:
-        lowered = np.pad(lowered, (0, length - len(lowered)))
+    lowered = soxr.resample(y, factor, 1, quality="soxr_hq")[:length]
+    lowered = np.pad(lowered, (0, length - len(lowered)))
     lowered /= np.sqrt(1 / factor)
     return lowered
 
 
-@functools.lru_cache(maxsize=256)
-def _basis(settings: ConstantQ, tuning: float) -> Basis:
+@lru_cache(maxsize=256)
+def _basis(sr: int, hop_length: int, tuning: float) -> Basis:
     filters = librosa_filters()
     from librosa import cqt_frequencies, util  # here: the import is slow, and --help does not need it
 
-    bins_per_octave = settings.bins_per_octave
-    freqs = cqt_frequencies(
-        settings.n_octaves * bins_per_octave, fmin=C1, bins_per_octave=bins_per_octave, tuning=tuning
-    )
-    width = 2.0 ** (2 / bins_per_octave)
+    freqs = cqt_frequencies(12 * OCTAVES, fmin=C1, tuning=tuning)
+    width = 2.0 ** (2 / 12)
     alpha = (width - 1) / (width + 1)
-    _, cutoff = filters.wavelet_lengths(freqs=freqs, sr=settings.sr, alpha=alpha, window=hann)
-    halvings = _halvings(settings, cutoff)
-    sr = settings.sr / 2**halvings
-    lengths, _ = filters.wavelet_lengths(freqs=freqs, sr=sr, alpha=alpha, window=hann)
-    wavelets, top_lengths = filters.wavelet(freqs=freqs[-bins_per_octave:], sr=sr, alpha=alpha, window=hann)
+    _, cutoff = filters.wavelet_lengths(freqs=freqs, sr=sr, alpha=alpha, window=hann)
+    halvings = _halvings(sr, hop_length, cutoff)
+    rate = sr / 2**halvings
+    lengths, _ = filters.wavelet_lengths(freqs=freqs, sr=rate, alpha=alpha, window=hann)
+    wavelets, top_lengths = filters.wavelet(freqs=freqs[-12:], sr=rate, alpha=alpha, window=hann)
     n_fft = wavelets.shape[1]
     wavelets *= (top_lengths / n_fft)[:, np.newaxis]
     spectra = scipy.fft.fft(wavelets, axis=1)[:, : n_fft // 2 + 1]
@@ -135,8 +121,8 @@ def _basis(settings: ConstantQ, tuning: float) -> Basis:
     return Basis(n_fft, int(low), sparse[:, low:high], lengths, halvings)
 
 
-def _halvings(settings: ConstantQ, cutoff: float) -> int:
+def _halvings(sr: int, hop_length: int, cutoff: float) -> int:
     """How often the rate can be halved first and still leave one octave above the highest filter."""
-    by_rate = max(0, int(np.ceil(np.log2(settings.sr / 2 / cutoff)) - 1) - 1)
-    factors_of_two = (settings.hop_length & -settings.hop_length).bit_length() - 1
-    return min(by_rate, max(0, factors_of_two - settings.n_octaves + 1))
+    by_rate = max(0, int(np.ceil(np.log2(sr / 2 / cutoff)) - 1) - 1)
+    factors_of_two = (hop_length & -hop_length).bit_length() - 1
+    return min(by_rate, max(0, factors_of_two - OCTAVES + 1))

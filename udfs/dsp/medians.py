@@ -18,14 +18,13 @@ from genremill.udfs.compiled import kernel
 from genremill.udfs.dsp.simd import (
     TILE,
     Code,
-    Matrix,
+    Vectors,
     at_least_a_tile,
     intrinsic,
-    load_vector,
     transpose_back,
     transpose_rows,
-    vector_at,
 )
+from genremill.udfs.dsp.spectra import Real
 
 WINDOW = 31
 ROWS = WINDOW + TILE - 1
@@ -114,14 +113,15 @@ def _medians_of_rows(
         def larger(a: Code, b: Code) -> Code:
             return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
-        source, starts, target, start, stride = args
+        _, starts, _, start, stride = args
+        source, target = (Vectors(context, builder, signature.args[n], args[n]) for n in (0, 2))
         indices = context.make_array(signature.args[1])(context, builder, starts).data
         rows = []
         for row in range(ROWS):
             index = builder.load(builder.gep(indices, [context.get_constant(types.intp, row)]))
-            rows.append(load_vector(context, builder, signature.args[0], source, index))
+            rows.append(source.load(index))
         for median in Network(smaller, larger).medians(rows):
-            builder.store(median, vector_at(context, builder, signature.args[2], target, start), align=4)
+            target.store(median, start)
             start = builder.add(start, stride)
         return context.get_dummy_value()
 
@@ -136,7 +136,7 @@ def _mirrored(row: int, count: int) -> int:
 
 
 @kernel("(float32[:, ::1], int64, float32[:, ::1])")
-def _down_columns(S: Matrix, count: int, medians: Matrix) -> None:
+def _down_columns(S: Real, count: int, medians: Real) -> None:
     """Running medians of the first `count` rows of `S`; both matrices have at least one tile."""
     width = S.shape[1]
     starts = np.empty(ROWS, np.int64)
@@ -154,7 +154,7 @@ def _down_columns(S: Matrix, count: int, medians: Matrix) -> None:
 
 
 @kernel("(float32[:, ::1], float32[:, ::1])")
-def _along_rows(S: Matrix, medians: Matrix) -> None:
+def _along_rows(S: Real, medians: Real) -> None:
     """Running medians of each row of `S`; both matrices have at least `TILE` rows and columns."""
     height, width = S.shape
     columns, of_columns = np.empty((width, TILE), np.float32), np.empty((width, TILE), np.float32)
@@ -165,14 +165,14 @@ def _along_rows(S: Matrix, medians: Matrix) -> None:
         transpose_back(of_columns, medians, first)
 
 
-def medians_down_columns(S: Matrix) -> Matrix:
+def medians_down_columns(S: Real) -> Real:
     """Running medians of 31 rows in each column, ends mirrored; same shape as S, at least 16 columns."""
     medians = np.empty((max(len(S), TILE), S.shape[1]), np.float32)
     _down_columns(S, len(S), medians)
     return medians[: len(S)]
 
 
-def medians_along_rows(S: Matrix) -> Matrix:
+def medians_along_rows(S: Real) -> Real:
     """Running medians of 31 columns in each row, ends mirrored; same shape as S, at least 16 columns."""
     padded = at_least_a_tile(S)
     medians = np.empty_like(padded)

@@ -11,9 +11,8 @@ import numpy.typing as npt
 import scipy.fft
 
 from genremill.udfs.compiled import kernel
-from genremill.udfs.dsp.librosa_filters import librosa_filters
 from genremill.udfs.dsp.simd import TILE, at_least_a_tile, transpose_back, transpose_rows
-from genremill.udfs.dsp.spectra import Real
+from genremill.udfs.dsp.spectra import Real, librosa_filters
 
 Indices = npt.NDArray[np.int64]
 
@@ -21,33 +20,30 @@ BINS_AT_ONCE = 4
 """Bins of a mel band that are added in one step."""
 
 
+Bands = tuple[Real, Indices, Indices]
+"""Filters of mel bands, shape (M, F), and the first bin of each band and the bin after its last."""
+
+
 @lru_cache
-def mel_filters(sr: int, n_fft: int, *, n_mels: int = 128) -> Real:
-    """Triangular filters of equal area from 0 Hz to sr/2, shape (M, F)."""
+def mel_bands(sr: int, n_fft: int, *, n_mels: int = 128) -> Bands:
+    """Triangular filters of equal area from 0 Hz to sr/2."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # low bands of a short window have no bin
-        mel: Real = librosa_filters().mel(sr=sr, n_fft=n_fft, n_mels=n_mels)
-    return mel
+        return bands_of(librosa_filters().mel(sr=sr, n_fft=n_fft, n_mels=n_mels))
 
 
-@lru_cache
-def _bands_of(sr: int, n_fft: int, n_mels: int) -> tuple[Indices, Indices]:
-    return mel_bands(mel_filters(sr, n_fft, n_mels=n_mels))
-
-
-def mel_bands(filters_MF: Real) -> tuple[Indices, Indices]:
-    """First bin of each mel band, and the bin after its last, a multiple of `BINS_AT_ONCE` later."""
+def bands_of(filters_MF: Real) -> Bands:
+    """The filters and their bins; each band has a multiple of `BINS_AT_ONCE` bins."""
     inside = filters_MF > 0
     widths = BINS_AT_ONCE * np.ceil(inside.sum(axis=1) / BINS_AT_ONCE).astype(np.int64)
     ends = np.minimum(inside.argmax(axis=1) + widths, inside.shape[1])
-    return ends - widths, ends
+    return filters_MF, ends - widths, ends
 
 
 def mel_spectrogram(P_TF: Real, *, sr: int, n_mels: int = 128) -> Real:
     """Power in at least 16 mel bands, shape (T, M); as `librosa.feature.melspectrogram`."""
-    n_fft = 2 * (P_TF.shape[1] - 1)
-    bands = _bands_of(sr, n_fft, n_mels)
-    return _mel_spectrogram(at_least_a_tile(P_TF), mel_filters(sr, n_fft, n_mels=n_mels), *bands)[: len(P_TF)]
+    bands = mel_bands(sr, 2 * (P_TF.shape[1] - 1), n_mels=n_mels)
+    return _mel_spectrogram(at_least_a_tile(P_TF), *bands)[: len(P_TF)]
 
 
 @kernel(
@@ -84,5 +80,4 @@ def _mel_spectrogram(P_TF: Real, weights_MF: Real, starts: Indices, ends: Indice
 
 def mfcc(log_mel_TM: Real, *, n_mfcc: int = 20) -> Real:
     """Mel-frequency cepstral coefficients of a log-power mel spectrogram, shape (T, n_mfcc)."""
-    coefficients: Real = scipy.fft.dct(log_mel_TM, norm="ortho")[:, :n_mfcc]
-    return coefficients
+    return np.asarray(scipy.fft.dct(log_mel_TM, norm="ortho")[:, :n_mfcc], np.float32)

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba import extending, types
 
 from genremill.udfs.compiled import kernel
+from genremill.udfs.dsp.spectra import Real
 
-Matrix = npt.NDArray[np.float32]
 Code: TypeAlias = Any
 """Objects of numba and llvmlite that stand for code; neither library has type hints for them."""
 intrinsic: Callable[[Callable[..., Code]], Callable[..., None]] = extending.intrinsic
@@ -25,15 +24,23 @@ TILE = 16
 VECTOR = ir.VectorType(ir.FloatType(), TILE)
 
 
-def vector_at(context: Code, builder: Code, array_type: Code, array: Code, index: Code) -> Code:
-    """Pointer to `TILE` neighboring floats of an array, from its flat index on."""
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), VECTOR.as_pointer())
+class Vectors:
+    """Generates the code of loads and stores of `TILE` neighboring floats, at flat indices of an array."""
 
+    def __init__(self, context: Code, builder: Code, array_type: Code, array: Code) -> None:
+        self._builder = builder
+        self._data = context.make_array(array_type)(context, builder, array).data
 
-def load_vector(context: Code, builder: Code, array_type: Code, array: Code, index: Code) -> Code:
-    """The `TILE` floats at a flat index of an array."""
-    return builder.load(vector_at(context, builder, array_type, array, index), align=4)
+    def load(self, index: Code) -> Code:
+        """The floats at an index."""
+        return self._builder.load(self._pointer(index), align=4)
+
+    def store(self, vector: Code, index: Code) -> None:
+        """Writes floats to an index."""
+        self._builder.store(vector, self._pointer(index), align=4)
+
+    def _pointer(self, index: Code) -> Code:
+        return self._builder.bitcast(self._builder.gep(self._data, [index]), VECTOR.as_pointer())
 
 
 @intrinsic
@@ -47,13 +54,14 @@ def transpose_tile(
     """
 
     def write(context: Code, builder: Code, signature: Code, args: Code) -> Code:
-        source, start, width, target, to, new_width = args
+        _, start, width, _, to, new_width = args
+        source, target = (Vectors(context, builder, signature.args[n], args[n]) for n in (0, 3))
         rows = []
         for _ in range(TILE):
-            rows.append(load_vector(context, builder, signature.args[0], source, start))
+            rows.append(source.load(start))
             start = builder.add(start, width)
         for row in _transposed(builder, rows):
-            builder.store(row, vector_at(context, builder, signature.args[3], target, to), align=4)
+            target.store(row, to)
             to = builder.add(to, new_width)
         return context.get_dummy_value()
 
@@ -73,7 +81,7 @@ def _transposed(builder: Code, rows: list[Code]) -> list[Code]:
 
 
 @kernel("(float32[:, ::1], int64, float32[:, ::1])")
-def transpose_rows(S: Matrix, first: int, columns: Matrix) -> None:
+def transpose_rows(S: Real, first: int, columns: Real) -> None:
     """Fills `columns`, shape (width, TILE), with the `TILE` rows of `S` from `first` on."""
     width = S.shape[1]
     for tile in range(0, width, TILE):
@@ -82,7 +90,7 @@ def transpose_rows(S: Matrix, first: int, columns: Matrix) -> None:
 
 
 @kernel("(float32[:, ::1], float32[:, ::1], int64)")
-def transpose_back(columns: Matrix, S: Matrix, first: int) -> None:
+def transpose_back(columns: Real, S: Real, first: int) -> None:
     """Fills `TILE` rows of `S` from `first` on with `columns`, shape (width, TILE)."""
     width = S.shape[1]
     for tile in range(0, width, TILE):
@@ -90,7 +98,7 @@ def transpose_back(columns: Matrix, S: Matrix, first: int) -> None:
         transpose_tile(columns, left * TILE, TILE, S, first * width + left, width)
 
 
-def at_least_a_tile(S: Matrix) -> Matrix:
+def at_least_a_tile(S: Real) -> Real:
     """The rows of `S`, and rows of zeros up to `TILE`."""
     missing = TILE - len(S)
     return S if missing <= 0 else np.pad(S, ((0, missing), (0, 0)))

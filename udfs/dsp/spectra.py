@@ -4,8 +4,12 @@ Frames come first, shape (frames, bins), so that the values of a frame are neigh
 bins first. Shape suffixes: T frames, F bins of the spectrum.
 """
 
+import sys
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib import import_module
+from types import ModuleType
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +19,32 @@ from genremill.udfs.feature_sets.base import Signal
 Real = npt.NDArray[np.float32]
 Complex = npt.NDArray[np.complex64]
 Double = npt.NDArray[np.float64]
+Level = TypeVar("Level", Real, Double)
 
 FRAMES_AT_ONCE = 32
 """Frames in one FFT call: the windowed frames and their spectra fit into the L2 cache of a core."""
 TINY = np.finfo(np.float32).tiny
 
 
+@cache
+def librosa_filters() -> ModuleType:
+    """The module `librosa.filters`, imported without scipy.signal, which takes most of a second to import.
+
+    librosa only uses scipy.signal for windows that are given by name; scipy imports it at the first use.
+    """
+    placeholder = ModuleType("scipy.signal")
+    loaded = sys.modules.setdefault("scipy.signal", placeholder)
+    try:
+        return import_module("librosa.filters")
+    finally:
+        if loaded is placeholder:
+            del sys.modules["scipy.signal"]
+
+
 @lru_cache
 def hann(n_fft: int) -> Double:
-    """The periodic Hann window, shape (n_fft,)."""
-    # Equal to scipy.signal's to the last bit; scipy.signal takes a third of a second to import.
-    window: Double = 0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, n_fft + 1)[:-1])
-    return window
+    """The periodic Hann window, shape (n_fft,), equal to scipy.signal's to the last bit."""
+    return np.asarray(0.5 + 0.5 * np.cos(np.linspace(-np.pi, np.pi, n_fft + 1)[:-1]), np.float64)
 
 
 @lru_cache
@@ -74,9 +92,9 @@ def _blocks(y: Signal, n_fft: int, hop_length: int) -> Iterator[tuple[int, npt.N
         yield start, np.fft.rfft(windowed[:count], out=spectra[:count])
 
 
-def power_to_db(S: Real, *, amin: float = 1e-10, top_db: float = 80.0) -> Real:
-    """Decibels of powers, at most `top_db` below the largest; same shape."""
-    db = np.log10(np.maximum(S, np.float32(amin)))
-    db *= np.float32(10)
-    np.maximum(db, db.max() - np.float32(top_db), out=db)
+def power_to_db(S: Level) -> Level:
+    """Decibels of powers, at most 80 below the largest; same shape and precision as S."""
+    db: Level = np.log10(np.maximum(S, 1e-10))
+    db *= 10
+    np.maximum(db, db.max() - 80, out=db)
     return db

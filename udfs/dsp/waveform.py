@@ -5,6 +5,7 @@ T frames.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -18,10 +19,8 @@ ZERO = np.float32(1e-10)
 
 def rms(y: Signal, *, frame_length: int, hop_length: int) -> Double:
     """Root mean square of each centered frame, with zeros beyond the ends, shape (T,)."""
-    block = math.gcd(frame_length, hop_length)
-    energies = _block_energies(np.pad(y, frame_length // 2), block)
-    level: Double = np.sqrt(_frame_sums(energies, frame_length // block, hop_length // block) / frame_length)
-    return level
+    energies = _frame_sums(_block_energies, np.pad(y, frame_length // 2), frame_length, hop_length)
+    return np.asarray(np.sqrt(energies / frame_length), np.float64)
 
 
 def zero_crossing_rate(y: Signal, *, frame_length: int, hop_length: int) -> Double:
@@ -29,20 +28,21 @@ def zero_crossing_rate(y: Signal, *, frame_length: int, hop_length: int) -> Doub
 
     As `librosa.feature.zero_crossing_rate`: the first and the last sample are repeated beyond the ends.
     """
-    block = math.gcd(frame_length, hop_length)
     padded = np.pad(y, (frame_length // 2 + 1, frame_length // 2), mode="edge")
-    crossings = _frame_sums(_block_crossings(padded, block), frame_length // block, hop_length // block)
+    crossings = _frame_sums(_block_crossings, padded, frame_length, hop_length)
     # The first sample of a frame has no previous sample in the frame.
     starts = hop_length * np.arange(len(crossings))
     crossings -= (padded[starts] < -ZERO) != (padded[starts + 1] < -ZERO)
     return crossings / frame_length
 
 
-def _frame_sums(block_sums: Double, frame_blocks: int, hop_blocks: int) -> Double:
-    """Sums of overlapping frames from the sums of their blocks, shape (T,)."""
-    by_frame = np.lib.stride_tricks.sliding_window_view(block_sums, frame_blocks)[::hop_blocks]
-    sums: Double = by_frame.sum(axis=1)
-    return sums
+def _frame_sums(
+    block_sums: Callable[[Signal, int], Double], x: Signal, frame_length: int, hop_length: int
+) -> Double:
+    """Sums over overlapping frames, shape (T,)."""
+    block = math.gcd(frame_length, hop_length)
+    by_frame = np.lib.stride_tricks.sliding_window_view(block_sums(x, block), frame_length // block)
+    return np.asarray(by_frame[:: hop_length // block].sum(axis=1), np.float64)
 
 
 @kernel("(float32[::1], int64)", fastmath={"contract", "nsz", "reassoc"})

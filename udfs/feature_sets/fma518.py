@@ -1,6 +1,5 @@
 """The 518 statistics of the Free Music Archive's dataset."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,19 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 from genremill.udfs.dsp import spectra, waveform
-from genremill.udfs.dsp.chroma import chroma, chroma_cens, chroma_cqt, tonnetz
-from genremill.udfs.dsp.constant_q import ConstantQ, constant_q
-from genremill.udfs.dsp.contrast import spectral_contrast
+from genremill.udfs.dsp.constant_q import constant_q
 from genremill.udfs.dsp.mel import mel_spectrogram, mfcc
 from genremill.udfs.dsp.moments import median, moments
-from genremill.udfs.dsp.spectral_shape import spectral_shape
-from genremill.udfs.dsp.tuning import estimate_tuning
+from genremill.udfs.dsp.pitch import chroma, chroma_cens, chroma_cqt, estimate_tuning, tonnetz
+from genremill.udfs.dsp.spectral_shape import spectral_rows
 from genremill.udfs.feature_sets.base import FeatureSet, Signal
 
 Features = dict[str, npt.NDArray[np.floating]]
 
-N_FFT = 2048
-HOP_LENGTH = 512
+N_FFT, HOP_LENGTH = 2048, 512
 ROWS = {
     "chroma_cens": 12,
     "chroma_cqt": 12,
@@ -42,7 +38,7 @@ small differences of larger numbers, and below this limit they only show roundin
 
 @dataclass(frozen=True, kw_only=True)
 class Fma518(FeatureSet):
-    """Seven statistics of 74 rows of features over the frames of a clip.
+    """Seven statistics of 74 rows of features over the frames of a clip, shape (518,).
 
     The features and statistics of Defferrard et al., FMA: A Dataset For Music Analysis (2017), as the script
     of the dataset computes them, with two exceptions: all features use the real sample rate, and a constant
@@ -63,37 +59,26 @@ class Fma518(FeatureSet):
             for row in range(1, rows + 1)
         )
 
-    def values(self, y: Signal) -> npt.NDArray[np.float32]:
-        """The statistics of one signal, shape (518,)."""
-        by_spectrum = dict(self._features(y))
-        # At some rates the constant-Q transform has one frame more than the spectrum.
-        by_transform = {name: by_spectrum.pop(name) for name in ("chroma_cqt", "chroma_cens", "tonnetz")}
-        tables = _statistics(by_spectrum) | _statistics(by_transform)
-        return np.concatenate([tables[name].ravel() for name in ROWS]).astype(np.float32)
-
-    def _features(self, y: Signal) -> Iterator[tuple[str, npt.NDArray[np.floating]]]:
-        """Each feature, shape (rows, frames)."""
+    def values(self, y: Signal) -> spectra.Real:
+        """The statistics of one signal."""
         sr = self.sr
-        yield "zcr", waveform.zero_crossing_rate(y, frame_length=N_FFT, hop_length=HOP_LENGTH)[np.newaxis]
+        zcr = waveform.zero_crossing_rate(y, frame_length=N_FFT, hop_length=HOP_LENGTH)
         S_TF = spectra.magnitudes(y, n_fft=N_FFT, hop_length=HOP_LENGTH)
-        centroid, bandwidth, rolloff = spectral_shape(S_TF, sr=sr)
-        yield "spectral_centroid", centroid[np.newaxis]
-        yield "spectral_bandwidth", bandwidth[np.newaxis]
-        yield "spectral_rolloff", rolloff[np.newaxis]
-        yield "spectral_contrast", spectral_contrast(S_TF, sr=sr)
-        yield "rms", _rms(S_TF)[np.newaxis]
+        by_spectrum: Features = {"zcr": zcr[np.newaxis], "rms": _rms(S_TF)[np.newaxis]}
+        by_spectrum |= spectral_rows(S_TF, sr=sr)
         # The tuning of the transform is estimated from magnitudes, that of the chroma filters from powers.
-        settings = ConstantQ(sr=sr, hop_length=HOP_LENGTH)
-        transform = constant_q(y, settings, tuning=estimate_tuning(S_TF, sr=sr))
-        yield "chroma_cqt", chroma_cqt(transform)
+        transform = constant_q(y, sr=sr, hop_length=HOP_LENGTH, tuning=estimate_tuning(S_TF, sr=sr))
         cens = chroma_cens(transform)
-        yield "chroma_cens", cens
-        yield "tonnetz", tonnetz(cens)
+        # At some rates the constant-Q transform has one frame more than the spectrum.
+        tables = _statistics(
+            {"chroma_cqt": chroma_cqt(transform), "chroma_cens": cens, "tonnetz": tonnetz(cens)}
+        )
         # In place: otherwise each clip would get another array of this size from the system.
         P_TF = np.square(S_TF, out=S_TF)
-        yield "chroma_stft", chroma(P_TF, sr=sr, tuning=estimate_tuning(P_TF, sr=sr)).T
-        log_mel_TM = spectra.power_to_db(mel_spectrogram(P_TF, sr=sr))
-        yield "mfcc", mfcc(log_mel_TM, n_mfcc=20).T
+        by_spectrum["chroma_stft"] = chroma(P_TF, sr=sr, tuning=estimate_tuning(P_TF, sr=sr)).T
+        by_spectrum["mfcc"] = mfcc(spectra.power_to_db(mel_spectrogram(P_TF, sr=sr))).T
+        tables |= _statistics(by_spectrum)
+        return np.concatenate([tables[name].ravel() for name in ROWS]).astype(np.float32)
 
 
 def _rms(S_TF: spectra.Real) -> spectra.Real:
@@ -107,6 +92,7 @@ def _statistics(features: Features) -> Features:
     """The statistics of the rows of each feature, shape (7, rows); all features have equally many frames."""
     rows = np.concatenate(list(features.values()))
     counts = [len(feature) for feature in features.values()]
-    m = moments(rows, floor=np.repeat([FLOORS.get(name, 0.0) for name in features], counts))
-    table = np.stack([m.kurtosis, m.max, m.mean, median(rows), m.min, m.skew, m.std])
+    found = moments(rows, floor=np.repeat([FLOORS.get(name, 0.0) for name in features], counts))
+    found["median"] = median(rows)
+    table = np.stack([found[statistic] for statistic in STATISTICS])
     return dict(zip(features, np.split(table, np.cumsum(counts)[:-1], axis=1), strict=True))

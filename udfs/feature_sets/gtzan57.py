@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from genremill.udfs.compiled import kernel
 from genremill.udfs.dsp import rhythm, spectra, waveform
-from genremill.udfs.dsp.chroma import chroma
 from genremill.udfs.dsp.hpss import hpss
 from genremill.udfs.dsp.mel import mel_spectrogram, mfcc
+from genremill.udfs.dsp.onsets import onset_strength
+from genremill.udfs.dsp.pitch import chroma, estimate_tuning
 from genremill.udfs.dsp.spectral_shape import spectral_shape
-from genremill.udfs.dsp.tuning import estimate_tuning
 from genremill.udfs.feature_sets.base import FeatureSet, Signal
 
 SERIES = (
@@ -31,7 +31,7 @@ SERIES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Gtzan57(FeatureSet):
-    """Mean and variance of eight series and of the MFCCs, and the tempo.
+    """Mean and variance of eight series and of the MFCCs, and the tempo, shape (57,).
 
     The series of frames are chroma (all pitch classes together), RMS, spectral centroid, bandwidth and
     rolloff in Hz, zero crossings per sample, and MFCCs. The series of samples are the harmonic and the
@@ -61,14 +61,14 @@ class Gtzan57(FeatureSet):
         )
         return (*before, "tempo", *after)
 
-    def values(self, y: Signal) -> npt.NDArray[np.float32]:
-        """The features of one signal, shape (57,)."""
+    def values(self, y: Signal) -> Signal:
+        """The features of one signal."""
         D_TF = spectra.stft(y, n_fft=self.n_fft, hop_length=self.hop_length)
         S_TF = np.abs(D_TF)
         P_TF = np.square(S_TF)
         tuning = estimate_tuning(P_TF, sr=self.sr)
         log_mel_TM = spectra.power_to_db(mel_spectrogram(P_TF, sr=self.sr, n_mels=self.n_mels))
-        onsets = rhythm.onset_strength(log_mel_TM, n_fft=self.n_fft, hop_length=self.hop_length)
+        onsets = onset_strength(log_mel_TM, n_fft=self.n_fft, hop_length=self.hop_length, by_median=True)
         series = (
             chroma(P_TF, sr=self.sr, tuning=tuning, n_chroma=self.n_chroma),
             waveform.rms(y, frame_length=self.n_fft, hop_length=self.hop_length),
@@ -97,3 +97,36 @@ def _mean_and_variance(x: Signal) -> tuple[float, float]:
     for n in range(len(x)):
         squares += (x[n] - mean) ** 2
     return mean, squares / len(x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows57(FeatureSet):
+    """`gtzan57` of each window of a clip, a sequence of shape (steps, 57).
+
+    An incomplete last window counts if it has at least half of its length, so a clip slightly shorter than 30
+    s has ten steps. Audio after the last step is ignored; a shorter clip has fewer steps.
+    """
+
+    name: ClassVar[str] = "windows57"
+    revision: ClassVar[int] = 1
+
+    steps: int = 10
+    window_s: float = 3.0
+    """Length of a step in seconds."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(steps, 57)."""
+        return (self.steps, len(self.value_names))
+
+    @property
+    def value_names(self) -> tuple[str, ...]:
+        """Names of the channels, as in the GTZAN feature table."""
+        return Gtzan57().value_names
+
+    def values(self, y: Signal) -> Signal:
+        """The steps of one signal, flat; the steps after its end are zeros."""
+        length = round(self.window_s * self.sr)
+        parts = [y[step * length : (step + 1) * length] for step in range(self.steps)]
+        used = [part for step, part in enumerate(parts) if step == 0 or len(part) >= length / 2]
+        return self.padded(np.stack([Gtzan57(sr=self.sr).values(part) for part in used]))

@@ -10,17 +10,13 @@ from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from genremill.infra.errors import UsageError
 from genremill.udfs.dsp import spectra
-from genremill.udfs.dsp.mel import Indices, mel_bands
+from genremill.udfs.dsp.mel import Bands, bands_of
 from genremill.udfs.dsp.mel_frames import N_FFT, ORDER, TURNS, mel_magnitudes
 from genremill.udfs.dsp.spectra import Double, Real
 from genremill.udfs.feature_sets.base import FeatureSet, Signal, Window
-
-BREAK_HZ, MELS_A_LOG = 700.0, 1127.0
-"""Constants of the mel scale, 1127 ln(1 + f / 700)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +64,7 @@ class LogMel(FeatureSet):
                 f"--features {self.name}: expected --windows {self.patch_s:g}, the length of its patches"
             )
 
-    def values(self, y: Signal) -> npt.NDArray[np.float32]:
+    def values(self, y: Signal) -> Real:
         """The first patch of a signal."""
         return self.rows(y[: round(self.patch_s * self.sr)], self.patch_s)[0].values
 
@@ -76,41 +72,30 @@ class LogMel(FeatureSet):
         """The patches of a signal."""
         shortest = round(self.patch_s * self.sr)
         log_mel_TM = self.log_mel(np.pad(y, (0, max(0, shortest - len(y)))))
-        patch_s = self.frames * self.hop_length / self.sr
-        starts = range(0, len(log_mel_TM) - self.frames + 1, self.frames)
-        return [
-            Window(number * patch_s, log_mel_TM[start : start + self.frames].ravel())
-            for number, start in enumerate(starts)
-        ]
+        count, step_s = len(log_mel_TM) // self.frames, self.frames * self.hop_length / self.sr
+        patches = log_mel_TM[: count * self.frames].reshape(count, -1)
+        return [Window(number * step_s, patch) for number, patch in enumerate(patches)]
 
     def log_mel(self, y: Signal) -> Real:
         """Logarithm of the magnitude in each mel band, shape (T, M); the signal has at least 16 frames."""
         window = spectra.hann(self.frame_length).astype(np.float32)
-        scale = (self.sr, self.n_mels, self.fmin, self.fmax)
-        weights_MF = mel_weights(*scale)
-        mel_TM = mel_magnitudes(y, self.hop_length, window, TURNS, ORDER, weights_MF, *_bands(*scale))
+        bands = mel_weights(self.sr, self.n_mels, self.fmin, self.fmax)
+        mel_TM = mel_magnitudes(y, self.hop_length, window, TURNS, ORDER, *bands)
         mel_TM += np.float32(self.offset)
-        log_mel_TM: Real = np.log(mel_TM, out=mel_TM)
-        return log_mel_TM
+        return np.log(mel_TM, out=mel_TM)
 
 
 @lru_cache
-def mel_weights(sr: int, n_mels: int, fmin: float, fmax: float) -> Real:
-    """Triangular filters on the mel scale, not normalized, shape (M, F); no filter includes 0 Hz."""
+def mel_weights(sr: int, n_mels: int, fmin: float, fmax: float) -> Bands:
+    """Triangular filters on the mel scale, not normalized; no filter includes 0 Hz."""
     bins_F = _mels(spectra.fft_frequencies(sr, N_FFT))
     edges_M1 = np.linspace(_mels(np.array(fmin)), _mels(np.array(fmax)), n_mels + 2)[:, np.newaxis]
     lower, center, upper = edges_M1[:-2], edges_M1[1:-1], edges_M1[2:]
     rising, falling = (bins_F - lower) / (center - lower), (upper - bins_F) / (upper - center)
-    weights_MF: Real = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    weights_MF = np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
     weights_MF[:, 0] = 0.0
-    return weights_MF
-
-
-@lru_cache
-def _bands(sr: int, n_mels: int, fmin: float, fmax: float) -> tuple[Indices, Indices]:
-    return mel_bands(mel_weights(sr, n_mels, fmin, fmax))
+    return bands_of(weights_MF)
 
 
 def _mels(hz: Double) -> Double:
-    mels: Double = MELS_A_LOG * np.log(1.0 + hz / BREAK_HZ)
-    return mels
+    return np.asarray(1127.0 * np.log(1.0 + hz / 700.0), np.float64)

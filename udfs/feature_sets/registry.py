@@ -1,34 +1,47 @@
 """The feature sets by name. A set is imported when it is made, because numba and torch are slow to import."""
 
+import enum
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 
 from genremill.infra.errors import UsageError
 from genremill.udfs.feature_sets.base import FeatureSet
-from genremill.udfs.feature_sets.spectrogram_kind import Kind
 
 VGGISH = "vggish"
 """The only set that needs more than its name."""
 
 
-def _make(module: str, name: str, **settings: object) -> Callable[[], FeatureSet]:
-    def make() -> FeatureSet:
-        features: FeatureSet = getattr(import_module(f"{__package__}.{module}"), name)(**settings)
-        return features
+class Kind(enum.StrEnum):
+    """What a spectrogram shows over time; its first line is the lowest frequency, class or lag."""
 
-    return make
+    DB = "db"  # magnitudes in dB relative to the largest, from -80
+    POWER_DB = "power_db"  # powers in dB, at most 80 below the largest
+    PHASE = "phase"  # phases of the spectrum in radians
+    CHROMA = "chroma"  # 12 pitch classes of the spectrum, relative to the largest
+    CHROMA_CQT = "chroma_cqt"  # 12 pitch classes of the constant-Q transform
+    MFCC = "mfcc"  # 20 coefficients
+    MEL = "mel"  # 128 mel bands in dB
+    CQT = "cqt"  # 84 bins of the constant-Q transform in dB relative to the largest, from -80
+    TEMPOGRAM = "tempogram"  # autocorrelation of onsets, up to 384 frames
+    TONNETZ = "tonnetz"  # 6 coordinates of the constant-Q chroma
 
 
-FEATURE_SETS = {
-    "gtzan57": _make("gtzan57", "Gtzan57"),
-    "multiwindow": _make("multiwindow", "Multiwindow"),
-    "fma518": _make("fma518", "Fma518"),
-    "windows57": _make("windows57", "Windows57"),
-    "segments": _make("segments", "Segments"),
-    "logmel": _make("logmel", "LogMel"),
-    "musicnn": _make("musicnn", "Musicnn"),
-    "musicnn_vgg": _make("musicnn", "MusicnnVgg"),
-    **{f"spectrogram:{kind}": _make("spectrogram", "Spectrogram", kind=kind) for kind in Kind},
+def _make(module: str, class_name: str, **settings: object) -> FeatureSet:
+    features: FeatureSet = getattr(import_module(f"{__package__}.{module}"), class_name)(**settings)
+    return features
+
+
+FEATURE_SETS: dict[str, Callable[[], FeatureSet]] = {
+    "gtzan57": partial(_make, "gtzan57", "Gtzan57"),
+    "multiwindow": partial(_make, "multiwindow", "Multiwindow"),
+    "fma518": partial(_make, "fma518", "Fma518"),
+    "windows57": partial(_make, "gtzan57", "Windows57"),
+    "segments": partial(_make, "segments", "Segments"),
+    "logmel": partial(_make, "logmel", "LogMel"),
+    "musicnn": partial(_make, "pretrained", "Musicnn"),
+    "musicnn_vgg": partial(_make, "pretrained", "MusicnnVgg"),
+    **{f"spectrogram:{kind}": partial(_make, "spectrogram", "Spectrogram", kind=kind) for kind in Kind},
 }
 
 
@@ -40,7 +53,7 @@ def named(name: str, *, vggish_weights: str | None = None) -> FeatureSet:
                 f"--features {VGGISH} needs --vggish-weights: a .safetensors or .npz file with the "
                 "variables of the published checkpoint by name; genremill does not include it"
             )
-        from genremill.udfs.feature_sets.vggish import Vggish
+        from genremill.udfs.feature_sets.pretrained import Vggish
 
         return Vggish.of(vggish_weights)
     if name not in FEATURE_SETS:

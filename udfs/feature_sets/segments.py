@@ -14,15 +14,12 @@ from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from genremill.udfs.dsp import spectra
-from genremill.udfs.dsp.chroma import chroma_filters
 from genremill.udfs.dsp.mel import mel_spectrogram
-from genremill.udfs.dsp.onsets import Frames, PeakPicking, apart, onset_frames
+from genremill.udfs.dsp.onsets import Frames, apart, onset_frames, onset_strength
+from genremill.udfs.dsp.pitch import chroma_filters, estimate_tuning
 from genremill.udfs.dsp.spectra import Double, Real
-from genremill.udfs.dsp.tempogram import onset_strength
-from genremill.udfs.dsp.tuning import estimate_tuning
 from genremill.udfs.feature_sets.base import FeatureSet, Signal
 
 TIMBRE = (
@@ -75,32 +72,28 @@ class Segments(FeatureSet):
         """Names of the 12 coefficients of timbre and of the 12 pitch classes."""
         return CHANNELS
 
-    def values(self, y: Signal) -> npt.NDArray[np.float32]:
+    def values(self, y: Signal) -> Real:
         """The steps of one signal, flat; those after its last segment are zeros."""
         P_TF = np.square(spectra.magnitudes(y, n_fft=self.n_fft, hop_length=self.hop_length))
         mel_TM = mel_spectrogram(P_TF, sr=self.sr, n_mels=self.n_mels)
         starts_S = self.starts(mel_TM)
-        tuning = estimate_tuning(P_TF, sr=self.sr)
-        filters_CF = chroma_filters(self.sr, self.n_fft, tuning=tuning)
+        filters_CF = chroma_filters(self.sr, self.n_fft, tuning=estimate_tuning(P_TF, sr=self.sr))
         timbre_SE = timbre(self._decibels(mel_TM), starts_S).astype(np.float32)
         steps = np.concatenate([timbre_SE, pitches(P_TF @ filters_CF.T, starts_S)], axis=1)
         return self.padded(steps[: self.steps])
 
     def starts(self, mel_TM: Real) -> Frames:
         """First frame of each segment; the first segment starts at 0."""
-        log_mel_MT = spectra.power_to_db(mel_TM).T
-        strength = onset_strength(log_mel_MT, n_fft=self.n_fft, hop_length=self.hop_length)
-        picking = PeakPicking(wait_s=self.shortest_s)
-        onsets = onset_frames(strength, sr=self.sr, hop_length=self.hop_length, picking=picking)
+        log_mel_TM = spectra.power_to_db(mel_TM)
+        strength_T = onset_strength(log_mel_TM, n_fft=self.n_fft, hop_length=self.hop_length)
+        onsets = onset_frames(strength_T, sr=self.sr, hop_length=self.hop_length, wait_s=self.shortest_s)
         return apart(np.concatenate(([0], onsets)), int(self.shortest_s * self.sr // self.hop_length))
 
     def _decibels(self, mel_TM: Real) -> Real:
         """Power in each band in dB above the floor, from 0 to 80 at full scale, shape (T, M)."""
         scale_M = _full_scale(self.sr, self.n_fft, self.n_mels)
-        floor = np.float32(10 ** (FLOOR_DB / 10))
-        db_TM: Real = np.float32(10) * np.log10(np.maximum(mel_TM * scale_M, floor))
-        over_TM: Real = np.maximum(db_TM - np.float32(FLOOR_DB), np.float32(0))
-        return over_TM
+        db_TM = 10 * np.log10(np.maximum(mel_TM * scale_M, 10 ** (FLOOR_DB / 10)))
+        return np.asarray(np.maximum(db_TM - FLOOR_DB, 0), np.float32)
 
 
 def timbre(db_TM: Real, starts_S: Frames) -> Double:
@@ -128,8 +121,7 @@ def _full_scale(sr: int, n_fft: int, n_mels: int) -> Real:
     edges = librosa.mel_frequencies(n_mels + 2, fmin=0.0, fmax=sr / 2)
     # From filters of equal area to filters of equal height, and from sums of squares to the power of a sine.
     full_scale = n_fft * np.square(spectra.hann(n_fft)).sum() / 4
-    scale_M: Real = ((edges[2:] - edges[:-2]) / 2 / full_scale).astype(np.float32)
-    return scale_M
+    return np.asarray((edges[2:] - edges[:-2]) / 2 / full_scale, np.float32)
 
 
 @lru_cache
@@ -150,7 +142,4 @@ def pitches(chroma_TC: Real, starts_S: Frames) -> Real:
     """Power of each pitch class in a segment, relative to the strongest, shape (S, 12); 1 for silence."""
     sums_SC = np.add.reduceat(chroma_TC, starts_S, axis=0)
     strongest_S1 = sums_SC.max(axis=1, keepdims=True)
-    relative: Real = np.where(
-        strongest_S1 < spectra.TINY, 1.0, sums_SC / np.maximum(strongest_S1, spectra.TINY)
-    )
-    return relative
+    return np.where(strongest_S1 < spectra.TINY, 1.0, sums_SC / np.maximum(strongest_S1, spectra.TINY))

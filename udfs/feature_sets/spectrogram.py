@@ -12,18 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from genremill.udfs.dsp import spectra
-from genremill.udfs.dsp.chroma import chroma, chroma_cqt, tonnetz
-from genremill.udfs.dsp.constant_q import ConstantQ, constant_q
+from genremill.udfs.dsp.constant_q import constant_q
 from genremill.udfs.dsp.mel import mel_spectrogram, mfcc
+from genremill.udfs.dsp.onsets import onset_strength
+from genremill.udfs.dsp.pitch import chroma, chroma_cqt, estimate_tuning, tonnetz
+from genremill.udfs.dsp.rhythm import tempogram
 from genremill.udfs.dsp.spectra import Real, power_to_db
-from genremill.udfs.dsp.tempogram import onset_strength, tempogram
-from genremill.udfs.dsp.tuning import estimate_tuning
 from genremill.udfs.feature_sets.base import FeatureSet, Signal
-from genremill.udfs.feature_sets.spectrogram_kind import Kind
+from genremill.udfs.feature_sets.registry import Kind
 
 Rows = npt.NDArray[np.floating]
-TUNING_WINDOW = 2048
-"""Window of the spectrum for the tuning of the constant-Q transform, as in librosa."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,44 +55,40 @@ class Spectrogram(FeatureSet):
         """The one channel, named after the kind."""
         return (self.kind.value,)
 
-    def values(self, y: Signal) -> npt.NDArray[np.float32]:
+    def values(self, y: Signal) -> Real:
         """The image of one signal, line by line."""
         return resized(self.image(y), self.height, self.width).ravel()
 
     def image(self, y: Signal) -> Rows:
         """The spectrogram before resizing, shape (rows, frames)."""
-        kinds: dict[Kind, Callable[[Signal], Rows]] = {
-            Kind.DB: lambda y: _relative_db(self._power(y)).T,
-            Kind.POWER_DB: lambda y: power_to_db(self._power(y)).T,
-            Kind.PHASE: lambda y: np.angle(spectra.stft(y, n_fft=self.n_fft, hop_length=self.hop_length)).T,
-            Kind.CHROMA: self._chroma,
-            Kind.CHROMA_CQT: lambda y: chroma_cqt(self._constant_q(y)),
-            Kind.MFCC: lambda y: mfcc(self._log_mel(y)).T,
-            Kind.MEL: lambda y: self._log_mel(y).T,
-            Kind.CQT: lambda y: _relative_db(np.square(self._constant_q(y))),
-            Kind.TEMPOGRAM: self._tempogram,
-            Kind.TONNETZ: lambda y: tonnetz(chroma_cqt(self._constant_q(y))),
+        images: dict[Kind, Callable[[], Rows]] = {
+            Kind.DB: lambda: _relative_db(self._power(y)).T,
+            Kind.POWER_DB: lambda: power_to_db(self._power(y)).T,
+            Kind.PHASE: lambda: np.angle(spectra.stft(y, n_fft=self.n_fft, hop_length=self.hop_length)).T,
+            Kind.CHROMA: lambda: self._chroma(self._power(y)).T,
+            Kind.CHROMA_CQT: lambda: chroma_cqt(self._constant_q(y)),
+            Kind.MFCC: lambda: mfcc(self._log_mel(y)).T,
+            Kind.MEL: lambda: self._log_mel(y).T,
+            Kind.CQT: lambda: _relative_db(np.square(self._constant_q(y))),
+            Kind.TEMPOGRAM: lambda: tempogram(self._onsets(y)).T,
+            Kind.TONNETZ: lambda: tonnetz(chroma_cqt(self._constant_q(y))),
         }
-        return kinds[self.kind](y)
+        return images[self.kind]()
 
     def _power(self, y: Signal) -> Real:
         return np.square(spectra.magnitudes(y, n_fft=self.n_fft, hop_length=self.hop_length))
 
-    def _chroma(self, y: Signal) -> Rows:
-        P_TF = self._power(y)
-        return chroma(P_TF, sr=self.sr, tuning=estimate_tuning(P_TF, sr=self.sr)).T
+    def _chroma(self, P_TF: Real) -> Real:
+        return chroma(P_TF, sr=self.sr, tuning=estimate_tuning(P_TF, sr=self.sr))
 
     def _log_mel(self, y: Signal) -> Real:
         return power_to_db(mel_spectrogram(self._power(y), sr=self.sr))
 
-    def _tempogram(self, y: Signal) -> Rows:
-        onsets = onset_strength(self._log_mel(y).T, n_fft=self.n_fft, hop_length=self.hop_length)
-        return tempogram(onsets).T
+    def _onsets(self, y: Signal) -> Real:
+        return onset_strength(self._log_mel(y), n_fft=self.n_fft, hop_length=self.hop_length)
 
     def _constant_q(self, y: Signal) -> Real:
-        S_TF = spectra.magnitudes(y, n_fft=TUNING_WINDOW, hop_length=TUNING_WINDOW // 4)
-        settings = ConstantQ(sr=self.sr, hop_length=self.hop_length)
-        return constant_q(y, settings, tuning=estimate_tuning(S_TF, sr=self.sr))
+        return constant_q(y, sr=self.sr, hop_length=self.hop_length)
 
 
 def _relative_db(P: Real) -> Real:
@@ -112,8 +106,7 @@ def resized(image: Rows, height: int, width: int) -> Real:
     """
     rows, frames = image.shape
     tall = _triangles(rows, height) @ np.asarray(image, np.float32)
-    small: Real = tall @ _triangles(frames, width).T
-    return small
+    return np.asarray(tall @ _triangles(frames, width).T, np.float32)
 
 
 @lru_cache(maxsize=64)
@@ -123,5 +116,4 @@ def _triangles(old: int, new: int) -> Real:
     centers = (np.arange(new) + 0.5) * scale
     distances = np.abs(np.subtract.outer(centers, np.arange(old) + 0.5))
     weights = np.maximum(0.0, 1.0 - distances / max(scale, 1.0))
-    shares: Real = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    return shares
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)

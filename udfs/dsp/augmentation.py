@@ -18,16 +18,13 @@ from genremill.udfs.feature_sets.base import Signal
 REVISION = 1
 """Increases when the code makes a different variant of the same audio."""
 FASTEST = 1.25
-"""Speed of the fastest variant. Jobs read this much more audio, so that fast variants are as long as the
-others."""
+"""Speed of the fastest variant. Jobs read this much more audio, so that all variants are equally long."""
 STRETCH = (0.8, FASTEST)
-"""Lowest and highest speed of a stretched signal."""
+"""Lowest and highest speed of a stretched signal, and those of the slowed and the nightcore version."""
 SEMITONES = 3.0
 """Largest shift of the pitch, up or down."""
 NOISE_DB = (10.0, 30.0)
 """Range of the level of white noise below the signal's."""
-SLOWED, NIGHTCORE = 0.8, FASTEST
-"""Speeds of the versions that listeners publish; the pitch changes with the speed."""
 N_FFT, HOP_LENGTH = 2048, 512
 
 
@@ -64,7 +61,7 @@ def varied(y: Signal, sr: int, variant: Variant, rng: np.random.Generator) -> Si
     elif variant is Variant.NOISE:
         changed = noisy(y, float(rng.uniform(*NOISE_DB)), rng)
     else:
-        changed = faster(y, sr, SLOWED if variant is Variant.SLOWED else NIGHTCORE)
+        changed = faster(y, sr, STRETCH[0] if variant is Variant.SLOWED else STRETCH[1])
     return np.asarray(np.clip(changed, -1, 1), np.float32)
 
 

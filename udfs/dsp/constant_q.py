@@ -109,7 +109,10 @@ def _basis(sr: int, hop_length: int, tuning: float) -> Basis:
     width = 2.0 ** (2 / 12)
     alpha = (width - 1) / (width + 1)
     _, cutoff = filters.wavelet_lengths(freqs=freqs, sr=sr, alpha=alpha, window=hann)
-    halvings = _halvings(sr, hop_length, cutoff)
+    # The rate can be halved so often first that one octave above the highest filter is left.
+    by_rate = max(0, int(np.ceil(np.log2(sr / 2 / cutoff)) - 1) - 1)
+    factors_of_two = (hop_length & -hop_length).bit_length() - 1
+    halvings = min(by_rate, factors_of_two - OCTAVES + 1)
     rate = sr / 2**halvings
     lengths, _ = filters.wavelet_lengths(freqs=freqs, sr=rate, alpha=alpha, window=hann)
     wavelets, top_lengths = filters.wavelet(freqs=freqs[-12:], sr=rate, alpha=alpha, window=hann)
@@ -119,10 +122,3 @@ def _basis(sr: int, hop_length: int, tuning: float) -> Basis:
     sparse = util.sparsify_rows(spectra, quantile=SPARSITY).astype(np.complex64)
     low, high = sparse.indices.min(), sparse.indices.max() + 1
     return Basis(n_fft, int(low), sparse[:, low:high], lengths, halvings)
-
-
-def _halvings(sr: int, hop_length: int, cutoff: float) -> int:
-    """How often the rate can be halved first and still leave one octave above the highest filter."""
-    by_rate = max(0, int(np.ceil(np.log2(sr / 2 / cutoff)) - 1) - 1)
-    factors_of_two = (hop_length & -hop_length).bit_length() - 1
-    return min(by_rate, max(0, factors_of_two - OCTAVES + 1))

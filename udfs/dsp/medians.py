@@ -19,8 +19,8 @@ from genremill.udfs.dsp.simd import (
     TILE,
     Code,
     Vectors,
-    at_least_a_tile,
     intrinsic,
+    tile_padded,
     transpose_back,
     transpose_rows,
 )
@@ -28,17 +28,12 @@ from genremill.udfs.dsp.spectra import Real
 
 WINDOW = 31
 ROWS = WINDOW + TILE - 1
-"""Neighboring inputs of one network with `TILE` medians; TILE is (WINDOW + 1) / 2, so that halving ends at
-one."""
+"""Neighboring inputs of a network with `TILE` medians: (WINDOW + 1) / 2, so that halving ends at one."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """Selects medians by minima and maxima alone, of any values that `smaller` and `larger` accept.
-
-    >>> Network(min, max).sort([3, 1, 4, 2])
-    [1, 2, 3, 4]
-    """
+    """Selects medians by minima and maxima alone, of any values that `smaller` and `larger` accept."""
 
     smaller: Callable[[Any, Any], Any]
     larger: Callable[[Any, Any], Any]
@@ -174,7 +169,7 @@ def medians_down_columns(S: Real) -> Real:
 
 def medians_along_rows(S: Real) -> Real:
     """Running medians of 31 columns in each row, ends mirrored; same shape as S, at least 16 columns."""
-    padded = at_least_a_tile(S)
+    padded = tile_padded(S)
     medians = np.empty_like(padded)
     _along_rows(padded, medians)
     return medians[: len(S)]

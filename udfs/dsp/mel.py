@@ -11,17 +11,15 @@ import numpy.typing as npt
 import scipy.fft
 
 from genremill.udfs.compiled import kernel
-from genremill.udfs.dsp.simd import TILE, at_least_a_tile, transpose_back, transpose_rows
+from genremill.udfs.dsp.simd import TILE, tile_padded, transpose_back, transpose_rows
 from genremill.udfs.dsp.spectra import Real, librosa_filters
 
 Indices = npt.NDArray[np.int64]
 
-BINS_AT_ONCE = 4
-"""Bins of a mel band that are added in one step."""
-
-
 Bands = tuple[Real, Indices, Indices]
 """Filters of mel bands, shape (M, F), and the first bin of each band and the bin after its last."""
+BINS_AT_ONCE = 4
+"""Bins of a mel band that are added in one step."""
 
 
 @lru_cache
@@ -43,7 +41,7 @@ def bands_of(filters_MF: Real) -> Bands:
 def mel_spectrogram(P_TF: Real, *, sr: int, n_mels: int = 128) -> Real:
     """Power in at least 16 mel bands, shape (T, M); as `librosa.feature.melspectrogram`."""
     bands = mel_bands(sr, 2 * (P_TF.shape[1] - 1), n_mels=n_mels)
-    return _mel_spectrogram(at_least_a_tile(P_TF), *bands)[: len(P_TF)]
+    return _mel_spectrogram(tile_padded(P_TF), *bands)[: len(P_TF)]
 
 
 @kernel(

@@ -129,8 +129,8 @@ def _two_powers(
     return types.void(z, here, mirrored, turn, target, to, other), write
 
 
-@kernel("(float32[::1], float32[:, ::1])", fastmath={"contract", "nsz"})
-def _transform(z: Real, turns: Real) -> None:
+@kernel("(float32[::1],)", fastmath={"contract", "nsz"})
+def _transform(z: Real) -> None:
     """The Fourier transform of `POINTS` vectors of complex numbers, in place; the result is in `ORDER`."""
     size = POINTS
     while size > 1:
@@ -139,38 +139,30 @@ def _transform(z: Real, turns: Real) -> None:
             _butterfly(z, COMPLEX * base, COMPLEX * quarter, ())
         for p in range(1, quarter):
             k = p * N_FFT // size
-            one, two, three = turns[k], turns[2 * k], turns[3 * k]
+            one, two, three = TURNS[k], TURNS[2 * k], TURNS[3 * k]
             all_turns = (one[0], one[1], two[0], two[1], three[0], three[1])
             for base in range(0, POINTS, size):
                 _butterfly(z, COMPLEX * (base + p), COMPLEX * quarter, all_turns)
         size = quarter
 
 
-@kernel("(float32[::1], float32[:, ::1], int64[::1], float32[::1])", fastmath={"contract", "nsz"})
-def _magnitudes(z: Real, turns: Real, order: Indices, magnitudes: Real) -> None:
+@kernel("(float32[::1], float32[::1])", fastmath={"contract", "nsz"})
+def _magnitudes(z: Real, magnitudes: Real) -> None:
     """Fills `magnitudes` with twice those of the real numbers whose transform as complex numbers is `z`."""
     for k in range(POINTS // 2 + 1):
-        here, mirrored = order[k], order[(POINTS - k) % POINTS]
-        turn = (turns[k, 0], turns[k, 1])
+        here, mirrored = ORDER[k], ORDER[(POINTS - k) % POINTS]
+        turn = (TURNS[k, 0], TURNS[k, 1])
         _two_powers(z, COMPLEX * here, COMPLEX * mirrored, turn, magnitudes, TILE * k, TILE * (POINTS - k))
     for index in range(len(magnitudes)):
         magnitudes[index] = np.sqrt(magnitudes[index])
 
 
 @kernel(
-    "(float32[::1], int64, float32[::1], float32[:, ::1], int64[::1],"
-    "float32[:, ::1], int64[::1], int64[::1])",
+    "(float32[::1], int64, float32[::1], float32[:, ::1], int64[::1], int64[::1])",
     fastmath={"contract", "nsz"},
 )
 def mel_magnitudes(
-    y: Signal,
-    hop_length: int,
-    window: Real,
-    turns: Real,
-    order: Indices,
-    weights_MF: Real,
-    starts: Indices,
-    ends: Indices,
+    y: Signal, hop_length: int, window: Real, weights_MF: Real, starts: Indices, ends: Indices
 ) -> Real:
     """Weighted sums of the magnitudes of each frame, shape (T, M); for the bands see `mel.band_sums`.
 
@@ -190,8 +182,8 @@ def mel_magnitudes(
         for index in range(len(wide_window)):
             z[index] *= wide_window[index]
         samples[length:] = 0
-        _transform(z, turns)
-        _magnitudes(z, turns, order, S.reshape((POINTS + 1) * TILE))
+        _transform(z)
+        _magnitudes(z, S.reshape((POINTS + 1) * TILE))
         band_sums(S, weights_MF, starts, ends, sums)
         transpose_back(sums, mel_TM, first)
     return mel_TM

@@ -98,7 +98,7 @@ def transpose_back(columns: Real, S: Real, first: int) -> None:
         transpose_tile(columns, left * TILE, TILE, S, first * width + left, width)
 
 
-def at_least_a_tile(S: Real) -> Real:
+def tile_padded(S: Real) -> Real:
     """The rows of `S`, and rows of zeros up to `TILE`."""
     missing = TILE - len(S)
     return S if missing <= 0 else np.pad(S, ((0, missing), (0, 0)))

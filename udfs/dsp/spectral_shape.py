@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genremill.udfs.compiled import kernel
-from genremill.udfs.dsp.simd import TILE, at_least_a_tile, transpose_rows
+from genremill.udfs.dsp.simd import TILE, tile_padded, transpose_rows
 from genremill.udfs.dsp.spectra import TINY, Double, Real, fft_frequencies, power_to_db
 
 FMIN = 200.0
@@ -26,7 +26,7 @@ def spectral_shape(S_TF: Real, *, sr: int, roll_percent: float = 0.85) -> tuple[
     """
     bin_width = sr / (2 * (S_TF.shape[1] - 1))
     centroid, bandwidth = _centroid_and_bandwidth(S_TF) * bin_width
-    rolloff = _rolloff(at_least_a_tile(S_TF), roll_percent)[: len(S_TF)] * bin_width
+    rolloff = _rolloff(tile_padded(S_TF), roll_percent)[: len(S_TF)] * bin_width
     return centroid, bandwidth, rolloff
 
 

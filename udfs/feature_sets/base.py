@@ -81,9 +81,7 @@ class FeatureSet:
 
     def padded(self, steps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The steps of a sequence, flat, followed by zeros up to the shape of the set."""
-        values = np.zeros(math.prod(self.shape), np.float32)
-        values[: steps.size] = steps.ravel()
-        return values
+        return np.pad(steps.ravel(), (0, math.prod(self.shape) - steps.size))
 
     def check_windows(self, window_s: float | None) -> None:
         """Raises `UsageError` if the set does not support windows of this length."""

@@ -48,16 +48,12 @@ class Fma518(FeatureSet):
 
     name: ClassVar[str] = "fma518"
     revision: ClassVar[int] = 1
-
-    @property
-    def value_names(self) -> tuple[str, ...]:
-        """518 names, by feature, then statistic, then row."""
-        return tuple(
-            f"{feature}_{statistic}_{row:02d}"
-            for feature, rows in ROWS.items()
-            for statistic in STATISTICS
-            for row in range(1, rows + 1)
-        )
+    value_names: ClassVar[tuple[str, ...]] = tuple(
+        f"{feature}_{statistic}_{row:02d}"
+        for feature, rows in ROWS.items()
+        for statistic in STATISTICS
+        for row in range(1, rows + 1)
+    )
 
     def values(self, y: Signal) -> spectra.Real:
         """The statistics of one signal."""

@@ -17,14 +17,8 @@ from genremill.udfs.dsp.spectral_shape import spectral_shape
 from genremill.udfs.feature_sets.base import FeatureSet, Signal
 
 SERIES = (
-    "chroma_stft",
-    "rms",
-    "spectral_centroid",
-    "spectral_bandwidth",
-    "rolloff",
-    "zero_crossing_rate",
-    "harmony",
-    "perceptr",
+    *("chroma_stft", "rms", "spectral_centroid", "spectral_bandwidth"),
+    *("rolloff", "zero_crossing_rate", "harmony", "perceptr"),
 )
 """The series whose mean and variance come before the tempo, named as in the table."""
 

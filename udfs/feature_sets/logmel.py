@@ -14,7 +14,7 @@ import numpy as np
 from genremill.infra.errors import UsageError
 from genremill.udfs.dsp import spectra
 from genremill.udfs.dsp.mel import Bands, bands_of
-from genremill.udfs.dsp.mel_frames import N_FFT, ORDER, TURNS, mel_magnitudes
+from genremill.udfs.dsp.mel_frames import N_FFT, mel_magnitudes
 from genremill.udfs.dsp.spectra import Double, Real
 from genremill.udfs.feature_sets.base import FeatureSet, Signal, Window
 
@@ -30,6 +30,7 @@ class LogMel(FeatureSet):
     name: ClassVar[str] = "logmel"
     revision: ClassVar[int] = 1
     default_windows: ClassVar[str] = "0.975"
+    value_names: ClassVar[tuple[str, ...]] = ("log_mel",)
 
     sr: int = 16_000
     frame_length: int = 400
@@ -46,11 +47,6 @@ class LogMel(FeatureSet):
     def shape(self) -> tuple[int, ...]:
         """(1, frames, mel bands)."""
         return (1, self.frames, self.n_mels)
-
-    @property
-    def value_names(self) -> tuple[str, ...]:
-        """The name of the one channel."""
-        return ("log_mel",)
 
     @property
     def patch_s(self) -> float:
@@ -80,7 +76,7 @@ class LogMel(FeatureSet):
         """Logarithm of the magnitude in each mel band, shape (T, M); the signal has at least 16 frames."""
         window = spectra.hann(self.frame_length).astype(np.float32)
         bands = mel_weights(self.sr, self.n_mels, self.fmin, self.fmax)
-        mel_TM = mel_magnitudes(y, self.hop_length, window, TURNS, ORDER, *bands)
+        mel_TM = mel_magnitudes(y, self.hop_length, window, *bands)
         mel_TM += np.float32(self.offset)
         return np.log(mel_TM, out=mel_TM)
 

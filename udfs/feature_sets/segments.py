@@ -54,6 +54,7 @@ class Segments(FeatureSet):
     name: ClassVar[str] = "segments"
     revision: ClassVar[int] = 1
     reads_analyses: ClassVar[bool] = True
+    value_names: ClassVar[tuple[str, ...]] = CHANNELS
 
     steps: int = 512
     n_fft: int = 2048
@@ -67,18 +68,15 @@ class Segments(FeatureSet):
         """(steps, 24)."""
         return (self.steps, len(self.value_names))
 
-    @property
-    def value_names(self) -> tuple[str, ...]:
-        """Names of the 12 coefficients of timbre and of the 12 pitch classes."""
-        return CHANNELS
-
     def values(self, y: Signal) -> Real:
         """The steps of one signal, flat; those after its last segment are zeros."""
         P_TF = np.square(spectra.magnitudes(y, n_fft=self.n_fft, hop_length=self.hop_length))
         mel_TM = mel_spectrogram(P_TF, sr=self.sr, n_mels=self.n_mels)
         starts_S = self.starts(mel_TM)
         filters_CF = chroma_filters(self.sr, self.n_fft, tuning=estimate_tuning(P_TF, sr=self.sr))
-        timbre_SE = timbre(self._decibels(mel_TM), starts_S).astype(np.float32)
+        # Above the floor, from 0 to 80 dB at full scale.
+        full_TM = np.maximum(mel_TM * _full_scale(self.sr, self.n_fft, self.n_mels), 10 ** (FLOOR_DB / 10))
+        timbre_SE = timbre(np.maximum(10 * np.log10(full_TM) - FLOOR_DB, 0), starts_S).astype(np.float32)
         steps = np.concatenate([timbre_SE, pitches(P_TF @ filters_CF.T, starts_S)], axis=1)
         return self.padded(steps[: self.steps])
 
@@ -88,12 +86,6 @@ class Segments(FeatureSet):
         strength_T = onset_strength(log_mel_TM, n_fft=self.n_fft, hop_length=self.hop_length)
         onsets = onset_frames(strength_T, sr=self.sr, hop_length=self.hop_length, wait_s=self.shortest_s)
         return apart(np.concatenate(([0], onsets)), int(self.shortest_s * self.sr // self.hop_length))
-
-    def _decibels(self, mel_TM: Real) -> Real:
-        """Power in each band in dB above the floor, from 0 to 80 at full scale, shape (T, M)."""
-        scale_M = _full_scale(self.sr, self.n_fft, self.n_mels)
-        db_TM = 10 * np.log10(np.maximum(mel_TM * scale_M, 10 ** (FLOOR_DB / 10)))
-        return np.asarray(np.maximum(db_TM - FLOOR_DB, 0), np.float32)
 
 
 def timbre(db_TM: Real, starts_S: Frames) -> Double:

@@ -1,8 +1,18 @@
-"""Work that is repeated in a thread while a block runs."""
+"""Work that a thread repeats while a block runs, such as the heartbeat of a job."""
 
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+
+from genremill.infra import storage
+from genremill.infra.errors import StorageError
+from genremill.infra.log import LOGGER
+
+ALIVE = "_alive"
+"""Name of the object that a job rewrites in its folder as long as it runs."""
+PERIOD_S = 300.0
+ALIVE_S = 4 * PERIOD_S
+"""A job with an older heartbeat counts as dead; storage errors may prevent a few heartbeats."""
 
 
 @contextlib.contextmanager
@@ -21,3 +31,18 @@ def repeated(action: Callable[[], object], every_s: float, join_s: float | None 
     finally:
         ended.set()
         thread.join(join_s)
+
+
+@contextlib.contextmanager
+def beating(folder: str, period_s: float = PERIOD_S) -> Iterator[None]:
+    """Rewrites the heartbeat in a folder regularly until the block ends."""
+
+    def beat() -> None:
+        try:
+            storage.write_atomic(f"{folder}/{ALIVE}", storage.utc_now().encode())
+        except StorageError as err:  # if the storage is down permanently, the job itself will fail
+            LOGGER.warning("cannot write the heartbeat: %s", err)
+
+    beat()
+    with repeated(beat, period_s):
+        yield

@@ -21,9 +21,7 @@ from genremill.infra.log import LOGGER
 from genremill.infra.stores.objects import Conflict
 
 EXPIRY_S = 60.0
-"""Time without renewal after which a lease can be taken over."""
-RENEWALS = 4
-"""Renewals of a lease in `EXPIRY_S`."""
+"""Time without renewal after which a lease can be taken over. A holder renews it four times as often."""
 LOOK_S = 0.5
 """Pause between two reads of the lease of another run."""
 
@@ -59,13 +57,10 @@ class Holder:
         """Whether it is a running process of this machine; None for a process of another machine."""
         if self.host != os.uname().nodename:
             return None
-        if self.pid == os.getpid() and self.started == _started(self.pid):
-            return self.token in _HELD  # an earlier run in this process may have failed to release its lease
-        return self.started == _started(self.pid)
-
-    def to_bytes(self) -> bytes:
-        """The content of the lease's object."""
-        return records.to_json(self)
+        if self.started != _started(self.pid):
+            return False
+        # An earlier run in this process may have failed to release its lease.
+        return self.pid != os.getpid() or self.token in _HELD
 
     def __str__(self) -> str:
         return f"run {self.run_id} (process {self.pid} on {self.host}, since {self.since})"
@@ -86,17 +81,16 @@ class Lease:
         while True:
             holder, version = self._read()
             alive = holder.is_alive if holder else None
+            name = str(holder or "an unknown run")
             if version is None or alive is False or time.monotonic() - since > EXPIRY_S:
                 if version is not None:
-                    LOGGER.warning(
-                        "taking over %s from %s, which has ended", self.uri, holder or "an unknown run"
-                    )
+                    LOGGER.warning("taking over %s from %s, which has ended", self.uri, name)
                 with contextlib.suppress(Conflict):
-                    return storage.write_over(self.uri, self.holder.to_bytes(), version)
+                    return storage.write_over(self.uri, records.to_json(self.holder), version)
             elif version != seen:
                 if not wait and (alive or seen is not None):
                     raise Held(f"{holder or 'another run'} is at work: it holds {self.uri}")
-                LOGGER.info("%s is held by %s; checking if it is alive", self.uri, holder or "an unknown run")
+                LOGGER.info("%s is held by %s; checking if it is alive", self.uri, name)
                 seen, since = version, time.monotonic()
             time.sleep(LOOK_S)
 
@@ -110,7 +104,7 @@ class Lease:
                 self.lost_to = str(holder or "nobody")
                 return
             self.holder = dataclasses.replace(self.holder, renewed=self.holder.renewed + 1)
-            storage.write_over(self.uri, self.holder.to_bytes(), version)
+            storage.write_over(self.uri, records.to_json(self.holder), version)
 
     def check(self) -> None:
         """Raises `StorageError` if another run has taken over the lease because this run seemed dead."""
@@ -152,7 +146,7 @@ def held(uri: str, run_id: str, wait: bool = False) -> Iterator[Lease]:
     try:
         lease.take(wait)
         try:
-            with repeated(lease.renew, EXPIRY_S / RENEWALS):
+            with repeated(lease.renew, EXPIRY_S / 4):
                 yield lease
         finally:
             lease.release()

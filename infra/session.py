@@ -1,19 +1,20 @@
-"""The Spark session of a process, and what its errors mean."""
+"""The Spark session of a process: how it starts, what Java prints, and what its errors mean."""
 
 import contextlib
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from py4j.protocol import Py4JJavaError, Py4JNetworkError
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
 from pyspark.errors import AnalysisException, PySparkRuntimeError, PythonException
+from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
 from genremill.infra.errors import GenremillError, StorageError, UsageError
-from genremill.infra.java_output import start_java
 from genremill.infra.stores import s3_access
 
 _ALWAYS = {
@@ -45,8 +46,15 @@ _OTHER_CODE = re.compile(
     re.MULTILINE,
 )
 """Errors of a Python worker whose packages differ from the driver's."""
-_NO_GPU = re.compile("resource: gpu", re.IGNORECASE)
-"""In the error of a Spark that is configured to use GPUs that the machine does not have."""
+_NOISE = (
+    b"WARNING: Using incubator modules:",
+    b"Setting default log level to",
+    b"To adjust logging level use",
+    b"Using Spark's default log4j profile:",
+    b"NOTE: Picked up JDK_JAVA_OPTIONS:",
+    b"Picked up JAVA_TOOL_OPTIONS:",
+)
+"""What every start of Spark prints on stderr, and what does not help a user."""
 
 
 def _under_spark_submit() -> bool:
@@ -62,11 +70,10 @@ def is_local(spark: SparkSession) -> bool:
 def spark_session(app_name: str) -> Iterator[SparkSession]:
     """The running session, or a new one that stops at the end of the block."""
     running = SparkSession.getActiveSession()
-    if running is not None:
-        with faults():
-            yield running
-        return
     with faults():
+        if running is not None:
+            yield running
+            return
         spark = _started(app_name)
         try:
             s3_access.share(spark)
@@ -86,13 +93,49 @@ def _started(app_name: str) -> SparkSession:
         log = {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log4j}"}
         settings |= _LOCAL | bar | log
     # Only Java can read the user's configuration, and it must start with our settings.
-    start_java(SparkConf(loadDefaults=False).setAll(list(settings.items())))
+    _start_java(SparkConf(loadDefaults=False).setAll(list(settings.items())))
     users = SparkConf()
     settings |= {key: value for key, value in _UNLESS_CHOSEN.items() if not users.contains(key)}
     builder = SparkSession.builder.appName(app_name)
     for key, value in settings.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def _start_java(conf: SparkConf) -> None:
+    """Starts Java without its noise, unless it is running; Spark's own start finds it."""
+    if SparkContext._gateway is not None or _under_spark_submit():
+        SparkContext._ensure_initialized(conf=conf)
+        return
+    source, target = os.pipe()
+    reader = threading.Thread(target=_forward, args=(source,), daemon=True)
+    reader.start()
+    try:
+        gateway = launch_gateway(conf, {"stderr": target})  # type: ignore[no-untyped-call]
+    except BaseException:
+        os.close(target)
+        reader.join(1)  # what Java printed explains the error that follows
+        raise
+    os.close(target)
+    SparkContext._ensure_initialized(gateway=gateway, conf=conf)
+
+
+def _forward(source: int) -> None:
+    """Copies lines to stderr, without noise, and a progress bar at once, because it does not end its line."""
+    pending = b""
+    while data := os.read(source, 1 << 16):
+        *lines, pending = (pending + data).split(b"\n")
+        shown = b"".join(line + b"\n" for line in lines if not line.startswith(_NOISE))
+        if b"\r" in pending:
+            shown, pending = shown + pending, b""
+        _write(shown)
+    _write(pending)
+    os.close(source)
+
+
+def _write(data: bytes) -> None:
+    while data:
+        data = data[os.write(2, data) :]
 
 
 @contextlib.contextmanager
@@ -104,13 +147,12 @@ def faults() -> Iterator[None]:
         raise StorageError(f"Java, which runs Spark, has died: {err}") from err
     except (Py4JJavaError, Py4JNetworkError) as err:
         # Spark has no exception for these: a lost executor, a full disk, a JVM that dies.
+        cause = _cause(str(err))
         if s3_access.is_missing(str(err)):
             raise UsageError(s3_access.MISSING) from err
-        if _NO_GPU.search(str(err)):
-            raise UsageError(
-                f"Spark's configuration has GPUs, the machine has none: {_cause(str(err))}"
-            ) from err
-        raise StorageError(f"Spark failed: {_cause(str(err))}") from err
+        if "resource: gpu" in str(err).lower():
+            raise UsageError(f"Spark's configuration has GPUs, the machine has none: {cause}") from err
+        raise StorageError(f"Spark failed: {cause}") from err
     except PythonException as err:
         raised = raised_in_worker(str(err))
         if raised is None:

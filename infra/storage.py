@@ -109,10 +109,7 @@ def write_atomic(uri: str, data: bytes) -> None:
 
 
 def write_over(uri: str, data: bytes, version: str | None) -> None:
-    """Replaces an object atomically; raises `Conflict` if another process has written it in the meantime.
-
-    `version` is the version of the old bytes from `read_version`, or None if there was no object.
-    """
+    """Replaces an object atomically; raises `Conflict` if it no longer has this version (None: no object)."""
     store, uri = _store(uri)
     store.write_over(uri, data, version)
 
@@ -179,10 +176,8 @@ def is_parquet(uri: str) -> bool:
     """Whether a file, or the first data file of a folder, begins with the magic bytes of Parquet."""
     store, uri = _store(uri)
     files = _data_files(uri)
-    if not files:
-        return False
-    first = uri if store.state(uri) else f"{uri}/{files[0].name}"
-    return store.read(first, 4)[0] == b"PAR1"
+    first = uri if store.state(uri) or not files else f"{uri}/{files[0].name}"
+    return bool(files) and store.read(first, 4)[0] == b"PAR1"
 
 
 def _data_files(uri: str) -> list[StoredObject]:
@@ -205,9 +200,5 @@ def utc_now() -> str:
 
 
 def utc_seconds(utc: str) -> float:
-    """Seconds since the epoch of a time from `utc_now`.
-
-    >>> utc_seconds("1970-01-02T00:00:01Z")
-    86401
-    """
+    """Seconds since the epoch of a time from `utc_now`."""
     return calendar.timegm(time.strptime(utc, UTC))

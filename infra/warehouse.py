@@ -18,10 +18,7 @@ HISTORY = 50
 
 
 def new_run_id() -> str:
-    """A run id that sorts by time: `20261121T105400-3fa9c1`, the second and its fraction in 2^-24 s.
-
-    Two runs that start in the same second are as unlikely to share an id as with random digits.
-    """
+    """A run id that sorts by time: `20261121T105400-3fa9c1`, the second and its fraction in 2^-24 s."""
     second, nanoseconds = divmod(time.time_ns(), 10**9)
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(second))}-{(nanoseconds << 24) // 10**9:06x}"
 
@@ -49,17 +46,14 @@ class Pointer:
     published_at: str
     previous: tuple[Snapshot, ...]
     withdrawn: tuple[Snapshot, ...]
+    """Runs that were rolled back: runs with the same inputs are only published if they are named."""
 
 
 @dataclass(frozen=True)
-class Current:
-    """The content of `_current.json`: the current snapshot, the time of its publication, and the history."""
+class Current(Pointer):
+    """The content of `_current.json`."""
 
     snapshot: Snapshot
-    published_at: str
-    previous: tuple[Snapshot, ...] = ()
-    withdrawn: tuple[Snapshot, ...] = ()
-    """Runs that were rolled back: runs with the same inputs are only published if they are named."""
 
     def withdrew(self, snapshot: Snapshot) -> Snapshot | None:
         """The run made from the same inputs that was rolled back, if there is one."""
@@ -74,7 +68,7 @@ class Current:
     def from_json(cls, data: bytes, source: str) -> "Current":
         """Reads a pointer file; a damaged one is a `StorageError` that names `source`."""
         history = records.from_json(data, Pointer, source)
-        return cls(records.from_json(data, Snapshot, source), **vars(history))
+        return cls(**vars(history), snapshot=records.from_json(data, Snapshot, source))
 
 
 @dataclass(frozen=True)
@@ -127,10 +121,8 @@ class Warehouse:
     def last_published(self, table: str) -> str:
         """The newest run id in the history of a table; "" if there is none."""
         current = self.current(table)
-        if current is None:
-            return ""
-        runs = (current.snapshot, *current.previous, *current.withdrawn)
-        return max(one.run_id for one in runs)
+        runs = (current.snapshot, *current.previous, *current.withdrawn) if current else ()
+        return max((one.run_id for one in runs), default="")
 
     def finish(self, table: str, snapshot: Snapshot) -> None:
         """Marks a run as complete: writes its record beside its data."""
@@ -165,7 +157,7 @@ class Warehouse:
         history = (before.snapshot, *before.previous) if before else ()
         previous = tuple(one for one in history if one.run_id != snapshot.run_id)[:HISTORY]
         withdrawn = tuple(one for one in before.withdrawn if one.inputs != snapshot.inputs) if before else ()
-        return self._switch(table, Current(snapshot, storage.utc_now(), previous, withdrawn), version)
+        return self._switch(table, Current(storage.utc_now(), previous, withdrawn, snapshot), version)
 
     def roll_back(self, table: str) -> Current:
         """Makes the snapshot before the current one current again, and withdraws the one it replaces."""
@@ -173,8 +165,8 @@ class Warehouse:
         if before is None or not before.previous:
             raise UsageError(f"{self.uri}: {table!r} has no earlier snapshot")
         withdrawn = (before.snapshot, *before.withdrawn)[:HISTORY]
-        back = Current(before.previous[0], storage.utc_now(), before.previous[1:], withdrawn)
-        return self._switch(table, back, version)
+        back, *previous = before.previous
+        return self._switch(table, Current(storage.utc_now(), tuple(previous), withdrawn, back), version)
 
     def _switch(self, table: str, current: Current, version: str | None) -> Current:
         """Replaces the pointer if it is still the version that was read."""

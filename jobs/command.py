@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from genremill.infra import heartbeat, storage
+from genremill.infra import background, storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError, UsageError
 from genremill.infra.flag_types import OptionalFile, Uri
 from genremill.infra.log import LOGGER, start_log
@@ -132,7 +132,7 @@ def job(
         prepared = ready(work.warehouse, cfg)
         scratch = work.warehouse.tmp(work.run_id)
         try:
-            with heartbeat.beating(scratch) if writes else contextlib.nullcontext():
+            with background.beating(scratch) if writes else contextlib.nullcontext():
                 outcome = run(work, prepared)
         finally:
             _remove(scratch)

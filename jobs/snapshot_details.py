@@ -24,7 +24,7 @@ class SnapshotDetails:
     @classmethod
     def of(cls, snapshot: Snapshot) -> Self:
         """The details of a snapshot; damaged details are a `StorageError`."""
-        return records.from_builtins(snapshot.details, cls, f"details of {snapshot.path}")
+        return records.from_json(records.to_json(snapshot.details), cls, f"details of {snapshot.path}")
 
 
 class Kind(enum.StrEnum):

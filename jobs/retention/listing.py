@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from genremill.infra import heartbeat, storage
+from genremill.infra import background, storage
 from genremill.infra.stores.objects import StoredObject, Upload
 from genremill.infra.warehouse import Warehouse
 
@@ -44,8 +44,8 @@ class Listing:
     @cached_property
     def running(self) -> set[str]:
         """Ids of the runs whose heartbeat is recent."""
-        alive_s = self.now_s - heartbeat.ALIVE_S
-        beats = [beat for beat in self.objects if re.fullmatch(f"_tmp/[^/]+/{heartbeat.NAME}", beat.name)]
+        alive_s = self.now_s - background.ALIVE_S
+        beats = [beat for beat in self.objects if re.fullmatch(f"_tmp/[^/]+/{background.ALIVE}", beat.name)]
         return {beat.name.split("/")[1] for beat in beats if beat.modified_s > alive_s}
 
     def is_idle(self, path: str, modified_s: Iterable[float]) -> bool:

@@ -56,11 +56,12 @@ class ArrayEncoder(Encoder):
 
     def _moments(self, x_BW: npt.NDArray[np.float32], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
         """Mean and standard deviation of the channels of an input, shape (2, C)."""
+        x = x_BW.reshape(-1, *shape)
         if self.is_sequence:
-            x_BTC = x_BW.reshape(-1, *shape)
-            x_SC = x_BTC[np.arange(shape[0]) < _lengths(x_BTC)[:, None]]
+            filled_BT = (x != 0).any(axis=2)
+            x_SC = x[np.logical_or.accumulate(filled_BT[:, ::-1], axis=1)[:, ::-1]]
         else:
-            x_SC = np.moveaxis(x_BW.reshape(-1, *shape), 1, -1).reshape(-1, shape[0])
+            x_SC = np.moveaxis(x, 1, -1).reshape(-1, shape[0])
         if not len(x_SC):
             return np.stack([np.zeros(x_SC.shape[1]), np.ones(x_SC.shape[1])])
         return np.stack([x_SC.mean(axis=0, dtype=np.float64), x_SC.std(axis=0, dtype=np.float64)])
@@ -84,10 +85,3 @@ def real_steps(x_BCT: Tensor) -> Tensor:
     """
     filled_BT = (x_BCT != 0).any(dim=1).to(x_BCT.dtype)
     return filled_BT.flip(1).cummax(dim=1).values.flip(1).unsqueeze(1)
-
-
-def _lengths(x_BTC: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
-    """Number of steps of each row without padding, shape (B,)."""
-    filled_BT = (x_BTC != 0).any(axis=2)
-    steps = filled_BT.shape[1]
-    return np.where(filled_BT.any(axis=1), steps - filled_BT[:, ::-1].argmax(axis=1), 0)

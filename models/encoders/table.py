@@ -22,8 +22,7 @@ class TableEncoder(Encoder):
 
     def __init__(self, features: tuple[FeatureSpec, ...], scaling: Scaling, categories: int = 0) -> None:
         super().__init__()
-        self.features = features
-        self.scaling = scaling
+        self.features, self.scaling = features, scaling
         numeric = [index for index, feature in enumerate(features) if not feature.categorical]
         self.numeric_count = len(numeric)
         self.encoded_count = len(numeric) + categories
@@ -60,8 +59,7 @@ class TableEncoder(Encoder):
         codes = codes_in(x_BF, self.features)
         self.category_feature_C[:] = torch.tensor([index for index, _ in codes], dtype=torch.long)
         self.category_value_C[:] = torch.tensor([value for _, value in codes])
-        numeric_BN = x_BF[:, self.numeric_N.numpy()]
-        self.grid_NG[:] = torch.from_numpy(_grid(numeric_BN, self.scaling))
+        self.grid_NG[:] = torch.from_numpy(_grid(x_BF[:, self.numeric_N.numpy()], self.scaling))
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -83,11 +81,10 @@ class TableEncoder(Encoder):
     def numeric(self, x_BF: Tensor) -> Tensor:
         """Scaled numeric features, shape (B, N)."""
         x_BN = x_BF[:, self.numeric_N]
-        low_N, high_N = self.grid_NG[:, 0], self.grid_NG[:, -1]
         if self.scaling is Scaling.RANK:
             return _ranks(x_BN, self.grid_NG)
-        span_N = torch.where(high_N > low_N, high_N - low_N, 1.0)
-        return (x_BN - low_N) / span_N
+        low_N, high_N = self.grid_NG.T
+        return (x_BN - low_N) / torch.where(high_N > low_N, high_N - low_N, 1.0)
 
     def one_hot(self, x_BF: Tensor) -> Tensor:
         """Indicators of the categories seen in training, shape (B, C); all 0 for a new category."""
@@ -112,12 +109,13 @@ def codes_in(x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -
 
 def _grid(x_BN: npt.NDArray[np.float32], scaling: Scaling) -> npt.NDArray[np.float32]:
     if scaling is Scaling.RANK:
-        quantiles = np.quantile(x_BN, np.linspace(0, 1, GRID_POINTS), axis=0)
-        return quantiles.T.astype(np.float32)
-    if scaling is Scaling.MINMAX:
-        return np.stack([x_BN.min(axis=0), x_BN.max(axis=0)], axis=1).astype(np.float32)
-    mean, deviation = x_BN.mean(axis=0, dtype=np.float64), x_BN.std(axis=0, dtype=np.float64)
-    return np.stack([mean, mean + deviation], axis=1).astype(np.float32)
+        grid_GN = np.quantile(x_BN, np.linspace(0, 1, GRID_POINTS), axis=0)
+    elif scaling is Scaling.MINMAX:
+        grid_GN = np.stack([x_BN.min(axis=0), x_BN.max(axis=0)])
+    else:
+        mean_N = x_BN.mean(axis=0, dtype=np.float64)
+        grid_GN = np.stack([mean_N, mean_N + x_BN.std(axis=0, dtype=np.float64)])
+    return grid_GN.T.astype(np.float32)
 
 
 def _ranks(x_BN: Tensor, grid_NG: Tensor) -> Tensor:

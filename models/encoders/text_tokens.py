@@ -6,6 +6,7 @@ Training and scoring use the same function. A token is identified by a 64-bit ha
 Shape suffixes: T texts, P characters of all texts, W words of all texts, N tokens of all texts.
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -31,8 +32,11 @@ KNOWN = np.dtype([("hash", np.int64), ("rarity", np.float32)])
 Known = npt.NDArray[np.void]
 """Array of `KNOWN`, by ascending hash."""
 
-_SPACE = ord(" ")
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ / golden ratio, which spreads consecutive values
+_SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Han."""
 _KIND_WORD, _KIND_PAIR = 0, 1
 _KINDS = 8
 
@@ -43,21 +47,8 @@ class _Readable(dict[int, str]):
     def __missing__(self, code: int) -> str:
         character = chr(code)
         kept = unicodedata.category(character)[0] in "LNM"
-        self[code] = f" {character} " if kept and _spaceless(code) else character if kept else " "
+        self[code] = " " if not kept else f" {character} " if _SPACELESS.match(character) else character
         return self[code]
-
-
-def _spaceless(code: int) -> bool:
-    """Whether a character belongs to a script without spaces between words."""
-    return (
-        0x0E00 <= code <= 0x0EFF  # Thai, Lao
-        or 0x1000 <= code <= 0x109F  # Burmese
-        or 0x1780 <= code <= 0x17FF  # Khmer
-        or 0x3040 <= code <= 0x30FF  # kana
-        or 0x3400 <= code <= 0x9FFF  # Han
-        or 0xF900 <= code <= 0xFAFF
-        or 0x20000 <= code <= 0x3FFFF
-    )
 
 
 _READABLE = _Readable()
@@ -96,7 +87,7 @@ def tokens(texts: Sequence[str | None], field: int) -> tuple[Hashes, Integers]:
 
 def _words(code_P: Hashes, text_P: Integers) -> list[tuple[int, Hashes, Integers]]:
     """Kind, hash and text of each word and of each pair of consecutive words."""
-    in_word_P = code_P != _SPACE
+    in_word_P = code_P != ord(" ")
     first_W = np.flatnonzero(in_word_P[1:] & ~in_word_P[:-1]) + 1
     if not len(first_W):
         return []

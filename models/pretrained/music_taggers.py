@@ -6,7 +6,6 @@ Shape suffixes: B patches, T frames, M mel bands, C channels, E embedding, K tag
 """
 
 import enum
-from collections.abc import Callable
 from functools import lru_cache
 from importlib import resources
 
@@ -17,6 +16,8 @@ from torch.nn import functional as nnf
 
 FRAMES, MELS = 187, 96
 """Frames and mel bands of a patch: 3 s at 16 kHz, with a hop of 256 samples."""
+LENGTHS = (7, 7, 128, 64, 32)
+"""Frames of the first filters of `musicnn`: two that span mel bands, for timbre, and three for rhythm."""
 NORM_EPSILON = 1e-3
 POOLS = (((4, 1), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((2, 2), (2, 2)), ((4, 4), (4, 4)))
 """Size and stride of the pooling layers of `musicnn_vgg`."""
@@ -46,12 +47,9 @@ EMBEDDINGS = {Tagger.MUSICNN: 200, Tagger.VGG: 256}
 
 def embeddings(tagger: Tagger, patches_BTM: Tensor) -> tuple[Tensor, Tensor]:
     """The last layer before the tags, shape (B, E), and the probabilities of tags, shape (B, K)."""
-    layers: dict[Tagger, Callable[[Weights, Tensor], tuple[Tensor, Tensor]]] = {
-        Tagger.MUSICNN: _musicnn,
-        Tagger.VGG: _vgg,
-    }
+    layers = _musicnn if tagger is Tagger.MUSICNN else _vgg
     with torch.inference_mode():
-        embedding_BE, logits_BK = layers[tagger](weights(tagger), patches_BTM)
+        embedding_BE, logits_BK = layers(weights(tagger), patches_BTM)
         return embedding_BE, torch.sigmoid(logits_BK)
 
 
@@ -67,12 +65,8 @@ def weights(tagger: Tagger) -> Weights:
 
 def _musicnn(of: Weights, patches_BTM: Tensor) -> tuple[Tensor, Tensor]:
     x_B1TM = _normalized(of, "batch_normalization", patches_BTM[:, None])
-    timbral = [_highest(of, layer, x_B1TM, before=3, after=3) for layer in (0, 1)]
-    temporal = [
-        _highest(of, layer, x_B1TM, before=(length - 1) // 2, after=length // 2)
-        for layer, length in ((2, 128), (3, 64), (4, 32))
-    ]
-    front_BCT = torch.cat([*timbral, *temporal], dim=1)
+    front = [_highest(of, layer, x_B1TM, length) for layer, length in enumerate(LENGTHS)]
+    front_BCT = torch.cat(front, dim=1)
     first_BCT = _dense(of, 5, front_BCT)
     second_BCT = _dense(of, 6, first_BCT) + first_BCT
     third_BCT = _dense(of, 7, second_BCT) + second_BCT
@@ -84,7 +78,7 @@ def _musicnn(of: Weights, patches_BTM: Tensor) -> tuple[Tensor, Tensor]:
     return embedding_BE, embedding_BE @ of["dense_1/kernel"] + of["dense_1/bias"]
 
 
-def _highest(of: Weights, layer: int, x_B1TM: Tensor, *, before: int, after: int) -> Tensor:
+def _highest(of: Weights, layer: int, x_B1TM: Tensor, length: int) -> Tensor:
     """Convolution over frames and bands, ReLU, batch normalization, and maximum over bands: (B, C, T).
 
     The maximum comes first, which is faster. ReLU and normalization keep the order of values, except that a
@@ -92,7 +86,8 @@ def _highest(of: Weights, layer: int, x_B1TM: Tensor, *, before: int, after: int
     """
     scale_C, shift_C = _norm(of, f"batch_normalization_{layer + 1}")
     kernel, bias_C, sign_C1 = _filters(layer)
-    padded = nnf.pad(x_B1TM, (0, 0, before, after)).contiguous(memory_format=torch.channels_last)
+    padded = nnf.pad(x_B1TM, (0, 0, (length - 1) // 2, length // 2))
+    padded = padded.contiguous(memory_format=torch.channels_last)
     highest_BCT = nnf.conv2d(padded, kernel, bias_C).amax(dim=3) * sign_C1
     return torch.relu(highest_BCT) * scale_C[:, None] + shift_C[:, None]
 
@@ -101,8 +96,7 @@ def _highest(of: Weights, layer: int, x_B1TM: Tensor, *, before: int, after: int
 def _filters(layer: int) -> tuple[Tensor, Tensor, Tensor]:
     """Kernel and bias of a first convolution of `musicnn`, negated where the sign is -1, and the sign."""
     of, name = weights(Tagger.MUSICNN), f"conv2d_{layer}" if layer else "conv2d"
-    scale_C, _ = _norm(of, f"batch_normalization_{layer + 1}")
-    sign_C = torch.where(scale_C < 0, -1.0, 1.0)
+    sign_C = torch.where(_norm(of, f"batch_normalization_{layer + 1}")[0] < 0, -1.0, 1.0)
     kernel = of[f"{name}/kernel"] * sign_C[:, None, None, None]
     kernel = kernel.contiguous(memory_format=torch.channels_last)
     return kernel, of[f"{name}/bias"] * sign_C, sign_C[:, None]

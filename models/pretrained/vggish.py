@@ -55,10 +55,11 @@ def read_weights(uri: str) -> Weights:
     """Reads the weights once per process. Raises `UsageError` if they are not those of VGGish."""
     data = storage.read_bytes(uri)
     arrays = _arrays(uri, data)
+    found = {name: tuple(array.shape) for name, array in arrays.items()}
     wrong = [
-        f"{name}: expected {shape}, found {tuple(arrays[name].shape) if name in arrays else None}"
+        f"{name}: expected {shape}, found {found.get(name)}"
         for name, shape in SHAPES.items()
-        if name not in arrays or tuple(arrays[name].shape) != shape
+        if found.get(name) != shape
     ]
     if wrong:
         raise UsageError(f"{uri}: not VGGish's weights: {'; '.join(wrong[:3])}")

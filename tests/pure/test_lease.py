@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from genremill.infra import lease, storage
+from genremill.infra import lease, records, storage
 from genremill.infra.errors import StorageError
 from genremill.infra.lease import Holder
 
@@ -30,7 +30,7 @@ def uri(tmp_path: Path) -> str:
 
 def _left(uri: str, **overrides: object) -> None:
     holder = dataclasses.replace(Holder.this_process("r0"), **overrides)  # type: ignore[arg-type]
-    storage.write_atomic(uri, holder.to_bytes())
+    storage.write_atomic(uri, records.to_json(holder))
 
 
 def test_a_second_run_fails_at_once_with_the_name_of_the_first(uri: str) -> None:

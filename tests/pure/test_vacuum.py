@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from genremill.infra import heartbeat, storage
+from genremill.infra import background, storage
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli
 
@@ -178,7 +178,7 @@ def test_files_with_the_id_of_a_running_job_are_kept(
 ) -> None:
     put(warehouse, *ABANDONED)
     aged(warehouse)
-    with heartbeat.beating(warehouse.tmp("20260101T000000-abcdef")):
+    with background.beating(warehouse.tmp("20260101T000000-abcdef")):
         gone = vacuum("--yes")
     assert gone == [
         "_checkpoints/1234/epoch-00001/model.json",
@@ -220,9 +220,9 @@ def test_invalid_limits_are_errors(
 
 def test_a_heartbeat_is_renewed(warehouse: Warehouse) -> None:
     folder = warehouse.tmp("one")
-    with heartbeat.beating(folder, period_s=0.01):
-        first = storage.local_path(f"{folder}/{heartbeat.NAME}").stat().st_mtime_ns
+    with background.beating(folder, period_s=0.01):
+        first = storage.local_path(f"{folder}/{background.ALIVE}").stat().st_mtime_ns
         deadline = time.monotonic() + 5
-        while storage.local_path(f"{folder}/{heartbeat.NAME}").stat().st_mtime_ns == first:
+        while storage.local_path(f"{folder}/{background.ALIVE}").stat().st_mtime_ns == first:
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -33,8 +33,7 @@ class AuditRefused(GenremillError):
 
     def __init__(self, message: str, summary: dict[str, Any] | None = None) -> None:
         super().__init__(message)
-        self.summary = summary or {}
-        """The measurements, for the record of the night."""
+        self.summary = summary or {}  # the measurements, for the record of the night
 
 
 class StorageError(GenremillError):

@@ -20,7 +20,6 @@ InfoT = TypeVar("InfoT")
 _IN_PROGRESS: list[object] = []
 """Types for which tyro's own rules are being asked."""
 
-
 Uri: TypeAlias = Annotated[str, tyro.conf.arg(metavar="URI")]
 OptionalUri: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="URI")]
 OptionalFile: TypeAlias = Annotated[str | None, tyro.conf.arg(metavar="FILE")]
@@ -38,9 +37,9 @@ def registry(hidden: Collection[tuple[type, str]] = ()) -> ConstructorRegistry:
 
 def _dataclass(info: StructTypeInfo, hidden: Collection[tuple[type, str]]) -> StructConstructorSpec | None:
     """The help shows a default in brackets."""
-    spec = (
-        _by_tyro(ConstructorRegistry.get_struct_spec, info) if dataclasses.is_dataclass(info.type) else None
-    )
+    if not dataclasses.is_dataclass(info.type):
+        return None
+    spec = _by_tyro(ConstructorRegistry.get_struct_spec, info)
     if not isinstance(spec, StructConstructorSpec):
         return None
     fields = []
@@ -68,16 +67,14 @@ def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     if info.type_origin not in (Union, types.UnionType):
         return None
     kinds = [kind for kind in typing.get_args(info.type) if kind is not type(None)]
-    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kinds[0], info.markers))
-    if len(kinds) > 1 or not isinstance(spec, PrimitiveConstructorSpec):
+    value = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kinds[0], info.markers))
+    if len(kinds) > 1 or not isinstance(value, PrimitiveConstructorSpec):
         return None
-    value = spec
+    is_value, text_of = value.is_instance, value.str_from_instance
     return dataclasses.replace(
         value,
-        is_instance=lambda instance: instance is None or value.is_instance(instance),
-        str_from_instance=lambda instance: (
-            ["None"] if instance is None else value.str_from_instance(instance)
-        ),
+        is_instance=lambda instance: instance is None or is_value(instance),
+        str_from_instance=lambda instance: ["None"] if instance is None else text_of(instance),
     )
 
 

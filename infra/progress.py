@@ -32,8 +32,7 @@ class _Sum(AccumulatorParam[Counter[str]]):
 def tally(spark: SparkSession) -> Tally:
     """An empty count of things by reason of rejection, or `DONE`; tasks add to it.
 
-    Spark adds the counts of a task when it ends. If the stage writes the results of its job, only one attempt
-    of each task counts, so retries and speculation do not count twice.
+    In a stage that writes the results of its job, only one attempt of each task counts.
     """
     return spark.sparkContext.accumulator(Counter(), _Sum())
 
@@ -46,8 +45,7 @@ def progress(
 
     Without a tally, the number of rows is estimated from the share of finished tasks of the running stage.
     """
-    started = time.monotonic()
-    on_terminal = sys.stderr.isatty()
+    started, on_terminal = time.monotonic(), sys.stderr.isatty()
 
     def line() -> str:
         count = Counter({DONE: round(rows * _tasks_done(spark))}) if counted is None else counted.value

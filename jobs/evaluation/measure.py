@@ -18,7 +18,7 @@ from genremill.jobs.job_inputs import PredictionInputs
 from genremill.jobs.snapshot_details import TracksDetails
 from genremill.jobs.training import predictions
 from genremill.models.evaluation import calibration
-from genremill.models.evaluation.abstention import tag_figures
+from genremill.models.evaluation.calibration import tag_figures
 from genremill.models.evaluation.held_out import HeldOut, Labels
 from genremill.models.evaluation.metrics import Metrics, Subject, measure
 from genremill.models.evaluation.scores import confusion, mean_probability

@@ -8,8 +8,7 @@ from genremill.infra.pages.rendering import render_template
 from genremill.jobs.evaluation import clusters, confidence, confusions, figures, pictures
 from genremill.jobs.evaluation.confidence import ClusterTags
 from genremill.jobs.evaluation.pictures import ClusterMap, Correlations
-from genremill.models.evaluation.abstention import UNREACHED
-from genremill.models.evaluation.calibration import CoveragePoint, ReliabilityBin
+from genremill.models.evaluation.calibration import UNREACHED, CoveragePoint, ReliabilityBin
 from genremill.models.evaluation.held_out import Floats, Integers, Labels
 from genremill.models.evaluation.metrics import Metrics
 from genremill.models.evaluation.split import SplitBy

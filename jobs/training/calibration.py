@@ -12,8 +12,12 @@ from genremill.jobs.job_inputs import PredictionInputs
 from genremill.jobs.snapshot_details import TracksDetails
 from genremill.jobs.training import predictions
 from genremill.jobs.training.pairs import LabeledTracks, labeled_tracks
-from genremill.models.evaluation.abstention import fitted_thresholds
-from genremill.models.evaluation.calibration import artist_weights, fitted_temperature, tempered
+from genremill.models.evaluation.calibration import (
+    artist_weights,
+    fitted_temperature,
+    fitted_thresholds,
+    tempered,
+)
 from genremill.models.evaluation.held_out import HeldOut
 from genremill.models.evaluation.split import SplitBy
 from genremill.models.model_card import ModelCard

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genremill.infra.errors import UsageError
 from genremill.models.encoders.base import Encoder, Inputs, Samples
@@ -37,10 +37,8 @@ class ArrayEncoder(Encoder):
         self.places: tuple[int, ...] = places.pop()
         """Steps, or height and width."""
         self.channels = sum(shape[-1] if self.is_sequence else shape[0] for shape in shapes.values())
-        self.register_buffer("mean_C", torch.zeros(self.channels))
-        self.register_buffer("deviation_C", torch.ones(self.channels))
-        self.mean_C: Tensor
-        self.deviation_C: Tensor
+        self.mean_C = nn.Buffer(torch.zeros(self.channels))
+        self.deviation_C = nn.Buffer(torch.ones(self.channels))
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ categorical features, E encoded inputs (N + C).
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genremill.infra.errors import UsageError
 from genremill.models.encoders.base import Encoder, Inputs, Samples, joined, joined_rows
@@ -26,15 +26,10 @@ class TableEncoder(Encoder):
         numeric = [index for index, feature in enumerate(features) if not feature.categorical]
         self.numeric_count = len(numeric)
         self.encoded_count = len(numeric) + categories
-        self.register_buffer("numeric_N", torch.tensor(numeric, dtype=torch.long))
-        points = GRID_POINTS if scaling is Scaling.RANK else 2
-        self.register_buffer("grid_NG", torch.zeros(len(numeric), points))
-        self.register_buffer("category_feature_C", torch.zeros(categories, dtype=torch.long))
-        self.register_buffer("category_value_C", torch.zeros(categories))
-        self.numeric_N: Tensor
-        self.grid_NG: Tensor
-        self.category_feature_C: Tensor
-        self.category_value_C: Tensor
+        self.numeric_N = nn.Buffer(torch.tensor(numeric, dtype=torch.long))
+        self.grid_NG = nn.Buffer(torch.zeros(len(numeric), GRID_POINTS if scaling is Scaling.RANK else 2))
+        self.category_feature_C = nn.Buffer(torch.zeros(categories, dtype=torch.long))
+        self.category_value_C = nn.Buffer(torch.zeros(categories))
 
     @classmethod
     def fit(
@@ -83,12 +78,12 @@ class TableEncoder(Encoder):
         x_BN = x_BF[:, self.numeric_N]
         if self.scaling is Scaling.RANK:
             return _ranks(x_BN, self.grid_NG)
-        low_N, high_N = self.grid_NG.T
+        low_N, high_N = self.grid_NG.unbind(1)
         return (x_BN - low_N) / torch.where(high_N > low_N, high_N - low_N, 1.0)
 
     def one_hot(self, x_BF: Tensor) -> Tensor:
         """Indicators of the categories seen in training, shape (B, C); all 0 for a new category."""
-        return (x_BF[:, self.category_feature_C] == self.category_value_C).to(x_BF.dtype)
+        return torch.eq(x_BF[:, self.category_feature_C], self.category_value_C).to(x_BF.dtype)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Encoded inputs, shape (B, E): scaled numeric features, then indicators."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from torch import Tensor
+from torch import nn
 
 from genremill.models.encoders.base import Encoder, Samples
 from genremill.models.encoders.text_tokens import FIELD_TOKENS, Hashes, tokens
@@ -24,10 +24,8 @@ class TextEncoder(Encoder):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.register_buffer("hash_V", torch.zeros(size, dtype=torch.long))
-        self.register_buffer("rarity_V", torch.zeros(size))
-        self.hash_V: Tensor
-        self.rarity_V: Tensor
+        self.hash_V = nn.Buffer(torch.zeros(size, dtype=torch.long))
+        self.rarity_V = nn.Buffer(torch.zeros(size))
 
     def learn(self, samples: Samples) -> None:
         """Sets the vocabulary, by ascending hash."""

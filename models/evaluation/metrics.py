@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from genremill.infra.errors import UsageError
 from genremill.models.evaluation import scores
-from genremill.models.evaluation.abstention import TagFigures
+from genremill.models.evaluation.calibration import TagFigures
 from genremill.models.evaluation.held_out import Floats, HeldOut, Labels
 from genremill.models.evaluation.scores import Sums, ratio
 from genremill.models.evaluation.split import SplitBy
@@ -220,9 +220,6 @@ def paired_difference(
 
     `tracks_A` counts the held-out tracks of each artist, 1 or more. `gained_A` counts the tracks that only
     the second model has right, minus those that only the first has right.
-
-    >>> paired_difference(np.array([10, 10]), np.array([1, 1]))
-    Interval(value=0.1, low=0.1, high=0.1)
     """
     drawn_RA = scores.times_drawn(len(tracks_A), REPLICATES, seed)
     replicates_R = (drawn_RA @ gained_A) / (drawn_RA @ tracks_A)

@@ -145,13 +145,7 @@ def ratio(part: Floats, whole: Floats) -> Floats:
 
 
 def ceiling(pair_track_P: Integers, pair_label_P: Integers) -> float:
-    """The best possible share of correct pairs with one prediction per track. A higher figure means a leak.
-
-    A track with two labels, and one with a single label:
-
-    >>> round(ceiling(np.array([0, 0, 1]), np.array([4, 7, 4])), 3)
-    0.667
-    """
+    """The best possible share of correct pairs with one prediction per track. A higher one means a leak."""
     pairs, count = np.unique(np.stack([pair_track_P, pair_label_P]), axis=1, return_counts=True)
     best_T = np.zeros(int(pair_track_P.max()) + 1)
     np.maximum.at(best_T, pairs[0], count)
@@ -159,24 +153,14 @@ def ceiling(pair_track_P: Integers, pair_label_P: Integers) -> float:
 
 
 def macro_f1(hits_RC: Floats, truths_RC: Floats, chosen_RC: Floats) -> Floats:
-    """Mean F1 = 2 hits / (truths + chosen) over the classes that are labels of at least one pair.
-
-    The first class has F1 2/3, the second 1/2; the third is not a label of any pair:
-
-    >>> macro_f1(np.array([2.0, 1.0, 0.0]), np.array([3.0, 2.0, 0.0]), np.array([3.0, 2.0, 1.0])).round(4)
-    np.float64(0.5833)
-    """
+    """Mean F1 = 2 hits / (truths + chosen) over the classes that are labels of at least one pair."""
     f1_RC = np.where(truths_RC > 0, 2 * hits_RC / np.maximum(truths_RC + chosen_RC, 1), 0)
     macro_R: Floats = f1_RC.sum(axis=-1) / (truths_RC > 0).sum(axis=-1)
     return macro_R
 
 
 def closeness_chance(cluster_P: Integers) -> float:
-    """Closeness of random predictions: the sum of squared cluster shares of the labels; -1 is no cluster.
-
-    >>> closeness_chance(np.array([0, 0, 0, 1]))
-    0.625
-    """
+    """Closeness of random predictions: the sum of squared cluster shares of the labels; -1 is no cluster."""
     share_K = np.bincount(cluster_P[cluster_P >= 0]) / len(cluster_P)
     return float((share_K**2).sum())
 
@@ -206,12 +190,7 @@ def mean_probability(held_out: HeldOut) -> Floats:
 
 
 def confusion(label_P: Integers, predicted_P: Integers, classes: int) -> Integers:
-    """Pairs by label (row) and prediction (column), shape (C, C).
-
-    >>> confusion(np.array([0, 0, 1]), predicted_P=np.array([0, 1, 1]), classes=2)
-    array([[1, 1],
-           [0, 1]])
-    """
+    """Pairs by label (row) and prediction (column), shape (C, C)."""
     cell_P = label_P * classes + predicted_P
     return np.bincount(cell_P, minlength=classes**2).reshape(classes, classes).astype(np.int64)
 

@@ -29,9 +29,9 @@ with 3 such pairs, .60 with none and .59 with 20."""
 def with_spread(rank_NF: NDArray[Any], squared_F: NDArray[np.bool_]) -> Floats:
     """Ranks r in [0, 1] as 2r - 1, followed by the squares of the inputs in `squared_F`.
 
-    The mean of the square separates genres at both ends of an input from genres in its middle. On the Spotify
-    table, clusters are then more stable between halves of the artists (mean adjusted Rand index .62 instead
-    of .55). The square of popularity makes them less stable (.45 instead of .59).
+    The mean of the square separates genres at both ends of an input from genres in its middle, and clusters
+    of the Spotify table are more stable (mean adjusted Rand index of halves of the artists .62 instead of
+    .55). The square of popularity makes them less stable (.45 instead of .59).
 
     >>> with_spread(np.array([[0.0, 0.5], [0.5, 0.5], [0.75, 1.0]]), np.array([True, False])).tolist()
     [[-1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.5, 1.0, 0.25]]

@@ -8,8 +8,7 @@ from genremill.infra.pages.parts import Header
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs.evaluation.page import Report
 from genremill.jobs.evaluation.pictures import ClusterMap, Correlations
-from genremill.models.evaluation.abstention import tag_figures
-from genremill.models.evaluation.calibration import coverage_curve, reliability
+from genremill.models.evaluation.calibration import coverage_curve, reliability, tag_figures
 from genremill.models.evaluation.held_out import HeldOut, Labels
 from genremill.models.evaluation.metrics import Subject, measure
 from genremill.models.evaluation.scores import confusion, mean_probability

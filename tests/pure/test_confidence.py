@@ -16,10 +16,12 @@ from genremill.infra.errors import UsageError
 from genremill.models import artifact
 from genremill.models.artifact import Model
 from genremill.models.encoders.base import Inputs
-from genremill.models.evaluation.abstention import CREDIBLE_ARTISTS, UNREACHED, fitted_thresholds
 from genremill.models.evaluation.calibration import (
+    CREDIBLE_ARTISTS,
+    UNREACHED,
     artist_weights,
     fitted_temperature,
+    fitted_thresholds,
     reliability,
     tempered,
 )

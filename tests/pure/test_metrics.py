@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from genremill.infra.errors import UsageError
-from genremill.models.evaluation.abstention import TagFigures, tag_figures
-from genremill.models.evaluation.calibration import coverage_curve, reliability
+from genremill.models.evaluation.calibration import TagFigures, coverage_curve, reliability, tag_figures
 from genremill.models.evaluation.held_out import HeldOut, Labels
 from genremill.models.evaluation.metrics import ClassFigures, Figures, Metrics, Subject, measure
 from genremill.models.evaluation.scores import BLOCKS, confusion, sums_by_block

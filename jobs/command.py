@@ -67,8 +67,7 @@ class Outcome:
     summary: dict[str, Any]
     text: str = ""
     exit_code: ExitCode = ExitCode.DONE
-    nothing_new: bool = False
-    """Whether the job had nothing to do."""
+    nothing_new: bool = False  # whether the job had nothing to do
 
 
 @dataclass(frozen=True)
@@ -77,18 +76,16 @@ class Command(Generic[CommonT, ConfigT]):
 
     name: str
     description: str | None
-    config_type: type[ConfigT]
+    config: type[ConfigT]
     run: Callable[[CommonT, ConfigT], Outcome]
-    common_type: type[CommonT]
+    common: type[CommonT]
 
     def __call__(self, argv: Sequence[str] | None = None) -> int:
         """Parses the flags, runs the job, prints its result and returns its exit code."""
-        arguments = sys.argv[1:] if argv is None else argv
+        args = sys.argv[1:] if argv is None else argv
         try:
             with printing():
-                common, cfg = flags.parse(
-                    self.name, self.description or "", self.config_type, self.common_type, arguments
-                )
+                common, cfg = flags.parse(self.name, self.description, self.config, self.common, args)
             outcome = self.run(common, cfg)
         except GenremillError as err:
             print(plain_lines(f"genremill {self.name}: {err}"), file=sys.stderr)
@@ -114,12 +111,13 @@ def job(
     run: Callable[[Run, ReadyT], Outcome],
     common_type: type[Common] = Writing,
     *,
-    creates_warehouse: bool = False,
+    may_create: bool = False,
 ) -> Command[Common, ConfigT]:
     """The command line of a job that runs in a warehouse.
 
     `ready` raises on all errors that can be seen without Spark, before the job starts and before it writes.
-    It returns what `run` gets: the inputs that the job reads, or its settings.
+    It returns what `run` gets: the inputs that the job reads, or its settings. The warehouse must exist
+    unless the job may create it.
     """
 
     def in_warehouse(common: Common, cfg: ConfigT) -> Outcome:
@@ -127,7 +125,7 @@ def job(
         writes = isinstance(common, Writing) and not common.dry_run
         work = Run(Warehouse.at(common.warehouse), new_run_id(), dry_run=not writes)
         start_log(work.run_id, name)
-        if not creates_warehouse:
+        if not may_create:
             require_warehouse(work.warehouse)
         prepared = ready(work.warehouse, cfg)
         scratch = work.warehouse.tmp(work.run_id)

@@ -82,7 +82,7 @@ def _report(metrics: "Metrics", page: str) -> Report:
     return {"model_version": version, "metrics": as_json}, text, files
 
 
-def _comparison(inputs: Sequence[PredictionInputs], metrics: "Sequence[Metrics]", header: Header) -> Report:
+def _comparison(inputs: Sequence[PredictionInputs], metrics: "list[Metrics]", header: Header) -> Report:
     from genremill.jobs.evaluation import comparison, cost  # here: scipy takes long
 
     compared = [

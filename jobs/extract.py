@@ -38,10 +38,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     tracks = extraction.with_audio(spark, work.warehouse, snapshot)
     count = tracks.count()
     if not count:
-        raise UsageError(
-            f"no track of run {snapshot.run_id} has an audio path: `ingest --columns.audio-uri` names "
-            "its column"
-        )
+        hint = "`ingest --columns.audio-uri` names their column"
+        raise UsageError(f"no track of run {snapshot.run_id} has an audio path: {hint}")
     counts = extraction.up_to_date(spark, work, cfg, tracks, count)
     return _outcome(counts, work.dry_run, cfg.max_rejects)
 

@@ -34,25 +34,25 @@ class Flag:
 
 
 def parse(
-    job: str, description: str, config_type: type[ConfigT], common_type: type[CommonT], argv: Sequence[str]
+    job: str, description: str | None, config: type[ConfigT], common: type[CommonT], argv: Sequence[str]
 ) -> tuple[CommonT, ConfigT]:
     """The shared flags and the job's Config: the command line over a YAML file over the defaults."""
-    flags = declared(common_type) | declared(config_type)
+    flags, description = declared(common) | declared(config), _unwrapped(description or "")
     file = _config_file(argv)
     _check_names(job, argv, flags, with_pairs=file is not None)
     hidden: set[tuple[type, str]] = set()
     # The Config of a command with many flags names the main ones, which --help shows.
-    main = getattr(config_type, "main_flags", None)
+    main = getattr(config, "main_flags", None)
     if main is not None and ("--help" in argv or "-h" in argv):
         hidden = {(flag.owner, flag.field) for name, flag in flags.items() if name not in main}
         description += f"\n\nThese are the main flags: `genremill {job} --help-all` lists all {len(flags)}."
-    both = all_flags(config_type, common_type)
+    both = all_flags(config, common)
     # Over a file, both --x and --no-x exist, so that the command line can change the file's value.
     pairs = () if file else (tyro.conf.FlagCreatePairsOff,)
     parsed: Any = tyro.cli(
         both,
         prog=f"genremill {job}",
-        description=_unwrapped(description),
+        description=description,
         args=["--help" if argument == "--help-all" else argument for argument in argv],
         default=default_of(both, _values(file, flags) if file else {}),
         config=(tyro.conf.EnumChoicesFromValues, *pairs),

@@ -96,8 +96,7 @@ def _check_sum(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot, ta
         )
 
 
-_run = command.with_spark("ingest", run)
-main = command.job("ingest", __doc__, Config, ready, _run, creates_warehouse=True)
+main = command.job("ingest", __doc__, Config, ready, command.with_spark("ingest", run), may_create=True)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -38,9 +38,8 @@ def allow(warehouse: Warehouse, version: str) -> None:
 def newest(warehouse: Warehouse, with_refused: bool = False) -> str:
     """The newest model version that no audit has refused, as NAME/VERSION; versions sort by time."""
     root = warehouse.path("models")
-    versions = [
-        (version, name) for name in storage.folders(root) for version in storage.folders(f"{root}/{name}")
-    ]
+    names = storage.folders(root)
+    versions = [(version, name) for name in names for version in storage.folders(f"{root}/{name}")]
     for version, name in sorted(versions, reverse=True):
         folder = f"{root}/{name}/{version}"
         if storage.is_object(f"{folder}/model.json") and (

@@ -45,14 +45,13 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
     AudioStore(cfg.audio_root)
     with in_section("score", cfg):
         score.check(cfg.score)
+        if not cfg.trains:
+            score.model_of(warehouse, cfg.score)
     if cfg.trains:
         with in_section("cluster", cfg):
             genre_settings.check(cfg.cluster)
         with in_section("train", cfg):
             retraining.check(cfg.train)
-    else:
-        with in_section("score", cfg):
-            score.model_of(warehouse, cfg.score)
     with in_section("publish", cfg):
         cfg.publish.check()
     with in_section("evaluate", cfg):
@@ -61,8 +60,7 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
     return cfg
 
 
-_run = command.with_spark("nightly", run)
-main = command.job("nightly", __doc__, Config, ready, _run, creates_warehouse=True)
+main = command.job("nightly", __doc__, Config, ready, command.with_spark("nightly", run), may_create=True)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -61,8 +61,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     return command.Outcome(summary, estimates.as_text(table, clips, steps, money))
 
 
-_run = command.with_spark("plan", run)
-main = command.job("plan", __doc__, Config, ready, _run, Common, creates_warehouse=True)
+main = command.job("plan", __doc__, Config, ready, command.with_spark("plan", run), Common, may_create=True)
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -66,8 +66,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Audits the staged tags and publishes them."""
     candidate = staged(work.warehouse, cfg.run)
     current = work.warehouse.current("tags")
-    withdrawn = current.withdrew(candidate) if current and not cfg.run else None
-    if withdrawn is not None:
+    if current and not cfg.run and (withdrawn := current.withdrew(candidate)):
         raise AuditRefused(
             f"the same tags were rolled back (run {withdrawn.run_id}); the current tags stay current. To "
             f"publish them nevertheless, run `genremill publish --run {candidate.run_id}`"

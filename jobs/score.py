@@ -69,8 +69,7 @@ def transform(tracks: DataFrame, inputs: ScoreInputs) -> DataFrame:
     from genremill.udfs.tagging import make_tag  # here: torch takes seconds
 
     details = inputs.details
-    columns = ("model_version", "genre_map_version", "tracks_run")
-    constants = {name: getattr(details, name) for name in columns}
+    constants = {key: getattr(details, key) for key in ("model_version", "genre_map_version", "tracks_run")}
     schema = T.StructType([*TAGS.schema.fields, *(tracks.schema[name] for name in details.kept)])
     tag = make_tag(details.model, inputs.features.positions, constants, schema.names)
     read = tracks.select("track_id", *inputs.features.columns, *map(quoted, details.kept))

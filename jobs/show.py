@@ -55,10 +55,8 @@ class Picture:
     audio_uri: str
     path: str | None = None
     seconds_decoded: float | None = None
-    coverage: float | None = None
-    """Share of the requested seconds that the header declares and that were decoded, 0 to 1."""
-    tempo: float | None = None
-    """Beats per minute."""
+    coverage: float | None = None  # decoded of what the header declares within these seconds, 0 to 1
+    tempo: float | None = None  # beats per minute
     reason: str | None = None
 
 
@@ -103,9 +101,8 @@ def _check_audio(work: command.Run, cfg: Config) -> None:
             "expected a track_id of its current tracks, or the path or URI of audio"
         )
     if not cfg.audio_root:
-        raise UsageError(
-            f"--audio-root is missing; to draw {cfg.track}, name the folder or prefix that it is in"
-        )
+        hint = "name the folder or prefix that it is in"
+        raise UsageError(f"--audio-root is missing; to draw {cfg.track}, {hint}")
 
 
 def _draw(work: command.Run, cfg: Config, audio_uri: str, sheet: TrackSheet | None) -> Picture:

@@ -57,15 +57,11 @@ class SplitRule:
 class TracksDetails(SnapshotDetails):
     """Details of `tracks`."""
 
-    features: tuple[Feature, ...]
-    """The values of `table_features`, in order."""
+    features: tuple[Feature, ...]  # the values of `table_features`, in order
     split: SplitRule
-    kept: tuple[str, ...] = ()
-    """Columns of the source table that `tags` get too."""
-    with_audio: int = 0
-    """Number of tracks with an `audio_uri`."""
-    synthetic: bool = False
-    """Whether the demo made up the tracks."""
+    kept: tuple[str, ...] = ()  # columns of the source table that `tags` get too
+    with_audio: int = 0  # number of tracks with an `audio_uri`
+    synthetic: bool = False  # whether the demo made up the tracks
 
     @property
     def feature_names(self) -> list[str]:
@@ -80,10 +76,8 @@ class TagsDetails(SnapshotDetails):
     model_version: str
     tracks_run: str
     genre_map_version: str | None = None
-    model: str = ""
-    """Folder of the model."""
-    kept: tuple[str, ...] = ()
-    """Columns kept from the source table."""
+    model: str = ""  # folder of the model
+    kept: tuple[str, ...] = ()  # columns kept from the source table
 
 
 @dataclass(frozen=True)
@@ -98,5 +92,4 @@ class GenreMapDetails(SnapshotDetails):
     bootstrap_ari: float | None = None
     trials: tuple[Trial, ...] = ()
     unknown_genres: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = ()
-    """Names of the values in `genre_profiles.means`."""
+    inputs: tuple[str, ...] = ()  # names of the values in `genre_profiles.means`

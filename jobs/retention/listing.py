@@ -11,8 +11,6 @@ from genremill.infra import background, storage
 from genremill.infra.stores.objects import StoredObject, Upload
 from genremill.infra.warehouse import Warehouse
 
-RUN_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
-
 
 @dataclass(frozen=True)
 class Listing:
@@ -51,7 +49,7 @@ class Listing:
     def is_idle(self, path: str, modified_s: Iterable[float]) -> bool:
         """Whether everything under a path is old, and the path does not name a running job."""
         is_old = max(modified_s, default=0.0) < self.before_s
-        return is_old and not self.running & set(RUN_ID.findall(path))
+        return is_old and not self.running & set(re.findall(r"\d{8}T\d{6}-[0-9a-f]{6}", path))
 
     def idle(self, folders: dict[str, list[StoredObject]]) -> dict[str, list[StoredObject]]:
         """The folders that no running job writes to and that are old enough."""

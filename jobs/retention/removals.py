@@ -75,12 +75,16 @@ def _unneeded(listing: Listing, keep_runs: int) -> list[Removal]:
     kept = _kept_runs_and_models(listing, keep_runs, whole_models)
     old_models = _beyond(listing, "model", models, whole_models, kept)
     remaining = whole_models - {removal.path for removal in old_models}
-    kept_reports = _kept_reports(listing, keep_runs, sorted(reports), remaining)
+    by_time = sorted(reports)
+    models_of = {
+        path: _record_text(listing, f"{path}/metrics.json", "model_version") for path in by_time[:-keep_runs]
+    }
+    on_models = [path for path, model in models_of.items() if f"models/{model}" in remaining]
     by_age = sorted(studies, key=lambda path: max(stored.modified_s for stored in studies[path]))
     return [
         *_beyond(listing, "run", runs, _whole(runs, "_run.json"), kept),
         *old_models,
-        *_beyond(listing, "report", reports, reports, kept_reports),
+        *_beyond(listing, "report", reports, reports, [*by_time[-keep_runs:], *on_models]),
         *_beyond(listing, "study", studies, studies, by_age[-keep_runs:]),
     ]
 
@@ -137,23 +141,11 @@ def _recently_current(listing: Listing, table: str, keep_runs: int) -> set[str]:
     return {run.run_id for run in [*(current.snapshot, *current.previous)[:keep_runs], *recent]}
 
 
-def _kept_reports(listing: Listing, keep_runs: int, reports: list[str], models: set[str]) -> set[str]:
-    """The newest reports, and those on models that remain."""
-    on_models = {
-        path
-        for path in reports[:-keep_runs]
-        if f"models/{_record_text(listing, f'{path}/metrics.json', 'model_version')}" in models
-    }
-    return on_models | set(reports[-keep_runs:])
-
-
 def _record_text(listing: Listing, name: str, *keys: str) -> str:
     """A text of a JSON record, found by its keys; empty if there is none."""
     uri = listing.warehouse.path(name)
-    if not storage.is_object(uri):
-        return ""
     try:
-        value = json.loads(storage.read_bytes(uri))
+        value = json.loads(storage.read_bytes(uri)) if storage.is_object(uri) else {}
         for key in keys:
             value = value[key]
         return str(value)

@@ -19,7 +19,6 @@ from genremill.udfs import compiled
 from genremill.udfs.decoding import spotify_analysis
 from genremill.udfs.decoding.sandbox import Sandbox
 from genremill.udfs.decoding.settings import DecodeSettings
-from genremill.udfs.decoding.spotify_analysis import AnalysisSettings
 from genremill.udfs.dsp.augmentation import Augmentation
 from genremill.udfs.feature_sets.base import FeatureSet, Window
 
@@ -107,21 +106,22 @@ def _window_rows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
 
 
 def _windows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
-    features = settings.features
+    features, change = settings.features, settings.augmentation
     with settings.store.open(AudioObject(row["audio_uri"], row["etag"], row["size"])) as audio:
-        change = settings.augmentation
         if features.reads_analyses and not change and spotify_analysis.is_analysis(audio.fd):
-            analysis = sandbox.read_analysis(audio.fd, AnalysisSettings(segments=features.shape[0]))
-            coverage, seconds = 1.0, analysis.seconds
-            rows = [Window(0.0, features.padded(analysis.steps))]
+            decoded = sandbox.read_analysis(audio.fd, features.shape[0])
+            rows = [Window(0.0, features.padded(decoded.y))]
         else:
             decoded = sandbox.decode(audio.fd, settings.decode)
-            coverage, seconds = decoded.coverage, decoded.seconds_decoded
             y = change.applied(decoded.y, features.sr, audio.content_hash) if change else decoded.y
             rows = features.rows(y, settings.window_s)
     if not all(np.isfinite(window.values).all() for window in rows):
         raise AudioRejected(AudioReason.NON_FINITE, "a feature is not a finite number")
-    common = {"content_hash": audio.content_hash, "coverage": coverage, "seconds_decoded": seconds}
+    common = {
+        "content_hash": audio.content_hash,
+        "coverage": decoded.coverage,
+        "seconds_decoded": decoded.seconds_decoded,
+    }
     return [
         common | {"window": number, "window_start_s": window.start_s, "values": window.values}
         for number, window in enumerate(rows)

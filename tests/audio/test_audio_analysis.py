@@ -12,8 +12,8 @@ import pytest
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.udfs.decoding import spotify_analysis
 from genremill.udfs.decoding.sandbox import Sandbox
-from genremill.udfs.decoding.settings import DecodeSettings
-from genremill.udfs.decoding.spotify_analysis import ANALYSIS_BYTES, Analysis, AnalysisSettings
+from genremill.udfs.decoding.settings import Decoded, DecodeSettings
+from genremill.udfs.decoding.spotify_analysis import ANALYSIS_BYTES
 from tests.conftest import real_data
 
 SEGMENT: dict[str, Any] = {
@@ -58,11 +58,11 @@ def sandbox() -> Iterator[Sandbox]:
         yield one
 
 
-def analysis(sandbox: Sandbox, path: Path, segments: int = 512) -> Analysis:
+def analysis(sandbox: Sandbox, path: Path, segments: int = 512) -> Decoded:
     fd = os.open(path, os.O_RDONLY)
     try:
         assert spotify_analysis.is_analysis(fd)
-        return sandbox.read_analysis(fd, AnalysisSettings(segments=segments))
+        return sandbox.read_analysis(fd, segments)
     finally:
         os.close(fd)
 
@@ -74,16 +74,16 @@ def test_real_analyses_are_read_unchanged(sandbox: Sandbox, name: str, count: in
     assert len(segments) == count
     found = analysis(sandbox, path)
     expected = [one["timbre"] + one["pitches"] for one in segments[:512]]
-    assert np.array_equal(found.steps.reshape(-1, 24), np.array(expected, np.float32))
+    assert np.array_equal(found.y.reshape(-1, 24), np.array(expected, np.float32))
     last = segments[:512][-1]
-    assert found.seconds == pytest.approx(last["start"] + last["duration"])
+    assert found.seconds_decoded == pytest.approx(last["start"] + last["duration"])
 
 
 def test_only_the_first_segments_are_read_and_checked(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf \n" + document(timbre=None))
     found = analysis(sandbox, tmp_path / "a.json", segments=1)
-    assert found.steps.tolist() == pytest.approx(SEGMENT["timbre"] + SEGMENT["pitches"])
-    assert found.seconds == 0.75
+    assert found.y.tolist() == pytest.approx(SEGMENT["timbre"] + SEGMENT["pitches"])
+    assert found.seconds_decoded == 0.75
 
 
 @pytest.mark.parametrize("name", HOSTILE | SPOILED)
@@ -95,7 +95,7 @@ def test_an_invalid_analysis_is_rejected(sandbox: Sandbox, tmp_path: Path, name:
     assert rejected.value.reason is reason
     # The failure does not affect the next analysis.
     (tmp_path / "good.json").write_bytes(document())
-    assert analysis(sandbox, tmp_path / "good.json").steps.shape == (48,)
+    assert analysis(sandbox, tmp_path / "good.json").y.shape == (48,)
 
 
 def test_other_feature_sets_reject_an_analysis(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import soundfile
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.errors import UsageError
 from genremill.udfs.decoding import decode as decoding, header as audio_header
-from genremill.udfs.decoding.codec import Codec
+from genremill.udfs.decoding.header import Codec
 from genremill.udfs.decoding.settings import Budget, Decoded, DecodeSettings, Offset, capacity
 from tests.audio.audio_faults_corpus import (
     FAULTS,

@@ -6,6 +6,7 @@ imports.
 """
 
 import ctypes
+import functools
 import json
 import mmap
 import os
@@ -13,8 +14,8 @@ import resource
 import signal
 import socket
 import sys
-from types import TracebackType
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,7 +23,6 @@ from genremill.infra.audio.faults import AudioRejected
 from genremill.udfs.allocator import keep_freed_memory
 from genremill.udfs.decoding import decode as decoding, spotify_analysis
 from genremill.udfs.decoding.settings import Budget, Decoded, DecodeSettings, Signal
-from genremill.udfs.decoding.spotify_analysis import AnalysisSettings
 
 READY = b"ready"
 MESSAGE_BYTES = 4096
@@ -30,11 +30,8 @@ MESSAGE_BYTES = 4096
 DETAIL_CHARACTERS = 300
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
-
-class Decode(Protocol):
-    """The signature of `decode.decode`."""
-
-    def __call__(self, fd: int, settings: DecodeSettings, budget: Budget, out: Signal) -> Decoded: ...  # noqa: D102
+Decode: TypeAlias = Callable[[int, DecodeSettings, Budget, Signal], Decoded]
+"""The type of `decode.decode`."""
 
 
 def serve(decode: Decode = decoding.decode) -> None:
@@ -44,7 +41,7 @@ def serve(decode: Decode = decoding.decode) -> None:
     samples = np.frombuffer(mmap.mmap(samples_fd, 0), np.float32)
     keep_freed_memory()  # otherwise the system clears new pages for each file: up to 1 ms per clip
     _confine(memory_bytes)
-    _report_crashes(channel)
+    sys.excepthook = functools.partial(_report_crash, channel)
     channel.send(READY)
     while True:
         request, fds, _, _ = socket.recv_fds(channel, MESSAGE_BYTES, 1)
@@ -52,25 +49,23 @@ def serve(decode: Decode = decoding.decode) -> None:
             return
         answer = _answer(json.loads(request), fds[0], samples, decode)
         os.close(fds[0])
-        channel.send(answer)
+        channel.send(json.dumps(answer).encode())
 
 
-def _answer(request: dict[str, Any], fd: int, samples: Signal, decode: Decode) -> bytes:
-    """The fields of `Decoded`, or a reason, as JSON; the samples themselves are in shared memory."""
+def _answer(request: dict[str, Any], fd: int, samples: Signal, decode: Decode) -> dict[str, Any]:
+    """The fields of `Decoded`, or a reason; the samples themselves are in shared memory."""
     try:
-        if "analysis" in request:
-            analysis = spotify_analysis.read(fd, AnalysisSettings(**request["analysis"]), samples)
-            decoded = Decoded(analysis.steps, 1.0, analysis.seconds)
+        if "segments" in request:
+            decoded = spotify_analysis.read(fd, request["segments"], samples)
         else:
             decoded = decode(fd, DecodeSettings(**request["settings"]), Budget(**request["budget"]), samples)
     except AudioRejected as rejected:
-        return json.dumps({"reason": rejected.reason, "detail": rejected.detail[:DETAIL_CHARACTERS]}).encode()
-    answer = {
+        return {"reason": rejected.reason, "detail": rejected.detail[:DETAIL_CHARACTERS]}
+    return {
         "samples": len(decoded.y),
         "coverage": decoded.coverage,
         "seconds_decoded": decoded.seconds_decoded,
     }
-    return json.dumps(answer).encode()
 
 
 def _confine(memory_bytes: int) -> None:
@@ -82,11 +77,8 @@ def _confine(memory_bytes: int) -> None:
     """
     with open("/proc/self/statm") as statm:
         used = int(statm.read().split()[0]) * mmap.PAGESIZE
-    for kind, most in (
-        (resource.RLIMIT_AS, used + memory_bytes),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-    ):
+    limits = {resource.RLIMIT_AS: used + memory_bytes, resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0}
+    for kind, most in limits.items():
         hard = resource.getrlimit(kind)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (most, most))
@@ -98,13 +90,11 @@ def _confine(memory_bytes: int) -> None:
     os.dup2(1, 2)
 
 
-def _report_crashes(channel: socket.socket) -> None:
+def _report_crash(
+    channel: socket.socket, kind: type[BaseException], error: BaseException, *_: object
+) -> None:
     """Reports the error that ends this process to the parent, for example MemoryError."""
-
-    def report(kind: type[BaseException], error: BaseException, _: TracebackType | None) -> None:
-        channel.send(json.dumps({"crash": f"{kind.__name__}: {error}"[:DETAIL_CHARACTERS]}).encode())
-
-    sys.excepthook = report
+    channel.send(json.dumps({"crash": f"{kind.__name__}: {error}"[:DETAIL_CHARACTERS]}).encode())
 
 
 if __name__ == "__main__":

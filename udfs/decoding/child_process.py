@@ -20,9 +20,6 @@ from genremill.infra.errors import StorageError
 from genremill.udfs.decoding.child import MESSAGE_BYTES, READY
 from genremill.udfs.decoding.settings import Decoded
 
-_PASSED_ON = ("LD_LIBRARY_PATH", "PYTHONHOME")
-"""Environment variables that the child gets, besides the module path: no credentials."""
-
 
 class Crash(Exception):
     """The child ended or sent an invalid answer; the message is its last error, if it reported one."""
@@ -36,21 +33,29 @@ class ChildProcess:
         memory = _shared_memory(4 * samples)
         self._answer_is_due = False
         self._memory = mmap.mmap(memory, 0, prot=mmap.PROT_READ)
+        channel = theirs.fileno()
         try:
-            self.process = _start(module, theirs.fileno(), memory, memory_bytes)
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, str(channel), str(memory), str(memory_bytes)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(channel, memory),
+                start_new_session=True,
+                env=_environment(),
+                cwd="/",
+            )
+        except OSError as err:
+            raise StorageError(f"cannot start {sys.executable}: {err.strerror}") from err
         finally:
             theirs.close()
             os.close(memory)
-        if not self._is_ready(start_seconds):
+        self._channel.settimeout(start_seconds)
+        greeting = b""
+        with contextlib.suppress(OSError):
+            greeting = self._channel.recv(MESSAGE_BYTES)
+        if greeting != READY:
             self.kill()
             raise StorageError(f"the decoder {module} did not start ({self.ending()}); see its errors above")
-
-    def _is_ready(self, seconds: float) -> bool:
-        try:
-            self._channel.settimeout(seconds)
-            return self._channel.recv(MESSAGE_BYTES) == READY
-        except OSError:
-            return False
 
     def answer(self, fd: int, request: Mapping[str, object], seconds: float) -> Decoded:
         """The answer for one file; raises `TimeoutError` or `Crash` if there is none."""
@@ -66,16 +71,11 @@ class ChildProcess:
             raise Crash
         return _decoded(answer, self._memory)
 
-    @property
-    def samples(self) -> int:
-        """Samples of the longest signal that fits into the shared memory."""
-        return len(self._memory) // 4
-
-    def is_idle(self) -> bool:
-        """Whether it is alive, has answered every request, and has sent nothing unexpected."""
+    def can_answer(self, samples: int) -> bool:
+        """Whether the child is alive, owes no answer, has sent nothing unexpected, and has enough memory."""
         waiting = select.poll()
         waiting.register(self._channel, select.POLLIN)
-        return not self._answer_is_due and not waiting.poll(0)
+        return not self._answer_is_due and not waiting.poll(0) and len(self._memory) >= 4 * samples
 
     def kill(self) -> None:
         """Kills the whole process group, and waits for the end of the child."""
@@ -89,21 +89,6 @@ class ChildProcess:
         """The signal or exit status that ended the child; a later kill does not change it."""
         code = self.process.returncode
         return signal.Signals(-code).name if code < 0 else f"exit status {code}"
-
-
-def _start(module: str, channel: int, memory: int, memory_bytes: int) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", module, str(channel), str(memory), str(memory_bytes)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=(channel, memory),
-            start_new_session=True,
-            env=_environment(),
-            cwd="/",
-        )
-    except OSError as err:
-        raise StorageError(f"cannot start {sys.executable}: {err.strerror}") from err
 
 
 def _decoded(answer: bytes, memory: mmap.mmap) -> Decoded:
@@ -132,7 +117,7 @@ def _shared_memory(size: int) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """The environment of a child: the module path, one thread per library, and nothing else."""
-    own = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    """The environment of a child: the module path, one thread per library, and no credentials."""
+    own = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PYTHONHOME") if name in os.environ}
     paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
     return own | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -9,6 +9,7 @@ decoded.
 import math
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,9 @@ import soundfile
 import soxr
 
 from genremill.infra.audio.faults import AudioReason, AudioRejected
-from genremill.udfs.decoding import checks, header as audio_header
-from genremill.udfs.decoding.checks import Part
-from genremill.udfs.decoding.settings import Budget, Decoded, DecodeSettings, Signal, resampled_length
+from genremill.udfs.decoding import header as audio_header
+from genremill.udfs.decoding.header import Codec, Header
+from genremill.udfs.decoding.settings import Budget, Decoded, DecodeSettings, Offset, Signal, resampled_length
 
 MIN_SAMPLES = 2048
 """Shortest signal at `sr`: one STFT window."""
@@ -28,6 +29,25 @@ MIN_COVERAGE = 0.9
 """Smallest share of the declared frames that must be decoded."""
 BLOCK = 65536
 """Frames that are decoded, mixed and resampled at once; they fit into the cache."""
+_UNKNOWN_FRAMES = 2**63 - 1
+"""libsndfile's number of frames for a FLAC whose writer could not seek back."""
+_READS_AS = {
+    Codec.WAV: (("WAV", "WAVEX", "RF64"), ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")),
+    Codec.FLAC: (("FLAC",), ("PCM_S8", "PCM_16", "PCM_24")),
+    Codec.MP3: (("MP3",), ("MPEG_LAYER_III",)),
+    Codec.VORBIS: (("OGG",), ("VORBIS",)),
+    Codec.OPUS: (("OGG",), ("OPUS",)),
+}
+"""The formats and subtypes that libsndfile must find in a file with the codec."""
+
+
+class _Part(NamedTuple):
+    """The frames to decode, at the rate of the file."""
+
+    start: int
+    frames: int
+    declared: bool = True
+    """False if the header does not declare a length, and `frames` is the requested number."""
 
 
 def decode(
@@ -50,22 +70,62 @@ def decode(
         With any reason but those of the storage and the sandbox.
     """
     budget = budget or Budget()
-    checks.check_size(fd, budget)
+    size = os.fstat(fd).st_size
+    if size > budget.object_bytes:
+        raise _over_budget(f"{size:,} bytes", f"at most {budget.object_bytes:,}")
     header = audio_header.read(fd)
-    checks.check_rate(header, settings, budget)
+    _check_rate(header, settings.sr, budget)
     os.lseek(fd, 0, os.SEEK_SET)
     try:
         with _Sequential(fd, closefd=False) as source:
-            checks.check_agreement(header, source)
-            part = checks.part_of(header, source, settings)
-            checks.check_part(part, header, settings, budget)
+            _check_agreement(header, source)
+            part = _part_of(header, source, settings)
+            out_frames = resampled_length(part.frames, header.sr, settings.sr)
+            decoded = 4 * max(part.frames * header.channels, out_frames)
+            if decoded > budget.decoded_bytes:
+                raise _over_budget(f"{decoded:,} bytes after decoding", f"at most {budget.decoded_bytes:,}")
             y, frames = _signal(source, part, settings.sr, out)
     except soundfile.LibsndfileError as err:
-        raise AudioRejected(
-            AudioReason.DECODE_FAILED, err.error_string or f"libsndfile error {err.code}"
-        ) from err
+        detail = err.error_string or f"libsndfile error {err.code}"
+        raise AudioRejected(AudioReason.DECODE_FAILED, detail) from err
     coverage = frames / part.frames if part.declared else 1.0
     return Decoded(y, coverage, frames / source.samplerate)
+
+
+def _over_budget(found: str, expected: str) -> AudioRejected:
+    return AudioRejected(AudioReason.HEADER_OVER_BUDGET, f"{found}, expected {expected}")
+
+
+def _check_rate(header: Header, sr: int, budget: Budget) -> None:
+    if not budget.min_sr <= header.sr <= budget.max_sr:
+        raise _over_budget(f"{header.sr:,} Hz", f"{budget.min_sr:,} to {budget.max_sr:,}")
+    if not 1 <= header.channels <= budget.channels:
+        raise _over_budget(f"{header.channels} channels", f"1 to {budget.channels}")
+    if max(header.sr / sr, sr / header.sr) > budget.resample_ratio:
+        raise _over_budget(f"{header.sr:,} Hz to {sr:,}", f"a ratio of at most {budget.resample_ratio:g}")
+
+
+def _check_agreement(header: Header, source: soundfile.SoundFile) -> None:
+    """Checks that libsndfile finds what the header declares, so that it decodes what was checked."""
+    formats, subtypes = _READS_AS[header.codec]
+    same_format = source.format in formats and source.subtype in subtypes
+    same_rate = source.samplerate == header.sr or header.codec is Codec.OPUS
+    if not (same_format and same_rate and source.channels == header.channels):
+        found = f"{source.format} {source.subtype}, {source.samplerate} Hz, {source.channels} channels"
+        detail = f"libsndfile finds {found}, but the header declares {header}"
+        raise AudioRejected(AudioReason.DECODE_FAILED, detail)
+
+
+def _part_of(header: Header, source: soundfile.SoundFile, settings: DecodeSettings) -> _Part:
+    """The requested part of a file."""
+    declared = source.frames if header.frames is None else header.frames
+    if header.frames is not None and header.codec in (Codec.VORBIS, Codec.OPUS):
+        declared = max(source.frames, int(header.frames * source.samplerate / header.sr))
+    requested = int(settings.seconds * source.samplerate)
+    if declared == _UNKNOWN_FRAMES:
+        return _Part(0, requested, declared=False)
+    start = max(0, (declared - requested) // 2) if settings.offset == Offset.MIDDLE else 0
+    return _Part(start, min(requested, declared - start))
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
@@ -102,7 +162,7 @@ class _Level:
         return max(self._highest - mean, mean - self._lowest)
 
 
-def _signal(source: _Sequential, part: Part, sr: int, out: Signal | None) -> tuple[Signal, int]:
+def _signal(source: _Sequential, part: _Part, sr: int, out: Signal | None) -> tuple[Signal, int]:
     """The part, mono and at `sr`, and the number of frames that could be decoded."""
     rate, level, filled = source.samplerate, _Level(), 0
     y = np.empty(resampled_length(part.frames, rate, sr), np.float32) if out is None else out
@@ -121,7 +181,7 @@ def _signal(source: _Sequential, part: Part, sr: int, out: Signal | None) -> tup
     return y[:length], level.frames
 
 
-def _check_signal(level: _Level, part: Part, length: int) -> None:
+def _check_signal(level: _Level, part: _Part, length: int) -> None:
     if part.declared and level.frames < MIN_COVERAGE * part.frames:
         detail = f"{level.frames:,} of {part.frames:,} declared frames could be decoded"
         raise AudioRejected(AudioReason.TRUNCATED, detail)
@@ -131,7 +191,7 @@ def _check_signal(level: _Level, part: Part, length: int) -> None:
         raise AudioRejected(AudioReason.SILENT, f"peak {level.peak():.1e}, expected at least {MIN_PEAK:.1e}")
 
 
-def _mono_blocks(source: _Sequential, part: Part) -> Iterator[Signal]:
+def _mono_blocks(source: _Sequential, part: _Part) -> Iterator[Signal]:
     """The mean over channels, block by block; the next block overwrites the one before."""
     if part.start >= source.frames:
         return

@@ -5,16 +5,16 @@ Opus. Decoders of other containers and codecs have more vulnerabilities. File na
 matter.
 """
 
+import enum
 import os
 import struct
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from genremill.infra.audio.faults import AudioReason, AudioRejected
-from genremill.udfs.decoding.codec import Codec, Header
-from genremill.udfs.decoding.mp3_header import read_mp3
-from genremill.udfs.decoding.ogg_header import read_ogg
 
-_CHUNKS = 1000
-"""Most chunks of a RIFF file before its samples."""
+_PARTS = 1000
+"""Most chunks of a RIFF file, or pages of an OGG file, before the audio."""
 _UNKNOWN_SIZE = 0x7FFF0000
 """RIFF data sizes from here on are placeholders of a writer that could not seek back (ffmpeg, sox)."""
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
@@ -23,8 +23,7 @@ _REFUSED = {
     b"FORM": "AIFF or another IFF",
     b"FRM8": "DSDIFF",
     b"caff": "CAF",
-    b".snd": "AU",
-    b"dns.": "AU",
+    **dict.fromkeys((b".snd", b"dns."), "AU"),
     b"riff": "Wave64",
     b"RIFX": "big-endian WAV",
     b"MThd": "MIDI",
@@ -32,21 +31,49 @@ _REFUSED = {
     b"MAC ": "Monkey's Audio",
     b"TTA1": "True Audio",
     b"DSD ": "DSF",
-    b"MPCK": "Musepack",
-    b"MP+\x07": "Musepack",
+    **dict.fromkeys((b"MPCK", b"MP+\x07"), "Musepack"),
     b"NIST": "NIST Sphere",
     b"Crea": "Creative Voice",
     b"#!AM": "AMR",
     b"0&\xb2u": "ASF or WMA",
     b"\x1aE\xdf\xa3": "Matroska or WebM",
-    b"\xff\xf1": "AAC",
-    b"\xff\xf9": "AAC",
-    b"\xff\xfc": "MPEG layer 2",
-    b"\xff\xfd": "MPEG layer 2",
-    b"\xff\xf4": "MPEG layer 2",
-    b"\xff\xf5": "MPEG layer 2",
+    **dict.fromkeys((b"\xff\xf1", b"\xff\xf9"), "AAC"),
+    **dict.fromkeys((b"\xff\xfc", b"\xff\xfd", b"\xff\xf4", b"\xff\xf5"), "MPEG layer 2"),
 }
 """First bytes of known audio formats that are not accepted."""
+_MP3_FRAMES = 250_000
+"""Most frames of an MP3 that are counted one by one if no header declares them: 1.8 hours at 44.1 kHz."""
+_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+_KBPS = {
+    True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_PAGE = 27 + 255 + 255 * 255
+"""Bytes of the longest page."""
+_FIRST_SECONDS = 10
+"""The first page with audio ends before this time if the stream begins at frame 0."""
+
+
+class Codec(enum.StrEnum):
+    """A supported format; its value is `container/codec`."""
+
+    WAV = "wav/pcm"
+    FLAC = "flac/flac"
+    MP3 = "mp3/layer3"
+    VORBIS = "ogg/vorbis"
+    OPUS = "ogg/opus"
+
+
+@dataclass(frozen=True)
+class Header:
+    """The declarations of a header, before any check against a budget."""
+
+    codec: Codec
+    sr: int
+    """Sample rate in Hz; 48,000 for Opus, which decodes at this rate or a fraction of it."""
+    channels: int
+    frames: int | None
+    """Samples per channel; None if only libsndfile can count them."""
 
 
 def read(fd: int) -> Header:
@@ -68,8 +95,8 @@ def read(fd: int) -> Header:
         if magic[:4] == b"fLaC":
             return _flac(os.pread(fd, 42, start))
         if magic[:4] == b"OggS":
-            return read_ogg(fd, start, size)
-        if mp3 := read_mp3(fd, start, size):
+            return _ogg(fd, start, size)
+        if mp3 := _mp3(fd, start, size):
             return mp3
     except (struct.error, IndexError) as err:
         raise AudioRejected(AudioReason.DECODE_FAILED, "the header is incomplete") from err
@@ -93,7 +120,7 @@ def _wav(fd: int, start: int, size: int) -> Header:
     sr = channels = frame_bytes = 0
     long_size = None
     position = start + 12
-    for _ in range(_CHUNKS):
+    for _ in range(_PARTS):
         name, length = struct.unpack("<4sI", os.pread(fd, 8, position))
         if name == b"ds64":
             (long_size,) = struct.unpack("<8xQ", os.pread(fd, 16, position + 8))
@@ -106,7 +133,7 @@ def _wav(fd: int, start: int, size: int) -> Header:
                 length = size - position - 8
             return Header(Codec.WAV, sr, channels, length // frame_bytes if frame_bytes else 0)
         position += 8 + length + length % 2
-    raise AudioRejected(AudioReason.DECODE_FAILED, f"no samples after {_CHUNKS} chunks")
+    raise AudioRejected(AudioReason.DECODE_FAILED, f"no samples after {_PARTS} chunks")
 
 
 def _wav_format(fd: int, position: int) -> tuple[int, int, int]:
@@ -124,3 +151,104 @@ def _flac(head: bytes) -> Header:
     """STREAMINFO: 20 bits of rate, 3 of channels, 5 of sample size, 36 of frames (0: unknown)."""
     (packed,) = struct.unpack_from(">Q", head, 18)
     return Header(Codec.FLAC, packed >> 44, (packed >> 41 & 7) + 1, packed & (1 << 36) - 1 or None)
+
+
+class _Mp3Frame(NamedTuple):
+    """The header of one frame of MPEG audio, layer 3."""
+
+    version: int
+    sr: int
+    channels: int
+    length: int
+    samples: int
+
+
+def _mp3_frame(head: bytes) -> _Mp3Frame | None:
+    """A frame header from its four bytes; None if they are not a frame header."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
+        return None
+    version, kbps, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3
+    if version == 1 or rate == 3 or kbps in (0, 15):
+        return None
+    sr, samples = _RATES[version][rate], 1152 if version == 3 else 576
+    length = samples // 8 * 1000 * _KBPS[version == 3][kbps] // sr + (head[2] >> 1 & 1)
+    return _Mp3Frame(version, sr, 1 if head[3] >> 6 == 3 else 2, length, samples)
+
+
+def _mp3(fd: int, start: int, size: int) -> Header | None:
+    """The header of an MP3; None if the first frame is not followed by a second one.
+
+    The number of frames comes from libsndfile if there is a Xing header, or else from counting them.
+    """
+    head = os.pread(fd, 256, start)
+    first = _mp3_frame(head[:4])
+    if first is None:
+        return None
+    second = _mp3_frame(os.pread(fd, 4, start + first.length))
+    if start + first.length < size and (second is None or second.sr != first.sr):
+        return None
+    side = {(3, 2): 32, (3, 1): 17}.get((first.version, first.channels), 17 if first.channels == 2 else 9)
+    tag, flags = struct.unpack_from(">4sI", head, 4 + side)
+    counted = tag in (b"Xing", b"Info") and flags & 1
+    return Header(Codec.MP3, first.sr, first.channels, None if counted else _mp3_samples(fd, start, size))
+
+
+def _mp3_samples(fd: int, start: int, size: int) -> int | None:
+    """Samples of an MP3, from the headers of all frames; None if other data follows them.
+
+    libsndfile would use the bit rate of the first frame for all frames. If the bit rate is not constant, the
+    result can be wrong by a factor of several.
+    """
+    samples, position = 0, start
+    for _ in range(_MP3_FRAMES):
+        head = os.pread(fd, 4, position)
+        frame = _mp3_frame(head)
+        if frame is None:
+            return samples if len(head) < 4 or head[:3] == b"TAG" or head == b"APET" else None
+        position += frame.length
+        samples += frame.samples if position <= size else 0
+    return None
+
+
+def _ogg(fd: int, start: int, size: int) -> Header:
+    """The header in the first packet of the first page, after the table of segments."""
+    page = os.pread(fd, 512, start)
+    packet = page[27 + page[26] :]
+    if packet.startswith(b"\x01vorbis"):
+        channels, sr = struct.unpack_from("<BI", packet, 11)
+        return Header(Codec.VORBIS, sr, channels, _ogg_frames(fd, start, size, sr))
+    if packet.startswith(b"OpusHead"):
+        (skipped,) = struct.unpack_from("<H", packet, 10)
+        frames = _ogg_frames(fd, start, size, 48000)
+        return Header(Codec.OPUS, 48000, packet[9], frames and max(0, frames - skipped))
+    raise AudioRejected(AudioReason.CODEC_REFUSED, f"an OGG stream that begins with {packet[:8]!r}")
+
+
+def _ogg_frames(fd: int, start: int, size: int, sr: int) -> int | None:
+    """Frames up to the end of the last page, even if it is damaged; None if there is no such page.
+
+    Decoders skip damaged pages, so with damaged pages at the end a file would look shorter. A stream that was
+    recorded from the radio begins at any frame; only the frames after its first page with audio count.
+    """
+    serial = os.pread(fd, 4, start + 14)
+    first, position = 0, start
+    for _ in range(_PARTS):
+        page = os.pread(fd, 27 + 255, position)
+        first = _ogg_position(page, 0, serial)
+        if first > 0 or len(page) < 27:
+            break
+        position += 27 + page[26] + sum(page[27 : 27 + page[26]])
+    tail = os.pread(fd, 2 * _PAGE, max(start, size - 2 * _PAGE))
+    page_start = len(tail)
+    while first > 0 and (page_start := tail.rfind(b"OggS", 0, page_start)) >= 0:
+        if (last := _ogg_position(tail, page_start, serial)) > 0:
+            return last if first < _FIRST_SECONDS * sr else last - first
+    return None
+
+
+def _ogg_position(data: bytes, start: int, serial: bytes) -> int:
+    """Frames up to the end of a page; -1 if no frame ends in it, or if it is not a page of the stream."""
+    page = data[start : start + 27]
+    if len(page) < 27 or page[:4] != b"OggS" or page[14:18] != serial:
+        return -1
+    return int.from_bytes(page[6:14], "little", signed=True)

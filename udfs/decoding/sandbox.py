@@ -8,14 +8,12 @@ import dataclasses
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from genremill.infra.audio.faults import AudioReason, AudioRejected
-from genremill.udfs.decoding import spotify_analysis
 from genremill.udfs.decoding.child_process import ChildProcess, Crash
 from genremill.udfs.decoding.settings import Budget, Decoded, DecodeSettings, capacity
-from genremill.udfs.decoding.spotify_analysis import Analysis, AnalysisSettings
+from genremill.udfs.decoding.spotify_analysis import COEFFICIENTS
 
 DECODER = "genremill.udfs.decoding.child"
 
@@ -56,9 +54,7 @@ class Sandbox:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -87,11 +83,9 @@ class Sandbox:
         request = {"settings": dataclasses.asdict(settings), "budget": dataclasses.asdict(self._budget)}
         return self._request(fd, request, capacity(settings, self._budget))
 
-    def read_analysis(self, fd: int, settings: AnalysisSettings) -> Analysis:
+    def read_analysis(self, fd: int, segments: int) -> Decoded:
         """Runs `spotify_analysis.read` on an open file in the child; raises the same errors as `decode`."""
-        request = {"analysis": dataclasses.asdict(settings)}
-        decoded = self._request(fd, request, spotify_analysis.capacity(settings))
-        return Analysis(decoded.y, decoded.seconds_decoded)
+        return self._request(fd, {"segments": segments}, 2 * COEFFICIENTS * segments)
 
     def _request(self, fd: int, request: Mapping[str, object], samples: int) -> Decoded:
         """The answer of the child, with at most this many samples; a second child if the first was killed."""
@@ -117,7 +111,7 @@ class Sandbox:
 
     def _idle_child(self, samples: int) -> ChildProcess:
         """The child; a new one if there is none, if it is not idle, or if its memory is too small."""
-        if self._child and not (self._child.is_idle() and self._child.samples >= samples):
+        if self._child and not self._child.can_answer(samples):
             self.close()
         if self._child is None:
             self._child = ChildProcess(

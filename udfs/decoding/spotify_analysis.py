@@ -6,52 +6,25 @@ It runs in the child process of `sandbox`, where a malicious file does no harm a
 import json
 import math
 import os
-from dataclasses import dataclass
-from typing import TypeGuard
 
 import numpy as np
-import numpy.typing as npt
 
 from genremill.infra.audio.faults import AudioReason, AudioRejected
+from genremill.udfs.decoding.settings import Decoded, Signal
 
 ANALYSIS_BYTES = 16 * 2**20
 """Longest analysis; a track with 9,000 segments has 5 MB."""
 COEFFICIENTS = 12
 """Number of timbre coefficients, and of pitch classes."""
-_HEAD_BYTES = 256
-_BLANK = b"\xef\xbb\xbf \t\r\n"
-
-Steps = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnalysisSettings:
-    """What to read of each analysis."""
-
-    segments: int
-    """Number of segments from the start of the track."""
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """The steps of an analysis, flat, and the end of the last step."""
-
-    steps: Steps
-    seconds: float
 
 
 def is_analysis(fd: int) -> bool:
     """Whether a file begins like a JSON object; audio files never do."""
-    return os.pread(fd, _HEAD_BYTES, 0).lstrip(_BLANK).startswith(b"{")
+    return os.pread(fd, 256, 0).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
 
 
-def capacity(settings: AnalysisSettings) -> int:
-    """Most values that `read` can return."""
-    return 2 * COEFFICIENTS * settings.segments
-
-
-def read(fd: int, settings: AnalysisSettings, out: Steps) -> Analysis:
-    """Timbre, then pitches, of each of the first segments; the result is a view of `out`.
+def read(fd: int, segments: int, out: Signal) -> Decoded:
+    """Timbre, then pitches, of the first segments, flat: a view of `out`; and the end of the last segment.
 
     Raises
     ------
@@ -63,8 +36,25 @@ def read(fd: int, settings: AnalysisSettings, out: Steps) -> Analysis:
     if size > ANALYSIS_BYTES:
         detail = f"{size:,} bytes of JSON, expected at most {ANALYSIS_BYTES:,}"
         raise AudioRejected(AudioReason.HEADER_OVER_BUDGET, detail)
+    found = _segments(fd, size)[:segments]
+    rows = [
+        [value for name in ("timbre", "pitches") for value in _numbers(segment, index, name)]
+        for index, segment in enumerate(found)
+    ]
+    steps = out[: 2 * COEFFICIENTS * len(rows)]
+    with np.errstate(over="ignore"):
+        steps[:] = np.ravel(rows)
+    end = sum(_number(found[-1], len(found) - 1, name) for name in ("start", "duration"))
+    if not (np.isfinite(steps).all() and 0 < end < math.inf):
+        raise AudioRejected(AudioReason.NON_FINITE, "a coefficient or the end is not a finite number")
+    return Decoded(steps, coverage=1.0, seconds_decoded=end)
+
+
+def _segments(fd: int, size: int) -> list[object]:
+    os.lseek(fd, 0, os.SEEK_SET)
     try:
-        document = json.loads(_whole(fd, size))
+        with open(fd, "rb", closefd=False) as source:
+            document = json.loads(source.read(size), parse_int=float)
     except (ValueError, RecursionError) as err:
         raise AudioRejected(AudioReason.DECODE_FAILED, f"invalid JSON: {err}") from err
     segments = document.get("segments") if isinstance(document, dict) else None
@@ -72,53 +62,21 @@ def read(fd: int, settings: AnalysisSettings, out: Steps) -> Analysis:
         raise AudioRejected(AudioReason.DECODE_FAILED, "JSON without a list of `segments`")
     if not segments:
         raise AudioRejected(AudioReason.TOO_SHORT, "no segments")
-    segments = segments[: settings.segments]
-    rows = [
-        [value for name in ("timbre", "pitches") for value in _numbers(segment, index, name)]
-        for index, segment in enumerate(segments)
-    ]
-    steps = out[: 2 * COEFFICIENTS * len(rows)]
-    with np.errstate(over="ignore"):
-        steps[:] = np.ravel(rows)
-    last = len(segments) - 1
-    seconds = _number(segments[last], last, "start") + _number(segments[last], last, "duration")
-    if not (np.isfinite(steps).all() and 0 < seconds < math.inf):
-        raise AudioRejected(AudioReason.NON_FINITE, "a coefficient or the end is not a finite number")
-    return Analysis(steps, seconds)
-
-
-def _whole(fd: int, size: int) -> bytes:
-    parts, count = [], 0
-    while count < size and (part := os.pread(fd, size - count, count)):
-        parts.append(part)
-        count += len(part)
-    return b"".join(parts)
+    return segments
 
 
 def _numbers(segment: object, index: int, name: str) -> list[float]:
     """The twelve numbers of a field of a segment."""
     value = segment.get(name) if isinstance(segment, dict) else None
-    if not isinstance(value, list) or len(value) != COEFFICIENTS or not all(map(_is_number, value)):
-        raise AudioRejected(
-            AudioReason.DECODE_FAILED, f"segment {index}: `{name}` is not a list of {COEFFICIENTS} numbers"
-        )
-    return [_as_float(number) for number in value]
+    is_list = isinstance(value, list) and len(value) == COEFFICIENTS
+    if not is_list or not all(isinstance(number, float) for number in value):
+        detail = f"segment {index}: `{name}` is not a list of {COEFFICIENTS} numbers"
+        raise AudioRejected(AudioReason.DECODE_FAILED, detail)
+    return value
 
 
 def _number(segment: object, index: int, name: str) -> float:
     value = segment.get(name) if isinstance(segment, dict) else None
-    if not _is_number(value):
+    if not isinstance(value, float):
         raise AudioRejected(AudioReason.DECODE_FAILED, f"segment {index}: `{name}` is not a number")
-    return _as_float(value)
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _as_float(value: float) -> float:
-    """A number as a float; infinity for an integer larger than all floats."""
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
+    return value

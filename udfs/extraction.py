@@ -79,10 +79,8 @@ def make_extract(settings: Extractor, tally: Tally) -> BatchFunction:
     return extract
 
 
-@functools.cache
-def _sandbox() -> Sandbox:
-    """The sandbox of this worker process; all its tasks use it."""
-    return Sandbox()
+_sandbox = functools.cache(Sandbox)
+"""The sandbox of this worker process; all its tasks use it."""
 
 
 @functools.cache

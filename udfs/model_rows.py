@@ -35,15 +35,13 @@ Raw = npt.NDArray[Any]
 """Raw features (float32) or token numbers (int32)."""
 
 
-def feature_rows(
-    column: pa.ListArray, positions: tuple[int, ...]
-) -> tuple[npt.NDArray[np.float32], pa.BooleanArray]:
+def feature_rows(column: pa.ListArray, positions: tuple[int, ...]) -> tuple[Floats, pa.BooleanArray]:
     """The chosen features of the rows that have features, shape (rows, F), and which rows these are."""
     has = pc.fill_null(pc.greater(pc.list_value_length(column), 0), False)
     values = column.filter(has)
     if not len(values):
         return np.zeros((0, len(positions)), np.float32), has
-    rows: npt.NDArray[np.float32] = matrix(values).astype(np.float32, copy=False)
+    rows: Floats = matrix(values).astype(np.float32, copy=False)
     return (rows if positions == tuple(range(rows.shape[1])) else rows[:, positions]), has
 
 
@@ -125,21 +123,15 @@ class _InputColumn:
         return np.repeat(rows, windows_T, axis=0)
 
 
-def text_encoder(model: Model) -> TextEncoder:
-    """The text encoder of a model with names as input."""
-    return next(module for module in model.network.modules() if isinstance(module, TextEncoder))
-
-
 def _input_column(batch: pa.RecordBatch, name: str, model: Model, positions: tuple[int, ...]) -> _InputColumn:
     if name in (TABLE, ARTIST):
         column = "table_features" if name == TABLE else ARTIST_FEATURES
         chosen = positions if name == TABLE else tuple(range(model.card.width(name)))
         x_BF, has = feature_rows(batch.column(column), chosen)
-        if not len(x_BF):
-            x_BF = np.zeros((0, model.card.width(name)), np.float32)
         return _InputColumn(name, has.to_numpy(zero_copy_only=False), x_BF)
     if name == TEXT:
-        numbers = text_encoder(model).numbers(names_of(batch))
+        encoder = next(module for module in model.network.modules() if isinstance(module, TextEncoder))
+        numbers = encoder.numbers(names_of(batch))
         has_B: Flags = np.any(numbers > 0, axis=1)
         return _InputColumn(name, has_B, numbers[has_B])
     windows = batch.column(WINDOWS)
@@ -150,6 +142,5 @@ def _input_column(batch: pa.RecordBatch, name: str, model: Model, positions: tup
     has_B = count_B > 0
     has_B[has_B] = valid[first_B[has_B]]
     flat = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    rows = int(valid.sum())
-    width = len(flat) // rows if rows else model.card.width(name)
-    return _InputColumn(name, has_B, flat.reshape(rows, width), np.maximum(count_B, 1))
+    rows = flat.reshape(int(valid.sum()), model.card.width(name))
+    return _InputColumn(name, has_B, rows, np.maximum(count_B, 1))

@@ -58,15 +58,11 @@ def make_sum(encoder: TableEncoder, positions: tuple[int, ...], genres: tuple[st
                 sums = part.of_bucket(index)
                 totals[bucket] = totals[bucket] + sums if bucket in totals else sums
         for bucket, total in totals.items():
-            yield _row(bucket, total)
+            parts = [part.tobytes() for part in (total.counts_BG, total.sums_BGD, total.squares_BDD)]
+            arrays = [pa.array([bucket], pa.int32()), *(pa.array([part]) for part in parts)]
+            yield pa.RecordBatch.from_arrays(arrays, names=["bucket", "counts", "sums", "squares"])
 
     return sum_up
-
-
-def _row(bucket: int, total: ProfileSums) -> pa.RecordBatch:
-    parts = (total.counts_BG, total.sums_BGD, total.squares_BDD)
-    arrays = [pa.array([bucket], pa.int32()), *(pa.array([part.tobytes()], pa.binary()) for part in parts)]
-    return pa.RecordBatch.from_arrays(arrays, names=["bucket", "counts", "sums", "squares"])
 
 
 def gather(

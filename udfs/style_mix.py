@@ -7,15 +7,13 @@ styles.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
 from genremill.models.model_card import ModelCard
-
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
+from genremill.udfs.arrow_rows import ranking
+from genremill.udfs.model_rows import Floats, Integers
 
 LIKELIEST = 5
 """Number of clusters in `tags.clusters`."""
@@ -54,7 +52,17 @@ class Styles:
         parts = pa.array([f"{name} {percent} %" for name in card.classes for percent in range(101)])
         return cls(ids, style_C, parts)
 
-    def shares(self, p_TC: Floats) -> Floats:
+    def mix(self, p_TC: Floats) -> tuple[pa.ListArray, pa.StringArray]:
+        """`tags.clusters`, null without a genre map, and `tags.blend` for probabilities of classes."""
+        share_TS = self._shares(p_TC)
+        top = torch.from_numpy(share_TS).topk(min(LIKELIEST, share_TS.shape[1]))
+        style_TK, share_TK = top.indices.numpy(), top.values.numpy()
+        blend = self._blend(p_TC, style_TK[:, :PARTS], share_TK[:, :PARTS])
+        if not self.ids:
+            return pa.nulls(len(p_TC), CLUSTERS_TYPE), blend
+        return ranking("cluster_id", pa.array(self.ids, pa.int32()), style_TK, share_TK), blend
+
+    def _shares(self, p_TC: Floats) -> Floats:
         """The probability of each style, the sum over its classes, shape (T, S)."""
         if not self.ids:
             return p_TC
@@ -62,45 +70,17 @@ class Styles:
         share_TS: Floats = p_TC @ member_CS
         return share_TS
 
-
-@dataclass(frozen=True, eq=False)
-class StyleMix:
-    """The most likely styles of T tracks, best first: index and probability, both of shape (T, K)."""
-
-    styles: Styles
-    style_TK: Integers
-    share_TK: Floats
-
-    @classmethod
-    def of(cls, styles: Styles, p_TC: Floats) -> "StyleMix":
-        """The mix for probabilities of classes."""
-        share_TS = styles.shares(p_TC)
-        top = torch.from_numpy(share_TS).topk(min(LIKELIEST, share_TS.shape[1]))
-        return cls(styles, top.indices.numpy(), top.values.numpy())
-
-    def clusters(self) -> pa.ListArray:
-        """`tags.clusters`; null without a genre map."""
-        if not self.styles.ids:
-            return pa.nulls(len(self.style_TK), CLUSTERS_TYPE)
-        ids = pa.array(self.styles.ids, pa.int32()).take(pa.array(self.style_TK.ravel()))
-        flat = pa.StructArray.from_arrays(
-            [ids, pa.array(self.share_TK.ravel())], names=["cluster_id", "probability"]
-        )
-        offsets = pa.array(np.arange(len(self.style_TK) + 1, dtype=np.int32) * self.style_TK.shape[1])
-        return pa.ListArray.from_arrays(offsets, flat)
-
-    def blend(self, p_TC: Floats) -> pa.StringArray:
-        """`tags.blend`: the most likely style, and at most two more with a probability of at least 10 %.
+    def _blend(self, p_TC: Floats, style_TK: Integers, share_TK: Floats) -> pa.StringArray:
+        """The most likely style, and at most two more with a probability of at least 10 %.
 
         A cluster has the name of its most likely genre for the track: "metal 48 % · hip-hop 31 %" means that
         the genres of metal's cluster add up to 48 %, and that metal is the most likely of them.
         """
         named = []
-        for k in range(min(PARTS, self.style_TK.shape[1])):
-            style_T, share_T = self.style_TK[:, k], self.share_TK[:, k]
-            own_TC = np.where(self.styles.style_C == style_T[:, None], p_TC, -1)
+        for k, (style_T, share_T) in enumerate(zip(style_TK.T, share_TK.T, strict=True)):
+            own_TC = np.where(self.style_C == style_T[:, None], p_TC, -1)
             percent_T = np.rint(100 * share_T).clip(0, 100).astype(np.int64)
             part_T = own_TC.argmax(axis=1) * 101 + percent_T
             left_out_T = (share_T < LEAST_PART) & (k > 0)
-            named.append(self.styles.parts.take(pa.array(part_T, mask=left_out_T)))
+            named.append(self.parts.take(pa.array(part_T, mask=left_out_T)))
         return pc.binary_join_element_wise(*named, " · ", null_handling="skip")

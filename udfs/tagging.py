@@ -18,16 +18,15 @@ from genremill.models.evaluation.calibration import tempered
 from genremill.models.evaluation.held_out import confidences
 from genremill.models.model_card import ModelCard
 from genremill.models.pooling import pooled
-from genremill.udfs.arrow_rows import BatchFunction, lists
+from genremill.udfs.arrow_rows import BatchFunction, lists, ranking
 from genremill.udfs.model_rows import Flags, Floats, Integers, ModelRows, model_rows
-from genremill.udfs.style_mix import StyleMix, Styles
+from genremill.udfs.style_mix import Styles
 
 TOP = 5
 """Number of labels in `tags.top`."""
 
 STATUSES = pa.array(["tagged", "abstained", "outlier"])
 TAGGED, ABSTAINED, OUTLIER = range(3)
-_TOP_TYPE = pa.list_(pa.struct([("label", pa.string()), ("probability", pa.float32())]))
 
 
 def probabilities(model: Model, rows: ModelRows) -> Floats:
@@ -59,8 +58,7 @@ def distances(model: Model, rows: ModelRows) -> Floats:
 def outliers(card: ModelCard, distance_TI: Floats) -> Flags:
     """True for tracks whose distance by any input is above the limit of the model."""
     limit_I = np.array(list(card.outlier_limits.values()), np.float64)
-    within_T = (distance_TI <= limit_I).all(axis=1)  # false for NaN
-    return np.logical_not(within_T)
+    return np.logical_not((distance_TI <= limit_I).all(axis=1))  # true for NaN
 
 
 def abstentions(card: ModelCard, top_T: Integers, confidence_T: npt.NDArray[np.floating]) -> Flags:
@@ -79,41 +77,36 @@ def tag_batch(
     rows = model_rows(batch, model, positions)
     p_TC = probabilities(model, rows)
     best_TK = torch.from_numpy(p_TC).topk(min(TOP, len(card.classes)))
-    index_TK, p_TK = best_TK.indices.numpy(), best_TK.values.numpy()
+    index_TK = best_TK.indices.numpy()
     top_T = index_TK[:, 0]
     confidence_T = confidences(p_TC, top_T, card.together_CC)
-    mix = StyleMix.of(styles, p_TC)
     outlier_T = outliers(card, distances(model, rows))
     abstained_T = abstentions(card, top_T, confidence_T)
-    # Row of the prediction for each row of the batch; null if the track has no features.
-    row_B = pc.subtract(pc.cumulative_sum(pc.cast(rows.has, pa.int64())), 1)
-    prediction = pc.if_else(rows.has, row_B, pa.scalar(None, pa.int64()))
-    labels, clusters = pa.array(card.classes, pa.string()), _cluster_ids(card)
-    best = pa.array(top_T, mask=outlier_T | abstained_T)
-    flat = pa.StructArray.from_arrays(
-        [labels.take(pa.array(index_TK.ravel())), pa.array(p_TK.ravel())], names=["label", "probability"]
-    )
-    offsets = pa.array(np.arange(rows.tracks + 1, dtype=np.int32) * index_TK.shape[1])
-    top = pa.ListArray.from_arrays(offsets, flat).cast(_TOP_TYPE)
     status_T = np.where(outlier_T, OUTLIER, np.where(abstained_T, ABSTAINED, TAGGED))
-    complete = rows.tracks == len(batch)
-    inputs = _names(card.inputs, rows.present_IT)
-    return {
-        "label": _spread(labels.take(best), prediction, complete),
-        "cluster_id": _spread(clusters.take(best), prediction, complete),
-        "confidence": _spread(pa.array(confidence_T.astype(np.float32)), prediction, complete),
-        "top": _spread(top, prediction, complete),
-        "status": pc.fill_null(
-            _spread(STATUSES.take(pa.array(status_T)), prediction, complete), "no_features"
-        ),
-        "inputs": pc.fill_null(_spread(inputs, prediction, complete), pa.scalar([], inputs.type)),
-        "clusters": _spread(mix.clusters(), prediction, complete),
-        "blend": _spread(mix.blend(p_TC), prediction, complete),
+    labels = pa.array(card.classes, pa.string())
+    cluster_C = [card.clusters[name].id if name in card.clusters else None for name in card.classes]
+    best = pa.array(top_T, mask=outlier_T | abstained_T)
+    clusters, blend = styles.mix(p_TC)
+    tags = {
+        "label": labels.take(best),
+        "cluster_id": pa.array(cluster_C, pa.int32()).take(best),
+        "confidence": pa.array(confidence_T.astype(np.float32)),
+        "top": ranking("label", labels, index_TK, best_TK.values.numpy()),
+        "status": STATUSES.take(pa.array(status_T)),
+        "inputs": _names(card.inputs, rows.present_IT),
+        "clusters": clusters,
+        "blend": blend,
     }
+    return tags if rows.tracks == len(batch) else _with_missing(tags, rows.has)
 
 
-def _spread(values: pa.Array, prediction: pa.Array, complete: bool) -> pa.Array:
-    return values if complete else values.take(prediction)
+def _with_missing(tags: dict[str, pa.Array], has: pa.BooleanArray) -> dict[str, pa.Array]:
+    """Tags of all tracks of a batch: null or `no_features` for those that the model cannot predict."""
+    row_B = pc.subtract(pc.cumulative_sum(pc.cast(has, pa.int64())), 1)
+    row_B = pc.if_else(has, row_B, pa.scalar(None, pa.int64()))
+    tags = {name: values.take(row_B) for name, values in tags.items()}
+    none = {"status": "no_features", "inputs": pa.scalar([], tags["inputs"].type)}
+    return tags | {name: pc.fill_null(tags[name], value) for name, value in none.items()}
 
 
 def _names(names: tuple[str, ...], present_IT: list[Flags]) -> pa.ListArray:
@@ -124,17 +117,8 @@ def _names(names: tuple[str, ...], present_IT: list[Flags]) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)
 
 
-def _cluster_ids(card: ModelCard) -> pa.Array:
-    return pa.array(
-        [card.clusters[name].id if name in card.clusters else None for name in card.classes], pa.int32()
-    )
-
-
 def make_tag(
-    model: str,
-    positions: tuple[int, ...],
-    constants: dict[str, str | None],
-    columns: list[str],
+    model: str, positions: tuple[int, ...], constants: dict[str, str | None], columns: list[str]
 ) -> BatchFunction:
     """A `mapInArrow` function that turns tracks into tags with the model in the folder `model`.
 
@@ -149,10 +133,8 @@ def make_tag(
         styles = Styles.of(loaded.card)
         for batch in batches:
             tags = tag_batch(batch, loaded, styles, positions)
-            tags |= {
-                name: pa.repeat(pa.scalar(value, pa.string()), len(batch))
-                for name, value in constants.items()
-            }
+            for name, value in constants.items():
+                tags[name] = pa.repeat(pa.scalar(value, pa.string()), len(batch))
             arrays = [tags[name] if name in tags else batch.column(name) for name in columns]
             yield pa.RecordBatch.from_arrays(arrays, names=columns)
 

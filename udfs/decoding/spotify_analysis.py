@@ -68,11 +68,11 @@ def _segments(fd: int, size: int) -> list[object]:
 def _numbers(segment: object, index: int, name: str) -> list[float]:
     """The twelve numbers of a field of a segment."""
     value = segment.get(name) if isinstance(segment, dict) else None
-    is_list = isinstance(value, list) and len(value) == COEFFICIENTS
-    if not is_list or not all(isinstance(number, float) for number in value):
+    numbers = value if isinstance(value, list) else []
+    if len(numbers) != COEFFICIENTS or not all(isinstance(number, float) for number in numbers):
         detail = f"segment {index}: `{name}` is not a list of {COEFFICIENTS} numbers"
         raise AudioRejected(AudioReason.DECODE_FAILED, detail)
-    return value
+    return numbers
 
 
 def _number(segment: object, index: int, name: str) -> float:

@@ -18,7 +18,6 @@ from genremill.infra.errors import StorageError
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO that replaces the file at the last moment would block forever.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-_NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def state(root: Location, location: Location, uri: str) -> tuple[str, int]:
@@ -104,7 +103,7 @@ def _faults(uri: str) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        if err.errno in _NO_SUCH_FILE:
+        if err.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
             raise AudioRejected(AudioReason.MISSING, f"{redacted(uri)}: no such file") from err
         if err.errno in (errno.ELOOP, errno.EINVAL):  # EINVAL: `realpath` read a link that was replaced
             raise refused(uri, "a link in the path was changed at the same time") from err

@@ -6,23 +6,13 @@ import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import IO, Any
+from operator import methodcaller
+from typing import IO
 
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.audio.paths import Location, redacted
 from genremill.infra.stores import s3_client
-from genremill.infra.stores.s3_client import (
-    AccessDenied,
-    Body,
-    BrokenBody,
-    Client,
-    ObjectChanged,
-    ObjectMissing,
-    Result,
-    RetrySettings,
-    body_of,
-    etag_of,
-)
+from genremill.infra.stores.s3_client import Client, ObjectChanged, ObjectMissing, RetrySettings, etag_of
 
 CHUNK_BYTES = 1 << 20
 LISTING_MIN = 16
@@ -70,16 +60,10 @@ def _listed(locations: Sequence[Location], retries: RetrySettings) -> tuple[dict
     bucket, key = locations[0].bucket, locations[0].key
     folder = key[: key.rfind("/") + 1]
     start = max(folder, _just_before(key))
-
-    def list_page(client: Client) -> dict[str, Any]:
-        page: dict[str, Any] = client.list_objects_v2(
-            Bucket=bucket, Prefix=folder, Delimiter="/", StartAfter=start
-        )
-        return page
-
+    list_page = methodcaller("list_objects_v2", Bucket=bucket, Prefix=folder, Delimiter="/", StartAfter=start)
     try:
         page = s3_client.with_retries(list_page, f"s3://{bucket}/{folder}", retries)
-    except AccessDenied:  # reading an object does not need the right to list
+    except s3_client.AccessDenied:  # reading an object does not need the right to list
         return {}, 0
     listed = {entry["Key"]: (etag_of(entry), int(entry["Size"])) for entry in page.get("Contents", ())}
     if not page.get("IsTruncated"):
@@ -114,7 +98,7 @@ def fetch(location: Location, etag: str, size: int, retries: RetrySettings) -> t
 
     def get(client: Client) -> tuple[IO[bytes], str]:
         response = client.get_object(Bucket=location.bucket, Key=location.key, IfMatch=etag)
-        with body_of(response) as body:
+        with s3_client.body_of(response) as body:
             if etag_of(response) != etag:  # the server does not support If-Match
                 raise ObjectChanged(f"expected ETag {etag}, found {etag_of(response)}")
             return _copy(body, size)
@@ -123,18 +107,17 @@ def fetch(location: Location, etag: str, size: int, retries: RetrySettings) -> t
 
 
 def _with_retries(
-    operation: Callable[[Client], Result], location: Location, retries: RetrySettings
-) -> Result:
+    operation: Callable[[Client], s3_client.Result], location: Location, retries: RetrySettings
+) -> s3_client.Result:
     what = redacted(str(location))
     try:
         return s3_client.with_retries(operation, what, retries)
-    except ObjectMissing as err:
-        raise AudioRejected(AudioReason.MISSING, f"{what}: {err}") from err
-    except ObjectChanged as err:
-        raise AudioRejected(AudioReason.CHANGED, f"{what}: {err}") from err
+    except (ObjectMissing, ObjectChanged) as err:
+        reason = AudioReason.MISSING if isinstance(err, ObjectMissing) else AudioReason.CHANGED
+        raise AudioRejected(reason, f"{what}: {err}") from err
 
 
-def _copy(body: Body, size: int) -> tuple[IO[bytes], str]:
+def _copy(body: s3_client.Body, size: int) -> tuple[IO[bytes], str]:
     digest, count = hashlib.sha256(), 0
     with contextlib.ExitStack() as stack:
         copy = stack.enter_context(_unnamed_file(size))
@@ -143,7 +126,7 @@ def _copy(body: Body, size: int) -> tuple[IO[bytes], str]:
             copy.write(chunk)
             count += len(chunk)
         if count != size:
-            raise BrokenBody(f"{count} bytes of {size}")
+            raise s3_client.BrokenBody(f"{count} bytes of {size}")
         copy.flush()
         copy.seek(0)
         stack.pop_all()
@@ -151,6 +134,6 @@ def _copy(body: Body, size: int) -> tuple[IO[bytes], str]:
 
 
 def _unnamed_file(size: int) -> IO[bytes]:
-    if size <= IN_MEMORY_BYTES and hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("audio", os.MFD_CLOEXEC), "w+b")
-    return tempfile.TemporaryFile()
+    if size > IN_MEMORY_BYTES:
+        return tempfile.TemporaryFile()
+    return os.fdopen(os.memfd_create("audio"), "w+b")

@@ -43,7 +43,7 @@ class LocalStore:
                 data = source.read(-1 if first is None else first)
         except OSError as err:
             raise StorageError(f"cannot read {uri}: {err.strerror}") from err
-        return data, _digest(data)
+        return data, hashlib.sha256(data).hexdigest()
 
     def write(self, uri: str, data: bytes) -> None:
         """Writes an object atomically."""
@@ -111,7 +111,3 @@ def _locked(uri: str) -> Iterator[None]:
 def _described(path: Path, name: str) -> StoredObject:
     found = path.stat()
     return StoredObject(name, found.st_size, f"{found.st_size}-{found.st_mtime_ns}", found.st_mtime)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -5,8 +5,8 @@ slash are markers that Hadoop creates for empty folders, and are ignored.
 """
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator
+from operator import methodcaller
 from typing import Any
 
 from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem
@@ -14,16 +14,7 @@ from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem
 from genremill.infra.errors import StorageError
 from genremill.infra.stores import s3_client
 from genremill.infra.stores.objects import StoredObject, Upload, conflict
-from genremill.infra.stores.s3_client import (
-    BrokenBody,
-    Client,
-    ObjectChanged,
-    ObjectMissing,
-    Result,
-    RetrySettings,
-    body_of,
-    etag_of,
-)
+from genremill.infra.stores.s3_client import Client, ObjectChanged, ObjectMissing, RetrySettings, etag_of
 
 KEYS_PER_DELETION = 1000
 """The most objects that S3 removes in one request."""
@@ -41,7 +32,7 @@ class S3Store:
         if not key:
             return None
         try:
-            found = self._ask(lambda client: client.head_object(Bucket=bucket, Key=key), uri)
+            found = self._ask(methodcaller("head_object", Bucket=bucket, Key=key), uri)
         except ObjectMissing:
             return None
         name = key.rpartition("/")[2]
@@ -50,22 +41,16 @@ class S3Store:
     def objects(self, uri: str) -> Iterator[StoredObject]:
         """All objects under a folder, sorted by name."""
         _, prefix = _folder(uri)
-        for page in self._pages(uri):
-            for found in page.get("Contents", ()):
-                name = found["Key"].removeprefix(prefix)
-                if name and not (name.endswith("/") and not found["Size"]):
-                    modified = found["LastModified"].timestamp()
-                    yield StoredObject(name, found["Size"], etag_of(found), modified)
+        for found in self._listed(uri, "Contents"):
+            name = found["Key"].removeprefix(prefix)
+            if name and (found["Size"] or not name.endswith("/")):
+                yield StoredObject(name, found["Size"], etag_of(found), found["LastModified"].timestamp())
 
     def folders(self, uri: str) -> list[str]:
         """Names of the folders directly under a folder, sorted."""
         _, prefix = _folder(uri)
-        prefixes = [
-            found["Prefix"]
-            for page in self._pages(uri, Delimiter="/")
-            for found in page.get("CommonPrefixes", ())
-        ]
-        return sorted(found.removeprefix(prefix).rstrip("/") for found in prefixes)
+        folders = self._listed(uri, "CommonPrefixes", Delimiter="/")
+        return sorted(found["Prefix"].removeprefix(prefix).rstrip("/") for found in folders)
 
     def read(self, uri: str, first: int | None = None) -> tuple[bytes, str]:
         """The bytes of an object, or only the `first` ones, and its ETag."""
@@ -74,10 +59,10 @@ class S3Store:
 
         def get(client: Client) -> tuple[bytes, str]:
             found = client.get_object(Bucket=bucket, Key=key, **part)
-            with body_of(found) as body:
+            with s3_client.body_of(found) as body:
                 data: bytes = body.read()
             if len(data) != found["ContentLength"]:
-                raise BrokenBody(f"{len(data)} bytes of {found['ContentLength']}")
+                raise s3_client.BrokenBody(f"{len(data)} bytes of {found['ContentLength']}")
             return data, etag_of(found)
 
         try:
@@ -88,14 +73,14 @@ class S3Store:
     def write(self, uri: str, data: bytes) -> None:
         """Writes an object atomically."""
         bucket, key = _parts(uri)
-        self._ask(lambda client: client.put_object(Bucket=bucket, Key=key, Body=data), uri)
+        self._ask(methodcaller("put_object", Bucket=bucket, Key=key, Body=data), uri)
 
     def write_over(self, uri: str, data: bytes, version: str | None) -> None:
         """Writes an object if it still has this version; None: if it still does not exist."""
         bucket, key = _parts(uri)
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         try:
-            self._ask(lambda client: client.put_object(Bucket=bucket, Key=key, Body=data, **condition), uri)
+            self._ask(methodcaller("put_object", Bucket=bucket, Key=key, Body=data, **condition), uri)
         except (ObjectChanged, ObjectMissing) as err:
             # If the response to a successful request is lost, the repeated request finds its own bytes.
             if self.state(uri) is None or self.read(uri)[0] != data:
@@ -104,12 +89,10 @@ class S3Store:
     def remove(self, uri: str) -> None:
         """Removes a folder and everything below it; does nothing if it does not exist."""
         bucket, _ = _parts(uri)
-        keys = [found["Key"] for page in self._pages(uri) for found in page.get("Contents", ())]
+        keys = [{"Key": found["Key"]} for found in self._listed(uri, "Contents")]
         for start in range(0, len(keys), KEYS_PER_DELETION):
-            part = [{"Key": key} for key in keys[start : start + KEYS_PER_DELETION]]
-            request = {"Objects": part, "Quiet": True}
-
-            delete = functools.partial(_delete, bucket=bucket, request=request)
+            request = {"Objects": keys[start : start + KEYS_PER_DELETION], "Quiet": True}
+            delete = methodcaller("delete_objects", Bucket=bucket, Delete=request)
             if failed := self._ask(delete, uri).get("Errors"):
                 code = failed[0].get("Code", "unknown error")
                 raise StorageError(f"cannot remove {len(failed)} objects under {uri}: {code}")
@@ -118,28 +101,28 @@ class S3Store:
         """Removes one object; does nothing if it does not exist."""
         bucket, key = _parts(uri)
         with contextlib.suppress(ObjectMissing):
-            self._ask(lambda client: client.delete_object(Bucket=bucket, Key=key), uri)
+            self._ask(methodcaller("delete_object", Bucket=bucket, Key=key), uri)
 
     def uploads(self, uri: str) -> list[Upload]:
         """Multipart uploads under a folder that were started and neither finished nor aborted."""
         bucket, prefix = _folder(uri)
 
-        def list_uploads(client: Client) -> list[dict[str, Any]]:
+        def list_uploads(client: Client) -> list[Upload]:
             pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
-            return [upload for page in pages for upload in page.get("Uploads", ())]
+            return [
+                Upload(found["Key"].removeprefix(prefix), found["UploadId"], found["Initiated"].timestamp())
+                for page in pages
+                for found in page.get("Uploads", ())
+            ]
 
-        return [
-            Upload(found["Key"].removeprefix(prefix), found["UploadId"], found["Initiated"].timestamp())
-            for found in self._ask(list_uploads, uri)
-        ]
+        return self._ask(list_uploads, uri)
 
     def abort(self, uri: str, upload: Upload) -> None:
         """Aborts an upload under a folder; does nothing if it has ended."""
         bucket, prefix = _folder(uri)
-
-        key, upload_id = prefix + upload.name, upload.upload_id
+        request = {"Bucket": bucket, "Key": prefix + upload.name, "UploadId": upload.upload_id}
         with contextlib.suppress(ObjectMissing):
-            self._ask(lambda s3: s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id), uri)
+            self._ask(methodcaller("abort_multipart_upload", **request), uri)
 
     def arrow(self, uri: str) -> tuple[FileSystem, str]:
         """The file system of pyarrow for a URI, and the path in it."""
@@ -154,27 +137,17 @@ class S3Store:
         )
         return store, "/".join(_parts(uri))
 
-    def _pages(self, uri: str, **options: str) -> Iterator[dict[str, Any]]:
+    def _listed(self, uri: str, kind: str, **options: str) -> Iterator[dict[str, Any]]:
         bucket, prefix = _folder(uri)
         while True:
-            page = self._ask(functools.partial(_list, Bucket=bucket, Prefix=prefix, **options), uri)
-            yield page
+            page = self._ask(methodcaller("list_objects_v2", Bucket=bucket, Prefix=prefix, **options), uri)
+            yield from page.get(kind, ())
             if not page.get("IsTruncated"):
                 return
             options = options | {"ContinuationToken": page["NextContinuationToken"]}
 
-    def _ask(self, operation: Callable[[Client], Result], uri: str) -> Result:
+    def _ask(self, operation: Callable[[Client], s3_client.Result], uri: str) -> s3_client.Result:
         return s3_client.with_retries(operation, uri, self.retries)
-
-
-def _list(client: Client, **request: str) -> dict[str, Any]:
-    page: dict[str, Any] = client.list_objects_v2(**request)
-    return page
-
-
-def _delete(client: Client, bucket: str, request: dict[str, Any]) -> dict[str, Any]:
-    response: dict[str, Any] = client.delete_objects(Bucket=bucket, Delete=request)
-    return response
 
 
 def _parts(uri: str) -> tuple[str, str]:

@@ -62,14 +62,15 @@ def share(spark: SparkSession) -> None:
     Does nothing if Spark has no connector for S3.
     """
     context: Any = spark.sparkContext
-    if not _has_connector(context):
+    loader = context._jvm.org.apache.spark.util.Utils.getContextOrSparkClassLoader()
+    if loader.getResource(CONNECTOR.replace(".", "/") + ".class") is None:
         return
     hadoop = context._jsc.hadoopConfiguration()
     for name, value in _for_spark().items():
         if all(source.endswith(DEFAULTS) for source in hadoop.getPropertySources(name) or ()):
             hadoop.set(name, value)
     for name, variable in _FOR_BOTO3.items():
-        if value := _text(hadoop.getPassword(name)):
+        if value := "".join(hadoop.getPassword(name) or ()):
             endpoint = name == "fs.s3a.endpoint"
             os.environ[variable] = f"https://{value}" if endpoint and "://" not in value else value
             context.environment[variable] = os.environ[variable]
@@ -81,11 +82,6 @@ def is_missing(error: str) -> bool:
     return f"ClassNotFoundException: Class {CONNECTOR} not found" in error
 
 
-def _has_connector(context: Any) -> bool:  # noqa: ANN401
-    loader = context._jvm.org.apache.spark.util.Utils.getContextOrSparkClassLoader()
-    return loader.getResource(CONNECTOR.replace(".", "/") + ".class") is not None
-
-
 def _for_spark() -> dict[str, str]:
     """Settings of S3A: retries, and the values of environment and profile."""
     settings = RESILIENCE | {"fs.s3a.aws.credentials.provider": ",".join(PROVIDERS)}
@@ -95,8 +91,3 @@ def _for_spark() -> dict[str, str]:
         settings |= {"fs.s3a.endpoint": endpoint, "fs.s3a.path.style.access": "true"}
         settings |= {"fs.s3a.connection.ssl.enabled": str(endpoint.startswith("https:")).lower()}
     return settings
-
-
-def _text(characters: Any) -> str:  # noqa: ANN401
-    """The text of an array of characters from Hadoop."""
-    return "".join(characters) if characters is not None else ""

@@ -44,7 +44,7 @@ class Kernel:
     arguments: tuple[Any, ...]
 
     def is_cached(self) -> bool:
-        """Whether the cache has the compiled form; compiles nothing."""
+        """Whether the cache has the compiled form."""
         cache = self.dispatcher._cache
         key = cache._index_key(self.arguments, self.dispatcher.targetctx.codegen())
         return cache._cache_file.load(key) is not None
@@ -71,10 +71,9 @@ def kernel(signature: str, *, fastmath: set[str] | bool = False) -> Callable[[F]
     def decorate(function: F) -> F:
         # Python's error model checks each divisor, so that no loop with a division could be vectorized.
         compiler = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)
-        dispatcher: Any = compiler(function)
+        decorated: F = compiler(function)
         arguments, _ = sigutils.normalize_signature(signature)  # type: ignore[no-untyped-call]
-        _KERNELS.append(Kernel(dispatcher, tuple(arguments)))
-        decorated: F = dispatcher
+        _KERNELS.append(Kernel(decorated, tuple(arguments)))
         return decorated
 
     return decorate
@@ -95,15 +94,13 @@ def is_warm() -> bool:
 def require_warm() -> None:
     """Loads all kernels; raises `UsageError` if the cache does not have one of them.
 
-    After that, a call with other argument types is an error too, and does not compile in the middle of a
-    task.
+    After that, a call with other argument types is an error too, and never compiles in the middle of a task.
     """
     for kernel in kernels():
         if not kernel.is_loaded() and not kernel.is_cached():
-            name, folder = kernel.dispatcher.__name__, kernel.dispatcher.stats.cache_path
-            raise UsageError(
-                f"{name} is not compiled for this CPU: {folder} has no entry for it; run {COMMAND}"
-            )
+            fault = f"{kernel.dispatcher.__name__} is not compiled for this CPU"
+            folder = kernel.dispatcher.stats.cache_path
+            raise UsageError(f"{fault}: {folder} has no entry for it; run {COMMAND}")
         kernel.load()
         kernel.dispatcher.disable_compile()
 

@@ -65,7 +65,7 @@ class ModelRows:
     @property
     def tracks(self) -> int:
         """Number of tracks that the model can predict."""
-        return len(next(iter(self.inputs.values()))) if self.windows_T is None else len(self.windows_T)
+        return len(self.present_IT[0])
 
     def mean_of(self, name: str) -> Floats:
         """The mean of one input over the windows of each track, shape (T, width)."""
@@ -88,10 +88,6 @@ def model_rows(batch: pa.RecordBatch, model: Model, positions: tuple[int, ...]) 
     `positions` are the positions of the model's features in `table_features`; windows are in order already.
     """
     columns = [_input_column(batch, name, model, positions) for name in model.card.inputs]
-    first = columns[0]
-    if len(columns) == 1 and first.windows is None:
-        has = pa.array(first.has_B)
-        return ModelRows({first.name: first.values}, None, has, [np.ones(len(first.values), np.bool_)])
     used_B = (np.logical_or if model.partial else np.logical_and).reduce([column.has_B for column in columns])
     # All feature sets of a track share one column of windows, so they have equally many.
     windows_T = next((column.windows[used_B] for column in columns if column.windows is not None), None)
@@ -112,7 +108,7 @@ class _InputColumn:
     def rows(self, used_B: Flags, windows_T: Integers | None) -> Raw:
         """Rows of the used tracks, one per window; NaN or 0 if a track lacks the input."""
         rows = self.values
-        if not (self.has_B.all() and used_B.all()):  # otherwise the values are the rows
+        if not np.array_equal(self.has_B, used_B):  # otherwise the values are the rows
             windows = np.ones(len(self.has_B), np.int64) if self.windows is None else self.windows
             blank = 0 if self.values.dtype.kind == "i" else np.nan
             rows = np.full((int(windows.sum()), self.values.shape[1]), blank, self.values.dtype)

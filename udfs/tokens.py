@@ -22,10 +22,8 @@ BITS = 63
 def names_of(batch: pa.RecordBatch) -> list[list[str | None]]:
     """The texts of each field, for each track of a batch."""
     columns = [batch.column(name) for name in FIELDS]
-    return [
-        (pc.binary_join(column, " ") if pa.types.is_list(column.type) else column).to_pylist()
-        for column in columns
-    ]
+    joined = [pc.binary_join(texts, " ") if pa.types.is_list(texts.type) else texts for texts in columns]
+    return [texts.to_pylist() for texts in joined]
 
 
 def make_list_tokens() -> BatchFunction:
@@ -51,8 +49,7 @@ def _by_token(hash_N: npt.NDArray[np.int64], bit_N: npt.NDArray[np.int64]) -> pa
     order_N = np.argsort(hash_N)
     hash_D, first_D, times_D = np.unique(hash_N[order_N], return_index=True, return_counts=True)
     bits_D = np.bitwise_or.reduceat(bit_N[order_N], first_D) if len(first_D) else bit_N
-    columns = {"token": hash_D, "artists": bits_D, "times": times_D}
-    return pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})
+    return pa.RecordBatch.from_pydict({"token": hash_D, "artists": bits_D, "times": times_D})
 
 
 def make_number(known_V: Known, column: str, kept: Sequence[str]) -> BatchFunction:

@@ -23,7 +23,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 def state(root: Location, location: Location, uri: str) -> tuple[str, int]:
     """Etag (size and modification time) and size of a file below a root."""
     with _faults(uri), _parent(root, location, uri) as (folder, name):
-        return _state_of(_entry(folder, name, uri), uri)
+        return _state_of(os.lstat(name, dir_fd=folder), uri)
 
 
 @contextlib.contextmanager
@@ -33,7 +33,7 @@ def opened(root: Location, location: Location, uri: str, etag: str) -> Iterator[
     Raises `AudioRejected` also at the end of the block, if the file was written to in the meantime.
     """
     with _faults(uri), _parent(root, location, uri) as (folder, name):
-        _state_of(_entry(folder, name, uri), uri)
+        _state_of(os.lstat(name, dir_fd=folder), uri)
         fd = os.open(name, _FILE, dir_fd=folder)
     try:
         with _faults(uri):
@@ -60,10 +60,6 @@ def _state_of(status: os.stat_result, uri: str) -> tuple[str, int]:
     if not stat.S_ISREG(status.st_mode):
         raise refused(uri, "not a regular file")
     return f"{status.st_size}-{status.st_mtime_ns}", status.st_size
-
-
-def _entry(folder: int, name: str, uri: str) -> os.stat_result:
-    return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
 
 @contextlib.contextmanager
@@ -93,7 +89,7 @@ def _below(folder: int, name: str, uri: str) -> int:
     try:
         return os.open(name, _FOLDER, dir_fd=folder)
     except NotADirectoryError:
-        if stat.S_ISLNK(_entry(folder, name, uri).st_mode):
+        if stat.S_ISLNK(os.lstat(name, dir_fd=folder).st_mode):
             raise refused(uri, "a link was created among its folders just now") from None
         raise
 

@@ -16,7 +16,7 @@ from genremill.infra.errors import UsageError
 MAX_KEY_BYTES = 1024
 """Longest S3 key; for a longer one, S3 returns an error that looks like a broken request."""
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)|file:(.*)", re.DOTALL | re.IGNORECASE)
+_URI = re.compile(r"(?:([a-z][a-z0-9+.-]*)://([^/]*)|(file):)(.*)", re.DOTALL | re.IGNORECASE)
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 CREDENTIALS = re.compile(r"(//)([^/]*:.*@|[^/@]*@)", re.DOTALL)
 
@@ -44,8 +44,8 @@ class Location:
         >>> Location("", ("data", "audio")).holds(Location("", ("data", "audio2", "a.mp3")))
         False
         """
-        under = other.parts[: len(self.parts)] == self.parts and len(other.parts) > len(self.parts)
-        return self.bucket == other.bucket and under
+        depth = len(self.parts)
+        return self.bucket == other.bucket and self.parts == other.parts[:depth] and len(other.parts) > depth
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}" if self.bucket else self.path
@@ -118,17 +118,13 @@ def refused(uri: str, reason: str) -> AudioRejected:
 
 def _split(uri: str) -> tuple[str, str, str]:
     """Scheme in lower case (empty for a plain path), host or bucket, and path."""
-    match = _SCHEME.fullmatch(uri)
+    match = _URI.fullmatch(uri)
     if match is None:
         return "", "", uri
-    scheme, rest, opaque = match.groups()
-    if opaque is not None:
-        return "file", "", unquote(opaque, errors="surrogateescape")
-    scheme = scheme.lower()
-    host, slash, path = rest.partition("/")
-    if scheme == "file":
-        path = unquote(path, errors="surrogateescape")
-    return scheme, host, slash + path
+    scheme, host, file, path = match.groups(default="")
+    if (scheme or file).lower() == "file":
+        return "file", host, unquote(path, errors="surrogateescape")
+    return scheme.lower(), host, path
 
 
 def _local_parts(path: str) -> tuple[str, ...]:

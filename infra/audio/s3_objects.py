@@ -24,18 +24,8 @@ State = tuple[str, int]
 """ETag and size in bytes of an object."""
 
 
-def state(location: Location, retries: RetrySettings) -> State:
-    """ETag and size of an object."""
-
-    def head(client: Client) -> State:
-        response = client.head_object(Bucket=location.bucket, Key=location.key)
-        return etag_of(response), int(response["ContentLength"])
-
-    return _with_retries(head, location, retries)
-
-
 def states(locations: Sequence[Location], retries: RetrySettings) -> dict[Location, State | AudioRejected]:
-    """The result or error of `state` for each of many objects; neighbors in a folder are listed together.
+    """State of each of many objects, or why there is none; neighbors in a folder are listed together.
 
     A page of a listing describes a thousand objects in about the time of one request for an object.
     """
@@ -50,7 +40,7 @@ def states(locations: Sequence[Location], retries: RetrySettings) -> dict[Locati
             # Request objects one by one if they are too far apart, or missing in the listing: S3 may say why.
             count = passed if passed >= LISTING_MIN else passed + LISTING_MIN
             for location in rest[:count]:
-                results[location] = listed.get(location.key) or _state_or_reason(location, retries)
+                results[location] = listed.get(location.key) or _state(location, retries)
             rest = rest[count:]
     return results
 
@@ -83,9 +73,13 @@ def _just_before(key: str) -> str:
     return key[:-1] + (chr(ord(last) - 1) + "~" if last.isascii() and last.isalnum() else "")
 
 
-def _state_or_reason(location: Location, retries: RetrySettings) -> State | AudioRejected:
+def _state(location: Location, retries: RetrySettings) -> State | AudioRejected:
+    def head(client: Client) -> State:
+        response = client.head_object(Bucket=location.bucket, Key=location.key)
+        return etag_of(response), int(response["ContentLength"])
+
     try:
-        return state(location, retries)
+        return _with_retries(head, location, retries)
     except AudioRejected as err:
         return err
 

@@ -1,6 +1,6 @@
-"""A process with one Spark session that runs one job after the other, as it is told to.
+"""A process with one Spark session that runs jobs, one after the other.
 
-python -m tests.e2e.served_session     # reads lines of JSON, [job, flag, …]; answers each with a line
+Each line of its stdin is a JSON list [job, flag, …]; it writes the result of each job as one line of JSON.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ from tests.e2e.faulty_nights import Ended, quick_session, run_here
 
 
 class ServedSession:
-    """The other end of the process."""
+    """A client of the process."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
     def run(self, job: str, *flags: str) -> Ended:
-        """Runs a job there."""
+        """Runs a job in the process and returns how it ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps([job, *flags]), file=self._process.stdin, flush=True)
@@ -29,7 +29,7 @@ class ServedSession:
 
 @contextlib.contextmanager
 def served_session(environment: dict[str, str]) -> Iterator[ServedSession]:
-    """Such a process, which ends with the block."""
+    """Starts the process, and stops it at the end of the block."""
     command = [sys.executable, "-m", __name__]
     pipe = subprocess.PIPE
     with subprocess.Popen(
@@ -39,13 +39,13 @@ def served_session(environment: dict[str, str]) -> Iterator[ServedSession]:
 
 
 def main() -> None:
-    """Serves until stdin ends."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what Java prints goes elsewhere
+    """Runs jobs until stdin ends."""
+    results = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # Java prints to stdout too, and its lines are not results
     with quick_session():
         for line in sys.stdin:
             ended = run_here(*json.loads(line))
-            print(json.dumps([ended.exit_code, ended.said]), file=answers, flush=True)
+            print(json.dumps([ended.exit_code, ended.said]), file=results, flush=True)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def worker(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
-    _be(OWNER, monkeypatch)
+    _use_credentials_of(OWNER, monkeypatch)
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def environment(worker: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytes
     s3_client.forget()
 
 
-def _be(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
+def _use_credentials_of(identity: Identity, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in identity.environment.items():
         monkeypatch.setenv(name, value)
 
@@ -104,10 +104,10 @@ def rejected(reason: AudioReason) -> Iterator[None]:
 )
 def test_an_object_is_read_completely(uri: str) -> None:
     store = pickle.loads(pickle.dumps(AudioStore((ROOT,), retries=RETRIES)))
-    found = store.stat(uri)
-    assert found == AudioObject(uri, hashlib.md5(SONG).hexdigest(), len(SONG))
-    opened, body = read(store, found)
-    assert (opened.etag, opened.size) == (found.etag, found.size)
+    listed = store.stat(uri)
+    assert listed == AudioObject(uri, hashlib.md5(SONG).hexdigest(), len(SONG))
+    opened, body = read(store, listed)
+    assert (opened.etag, opened.size) == (listed.etag, listed.size)
     assert opened.content_hash == hashlib.sha256(SONG).hexdigest()
     assert body == SONG
 
@@ -123,21 +123,21 @@ def test_a_large_object_is_copied_to_an_unnamed_file(monkeypatch: pytest.MonkeyP
 
 def test_an_empty_object_has_no_bytes() -> None:
     store = AudioStore((ROOT,), retries=RETRIES)
-    found = store.stat("empty.mp3")
-    assert found.size == 0
-    assert read(store, found)[1] == b""
+    listed = store.stat("empty.mp3")
+    assert listed.size == 0
+    assert read(store, listed)[1] == b""
 
 
 def test_an_object_above_the_size_limit_is_not_requested(proxy: FaultyProxy) -> None:
     store = AudioStore((ROOT,), retries=RETRIES, max_bytes=1000)
-    found = store.stat("a.mp3")
-    with rejected(AudioReason.HEADER_OVER_BUDGET), store.open(found):
+    listed = store.stat("a.mp3")
+    with rejected(AudioReason.HEADER_OVER_BUDGET), store.open(listed):
         pass
     assert [method for method, _ in proxy.requests] == ["HEAD"]
 
 
-CLOSE = [f"{ROOT}/many/{number}.mp3" for number in range(40)]
-APART = [f"{ROOT}/b c/ü+?#%2e.mp3", f"{ROOT}/d//e.mp3"]
+NEIGHBORS = [f"{ROOT}/many/{number}.mp3" for number in range(40)]
+DISTANT = [f"{ROOT}/b c/ü+?#%2e.mp3", f"{ROOT}/d//e.mp3"]
 
 
 @pytest.fixture(scope="module")
@@ -153,16 +153,16 @@ def test_neighboring_objects_are_listed_together(
     folder: None, proxy: FaultyProxy, can_list: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = AudioStore((ROOT,), retries=RETRIES)
-    uris = [*CLOSE, *APART, "/etc/passwd"]
-    one_by_one = [one for uri in uris if (one := _stat(store, uri))]
+    uris = [*NEIGHBORS, *DISTANT, "/etc/passwd"]
+    one_by_one = [audio for uri in uris if (audio := _stat(store, uri))]
     proxy.plan(first() if can_list else lambda request: Fault.DENIED if request.method == "GET" else None)
-    found = store.stats(uris)
-    assert [one for one in found if isinstance(one, AudioObject)] == one_by_one
-    pairs = zip(uris, found, strict=True)
-    reasons = {uri: one.reason for uri, one in pairs if isinstance(one, AudioRejected)}
-    assert reasons == {CLOSE[7]: AudioReason.MISSING, "/etc/passwd": AudioReason.PATH_REFUSED}
+    results = store.stats(uris)
+    assert [result for result in results if isinstance(result, AudioObject)] == one_by_one
+    pairs = zip(uris, results, strict=True)
+    reasons = {uri: result.reason for uri, result in pairs if isinstance(result, AudioRejected)}
+    assert reasons == {NEIGHBORS[7]: AudioReason.MISSING, "/etc/passwd": AudioReason.PATH_REFUSED}
     methods = [method for method, _ in proxy.requests]
-    assert methods.count("HEAD") == (1 + len(APART) if can_list else len(CLOSE) + len(APART))
+    assert methods.count("HEAD") == (1 + len(DISTANT) if can_list else len(NEIGHBORS) + len(DISTANT))
 
 
 def _stat(store: AudioStore, uri: str) -> AudioObject | None:
@@ -192,12 +192,12 @@ def test_no_object_outside_the_root_is_requested(proxy: FaultyProxy, uri: str) -
 def test_an_object_replaced_after_its_listing_is_changed(server: S3Server, proxy: FaultyProxy) -> None:
     store, client = AudioStore((ROOT,), retries=RETRIES), server.client()
     client.put_object(Bucket=BUCKET, Key="clips/changing.mp3", Body=SONG)
-    found = store.stat("changing.mp3")
+    listed = store.stat("changing.mp3")
     client.put_object(Bucket=BUCKET, Key="clips/changing.mp3", Body=SONG[::-1])
-    with rejected(AudioReason.CHANGED), store.open(found):
+    with rejected(AudioReason.CHANGED), store.open(listed):
         pass
     client.delete_object(Bucket=BUCKET, Key="clips/changing.mp3")
-    with rejected(AudioReason.MISSING), store.open(found):
+    with rejected(AudioReason.MISSING), store.open(listed):
         pass
     # The server itself compares ETags, and sends no byte of the other object.
     assert proxy.statuses == [200, 412, 404]
@@ -206,17 +206,17 @@ def test_an_object_replaced_after_its_listing_is_changed(server: S3Server, proxy
 @pytest.mark.parametrize("fault", BAD_DAY)
 def test_reading_is_repeated_after_every_fault(proxy: FaultyProxy, fault: Fault) -> None:
     store = AudioStore((ROOT,), retries=RETRIES)
-    found = store.stat("a.mp3")
+    listed = store.stat("a.mp3")
     proxy.plan(first(fault, fault))
-    assert read(store, found)[1] == SONG
-    assert [one for _, one in proxy.requests] == [fault, fault, None]
+    assert read(store, listed)[1] == SONG
+    assert [planned for _, planned in proxy.requests] == [fault, fault, None]
 
 
-@pytest.mark.parametrize("fault", [one for one in BAD_DAY if one is not Fault.CUT])
+@pytest.mark.parametrize("fault", [fault for fault in BAD_DAY if fault is not Fault.CUT])
 def test_listing_is_repeated_after_every_fault(proxy: FaultyProxy, fault: Fault) -> None:
     proxy.plan(first(fault, fault))
     assert AudioStore((ROOT,), retries=RETRIES).stat("a.mp3").size == len(SONG)
-    assert [one for _, one in proxy.requests] == [fault, fault, None]
+    assert [planned for _, planned in proxy.requests] == [fault, fault, None]
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.3])
@@ -235,10 +235,10 @@ def test_many_reads_with_faults_return_the_right_bytes(proxy: FaultyProxy, rate:
 @pytest.mark.parametrize("fault", BAD_DAY)
 def test_a_permanent_failure_is_a_storage_error_and_not_a_reject(proxy: FaultyProxy, fault: Fault) -> None:
     store = AudioStore((ROOT,), retries=RETRIES)
-    found = store.stat("a.mp3")
+    listed = store.stat("a.mp3")
     proxy.plan(lambda _: fault)
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(StorageError, match=f"{ROOT}/a.mp3': .*, after 8 attempts"), store.open(found):
+    with pytest.raises(StorageError, match=f"{ROOT}/a.mp3': .*, after 8 attempts"), store.open(listed):
         pass
     assert len(proxy.requests) == RETRIES.attempts
     assert len(os.listdir("/proc/self/fd")) <= before + 1  # at most one open connection
@@ -262,7 +262,7 @@ def test_pauses_are_random_and_grow_up_to_a_limit() -> None:
 def test_denied_access_is_a_storage_error_and_not_a_reject(
     environment: pytest.MonkeyPatch, proxy: FaultyProxy
 ) -> None:
-    _be(STRANGER, environment)
+    _use_credentials_of(STRANGER, environment)
     store = AudioStore((ROOT,), retries=RETRIES)
     with pytest.raises(StorageError, match=f"{ROOT}/a.mp3': access denied"):
         store.stat("a.mp3")
@@ -279,13 +279,13 @@ def test_messages_do_not_contain_a_signature_from_the_key(proxy: FaultyProxy) ->
     with pytest.raises(AudioRejected) as missing:
         store.stat(uri)
     proxy.plan(lambda _: Fault.SLOW_DOWN)
-    with pytest.raises(StorageError) as down:
+    with pytest.raises(StorageError) as failed:
         store.stat(uri)
-    assert "secret" not in str(missing.value) + str(down.value)
+    assert "secret" not in str(missing.value) + str(failed.value)
 
 
 def test_messages_do_not_contain_the_credentials(environment: pytest.MonkeyPatch) -> None:
-    _be(Identity(OWNER.access_key, "a-wrong-secret"), environment)
+    _use_credentials_of(Identity(OWNER.access_key, "a-wrong-secret"), environment)
     with pytest.raises(StorageError) as caught:
         AudioStore((ROOT,), retries=RETRIES).stat("a.mp3")
     assert "wrong" not in str(caught.value)
@@ -304,10 +304,10 @@ def test_missing_credentials_are_a_storage_error(environment: pytest.MonkeyPatch
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 def test_expired_credentials_are_read_again(proxy: FaultyProxy, method: str) -> None:
     store = AudioStore((ROOT,), retries=RETRIES)
-    found = store.stat("a.mp3")
+    listed = store.stat("a.mp3")
     old = s3_client._client(os.getpid(), RETRIES)
     proxy.plan(first(Fault.EXPIRED))
-    assert store.stat("a.mp3") == found if method == "HEAD" else read(store, found)[1] == SONG
+    assert store.stat("a.mp3") == listed if method == "HEAD" else read(store, listed)[1] == SONG
     assert [proxy.requests[0], proxy.requests[-1]] == [(method, Fault.EXPIRED), (method, None)]
     assert s3_client._client(os.getpid(), RETRIES) is not old
 
@@ -323,6 +323,6 @@ def test_each_process_creates_one_client() -> None:
     store = AudioStore((ROOT,), retries=RETRIES)
     assert _clients(store) == (os.getpid(), 1)
     with multiprocessing.get_context("fork").Pool(1) as pool:
-        child, made = pool.apply_async(_clients, (store,)).get(timeout=20)
+        child, clients = pool.apply_async(_clients, (store,)).get(timeout=20)
     assert child != os.getpid()
-    assert made == 2  # the client of the parent, which it does not use, and its own
+    assert clients == 2  # its own client, and the client of the parent, which it does not use

@@ -42,7 +42,7 @@ def test_objects_with_any_name_are_written_and_read(root: str) -> None:
         data = b"" if name == "empty" else name.encode() * 1000
         storage.write_atomic(f"{root}/{name}", data)
         assert storage.read_bytes(f"{root}/{name}") == data
-    assert [one.name for one in storage.objects(root)] == ["a.json", "deep/er/ü b+c#%2e", "empty"]
+    assert [stored.name for stored in storage.objects(root)] == ["a.json", "deep/er/ü b+c#%2e", "empty"]
     assert storage.read_bytes(f"s3://{root.partition('://')[2]}/a.json") == b"a.json" * 1000
 
 
@@ -55,7 +55,7 @@ def test_folders_are_the_common_beginnings_of_keys(root: str, server: S3Server) 
     assert not storage.exists(f"{root}/d")
     prefix = root.partition(f"{BUCKET}/")[2]
     server.client().put_object(Bucket=BUCKET, Key=f"{prefix}/a/marker/", Body=b"")
-    assert [one.name for one in storage.objects(f"{root}/a")] == ["3", "x/2"]
+    assert [stored.name for stored in storage.objects(f"{root}/a")] == ["3", "x/2"]
 
 
 def test_more_objects_than_a_page_are_listed_and_removed(root: str) -> None:
@@ -63,9 +63,9 @@ def test_more_objects_than_a_page_are_listed_and_removed(root: str) -> None:
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda name: storage.write_atomic(f"{root}/{name}", b"1"), names))
     storage.write_atomic(f"{root}/many2/0", b"1")
-    assert [one.name for one in storage.objects(root)] == [*names, "many2/0"]
+    assert [stored.name for stored in storage.objects(root)] == [*names, "many2/0"]
     storage.remove(f"{root}/many")
-    assert [one.name for one in storage.objects(root)] == ["many2/0"]
+    assert [stored.name for stored in storage.objects(root)] == ["many2/0"]
     storage.remove(f"{root}/many")
 
 
@@ -77,9 +77,9 @@ def test_missing_objects_and_buckets(root: str) -> None:
     with pytest.raises(StorageError, match="no such bucket"):
         storage.read_bytes("s3a://nowhere/at/all")
     storage.remove_object(f"{root}/none")
-    for wrong in ("s3a://", "s3://x", f"{root}//a"):
+    for invalid in ("s3a://", "s3://x", f"{root}//a"):
         with pytest.raises(UsageError, match="expected s3a://bucket/prefix"):
-            storage.is_object(wrong)
+            storage.is_object(invalid)
 
 
 def test_an_inventory_changes_with_the_bytes_and_ignores_files_that_spark_ignores(root: str) -> None:
@@ -104,7 +104,8 @@ def test_an_object_is_replaced_only_if_it_still_has_the_expected_version(root: s
     storage.write_over(pointer, b"2", version)
     with pytest.raises(Conflict):
         storage.write_over(pointer, b"3", version)
-    storage.write_over(pointer, b"2", version)  # as after a lost response: the object already has these bytes
+    # After a lost response, the repeated request finds that the object already has these bytes.
+    storage.write_over(pointer, b"2", version)
     assert storage.read_bytes(pointer) == b"2"
 
 
@@ -115,24 +116,24 @@ def snapshot(run_id: str) -> Snapshot:
 def test_one_of_several_concurrent_publishers_wins(root: str) -> None:
     warehouse = Warehouse.at(root)
     warehouse.publish("tags", snapshot("first"))
-    seen = warehouse.current("tags")
-    together = threading.Barrier(8)
+    audited = warehouse.current("tags")
+    barrier = threading.Barrier(8)
 
     def publish(number: int) -> str:
-        together.wait()
+        barrier.wait()
         try:
-            warehouse.publish("tags", snapshot(f"racer-{number}"), audited_against=seen)
+            warehouse.publish("tags", snapshot(f"publisher-{number}"), audited_against=audited)
         except Conflict:
             return "refused"
-        return f"racer-{number}"
+        return f"publisher-{number}"
 
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(publish, range(8)))
-    assert found.count("refused") == 7
+        outcomes = list(pool.map(publish, range(8)))
+    assert outcomes.count("refused") == 7
     current = warehouse.current("tags")
     assert current is not None
-    assert current.snapshot.run_id in found
-    assert [one.run_id for one in current.previous] == ["first"]
+    assert current.snapshot.run_id in outcomes
+    assert [previous.run_id for previous in current.previous] == ["first"]
 
 
 def test_a_lease_on_s3_has_one_holder_and_expires(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,30 +142,32 @@ def test_a_lease_on_s3_has_one_holder_and_expires(root: str, monkeypatch: pytest
         pass
     assert not storage.is_object(uri)
     monkeypatch.setattr(lease, "EXPIRY_S", 0.5)
-    storage.write_atomic(uri, b"somebody who is gone")
+    storage.write_atomic(uri, b"a run that has ended")
     with lease.held(uri, "r3"):
         assert b"r3" in storage.read_bytes(uri)
 
 
 def test_arrow_reads_objects_that_boto3_wrote(root: str, tmp_path: Path) -> None:
-    pq.write_table(pa.table({"a": [1, 2]}), tmp_path / "one.parquet")
-    storage.write_atomic(f"{root}/one.parquet", (tmp_path / "one.parquet").read_bytes())
-    store, path = storage.arrow(f"{root}/one.parquet")
+    pq.write_table(pa.table({"a": [1, 2]}), tmp_path / "table.parquet")
+    storage.write_atomic(f"{root}/table.parquet", (tmp_path / "table.parquet").read_bytes())
+    store, path = storage.arrow(f"{root}/table.parquet")
     assert pq.read_table(path, filesystem=store).column("a").to_pylist() == [1, 2]
 
 
 def test_vacuum_aborts_unfinished_uploads(
     root: str, server: S3Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    storage.write_atomic(f"{root}/_tmp/started", b"")  # the warehouse exists
+    storage.write_atomic(f"{root}/_tmp/started", b"")  # creates the warehouse
     key = root.partition(f"{BUCKET}/")[2] + "/tags/run=20260101T000000-abcdef/part-0.parquet"
-    begun = server.client().create_multipart_upload(Bucket=BUCKET, Key=key)
+    upload = server.client().create_multipart_upload(Bucket=BUCKET, Key=key)
     server.client().upload_part(
-        Bucket=BUCKET, Key=key, UploadId=begun["UploadId"], PartNumber=1, Body=b"1" * 5_000_000
+        Bucket=BUCKET, Key=key, UploadId=upload["UploadId"], PartNumber=1, Body=b"1" * 5_000_000
     )
     vacuum = ["vacuum", "--warehouse", root, "--yes"]
     assert cli.main(vacuum) == 0
-    assert [one.name for one in storage.uploads(root)] == ["tags/run=20260101T000000-abcdef/part-0.parquet"]
+    assert [upload.name for upload in storage.uploads(root)] == [
+        "tags/run=20260101T000000-abcdef/part-0.parquet"
+    ]
     assert cli.main([*vacuum, "--min-age-hours", "0"]) == 0
     assert "upload that nobody ended" in capsys.readouterr().out
     assert storage.uploads(root) == []

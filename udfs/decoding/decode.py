@@ -55,19 +55,8 @@ def decode(
 ) -> Decoded:
     """The signal of an open, seekable file: the samples of `librosa.load(sr=…, duration=…)`.
 
-    Parameters
-    ----------
-    fd : int
-        Stays open; its position changes.
-    settings, budget
-        What to decode, and the limits for the file.
-    out : np.ndarray [shape=(n,)], optional
-        Buffer for the signal, which is then a view of it; `capacity` gives its length.
-
-    Raises
-    ------
-    AudioRejected
-        With any reason but those of the storage and the sandbox.
+    The file stays open; its position changes. With `out`, a buffer of the length that `capacity` gives, the
+    signal is a view of it. Raises `AudioRejected` with any reason but those of the storage and the sandbox.
     """
     budget = budget or Budget()
     size = os.fstat(fd).st_size

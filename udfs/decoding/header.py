@@ -79,10 +79,8 @@ class Header:
 def read(fd: int) -> Header:
     """The header of a file; the position of the descriptor does not change.
 
-    Raises
-    ------
-    AudioRejected
-        With `empty`, `not_audio` or `codec_refused`, or with `decode_failed` if the header is incomplete.
+    Raises `AudioRejected` with `empty`, `not_audio` or `codec_refused`, or with `decode_failed` if the header
+    is incomplete.
     """
     size = os.fstat(fd).st_size
     if not size:

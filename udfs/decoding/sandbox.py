@@ -33,14 +33,8 @@ class Limits:
 class Sandbox:
     """A decoder in a child process, which the first file starts; a context manager for one thread.
 
-    The thread must live as long as the sandbox, because the child dies with the thread that started it.
-
-    Parameters
-    ----------
-    limits, budget
-        Limits for decoding a file, and for the declarations of its header.
-    module
-        The module that the child runs: `child`, or in tests a module that calls `child.serve`.
+    The thread must live as long as the sandbox, because the child dies with the thread that started it. The
+    child runs `module`, which calls `child.serve`.
     """
 
     def __init__(
@@ -72,13 +66,8 @@ class Sandbox:
         """Runs `decode.decode` on an open file in the child; the signal is a copy that the caller owns.
 
         Open the file only for reading, because the child gets the same descriptor. Its position changes.
-
-        Raises
-        ------
-        AudioRejected
-            As `decode.decode`, or with `decode_timeout`, or with `decode_crashed` and the signal or error.
-        StorageError
-            No child could be started; the file is not the reason.
+        Raises `AudioRejected` as `decode.decode`, or with `decode_timeout`, or with `decode_crashed` and the
+        signal or error; and `StorageError`, which is not the fault of the file, if no child could be started.
         """
         request = {"settings": dataclasses.asdict(settings), "budget": dataclasses.asdict(self._budget)}
         return self._request(fd, request, capacity(settings, self._budget))

@@ -26,11 +26,8 @@ def is_analysis(fd: int) -> bool:
 def read(fd: int, segments: int, out: Signal) -> Decoded:
     """Timbre, then pitches, of the first segments, flat: a view of `out`; and the end of the last segment.
 
-    Raises
-    ------
-    AudioRejected
-        With `header_over_budget`, with `decode_failed` if the JSON is invalid, with `too_short` if there are
-        no segments, or with `non_finite`.
+    Raises `AudioRejected` with `header_over_budget`, with `decode_failed` if the JSON is invalid, with
+    `too_short` if there are no segments, or with `non_finite`.
     """
     size = os.fstat(fd).st_size
     if size > ANALYSIS_BYTES:

@@ -88,7 +88,8 @@ def model_rows(batch: pa.RecordBatch, model: Model, positions: tuple[int, ...]) 
     `positions` are the positions of the model's features in `table_features`; windows are in order already.
     """
     columns = [_input_column(batch, name, model, positions) for name in model.card.inputs]
-    used_B = (np.logical_or if model.partial else np.logical_and).reduce([column.has_B for column in columns])
+    one_is_enough = len(columns) > 1 and model.partial
+    used_B = (np.logical_or if one_is_enough else np.logical_and).reduce([column.has_B for column in columns])
     # All feature sets of a track share one column of windows, so they have equally many.
     windows_T = next((column.windows[used_B] for column in columns if column.windows is not None), None)
     inputs = {column.name: column.rows(used_B, windows_T) for column in columns}
@@ -138,5 +139,6 @@ def _input_column(batch: pa.RecordBatch, name: str, model: Model, positions: tup
     has_B = count_B > 0
     has_B[has_B] = valid[first_B[has_B]]
     flat = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    rows = flat.reshape(int(valid.sum()), model.card.width(name))
-    return _InputColumn(name, has_B, rows, np.maximum(count_B, 1))
+    rows = int(valid.sum())
+    width = len(flat) // rows if rows else model.card.width(name)
+    return _InputColumn(name, has_B, flat.reshape(rows, width), np.maximum(count_B, 1))

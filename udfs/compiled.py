@@ -71,9 +71,10 @@ def kernel(signature: str, *, fastmath: set[str] | bool = False) -> Callable[[F]
     def decorate(function: F) -> F:
         # Python's error model checks each divisor, so that no loop with a division could be vectorized.
         compiler = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)
-        decorated: F = compiler(function)
+        dispatcher: Any = compiler(function)
         arguments, _ = sigutils.normalize_signature(signature)  # type: ignore[no-untyped-call]
-        _KERNELS.append(Kernel(decorated, tuple(arguments)))
+        _KERNELS.append(Kernel(dispatcher, tuple(arguments)))
+        decorated: F = dispatcher
         return decorated
 
     return decorate

@@ -67,10 +67,9 @@ def analyze(y: Signal, settings: PanelSettings) -> Panels:
         hop_length=hop_length,
         win_length=int(np.clip(len(onsets_T) // 2, SHORTEST_TEMPOGRAM, LONGEST_TEMPOGRAM)),
     )
-    tempo = 0.0
-    if onsets_T.any():
-        tempo = float(librosa.feature.tempo(onset_envelope=onsets_T, sr=sr, hop_length=hop_length)[0])
-    return Panels(y, mel_MT, chroma_CT, by_tempo(tempogram_LT, tempi(settings), settings), tempo)
+    tempo = librosa.feature.tempo(onset_envelope=onsets_T, sr=sr, hop_length=hop_length)[0]
+    tempogram_PT = by_tempo(tempogram_LT, tempi(settings), settings)
+    return Panels(y, mel_MT, chroma_CT, tempogram_PT, float(tempo) if onsets_T.any() else 0.0)
 
 
 def tempi(settings: PanelSettings) -> Floats:

@@ -18,7 +18,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.text import Text
 
 from genremill.infra.terminal import plain
 from genremill.jobs.inspection.panels import Floats, Panels, PanelSettings, Signal, tempi
@@ -27,17 +26,9 @@ INK, MUTED, ACCENT = "#1b1f24", "#5f6670", "#20588a"
 FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "Noto Sans")
 """The first comes with matplotlib; the others have more letters and are used where they are installed."""
 STYLE: dict[Any, Any] = {
-    "font.size": 10,
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": MUTED,
-    "axes.linewidth": 0.8,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
+    **{"font.size": 10, "axes.titlesize": 11, "xtick.labelsize": 9, "ytick.labelsize": 9},
+    **{"axes.linewidth": 0.8, "axes.titlelocation": "left", "text.color": INK},
+    **dict.fromkeys(("axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), MUTED),
 }
 SIZE_INCHES, DPI = (12.0, 11.0), 110
 LEFT, RIGHT, TOP = 0.075, 0.93, 0.975
@@ -58,20 +49,6 @@ class Caption:
     time_label: str = "time (s)"
 
 
-def png(panels: Panels, settings: PanelSettings, caption: Caption) -> bytes:
-    """The picture as a PNG file."""
-    out = io.BytesIO()
-    with _style():
-        _figure(panels, settings, caption).savefig(out, format="png")
-    return out.getvalue()
-
-
-def draw(panels: Panels, settings: PanelSettings, caption: Caption) -> Figure:
-    """The picture: four panels, and a color bar for each panel except the waveform."""
-    with _style():
-        return _figure(panels, settings, caption)
-
-
 @contextlib.contextmanager
 def _style() -> Iterator[None]:
     fonts = [name for name in FONTS if name in set(font_manager.get_font_names())]
@@ -81,7 +58,17 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _figure(panels: Panels, settings: PanelSettings, caption: Caption) -> Figure:
+@_style()
+def png(panels: Panels, settings: PanelSettings, caption: Caption) -> bytes:
+    """The picture as a PNG file."""
+    out = io.BytesIO()
+    draw(panels, settings, caption).savefig(out, format="png")
+    return out.getvalue()
+
+
+@_style()
+def draw(panels: Panels, settings: PanelSettings, caption: Caption) -> Figure:
+    """The picture: four panels, and a color bar for each panel except the waveform."""
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
@@ -114,28 +101,17 @@ def _figure(panels: Panels, settings: PanelSettings, caption: Caption) -> Figure
     waveform.set_xlim(0, min(len(panels.y), frames_end) / settings.sr)
     tempogram.set_xlabel(caption.time_label)
     figure.align_ylabels([waveform, mel, chroma, tempogram])
-    _write(figure, caption)
+    _write(figure, caption.title, TOP, 17, INK, "bold")
+    for row, line in enumerate(caption.lines):
+        _write(figure, line, TOP - TITLE_HEIGHT - row * LINE_HEIGHT, 11, MUTED, "normal")
     return figure
 
 
-def _write(figure: Figure, caption: Caption) -> None:
-    _write_line(figure, caption.title, TOP, 17, INK, "bold")
-    for row, line in enumerate(caption.lines):
-        _write_line(figure, line, TOP - TITLE_HEIGHT - row * LINE_HEIGHT, 11, MUTED, "normal")
-
-
-def _write_line(figure: Figure, line: str, top: float, size: int, color: str, weight: str) -> None:
+def _write(figure: Figure, line: str, top: float, size: int, color: str, weight: str) -> None:
+    """Writes a line above the panels, and shortens it if it is wider than they are."""
+    shown, width = plain(line)[:300], (RIGHT - LEFT) * figure.bbox.width
     # parse_math is off because "$" occurs in titles, and half a formula would raise an error.
-    text = figure.text(
-        LEFT, top, plain(line), va="top", fontsize=size, color=color, weight=weight, parse_math=False
-    )
-    _shorten(text, (RIGHT - LEFT) * figure.bbox.width)
-
-
-def _shorten(text: Text, width: float) -> None:
-    """Shortens a text that is wider than the picture."""
-    shown = text.get_text()[:300]
-    text.set_text(shown)
+    text = figure.text(LEFT, top, shown, va="top", size=size, color=color, weight=weight, parse_math=False)
     while shown and text.get_window_extent().width > width:
         shown = shown[: int(len(shown) * min(0.98, width / text.get_window_extent().width))]
         text.set_text(shown.rstrip() + "…")
@@ -147,51 +123,47 @@ def _waveform(axes: Axes, y: Signal, sr: int) -> None:
     seconds = (np.arange(len(blocks)) + 0.5) * block / sr
     axes.fill_between(seconds, blocks.min(axis=1), blocks.max(axis=1), color=ACCENT, linewidth=0.6)
     peak = float(np.abs(y).max())
-    axes.set_ylim(-1.05 * peak, 1.05 * peak)
-    axes.set_title("Waveform")
-    axes.set_ylabel("amplitude")
+    axes.set(title="Waveform", ylabel="amplitude", ylim=(-1.05 * peak, 1.05 * peak))
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def _mel(axes: Axes, mel_MT: Floats, settings: PanelSettings) -> AxesImage:
-    image = _image(axes, mel_MT, settings, "magma", (-settings.top_db, 0.0))
     bands = librosa.mel_frequencies(n_mels=settings.n_mels + 2, fmax=settings.sr / 2)
     ticks = [hz for hz in FREQUENCY_TICKS_HZ if hz <= settings.sr / 2]
     labels = [f"{hz / 1000:g}k" if hz >= 1000 else str(hz) for hz in ticks]
     axes.set_yticks(np.interp(ticks, bands[1:-1], np.arange(settings.n_mels)), labels)
-    axes.set_title("Mel spectrogram")
-    axes.set_ylabel("frequency (Hz)")
-    return image
+    axes.set(title="Mel spectrogram", ylabel="frequency (Hz)")
+    return _image(axes, mel_MT, settings, "magma", -settings.top_db, 0.0)
 
 
 def _chroma(axes: Axes, chroma_CT: Floats, settings: PanelSettings) -> AxesImage:
-    image = _image(axes, chroma_CT, settings, "viridis", (0.0, 1.0))
     axes.set_yticks(range(len(PITCH_CLASSES)), PITCH_CLASSES)
-    axes.set_title("Chromagram")
-    axes.set_ylabel("pitch class")
-    return image
+    axes.set(title="Chromagram", ylabel="pitch class")
+    return _image(axes, chroma_CT, settings, "viridis", 0.0, 1.0)
 
 
 def _tempogram(axes: Axes, panels: Panels, settings: PanelSettings) -> AxesImage:
-    lowest, highest = float(panels.tempogram_PT.min()), float(panels.tempogram_PT.max())
-    image = _image(axes, panels.tempogram_PT, settings, "viridis", (lowest, highest))
     log_tempi = np.log(tempi(settings))
 
     def row_of(tempo: float) -> float:
         return float(np.interp(np.log(tempo), log_tempi, np.arange(settings.tempi)))
 
     axes.set_yticks([row_of(tempo) for tempo in TEMPO_TICKS], [str(tempo) for tempo in TEMPO_TICKS])
-    axes.set_title("Tempogram")
-    axes.set_ylabel("tempo (BPM)")
+    axes.set(title="Tempogram", ylabel="tempo (BPM)")
     if panels.tempo:
         axes.set_title(f"tempo {panels.tempo:.1f} BPM", loc="right", color=MUTED, fontsize=10)
     if TEMPO_TICKS[0] <= panels.tempo <= TEMPO_TICKS[-1]:
         axes.axhline(row_of(panels.tempo), color="white", linewidth=1, linestyle=(0, (6, 4)))
-    return image
+    return _image(axes, panels.tempogram_PT, settings, "viridis")
 
 
 def _image(
-    axes: Axes, values: Floats, settings: PanelSettings, colors: str, limits: tuple[float, float]
+    axes: Axes,
+    values: Floats,
+    settings: PanelSettings,
+    colors: str,
+    lowest: float | None = None,
+    highest: float | None = None,
 ) -> AxesImage:
     """Rows of values over time, the first at the bottom; a frame is one hop wide, around its center."""
     hop_s = settings.hop_length / settings.sr
@@ -201,7 +173,7 @@ def _image(
         aspect="auto",
         origin="lower",
         cmap=colors,
-        vmin=limits[0],
-        vmax=limits[1],
+        vmin=lowest,
+        vmax=highest,
         extent=(-hop_s / 2, (frames - 0.5) * hop_s, -0.5, rows - 0.5),
     )

@@ -4,14 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from pyspark.sql import DataFrame, Row, SparkSession, functions as F
+from pyspark.sql import Row, SparkSession, functions as F
 
+from genremill.infra import storage
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import snapshots
-from genremill.jobs.features import cache as feature_cache
+from genremill.jobs.features import cache as feature_cache, input_selection
 from genremill.jobs.features.cache import CachedSet
-from genremill.jobs.inspection import input_predictions
 from genremill.jobs.snapshot_details import TracksDetails
+from genremill.models.model_card import read_card
+
+LIKELIEST = 3
+"""Labels in the prediction of each input."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,7 @@ class Tag:
 
 @dataclass(frozen=True)
 class AudioFeatures:
-    """Values of one feature set by name, for each window.
-
-    For a sequence or an image, the mean of each channel.
-    """
+    """Values of one feature set by name, for each window; of a sequence or an image, means of channels."""
 
     name: str
     fingerprint: str
@@ -96,21 +97,24 @@ def read(spark: SparkSession, warehouse: Warehouse, track: str) -> TrackSheet | 
     )
 
 
+def _short(value: float) -> float:
+    """A float32 as its shortest decimal number."""
+    return float(f"{value:.7g}")
+
+
 def _by_name(names: Iterable[str], values: Sequence[float]) -> dict[str, float]:
-    """float32 values by name, each as its shortest decimal number."""
-    return dict(zip(names, (float(f"{value:.7g}") for value in values), strict=True)) if values else {}
+    return dict(zip(names, map(_short, values), strict=True)) if values else {}
 
 
 def _by_channel(cached: CachedSet, values: list[float]) -> list[float]:
     """The values of a vector, or the mean of each channel of a sequence or an image."""
-    shape = cached.shape
-    if len(shape) == 1:
+    if len(cached.shape) == 1:
         return values
-    rows = np.array(values).reshape(shape)
-    if len(shape) == 3:
-        return [float(mean) for mean in rows.mean(axis=(1, 2))]
+    rows = np.array(values).reshape(cached.shape)
+    if len(cached.shape) == 3:
+        return list(map(float, rows.mean(axis=(1, 2))))
     steps = max(1, np.count_nonzero(rows.any(axis=1)))  # the rest is padding
-    return [float(mean) for mean in rows.sum(axis=0) / steps]
+    return list(map(float, rows.sum(axis=0) / steps))
 
 
 def _tag(spark: SparkSession, warehouse: Warehouse, track_id: str) -> Tag | None:
@@ -122,45 +126,69 @@ def _tag(spark: SparkSession, warehouse: Warehouse, track_id: str) -> Tag | None
     if row is None:
         return None
     newer = row.asDict()  # tags of older versions do not have these columns
-    top, clusters = row["top"] or (), newer.get("clusters") or ()
     return Tag(
         label=row["label"],
         confidence=row["confidence"],
         status=row["status"],
-        top=_by_name((entry["label"] for entry in top), [entry["probability"] for entry in top]),
+        top={entry["label"]: _short(entry["probability"]) for entry in row["top"] or ()},
         cluster_id=row["cluster_id"],
         inputs=tuple(row["inputs"]),
         model_version=row["model_version"],
-        clusters={entry["cluster_id"]: float(f"{entry['probability']:.7g}") for entry in clusters},
+        clusters={entry["cluster_id"]: _short(entry["probability"]) for entry in newer.get("clusters") or ()},
         blend=newer.get("blend"),
-        by_input=input_predictions.of_track(spark, warehouse, track_id, row["model_version"]),
+        by_input=_by_input(spark, warehouse, track_id, row["model_version"]),
     )
+
+
+def _by_input(
+    spark: SparkSession, warehouse: Warehouse, track_id: str, model: str
+) -> dict[str, dict[str, float]]:
+    """The predictions of the inputs that the track has; empty if the model does not fuse several inputs."""
+    folder, tracks = warehouse.path("models", model), warehouse.require("tracks", "ingest --tracks …")
+    if not storage.is_object(f"{folder}/model.json"):  # the model was removed
+        return {}
+    card = read_card(folder)
+    if len(card.inputs) < 2:
+        return {}
+    from genremill.models import artifact  # imported here because torch takes seconds
+    from genremill.models.networks.fusion import Fusion
+    from genremill.udfs.model_rows import model_rows
+
+    loaded = artifact.load(folder)
+    if not isinstance(loaded.network, Fusion):
+        return {}
+    inputs = input_selection.of_model(warehouse, tracks, card)
+    track = snapshots.read(spark, warehouse, tracks).where(F.col("track_id") == track_id)
+    values = inputs.with_inputs(spark, track).select(*inputs.columns).toArrow()
+    rows = model_rows(values.combine_chunks().to_batches()[0], loaded, inputs.positions)
+    present = dict(zip(card.inputs, rows.present_IT, strict=True))
+    predictions = {}
+    for name, p_RC in loaded.network.alone(next(rows.chunks())).items():
+        if present[name].all():
+            top = p_RC.mean(dim=0).topk(min(LIKELIEST, len(card.classes)))
+            pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+            predictions[name] = {card.classes[index]: _short(p) for index, p in pairs}
+    return predictions
 
 
 def _audio_features(spark: SparkSession, warehouse: Warehouse, track: Row) -> tuple[AudioFeatures, ...]:
     """The features of the newest fingerprint of each feature set."""
     newest = {cached.name: cached for cached in feature_cache.cached_sets(warehouse)}
-    if track["audio_uri"] is None:
-        return ()
-    tracks = spark.range(1).select(*(F.lit(track[name]).alias(name) for name in ("track_id", "audio_uri")))
-    return tuple(_features(spark, warehouse, tracks, track["track_id"], cached) for cached in newest.values())
+    return tuple(
+        _features(spark, warehouse, track, cached) for cached in newest.values() if track["audio_uri"]
+    )
 
 
-def _features(
-    spark: SparkSession, warehouse: Warehouse, tracks: DataFrame, track_id: str, cached: CachedSet
-) -> AudioFeatures:
-    rows = feature_cache.rows_of(spark, warehouse, cached.fingerprint).where(F.col("track_id") == track_id)
+def _features(spark: SparkSession, warehouse: Warehouse, track: Row, cached: CachedSet) -> AudioFeatures:
+    name, fingerprint, track_id = cached.name, cached.fingerprint, track["track_id"]
+    tracks = spark.range(1).select(*(F.lit(track[key]).alias(key) for key in ("track_id", "audio_uri")))
+    rows = feature_cache.rows_of(spark, warehouse, fingerprint).where(F.col("track_id") == track_id)
     row = feature_cache.windows_by_track(tracks, rows).first()
-    if row is None:
-        reason = _reject(spark, warehouse, track_id, cached.fingerprint) or "not extracted"
-        return AudioFeatures(cached.name, cached.fingerprint, reason=reason)
-    windows = tuple(_by_name(cached.value_names, _by_channel(cached, values)) for values in row["windows"])
-    return AudioFeatures(cached.name, cached.fingerprint, windows)
-
-
-def _reject(spark: SparkSession, warehouse: Warehouse, track_id: str, fingerprint: str) -> str | None:
-    """Why a track has no features, from the newest run that rejected its audio."""
-    rejects = feature_cache.rejects(spark, warehouse)
+    if row is not None:
+        windows = (_by_name(cached.value_names, _by_channel(cached, values)) for values in row["windows"])
+        return AudioFeatures(name, fingerprint, tuple(windows))
     matches = (F.col("key") == track_id) & (F.col("fingerprint") == fingerprint)
-    row = rejects.where(matches).orderBy(F.desc("run_id")).first()
-    return f"{row['reason']}: {row['detail']}" if row else None
+    rejects = feature_cache.rejects(spark, warehouse).where(matches)
+    newest = rejects.orderBy(F.desc("run_id")).first()
+    reason = f"{newest['reason']}: {newest['detail']}" if newest else "not extracted"
+    return AudioFeatures(name, fingerprint, reason=reason)

@@ -11,7 +11,6 @@ WIDTH, LABEL_WIDTH, GAP = 112, 12, "   "
 
 def lines_of(sheet: TrackSheet) -> list[str]:
     """The sheet as lines for a terminal, without control characters."""
-    duration = "unknown" if sheet.duration_s is None else f"{sheet.duration_s:.1f} s"
     facts = {
         "title": sheet.title or "unknown",
         "artists": ", ".join(sheet.artists) or "unknown",
@@ -19,13 +18,12 @@ def lines_of(sheet: TrackSheet) -> list[str]:
         "track_id": sheet.track_id,
         "genres": ", ".join(sheet.genres) or "none: the track has no label",
         "split": sheet.split,
-        "duration": duration,
+        "duration": "unknown" if sheet.duration_s is None else f"{sheet.duration_s:.1f} s",
         "audio": sheet.audio_uri or "none: the track has no audio_uri",
     }
     lines = [fact(name, value) for name, value in facts.items()]
-    lines += ["", *_tag_lines(sheet.tag)]
-    lines += ["", "table features" if sheet.table_features else fact("table", "no table features")]
-    lines += _listing(sheet.table_features)
+    table = "table features" if sheet.table_features else fact("table", "no table features")
+    lines += ["", *_tag_lines(sheet.tag), "", table, *_listing(sheet.table_features)]
     for features in sheet.audio_features:
         lines += ["", *_audio_lines(features)]
     return lines if sheet.audio_features else [*lines, "", fact("features", "no audio features")]
@@ -34,10 +32,9 @@ def lines_of(sheet: TrackSheet) -> list[str]:
 def _audio_lines(features: AudioFeatures) -> list[str]:
     if not features.windows:
         return [fact(features.name, f"none: {features.reason}")]
-    count = len(features.windows)
-    which = "one window" if count == 1 else f"the first of {count} windows"
-    title = plain(f"{features.name}, {which}, fingerprint {features.fingerprint}")
-    return [title, *_listing(features.windows[0])]
+    first, *others = features.windows
+    which = f"the first of {len(features.windows)} windows" if others else "one window"
+    return [plain(f"{features.name}, {which}, fingerprint {features.fingerprint}"), *_listing(first)]
 
 
 def fact(name: str, value: str) -> str:
@@ -61,16 +58,19 @@ def tag_text(tag: Tag | None) -> str:
 
 
 def _tag_lines(tag: Tag | None) -> list[str]:
-    lines = [fact("tag", tag_text(tag))]
     if tag is None:
-        return lines
-    cluster = "none" if tag.cluster_id is None else str(tag.cluster_id)
-    lines += [fact("status", tag.status), fact("cluster", cluster)]
-    lines += [fact("model", f"{tag.model_version}, inputs: {', '.join(tag.inputs) or 'none'}")]
-    lines += [fact("blend", tag.blend)] if tag.blend else []
-    lines += [fact("likeliest", _percentages(tag.top) or "no label")]
-    lines += [fact("clusters", _percentages(tag.clusters))] if tag.clusters else []
-    return [*lines, *(fact(f"by {name}", _percentages(top)) for name, top in tag.by_input.items())]
+        return [fact("tag", tag_text(tag))]
+    facts = {
+        "tag": tag_text(tag),
+        "status": tag.status,
+        "cluster": "none" if tag.cluster_id is None else str(tag.cluster_id),
+        "model": f"{tag.model_version}, inputs: {', '.join(tag.inputs) or 'none'}",
+        "blend": tag.blend,
+        "likeliest": _percentages(tag.top) or "no label",
+        "clusters": _percentages(tag.clusters),
+        **{f"by {name}": _percentages(top) for name, top in tag.by_input.items()},
+    }
+    return [fact(name, value) for name, value in facts.items() if value]
 
 
 def _percentages(probabilities: Mapping[str, float] | Mapping[int, float]) -> str:

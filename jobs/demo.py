@@ -34,13 +34,13 @@ class Options:
 
 def write(common: command.NoFlags, options: Options) -> command.Outcome:
     """Writes the catalog and its clips."""
-    table, clips = rows(options.tracks, min(options.clips, options.tracks), options.seed)
+    table, genres_of_clips = rows(options.tracks, min(options.clips, options.tracks), options.seed)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([[*HEADER, SYNTHETIC_COLUMN], *([*row, "yes"] for row in table)])
     out = storage.absolute_uri(options.out)
-    for clip in clips:
-        write_clip(out.rpartition("/")[0], clip.number, clip.genre, len(GENRES), options.seed)
+    for number, genre in enumerate(genres_of_clips):
+        write_clip(out.rpartition("/")[0], number, genre, len(GENRES), options.seed)
     storage.write_atomic(out, text.getvalue().encode())
     return command.Outcome({})
 

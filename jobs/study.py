@@ -20,8 +20,8 @@ from genremill.infra import lease
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 from genremill.jobs.flags import in_section
-from genremill.jobs.studies.settings import Config, check
-from genremill.jobs.studies.sources import StudyInputs
+from genremill.jobs.studies.grid import Config, check
+from genremill.jobs.studies.results import StudyInputs
 from genremill.jobs.training import sources
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -11,7 +11,8 @@ from genremill.infra.pages.charts import Axis, Series, line_figure
 from genremill.infra.pages.formats import percent
 from genremill.infra.pages.parts import Figure, Header
 from genremill.infra.pages.rendering import render_template
-from genremill.jobs.studies.grid import SETTINGS, CellResult, best_of
+from genremill.jobs.studies.grid import SETTINGS
+from genremill.jobs.studies.results import CellResult, best_of
 
 HEADINGS = {"learning_rate": "Learning rate", "batch": "Batch", "epochs": "Epochs"}
 MOST_TICKS = 7
@@ -51,23 +52,16 @@ class CategoryAxis(Axis):
 class _Measure:
     """What a chart shows by setting."""
 
+    field: str
     name: str
     caption: str
-    value_of: Callable[[CellResult], float | None]
     in_percent: bool = False
     from_zero: bool = False
 
 
-ACCURACY = _Measure(
-    "Validation accuracy",
-    "Top-1 accuracy of validation pairs.",
-    lambda trial: trial.accuracy,
-    in_percent=True,
-)
-LOSS = _Measure(
-    "Validation loss", "Mean cross-entropy of validation pairs, in nats.", lambda trial: trial.loss
-)
-TIME = _Measure("Seconds", "Seconds that the training took.", lambda trial: trial.seconds, from_zero=True)
+ACCURACY = _Measure("accuracy", "Validation accuracy", "Top-1 accuracy of validation pairs.", in_percent=True)
+LOSS = _Measure("loss", "Validation loss", "Mean cross-entropy of validation pairs, in nats.")
+TIME = _Measure("seconds", "Seconds", "Seconds that the training took.", from_zero=True)
 
 
 def line(result: CellResult) -> str:
@@ -125,21 +119,21 @@ def _chart(
     name: str, results: Sequence[CellResult], best: CellResult, measure: _Measure, caption: str
 ) -> Figure:
     values = _values(results, name)
-    by_cell = {trial.cell: measure.value_of(trial) for trial in results}
+    measured = {trial.cell: getattr(trial, measure.field) for trial in results}
+    measured = {cell: figure for cell, figure in measured.items() if figure is not None}
     as_best, means = [], []
     for index, value in enumerate(values):
-        measured = by_cell[dataclasses.replace(best.cell, **{name: value})]
-        as_best += [] if measured is None else [(float(index), measured)]
-        same = [v for cell, v in by_cell.items() if getattr(cell, name) == value and v is not None]
+        like_best = dataclasses.replace(best.cell, **{name: value})
+        as_best += [(float(index), measured[like_best])] if like_best in measured else []
+        same = [figure for cell, figure in measured.items() if getattr(cell, name) == value]
         means += [(float(index), fmean(same))] if same else []
     series = [Series("others as in the best", as_best, marks=True)]
     if len(results) > len(values):
         series.append(Series("mean", means, marks=True))
-    shown = [up for line in series for _, up in line.points]
-    y = Axis.over(measure.name, [0.0, *shown] if measure.from_zero else shown, measure.in_percent)
-    x = CategoryAxis.of(HEADINGS[name].lower(), values)
-    title = f"{measure.name} by {HEADINGS[name].lower()}"
-    return line_figure(title, caption, x, y, series)
+    shown = [0.0] * measure.from_zero + [up for line in series for _, up in line.points]
+    setting = HEADINGS[name].lower()
+    y, x = Axis.over(measure.name, shown, measure.in_percent), CategoryAxis.of(setting, values)
+    return line_figure(f"{measure.name} by {setting}", caption, x, y, series)
 
 
 def _values(results: Sequence[CellResult], name: str) -> list[Any]:

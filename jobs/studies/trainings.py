@@ -12,8 +12,8 @@ from genremill.infra.pages.parts import Header
 from genremill.jobs import command
 from genremill.jobs.contracts import Split
 from genremill.jobs.studies import page as study_page
-from genremill.jobs.studies.grid import Cell, CellResult, best_of, record
-from genremill.jobs.studies.sources import StudyInputs
+from genremill.jobs.studies.grid import Cell
+from genremill.jobs.studies.results import CellResult, StudyInputs, best_of, record
 from genremill.jobs.training import sources
 from genremill.jobs.training.fit_sample import sample
 from genremill.jobs.training.rank_plan import planned
@@ -23,25 +23,21 @@ from genremill.models.training import failure
 
 def study(spark: SparkSession, work: command.Run, inputs: StudyInputs) -> command.Outcome:
     """Trains the missing cells, and writes the records and the page of all cells."""
-    cfg, folder = inputs.settings, inputs.folder
     known, missing = inputs.known_and_missing()
     counts = {"trained": len(missing), "known": len(known)}
     if missing:
         known |= {result.cell: result for result in _trained(spark, work, inputs, missing)}
-    results = [known[cell] for cell in cfg.cells]
+    results = [known[cell] for cell in inputs.settings.cells]
     best = best_of(results)
-    figures = {
-        "best": best.as_json() if best else None,
-        "cells": [result.as_json() for result in results],
-        "made_from": inputs.made_from,
-    }
-    storage.write_atomic(f"{folder}/study.json", json.dumps(figures, indent=1).encode())
-    report = f"{folder}/study.html"
+    found = {"best": best.as_json() if best else None, "cells": [result.as_json() for result in results]}
+    document = json.dumps(found | {"made_from": inputs.made_from}, indent=1)
+    storage.write_atomic(f"{inputs.folder}/study.json", document.encode())
     header = Header.of(work.warehouse, work.run_id, inputs.training.tracks)
-    page = study_page.render(cfg.train.model, results, header)
+    page = study_page.render(inputs.settings.train.model, results, header)
+    report = f"{inputs.folder}/study.html"
     storage.write_atomic(report, page.encode())
-    summary = counts | {"best": figures["best"], "cells": figures["cells"], "report": report}
     text = "no cell has figures" if best is None else f"best of {len(results)}: {study_page.line(best)}"
+    summary = counts | found | {"report": report}
     return command.Outcome(summary, f"{text}\nreport: {report}", nothing_new=not missing)
 
 
@@ -62,7 +58,10 @@ def _trained(
             LOGGER.warning("%s: %s", cell, err)
             result = CellResult(cell, pairs, failed=str(err))
         else:
-            result = CellResult.of(cell, pairs, last.progress.history, last.progress.best_epoch)
+            history, best_epoch = last.progress.history, last.progress.best_epoch
+            best, seconds = history[best_epoch - 1], sum(epoch.seconds for epoch in history)
+            measured = (best.validation_accuracy, best.validation_loss, best.train_accuracy)
+            result = CellResult(cell, pairs, *measured, best_epoch, seconds)
         record(inputs.folder, result)
         storage.remove(plan.checkpoints)
         yield result

@@ -1,7 +1,5 @@
 """The demo catalog: seeded rows that are statistically like a real track table."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from genremill.jobs.synthetic.clips import clip_name
@@ -28,47 +26,39 @@ WORDS = (
 )
 
 
-@dataclass(frozen=True)
-class Clip:
-    """A clip of audio that a track refers to."""
-
-    number: int
-    genre: int
-
-
-def rows(count: int, clips: int, seed: int) -> tuple[list[list[object]], list[Clip]]:
-    """The rows of the catalog, in the order of `HEADER`, and the clips that they refer to."""
+def rows(count: int, clips: int, seed: int) -> tuple[list[list[object]], list[int]]:
+    """The rows of the catalog, in the order of `HEADER`, and the genres of the clips that they refer to."""
     rng = np.random.default_rng(seed)
-    centers = _genre_centers(rng)
+    # Genres form six families, which `cluster` can find.
+    families = 1.6 * rng.normal(size=(6, TRAITS))
+    centers = [families[genre % 6] + 0.8 * rng.normal(size=TRAITS) for genre in range(len(GENRES))]
     artists = _artists(rng, max(count // 8, 2))
     table: list[list[object]] = []
-    written: list[Clip] = []
+    genres_of_clips: list[int] = []
     for number in range(count):
         name, style, home = artists[int(rng.integers(len(artists)))]
         genre = home if rng.random() < 0.85 else int(rng.integers(len(GENRES)))
         traits = centers[genre] + style + 0.55 * rng.normal(size=TRAITS)
-        track = [_track_id(rng), *_names(rng, name, artists), *_features(rng, traits, genre)]
+        track: list[object] = [_track_id(rng)]
+        guest = f";{artists[int(rng.integers(len(artists)))][0]}" if rng.random() < 0.15 else ""
+        title = _title(rng) + (' - "Live"' if rng.random() < 0.03 else "")
+        track += [name + guest, _title(rng), title, *_features(rng, traits, genre)]
         labels = _labels(rng, centers, genre)
         audio = ""
         if number * clips // count < (number + 1) * clips // count:  # clips are spread evenly
-            written.append(Clip(len(written), genre))
-            audio = clip_name(written[-1].number)
+            audio = clip_name(len(genres_of_clips))
+            genres_of_clips.append(genre)
         table += [[*track, label, audio] for label in labels]
         if rng.random() < 0.08:  # a re-release differs in id, album and popularity
             copy = [_track_id(rng), track[1], _title(rng), track[3], int(rng.integers(60)), *track[5:]]
             table.append([*copy, labels[0], audio])
         if number % 400 == 399:
             table.append(_bad_row(rng, [*track, labels[0], ""]))
-    return [table[position] for position in rng.permutation(len(table))], written
-
-
-def _genre_centers(rng: np.random.Generator) -> list[np.ndarray]:
-    """The mean traits of each genre; genres form six families, which `cluster` can find."""
-    families = 1.6 * rng.normal(size=(6, TRAITS))
-    return [families[at % 6] + 0.8 * rng.normal(size=TRAITS) for at in range(len(GENRES))]
+    return [table[position] for position in rng.permutation(len(table))], genres_of_clips
 
 
 def _artists(rng: np.random.Generator, count: int) -> list[tuple[str, np.ndarray, int]]:
+    """Name, style and genre of each artist."""
     names = {
         f"The {_word(rng)} {_word(rng)}s" if rng.random() < 0.4 else f"{_word(rng)} {_word(rng)}"
         for _ in range(2 * count)
@@ -90,14 +80,6 @@ def _title(rng: np.random.Generator) -> str:
 def _track_id(rng: np.random.Generator) -> str:
     letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
     return "".join(letters[number] for number in rng.integers(len(letters), size=22))
-
-
-def _names(
-    rng: np.random.Generator, name: str, artists: list[tuple[str, np.ndarray, int]]
-) -> tuple[str, str, str]:
-    guest = f";{artists[int(rng.integers(len(artists)))][0]}" if rng.random() < 0.15 else ""
-    title = _title(rng) + (' - "Live"' if rng.random() < 0.03 else "")
-    return name + guest, _title(rng), title
 
 
 def _labels(rng: np.random.Generator, centers: list[np.ndarray], genre: int) -> list[str]:
@@ -129,11 +111,9 @@ def _features(rng: np.random.Generator, traits: np.ndarray, genre: int) -> list[
 
 def _bad_row(rng: np.random.Generator, row: list[object]) -> list[object]:
     """A copy of a row with one of five errors that are common in real tables."""
-    bad = list(row)
-    bad[0] = _track_id(rng)
+    bad: list[object] = [_track_id(rng), *row[1:]]
     kind = int(rng.integers(5))
     if kind == 4:
         return bad[:-3]
     column, value = ((0, ""), (5, 0), (10, "loud"), (17, "NaN"))[kind]
-    bad[column] = value
-    return bad
+    return [*bad[:column], value, *bad[column + 1 :]]

@@ -61,8 +61,7 @@ def clip(style: Style, rng: np.random.Generator, seconds: float = SECONDS) -> Si
     bar = (beat // 4).astype(int)
     steps = rng.choice([0, 5, 7, -3], size=bar.max() + 1)
     detuned = style.root_hz * 2 ** (rng.normal(scale=0.05) / 12)
-    root = detuned * 2.0 ** (steps[bar] / 12)
-    phase = 2 * np.pi * np.cumsum(root) / SR
+    phase = 2 * np.pi * np.cumsum(detuned * 2.0 ** (steps[bar] / 12)) / SR
     cycle = np.linspace(0, 2 * np.pi, 4096, endpoint=False)
     wave = np.sum([np.sin(k * cycle) / k for k in range(1, style.partials + 1)], axis=0)
     y = style.chords * sum(_note(phase * 2 ** (up / 12), wave) for up in style.scale) / 3
@@ -87,10 +86,9 @@ def clip_name(number: int) -> str:
 def write_clip(folder: str, number: int, genre: int, genres: int, seed: int) -> None:
     """Writes a clip; two clips are bad files, as in real collections."""
     path = storage.local_path(f"{folder}/{clip_name(number)}")
-    kind = path.suffix[1:]
     path.parent.mkdir(parents=True, exist_ok=True)
     y = clip(style_of(genre, genres), np.random.default_rng([seed, number]))
-    sf.write(path, y, SR, subtype=FORMATS[kind], format=kind.upper())
+    sf.write(path, y, SR, subtype=FORMATS[path.suffix[1:]])
     if number == NOT_AUDIO:
         path.write_text("<html><body>503 Slow Down</body></html>")
     elif number == TRUNCATED:

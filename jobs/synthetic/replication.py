@@ -134,26 +134,20 @@ def read_original(spark: SparkSession, options: Options) -> Original:
     raw = read_table(spark, source, ",", multiline=False)
     layout = resolve(raw, options.columns, f"--tracks {source}")
     known = raw.where(F.col(MALFORMED).isNull() & text(layout.id).isNotNull()).drop(*OWN_COLUMNS)
-    known = known.withColumns({one.name: number(text(one.name)) for one in layout.features})
-    genres = _genres(known, layout)
-    rows = _with_own_columns(known, layout, _genre_parts(sorted(genres), options.genres)).cache()
     names = [one.name for one in layout.features]
+    known = known.withColumns({name: number(text(name)) for name in names})
+    genres: dict[str, int] = {}
+    if layout.genre:
+        counts = known.groupBy(text(layout.genre).alias("genre")).count().where("genre is not null")
+        genres = dict(sorted(tuple(row) for row in counts.collect()))
+    rows = _with_own_columns(known, layout, _genre_parts(list(genres), options.genres)).cache()
     whole = [F.every(F.col(quoted(name)) == F.floor(quoted(name))).alias(name) for name in names]
     found = rows.agg(F.max("_number").alias("_number"), *whole).first()
     if found is None or found["_number"] is None:
         raise UsageError(f"--tracks {source}: no row has an id")
+    whole_numbers = frozenset(name for name in names if found[name])
     common = max(genres, key=genres.__getitem__, default=None)
-    return Original(
-        rows, layout, found["_number"] + 1, frozenset(name for name in names if found[name]), common
-    )
-
-
-def _genres(known: DataFrame, layout: Layout) -> dict[str, int]:
-    """Rows by genre."""
-    if not layout.genre:
-        return {}
-    counts = known.groupBy(text(layout.genre).alias("genre")).count().where("genre is not null").collect()
-    return {row["genre"]: row["count"] for row in sorted(counts)}
+    return Original(rows, layout, found["_number"] + 1, whole_numbers, common)
 
 
 def _with_own_columns(known: DataFrame, layout: Layout, parts: dict[str, int]) -> DataFrame:

@@ -15,14 +15,14 @@ FLAGS += ["--extract.max-rejects", "0.2"]  # two of the clips are damaged
 
 def demo_feed(folder: Path, tracks: int, clips: int) -> Feed:
     """The feed of a demo catalog; writes its clips to the same folder."""
-    rows, made = demo.rows(tracks, clips, seed=0)
+    rows, genres_of_clips = demo.rows(tracks, clips, seed=0)
     by_track: dict[str, list[month.Row]] = {}
     for row in rows:
         if len(row) == len(demo.HEADER) and row[0]:
             found = dict(zip(demo.HEADER, map(str, row), strict=True))
             by_track.setdefault(found["track_id"], []).append(found)
-    for clip in made:
-        write_clip(str(folder), clip.number, clip.genre, len(demo.GENRES), 0)
+    for number, genre in enumerate(genres_of_clips):
+        write_clip(str(folder), number, genre, len(demo.GENRES), 0)
     return Feed(list(demo.HEADER), list(by_track.values()))
 
 

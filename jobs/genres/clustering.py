@@ -33,19 +33,26 @@ MAX_VALUES = 128
 
 def fit(spark: SparkSession, work: command.Run, inputs: ClusterInputs, pairs: DataFrame) -> command.Outcome:
     """Clusters the genres of the pairs, and publishes their profiles and the map."""
-    cfg = inputs.settings
-    counts = pairs.groupBy("genre").count().collect()
-    genres = tuple(sorted(row["genre"] for row in counts))
-    encoder, positions = _fit_encoder(
-        pairs, sum(row["count"] for row in counts), inputs.features.features, cfg.method
-    )
+    cfg, counts = inputs.settings, pairs.groupBy("genre").count().collect()
+    genres, total = tuple(sorted(row["genre"] for row in counts)), sum(row["count"] for row in counts)
+    encoder, positions = _fit_encoder(pairs, total, inputs.features.features, cfg.method)
     sums = _sums(spark, work, pairs, genres, positions, encoder)
     if inputs.manual is None:
         clustering = cluster_genres(sums, cfg.method, cfg.clusters, cfg.seed)
     else:
         clustering = manual_clusters(sums, inputs.manual)
     _log(clustering)
-    details = _details(clustering, encoder)
+    details = GenreMapDetails(
+        method=clustering.method.value,
+        clusters=len(clustering.names),
+        genres=len(clustering.assignment),
+        silhouette=clustering.silhouette,
+        stability=clustering.stability,
+        bootstrap_ari=clustering.bootstrap,
+        trials=clustering.trials,
+        unknown_genres=clustering.unknown,
+        inputs=tuple(encoded_names(encoder)),
+    )
     summary = records.to_builtins(details)
     del summary["inputs"]
     if work.dry_run:
@@ -72,11 +79,10 @@ def _fit_encoder(
         )
     x_NF = matrix(sample.column("values")).astype(np.float32)
     positions = tuple(range(len(features)))
-    if len(positions) > MAX_VALUES:
+    if len(features) > MAX_VALUES:
         positions = most_telling(x_NF, sample.column("genre").to_numpy(), MAX_VALUES)
-        LOGGER.info(
-            "profiles use %d of %d values: those that separate the genres best", MAX_VALUES, x_NF.shape[1]
-        )
+        text = "profiles use %d of %d values: those that separate the genres best"
+        LOGGER.info(text, MAX_VALUES, len(features))
     kept = tuple(features[position] for position in positions)
     scaling = Scaling.RANK if method.ranked else Scaling.STANDARD
     return TableEncoder.fit(x_NF[:, positions], kept, scaling), positions
@@ -100,13 +106,10 @@ def _sums(
     summed = by_bucket.mapInArrow(make_sum(encoder, positions, genres), SCHEMA)
     path = snapshots.write_scratch(work, summed, "sums")
     store, folder = storage.arrow(path)
+    columns = ["bucket", "counts", "sums", "squares"]
     with manifest.storage_errors(path):
-        batches = ds.dataset(folder, filesystem=store, format="parquet").to_batches(
-            columns=["bucket", "counts", "sums", "squares"],
-            batch_size=1,
-            batch_readahead=0,
-            fragment_readahead=0,
-        )
+        dataset = ds.dataset(folder, filesystem=store, format="parquet")
+        batches = dataset.to_batches(columns, batch_size=1, batch_readahead=0, fragment_readahead=0)
         rows = (tuple(row.values()) for batch in batches for row in batch.to_pylist())
         return gather(rows, genres, len(encoded_names(encoder)), BUCKETS)
 
@@ -127,36 +130,18 @@ def _log(clustering: Clustering) -> None:
     for trial in clustering.trials if len(clustering.trials) > 1 else ():
         silhouette = "–" if trial.silhouette is None else f"{trial.silhouette:.3f}"
         LOGGER.info("%d clusters: stability %.3f, silhouette %s", trial.clusters, trial.stability, silhouette)
-    if clustering.unknown:
-        LOGGER.warning(
-            "the map lists %d genres that no track has: %s",
-            *(len(clustering.unknown), ", ".join(clustering.unknown)),
-        )
+    if unknown := clustering.unknown:
+        LOGGER.warning("the map lists %d genres that no track has: %s", len(unknown), ", ".join(unknown))
     if clustering.stability is not None:
-        LOGGER.info(
-            "%d clusters by %s: stability %.3f between halves of the artists, %.3f under resampling",
-            *(len(clustering.names), clustering.method.value, clustering.stability, clustering.bootstrap),
-        )
-
-
-def _details(clustering: Clustering, encoder: TableEncoder) -> GenreMapDetails:
-    return GenreMapDetails(
-        method=clustering.method.value,
-        clusters=len(clustering.names),
-        genres=len(clustering.assignment),
-        silhouette=clustering.silhouette,
-        stability=clustering.stability,
-        bootstrap_ari=clustering.bootstrap,
-        trials=clustering.trials,
-        unknown_genres=clustering.unknown,
-        inputs=tuple(encoded_names(encoder)),
-    )
+        text = "%d clusters by %s: stability %.3f between halves of the artists, %.3f under resampling"
+        clusters, method = len(clustering.names), clustering.method.value
+        LOGGER.info(text, clusters, method, clustering.stability, clustering.bootstrap)
 
 
 def _text(clustering: Clustering) -> str:
     sizes = Counter(clustering.assignment.values())
-    lines = [
+    lines = [f"genre_map: {len(clustering.assignment)} genres in {len(clustering.names)} clusters"]
+    lines += [
         f"{number:>3}  {sizes[number]:>3} genres  {name}" for number, name in enumerate(clustering.names)
     ]
-    heading = f"genre_map: {len(clustering.assignment)} genres in {len(clustering.names)} clusters"
-    return "\n".join([heading, *lines])
+    return "\n".join(lines)

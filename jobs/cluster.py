@@ -9,8 +9,7 @@ current at the end.
 from pyspark.sql import SparkSession
 
 from genremill.jobs import command
-from genremill.jobs.genres.settings import Config
-from genremill.jobs.genres.sources import ClusterInputs, pairs_of_profiles, resolve
+from genremill.jobs.genres.sources import ClusterInputs, Config, pairs_of_profiles, resolve
 
 
 def run(spark: SparkSession, work: command.Run, inputs: ClusterInputs) -> command.Outcome:

@@ -15,7 +15,7 @@ from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command, ingest, model_registry, score
 from genremill.jobs.features import extraction_settings
 from genremill.jobs.flags import in_section
-from genremill.jobs.genres import settings as genre_settings
+from genremill.jobs.genres import sources as genre_sources
 from genremill.jobs.nights import mlflow_export, retraining, runner, steps as night_steps
 from genremill.jobs.nights.steps import Config
 
@@ -49,7 +49,7 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
             score.model_of(warehouse, cfg.score)
     if cfg.trains:
         with in_section("cluster", cfg):
-            genre_settings.check(cfg.cluster)
+            genre_sources.check(cfg.cluster)
         with in_section("train", cfg):
             retraining.check(cfg.train)
     with in_section("publish", cfg):

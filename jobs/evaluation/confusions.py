@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from genremill.infra.pages.formats import percent
-from genremill.infra.pages.heat_map import heat_map
+from genremill.infra.pages.maps import heat_map
 from genremill.infra.pages.parts import Figure
 from genremill.jobs.evaluation.clusters import cluster_ids
 from genremill.jobs.evaluation.pictures import ClusterMap

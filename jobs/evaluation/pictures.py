@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genremill.infra.pages.charts import Axis, Series, line_figure
-from genremill.infra.pages.heat_map import heat_map
-from genremill.infra.pages.name_map import MapPoint, name_map
+from genremill.infra.pages.maps import MapPoint, heat_map, name_map
 from genremill.infra.pages.parts import Figure
 from genremill.models.evaluation.held_out import Floats
 from genremill.models.model_card import Epoch

@@ -1,24 +1,51 @@
-"""What a clustering of genres reads, and the pairs that the profiles are computed from."""
+"""The settings of `cluster`, what it reads, and the pairs that the profiles are computed from."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import yaml
 from pyspark.sql import DataFrame, functions as F
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
+from genremill.infra.flag_types import OptionalFile
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import job_inputs
+from genremill.jobs import command, job_inputs
 from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.contracts import Split
 from genremill.jobs.features import input_selection
-from genremill.jobs.genres.settings import REPORT_A, Config, check
 from genremill.jobs.job_inputs import JobInputs
 from genremill.jobs.training.pairs import pairs_of, rule_of
+from genremill.models.genres.cluster_method import Method
 from genremill.models.genres.genre_lists import REPORT_A_MAP
 
+REPORT_A = "report-a"
+"""Value of --map for the genre map that report A published."""
 BUCKETS = 64
 """Buckets of artists; the stability of a clustering is measured by resampling them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """How genres are grouped into clusters."""
+
+    method: Method = Method.CONSENSUS
+    """Clustering method; `consensus` changes least from run to run, and `manual` uses --map."""
+    inputs: str | None = None
+    """Inputs of the genre profiles, joined by +: table, or names of feature sets. [table if the tracks have
+    table features, else the feature set]"""
+    clusters: int | None = None
+    """Number of clusters. [the most stable number from 12 to 24, at most half the genres]"""
+    fit_on: Literal["train", "all"] = "train"
+    """Tracks that the profiles are computed from; `all` is the protocol of the reports and includes the
+    test split."""
+    map: OptionalFile = None
+    """For the method manual: YAML file of `genre: cluster`, or report-a. Genres that it does not list are
+    dropped."""
+    use_popularity: bool = False
+    """Include popularity in the profiles, as the reports do."""
+    seed: int = 0
+    """Random seed of the clustering."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +65,13 @@ class ClusterInputs(JobInputs):
         if self.map_digest is not None:
             record["map"] = self.map_digest
         return record | self.features.made_from
+
+
+def check(cfg: Config) -> None:
+    """Raises on settings that are wrong for every data set."""
+    if (cfg.method is Method.MANUAL) != (cfg.map is not None):
+        raise UsageError("--method manual needs --map FILE (or report-a), and no other method uses --map")
+    command.check_seed(cfg.seed)
 
 
 def resolve(warehouse: Warehouse, cfg: Config) -> ClusterInputs:

@@ -20,8 +20,7 @@ from genremill.jobs.evaluation.reports import report_of
 from genremill.jobs.features.extraction_settings import Config as ExtractConfig, Options as ExtractOptions
 from genremill.jobs.flags import in_section
 from genremill.jobs.genres import sources as genre_sources
-from genremill.jobs.genres.settings import Config as ClusterConfig
-from genremill.jobs.genres.sources import ClusterInputs
+from genremill.jobs.genres.sources import ClusterInputs, Config as ClusterConfig
 from genremill.jobs.nights import retraining
 from genremill.jobs.nights.input_changes import changes
 from genremill.jobs.nights.retraining import Config as TrainConfig, When

@@ -28,8 +28,9 @@ class CategoryAxis(Axis):
     def of(cls, label: str, values: Sequence[float]) -> "CategoryAxis":
         """The axis of a setting's values.
 
-        >>> CategoryAxis.of("batch", [32, 128, 512]).share(1)
-        0.5
+        >>> axis = CategoryAxis.of("batch", [32, 128, 512])
+        >>> axis.share(1), axis.tick_text(1.0)
+        (0.5, '128')
         """
         margin = 0.5 if len(values) == 1 else 0.0
         return cls(label, -margin, len(values) - 1 + margin, values=tuple(values))
@@ -40,11 +41,7 @@ class CategoryAxis(Axis):
         return [float(index) for index in range(0, len(self.values), step)]
 
     def tick_text(self, value: float) -> str:
-        """The value at a position.
-
-        >>> CategoryAxis.of("learning rate", [1e-4, 1e-3]).tick_text(1.0)
-        '0.001'
-        """
+        """The value at a position."""
         return f"{self.values[round(value)]:g}"
 
 

@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import cli, score
 from genremill.jobs.contracts import FEATURES
-from genremill.jobs.genres import settings as genre_settings, sources as genre_sources
+from genremill.jobs.genres import sources as genre_sources
 from genremill.jobs.training import settings as training_settings, sources as training_sources
 from tests.e2e.conftest import Catalog
 
@@ -102,7 +102,7 @@ def _resolved(warehouse: Warehouse) -> list[dict[str, str]]:
     return [
         score.resolve(warehouse, score.Config()).made_from,
         training_sources.resolve(warehouse, training_settings.Config()).made_from,
-        genre_sources.resolve(warehouse, genre_settings.Config()).made_from,
+        genre_sources.resolve(warehouse, genre_sources.Config()).made_from,
     ]
 
 

@@ -10,8 +10,7 @@ from pyspark.sql import SparkSession
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import cli, cluster, command, score
 from genremill.jobs.genres import sources as genre_sources
-from genremill.jobs.genres.settings import Config as ClusterConfig
-from genremill.jobs.genres.sources import ClusterInputs
+from genremill.jobs.genres.sources import ClusterInputs, Config as ClusterConfig
 from genremill.jobs.score import ScoreInputs
 from genremill.jobs.training import sources as training_sources
 from genremill.jobs.training.fit_sample import sample

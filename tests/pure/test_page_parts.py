@@ -15,8 +15,7 @@ from jinja2 import UndefinedError
 
 import genremill.infra.pages
 from genremill.infra.pages.charts import Axis, Series, line_figure
-from genremill.infra.pages.heat_map import heat_map
-from genremill.infra.pages.name_map import MapPoint, name_map
+from genremill.infra.pages.maps import MapPoint, heat_map, name_map
 from genremill.infra.pages.parts import Cell, Header, Table
 from genremill.infra.pages.rendering import _environment, render_template
 from genremill.infra.warehouse import Warehouse

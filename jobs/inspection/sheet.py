@@ -175,7 +175,9 @@ def _audio_features(spark: SparkSession, warehouse: Warehouse, track: Row) -> tu
     """The features of the newest fingerprint of each feature set."""
     newest = {cached.name: cached for cached in feature_cache.cached_sets(warehouse)}
     return tuple(
-        _features(spark, warehouse, track, cached) for cached in newest.values() if track["audio_uri"]
+        _features(spark, warehouse, track, cached)
+        for cached in newest.values()
+        if track["audio_uri"] is not None
     )
 
 

@@ -1,8 +1,8 @@
-"""Size of a network, and settings of its training: batch, epochs, schedule, early stopping."""
+"""Sizes of networks, settings of their training, and the recipes of the models of the zoo."""
 
 import enum
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,48 @@ class Recipe:
             case Schedule.STEP:
                 return self.learning_rate * self.gamma ** (epoch // self.step_epochs)
             case Schedule.ONE_CYCLE:
-                return self.learning_rate * self._one_cycle(step / max(steps_per_epoch * self.epochs, 1))
+                progress = step / max(steps_per_epoch * self.epochs, 1)
+                if progress < self.warmup:
+                    return self.learning_rate * max(progress / self.warmup, 1e-3)
+                angle = math.pi * (progress - self.warmup) / (1 - self.warmup)
+                return self.learning_rate * (0.5 * (1 + math.cos(angle)))
             case Schedule.CONSTANT:
                 return self.learning_rate
 
-    def _one_cycle(self, progress: float) -> float:
-        if progress < self.warmup:
-            return max(progress / self.warmup, 1e-3)
-        return 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
+
+FCNN = Recipe(epochs=20, batch=32, learning_rate=1e-3, schedule=Schedule.EXPONENTIAL, gamma=0.9)
+"""Batch size and learning rate are the defaults of Keras; the rate falls by 10 % after each epoch."""
+LINEAR = Recipe(epochs=12, batch=256, learning_rate=5e-3, schedule=Schedule.ONE_CYCLE)
+"""Few epochs, because the loss is convex."""
+PERCEPTRON = Recipe(epochs=200, batch=64, learning_rate=1e-3, patience=15)
+"""For vectors of audio: until the validation loss stops falling."""
+IMAGE = replace(PERCEPTRON, epochs=100, patience=10)
+SEGMENTS = replace(PERCEPTRON, patience=8, watch=Watch.ACCURACY, min_delta=0.01)
+"""The recipe of report D: training stops if validation accuracy has not risen by 1 % in 8 epochs."""
+SPECTROGRAM = Recipe(100, 128, 1e-3, Schedule.STEP, gamma=0.1, step_epochs=10, patience=5, min_delta=1e-3)
+"""The recipe of report C."""
+WINDOWS = Recipe(30, 64, 2e-3, Schedule.ONE_CYCLE, weight_decay=0.05, label_smoothing=0.1)
+HEAD = replace(WINDOWS, epochs=60, batch=32, weight_decay=0.1)
+"""Chosen on the filtered validation clips of GTZAN, except for the epochs: 40 gave .80 with 443 clips."""
+ONCE = Recipe(epochs=1, batch=4096, learning_rate=1.0)
+"""For a model without gradient steps."""
+
+MANY_ROWS, FEW_ROWS = 50_000, 5_000
+"""Where `periodic_mlp` changes: fewer rows need smoother embeddings, smaller batches and more epochs."""
+
+
+def periodic_mlp(rows: int) -> Recipe:
+    """The recipe of `periodic_mlp` for a number of train rows."""
+    epochs, batch = (12, 512) if rows >= MANY_ROWS else (15, 256) if rows >= FEW_ROWS else (30, 64)
+    return Recipe(epochs, batch, 4e-3, Schedule.ONE_CYCLE, weight_decay=0.01, label_smoothing=0.05)
+
+
+def periodic_mlp_size(rows: int) -> Size:
+    """The size of `periodic_mlp` for a number of train rows."""
+    deviation = 1.0 if rows >= MANY_ROWS else 0.3 if rows >= FEW_ROWS else 0.1
+    return Size(width=384, depth=2, members=3, dropout=0.1, frequency_deviation=deviation)
+
+
+def fusion(rows: int) -> Recipe:
+    """The recipe of `periodic_mlp`, with fewer epochs for many rows."""
+    return replace(periodic_mlp(rows), epochs=8) if rows >= MANY_ROWS else periodic_mlp(rows)

@@ -2,27 +2,27 @@
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 from genremill.infra.errors import UsageError
+from genremill.models import recipe
 from genremill.models.encoders.arrays import ArrayEncoder
 from genremill.models.encoders.base import Encoder, Encoders
 from genremill.models.encoders.table import TableEncoder
 from genremill.models.encoders.text import TextEncoder
-from genremill.models.features import TABLE, TEXT, FeatureSpec, InputKind, Scaling
+from genremill.models.features import TABLE, TEXT, InputKind, Scaling
 from genremill.models.model_card import ModelCard
 from genremill.models.networks.base import (
+    Hybrid,
     Network,
     fcnn,
     linear,
     mlp4,
     multiwindow_mlp,
-    parameter_count,
     vggish_transfer,
 )
 from genremill.models.networks.fusion import Fusion
-from genremill.models.networks.hybrid import Hybrid
 from genremill.models.networks.images import resnet, simple_cnn, spectrogram_cnn
 from genremill.models.networks.nearest_neighbors import NearestNeighbors
 from genremill.models.networks.periodic_mlp import PeriodicMLP
@@ -36,96 +36,103 @@ from genremill.models.networks.sequences import (
     timbre_pitch_cnn,
 )
 from genremill.models.recipe import Recipe, Size
-from genremill.models.training import recipes
+
+Build: TypeAlias = Callable[[Any, int, Size], Network]
+"""Builds a network from the encoder of its inputs, the number of classes and the size."""
+Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A model of the zoo. `recipe` and `size` are functions of the number of training rows.
+    """A model of the zoo. `recipes` and `sizes` may be functions of the number of train rows.
 
-    `build` takes the encoder of the inputs, the number of classes and the size. `of` is the shape of its
-    input and the number of classes in its source, if the source gives them. `feature_set` is the default
-    input; None for the table.
+    `of` is the shape of its input and the number of classes in its source, if the source gives them.
+    `feature_set` is the default input; None for the table.
     """
 
-    build: Callable[[Any, int, Size], Network]
+    build: Build
     source: str
     of: tuple[tuple[int, ...], int] | None
-    recipe: Callable[[int], Recipe]
+    recipes: Recipe | Callable[[int], Recipe]
+    sizes: Size | Callable[[int], Size] = field(default_factory=Size)
     input_kind: InputKind = InputKind.VECTOR
     scaling: Scaling = Scaling.STANDARD
     """For vectors."""
-    size: Callable[[int], Size] = lambda rows: Size()
     feature_set: str | None = None
     is_partial: bool = False
     """Whether it accepts tracks that lack some of its inputs."""
 
+    def recipe(self, rows: int) -> Recipe:
+        """The settings of its training for a number of train rows."""
+        return self.recipes(rows) if callable(self.recipes) else self.recipes
 
-def _of_segments(build: Callable[[ArrayEncoder, int, Size], Network]) -> Entry:
-    return Entry(
-        build,
-        "report D",
-        ((512, 24), 8),
-        recipes.segments,
-        InputKind.SEQUENCE,
-        size=lambda rows: Size(dropout=0.25),
-        feature_set="segments",
-    )
+    def size(self, rows: int) -> Size:
+        """The size of its network for a number of train rows."""
+        return self.sizes(rows) if callable(self.sizes) else self.sizes
 
 
-def _of_windows(build: Callable[[ArrayEncoder, int, Size], Network], size: Size) -> Entry:
-    return Entry(
-        build, "report E", ((10, 57), 11), recipes.sequence, InputKind.SEQUENCE, size=lambda rows: size
-    )
+def _of_segments(build: Build) -> Entry:
+    kind, size = InputKind.SEQUENCE, Size(dropout=0.25)
+    return Entry(build, "report D", ((512, 24), 8), recipe.SEGMENTS, size, kind, feature_set="segments")
+
+
+def _of_windows(build: Build, size: Size) -> Entry:
+    return Entry(build, "report E", ((10, 57), 11), recipe.WINDOWS, size, InputKind.SEQUENCE)
+
+
+def _of_image(build: Build, source: str, channels: int, recipes: Recipe = recipe.IMAGE) -> Entry:
+    return Entry(build, source, ((channels, 128, 128), 10), recipes, input_kind=InputKind.IMAGE)
+
+
+def _of_all(build: Build, source: str) -> Entry:
+    sizes, kind = recipe.periodic_mlp_size, InputKind.SEVERAL
+    return Entry(build, source, None, recipe.fusion, sizes, kind, is_partial=True)
 
 
 def _hybrid(encoder: Encoders, classes: int, size: Size) -> Network:
-    return Hybrid(
-        encoder,
-        classes,
-        {name: entry(name).build(part, classes, size) for name, part in encoder.by_name.items()},
-    )
+    parts = {name: entry(name).build(part, classes, size) for name, part in encoder.by_name.items()}
+    return Hybrid(encoder, classes, parts)
 
 
 HYBRID = "hybrid"
 TABLE_OF_A = ((30,), 114)
 
 ZOO: dict[str, Entry] = {
-    "fcnn": Entry(fcnn, "report A", TABLE_OF_A, recipes.fcnn, scaling=Scaling.MINMAX),
-    "linear": Entry(linear, "multinomial logistic regression; report E", TABLE_OF_A, recipes.linear),
+    "fcnn": Entry(fcnn, "report A", TABLE_OF_A, recipe.FCNN, scaling=Scaling.MINMAX),
+    "linear": Entry(linear, "multinomial logistic regression; report E", TABLE_OF_A, recipe.LINEAR),
     "knn": Entry(
         NearestNeighbors,
         "report E",
         TABLE_OF_A,
-        recipes.once,
+        recipe.ONCE,
+        lambda rows: Size(rows=rows),
         scaling=Scaling.RANK,
-        size=lambda rows: Size(rows=rows),
     ),
-    "mlp4": Entry(mlp4, "report B", ((57,), 10), recipes.perceptron, feature_set="gtzan57"),
+    "mlp4": Entry(mlp4, "report B", ((57,), 10), recipe.PERCEPTRON, feature_set="gtzan57"),
     # Report C says that it has dropout, and not how much.
     "multiwindow_mlp": Entry(
         multiwindow_mlp,
         "report C",
         ((2220,), 10),
-        recipes.perceptron,
-        size=lambda rows: Size(dropout=0.2),
+        recipe.PERCEPTRON,
+        Size(dropout=0.2),
         feature_set="multiwindow",
     ),
     "vggish_transfer": Entry(
         vggish_transfer,
         "report C, its new head",
         ((306,), 10),
-        recipes.head,
-        size=lambda rows: Size(width=256, dropout=0.5),
+        recipe.HEAD,
+        Size(width=256, dropout=0.5),
         feature_set="musicnn_vgg",
     ),
     "periodic_mlp": Entry(
         PeriodicMLP,
         "periodic embeddings (arXiv 2203.05556) under members that share weights (arXiv 2410.24210)",
         TABLE_OF_A,
-        recipes.periodic_mlp,
+        recipe.periodic_mlp,
+        recipe.periodic_mlp_size,
         scaling=Scaling.RANK,
-        size=recipes.periodic_mlp_size,
     ),
     "timbre_cnn": _of_segments(timbre_cnn),
     "pitch_cnn": _of_segments(pitch_cnn),
@@ -134,39 +141,25 @@ ZOO: dict[str, Entry] = {
     "lstm": _of_windows(lstm, Size(width=64, dropout=0.5)),
     "gru": _of_windows(gru, Size(width=64, dropout=0.5)),
     "cnn_lstm": _of_windows(cnn_lstm, Size(width=64, depth=1, dropout=0.5)),
-    "simple_cnn": Entry(simple_cnn, "report B", ((4, 128, 128), 10), recipes.image, InputKind.IMAGE),
-    "resnet": Entry(
-        resnet, "report B; ResNet-20 (arXiv 1512.03385)", ((4, 128, 128), 10), recipes.image, InputKind.IMAGE
-    ),
-    "spectrogram_cnn": Entry(
-        spectrogram_cnn, "report C", ((1, 128, 128), 10), recipes.spectrogram, InputKind.IMAGE
-    ),
+    "simple_cnn": _of_image(simple_cnn, "report B", channels=4),
+    "resnet": _of_image(resnet, "report B; ResNet-20 (arXiv 1512.03385)", channels=4),
+    "spectrogram_cnn": _of_image(spectrogram_cnn, "report C", channels=1, recipes=recipe.SPECTROGRAM),
     HYBRID: Entry(
         _hybrid,
         "report A asks for it; joins the models of `--parts`",
         None,
-        recipes.perceptron,
+        recipe.PERCEPTRON,
+        Size(dropout=0.2),
         InputKind.SEVERAL,
-        size=lambda rows: Size(dropout=0.2),
     ),
-    "fusion": Entry(
+    "fusion": _of_all(
         Fusion,
         "`periodic_mlp` for the table, embeddings and naive Bayes of hashed n-grams for names, "
         "a perceptron for each set of audio",
-        None,
-        recipes.fusion,
-        input_kind=InputKind.SEVERAL,
-        size=recipes.periodic_mlp_size,
-        is_partial=True,
     ),
-    "joint_fusion": Entry(
+    "joint_fusion": _of_all(
         functools.partial(Fusion, joint=True),
         "`fusion`, and `periodic_mlp` for the table beside what names say of a track without its artist",
-        None,
-        recipes.fusion,
-        input_kind=InputKind.SEVERAL,
-        size=recipes.periodic_mlp_size,
-        is_partial=True,
     ),
 }
 
@@ -202,13 +195,12 @@ def _of_input(card: ModelCard, name: str) -> TableEncoder | TextEncoder:
     """The encoder of one input of a model with several."""
     if name == TEXT:
         return TextEncoder(card.tokens)
-    features = tuple(one for one in card.features if one.input == name)
+    features = tuple(feature for feature in card.features if feature.input == name)
     if not features:
         raise UsageError(f"{card.model} takes vectors and text; found {name} of shape {card.shapes[name]}")
-    of_table = name == TABLE  # which alone has categories
-    return TableEncoder(
-        features, Scaling.RANK if of_table else Scaling.STANDARD, card.categories if of_table else 0
-    )
+    if name == TABLE:
+        return TableEncoder(features, Scaling.RANK, card.categories)
+    return TableEncoder(features, Scaling.STANDARD)
 
 
 def _of_part(card: ModelCard, part: str) -> ModelCard:
@@ -218,18 +210,14 @@ def _of_part(card: ModelCard, part: str) -> ModelCard:
     return replace(card, model=part, inputs=names, shapes=shapes, parts=())
 
 
-def _inputs_of_part(
-    model: str, part: str, names: Sequence[str], shapes: Mapping[str, tuple[int, ...]]
-) -> tuple[str, ...]:
+def _inputs_of_part(model: str, part: str, names: Sequence[str], shapes: Shapes) -> tuple[str, ...]:
     kind = entry(part).input_kind
     if kind is InputKind.SEVERAL:
         raise UsageError(f"{model} cannot have {part} as a part")
     return tuple(name for name in names if input_kind_of(name, shapes) is kind)
 
 
-def check_inputs(
-    model: str, names: Sequence[str], shapes: Mapping[str, tuple[int, ...]], parts: Sequence[str] = ()
-) -> None:
+def check_inputs(model: str, names: Sequence[str], shapes: Shapes, parts: Sequence[str] = ()) -> None:
     """Raises `UsageError` if a model, or one of its parts, takes inputs of another kind."""
     kind, kinds = entry(model).input_kind, {name: input_kind_of(name, shapes) for name in names}
     if kind is not InputKind.SEVERAL and set(kinds.values()) != {kind}:
@@ -239,41 +227,8 @@ def check_inputs(
         check_inputs(part, _inputs_of_part(model, part, names, shapes), shapes)
 
 
-def input_kind_of(name: str, shapes: Mapping[str, tuple[int, ...]]) -> InputKind:
+def input_kind_of(name: str, shapes: Shapes) -> InputKind:
     """The kind of an input. `shapes` has the shapes of inputs that are not vectors."""
     if name == TEXT:
         return InputKind.TEXT
     return (InputKind.VECTOR, InputKind.SEQUENCE, InputKind.IMAGE)[len(shapes.get(name, (0,))) - 1]
-
-
-def card_of(name: str, shape: tuple[int, ...], classes: int) -> ModelCard:
-    """The card of an untrained model with one numeric input of the given shape."""
-    vector = len(shape) == 1
-    at = "input"
-    return ModelCard(
-        model=name,
-        classes=tuple(str(number) for number in range(classes)),
-        features=tuple(FeatureSpec(str(n), False, input=at) for n in range(shape[0] if vector else 0)),
-        size=entry(name).size(0),
-        categories=0,
-        labels="genre",
-        use_popularity=False,
-        clusters={},
-        genre_map={},
-        inputs=(at,),
-        shapes={} if vector else {at: shape},
-    )
-
-
-def table() -> str:
-    """The models as a Markdown table, parameters counted at the size of where they come from."""
-    lines = ["| model | takes | parameters | from |", "|---|---|---|---|"]
-    for name, one in ZOO.items():
-        shape, count = "", "by its inputs"
-        if one.of is not None:
-            card = card_of(name, *one.of)
-            shape = " " + " × ".join(f"{size:,}" for size in one.of[0])
-            count = f"{parameter_count(one.build(encoder(card), one.of[1], card.size)):,}"
-        given = "" if one.feature_set is None else f", `{one.feature_set}`"
-        lines.append(f"| `{name}` | {one.input_kind}{shape}{given} | {count} | {one.source} |")
-    return "\n".join(lines) + "\n"

@@ -35,7 +35,7 @@ def probabilities(model: Model, rows: ModelRows) -> Floats:
     If the values of a track are so large that the network overflows, all classes get the same probability.
     """
     if not rows.tracks:
-        return np.zeros((0, model.network.classes), np.float32)
+        return np.zeros((0, len(model.card.classes)), np.float32)
     p_RC: Floats = torch.cat([model.network.probabilities(chunk) for chunk in rows.chunks()]).numpy()
     p_TC = p_RC if rows.windows_T is None else pooled(p_RC, rows.windows_T, model.card.pooling)
     p_TC[~np.isfinite(p_TC).all(axis=1)] = 1 / p_TC.shape[1]

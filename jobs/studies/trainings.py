@@ -18,7 +18,7 @@ from genremill.jobs.training import sources
 from genremill.jobs.training.fit_sample import sample
 from genremill.jobs.training.rank_plan import planned
 from genremill.jobs.training.ranks import run_ranks
-from genremill.models.training import failure
+from genremill.models.training import checkpoints
 
 
 def study(spark: SparkSession, work: command.Run, inputs: StudyInputs) -> command.Outcome:
@@ -54,7 +54,7 @@ def _trained(
         plan = planned(work, inputs.settings.settings(cell), data, prepared, samples)
         try:
             last = run_ranks(spark, plan)
-        except failure.Diverged as err:
+        except checkpoints.Diverged as err:
             LOGGER.warning("%s: %s", cell, err)
             result = CellResult(cell, pairs, failed=str(err))
         else:

@@ -11,8 +11,8 @@ from pyspark.sql import SparkSession
 from genremill.infra import records, storage
 from genremill.infra.errors import GenremillError, StorageError, UsageError
 from genremill.infra.session import is_local, raised_in_worker
-from genremill.models.training import checkpoints, failure, local_ranks, loop
-from genremill.models.training.checkpoints import Checkpoint
+from genremill.models.training import checkpoints, local_ranks, loop
+from genremill.models.training.checkpoints import FAILURE, Checkpoint, Diverged, Failure
 from genremill.models.training.plan import Plan
 
 RAISED: dict[int, type[GenremillError]] = {int(kind.exit_code): kind for kind in (UsageError, StorageError)}
@@ -21,7 +21,7 @@ RAISED: dict[int, type[GenremillError]] = {int(kind.exit_code): kind for kind in
 
 def run_ranks(spark: SparkSession, plan: Plan) -> Checkpoint:
     """Runs the ranks to their end; returns the last checkpoint, or raises the error of a failed rank."""
-    failed = f"{plan.checkpoints}/{failure.FAILURE}"
+    failed = f"{plan.checkpoints}/{FAILURE}"
     storage.remove_object(failed)
     if not plan.resume:
         storage.remove(plan.checkpoints)
@@ -37,9 +37,9 @@ def run_ranks(spark: SparkSession, plan: Plan) -> Checkpoint:
                 distributor.run(loop.train_rank, plan)
     except (RuntimeError, PySparkException) as err:  # from a process here, from a task on a cluster
         if storage.is_object(failed):
-            record = records.from_json(storage.read_bytes(failed), failure.Failure, failed)
+            record = records.from_json(storage.read_bytes(failed), Failure, failed)
             if record.diverged:
-                raise failure.Diverged(record.message) from err
+                raise Diverged(record.message) from err
             raise RAISED.get(record.exit_code, GenremillError)(record.message) from err
         raise raised_in_worker(str(err)) or StorageError(
             f"a training process died; run the same command again to continue after the last epoch: {err}"

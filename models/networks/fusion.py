@@ -16,7 +16,7 @@ import collections
 import copy
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ from genremill.models.encoders.base import Encoder, Encoders, Inputs
 from genremill.models.encoders.table import TableEncoder
 from genremill.models.encoders.text import TextEncoder
 from genremill.models.features import EVIDENCE, FOLDS, TABLE, TEXT, WEIGHT
-from genremill.models.networks.base import LayeredNetwork, Network, mean_loss, perceptron
+from genremill.models.networks.base import Batches, Network, perceptron
 from genremill.models.networks.periodic_mlp import PeriodicMLP
 from genremill.models.networks.text import NumbersBesideNames, TokenCounts, TokenEmbedding
 from genremill.models.recipe import Size
@@ -55,7 +55,6 @@ class Fusion(Network):
 
     def __init__(self, encoder: Encoders, classes: int, size: Size, joint: bool = False) -> None:
         super().__init__()
-        self.classes = classes
         self.networks = nn.ModuleDict()
         self.inputs_of: dict[str, tuple[str, ...]] = {}
         """The inputs of each network, by its name."""
@@ -68,11 +67,8 @@ class Fusion(Network):
         if joint and isinstance(table, TableEncoder) and TEXT in self.inputs:
             self.networks[BOTH] = NumbersBesideNames(copy.deepcopy(table), classes, size)
             self.inputs_of[BOTH] = (TABLE, TEXT)
-        count = len(self.networks)
-        self.register_buffer("belief_II", DOUBT * (1 - torch.eye(count)))
-        self.register_buffer("log_share_C", torch.full((classes,), 1 / classes).log())
-        self.belief_II: Tensor
-        self.log_share_C: Tensor
+        self.belief_II = nn.Buffer(DOUBT * (1 - torch.eye(len(self.networks))))
+        self.log_share_C = nn.Buffer(torch.full((classes,), 1 / classes).log())
 
     @property
     def _networks(self) -> dict[str, Network]:
@@ -83,13 +79,13 @@ class Fusion(Network):
         """The networks that are trained by gradient steps."""
         return {name: net for name, net in self._networks.items() if net.is_trainable}
 
-    def fit_train(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+    def fit_train(self, batches: Batches) -> None:
         """Stores the class shares of the train rows; held-out rows come from fewer artists."""
         rows_C = torch.ones_like(self.log_share_C)
 
         def counted() -> Iterator[tuple[Inputs, Tensor]]:
             for inputs, label_B in batches:
-                rows_C.add_(torch.bincount(label_B, minlength=self.classes))
+                rows_C.add_(torch.bincount(label_B, minlength=len(rows_C)))
                 yield inputs, label_B
 
         rows = counted()
@@ -102,13 +98,9 @@ class Fusion(Network):
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the combined prediction, shape (1, B, C); in training, those of all heads."""
         if self.training:
-            if BOTH in self.networks:
-                inputs = self._with_evidence(inputs)
-            logits = []
-            for name, network in self._learning.items():
-                own_inputs, has_B = self._inputs_for(name, inputs)
-                logits.append(network(own_inputs) * has_B[:, None])
-            return torch.cat(logits)
+            inputs = self._with_evidence(inputs) if BOTH in self.networks else inputs
+            outputs = (self._output(name, inputs) for name in self._learning)
+            return torch.cat([logits_HBC * has_B[:, None] for logits_HBC, has_B in outputs])
         return self._joined(self.belief_II, *self._log_probabilities(inputs)).unsqueeze(0)
 
     def predictive_logits(self, logits_HBC: Tensor) -> Tensor:
@@ -123,8 +115,8 @@ class Fusion(Network):
 
         The logits of a network are 0 for rows without its input, so these rows do not change its weights.
         """
-        parts = self._parts(logits_HBC)
-        return torch.stack([mean_loss(part_HBC, label_B, label_smoothing) for part_HBC in parts]).sum()
+        parts = zip(self._learning.values(), self._parts(logits_HBC), strict=True)
+        return torch.stack([part.loss(own_HBC, label_B, label_smoothing) for part, own_HBC in parts]).sum()
 
     def _parts(self, logits_HBC: Tensor) -> tuple[Tensor, ...]:
         """The concatenated logits, split by network."""
@@ -140,27 +132,24 @@ class Fusion(Network):
             by_input[name] = self._joined(self.belief_II, log_IBC, has_IB & own_I[:, None]).softmax(dim=-1)
         return by_input
 
-    def fit_held_out(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
-        """Fits the weights on held-out rows, given as batches of inputs and labels.
+    def fit_held_out(self, batches: Batches) -> None:
+        """Fits the weights on held-out rows.
 
         They minimize the mean loss over subsets of the inputs, each on the rows that have these inputs. Rows
         are weighted by `WEIGHT` if present; otherwise artists with many tracks dominate.
         """
-        logs, present_IB, labels, weights, rows = [], [], [], [], 0
+        parts, rows = [], 0
         with torch.no_grad():
             for inputs, label_B in batches:
                 log_IBC, has_IB = self._log_probabilities(inputs)
-                logs.append(log_IBC)
-                present_IB.append(has_IB)
-                labels.append(label_B)
-                weights.append(
-                    inputs[WEIGHT][:, 0] if WEIGHT in inputs else torch.ones_like(log_IBC[0, :, 0])
-                )
+                weight_B = inputs[WEIGHT][:, 0] if WEIGHT in inputs else torch.ones_like(log_IBC[0, :, 0])
+                parts.append((log_IBC, has_IB, label_B, weight_B))
                 rows += len(label_B)
                 if rows >= HELD_OUT_ROWS:
                     break
-        log_IBC, has_IB = torch.cat(logs, dim=1), torch.cat(present_IB, dim=1)
-        self.belief_II.copy_(self._fitted(log_IBC, has_IB, torch.cat(labels), torch.cat(weights)))
+        logs, *others = zip(*parts, strict=True)
+        fitted_II = self._fitted(torch.cat(logs, dim=1), *(torch.cat(other, dim=-1) for other in others))
+        self.belief_II.copy_(fitted_II)
 
     def _fitted(self, log_IBC: Tensor, has_IB: Tensor, label_B: Tensor, count_B: Tensor) -> Tensor:
         start_II = DOUBT * (1 - torch.eye(len(self.networks), device=label_B.device))
@@ -168,9 +157,8 @@ class Fusion(Network):
         cases = []
         for subset in _subsets(len(self.inputs)):
             names = {self.inputs[index] for index in subset}
-            of_subset_I = torch.tensor(
-                [names.issuperset(own) for own in self.inputs_of.values()], device=label_B.device
-            )
+            is_fed = [names.issuperset(own) for own in self.inputs_of.values()]
+            of_subset_I = torch.tensor(is_fed, device=label_B.device)
             rows_B = has_IB[of_subset_I].all(dim=0)
             if rows_B.any():
                 has = of_subset_I[:, None].expand(-1, int(rows_B.sum()))
@@ -192,25 +180,21 @@ class Fusion(Network):
     def _log_probabilities(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Log-probabilities of each network, shape (I, B, C), and whether rows have its inputs, (I, B)."""
         inputs = self._with_evidence(inputs)
-        logs, has = [], []
-        for name, network in self._networks.items():
-            own_inputs, has_B = self._inputs_for(name, inputs)
-            logs.append(_mean_of_heads(network(own_inputs)))
-            has.append(has_B)
+        outputs = (self._output(name, inputs) for name in self.networks)
+        logs, has = zip(*((_mean_of_heads(logits_HBC), has_B) for logits_HBC, has_B in outputs), strict=True)
         return torch.stack(logs), torch.stack(has)
 
-    def _inputs_for(self, network: str, inputs: Inputs) -> tuple[Inputs, Tensor]:
-        """The inputs of a network with 0 for missing values, and whether each row has all, shape (B,)."""
+    def _output(self, network: str, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Logits of a network, in which missing values are 0, and whether rows have its inputs, (B,)."""
         names = self.inputs_of[network]
         filled = {name: inputs[name].nan_to_num(nan=0.0) for name in names if name != TEXT}
-        return inputs | filled, torch.stack([present(name, inputs[name]) for name in names]).all(dim=0)
+        has_B = torch.stack([present(name, inputs[name]) for name in names]).all(dim=0)
+        return self.networks[network](inputs | filled), has_B
 
     def _with_evidence(self, inputs: Inputs) -> Inputs:
         """The inputs and the evidence of the names, which more than one network uses."""
         counts = self._networks.get(COUNTS)
-        if not isinstance(counts, TokenCounts):
-            return inputs
-        return inputs | {EVIDENCE: counts.evidence(inputs)}
+        return inputs | {EVIDENCE: counts.evidence(inputs)} if isinstance(counts, TokenCounts) else inputs
 
     def _joined(self, belief_II: Tensor, log_IBC: Tensor, has_IB: Tensor) -> Tensor:
         """Combined logits, shape (B, C); for a row without any input, those of the class shares."""
@@ -260,5 +244,4 @@ def _networks(name: str, encoder: Encoder, classes: int, size: Size, joint: bool
         raise TypeError(f"{type(encoder).__name__}: expected an encoder of vectors or text")
     if encoder.inputs == (TABLE,):
         return {name: PeriodicMLP(encoder, classes, size)}
-    layers = perceptron(encoder, AUDIO_WIDTHS, classes, AUDIO_DROPOUT)
-    return {name: LayeredNetwork(encoder, classes, layers)}
+    return {name: perceptron(encoder, AUDIO_WIDTHS, classes, AUDIO_DROPOUT)}

@@ -12,26 +12,26 @@ from genremill.models.networks.base import LayeredNetwork, Network
 from genremill.models.recipe import Size
 
 SIDE = 4
-"""Height and width of the image after the convolutions of `spectrogram_cnn`."""
+"""Smallest height and width of an image, and those after the convolutions of `spectrogram_cnn`."""
 
 
 def simple_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
     """The convolutional network of report B: 5,562 parameters for 4 channels and 10 classes."""
-    _check_sides(encoder, 4)
-    layers = nn.Sequential(
+    _check_sides(encoder)
+    return LayeredNetwork(
+        encoder,
         *(nn.Conv2d(encoder.channels, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-        nn.Linear(32, classes),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, classes)),
     )
-    return LayeredNetwork(encoder, classes, layers)
 
 
-class Residual(nn.Module):
-    """Two convolutions, whose output is added to their input. `stride` 2 halves height and width."""
+class _Residual(nn.Module):
+    """ReLU of an input plus its convolutions. Doubling the channels halves height and width."""
 
-    def __init__(self, channels: int, outputs: int, stride: int) -> None:
+    def __init__(self, channels: int, outputs: int) -> None:
         super().__init__()
+        stride = outputs // channels
         self.layers = nn.Sequential(
             nn.Conv2d(channels, outputs, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
@@ -39,12 +39,10 @@ class Residual(nn.Module):
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
         )
-        same = stride == 1 and channels == outputs
         projection = (nn.Conv2d(channels, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-        self.shortcut = nn.Sequential() if same else nn.Sequential(*projection)
+        self.shortcut = nn.Sequential(*(() if channels == outputs else projection))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """ReLU of the sum."""
         return relu(self.layers(x_BCHW) + self.shortcut(x_BCHW))
 
 
@@ -53,20 +51,12 @@ def resnet(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
 
     Report B does not say which residual network it uses.
     """
-    _check_sides(encoder, 4)
-    layers: list[nn.Module] = [
-        nn.Conv2d(encoder.channels, 16, 3, padding=1, bias=False),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-    ]
+    _check_sides(encoder)
+    first = nn.Conv2d(encoder.channels, 16, 3, padding=1, bias=False)
+    layers: list[nn.Module] = [first, nn.BatchNorm2d(16), nn.ReLU()]
     for channels, outputs in ((16, 16), (16, 32), (32, 64)):
-        layers += [
-            Residual(channels, outputs, stride=outputs // channels),
-            Residual(outputs, outputs, stride=1),
-            Residual(outputs, outputs, stride=1),
-        ]
-    pooled = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
-    return LayeredNetwork(encoder, classes, nn.Sequential(*layers, *pooled))
+        layers += [_Residual(channels, outputs), _Residual(outputs, outputs), _Residual(outputs, outputs)]
+    return LayeredNetwork(encoder, *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
 
 
 def spectrogram_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
@@ -74,22 +64,22 @@ def spectrogram_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
 
     The report does not give the channels. Here the first block has 16, and each block doubles them, up to 64.
     """
-    _check_sides(encoder, SIDE)
+    _check_sides(encoder)
     layers: list[nn.Module] = []
     channels, outputs, side = encoder.channels, 16, min(encoder.places)
     while side >= 2 * SIDE:
         layers += [nn.Conv2d(channels, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
         channels, outputs, side = outputs, min(2 * outputs, 64), side // 2
-    flat = channels * SIDE * SIDE
     layers += [nn.AdaptiveAvgPool2d(SIDE), nn.Flatten()]  # 4 × 4 also for sides that are not powers of 2
-    layers += [nn.Linear(flat, size.width), nn.ReLU(), nn.Linear(size.width, size.width // 2), nn.ReLU()]
-    return LayeredNetwork(encoder, classes, nn.Sequential(*layers, nn.Linear(size.width // 2, classes)))
+    layers += [nn.Linear(channels * SIDE * SIDE, size.width), nn.ReLU()]
+    layers += [nn.Linear(size.width, size.width // 2), nn.ReLU()]
+    return LayeredNetwork(encoder, *layers, nn.Linear(size.width // 2, classes))
 
 
-def _check_sides(encoder: ArrayEncoder, least: int) -> None:
-    if min(encoder.places) < least:
+def _check_sides(encoder: ArrayEncoder) -> None:
+    if min(encoder.places) < SIDE:
         height, width = encoder.places
         raise UsageError(
             f"inputs {', '.join(encoder.inputs)}: found images of {height} × {width}; "
-            f"expected {least} × {least} or more"
+            f"expected {SIDE} × {SIDE} or more"
         )

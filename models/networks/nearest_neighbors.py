@@ -5,18 +5,17 @@ O indicators, P stored values per row (D + O), K neighbors, C classes.
 """
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.linalg import eigh
-from torch import Tensor
+from torch import Tensor, nn
 
 from genremill.infra.errors import UsageError
 from genremill.models.encoders.base import Inputs, joined
 from genremill.models.encoders.table import TableEncoder
-from genremill.models.networks.base import Network
+from genremill.models.networks.base import Batches, Network
 from genremill.models.recipe import Size
 
 MOST_VALUES = 64_000_000
@@ -53,35 +52,27 @@ class NearestNeighbors(Network):
         super().__init__()
         self.classes = classes
         self.encoder = encoder
-        views, indicators = 2 * encoder.numeric_count, encoder.encoded_count - encoder.numeric_count
-        kept = views + indicators
+        views = 2 * encoder.numeric_count
+        kept = encoder.numeric_count + encoder.encoded_count
         if size.rows * kept > MOST_VALUES:
             raise UsageError(
                 f"knn keeps its {size.rows:,} train rows of {kept:,} values; expected "
                 f"{MOST_VALUES:,} values at most. Use --per-class N to take fewer rows"
             )
-        self.register_buffer("mean_M", torch.zeros(views))
-        self.register_buffer("map_MD", torch.eye(views))
-        self.register_buffer("row_RP", torch.zeros(size.rows, kept))
-        self.register_buffer("label_R", torch.zeros(size.rows, dtype=torch.long))
-        self.mean_M: Tensor
-        self.map_MD: Tensor
-        self.row_RP: Tensor
-        self.label_R: Tensor
+        self.mean_M = nn.Buffer(torch.zeros(views))
+        self.map_MD = nn.Buffer(torch.eye(views))
+        self.row_RP = nn.Buffer(torch.zeros(size.rows, kept))
+        self.label_R = nn.Buffer(torch.zeros(size.rows, dtype=torch.long))
 
     @torch.inference_mode()
-    def fit_train(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+    def fit_train(self, batches: Batches) -> None:
         """Stores all train rows, in the given order, and fits the discriminants on them."""
-        views, indicators, labels = [], [], []
-        for inputs, label_B in batches:
-            views.append(self._views(inputs))
-            indicators.append(self._indicators(inputs))
-            labels.append(label_B)
-        view_RM, label_R = torch.cat(views), torch.cat(labels)
+        rows = [(self._views(inputs), self._indicators(inputs), label_B) for inputs, label_B in batches]
+        view_RM, indicator_RO, label_R = (torch.cat(values) for values in zip(*rows, strict=True))
         mean_M, map_MD = discriminants(view_RM.double().cpu().numpy(), label_R.cpu().numpy())
         self.mean_M.copy_(torch.from_numpy(mean_M))
         self.map_MD.copy_(torch.from_numpy(map_MD))
-        self.row_RP.copy_(torch.cat([self._discriminants(view_RM), torch.cat(indicators)], dim=1))
+        self.row_RP.copy_(torch.cat([self._discriminants(view_RM), indicator_RO], dim=1))
         self.label_R.copy_(label_R)
 
     def forward(self, inputs: Inputs) -> Tensor:

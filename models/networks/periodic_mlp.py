@@ -23,40 +23,35 @@ EMBEDDING = 16
 """Values of the embedding of a numeric feature."""
 
 
-class PeriodicEmbedding(nn.Module):
-    """Embeds each number: its sines and cosines, then a linear layer per feature and ReLU."""
+class _PeriodicEmbedding(nn.Module):
+    """Sines and cosines of each number, a linear layer per feature and ReLU: (B, N) to (B, N × D)."""
 
     def __init__(self, features: int, deviation: float) -> None:
         super().__init__()
-        bound = 1 / math.sqrt(2 * FREQUENCIES)
+        waves = 2 * FREQUENCIES
         self.frequency_NP = nn.Parameter(torch.randn(features, FREQUENCIES) * deviation)
-        self.weight_NSD = nn.Parameter(
-            torch.empty(features, 2 * FREQUENCIES, EMBEDDING).uniform_(-bound, bound)
-        )
-        self.bias_N1D = nn.Parameter(torch.empty(features, 1, EMBEDDING).uniform_(-bound, bound))
+        self.weight_NSD = _uniform(waves, features, waves, EMBEDDING)
+        self.bias_N1D = _uniform(waves, features, 1, EMBEDDING)
 
     def forward(self, x_BN: Tensor) -> Tensor:
-        """Embedded values, shape (B, N × D)."""
         angle_NBP = 2 * math.pi * x_BN.T[:, :, None] * self.frequency_NP[:, None, :]
         wave_NBS = torch.cat([angle_NBP.sin(), angle_NBP.cos()], dim=2)
         value_NBD = relu(torch.baddbmm(self.bias_N1D, wave_NBS, self.weight_NSD))
         return value_NBD.transpose(0, 1).reshape(len(x_BN), -1)
 
 
-class SharedLinear(nn.Module):
-    """A linear layer whose members share the matrix; each has its own scales and biases."""
+class _SharedLinear(nn.Module):
+    """A linear layer whose members share the matrix, not scales and biases: (H or 1, B, I) to (H, B, O)."""
 
     def __init__(self, scale_HI: Tensor, outputs: int) -> None:
         super().__init__()
         members, inputs = scale_HI.shape
-        bound = 1 / math.sqrt(inputs)
         self.scale_in_H1I = nn.Parameter(scale_HI[:, None, :].clone())
-        self.weight_IO = nn.Parameter(torch.empty(inputs, outputs).uniform_(-bound, bound))
+        self.weight_IO = _uniform(inputs, inputs, outputs)
         self.scale_out_H1O = nn.Parameter(torch.ones(members, 1, outputs))
-        self.bias_H1O = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
+        self.bias_H1O = _uniform(inputs, members, 1, outputs)
 
     def forward(self, x_HBI: Tensor) -> Tensor:
-        """Outputs of every member, shape (H, B, O). An input with one head is used by all members."""
         y_HBO = (x_HBI * self.scale_in_H1I) @ self.weight_IO
         return torch.addcmul(self.bias_H1O, y_HBO, self.scale_out_H1O)
 
@@ -66,10 +61,9 @@ class PeriodicMLP(Network):
 
     def __init__(self, encoder: TableEncoder, classes: int, size: Size, beside: int = 0) -> None:
         super().__init__()
-        self.classes = classes
         self.encoder = encoder
-        self.width, self.heads = size.width, size.members
-        self.embedding = PeriodicEmbedding(encoder.numeric_count, size.frequency_deviation)
+        self.heads = size.members
+        self.embedding = _PeriodicEmbedding(encoder.numeric_count, size.frequency_deviation)
         self.dropout = nn.Dropout(size.dropout)
         # Initial scales make members differ: one per numeric input, one for all categories together.
         number_HN = torch.randn(size.members, encoder.numeric_count).repeat_interleave(EMBEDDING, dim=1)
@@ -78,18 +72,17 @@ class PeriodicMLP(Network):
         scale_HI = torch.cat([number_HN, *other_HI], dim=1)
         self.hidden = nn.ModuleList()
         for _ in range(size.depth):
-            self.hidden.append(SharedLinear(scale_HI, size.width))
+            self.hidden.append(_SharedLinear(scale_HI, size.width))
             scale_HI = torch.ones(size.members, size.width)
-        bound = 1 / math.sqrt(size.width)
-        self.head_HIC = nn.Parameter(torch.empty(size.members, size.width, classes).uniform_(-bound, bound))
-        self.head_H1C = nn.Parameter(torch.empty(size.members, 1, classes).uniform_(-bound, bound))
+        self.head_HIC = _uniform(size.width, size.members, size.width, classes)
+        self.head_H1C = _uniform(size.width, size.members, 1, classes)
 
-    def penultimate(self, inputs: Inputs) -> Tensor:
-        """Values of the last hidden layer, shape (H, B, I)."""
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Logits of each member, shape (H, B, C)."""
         h_HBI = self.encoded(inputs)[None]
         for layer in self.hidden:
             h_HBI = self.dropout(relu(layer(h_HBI)))
-        return h_HBI
+        return torch.baddbmm(self.head_H1C, h_HBI, self.head_HIC)
 
     def encoded(self, inputs: Inputs) -> Tensor:
         """Inputs of the first hidden layer, shape (B, I)."""
@@ -97,6 +90,8 @@ class PeriodicMLP(Network):
         rank_BN = (self.encoder.numeric(x_BF) - 0.5) * math.sqrt(12)  # unit variance
         return torch.cat([self.embedding(rank_BN), self.encoder.one_hot(x_BF)], dim=1)
 
-    def logits(self, values_HBP: Tensor) -> Tensor:
-        """Logits of each member, shape (H, B, C)."""
-        return torch.baddbmm(self.head_H1C, values_HBP, self.head_HIC)
+
+def _uniform(inputs: int, *shape: int) -> nn.Parameter:
+    """Initial weights of a layer with a number of inputs."""
+    bound = 1 / math.sqrt(inputs)
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))

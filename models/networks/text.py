@@ -10,8 +10,6 @@ first stands for no token), F folds of artists, D values per token, W inputs of 
 layer, H heads, C classes.
 """
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, normalize
@@ -21,7 +19,7 @@ from genremill.models.encoders.table import TableEncoder
 from genremill.models.encoders.text import TextEncoder
 from genremill.models.encoders.text_tokens import FIELDS
 from genremill.models.features import EVIDENCE, FOLD, TEXT
-from genremill.models.networks.base import Network
+from genremill.models.networks.base import Batches, Network
 from genremill.models.networks.periodic_mlp import PeriodicMLP
 from genremill.models.recipe import Size
 
@@ -44,15 +42,13 @@ class TokenEmbedding(Network):
 
     def __init__(self, encoder: TextEncoder, classes: int) -> None:
         super().__init__()
-        self.classes = classes
         self.encoder = encoder
-        self.width = len(FIELDS) * TOKEN_VALUES
         self.token_VD = nn.Parameter(torch.randn(len(encoder.hash_V) + 1, TOKEN_VALUES) * 0.02)
         self.dropout = nn.Dropout(0.1)
-        self.head = nn.Linear(self.width, classes)
+        self.head = nn.Linear(len(FIELDS) * TOKEN_VALUES, classes)
 
-    def penultimate(self, inputs: Inputs) -> Tensor:
-        """Embeddings of the fields, shape (1, B, W)."""
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Logits of the single head, shape (1, B, C)."""
         number_BS = inputs[TEXT]
         number_NL = number_BS.reshape(len(number_BS) * len(FIELDS), -1)
         if self.training:
@@ -62,13 +58,8 @@ class TokenEmbedding(Network):
         rarity_V = torch.cat([self.encoder.rarity_V.new_zeros(1), self.encoder.rarity_V])
         weight_NL = normalize(rarity_V[number_NL.long()], dim=1)
         sum_ND = embedding_bag(number_NL, self.token_VD, mode="sum", per_sample_weights=weight_NL)
-        values_BW: Tensor = self.dropout(sum_ND.view(len(number_BS), -1))
-        return values_BW.unsqueeze(0)
-
-    def logits(self, value_HBW: Tensor) -> Tensor:
-        """Logits of the single head, shape (1, B, C)."""
-        logits_HBC: Tensor = self.head(value_HBW)
-        return logits_HBC
+        logits_BC: Tensor = self.head(self.dropout(sum_ND.view(len(number_BS), -1)))
+        return logits_BC.unsqueeze(0)
 
 
 class TokenCounts(Network):
@@ -86,17 +77,14 @@ class TokenCounts(Network):
         self.classes = classes
         self.folds = folds
         # Half precision: three digits are enough, and reading a batch takes a third of the time.
-        self.register_buffer("odds_VC", torch.zeros(tokens + 1, classes, dtype=torch.float16))
-        self.register_buffer("told_V", torch.zeros(tokens + 1))
-        self.register_buffer("log_share_C", torch.full((classes,), 1 / classes).log())
-        self.odds_VC: Tensor
-        self.told_V: Tensor
-        self.log_share_C: Tensor
+        self.odds_VC = nn.Buffer(torch.zeros(tokens + 1, classes, dtype=torch.float16))
+        self.told_V = nn.Buffer(torch.zeros(tokens + 1))
+        self.log_share_C = nn.Buffer(torch.full((classes,), 1 / classes).log())
         self._by_others: tuple[Tensor, Tensor] | None = None
         """Odds and weights of tokens without the rows of each fold, shapes (F × V, C) and (F × V,)."""
 
     @torch.inference_mode()
-    def fit_train(self, batches: Iterable[tuple[Inputs, Tensor]]) -> None:
+    def fit_train(self, batches: Batches) -> None:
         """Counts the tokens of all train rows by class and, if there are several folds, by `FOLD`."""
         tokens = len(self.odds_VC)
         count_FVC = torch.zeros(self.folds, tokens, self.classes, device=self.odds_VC.device)
@@ -128,10 +116,10 @@ class TokenCounts(Network):
 
         In training, if there are several folds, the evidence comes from the rows of the other folds.
         """
-        number_BS, odds_VC, weight_V = inputs[TEXT], self.odds_VC, self.told_V
-        if self.training and self._by_others is not None:
-            number_BS = number_BS + len(weight_V) * inputs[FOLD].to(number_BS.dtype)
-            odds_VC, weight_V = self._by_others
+        number_BS, by_others = inputs[TEXT], self._by_others if self.training else None
+        odds_VC, weight_V = by_others or (self.odds_VC, self.told_V)
+        if by_others:
+            number_BS = number_BS + len(self.told_V) * inputs[FOLD].to(number_BS.dtype)
         sum_BC = embedding_bag(number_BS, odds_VC, mode="sum").to(self.log_share_C.dtype)
         norm_B1 = weight_V[number_BS.long()].norm(dim=1, keepdim=True)
         evidence_BC: Tensor = EVIDENCE_SCALE * sum_BC / norm_B1.clamp_min(1e-6)

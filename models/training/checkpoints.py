@@ -5,12 +5,28 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from genremill.infra import records, storage
+from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.models.model_card import Epoch
 from genremill.models.weights import DamagedWeights, read_weights, write_weights
 
 KEEP = 2
 """Newest checkpoints to keep. If the last one is truncated, the one before it is still complete."""
+FAILURE = "failed.json"
+"""Name of the record, among the checkpoints, by which a rank reports an error to the driver."""
+
+
+class Diverged(UsageError):
+    """The loss is not a finite number."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The error of a rank, which the driver raises."""
+
+    exit_code: int
+    message: str
+    diverged: bool
 
 
 @dataclass(frozen=True)
@@ -33,10 +49,8 @@ class Checkpoint:
 
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors of `model`, `best` or `optimizer`, without this prefix in their names."""
-        prefix = f"{name}."
-        return {
-            key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)
-        }
+        parts = {key: key.partition(".") for key in self.tensors}
+        return {own: self.tensors[key] for key, (part, _, own) in parts.items() if part == name}
 
 
 @dataclass(frozen=True)
@@ -71,9 +85,8 @@ def newest(folder: str) -> Checkpoint | None:
             record = records.from_json(storage.read_bytes(card), _CheckpointFile, card, DamagedWeights)
             return Checkpoint(record.epoch, read_weights(weights, record.sha256), record.record)
         except DamagedWeights as err:
-            LOGGER.warning(
-                "Checkpoint %s/%s is damaged, the checkpoint before it is used: %s", folder, name, err
-            )
+            message = "Checkpoint %s/%s is damaged, the checkpoint before it is used: %s"
+            LOGGER.warning(message, folder, name, err)
     return None
 
 

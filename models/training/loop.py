@@ -1,7 +1,7 @@
 """The training loop of a rank: petastorm reads its shards, DDP averages gradients over ranks.
 
 Random numbers depend on (seed, epoch, rank) only, so a run that continues from a checkpoint ends with the
-same weights as an uninterrupted run.
+same weights as an uninterrupted run. Shape suffixes: H heads, B batch, C classes, P measured rows.
 """
 
 import dataclasses
@@ -20,20 +20,21 @@ from genremill.infra import records, storage
 from genremill.infra.errors import GenremillError
 from genremill.infra.log import LOGGER, start_log
 from genremill.models import artifact
+from genremill.models.encoders.base import Inputs
 from genremill.models.model_card import Epoch
 from genremill.models.networks.base import Network
 from genremill.models.recipe import Watch
 from genremill.models.training import checkpoints, optimizer, rank_group
-from genremill.models.training.checkpoints import Checkpoint, Progress
-from genremill.models.training.failure import FAILURE, Diverged, Failure
+from genremill.models.training.checkpoints import FAILURE, Checkpoint, Diverged, Failure, Progress
 from genremill.models.training.manifest import read_manifest
 from genremill.models.training.plan import Plan
 from genremill.models.training.shards import ShardReader
-from genremill.models.training.validation import loss_and_correct, sum_over_ranks, validate
 from genremill.models.weights import read_weights
 
 FEWEST_A_BATCH = 3
 """Smallest batch size: any 4 or more rows split into batches of 2 or 3, and BatchNorm needs 2."""
+BATCH = 4096
+"""Rows of a batch without gradients."""
 MEASURED_ROWS = 1024
 """Train rows on which a model without gradients is measured."""
 
@@ -60,18 +61,14 @@ class _Trainer:
         self.plan, self.rank, self.device = plan, rank, device
         self.recipe = plan.recipe
         torch.manual_seed(plan.seed)
-        self.network = _initial_network(plan).to(device)
+        self.network = artifact.build(plan.card).to(device)
+        encoder = read_weights(f"{plan.initial}/encoder.safetensors", plan.initial_sha256)
+        self.network.load_state_dict(encoder, strict=False)
         self.parallel = _synchronized(self.network) if self.network.is_trainable else self.network
         self.optimizer = optimizer.adamw(self.network, self.recipe)
         self.manifest = read_manifest(plan.train)
-        self.reader = ShardReader(
-            plan.train,
-            self.manifest,
-            batch=max(self.recipe.batch // plan.workers, FEWEST_A_BATCH),
-            rank=rank,
-            world=plan.workers,
-            seed=plan.seed,
-        )
+        batch = max(self.recipe.batch // plan.workers, FEWEST_A_BATCH)
+        self.reader = ShardReader(plan.train, self.manifest, batch, rank, plan.workers, plan.seed)
         self.steps = self.reader.steps
         self.history: list[Epoch] = []
         self.best: dict[str, Tensor] = {}
@@ -80,10 +77,10 @@ class _Trainer:
     def train(self) -> list[Epoch]:
         first = self._resume() + 1
         if self.network.uses_all_rows:
-            reader = ShardReader(self.plan.train, self.manifest, batch=4096, shuffle=False)
-            self.network.fit_train(self._batches(reader))  # every rank reads all rows
+            self.network.fit_train(self._all_rows(self.plan.train))
         for epoch in range(first, self.recipe.epochs + 1):
-            if self._stopped():
+            patience = self.recipe.patience
+            if patience is not None and len(self.history) - self.best_epoch >= patience:
                 break
             self._epoch(epoch)
         if self.plan.validation:
@@ -91,11 +88,10 @@ class _Trainer:
         return self.history
 
     def _fit_held_out(self) -> None:
-        """Fits the best weights on held-out rows. Every rank reads all rows and gets the same result."""
+        """Fits the best weights on held-out rows. Every rank gets the same result."""
         folder = self.plan.validation or ""
         self.network.load_state_dict(self.best)
-        reader = ShardReader(folder, read_manifest(folder), batch=4096, shuffle=False)
-        self.network.eval().fit_held_out(self._batches(reader))
+        self.network.eval().fit_held_out(self._all_rows(folder))
         state = self.network.state_dict()
         if all(torch.equal(value, self.best[name]) for name, value in state.items()):
             return
@@ -110,25 +106,27 @@ class _Trainer:
             LOGGER.info("Fitted on held-out rows: validation loss %.4f, accuracy %.3f", loss, accuracy)
         dist.barrier()
 
-    def _batches(self, reader: ShardReader) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-        return ((self._on_device(inputs), label.to(self.device)) for inputs, label in reader.epoch(1))
+    def _all_rows(self, folder: str) -> Iterator[tuple[Inputs, Tensor]]:
+        """All rows of all ranks, in the order of the files."""
+        return self._batches(ShardReader(folder, read_manifest(folder), BATCH, shuffle=False), epoch=1)
 
-    def _stopped(self) -> bool:
-        patience = self.recipe.patience
-        return patience is not None and len(self.history) - self.best_epoch >= patience
+    def _batches(self, reader: ShardReader, epoch: int) -> Iterator[tuple[Inputs, Tensor]]:
+        for inputs, label_B in reader.epoch(epoch):
+            yield {name: x.to(self.device) for name, x in inputs.items()}, label_B.to(self.device)
 
     def _epoch(self, epoch: int) -> None:
         started = time.monotonic()
-        torch.manual_seed(_seed(self.plan.seed, epoch, self.rank))
+        seed = hashlib.sha256(f"{self.plan.seed} {epoch} {self.rank}".encode()).digest()[:7]
+        torch.manual_seed(int.from_bytes(seed, "big"))
         learn = self._train_pass if self.network.is_trainable else self._measure_train
         loss, cross_entropy, correct, rows = learn(epoch)
-        validation = self._validate(self.plan.validation) if self.plan.validation else None
+        validation = self._validate(self.plan.validation) if self.plan.validation else (None, None)
         record = Epoch(
             epoch=epoch,
             train_loss=loss / rows,
             train_accuracy=correct / rows,
-            validation_loss=validation[0] if validation else None,
-            validation_accuracy=validation[1] if validation else None,
+            validation_loss=validation[0],
+            validation_accuracy=validation[1],
             learning_rate=self.optimizer.param_groups[0]["lr"],
             seconds=time.monotonic() - started,
             rows=rows,
@@ -145,49 +143,58 @@ class _Trainer:
         """Trains on all rows once. Returns the sums of loss, cross-entropy, correct predictions and rows."""
         self.parallel.train(True)
         totals = torch.zeros(4, dtype=torch.float64)
-        for step, (inputs, label_B) in enumerate(self.reader.epoch(epoch), start=(epoch - 1) * self.steps):
-            loss, cross_entropy, right = self._step(step, self._on_device(inputs), label_B)
+        first = (epoch - 1) * self.steps
+        for step, (inputs, label_B) in enumerate(self._batches(self.reader, epoch), start=first):
+            loss, cross_entropy, right = self._step(step, inputs, label_B)
             if not math.isfinite(loss):
                 raise Diverged(
-                    f"the loss is {loss} in epoch {epoch}, step {step + 1 - (epoch - 1) * self.steps} of "
-                    f"{self.steps}, on rank {self.rank}. Try a lower --learning-rate"
+                    f"the loss is {loss} in epoch {epoch}, step {step + 1 - first} of {self.steps}, "
+                    f"on rank {self.rank}. Try a lower --learning-rate"
                 )
             sums = [loss * len(label_B), cross_entropy, right, len(label_B)]
             totals += torch.tensor(sums, dtype=torch.float64)
-        loss_sum, cross_entropy_sum, correct, rows = sum_over_ranks(totals, self.device)
+        loss_sum, cross_entropy_sum, correct, rows = self._sum_over_ranks(totals)
         if int(rows) != self.manifest.rows:
             raise GenremillError(
                 f"epoch {epoch} read {int(rows)} rows, the manifest has {self.manifest.rows}"
             )
         return loss_sum, cross_entropy_sum, int(correct), int(rows)
 
-    def _measure_train(self, epoch: int) -> tuple[float, float, int, int]:
+    def _measure_train(self, _: int) -> tuple[float, float, int, int]:
         """Loss and correct predictions on the first train rows, extrapolated to all rows."""
-        reader = ShardReader(self.plan.train, self.manifest, batch=4096, shuffle=False)
-        inputs, label_B = next(reader.epoch(epoch))
-        first_P = label_B[:MEASURED_ROWS]
-        p_PC = self.network.probabilities(self._on_device({n: x[:MEASURED_ROWS] for n, x in inputs.items()}))
-        loss, correct = loss_and_correct(p_PC.cpu(), first_P)
-        share = self.manifest.rows / len(first_P)
+        inputs, label_B = next(self._all_rows(self.plan.train))
+        label_P = label_B[:MEASURED_ROWS]
+        p_PC = self.network.probabilities({name: x[:MEASURED_ROWS] for name, x in inputs.items()})
+        loss, correct = _loss_and_correct(p_PC.cpu(), label_P.cpu())
+        share = self.manifest.rows / len(label_P)
         return loss * share, loss * share, round(correct * share), self.manifest.rows
 
-    def _on_device(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {name: x.to(self.device) for name, x in inputs.items()}
-
-    def _step(self, step: int, inputs: dict[str, Tensor], label_B: Tensor) -> tuple[float, float, int]:
+    def _step(self, step: int, inputs: Inputs, label_B: Tensor) -> tuple[float, float, int]:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate(step, self.steps)
-        label_B = label_B.to(self.device)
         logits_HBC: Tensor = self.parallel(inputs)
         loss = self.network.loss(logits_HBC, label_B, self.recipe.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.optimizer.step()
         p_BC = self.network.predictive_logits(logits_HBC.detach()).softmax(dim=-1).mean(dim=0)
-        return loss.item(), *loss_and_correct(p_BC, label_B)
+        return loss.item(), *_loss_and_correct(p_BC, label_B)
 
     def _validate(self, folder: str) -> tuple[float, float]:
-        return validate(self.network, folder, self.rank, self.plan.workers, self.device)
+        """Mean cross-entropy and accuracy over the validation rows of all ranks."""
+        manifest = read_manifest(folder)
+        reader = ShardReader(folder, manifest, BATCH, self.rank, self.plan.workers, shuffle=False)
+        totals = torch.zeros(2, dtype=torch.float64)
+        for inputs, label_B in self._batches(reader, epoch=1):
+            p_BC = self.network.eval().probabilities(inputs)
+            totals += torch.tensor(_loss_and_correct(p_BC, label_B), dtype=torch.float64)
+        loss, correct = self._sum_over_ranks(totals)
+        return loss / manifest.rows, correct / manifest.rows
+
+    def _sum_over_ranks(self, values: Tensor) -> list[float]:
+        summed = values.to(self.device)
+        dist.all_reduce(summed)
+        return [float(value) for value in summed]
 
     def _keep_best(self, epoch: int, record: Epoch) -> None:
         """Keeps the weights of the best validation figure, or the last ones if training never stops early.
@@ -195,18 +202,17 @@ class _Trainer:
         A schedule that ends at a rate of 0 is best at its end: on the Spotify table, split by artist, the
         last epoch had a top-1 accuracy of .199, the epoch with the lowest loss .191.
         """
-        figure = _watched(record, self.recipe.watch)
+        figure = record.validation_loss
+        if self.recipe.watch is Watch.ACCURACY and record.validation_accuracy is not None:
+            figure = -record.validation_accuracy
         stops_early = self.recipe.patience is not None
         if figure is None or not stops_early or figure < self.best_figure - self.recipe.min_delta:
             self.best_epoch, self.best_figure = epoch, self.best_figure if figure is None else figure
             self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
     def _checkpoint(self, epoch: int) -> None:
-        parts: dict[str, dict[str, Tensor]] = {
-            "model": self.network.state_dict(),
-            "best": self.best,
-            "optimizer": optimizer.tensors(self.optimizer),
-        }
+        state = optimizer.tensors(self.optimizer)
+        parts = {"model": self.network.state_dict(), "best": self.best, "optimizer": state}
         tensors = {f"{part}.{name}": value for part, named in parts.items() for name, value in named.items()}
         figure = self.best_figure if math.isfinite(self.best_figure) else None
         progress = Progress(tuple(self.history), self.best_epoch, figure)
@@ -228,13 +234,6 @@ class _Trainer:
         return newest.epoch
 
 
-def _initial_network(plan: Plan) -> Network:
-    network = artifact.build(plan.card)
-    encoder = read_weights(f"{plan.initial}/encoder.safetensors", plan.initial_sha256)
-    network.load_state_dict(encoder, strict=False)
-    return network
-
-
 def _synchronized(network: Network) -> DistributedDataParallel:
     """The network with gradients averaged over ranks. Running statistics come from the first rank.
 
@@ -244,20 +243,15 @@ def _synchronized(network: Network) -> DistributedDataParallel:
     return DistributedDataParallel(network, forward_sync_buffers=running)
 
 
-def _watched(record: Epoch, watch: Watch) -> float | None:
-    """The figure that decides which epoch is best: the lower, the better. None without validation rows."""
-    if watch is Watch.LOSS or record.validation_accuracy is None:
-        return record.validation_loss
-    return -record.validation_accuracy
-
-
-def _seed(seed: int, epoch: int, rank: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"{seed} {epoch} {rank}".encode()).digest()[:7], "big")
+def _loss_and_correct(p_BC: Tensor, label_B: Tensor) -> tuple[float, int]:
+    """Summed cross-entropy and the number of correct predictions."""
+    truth_B = p_BC.gather(1, label_B[:, None]).clamp_min(1e-12)
+    return float(-truth_B.log().sum()), int((p_BC.argmax(dim=-1) == label_B).sum())
 
 
 def _progress_line(record: Epoch, epochs: int) -> str:
-    line = f"Epoch {record.epoch} of {epochs}: "
-    line += f"loss {record.train_loss:.4f}, accuracy {record.train_accuracy:.3f}"
+    line = f"Epoch {record.epoch} of {epochs}: loss {record.train_loss:.4f}, "
+    line += f"accuracy {record.train_accuracy:.3f}"
     if record.validation_loss is not None and record.validation_accuracy is not None:
         line += f"; validation {record.validation_loss:.4f}, {record.validation_accuracy:.3f}"
     rate = record.rows / max(record.seconds, 1e-9)

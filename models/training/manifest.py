@@ -59,10 +59,6 @@ class Manifest:
             )
         return [sum(groups[rank::world]) for rank in range(world)]
 
-    def rows_of(self, rank: int, world: int) -> int:
-        """Rows of one rank's shard."""
-        return self.shares(world)[rank]
-
     def steps(self, batch: int, world: int) -> int:
         """Batches per epoch on every rank; batches of the largest shard have at most `batch` rows."""
         return math.ceil(max(self.shares(world)) / batch)
@@ -76,10 +72,8 @@ def manifest_of(folder: str, digest: str) -> Manifest:
         data = sorted(name for name in found if name.endswith(".parquet") and name[0] not in "._")
         footers = [pq.read_metadata(f"{root}/{name}", filesystem=store) for name in data]
     groups = [tuple(footer.row_group(i) for i in range(footer.num_row_groups)) for footer in footers]
-    files = tuple(
-        ShardFile(name, tuple(group.num_rows for group in parts))
-        for name, parts in zip(data, groups, strict=True)
-    )
+    rows = [tuple(group.num_rows for group in parts) for parts in groups]
+    files = tuple(map(ShardFile, data, rows))
     return Manifest(digest, _inputs(folder, [group for parts in groups for group in parts]), files)
 
 
@@ -137,9 +131,9 @@ def _inputs(folder: str, groups: list[pq.RowGroupMetaData]) -> dict[str, int]:
 def _widths(group: pq.RowGroupMetaData) -> dict[str, float]:
     """Values per row of the label and of each list of floats or token ids."""
     chunks = [group.column(index) for index in range(group.num_columns)]
-    read = [c for c in chunks if c.path_in_schema == LABEL or _is_input(c)]
-    return {c.path_in_schema.partition(".list.")[0]: c.num_values / group.num_rows for c in read}
-
-
-def _is_input(chunk: pq.ColumnChunkMetaData) -> bool:
-    return chunk.physical_type in ("FLOAT", "INT32") and ".list." in chunk.path_in_schema
+    return {
+        chunk.path_in_schema.partition(".list.")[0]: chunk.num_values / group.num_rows
+        for chunk in chunks
+        if chunk.path_in_schema == LABEL
+        or (chunk.physical_type in ("FLOAT", "INT32") and ".list." in chunk.path_in_schema)
+    }

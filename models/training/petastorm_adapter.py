@@ -39,8 +39,8 @@ def open_row_groups(
     store: FileSystem,
     folder: str,
     files: Sequence[str],
-    *,
     columns: Sequence[str],
+    *,
     rank: int,
     world: int,
     seed: int | None,
@@ -83,9 +83,7 @@ class _Folder:
     """A folder as file system for petastorm: `open` parses a Parquet file once, by its quoted name."""
 
     def __init__(self, store: FileSystem, folder: str, numbered: Mapping[str, str]) -> None:
-        self._store = store
-        self._folder = folder
-        self._numbered = numbered
+        self._store, self._folder, self._numbered = store, folder, numbered
         self._opened: dict[str, _File] = {}
 
     def open(self, path: str) -> "_File":
@@ -152,14 +150,7 @@ class _Dataset:
 
     metadata = common_metadata = partitions = None
 
-    def __init__(
-        self,
-        paths: list[str],
-        filesystem: _Folder,
-        validate_schema: bool,
-        metadata_nthreads: int = 1,
-        filters: None = None,
-    ) -> None:
+    def __init__(self, paths: list[str], filesystem: _Folder, **_: object) -> None:
         self.paths = paths
         self.fs = filesystem
         self.pieces = [_Piece(path, filesystem.open) for path in paths]
@@ -174,18 +165,15 @@ def _petastorm() -> ModuleType:
     sys.modules[namenode.__name__] = namenode
     sys.modules["petastorm.utils"] = ModuleType("petastorm.utils")
 
-    petastorm = importlib.import_module("petastorm")
-    reader: Any = importlib.import_module("petastorm.reader")
-    worker: Any = importlib.import_module("petastorm.arrow_reader_worker")
-    metadata: Any = importlib.import_module("petastorm.etl.dataset_metadata")
-    legacy: Any = importlib.import_module("petastorm.etl.legacy")
-    schema: Any = importlib.import_module("petastorm.unischema")
+    modules = ("reader", "arrow_reader_worker", "etl.dataset_metadata", "etl.legacy", "unischema")
+    adapted: list[Any] = [importlib.import_module(f"petastorm.{name}") for name in modules]
+    reader, worker, metadata, legacy, schema = adapted
     reader.pq = worker.pq = metadata.pq = _view(pq, ParquetDataset=_Dataset, ParquetDatasetPiece=_Piece)
     worker.np = schema.np = _view(np, unicode_=np.str_, string_=np.bytes_)
     worker.ParquetFile = lambda opened: opened  # _Folder has parsed it
     reader.ConcurrentVentilator.start = _ventilate_now
     legacy.restricted_loads = _refuse_to_unpickle
-    return petastorm
+    return importlib.import_module("petastorm")
 
 
 def _view(module: ModuleType, **names: object) -> ModuleType:

@@ -7,7 +7,7 @@ one row. `steps` is the same on every rank, so that no rank waits for another.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,6 @@ from genremill.models.training.petastorm_adapter import Columns, open_row_groups
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    Batch: TypeAlias = tuple[dict[str, Tensor], Tensor]
 
 BUFFER_ROWS, BUFFER_BYTES = 262_144, 256 << 20
 """Limits on the rows that are shuffled together, and on their bytes. Concatenation takes twice the memory."""
@@ -57,7 +55,7 @@ class ShardReader:
         """Batches per epoch, the same on every rank."""
         return self.manifest.steps(self.batch, self.world)
 
-    def epoch(self, epoch: int) -> "Iterator[Batch]":
+    def epoch(self, epoch: int) -> "Iterator[tuple[dict[str, Tensor], Tensor]]":
         """Batches of ({input: float32 or, of token ids, int32 (B, width)}, label: int64 (B,)).
 
         Raises
@@ -67,23 +65,18 @@ class ShardReader:
         """
         import torch  # a late import: jobs that only write shards do not need it
 
-        rng = np.random.default_rng((self.seed, epoch, self.rank))
-        group_seed = int(rng.integers(2**32))
-        groups = self._row_groups(group_seed if self.shuffle else None)
+        rng = np.random.default_rng((self.seed, epoch, self.rank)) if self.shuffle else None
+        groups = self._row_groups(None if rng is None else int(rng.integers(2**32)))
         buffered = min(self.buffer_rows, BUFFER_BYTES // self.manifest.row_bytes)
-        blocks = _blocks(groups, buffered)
-        for rows in _batches(blocks, self._sizes(), rng if self.shuffle else None):
-            tensors = {name: torch.from_numpy(values) for name, values in rows.items()}
-            label = tensors.pop(LABEL)
-            yield tensors, label
-
-    def _sizes(self) -> Iterator[int]:
         size, larger = divmod(self._expected_rows, self.steps)
-        return (size + (step < larger) for step in range(self.steps))
+        sizes = (size + (step < larger) for step in range(self.steps))
+        for rows in _batches(_blocks(groups, buffered), sizes, rng):
+            label = torch.from_numpy(rows.pop(LABEL))
+            yield {name: torch.from_numpy(values) for name, values in rows.items()}, label
 
     @property
     def _expected_rows(self) -> int:
-        return self.manifest.rows_of(self.rank, self.world)
+        return self.manifest.shares(self.world)[self.rank]
 
     def _row_groups(self, seed: int | None) -> Iterator[Columns]:
         """The row groups of the shard. Raises if the number of rows differs from the manifest."""
@@ -91,9 +84,7 @@ class ShardReader:
             store, root = open_folder(self.folder)
         names = [file.name for file in self.manifest.files]
         columns = [LABEL, *self.manifest.inputs]
-        opened = open_row_groups(
-            store, root, names, columns=columns, rank=self.rank, world=self.world, seed=seed
-        )
+        opened = open_row_groups(store, root, names, columns, rank=self.rank, world=self.world, seed=seed)
         found = 0
         with storage_errors(self.folder), opened as groups:
             for group in groups:
@@ -106,8 +97,7 @@ class ShardReader:
             )
 
     def _typed(self, group: Columns) -> Columns:
-        if group[LABEL].dtype.kind != "i":  # nulls come as float64
-            found = group[LABEL].dtype
+        if (found := group[LABEL].dtype).kind != "i":  # nulls come as float64
             raise UsageError(f"{self.folder}: {LABEL} reads as {found}; expected integers without nulls")
         widths = {name: group[name].shape[1] for name in self.manifest.inputs}
         if widths != self.manifest.inputs:
@@ -121,8 +111,7 @@ class ShardReader:
 
 def _blocks(groups: Iterable[Columns], capacity: int) -> Iterator[list[Columns]]:
     """Consecutive row groups with at most `capacity` rows together; a larger row group is a block alone."""
-    held: list[Columns] = []
-    rows = 0
+    held, rows = list[Columns](), 0
     for group in groups:
         if held and rows + len(group[LABEL]) > capacity:
             yield held
@@ -137,8 +126,7 @@ def _batches(
     blocks: Iterable[list[Columns]], sizes: Iterator[int], rng: np.random.Generator | None
 ) -> Iterator[Columns]:
     """Batches of the given sizes. The rows left over from a block are shuffled into the next one."""
-    size = next(sizes)
-    rest: list[Columns] = []
+    size, rest = next(sizes), list[Columns]()
     for block in blocks:
         joined = _concatenated([*rest, *block])
         order = np.arange(len(joined[LABEL])) if rng is None else rng.permutation(len(joined[LABEL]))

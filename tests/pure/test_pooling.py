@@ -44,8 +44,6 @@ def test_no_tracks() -> None:
 class _FirstValues(Network):
     """Probabilities that are the first two values it is given."""
 
-    classes = 2
-
     def forward(self, inputs: Inputs) -> Tensor:
         return joined(inputs, ("gtzan57", TABLE))[None, :, :2].log()
 

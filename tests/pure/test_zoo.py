@@ -16,11 +16,11 @@ from genremill.models import artifact, zoo
 from genremill.models.features import TABLE, WINDOWS
 from genremill.models.model_card import Cluster
 from genremill.models.networks import nearest_neighbors
-from genremill.models.networks.base import Network, parameter_count
+from genremill.models.networks.base import Network
 from genremill.models.recipe import Size
 from genremill.udfs import tagging
 from genremill.udfs.model_rows import model_rows
-from tests.pure.zoo_cases import NUMBERS, case, network, tensors
+from tests.pure.zoo_cases import NUMBERS, card_of, case, network, parameter_count, tensors
 
 Doubles = npt.NDArray[np.float64]
 
@@ -37,16 +37,16 @@ REPORTED = {
 def test_a_model_has_the_parameters_of_its_report(model: str) -> None:
     of = zoo.entry(model).of
     assert of is not None
-    card = zoo.card_of(model, *of)
+    card = card_of(model, *of)
     assert parameter_count(artifact.build(card)) == REPORTED[model]
 
 
 def test_timbre_and_pitch_have_as_many_parameters_from_a_set_of_their_own() -> None:
-    assert parameter_count(artifact.build(zoo.card_of("pitch_cnn", (512, 12), 8))) == 297_528
+    assert parameter_count(artifact.build(card_of("pitch_cnn", (512, 12), 8))) == 297_528
 
 
 def test_multiwindow_mlp_has_a_layer_as_wide_as_the_mean_of_inputs_and_outputs() -> None:
-    card = zoo.card_of("multiwindow_mlp", (90,), 10)
+    card = card_of("multiwindow_mlp", (90,), 10)
     assert parameter_count(artifact.build(card)) == 90 * 50 + 50 + 50 * 10 + 10
 
 
@@ -158,11 +158,11 @@ def test_an_unknown_model_is_an_error() -> None:
 
 def test_a_model_of_another_shape_is_an_error() -> None:
     with pytest.raises(UsageError, match="lstm takes inputs of the kind sequence; found input: vector"):
-        artifact.build(zoo.card_of("lstm", (57,), 4))
+        artifact.build(card_of("lstm", (57,), 4))
     with pytest.raises(UsageError, match="found sequences of 512 steps of 13 channels; expected 16 steps"):
-        artifact.build(zoo.card_of("timbre_cnn", (512, 13), 4))
+        artifact.build(card_of("timbre_cnn", (512, 13), 4))
     with pytest.raises(UsageError, match="found images of 3 × 200; expected 4 × 4 or more"):
-        artifact.build(zoo.card_of("spectrogram_cnn", (1, 3, 200), 4))
+        artifact.build(card_of("spectrogram_cnn", (1, 3, 200), 4))
 
 
 def test_a_part_must_have_one_penultimate_layer_and_its_input() -> None:
@@ -179,7 +179,7 @@ def test_knn_counts_neighbors_by_their_nearness(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(nearest_neighbors, "NEIGHBORS", 3)
     monkeypatch.setattr(nearest_neighbors, "PRIOR", 0.0)
     monkeypatch.setattr(nearest_neighbors, "discriminants", _numbers_as_they_are)
-    card = replace(zoo.card_of("knn", (1,), 3), size=Size(rows=4))
+    card = replace(card_of("knn", (1,), 3), size=Size(rows=4))
     encoder = zoo.encoder(card)
     rows = torch.tensor([[0.0], [1.0], [3.0], [100.0]])
     encoder.learn({"input": rows.numpy()})
@@ -219,7 +219,7 @@ def test_discriminants_leave_out_what_no_class_differs_in() -> None:
 
 
 def test_knn_refuses_more_rows_than_can_be_kept() -> None:
-    card = replace(zoo.card_of("knn", (1000,), 3), size=Size(rows=100_000))
+    card = replace(card_of("knn", (1000,), 3), size=Size(rows=100_000))
     with pytest.raises(
         UsageError, match=r"knn keeps its 100,000 train rows of 2,000 values; .*--per-class N"
     ):
@@ -240,4 +240,4 @@ def test_padding_says_nothing_but_where_the_sequence_ends() -> None:
 
 def _over(model: str, steps: int) -> Network:
     torch.manual_seed(0)
-    return artifact.build(zoo.card_of(model, (steps, 6), 3)).eval()
+    return artifact.build(card_of(model, (steps, 6), 3)).eval()

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import nn
 
 from genremill.models import zoo
 from genremill.models.encoders.base import Samples, joined_rows
@@ -83,3 +84,28 @@ def _array(rng: np.random.Generator, rows: int, shape: tuple[int, ...]) -> np.nd
     if len(shape) == 2:
         x[::5, shape[0] // 2 :] = 0  # padding
     return x.reshape(rows, -1)
+
+
+def card_of(name: str, shape: tuple[int, ...], classes: int) -> ModelCard:
+    """The card of an untrained model with one numeric input of the given shape."""
+    vector = len(shape) == 1
+    return ModelCard(
+        model=name,
+        classes=tuple(str(number) for number in range(classes)),
+        features=tuple(FeatureSpec(str(n), False, input="input") for n in range(shape[0] if vector else 0)),
+        size=zoo.entry(name).size(0),
+        categories=0,
+        labels="genre",
+        use_popularity=False,
+        clusters={},
+        genre_map={},
+        inputs=("input",),
+        shapes={} if vector else {"input": shape},
+    )
+
+
+def parameter_count(network: Network) -> int:
+    """Parameters as Keras counts them: trained weights and the running statistics of batch normalization."""
+    trained = sum(weight.numel() for weight in network.parameters())
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+    return trained + sum(2 * layer.num_features for layer in norms)

@@ -1,9 +1,12 @@
-"""A model version on disk: `model.safetensors` and `model.json`."""
+"""A model version on disk, `model.safetensors` and `model.json`: tensors with a sha256, never a pickle."""
 
 import dataclasses
 import functools
+import hashlib
 from dataclasses import dataclass
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -13,10 +16,35 @@ from genremill.models import zoo
 from genremill.models.model_card import ModelCard, read_card
 from genremill.models.networks.base import Network
 from genremill.models.outliers import TrainingDistribution
-from genremill.models.weights import read_weights, write_weights
 
 DISTRIBUTIONS = "clouds."
 """Prefix of the tensors of the training distributions, which are stored beside those of the network."""
+
+
+class DamagedWeights(UsageError):
+    """A weights file is not what its record says."""
+
+
+def write_weights(uri: str, tensors: dict[str, Tensor]) -> str:
+    """Writes tensors in one atomic step and gives the file's sha256."""
+    data = safetensors.torch.save(
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    )
+    storage.write_atomic(uri, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_weights(uri: str, sha256: str) -> dict[str, Tensor]:
+    """Reads tensors whose file has the expected sha256; anything else is refused unparsed."""
+    data = storage.read_bytes(uri)
+    if (found := hashlib.sha256(data).hexdigest()) != sha256:
+        raise DamagedWeights(
+            f"{uri}: expected sha256 {sha256[:12]}…, found {found[:12]}… ({len(data):,} bytes)"
+        )
+    try:
+        return safetensors.torch.load(data)
+    except safetensors.SafetensorError as err:
+        raise DamagedWeights(f"{uri} is not a safetensors file: {err}") from err
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,19 +95,13 @@ def load(folder: str) -> Model:
     card = read_card(folder)
     tensors = read_weights(f"{folder}/model.safetensors", card.sha256)
     network = build(card)
-    distributions = nn.ModuleDict(
-        {
-            name: TrainingDistribution(tuple(feature for feature in card.features if feature.input == name))
-            for name in card.outlier_limits
-        }
-    )
+    features = {name: tuple(of for of in card.features if of.input == name) for name in card.outlier_limits}
+    distributions = nn.ModuleDict({name: TrainingDistribution(own) for name, own in features.items()})
     _check(folder, card.model, network.state_dict() | _prefixed(distributions), tensors)
-    of_network = {name: tensors[name] for name in network.state_dict()}
-    of_distributions = {
-        name.removeprefix(DISTRIBUTIONS): tensors[name] for name in tensors.keys() - of_network.keys()
-    }
-    network.load_state_dict(of_network)
-    distributions.load_state_dict(of_distributions)
+    network.load_state_dict({name: tensors[name] for name in network.state_dict()})
+    distributions.load_state_dict(
+        {name: tensors[DISTRIBUTIONS + name] for name in distributions.state_dict()}
+    )
     return Model(card, network.eval(), distributions)
 
 

@@ -191,12 +191,9 @@ def _size_problems(card: ModelCard) -> Iterator[str]:
     if not card.classes or len(set(card.classes)) != len(card.classes):
         yield "the classes are not distinct, or there are none"
     for name, shape in card.shapes.items():
-        is_shape = len(shape) in (2, 3) and min(shape) >= 1
-        if not is_shape or math.prod(shape) > MOST_VALUES:
-            yield (
-                f"the shape of {name} is {shape}: expected 2 or 3 sizes of 1 or more, "
-                f"{MOST_VALUES:,} values at most"
-            )
+        if len(shape) not in (2, 3) or min(shape) < 1 or math.prod(shape) > MOST_VALUES:
+            expected = f"expected 2 or 3 sizes of 1 or more, {MOST_VALUES:,} values at most"
+            yield f"the shape of {name} is {shape}: {expected}"
     if not 0 <= card.categories <= MOST_CATEGORIES:
         yield f"categories {card.categories}: expected 0 to {MOST_CATEGORIES:,}"
     most_tokens = MOST_PAIRS // max(len(card.classes), 1)

@@ -38,14 +38,10 @@ class TrainingDistribution(nn.Module):
         super().__init__()
         numeric = [at for at, one in enumerate(features) if not one.categorical]
         count = len(numeric)
-        self.register_buffer("numeric_N", torch.tensor(numeric, dtype=torch.long))
-        self.register_buffer("floor_N", torch.zeros(count))
-        self.register_buffer("centre_N", torch.zeros(count))
-        self.register_buffer("whitening_NN", torch.zeros(count, count))
-        self.numeric_N: Tensor
-        self.floor_N: Tensor
-        self.centre_N: Tensor
-        self.whitening_NN: Tensor
+        self.numeric_N = nn.Buffer(torch.tensor(numeric, dtype=torch.long))
+        self.floor_N = nn.Buffer(torch.zeros(count))
+        self.centre_N = nn.Buffer(torch.zeros(count))
+        self.whitening_NN = nn.Buffer(torch.zeros(count, count))
 
     @classmethod
     def fit(cls, x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -> "TrainingDistribution":
@@ -120,7 +116,5 @@ def _skewness(x_BN: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Third standardized moment of each column, 0 if it is constant."""
     centered_BN = x_BN - x_BN.mean(axis=0)
     deviation_N = centered_BN.std(axis=0)
-    skewness_N: npt.NDArray[np.float64] = (centered_BN**3).mean(axis=0) / np.where(
-        deviation_N > 0, deviation_N, 1.0
-    ) ** 3
-    return skewness_N
+    scale_N = np.where(deviation_N > 0, deviation_N, 1.0)
+    return np.asarray((centered_BN**3).mean(axis=0) / scale_N**3)

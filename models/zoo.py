@@ -13,28 +13,11 @@ from genremill.models.encoders.table import TableEncoder
 from genremill.models.encoders.text import TextEncoder
 from genremill.models.features import TABLE, TEXT, InputKind, Scaling
 from genremill.models.model_card import ModelCard
-from genremill.models.networks.base import (
-    Hybrid,
-    Network,
-    fcnn,
-    linear,
-    mlp4,
-    multiwindow_mlp,
-    vggish_transfer,
-)
+from genremill.models.networks import base, images, sequences
+from genremill.models.networks.base import Network
 from genremill.models.networks.fusion import Fusion
-from genremill.models.networks.images import resnet, simple_cnn, spectrogram_cnn
 from genremill.models.networks.nearest_neighbors import NearestNeighbors
 from genremill.models.networks.periodic_mlp import PeriodicMLP
-from genremill.models.networks.sequences import (
-    cnn,
-    cnn_lstm,
-    gru,
-    lstm,
-    pitch_cnn,
-    timbre_cnn,
-    timbre_pitch_cnn,
-)
 from genremill.models.recipe import Recipe, Size
 
 Build: TypeAlias = Callable[[Any, int, Size], Network]
@@ -91,15 +74,15 @@ def _of_all(build: Build, source: str) -> Entry:
 
 def _hybrid(encoder: Encoders, classes: int, size: Size) -> Network:
     parts = {name: entry(name).build(part, classes, size) for name, part in encoder.by_name.items()}
-    return Hybrid(encoder, classes, parts)
+    return base.Hybrid(encoder, classes, parts)
 
 
 HYBRID = "hybrid"
 TABLE_OF_A = ((30,), 114)
 
 ZOO: dict[str, Entry] = {
-    "fcnn": Entry(fcnn, "report A", TABLE_OF_A, recipe.FCNN, scaling=Scaling.MINMAX),
-    "linear": Entry(linear, "multinomial logistic regression; report E", TABLE_OF_A, recipe.LINEAR),
+    "fcnn": Entry(base.fcnn, "report A", TABLE_OF_A, recipe.FCNN, scaling=Scaling.MINMAX),
+    "linear": Entry(base.linear, "multinomial logistic regression; report E", TABLE_OF_A, recipe.LINEAR),
     "knn": Entry(
         NearestNeighbors,
         "report E",
@@ -108,10 +91,10 @@ ZOO: dict[str, Entry] = {
         lambda rows: Size(rows=rows),
         scaling=Scaling.RANK,
     ),
-    "mlp4": Entry(mlp4, "report B", ((57,), 10), recipe.PERCEPTRON, feature_set="gtzan57"),
+    "mlp4": Entry(base.mlp4, "report B", ((57,), 10), recipe.PERCEPTRON, feature_set="gtzan57"),
     # Report C says that it has dropout, and not how much.
     "multiwindow_mlp": Entry(
-        multiwindow_mlp,
+        base.multiwindow_mlp,
         "report C",
         ((2220,), 10),
         recipe.PERCEPTRON,
@@ -119,7 +102,7 @@ ZOO: dict[str, Entry] = {
         feature_set="multiwindow",
     ),
     "vggish_transfer": Entry(
-        vggish_transfer,
+        base.vggish_transfer,
         "report C, its new head",
         ((306,), 10),
         recipe.HEAD,
@@ -134,16 +117,16 @@ ZOO: dict[str, Entry] = {
         recipe.periodic_mlp_size,
         scaling=Scaling.RANK,
     ),
-    "timbre_cnn": _of_segments(timbre_cnn),
-    "pitch_cnn": _of_segments(pitch_cnn),
-    "timbre_pitch_cnn": _of_segments(timbre_pitch_cnn),
-    "cnn": _of_windows(cnn, Size(width=128, depth=2, dropout=0.5)),
-    "lstm": _of_windows(lstm, Size(width=64, dropout=0.5)),
-    "gru": _of_windows(gru, Size(width=64, dropout=0.5)),
-    "cnn_lstm": _of_windows(cnn_lstm, Size(width=64, depth=1, dropout=0.5)),
-    "simple_cnn": _of_image(simple_cnn, "report B", channels=4),
-    "resnet": _of_image(resnet, "report B; ResNet-20 (arXiv 1512.03385)", channels=4),
-    "spectrogram_cnn": _of_image(spectrogram_cnn, "report C", channels=1, recipes=recipe.SPECTROGRAM),
+    "timbre_cnn": _of_segments(sequences.timbre_cnn),
+    "pitch_cnn": _of_segments(sequences.pitch_cnn),
+    "timbre_pitch_cnn": _of_segments(sequences.timbre_pitch_cnn),
+    "cnn": _of_windows(sequences.cnn, Size(width=128, depth=2, dropout=0.5)),
+    "lstm": _of_windows(sequences.lstm, Size(width=64, dropout=0.5)),
+    "gru": _of_windows(sequences.gru, Size(width=64, dropout=0.5)),
+    "cnn_lstm": _of_windows(sequences.cnn_lstm, Size(width=64, depth=1, dropout=0.5)),
+    "simple_cnn": _of_image(images.simple_cnn, "report B", channels=4),
+    "resnet": _of_image(images.resnet, "report B; ResNet-20 (arXiv 1512.03385)", channels=4),
+    "spectrogram_cnn": _of_image(images.spectrogram_cnn, "report C", channels=1, recipes=recipe.SPECTROGRAM),
     HYBRID: Entry(
         _hybrid,
         "report A asks for it; joins the models of `--parts`",

@@ -21,7 +21,6 @@ from genremill.models.model_card import Cluster, ModelCard
 from genremill.models.recipe import Recipe
 from genremill.models.training import plan as training_plan
 from genremill.models.training.plan import Plan
-from genremill.models.weights import write_weights
 
 THREADS = 1
 """Threads per rank: small networks gain little from a second thread, and lose much if cores are shared."""
@@ -96,7 +95,7 @@ def _plan(
         train=data.train,
         validation=data.validation,
         initial=initial,
-        initial_sha256=write_weights(f"{initial}/encoder.safetensors", fitted),
+        initial_sha256=artifact.write_weights(f"{initial}/encoder.safetensors", fitted),
         checkpoints=work.warehouse.path("_checkpoints", digest),
         run_id=work.run_id,
         resume=cfg.resume,

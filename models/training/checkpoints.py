@@ -7,8 +7,8 @@ from torch import Tensor
 from genremill.infra import records, storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
+from genremill.models.artifact import DamagedWeights, read_weights, write_weights
 from genremill.models.model_card import Epoch
-from genremill.models.weights import DamagedWeights, read_weights, write_weights
 
 KEEP = 2
 """Newest checkpoints to keep. If the last one is truncated, the one before it is still complete."""

@@ -29,7 +29,6 @@ from genremill.models.training.checkpoints import FAILURE, Checkpoint, Diverged,
 from genremill.models.training.manifest import read_manifest
 from genremill.models.training.plan import Plan
 from genremill.models.training.shards import ShardReader
-from genremill.models.weights import read_weights
 
 FEWEST_A_BATCH = 3
 """Smallest batch size: any 4 or more rows split into batches of 2 or 3, and BatchNorm needs 2."""
@@ -62,7 +61,7 @@ class _Trainer:
         self.recipe = plan.recipe
         torch.manual_seed(plan.seed)
         self.network = artifact.build(plan.card).to(device)
-        encoder = read_weights(f"{plan.initial}/encoder.safetensors", plan.initial_sha256)
+        encoder = artifact.read_weights(f"{plan.initial}/encoder.safetensors", plan.initial_sha256)
         self.network.load_state_dict(encoder, strict=False)
         self.parallel = _synchronized(self.network) if self.network.is_trainable else self.network
         self.optimizer = optimizer.adamw(self.network, self.recipe)

@@ -14,7 +14,6 @@ from genremill.models.model_card import ModelCard
 from genremill.models.recipe import Recipe
 
 PACKAGE = "genremill.models"
-LOOP = f"{PACKAGE}.training.loop"
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ def training_code(root: Path) -> list[Path]:
     does not change the weights.
     """
     files: set[Path] = set()
-    modules = [LOOP]
+    modules = [f"{PACKAGE}.training.loop"]
     while modules:
         module = modules.pop()
         path = root.joinpath(*module.split(".")[2:])

@@ -19,7 +19,6 @@ from genremill.models.networks.base import Network
 from genremill.models.training import checkpoints, local_ranks, manifest
 from genremill.models.training.checkpoints import Checkpoint
 from genremill.models.training.plan import Plan
-from genremill.models.weights import write_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +102,7 @@ def fit(
             train=write_shards(f"{folder}/train", train),
             validation=None if validation is None else write_shards(f"{folder}/validation", validation),
             initial=uri,
-            initial_sha256=write_weights(f"{uri}/encoder.safetensors", tensors),
+            initial_sha256=artifact.write_weights(f"{uri}/encoder.safetensors", tensors),
             checkpoints=f"{uri}/checkpoints",
             run_id="bench",
         )

@@ -93,13 +93,13 @@ def test_encoders_are_fitted_on_the_rows_that_have_their_input(network: Fusion) 
 
 
 @pytest.mark.parametrize("name", [TABLE, TEXT, "musicnn"])
-def test_a_row_with_one_input_gets_the_answer_of_its_network(network: Fusion, name: str) -> None:
+def test_a_row_with_one_input_gets_the_prediction_of_its_network(network: Fusion, name: str) -> None:
     inputs = _inputs()
     alone = _without(inputs, *(inputs.keys() - {name}))
     torch.testing.assert_close(network.probabilities(alone), network.alone(inputs)[name])
 
 
-def test_the_answer_is_a_weighted_product_over_the_shares(network: Fusion) -> None:
+def test_the_prediction_is_a_weighted_product_relative_to_the_class_shares(network: Fusion) -> None:
     belief = torch.linspace(-0.5, 0.7, 16).reshape(4, 4)
     network.belief_II.copy_(belief)
     network.log_share_C.copy_(torch.tensor([0.4, 0.3, 0.2, 0.1]).log())
@@ -121,7 +121,7 @@ def _said_by(network: Fusion, name: str, inputs: dict[str, Tensor]) -> Tensor:
     return part.probabilities(inputs | {EVIDENCE: tally.evidence(inputs)})
 
 
-def test_what_numbers_and_names_tell_together_joins_where_a_track_has_both(joint: Fusion) -> None:
+def test_the_joint_network_is_used_only_for_tracks_with_numbers_and_names(joint: Fusion) -> None:
     assert list(joint.networks) == [TABLE, TEXT, COUNTS, "musicnn", BOTH]
     belief = torch.linspace(-0.5, 0.7, 25).reshape(5, 5)
     joint.belief_II.copy_(belief)
@@ -137,7 +137,7 @@ def test_what_numbers_and_names_tell_together_joins_where_a_track_has_both(joint
     torch.testing.assert_close(alone, joint.alone(inputs)[TABLE])
 
 
-def test_counted_tokens_say_what_classes_they_are_of() -> None:
+def test_token_counts_predict_the_classes_of_the_tokens() -> None:
     """Token 1 is of class 0 alone, token 2 of both alike; what tells nothing has no say."""
     tally = TokenCounts(3, 2)
     number = torch.zeros(80, 3 * 128, dtype=torch.int32)
@@ -175,7 +175,7 @@ def test_evidence_for_a_train_row_comes_from_other_folds() -> None:
     torch.testing.assert_close(trained[2], trained[3])
 
 
-def test_a_row_without_anything_gets_the_shares(network: Fusion) -> None:
+def test_a_row_without_inputs_gets_the_class_shares(network: Fusion) -> None:
     inputs = _inputs()
     found = network.probabilities(_without(inputs, *inputs))
     torch.testing.assert_close(found, torch.full((6, 4), 0.25))
@@ -223,7 +223,7 @@ def test_a_missing_input_of_a_row_does_not_change_other_rows(network: Fusion) ->
     torch.testing.assert_close(network(some)[:, :3], network(inputs)[:, :3])
 
 
-def test_in_training_each_network_learns_alone_too(network: Fusion) -> None:
+def test_each_network_is_trained_separately(network: Fusion) -> None:
     logits = network.train()(_inputs())
     assert logits.shape == (2 + 1 + 1, 6, 4)  # the table's members; names; the set
     label = torch.tensor([0, 1, 2, 3, 0, 1])
@@ -231,7 +231,7 @@ def test_in_training_each_network_learns_alone_too(network: Fusion) -> None:
     assert all(weight.grad is not None for weight in network.parameters())
 
 
-def test_a_joint_network_learns_beside_them(joint: Fusion) -> None:
+def test_the_joint_network_is_trained_with_the_others(joint: Fusion) -> None:
     label = torch.tensor([0, 1, 2, 3, 0, 1])
     inputs = _inputs() | {FOLD: torch.arange(6)[:, None] % FOLDS}
     joint.fit_train([(inputs, label)])
@@ -241,7 +241,7 @@ def test_a_joint_network_learns_beside_them(joint: Fusion) -> None:
     assert all(weight.grad is not None and weight.grad.any() for weight in joint.parameters())
 
 
-def test_nothing_is_learned_from_what_is_not_there(network: Fusion) -> None:
+def test_missing_inputs_give_no_gradients(network: Fusion) -> None:
     label = torch.tensor([0, 1, 2, 3, 0, 1])
     loss = network.loss(network.train()(_without(_inputs(), TABLE, TEXT)), label, 0.0)
     torch.autograd.backward(loss)
@@ -270,7 +270,7 @@ def _batch() -> pa.RecordBatch:
     )
 
 
-def test_a_tag_says_what_it_rests_on(network: Fusion) -> None:
+def test_a_tag_lists_the_inputs_that_it_is_based_on(network: Fusion) -> None:
     found = tag_batch(_batch(), _model(network), Styles.of(CARD), tuple(range(NUMBERS)))
     assert found["inputs"].to_pylist() == [
         [TABLE, TEXT, "musicnn"],
@@ -283,7 +283,7 @@ def test_a_tag_says_what_it_rests_on(network: Fusion) -> None:
     assert [one is None for one in found["top"].to_pylist()] == [False] * 4 + [True]
 
 
-def test_a_track_has_one_answer_whatever_is_in_its_batch(network: Fusion) -> None:
+def test_the_prediction_of_a_track_does_not_depend_on_its_batch(network: Fusion) -> None:
     model, positions = _model(network), tuple(range(NUMBERS))
     whole = probabilities(model, model_rows(_batch(), model, positions))
     for at in range(4):

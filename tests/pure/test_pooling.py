@@ -19,7 +19,7 @@ P_RC = np.array([[0.9, 0.1, 0.0], [0.3, 0.4, 0.3], [0.3, 0.4, 0.3], [0.2, 0.2, 0
 WINDOWS_T = np.array([3, 1])
 
 
-def test_the_mean_of_the_windows() -> None:
+def test_mean_pooling_averages_the_windows() -> None:
     found = pooled(P_RC, WINDOWS_T, Pooling.MEAN)
     np.testing.assert_allclose(found, [[0.5, 0.3, 0.2], [0.2, 0.2, 0.6]], rtol=1e-6)
 
@@ -31,13 +31,13 @@ def test_a_vote_is_the_share_of_the_windows() -> None:
     assert found.argmax(axis=1).tolist() == [1, 2]  # by the mean it would be 0
 
 
-def test_equal_shares_are_decided_by_the_mean() -> None:
+def test_ties_of_a_vote_are_broken_by_the_mean() -> None:
     p_RC = np.array([[0.6, 0.4, 0.0], [0.1, 0.8, 0.1]], np.float32)
     assert pooled(p_RC, np.array([2]), Pooling.VOTE).argmax() == 1
     assert pooled(p_RC[:, [1, 0, 2]], np.array([2]), Pooling.VOTE).argmax() == 0
 
 
-def test_no_tracks() -> None:
+def test_pooling_no_tracks_gives_an_empty_array() -> None:
     assert pooled(np.zeros((0, 3), np.float32), np.array([], np.int64), Pooling.VOTE).shape == (0, 3)
 
 
@@ -74,7 +74,7 @@ def _batch(rows: list[tuple[list[float], list[float]] | None]) -> pa.RecordBatch
     return pa.RecordBatch.from_pydict({WINDOWS: pa.array(values, windows), "table_features": table})
 
 
-def test_windows_become_rows_and_tracks_without_them_none() -> None:
+def test_windows_become_rows_and_tracks_without_windows_have_no_rows() -> None:
     batch = _batch([None, ([0.9, 0.4], [0.1, 7]), None, ([0.2], [0.8, 8])]).slice(1)
     rows = model_rows(batch, MODEL, (0, 1))
     assert rows.has.to_pylist() == [True, False, True]
@@ -85,12 +85,12 @@ def test_windows_become_rows_and_tracks_without_them_none() -> None:
     np.testing.assert_allclose(found, [[0.85, 0.15], [0.2, 0.8]], rtol=1e-6)
 
 
-def test_a_batch_in_which_no_track_has_its_inputs() -> None:
+def test_a_batch_without_inputs_has_no_tracks() -> None:
     rows = model_rows(_batch([None, None]), MODEL, (0, 1))
     assert (rows.tracks, rows.has.to_pylist()) == (0, [False, False])
 
 
-def test_chunks_do_not_change_the_answers() -> None:
+def test_chunks_do_not_change_the_predictions() -> None:
     p = np.random.default_rng(0).uniform(0.1, 0.9, CHUNK_ROWS + 5)
     batch = _batch([([float(one)] * 3, [float(1 - one)]) for one in p])
     found = probabilities(MODEL, model_rows(batch, MODEL, (0,)))

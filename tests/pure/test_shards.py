@@ -62,7 +62,7 @@ def labels(reader: ShardReader, epoch: int = 0) -> list[int]:
     return [n for _, label in reader.epoch(epoch) for n in label.tolist()]
 
 
-def test_a_manifest_says_what_the_footers_say_and_survives_the_disk(folder: Path) -> None:
+def test_a_manifest_agrees_with_the_footers_and_is_read_back_unchanged(folder: Path) -> None:
     manifest = shards(folder, [25, 10])
     files = (ShardFile("part #00000.parquet", (10, 10, 5)), ShardFile("part #00001.parquet", (10,)))
     assert manifest == Manifest("digest", {"table": 3, "gtzan57": 1}, files)
@@ -73,7 +73,7 @@ def test_a_manifest_says_what_the_footers_say_and_survives_the_disk(folder: Path
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("buffer_rows", [1, 30, 1000])
-def test_an_epoch_is_every_row_once_over_all_ranks(folder: Path, world: int, buffer_rows: int) -> None:
+def test_an_epoch_reads_every_row_once_over_all_ranks(folder: Path, world: int, buffer_rows: int) -> None:
     manifest = shards(folder, [25, 10, 38])
     read = [
         labels(ShardReader(str(folder), manifest, 8, rank, world, buffer_rows=buffer_rows))
@@ -92,7 +92,7 @@ def test_inputs_stay_with_their_label(folder: Path) -> None:
         assert (str(label.dtype), str(inputs["table"].dtype)) == ("torch.int64", "torch.float32")
 
 
-def test_token_ids_stay_whole_and_an_input_may_have_any_name(folder: Path) -> None:
+def test_token_ids_stay_integers_and_an_input_may_have_any_name(folder: Path) -> None:
     rows = numbered_rows(0, 25).select(["label"])
     tokens = [[n, 2**24 + 1, 0] for n in range(25)]  # no float32 is 2**24 + 1
     images = [[float(n)] * 4 for n in range(25)]
@@ -116,7 +116,9 @@ def test_token_ids_with_nulls_are_refused(folder: Path) -> None:
         labels(ShardReader(str(folder), manifest, 8))
 
 
-def test_wide_rows_are_bounded_by_their_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_buffer_of_wide_rows_is_limited_by_their_bytes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert manifest_module.group_rows(120) == 16_384
     assert manifest_module.group_rows(96 * 64 * 4) == 1365
     assert manifest_module.group_rows(1 << 30) == 1
@@ -134,7 +136,7 @@ def test_wide_rows_are_bounded_by_their_bytes(folder: Path, monkeypatch: pytest.
     assert max(joined) == 4, "what is left, and three groups"
 
 
-def test_order_is_a_function_of_seed_and_epoch(folder: Path) -> None:
+def test_the_order_depends_on_seed_and_epoch_only(folder: Path) -> None:
     manifest = shards(folder, [50, 50])
     reader = ShardReader(str(folder), manifest, 8, seed=3, buffer_rows=40)
     assert labels(reader, epoch=1) == labels(reader, epoch=1)
@@ -148,14 +150,16 @@ def test_rows_are_mixed_across_row_groups(folder: Path) -> None:
     assert len({n // 10 for n in first.tolist()}) > 5
 
 
-def test_without_shuffle_rows_come_as_the_files_have_them(folder: Path) -> None:
+def test_rows_keep_the_order_of_the_files_without_shuffle(folder: Path) -> None:
     manifest = shards(folder, [25, *[4] * 12])
     reader = ShardReader(str(folder), manifest, 16, shuffle=False, seed=7, buffer_rows=20)
     assert labels(reader) == list(range(73))
 
 
 @pytest.mark.parametrize(("rows", "batch"), [(73, 8), (73, 37), (73, 72), (73, 73), (73, 1000), (74, 8)])
-def test_every_rank_takes_the_same_steps_none_of_one_row(folder: Path, rows: int, batch: int) -> None:
+def test_every_rank_takes_the_same_steps_and_no_batch_has_one_row(
+    folder: Path, rows: int, batch: int
+) -> None:
     manifest = shards(folder, [rows - 48, 48])
     for rank in (0, 1):
         sizes = [len(label) for _, label in ShardReader(str(folder), manifest, batch, rank, 2).epoch(0)]
@@ -164,7 +168,7 @@ def test_every_rank_takes_the_same_steps_none_of_one_row(folder: Path, rows: int
         assert max(sizes) - min(sizes) <= 1
 
 
-def test_batches_of_one_row_are_refused_in_training_alone(folder: Path) -> None:
+def test_batches_of_one_row_are_rejected_only_in_training(folder: Path) -> None:
     manifest = shards(folder, [25])
     with pytest.raises(UsageError, match="expected 2 rows a batch"):
         ShardReader(str(folder), manifest, 1)
@@ -185,7 +189,7 @@ def test_two_readers_of_one_process_do_not_mix(folder: Path) -> None:
     assert [n for _, b in read for n in b] == labels(two)
 
 
-def test_no_thread_feeds_the_row_groups(folder: Path) -> None:
+def test_reading_row_groups_starts_no_thread(folder: Path) -> None:
     manifest = shards(folder, [100])  # petastorm's would be waiting now, three groups ahead
     labels(ShardReader(str(folder), manifest, 8))
     before = threading.active_count()
@@ -194,7 +198,7 @@ def test_no_thread_feeds_the_row_groups(folder: Path) -> None:
     assert threading.active_count() == before
 
 
-def test_sixty_epochs_lose_nothing(folder: Path) -> None:
+def test_sixty_epochs_lose_no_row(folder: Path) -> None:
     manifest = shards(folder, [50])  # petastorm's pool of threads lost all rows of 7 to 10 such epochs
     reader = ShardReader(str(folder), manifest, 8)
     assert all(sorted(labels(reader, epoch)) == list(range(50)) for epoch in range(60))
@@ -269,7 +273,7 @@ def test_a_pickled_schema_is_refused_and_not_run(folder: Path, tmp_path: Path, n
     assert not (tmp_path / "ran").exists()
 
 
-def test_petastorm_has_no_unpickler_left(folder: Path, tmp_path: Path) -> None:
+def test_petastorm_cannot_unpickle(folder: Path, tmp_path: Path) -> None:
     labels(ShardReader(str(folder), shards(folder, [25]), 8))
     payload = pickle.dumps(Payload(tmp_path / "ran"))
     for module in ("etl.legacy", "etl.dataset_metadata", "etl.rowgroup_indexing"):
@@ -281,7 +285,7 @@ def test_petastorm_has_no_unpickler_left(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "ran").exists(), "the payload would have run"
 
 
-def test_pyarrow_and_numpy_stay_as_they_are(folder: Path) -> None:
+def test_pyarrow_and_numpy_are_not_changed(folder: Path) -> None:
     labels(ShardReader(str(folder), shards(folder, [25]), 8))
     assert not hasattr(np, "unicode_")
     assert pq.ParquetDataset.__module__ == "pyarrow.parquet.core"

@@ -36,11 +36,11 @@ from genremill.udfs.tokens import make_list_tokens, make_number, names_of
         ("😀 ** …", ""),
     ],
 )
-def test_any_script_becomes_words(text: str, words: str) -> None:
+def test_text_of_any_script_is_split_into_words(text: str, words: str) -> None:
     assert normalized(text) == unicodedata.normalize("NFKC", words)
 
 
-def test_very_long_names_are_cut() -> None:
+def test_very_long_names_are_truncated() -> None:
     assert len(normalized("ﷺ" * 10**6)) <= MOST_CHARACTERS  # one character that NFKC makes 18 of
     _, counts = tokens(["a" * 10**6], 0)
     assert counts[0] < 4 * MOST_CHARACTERS
@@ -62,7 +62,7 @@ def test_tokens_are_words_pairs_and_n_grams() -> None:
     assert _of("AB!") == _of(" ab ")
 
 
-def test_a_token_belongs_to_its_field() -> None:
+def test_a_word_has_different_tokens_in_different_fields() -> None:
     assert not set(_of("blue", 0)) & set(_of("blue", 1))
 
 
@@ -97,7 +97,7 @@ def test_known_tokens_are_numbered_and_others_are_left_out() -> None:
     assert found[3].tolist() == found[0].tolist()
 
 
-def test_of_a_long_name_words_are_kept_first() -> None:
+def test_words_are_kept_first_in_a_long_name() -> None:
     text = " ".join(f"word{at}" for at in range(40))
     encoder = _encoder(text)
     numbers = encoder.numbers([[text], [""], [""]])[0]
@@ -106,7 +106,7 @@ def test_of_a_long_name_words_are_kept_first() -> None:
     assert np.count_nonzero(numbers) == FIELD_TOKENS
 
 
-def test_a_model_that_knows_no_token_reads_nothing() -> None:
+def test_an_encoder_without_a_vocabulary_finds_no_tokens() -> None:
     assert not TextEncoder(0).numbers([["ab"], ["ab"], ["ab"]]).any()
 
 
@@ -121,7 +121,7 @@ def _batch() -> pa.RecordBatch:
     )
 
 
-def test_several_artists_are_one_text() -> None:
+def test_several_artists_are_joined_to_one_text() -> None:
     assert names_of(_batch()) == [["ab", None], [None, None], ["x y z", None]]
 
 
@@ -139,7 +139,7 @@ def test_tokens_are_listed_with_the_groups_of_their_artists() -> None:
     assert set(found.column("times").to_pylist()) == {2}
 
 
-def test_shards_hold_the_numbers_in_place_of_the_names() -> None:
+def test_shards_contain_token_numbers_instead_of_names() -> None:
     hashes = np.sort(tokens(["ab"], 0)[0].view(np.int64))
     known = np.array([(one, 1.0) for one in hashes], KNOWN)
     (found,) = list(make_number(known, TEXT, ["artist"])(iter([_batch()])))

@@ -17,6 +17,7 @@ import torch
 from genremill.infra.errors import ExitCode, StorageError, UsageError
 from genremill.infra.log import start_log
 from genremill.models import zoo
+from genremill.models.artifact import write_weights
 from genremill.models.encoders.table import TableEncoder
 from genremill.models.features import FeatureSpec
 from genremill.models.model_card import Epoch, ModelCard
@@ -25,7 +26,6 @@ from genremill.models.training import checkpoints, loop
 from genremill.models.training.checkpoints import Checkpoint, Progress
 from genremill.models.training.manifest import manifest_of, write_manifest
 from genremill.models.training.plan import Plan
-from genremill.models.weights import write_weights
 from tests.pure import ranks
 from tests.pure.ranks import Kill
 
@@ -111,21 +111,21 @@ def _equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_training_learns_what_is_there(tmp_path: Path) -> None:
+def test_training_learns_a_simple_rule(tmp_path: Path) -> None:
     history = loop.train_rank(_plan(tmp_path))
     assert [one.epoch for one in history] == [1, 2, 3, 4]
     assert _accuracy(history[-1]) > 0.9
     assert all(one.rows == 500 for one in history)
 
 
-def test_train_cross_entropy_compares_with_validation_loss_and_has_no_label_smoothing(tmp_path: Path) -> None:
+def test_train_cross_entropy_excludes_label_smoothing_like_the_validation_loss(tmp_path: Path) -> None:
     last = loop.train_rank(_plan(tmp_path, recipe=dataclasses.replace(RECIPE, label_smoothing=0.3)))[-1]
     assert last.train_cross_entropy is not None
     assert last.train_loss > last.train_cross_entropy + 0.1
     assert last.train_cross_entropy == pytest.approx(last.validation_loss, abs=0.15)
 
 
-def test_shuffled_labels_stay_at_chance(tmp_path: Path) -> None:
+def test_accuracy_stays_at_chance_with_random_labels(tmp_path: Path) -> None:
     history = loop.train_rank(_plan(tmp_path, label=lambda rng, rows: rng.integers(4, size=rows)))
     assert abs(_accuracy(history[-1]) - 0.25) < 0.1
 
@@ -156,7 +156,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     assert _equal(_final(whole), _final(cut))
 
 
-def test_ranks_killed_at_a_step_go_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_a_training_whose_ranks_were_killed_resumes_to_the_same_weights(tmp_path: Path) -> None:
     whole, cut = (dataclasses.replace(_plan(tmp_path / name), workers=2) for name in ("whole", "cut"))
     assert ranks.exit_codes(whole) == [0, 0]
     for epoch, killed in ((3, 1), (4, 0)):
@@ -197,7 +197,7 @@ def _of_another_kind(file: Path) -> None:
 
 @pytest.mark.parametrize("part", ["model.safetensors", "model.json"])
 @pytest.mark.parametrize("damage", [_cut, _emptied, _of_another_kind, Path.unlink])
-def test_damaged_checkpoints_are_passed_over_with_a_warning(
+def test_damaged_checkpoints_are_skipped_with_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], part: str
 ) -> None:
     start_log("test", "train")
@@ -233,7 +233,7 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None
     assert found.progress.best_epoch == best + 1
 
 
-def test_a_figure_counts_as_better_from_the_least_difference_on(tmp_path: Path) -> None:
+def test_a_metric_must_change_by_min_delta_to_count_as_better(tmp_path: Path) -> None:
     """Validation accuracy jumps at once and then creeps: the first epoch that is no leap is the last kept."""
     creeping = dataclasses.replace(
         RECIPE, epochs=30, patience=3, schedule=Schedule.CONSTANT, watch=Watch.ACCURACY, min_delta=0.2
@@ -261,7 +261,7 @@ def test_every_rank_of_knn_keeps_all_rows(tmp_path: Path, workers: int) -> None:
     assert found.tensors["best.label_R"].tolist() == labels
 
 
-def test_a_loss_that_is_not_a_number_stops_training_and_is_located(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_training_and_the_error_names_the_step(tmp_path: Path) -> None:
     plan = _plan(tmp_path, model="linear", recipe=dataclasses.replace(RECIPE, learning_rate=1e38))
     with pytest.raises(UsageError, match=r"the loss is (nan|inf) in epoch \d, step \d+ of 8, on rank 0"):
         loop.train_rank(plan)
@@ -276,7 +276,9 @@ def _failed(plan: Plan) -> dict[str, Any]:
     return found
 
 
-def test_a_port_in_use_can_be_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_can_be_retried_after_its_port_was_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = _plan(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -308,6 +310,6 @@ def test_a_requested_gpu_that_is_missing_is_an_error(tmp_path: Path, monkeypatch
         (Schedule.ONE_CYCLE, [0.001, 0.5, 1, 0.5]),
     ],
 )
-def test_schedules(schedule: Schedule, expected: list[float]) -> None:
+def test_each_schedule_gives_the_expected_rates(schedule: Schedule, expected: list[float]) -> None:
     recipe = Recipe(2, 8, 1.0, schedule, gamma=0.5, step_epochs=1, warmup=0.5)
     assert [recipe.rate(step, 2) for step in range(4)] == pytest.approx(expected)

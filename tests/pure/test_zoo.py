@@ -41,11 +41,11 @@ def test_a_model_has_the_parameters_of_its_report(model: str) -> None:
     assert parameter_count(artifact.build(card)) == REPORTED[model]
 
 
-def test_timbre_and_pitch_have_as_many_parameters_from_a_set_of_their_own() -> None:
+def test_pitch_cnn_has_the_same_parameters_for_12_channels() -> None:
     assert parameter_count(artifact.build(card_of("pitch_cnn", (512, 12), 8))) == 297_528
 
 
-def test_multiwindow_mlp_has_a_layer_as_wide_as_the_mean_of_inputs_and_outputs() -> None:
+def test_the_hidden_layer_of_multiwindow_mlp_has_the_mean_width_of_inputs_and_outputs() -> None:
     card = card_of("multiwindow_mlp", (90,), 10)
     assert parameter_count(artifact.build(card)) == 90 * 50 + 50 + 50 * 10 + 10
 
@@ -70,7 +70,7 @@ def _fit(model: Network, inputs: dict[str, Tensor], label_B: Tensor) -> None:
 
 
 @pytest.mark.parametrize("model", zoo.ZOO)
-def test_a_model_fits_64_examples_and_knows_nothing_of_others(model: str) -> None:
+def test_a_model_fits_64_random_labels_and_is_at_chance_on_other_rows(model: str) -> None:
     """Labels are drawn by lot: those of held-out rows cannot be known, but to a leak."""
     card, samples = case(model, 600, 8)
     inputs, label = tensors(samples), torch.from_numpy(np.random.default_rng(1).integers(8, size=600))
@@ -83,7 +83,7 @@ def test_a_model_fits_64_examples_and_knows_nothing_of_others(model: str) -> Non
 
 
 @pytest.mark.parametrize("model", zoo.ZOO)
-def test_probabilities_add_up_whatever_the_batch(model: str) -> None:
+def test_probabilities_sum_to_1_and_do_not_depend_on_the_batch(model: str) -> None:
     card, samples = case(model, 50, 5)
     answering, inputs = network(card, samples).eval(), tensors(samples)
     whole = answering.probabilities(inputs)
@@ -109,7 +109,7 @@ def _saved(model: str, folder: Path) -> tuple[str, Network, dict[str, Tensor]]:
 
 
 @pytest.mark.parametrize("model", zoo.ZOO)
-def test_a_round_trip_changes_nothing(model: str, tmp_path: Path) -> None:
+def test_a_saved_and_loaded_model_predicts_the_same(model: str, tmp_path: Path) -> None:
     uri, made, inputs = _saved(model, tmp_path)
     loaded = artifact.load(uri)
     assert torch.equal(loaded.network.probabilities(inputs), made.probabilities(inputs))
@@ -118,7 +118,7 @@ def test_a_round_trip_changes_nothing(model: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", zoo.ZOO)
-def test_scores_in_spark_are_those_of_a_batch(model: str, tmp_path: Path) -> None:
+def test_scores_of_spark_rows_equal_those_of_one_batch(model: str, tmp_path: Path) -> None:
     """Tracks as Spark hands them on: table features, and two windows of sets; the fourth track has none."""
     uri, made, inputs = _saved(model, tmp_path)
     table = {TABLE: inputs[TABLE][:25]} if TABLE in inputs else {}
@@ -156,7 +156,7 @@ def test_an_unknown_model_is_an_error() -> None:
         zoo.entry("wavenet")
 
 
-def test_a_model_of_another_shape_is_an_error() -> None:
+def test_inputs_of_a_wrong_shape_are_an_error() -> None:
     with pytest.raises(UsageError, match="lstm takes inputs of the kind sequence; found input: vector"):
         artifact.build(card_of("lstm", (57,), 4))
     with pytest.raises(UsageError, match="found sequences of 512 steps of 13 channels; expected 16 steps"):
@@ -165,7 +165,7 @@ def test_a_model_of_another_shape_is_an_error() -> None:
         artifact.build(card_of("spectrogram_cnn", (1, 3, 200), 4))
 
 
-def test_a_part_must_have_one_penultimate_layer_and_its_input() -> None:
+def test_a_part_of_hybrid_must_have_one_penultimate_layer_and_its_inputs() -> None:
     card, _ = case("hybrid", 10, 3)
     with pytest.raises(UsageError, match="periodic_mlp cannot be a part of hybrid"):
         artifact.build(replace(card, parts=("mlp4", "periodic_mlp")))
@@ -175,7 +175,7 @@ def test_a_part_must_have_one_penultimate_layer_and_its_input() -> None:
         artifact.build(replace(card, parts=("mlp4", "simple_cnn")))
 
 
-def test_knn_counts_neighbors_by_their_nearness(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_knn_weights_neighbors_by_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest_neighbors, "NEIGHBORS", 3)
     monkeypatch.setattr(nearest_neighbors, "PRIOR", 0.0)
     monkeypatch.setattr(nearest_neighbors, "discriminants", _numbers_as_they_are)
@@ -198,7 +198,7 @@ def _numbers_as_they_are(view_RM: Doubles, label_R: npt.NDArray[np.int64]) -> tu
     return np.zeros(2 * numbers), np.diag([0.0] * numbers + [1.0] * numbers)
 
 
-def test_discriminants_leave_out_what_no_class_differs_in() -> None:
+def test_discriminants_ignore_features_that_do_not_separate_classes() -> None:
     rng = np.random.default_rng(0)
     label_R = np.repeat([0, 1, 2], 200)
     apart_R = 5.0 * label_R + rng.normal(size=600)
@@ -218,7 +218,7 @@ def test_discriminants_leave_out_what_no_class_differs_in() -> None:
     np.testing.assert_allclose(np.linalg.norm(other_RD[:1] - other_RD, axis=1), gap_R, rtol=1e-6)
 
 
-def test_knn_refuses_more_rows_than_can_be_kept() -> None:
+def test_knn_rejects_more_rows_than_it_can_keep() -> None:
     card = replace(card_of("knn", (1000,), 3), size=Size(rows=100_000))
     with pytest.raises(
         UsageError, match=r"knn keeps its 100,000 train rows of 2,000 values; .*--per-class N"
@@ -226,7 +226,7 @@ def test_knn_refuses_more_rows_than_can_be_kept() -> None:
         artifact.build(card)
 
 
-def test_padding_says_nothing_but_where_the_sequence_ends() -> None:
+def test_padding_does_not_change_predictions() -> None:
     """To networks that pool over steps; those that flatten a track's beginning see its length."""
     for model in ("cnn", "lstm", "gru", "cnn_lstm"):
         longer, shorter = (_over(model, steps) for steps in (14, 10))

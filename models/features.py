@@ -6,11 +6,9 @@ from dataclasses import dataclass, replace
 
 TABLE, TEXT = "table", "text"
 """Names of two inputs: the raw table features of a track, and the tokens of its title, album and artists.
-
 Other inputs have the name of their feature set."""
 ARTIST = "artist"
 """Name of the input with means, then standard deviations, of an artist's numeric table features.
-
 It uses the tracks of all splits, but no labels."""
 WINDOWS, ARTIST_FEATURES = "windows of inputs", "features of the artist"
 """Columns with the windows of a track, array<struct<set: array<float>, …>>, and its artist's features,

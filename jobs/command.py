@@ -116,8 +116,7 @@ def job(
     """The command line of a job that runs in a warehouse.
 
     `ready` raises on all errors that can be seen without Spark, before the job starts and before it writes.
-    It returns what `run` gets: the inputs that the job reads, or its settings. The warehouse must exist
-    unless the job may create it.
+    It returns what `run` gets: the inputs that the job reads, or its settings.
     """
 
     def in_warehouse(common: Common, cfg: ConfigT) -> Outcome:

@@ -73,9 +73,8 @@ def run(spark: SparkSession, work: command.Run, inputs: Sequence[PredictionInput
 def _report(metrics: "Metrics", page: str) -> Report:
     version, figures, as_json = metrics.subject.model_version, metrics.figures, metrics.as_json()
     text = (
-        f"{version} on {figures.rows:,} held-out pairs, {metrics.split} split: "
-        f"top-1 {figures.top1.value:.3f} of at most {figures.ceiling_top1:.3f}, "
-        f"top-5 {figures.top5.value:.3f}"
+        f"{version} on {figures.rows:,} held-out pairs, {metrics.split} split: top-1 "
+        f"{figures.top1.value:.3f} of at most {figures.ceiling_top1:.3f}, top-5 {figures.top5.value:.3f}"
     )
     LOGGER.info(text)
     files = {"report.html": page, "metrics.json": json.dumps(as_json, indent=1)}

@@ -5,7 +5,6 @@ Reads: `tracks`, audio under --audio-root. Writes: `features`, `rejects`.
     spark-submit jobs/extract.py --warehouse file:///data/warehouse --audio-root file:///data/audio
 """
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 from pyspark.sql import SparkSession
@@ -59,12 +58,11 @@ def _outcome(by_set: "dict[str, Counts]", dry_run: bool, max_rejects: float) -> 
         for name, counts in by_set.items()
     ]
     summary = {
-        name: dataclasses.asdict(counts) | {"rejects_share": counts.rejects_share}
-        for name, counts in by_set.items()
+        name: vars(counts) | {"rejects_share": counts.rejects_share} for name, counts in by_set.items()
     }
     code = ExitCode.REJECTS_OVER_LIMIT if over and not dry_run else ExitCode.DONE
     idle = not any(counts.decoded or counts.copied or counts.rejected for counts in by_set.values())
-    return command.Outcome({"features": summary}, "\n".join(lines), code, nothing_new=idle)
+    return command.Outcome({"features": summary}, "\n".join(lines), code, idle)
 
 
 main = command.job("extract", __doc__, Config, ready, command.with_spark("extract", run))

@@ -5,9 +5,8 @@ study that was killed can continue, and a grid can grow. Accuracy and loss are m
 tracks, so the test split stays unused. The models are not kept: `train` with the same settings makes a
 model version.
 
-Flags of `train` have the prefix `--train.`, for example `--train.model linear`.
-
-Reads what `train` reads. Writes `studies/<digest>/`: `cells/*.json`, `study.json` and `study.html`.
+Takes the flags of `train` with the prefix `--train.`, such as `--train.model linear`. Reads what `train`
+reads. Writes `studies/<digest>/`: `cells/*.json`, `study.json` and `study.html`.
 
     spark-submit jobs/study.py --warehouse file:///data/warehouse --learning-rates 1e-3 1e-2 --batches 64 256
 """
@@ -40,8 +39,8 @@ def run(spark: SparkSession, work: command.Run, inputs: StudyInputs) -> command.
     if work.dry_run:
         known, missing = inputs.known_and_missing()
         lines = [f"would train {cell}" for cell in missing] + [f"known: {cell}" for cell in known]
-        would = {"would_train": [dataclasses.asdict(cell) for cell in missing], "known": len(known)}
-        return command.Outcome(would, "\n".join(lines))
+        would_train = [dataclasses.asdict(cell) for cell in missing]
+        return command.Outcome({"would_train": would_train, "known": len(known)}, "\n".join(lines))
     from genremill.jobs.studies import trainings  # here: torch and scipy take seconds
 
     with in_section("train", cfg), lease.held(f"{inputs.folder}/_study.lease", work.run_id, wait=True):

@@ -1,8 +1,7 @@
 """A lease: an object on any storage that its holder renews, so that two runs do not do the same work at once.
 
-No clocks are compared. A run that finds a lease watches it. If the lease is renewed, its holder is alive. If
-it is not renewed for `EXPIRY_S`, its holder is dead, and the run takes it over; at once if the holder was a
-process of this machine that has ended.
+No clocks are compared. A run watches the lease that it finds. If it is not renewed for `EXPIRY_S`, the run
+takes it over; at once if the holder was a process of this machine that has ended.
 """
 
 import contextlib

@@ -96,8 +96,7 @@ def _tasks_done(spark: SparkSession) -> float:
 def _draw(line: str) -> None:
     """Replaces the last line; cut to the width of the terminal, because a wrapped line would stay."""
     width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    sys.stderr.write(f"\r{line[: width - 1]}\x1b[K")
-    sys.stderr.flush()
+    print(f"\r{line[: width - 1]}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _stop_sparks_bar(spark: SparkSession) -> None:

@@ -31,8 +31,6 @@ _STORES: dict[str, Store] = {"file": LocalStore(), "s3a": S3Store()}
 def absolute_uri(location: str) -> str:
     """A path or URI as a full URI: `file:///…` for a plain path, `s3a:` for `s3:`, without trailing slash.
 
-    >>> absolute_uri("file:/data/warehouse/")
-    'file:///data/warehouse'
     >>> absolute_uri("s3://music/warehouse/")
     's3a://music/warehouse'
     """

@@ -126,8 +126,7 @@ class Warehouse:
 
     def finish(self, table: str, snapshot: Snapshot) -> None:
         """Marks a run as complete: writes its record beside its data."""
-        record = self.run_path(table, snapshot.run_id) + "/_run.json"
-        storage.write_atomic(record, records.to_json(snapshot))
+        storage.write_atomic(f"{self.run_path(table, snapshot.run_id)}/_run.json", records.to_json(snapshot))
 
     def finished(self, table: str, run_id: str) -> Snapshot | None:
         """The record of a complete run, or None if there is no such run or it is incomplete."""

@@ -19,8 +19,7 @@ PSEUDO_COUNT = 0.5
 class Histogram:
     """Counts of values at the edges, between them and outside of them.
 
-    The bins are: below the first edge, equal to it, between the first and the second, equal to the second,
-    and so on. Values outside of the original range have bins of their own.
+    The bins are: below the first edge, equal to it, between the first and the second, and so on.
     """
 
     edges: tuple[float, ...]
@@ -53,19 +52,16 @@ def histograms(values_NF: npt.NDArray[np.floating]) -> list[Histogram]:
 def stability_index(expected: Sequence[float], actual: Sequence[float]) -> float:
     """Population stability index: sum over bins of (q - p) ln(q / p) for expected shares p, actual shares q.
 
-    Below .1 there is no shift, above .25 a major one [1]_. It is 0 if either side is empty.
-
-    References
-    ----------
-    .. [1] N. Siddiqi, "Credit Risk Scorecards", Wiley, 2006.
+    Below .1 there is no shift, above .25 a major one (N. Siddiqi, "Credit Risk Scorecards", Wiley, 2006).
+    It is 0 if either side is empty.
 
     >>> round(stability_index([500, 500], [500, 500]), 3), round(stability_index([500, 500], [900, 100]), 2)
     (0.0, 0.88)
     """
     p_B, q_B = np.asarray(expected, np.float64), np.asarray(actual, np.float64)
-    seen_B = (p_B > 0) | (q_B > 0)
     if not p_B.sum() or not q_B.sum():
         return 0.0
+    seen_B = (p_B > 0) | (q_B > 0)
     p_B, q_B = p_B[seen_B] + PSEUDO_COUNT, q_B[seen_B] + PSEUDO_COUNT
     p_B, q_B = p_B / p_B.sum(), q_B / q_B.sum()
     return float(((q_B - p_B) * np.log(q_B / p_B)).sum())

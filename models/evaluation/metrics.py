@@ -33,9 +33,7 @@ class Interval:
 class ClassFigures:
     """The figures of one class; None if a figure is undefined.
 
-    precision: share of the pairs with this prediction that have the label. recall: share of the pairs with
-    the label that have this prediction. f1: their harmonic mean. support: pairs with the label. roc_auc: see
-    `roc_auc`. closeness: share of the wrong predictions for the label that are in its cluster.
+    support: pairs with the label. closeness: share of the wrong predictions for it that are in its cluster.
     """
 
     precision: float | None
@@ -113,8 +111,7 @@ class Metrics:
 def measure(held_out: HeldOut, subject: Subject, *, seed: int = 0, replicates: int = REPLICATES) -> Metrics:
     """The metrics of a model version on a held-out sample.
 
-    One track has the labels `a` and `b`, the other has `c`. The model predicts `a` for both; `a` and `b` are
-    in one cluster:
+    One track has the labels `a` and `b`, which are in one cluster, the other has `c`. The model predicts `a`:
 
     >>> sample = HeldOut(
     ...     SplitBy.ARTIST, ("a", "b", "c"), np.tile(np.float32([0.5, 0.3, 0.2]), (2, 1)),
@@ -142,15 +139,16 @@ def measure(held_out: HeldOut, subject: Subject, *, seed: int = 0, replicates: i
 def _figures(held_out: HeldOut, seed: int, replicates: int) -> Figures:
     units = held_out.units()
     blocks = scores.sums_by_block(units)
-    total, drawn = blocks.total(), blocks.resampled(replicates, seed)
-    several_artists = len(blocks.pairs_A) > 1
+    count = len(blocks.pairs_A)
+    total = blocks.weighted(np.ones((1, count)))
+    drawn = blocks.weighted(scores.times_drawn(count, replicates, seed))
     cluster_P = None if units.cluster_of_class_C is None else units.cluster_of_class_C[units.pair_label_P]
     can_be_close = cluster_P is not None and total.top1_A[0] < total.pairs_A[0]
     can_lift = 0 < total.right_A[0] < total.tracks_A[0] and total.kept_A[0] < total.tracks_A[0]
 
     def interval(formula: Callable[[Sums], Floats], least: float = 0.0, most: float = 1.0) -> Interval:
         value = float(formula(total)[0])
-        return spread(value, formula(drawn), least, most) if several_artists else Interval(value, None, None)
+        return spread(value, formula(drawn), least, most) if count > 1 else Interval(value, None, None)
 
     return Figures(
         rows=len(units.pair_label_P),
@@ -166,13 +164,8 @@ def _figures(held_out: HeldOut, seed: int, replicates: int) -> Figures:
         nll=interval(lambda t: t.surprise_A / t.pairs_A, most=np.inf),
         per_class=_per_class(units, total),
         surest_accuracy=interval(lambda t: ratio(t.kept_right_A, t.kept_A)),
-        lift_share=interval(_lift_share, least=-np.inf) if can_lift else None,
+        lift_share=interval(scores.lift_share, least=-np.inf) if can_lift else None,
     )
-
-
-def _lift_share(sums: Sums) -> Floats:
-    accuracy_A = sums.right_A / sums.tracks_A
-    return scores.lift_share(accuracy_A, ratio(sums.kept_right_A, sums.kept_A), sums.kept_A / sums.tracks_A)
 
 
 def _per_class(units: HeldOut, total: Sums) -> dict[str, ClassFigures]:
@@ -208,9 +201,8 @@ def spread(value: float, replicates_R: Floats, least: float = 0.0, most: float =
     >>> spread(0.5, np.linspace(0.5, 0.7, 101))
     Interval(value=0.5, low=0.405, high=0.595)
     """
-    low, middle, high = np.nanquantile(replicates_R, [(1 - COVERAGE) / 2, 0.5, (1 + COVERAGE) / 2])
-    low, high = max(least, low - middle + value), min(most, high - middle + value)
-    return Interval(value, float(low), float(high))
+    low, middle, high = np.nanquantile(replicates_R, [(1 - COVERAGE) / 2, 0.5, (1 + COVERAGE) / 2]).tolist()
+    return Interval(value, max(least, low - middle + value), min(most, high - middle + value))
 
 
 def paired_difference(

@@ -44,18 +44,11 @@ class Sums:
         """The sums of R replicates. Block a counts weights_RA[r, a] times in replicate r."""
         return Sums(*(weights_RA @ getattr(self, field.name) for field in fields(self)))
 
-    def total(self) -> "Sums":
-        """The sums over all blocks, as one replicate."""
-        return self.weighted(np.ones((1, len(self.pairs_A))))
 
-    def resampled(self, replicates: int, seed: int) -> "Sums":
-        """The sums of bootstrap replicates."""
-        return self.weighted(times_drawn(len(self.pairs_A), replicates, seed).astype(np.float64))
-
-
-def times_drawn(blocks: int, replicates: int, seed: int) -> Integers:
+def times_drawn(blocks: int, replicates: int, seed: int) -> Floats:
     """How often each block is in a replicate, shape (R, A): as many as there are, drawn with replacement."""
-    return np.random.default_rng(seed).multinomial(blocks, np.full(blocks, 1 / blocks), size=replicates)
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=replicates).astype(np.float64)
 
 
 def sums_by_block(held_out: HeldOut) -> Sums:
@@ -216,11 +209,8 @@ def greatest_accuracy(accuracy: Floats, coverage: Floats) -> Floats:
     return np.minimum(accuracy / coverage, 1.0)
 
 
-def lift_share(accuracy_R: Floats, kept_accuracy_R: Floats, coverage_R: Floats) -> Floats:
-    """Share of the greatest possible gain in accuracy that abstention reaches; NaN if no gain is possible.
-
-    >>> lift_share(np.array([0.3, 1.0]), np.array([0.36, 1.0]), np.array([0.8, 0.8])).round(3)
-    array([0.8, nan])
-    """
-    possible_R = greatest_accuracy(accuracy_R, coverage_R) - accuracy_R
-    return ratio(kept_accuracy_R - accuracy_R, possible_R)
+def lift_share(sums: Sums) -> Floats:
+    """Share of the greatest possible gain in accuracy that abstention reaches; NaN if no gain is possible."""
+    accuracy_A = sums.right_A / sums.tracks_A
+    gain_A = ratio(sums.kept_right_A, sums.kept_A) - accuracy_A
+    return ratio(gain_A, greatest_accuracy(accuracy_A, sums.kept_A / sums.tracks_A) - accuracy_A)

@@ -119,11 +119,7 @@ def candidates(genres: int) -> range:
 
 
 def numbered(cluster_of: Mapping[str, Hashable]) -> Partition:
-    """The same clusters numbered by descending size, then by the name of the first genre. Genres are sorted.
-
-    >>> numbered({"rock": 7, "pop": 3, "jazz": 7})
-    {'jazz': 0, 'pop': 1, 'rock': 0}
-    """
+    """The same clusters, numbered by descending size, then by the first genre's name. Genres are sorted."""
     members: dict[Hashable, list[str]] = {}
     for genre in sorted(cluster_of):
         members.setdefault(cluster_of[genre], []).append(genre)

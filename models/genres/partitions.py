@@ -82,19 +82,12 @@ def consensus_tree(sums: ProfileSums, weights_B: Floats, seed: int) -> Floats:
 
 
 def resampled(weights_B: Floats, rounds: int, rng: np.random.Generator) -> Floats:
-    """Weights of resampled buckets, shape (R, B): the Bayesian bootstrap (Rubin, 1981).
-
-    The variance is that of drawing buckets with replacement, but every genre keeps all its pairs.
-    """
+    """Weights of resampled buckets, (R, B): the Bayesian bootstrap (Rubin, 1981). Genres keep all pairs."""
     return weights_B * rng.exponential(size=(rounds, len(weights_B)))
 
 
 def agreement(first: Partition, second: Partition) -> float:
-    """Adjusted Rand index over common genres (Hubert and Arabie, 1985); 0 if there are fewer than two.
-
-    >>> agreement({"rock": 0, "pop": 0, "jazz": 1}, {"rock": 5, "pop": 5, "jazz": 2, "folk": 2})
-    1.0
-    """
+    """Adjusted Rand index over common genres (Hubert and Arabie, 1985); 0 if there are fewer than two."""
     genres = sorted(first.keys() & second.keys())
     if len(genres) < 2:
         return 0.0
@@ -104,18 +97,16 @@ def agreement(first: Partition, second: Partition) -> float:
 def halves(sums: ProfileSums, seed: int) -> Iterator[tuple[Floats, Floats]]:
     """Weights (B,) of two halves of the buckets, without common artists; `HALVINGS` times."""
     rng = np.random.default_rng((seed, 1))
-    held = np.flatnonzero(sums.even_weights())
+    weights_B = sums.even_weights()
+    held = np.flatnonzero(weights_B)
     for _ in range(HALVINGS):
-        first_B = np.zeros(len(sums.counts_BG))
+        first_B = np.zeros(len(weights_B))
         first_B[rng.permutation(held)[: len(held) // 2]] = 1.0
-        yield first_B, sums.even_weights() - first_B
+        yield first_B, weights_B - first_B
 
 
 def halves_agreement(sums: ProfileSums, method: Method, sizes: Sequence[int], seed: int) -> Floats:
-    """Mean agreement, shape (K,), of the partitions fitted on two artist-disjoint halves.
-
-    This is stricter than comparing samples of 80 %, which share most rows. All 0 for fewer than two buckets.
-    """
+    """Mean agreement, (K,), of the partitions fitted on two artist-disjoint halves; 0 for a single bucket."""
     if sums.even_weights().sum() < 2:
         return np.zeros(len(sizes))
     scores = []

@@ -18,18 +18,8 @@ from numba.core import sigutils
 
 from genremill.infra.errors import UsageError
 
-MODULES = (
-    "dsp.simd",
-    "dsp.mel",
-    "dsp.mel_frames",
-    "dsp.spectral_shape",
-    "dsp.pitch",
-    "dsp.waveform",
-    "dsp.medians",
-    "dsp.hpss",
-    "dsp.rhythm",
-    "feature_sets.gtzan57",
-)
+_DSP = ("simd", "mel", "mel_frames", "spectral_shape", "pitch", "waveform", "medians", "hpss", "rhythm")
+MODULES = (*(f"dsp.{name}" for name in _DSP), "feature_sets.gtzan57")
 """The modules of this package that have kernels."""
 COMMAND = "python -m genremill.udfs.compiled"
 
@@ -49,13 +39,9 @@ class Kernel:
         key = cache._index_key(self.arguments, self.dispatcher.targetctx.codegen())
         return cache._cache_file.load(key) is not None
 
-    def is_loaded(self) -> bool:
-        """Whether this process has the compiled form."""
-        return self.arguments in self.dispatcher.overloads
-
     def load(self) -> None:
         """Loads the compiled form; if the cache does not have it, compiles it and adds it to the cache."""
-        if not self.is_loaded():
+        if self.arguments not in self.dispatcher.overloads:
             self.dispatcher.compile(self.arguments)
 
 
@@ -98,7 +84,7 @@ def require_warm() -> None:
     After that, a call with other argument types is an error too, and never compiles in the middle of a task.
     """
     for kernel in kernels():
-        if not kernel.is_loaded() and not kernel.is_cached():
+        if kernel.arguments not in kernel.dispatcher.overloads and not kernel.is_cached():
             fault = f"{kernel.dispatcher.__name__} is not compiled for this CPU"
             folder = kernel.dispatcher.stats.cache_path
             raise UsageError(f"{fault}: {folder} has no entry for it; run {COMMAND}")

@@ -65,8 +65,7 @@ def _state_of(status: os.stat_result, uri: str) -> tuple[str, int]:
 @contextlib.contextmanager
 def _parent(root: Location, location: Location, uri: str) -> Iterator[tuple[int, str]]:
     """A descriptor of the folder of a file, and the name of the file, after resolving all links."""
-    inside = os.path.realpath(root.path)
-    real = os.path.realpath(location.path)
+    inside, real = os.path.realpath(root.path), os.path.realpath(location.path)
     if not real.startswith(f"{inside}/"):
         raise refused(uri, f"leads out of --audio-root {root}")
     *folders, name = real.removeprefix(f"{inside}/").split("/")

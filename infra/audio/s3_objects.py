@@ -58,8 +58,7 @@ def _listed(locations: Sequence[Location], retries: RetrySettings) -> tuple[dict
     listed = {entry["Key"]: (etag_of(entry), int(entry["Size"])) for entry in page.get("Contents", ())}
     if not page.get("IsTruncated"):
         return listed, len(locations)
-    folders = [entry["Prefix"] for entry in page.get("CommonPrefixes", ())]
-    last = max([*listed, *folders], default="").encode()
+    last = max([*listed, *(entry["Prefix"] for entry in page.get("CommonPrefixes", ()))], default="").encode()
     return listed, sum(location.key.encode() <= last for location in locations)
 
 

@@ -77,8 +77,7 @@ class AudioStore:
         """The bytes of an object, if it has not changed since `stat`.
 
         Raises `AudioRejected` if it is missing or has changed; also at the end of the block, if a local file
-        was written to in the meantime, so that the bytes are not reliable. Raises `StorageError` if the
-        storage fails.
+        was written to in the meantime. Raises `StorageError` if the storage fails.
         """
         root, location = audio_paths.locate(audio.uri, self.roots)
         if audio.size > self.max_bytes:

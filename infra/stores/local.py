@@ -12,7 +12,7 @@ from pathlib import Path
 from pyarrow.fs import FileSystem, LocalFileSystem
 
 from genremill.infra.errors import StorageError
-from genremill.infra.stores.objects import StoredObject, Upload, conflict
+from genremill.infra.stores.objects import REPLACED, Conflict, StoredObject, Upload
 
 
 class LocalStore:
@@ -66,7 +66,7 @@ class LocalStore:
         path = path_of(uri)
         with _locked(f"{uri.rpartition('/')[0]}/_{path.stem.strip('_')}.lock"):
             if (self.read(uri)[1] if path.is_file() else None) != version:
-                raise conflict(uri)
+                raise Conflict(f"{uri} {REPLACED}")
             self.write(uri, data)
 
     def remove(self, uri: str) -> None:

@@ -33,6 +33,4 @@ class Conflict(StorageError):
     """Another process has written the object since it was read."""
 
 
-def conflict(uri: str) -> Conflict:
-    """The error for an object that does not have the expected version."""
-    return Conflict(f"{uri} was written meanwhile by another process; this run has not changed it")
+REPLACED = "was written meanwhile by another process; this run has not changed it"

@@ -13,7 +13,7 @@ from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem
 
 from genremill.infra.errors import StorageError
 from genremill.infra.stores import s3_client
-from genremill.infra.stores.objects import StoredObject, Upload, conflict
+from genremill.infra.stores.objects import REPLACED, Conflict, StoredObject, Upload
 from genremill.infra.stores.s3_client import Client, ObjectChanged, ObjectMissing, RetrySettings, etag_of
 
 KEYS_PER_DELETION = 1000
@@ -84,7 +84,7 @@ class S3Store:
         except (ObjectChanged, ObjectMissing) as err:
             # If the response to a successful request is lost, the repeated request finds its own bytes.
             if self.state(uri) is None or self.read(uri)[0] != data:
-                raise conflict(uri) from err
+                raise Conflict(f"{uri} {REPLACED}") from err
 
     def remove(self, uri: str) -> None:
         """Removes a folder and everything below it; does nothing if it does not exist."""

@@ -28,7 +28,6 @@ Result = TypeVar("Result")
 
 _GONE = ("NoSuchKey", "NotFound", "InvalidObjectState")  # the last one: the object is in an archive
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "400")  # HEAD has no other code
-_CONFLICT = ("ConditionalRequestConflict", "OperationAborted")
 _AWS = re.compile(r"https://s3(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
 
 
@@ -137,7 +136,7 @@ def _check_is_repeatable(err: ClientError, what: str) -> None:
             f"{what}: access denied ({code}); reading needs s3:GetObject and s3:ListBucket, "
             "writing needs s3:PutObject and s3:DeleteObject too"
         ) from err
-    elif code not in _CONFLICT:
+    elif code not in ("ConditionalRequestConflict", "OperationAborted"):
         attempts = metadata.get("RetryAttempts", 0) + 1
         raise StorageError(f"cannot reach {what}: {code} ({status}), after {attempts} attempts") from err
 

@@ -1,8 +1,7 @@
 """The child process of `sandbox`: it decodes files whose descriptors it receives, with limited memory.
 
 `python -m genremill.udfs.decoding.child CHANNEL SAMPLES MEMORY`: the descriptors of a socket and of shared
-memory, and the bytes that decoding may use. It imports little, because every new child has to wait for the
-imports.
+memory, and the bytes that decoding may use. It imports little, because every new child waits for imports.
 """
 
 import ctypes

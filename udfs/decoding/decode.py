@@ -59,8 +59,7 @@ def decode(
     signal is a view of it. Raises `AudioRejected` with any reason but those of the storage and the sandbox.
     """
     budget = budget or Budget()
-    size = os.fstat(fd).st_size
-    if size > budget.object_bytes:
+    if (size := os.fstat(fd).st_size) > budget.object_bytes:
         raise _over_budget(f"{size:,} bytes", f"at most {budget.object_bytes:,}")
     header = audio_header.read(fd)
     _check_rate(header, settings.sr, budget)

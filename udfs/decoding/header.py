@@ -82,8 +82,7 @@ def read(fd: int) -> Header:
     Raises `AudioRejected` with `empty`, `not_audio` or `codec_refused`, or with `decode_failed` if the header
     is incomplete.
     """
-    size = os.fstat(fd).st_size
-    if not size:
+    if not (size := os.fstat(fd).st_size):
         raise AudioRejected(AudioReason.EMPTY)
     start = _after_id3(fd)
     magic = os.pread(fd, 12, start)

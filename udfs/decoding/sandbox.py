@@ -4,14 +4,27 @@ The child is reused. If a file crashes it, blocks it or exceeds its memory, only
 new child takes 0.2 s. Linux only: memory files, descriptors in messages, death signals.
 """
 
+import contextlib
 import dataclasses
+import fcntl
+import json
+import math
+import mmap
+import os
+import select
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+import numpy as np
+
 from genremill.infra.audio.faults import AudioReason, AudioRejected
-from genremill.udfs.decoding.child_process import ChildProcess, Crash
+from genremill.infra.errors import StorageError
+from genremill.udfs.decoding.child import MESSAGE_BYTES, READY
 from genremill.udfs.decoding.settings import Budget, Decoded, DecodeSettings, capacity
 from genremill.udfs.decoding.spotify_analysis import COEFFICIENTS
 
@@ -43,7 +56,7 @@ class Sandbox:
         self._limits = limits or Limits()
         self._budget = budget or Budget()
         self._module = module
-        self._child: ChildProcess | None = None
+        self._child: _ChildProcess | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -94,16 +107,118 @@ class Sandbox:
             self.close()
             detail = f"not finished after {self._limits.seconds:g} s"
             raise AudioRejected(AudioReason.DECODE_TIMEOUT, detail) from err
-        except Crash as crash:
+        except _Crash as crash:
             self.close()
             raise AudioRejected(AudioReason.DECODE_CRASHED, str(crash) or child.ending()) from crash
 
-    def _idle_child(self, samples: int) -> ChildProcess:
+    def _idle_child(self, samples: int) -> "_ChildProcess":
         """The child; a new one if there is none, if it is not idle, or if its memory is too small."""
         if self._child and not self._child.can_answer(samples):
             self.close()
         if self._child is None:
-            self._child = ChildProcess(
+            self._child = _ChildProcess(
                 self._module, samples, self._limits.memory_bytes, self._limits.start_seconds
             )
         return self._child
+
+
+class _Crash(Exception):
+    """The child ended or sent an invalid answer; the message is its last error, if it reported one."""
+
+
+class _ChildProcess:
+    """A child process, the parent's end of its channel, and their shared memory of `samples` float32."""
+
+    def __init__(self, module: str, samples: int, memory_bytes: int, start_seconds: float) -> None:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        memory = _shared_memory(4 * samples)
+        self._answer_is_due = False
+        self._memory = mmap.mmap(memory, 0, prot=mmap.PROT_READ)
+        channel = theirs.fileno()
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, str(channel), str(memory), str(memory_bytes)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(channel, memory),
+                start_new_session=True,
+                env=_environment(),
+                cwd="/",
+            )
+        except OSError as err:
+            raise StorageError(f"cannot start {sys.executable}: {err.strerror}") from err
+        finally:
+            theirs.close()
+            os.close(memory)
+        self._channel.settimeout(start_seconds)
+        greeting = b""
+        with contextlib.suppress(OSError):
+            greeting = self._channel.recv(MESSAGE_BYTES)
+        if greeting != READY:
+            self.kill()
+            raise StorageError(f"the decoder {module} did not start ({self.ending()}); see its errors above")
+
+    def answer(self, fd: int, request: Mapping[str, object], seconds: float) -> Decoded:
+        """The answer for one file; raises `TimeoutError` or `_Crash` if there is none."""
+        try:
+            self._channel.settimeout(seconds)
+            self._answer_is_due = True
+            socket.send_fds(self._channel, [json.dumps(request).encode()], [fd])
+            answer = self._channel.recv(MESSAGE_BYTES)
+            self._answer_is_due = False
+        except ConnectionError as err:
+            raise _Crash from err
+        if not answer:
+            raise _Crash
+        return _decoded(answer, self._memory)
+
+    def can_answer(self, samples: int) -> bool:
+        """Whether the child is alive, owes no answer, has sent nothing unexpected, and has enough memory."""
+        waiting = select.poll()
+        waiting.register(self._channel, select.POLLIN)
+        return not self._answer_is_due and not waiting.poll(0) and len(self._memory) >= 4 * samples
+
+    def kill(self) -> None:
+        """Kills the whole process group, and waits for the end of the child."""
+        self._channel.close()
+        self._memory.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def ending(self) -> str:
+        """The signal or exit status that ended the child; a later kill does not change it."""
+        code = self.process.returncode
+        return signal.Signals(-code).name if code < 0 else f"exit status {code}"
+
+
+def _decoded(answer: bytes, memory: mmap.mmap) -> Decoded:
+    """The signal that an answer describes; raises `_Crash` if the answer is invalid."""
+    try:
+        fields = json.loads(answer)
+        if "crash" in fields:
+            raise _Crash(fields["crash"])
+        if "reason" in fields:
+            raise AudioRejected(AudioReason(fields["reason"]), str(fields["detail"]))
+        length = int(fields["samples"])
+        coverage, seconds = float(fields["coverage"]), float(fields["seconds_decoded"])
+        if not (length > 0 and 0 < coverage <= 1 and 0 < seconds < math.inf):
+            raise ValueError("impossible values")
+        return Decoded(np.frombuffer(memory, np.float32, length).copy(), coverage, seconds)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as err:
+        raise _Crash(f"invalid answer {answer[:40]!r}") from err
+
+
+def _shared_memory(size: int) -> int:
+    """A descriptor of memory that cannot shrink: reading removed memory would kill the parent."""
+    memory = os.memfd_create("samples", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(memory, size)
+    fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return memory
+
+
+def _environment() -> dict[str, str]:
+    """The environment of a child: the module path, one thread per library, and no credentials."""
+    own = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PYTHONHOME") if name in os.environ}
+    paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+    return own | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -29,8 +29,7 @@ def read(fd: int, segments: int, out: Signal) -> Decoded:
     Raises `AudioRejected` with `header_over_budget`, with `decode_failed` if the JSON is invalid, with
     `too_short` if there are no segments, or with `non_finite`.
     """
-    size = os.fstat(fd).st_size
-    if size > ANALYSIS_BYTES:
+    if (size := os.fstat(fd).st_size) > ANALYSIS_BYTES:
         detail = f"{size:,} bytes of JSON, expected at most {ANALYSIS_BYTES:,}"
         raise AudioRejected(AudioReason.HEADER_OVER_BUDGET, detail)
     found = _segments(fd, size)[:segments]

@@ -115,8 +115,8 @@ def _windows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
             rows = features.rows(y, settings.window_s)
     if not all(np.isfinite(window.values).all() for window in rows):
         raise AudioRejected(AudioReason.NON_FINITE, "a feature is not a finite number")
-    common = {"coverage": decoded.coverage, "seconds_decoded": decoded.seconds_decoded}
-    common |= {"content_hash": audio.content_hash}
+    common: Row = {"content_hash": audio.content_hash, "coverage": decoded.coverage}
+    common["seconds_decoded"] = decoded.seconds_decoded
     return [
         common | {"window": number, "window_start_s": window.start_s, "values": window.values}
         for number, window in enumerate(rows)

@@ -98,8 +98,7 @@ def test_a_variant_only_depends_on_the_seed_and_has_the_requested_length(variant
 def test_another_process_draws_the_same_numbers() -> None:
     code = """
 import hashlib
-from genremill.udfs.dsp.augmentation import Augmentation
-from genremill.udfs.dsp.augmentation import Variant
+from genremill.udfs.dsp.augmentation import Augmentation, Variant
 from tests.audio.audio_corpus import tone
 print(hashlib.sha256(Augmentation(Variant.NOISE, 1.0).applied(tone(1.0), 22050, "a").tobytes()).hexdigest())
 """

@@ -4,11 +4,10 @@ It works from the highest octave down: cut the signal into frames, transform the
 basis. Then it halves the rate of the signal, and the same basis gives the next octave (Schoerkhuber and
 Klapuri, Constant-Q transform toolbox for music processing, 2010).
 
-Chroma is normalized frame by frame. So in a frame with almost no energy (silence after a note, a constant, a
-tone above the highest octave) it shows the ringing of the resampler and the rounding errors of earlier steps
-at full scale. To be equal to librosa even there, the roundings must be the same: the resampler is soxr with
-librosa's settings, and spectra are computed in double precision, rounded to single precision, and only then
-filtered.
+Chroma is normalized frame by frame, so a frame with almost no energy (silence after a note, a constant) shows
+the ringing of the resampler and earlier rounding errors at full scale. To be equal to librosa even there, all
+roundings are librosa's: soxr resamples with its settings, and spectra are computed in double precision,
+rounded to single precision, and only then filtered.
 """
 
 from dataclasses import dataclass

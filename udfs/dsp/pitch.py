@@ -13,8 +13,6 @@ import scipy.ndimage
 from genremill.udfs.compiled import kernel
 from genremill.udfs.dsp.spectra import TINY, Double, Real, fft_frequencies, hann, librosa_filters
 
-CENS_FRAMES = 41
-
 
 def estimate_tuning(P_TF: Real, *, sr: int) -> float:
     """Deviation from A = 440 Hz in semitones, in [-0.5, 0.5); as `librosa.estimate_tuning`."""
@@ -101,7 +99,7 @@ def chroma_cens(transform: Real) -> Real:
     levels = np.zeros_like(shares)
     for step in (0.4, 0.2, 0.1, 0.05):
         levels += shares > np.float32(step)
-    window = hann(CENS_FRAMES + 1)[1:]
+    window = hann(42)[1:]  # 41 frames, symmetric
     smooth = scipy.ndimage.convolve1d(levels / 4, window / window.sum(), axis=1, mode="constant")
     return _normalized(smooth, np.sqrt(np.square(smooth, dtype=np.float64).sum(axis=0)))
 

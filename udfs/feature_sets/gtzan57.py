@@ -60,11 +60,10 @@ class Gtzan57(FeatureSet):
         D_TF = spectra.stft(y, n_fft=self.n_fft, hop_length=self.hop_length)
         S_TF = np.abs(D_TF)
         P_TF = np.square(S_TF)
-        tuning = estimate_tuning(P_TF, sr=self.sr)
         log_mel_TM = spectra.power_to_db(mel_spectrogram(P_TF, sr=self.sr, n_mels=self.n_mels))
         onsets = onset_strength(log_mel_TM, n_fft=self.n_fft, hop_length=self.hop_length, by_median=True)
         series = (
-            chroma(P_TF, sr=self.sr, tuning=tuning, n_chroma=self.n_chroma),
+            chroma(P_TF, sr=self.sr, tuning=estimate_tuning(P_TF, sr=self.sr), n_chroma=self.n_chroma),
             waveform.rms(y, frame_length=self.n_fft, hop_length=self.hop_length),
             *spectral_shape(S_TF, sr=self.sr, roll_percent=self.roll_percent),
             waveform.zero_crossing_rate(y, frame_length=self.n_fft, hop_length=self.hop_length),

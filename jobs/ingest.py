@@ -17,12 +17,12 @@ from genremill.infra.flag_types import Uri
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, snapshots
-from genremill.jobs.catalog import changes, source_rows
+from genremill.jobs.catalog import source_rows
 from genremill.jobs.catalog.settings import Options, file_digest
 from genremill.jobs.catalog.source_rows import SourceRows
 from genremill.jobs.catalog.splits import split_tracks
 from genremill.jobs.catalog.table_reader import check_files
-from genremill.jobs.catalog.tracks import counts, grouped, unique_tracks
+from genremill.jobs.catalog.tracks import changes_since, counts, grouped, unique_tracks
 from genremill.jobs.contracts import TRACKS, ContractError, quoted
 from genremill.jobs.snapshot_details import TracksDetails
 
@@ -57,7 +57,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     made_from, rule = inputs(cfg), cfg.split_rule
     table = source_rows.read(spark, work, storage.absolute_uri(cfg.tracks), cfg)
     kept = table.layout.keep
-    unique = snapshots.checkpoint(work, unique_tracks(table.good, kept), "tracks")
+    unique = snapshots.checkpoint(work, unique_tracks(table.rows, kept), "tracks")
     current = work.warehouse.current("tracks")
     groups = grouped(work, unique, table.layout)
     split = split_tracks(spark, work.warehouse, groups, rule, cfg.split_file, current)
@@ -69,7 +69,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     details = TracksDetails(table.layout.features, rule, kept, with_audio, table.is_synthetic)
     snapshot = snapshots.write(work, TRACKS, tracks, made_from, details)
     _check_sum(spark, work.warehouse, snapshot, table)
-    since = changes.since(spark, work.warehouse, snapshot, current)
+    since = changes_since(spark, work.warehouse, snapshot, current)
     if since is not None:
         LOGGER.info("compared with the current tracks: %s", since)
         summary["changes"] = dataclasses.asdict(since)

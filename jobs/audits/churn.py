@@ -11,7 +11,7 @@ from genremill.infra.warehouse import Snapshot
 from genremill.jobs.audits.audit import Audit, Limits
 from genremill.jobs.audits.content import NO_LABEL
 from genremill.jobs.audits.inputs import AuditInputs
-from genremill.jobs.features import artists, cache as feature_cache
+from genremill.jobs.features import cache as feature_cache, input_selection
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE
 
@@ -108,8 +108,8 @@ def _changed_features(spark: SparkSession, inputs: AuditInputs, since: str) -> D
 def _hashes(spark: SparkSession, inputs: AuditInputs, tracks: Snapshot) -> DataFrame:
     """(track_id, hash) of the table features that the model uses, of the track and of its artist."""
     rows, columns = inputs.read(spark, tracks), ["table_features"]
-    if described := artists.of_model(inputs.warehouse, tracks, inputs.card):
-        rows = artists.beside(rows, described.described(spark))
+    if artists := input_selection.artists_of_model(inputs.warehouse, tracks, inputs.card):
+        rows = rows.join(artists.described(spark), "artist_id", "left")
         columns.append(ARTIST_FEATURES)
     return rows.select("track_id", F.xxhash64(*columns).alias("hash"))
 

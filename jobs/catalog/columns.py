@@ -1,5 +1,6 @@
 """Which columns of a track table hold what: roles are found by name, features by their values."""
 
+import re
 from dataclasses import dataclass, fields
 
 from pyspark.sql import Column, DataFrame, functions as F, types as T
@@ -16,6 +17,8 @@ NUMBER = r"^(?i)[+-]?(\d++\.?\d*+(e[+-]?\d++)?|\.\d++(e[+-]?\d++)?|nan|inf|infin
 NUMBERS = (T.IntegralType, T.DoubleType, T.BooleanType)
 """Types whose values are not parsed, because parsing takes most of the time. A float is parsed from its text:
 0.1 cast to a double is a different number."""
+ROW_NUMBER = re.compile(r"\s*|_c0|Unnamed: .*", re.DOTALL)
+"""The names that programs give to a column of row numbers."""
 NUMERIC_SHARE = 0.99
 """A column is numeric if at least this share of its values are numbers."""
 FILLED_SHARE = 0.5
@@ -74,23 +77,23 @@ class Layout:
 def resolve(df: DataFrame, columns: Columns, source: str) -> Layout:
     """Finds the column of each role, and the features; one error names all columns that do not exist."""
     there = [name for name in df.columns if name not in OWN_COLUMNS]
-    asked = {role: getattr(columns, role) for role in ROLES}
-    defaults = {one.name: one.default for one in fields(Columns)}
-    by_flag = {role: name for role, name in asked.items() if name != defaults[role] or role == "id"}
-    explicit = {f"--columns.{role.replace('_', '-')} {name}": name for role, name in by_flag.items()}
-    for flag in ("features", "ignore", "keep", "categorical"):
-        if getattr(columns, flag) != defaults[flag]:
-            explicit |= {f"--columns.{flag} {name}": name for name in getattr(columns, flag)}
-    missing = [flag for flag, name in explicit.items() if name not in there]
+    asked = {field.name: getattr(columns, field.name) for field in fields(Columns)}
+    missing = [
+        f"--columns.{field.name.replace('_', '-')} {name}"
+        for field in fields(Columns)
+        if (value := asked[field.name]) != field.default or field.name == "id"
+        for name in ([value] if isinstance(value, str) else value)
+        if name not in there
+    ]
     if missing:
         raise UsageError(_missing(source, missing, there))
     _refuse_contradictions(df, columns)
-    part = {role: name for role, name in asked.items() if name in there and name not in columns.ignore}
+    roles = {role: name for role in ROLES if (name := asked[role]) in there and name not in columns.ignore}
     return Layout(
-        features=_features(df, columns, part, there),
+        features=tuple(_features(df, columns, roles, there)),
         keep=columns.keep,
         id=columns.id,
-        **{role: part.get(role) for role in ROLES if role != "id"},
+        **{role: roles.get(role) for role in ROLES[1:]},
     )
 
 
@@ -114,34 +117,25 @@ def _refuse_contradictions(df: DataFrame, columns: Columns) -> None:
 
 
 def _missing(source: str, missing: list[str], there: list[str]) -> str:
-    found = ", ".join(repr(name[:60]) for name in there[:40]) + (" …" if len(there) > 40 else "")
+    found = ", ".join(repr(name[:60]) for name in there[:40]) + (" …" if there[40:] else "")
     message = f"{source}: no column for {'; '.join(missing)}. Found {len(there)} columns: {found}."
-    if len(there) == 1:
-        other = max(";\t|,", key=there[0].count)
-        if there[0].count(other):
-            message += f" The delimiter looks like {other!r}: pass it as --delimiter."
+    other = max(";\t|,", key=there[0].count) if len(there) == 1 else ""
+    if other and other in there[0]:
+        message += f" The delimiter looks like {other!r}: pass it as --delimiter."
     return message
 
 
-def _is_row_index(name: str) -> bool:
-    return name.strip() == "" or name == "_c0" or name.startswith("Unnamed: ")
-
-
-def _features(df: DataFrame, columns: Columns, part: dict[str, str], there: list[str]) -> tuple[Feature, ...]:
-    not_features = {name for role, name in part.items() if role not in ("popularity", "duration")}
-    not_features |= set(columns.ignore) | set(columns.keep)
-    candidates = [name for name in there if name not in not_features and not _is_row_index(name)]
-    numeric = _numeric_columns(df, candidates) if not columns.features else list(columns.features)
-    own = [name for role in ("popularity", "duration") if (name := part.get(role, "")) in numeric]
-    ordered = columns.features or (*own, *(name for name in numeric if name not in own))
-    return tuple(
-        Feature(
-            name,
-            Kind.CATEGORICAL if name in columns.categorical else Kind.NUMERIC,
-            is_popularity=name == part.get("popularity"),
-        )
-        for name in ordered
+def _features(df: DataFrame, columns: Columns, roles: dict[str, str], there: list[str]) -> list[Feature]:
+    """The named features, or all numeric columns: popularity and duration first, row numbers left out."""
+    popularity, duration = roles.get("popularity"), roles.get("duration")
+    not_features = {name for role, name in roles.items() if role not in ("popularity", "duration")}
+    not_features |= {*columns.ignore, *columns.keep}
+    candidates = [name for name in there if name not in not_features and not ROW_NUMBER.fullmatch(name)]
+    ordered = columns.features or sorted(
+        _numeric_columns(df, candidates), key=lambda name: (name != popularity, name != duration)
     )
+    kinds = (Kind.CATEGORICAL if name in columns.categorical else Kind.NUMERIC for name in ordered)
+    return [Feature(name, kind, name == popularity) for name, kind in zip(ordered, kinds, strict=True)]
 
 
 def text(name: str) -> Column:
@@ -155,35 +149,34 @@ def number(value: Column) -> Column:
 
     The pattern comes first: a failed cast is slow, because it builds an exception.
     """
-    truth = F.lower(value)
-    return (
-        F.when(value.rlike(NUMBER), value.try_cast("double"))
-        .when(truth == "true", 1.0)
-        .when(truth == "false", 0.0)
-    )
+    parsed, truth = F.when(value.rlike(NUMBER), value.try_cast("double")), F.lower(value)
+    return parsed.when(truth == "true", 1.0).when(truth == "false", 0.0)
+
+
+def text_or_number(df: DataFrame, name: str) -> Column:
+    """The value of a column: as it is if the type is one of `NUMBERS`, otherwise as trimmed text."""
+    return F.col(quoted(name)) if isinstance(df.schema[name].dataType, NUMBERS) else text(name)
+
+
+def parsed_number(df: DataFrame, name: str) -> Column:
+    """The number in a column of `text_or_number`."""
+    value = F.col(quoted(name))
+    return value if isinstance(df.schema[name].dataType, NUMBERS) else number(value)
 
 
 def _numeric_columns(df: DataFrame, candidates: list[str]) -> list[str]:
     """The candidates that are numeric, found in one pass over the table."""
-    kinds = {field.name: field.dataType for field in df.schema}
-    scalar = [name for name in candidates if isinstance(kinds[name], T.AtomicType)]
+    scalar = [name for name in candidates if isinstance(df.schema[name].dataType, T.AtomicType)]
     if not scalar:
         return []
-    typed = {name for name in scalar if isinstance(kinds[name], NUMBERS)}
-    values = {name: F.col(quoted(name)) if name in typed else text(name) for name in scalar}
-    whole = df.where(F.col(MALFORMED).isNull()).select(*(one.alias(name) for name, one in values.items()))
-    counts = whole.agg(
+    whole = df.where(F.col(MALFORMED).isNull())
+    values = whole.select(*(text_or_number(df, name).alias(name) for name in scalar))
+    row = values.agg(
         F.count("*").alias("rows"),
         *(F.count(F.col(quoted(name))).alias(f"filled_{name}") for name in scalar),
-        *(
-            F.count(F.col(quoted(name)) if name in typed else number(F.col(quoted(name)))).alias(
-                f"parsed_{name}"
-            )
-            for name in scalar
-        ),
-    )
-    found = counts.first()
-    count: dict[str, int] = found.asDict() if found else {}
+        *(F.count(parsed_number(values, name)).alias(f"parsed_{name}") for name in scalar),
+    ).first()
+    count: dict[str, int] = row.asDict() if row else {}
     numeric = []
     for name in scalar:
         filled, parsed = count[f"filled_{name}"], count[f"parsed_{name}"]

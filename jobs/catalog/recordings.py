@@ -1,33 +1,18 @@
 """Groups tracks by recording and by artist, as connected components in Spark."""
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame, Window, functions as F
 
 from genremill.infra.errors import GenremillError
 from genremill.infra.log import LOGGER
 
-VECTOR_FEATURES = 8
-"""Tracks with equal feature vectors are one recording only if there are at least this many features."""
 MAX_ROUNDS = 50
 """Large-star/small-star needs O(log² n) rounds; more than this many mean a bug, not a large table."""
 
 Checkpoint = Callable[[DataFrame, str], DataFrame]
 """Writes a DataFrame to scratch space under a name, and reads it back."""
-
-
-@dataclass(frozen=True)
-class Groups:
-    """`recordings`: node, recording; `artists`: node, artist. Tracks without a group are in neither."""
-
-    recordings: DataFrame
-    artists: DataFrame
-
-
-def node(column: Column) -> Column:
-    """The 64-bit node of an id. Two of 100 million ids share one with a probability of 3e-4."""
-    return F.xxhash64(column)
 
 
 def folded(column: Column) -> Column:
@@ -36,47 +21,31 @@ def folded(column: Column) -> Column:
     return F.when(value != "", value)
 
 
-def first_artist() -> Column:
-    """The first credited artist of a track, folded."""
-    return folded(F.get("artists", F.lit(0)))
+def track_groups(tracks: DataFrame, vector: Column, checkpoint: Checkpoint) -> tuple[DataFrame, DataFrame]:
+    """Components: recordings (same vector, or title and first artist), artists (first artist or recording).
 
-
-def track_groups(tracks: DataFrame, vector: Column | None, checkpoint: Checkpoint) -> Groups:
-    """Recordings (same vector, or same title and first artist) and artists (first artist or recording)."""
-    nodes = checkpoint(
-        tracks.select(
-            node(F.col("track_id")).alias("node"),
-            (F.xxhash64(F.lit("vector"), vector) if vector is not None else F.lit(None).cast("long")).alias(
-                "vector"
-            ),
-            F.when(
-                folded(F.col("title")).isNotNull() & first_artist().isNotNull(),
-                F.xxhash64(F.lit("name"), folded(F.col("title")), first_artist()),
-            ).alias("name"),
-            F.when(first_artist().isNotNull(), F.xxhash64(F.lit("artist"), first_artist())).alias("artist"),
-        ),
-        "nodes",
-    )
+    The node of a track is a 64-bit hash of its id. Two of 100 million share one with a probability of 3e-4.
+    """
+    title, artist = folded(F.col("title")), folded(F.get("artists", F.lit(0)))
+    keys = _key("vector", vector), _key("name", title, artist), _key("artist", artist)
+    nodes = checkpoint(tracks.select(F.xxhash64("track_id").alias("node"), *keys), "nodes")
     same_recording = _star(nodes, "vector").unionByName(_star(nodes, "name"))
     recordings = connected_components(same_recording, checkpoint, "recordings")
-    same_artist = _star(nodes, "artist").unionByName(
-        recordings.select(F.col("node").alias("u"), F.col("component").alias("v"))
-    )
-    artists = connected_components(same_artist, checkpoint, "artists")
-    return Groups(
-        recordings.withColumnRenamed("component", "recording"),
-        artists.withColumnRenamed("component", "artist"),
-    )
+    same_artist = _star(nodes, "artist").unionByName(recordings.toDF("u", "v"))
+    return recordings, connected_components(same_artist, checkpoint, "artists")
+
+
+def _key(name: str, *values: Column) -> Column:
+    """A hash of the values; null if one of them is null."""
+    filled = functools.reduce(Column.__and__, (value.isNotNull() for value in values))
+    return F.when(filled, F.xxhash64(F.lit(name), *values)).alias(name)
 
 
 def _star(nodes: DataFrame, key: str) -> DataFrame:
     """Edges (u, v) from each node to the smallest node with the same key."""
     smallest = F.min("node").over(Window.partitionBy(key))
-    return (
-        nodes.where(F.col(key).isNotNull())
-        .select(F.col("node").alias("u"), smallest.alias("v"))
-        .where(F.col("u") != F.col("v"))
-    )
+    with_key = nodes.where(F.col(key).isNotNull())
+    return with_key.select(F.col("node").alias("u"), smallest.alias("v")).where("u != v")
 
 
 def connected_components(edges: DataFrame, checkpoint: Checkpoint, name: str) -> DataFrame:
@@ -86,7 +55,7 @@ def connected_components(edges: DataFrame, checkpoint: Checkpoint, name: str) ->
     beyond", 2014), until a round changes nothing; long chains need O(log² n) rounds.
     """
     downward = edges.select(F.greatest("u", "v").alias("u"), F.least("u", "v").alias("v"))
-    current = checkpoint(downward.where(F.col("u") != F.col("v")).distinct(), f"{name}-0")
+    current = checkpoint(downward.where("u != v").distinct(), f"{name}-0")
     state = _fingerprint(current)
     for number in range(1, MAX_ROUNDS + 1):
         if not state[0]:
@@ -98,7 +67,7 @@ def connected_components(edges: DataFrame, checkpoint: Checkpoint, name: str) ->
             break
     else:
         raise GenremillError(f"connected components of {name}: not finished after {MAX_ROUNDS} rounds")
-    return current.select(F.col("u").alias("node"), F.col("v").alias("component"))
+    return current.toDF("node", "component")
 
 
 def _fingerprint(edges: DataFrame) -> tuple[int, int]:
@@ -109,20 +78,14 @@ def _fingerprint(edges: DataFrame) -> tuple[int, int]:
 
 def _large_star(edges: DataFrame) -> DataFrame:
     """Joins every larger neighbor of a node to the smallest of its neighborhood."""
-    both = edges.unionByName(edges.select(F.col("v").alias("u"), F.col("u").alias("v")))
+    both = edges.union(edges.select("v", "u"))
     smallest = F.least("u", F.min("v").over(Window.partitionBy("u")))
-    return (
-        both.select("u", "v", smallest.alias("m"))
-        .where(F.col("v") > F.col("u"))
-        .select(F.col("v").alias("u"), F.col("m").alias("v"))
-        .distinct()
-    )
+    larger = both.select("u", "v", smallest.alias("m")).where("v > u")
+    return larger.select(F.col("v").alias("u"), F.col("m").alias("v")).distinct()
 
 
 def _small_star(edges: DataFrame) -> DataFrame:
     """Joins a node and its smaller neighbors to the smallest of them."""
     with_smallest = edges.select("u", "v", F.min("v").over(Window.partitionBy("u")).alias("m"))
-    pairs = F.array(
-        F.struct(F.col("u"), F.col("m").alias("v")), F.struct(F.col("v").alias("u"), F.col("m").alias("v"))
-    )
-    return with_smallest.select(F.inline(pairs)).where(F.col("u") != F.col("v")).distinct()
+    pairs = with_smallest.selectExpr("inline(array(struct(u, m AS v), struct(v AS u, m AS v)))")
+    return pairs.where("u != v").distinct()

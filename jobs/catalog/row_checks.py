@@ -2,7 +2,7 @@
 
 from pyspark.sql import Column, DataFrame, Window, functions as F
 
-from genremill.jobs.catalog.columns import NUMBERS, Layout, number, text
+from genremill.jobs.catalog.columns import Layout, parsed_number, text, text_or_number
 from genremill.jobs.catalog.table_reader import BLOCK, FILE, MALFORMED, OWN_COLUMNS, POSITION
 from genremill.jobs.contracts import Reason, quoted
 
@@ -16,53 +16,38 @@ INTERNAL_COLUMNS = ("problem", "known", *OWN_COLUMNS)
 
 def checked_rows(raw: DataFrame, layout: Layout) -> DataFrame:
     """Every row of the table, parsed; `problem` (reason, detail) is null if the row is good."""
-    others = [name for name in (layout.popularity, layout.duration) if name]
-    measured = sorted({one.name for one in layout.features} | set(others))
-    typed = {name for name in measured if isinstance(raw.schema[name].dataType, NUMBERS)}
+    features = [feature.name for feature in layout.features]
+    measured = sorted({*features, *filter(None, (layout.popularity, layout.duration))})
     texts = raw.select(
         text(layout.id).alias("track_id"),
         *(_optional_text(getattr(layout, role)).alias(role) for role in ("title", "album", "audio_uri")),
         _list(raw, layout.artists).alias("artists"),
         _list(raw, layout.genre, separator=None).alias("genres"),
-        *((F.col(quoted(name)) if name in typed else text(name)).alias(_text_of(name)) for name in measured),
-        *(F.col(quoted(name)) for name in layout.keep),
+        *(text_or_number(raw, name).alias(TEXT_PREFIX + name) for name in measured),
+        *map(quoted, layout.keep),
         *(MALFORMED, FILE, BLOCK, POSITION),
     )
+    numbers = {name: parsed_number(texts, TEXT_PREFIX + name).cast("double") for name in measured}
+    values = [_number(name).cast("float") for name in features]
     # Separate steps: Spark then computes each text and number once, and not once for each rule.
-    numbers = texts.withColumns(
-        {
-            _number_of(name): _text(name).cast("double") if name in typed else number(_text(name))
-            for name in measured
-        }
-    )
-    return numbers.select(
+    return texts.withColumns({NUMBER_PREFIX + name: number for name, number in numbers.items()}).select(
         *("track_id", "title", "album", "audio_uri", "artists", "genres"),
         _optional_number(layout.popularity).alias("popularity"),
         (_optional_number(layout.duration) / 1000.0).alias("duration_s"),
-        F.array(*(_number(one.name).cast("float") for one in layout.features))
-        .cast("array<float>")
-        .alias("table_features"),
-        *(F.col(quoted(name)) for name in layout.keep),
-        _problem(layout).alias("problem"),
+        F.array(*values).cast("array<float>").alias("table_features"),
+        *map(quoted, layout.keep),
+        _problem(layout, features).alias("problem"),
         *(FILE, BLOCK, POSITION),
     )
 
 
-def _text_of(name: str) -> str:
-    return f"{TEXT_PREFIX}{name}"
-
-
-def _number_of(name: str) -> str:
-    return f"{NUMBER_PREFIX}{name}"
-
-
 def _text(name: str) -> Column:
     """A numeric column as it was read: text, or a number if the table has a numeric type."""
-    return F.col(quoted(_text_of(name)))
+    return F.col(quoted(TEXT_PREFIX + name))
 
 
 def _number(name: str) -> Column:
-    return F.col(quoted(_number_of(name)))
+    return F.col(quoted(NUMBER_PREFIX + name))
 
 
 def _optional_text(name: str | None) -> Column:
@@ -78,24 +63,24 @@ def _optional_number(name: str | None) -> Column:
 
 def _list(raw: DataFrame, name: str | None, separator: str | None = ";") -> Column:
     """A column of text or of lists of text as an array without blanks; null becomes an empty array."""
+    empty = F.array().cast("array<string>")
     if name is None:
-        return F.array().cast("array<string>")
+        return empty
     if raw.schema[name].dataType.typeName() == "array":
-        values = F.coalesce(F.col(quoted(name)).cast("array<string>"), F.array().cast("array<string>"))
+        values = F.coalesce(F.col(quoted(name)).cast("array<string>"), empty)
     else:
         whole = F.coalesce(text(name), F.lit(""))
         values = F.split(whole, separator) if separator else F.array(whole)
     return F.filter(F.transform(values, lambda value: F.trim(value)), lambda value: value != "")
 
 
-def _problem(layout: Layout) -> Column:
+def _problem(layout: Layout, features: list[str]) -> Column:
     """The first rule that a row breaks, as (reason, detail); null for a good row."""
-    names = [one.name for one in layout.features]
     rules = [
         _when(F.col(MALFORMED).isNotNull(), Reason.MALFORMED_ROW, F.col(MALFORMED)),
         _when(F.col("track_id").contains("\ufffd"), Reason.MALFORMED_ROW, F.lit("the id is not UTF-8")),
         _when(F.col("track_id").isNull(), Reason.NO_ID, F.lit(f"{layout.id} is blank")),
-        *(rule for name in names for rule in _value_rules(name)),
+        *(rule for name in features for rule in _value_rules(name)),
     ]
     if layout.duration:
         rules.append(_when(_number(layout.duration) <= 0, Reason.ZERO_DURATION, _shown(layout.duration)))
@@ -116,9 +101,8 @@ def _shown(name: str) -> Column:
 
 
 def _when(condition: Column, reason: Reason, detail: Column) -> Column:
-    return F.when(
-        condition, F.struct(F.lit(reason.value).alias("reason"), F.left(detail, F.lit(200)).alias("detail"))
-    )
+    problem = F.lit(reason.value).alias("reason"), F.left(detail, F.lit(200)).alias("detail")
+    return F.when(condition, F.struct(*problem))
 
 
 def rejected(rows: DataFrame, run_id: str, positions_count_blocks: bool) -> DataFrame:

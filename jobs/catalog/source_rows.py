@@ -1,6 +1,7 @@
 """The rows of a track table, checked: good rows become tracks, bad rows go to `rejects`."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
@@ -26,18 +27,13 @@ class SourceRows:
     rows: DataFrame
     total: int
     is_synthetic: bool
-    rejects: dict[str, int] = field(default_factory=dict)
+    rejects: dict[str, int]
     """Number of bad rows by reason."""
 
     @property
     def rejected(self) -> int:
         """Number of bad rows."""
         return sum(self.rejects.values())
-
-    @property
-    def good(self) -> DataFrame:
-        """The rows without a problem."""
-        return self.rows.where(F.col("problem").isNull())
 
     def summary(self) -> dict[str, object]:
         """These rows in the JSON document of `ingest`."""
@@ -55,7 +51,7 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
     raw = raw.limit(options.limit) if options.limit else raw
     with reading(source):
         layout = resolve(raw, options.columns, f"--tracks {source}")
-        _refuse_clashes(layout)
+        _refuse_clashes(layout.keep)
         rows = snapshots.checkpoint(work, checked_rows(raw, layout), "rows")
     total = rows.count()
     is_parquet = storage.is_parquet(source)
@@ -63,22 +59,19 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
         check_whole(spark, source, total)
     rejects = _write_rejects(work, rows, positions_count_blocks=not is_parquet)
     found = SourceRows(source, layout, rows, total, SYNTHETIC_COLUMN in raw.columns, rejects)
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(rejects.items()))
-    LOGGER.info(
-        "%s rows read, %s rejected%s", f"{total:,}", f"{found.rejected:,}", reasons and f": {reasons}"
-    )
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejects.items())
+    LOGGER.info("%s", f"{total:,} rows read, {found.rejected:,} rejected" + (reasons and f": {reasons}"))
     if total == found.rejected:
         why = f"{total:,} of {total:,} rejected ({reasons})" if total else "it has a header and no rows"
         raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` is unchanged")
     return found
 
 
-def _refuse_clashes(layout: Layout) -> None:
+def _refuse_clashes(kept: Sequence[str]) -> None:
     """Raises if a kept column has the name of a column that `ingest` or `score` adds."""
     taken = {*TRACKS.schema.names, *TAGS.schema.names, *INTERNAL_COLUMNS}
-    if clashes := [
-        name for name in layout.keep if name.lower() in taken or name.lower().startswith(INTERNAL_PREFIXES)
-    ]:
+    clashes = [name for name in kept if name.lower() in taken or name.lower().startswith(INTERNAL_PREFIXES)]
+    if clashes:
         raise UsageError(
             f"--columns.keep {' '.join(clashes)}: genremill adds columns of that name; rename the table's"
         )
@@ -89,8 +82,7 @@ def _write_rejects(work: command.Run, rows: DataFrame, positions_count_blocks: b
     bad = rows.where(F.col("problem").isNotNull()).groupBy("problem.reason").count().collect()
     counts = {row["reason"]: row["count"] for row in sorted(bad)}
     if counts and not work.dry_run:
-        rejects = rejected(rows, work.run_id, positions_count_blocks)
-        snapshots.append(work, REJECTS, rejects)
+        snapshots.append(work, REJECTS, rejected(rows, work.run_id, positions_count_blocks))
         written = snapshots.read_run(rows.sparkSession, work.warehouse, REJECTS, work.run_id)
         REJECTS.checked_rows(written, f"run {work.run_id}")
     return counts

@@ -15,7 +15,6 @@ from genremill.models.evaluation.split import SplitBy
 
 DrawnSplit = Literal["artist", "recording", "rows"]
 """The choices of the flag --split; for a split by file there is the flag --split-file."""
-PARTS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
 
 
 def unit_hash(purpose: str, seed: int, *columns: str | Column) -> Column:
@@ -29,14 +28,11 @@ def unit_hash(purpose: str, seed: int, *columns: str | Column) -> Column:
 def part_of(draw: Column, fractions: Fractions) -> Column:
     """The split that a number in [0, 1) falls into."""
     train, validation, _ = fractions
-    return (
-        F.when(draw < train, Split.TRAIN.value)
-        .when(draw < train + validation, Split.VALIDATION.value)
-        .otherwise(Split.TEST.value)
-    )
+    in_train = F.when(draw < train, Split.TRAIN.value)
+    return in_train.when(draw < train + validation, Split.VALIDATION.value).otherwise(Split.TEST.value)
 
 
-def with_split(tracks: DataFrame, rule: SplitRule, previous: DataFrame | None) -> DataFrame:
+def _with_drawn_split(tracks: DataFrame, rule: SplitRule, previous: DataFrame | None) -> DataFrame:
     """Adds `split`, drawn by the hash of the artist or the recording.
 
     A track in `previous` (track_id, split) keeps its split. A new track gets the split of the known tracks of
@@ -54,12 +50,6 @@ def with_split(tracks: DataFrame, rule: SplitRule, previous: DataFrame | None) -
     return known.withColumn("split", F.coalesce("known", of_group, drawn)).drop("known")
 
 
-def with_listed_split(tracks: DataFrame, listed: DataFrame) -> DataFrame:
-    """Adds `split` from the (track_id, split) of a split file; tracks that are not in it are unlisted."""
-    split = F.coalesce("split", F.lit(Split.UNLISTED.value))
-    return tracks.join(listed, "track_id", "left").withColumn("split", split)
-
-
 def split_tracks(
     spark: SparkSession,
     warehouse: Warehouse,
@@ -70,8 +60,9 @@ def split_tracks(
 ) -> DataFrame:
     """Adds `split`: from the split file if there is one; otherwise known tracks keep their current split."""
     if split_file is not None:
-        listed = read_split_file(spark, storage.absolute_uri(split_file), tracks)
-        return with_listed_split(tracks, listed)
+        listed = _read_split_file(spark, storage.absolute_uri(split_file), tracks)
+        split = F.coalesce("split", F.lit(Split.UNLISTED.value))
+        return tracks.join(listed, "track_id", "left").withColumn("split", split)
     previous = None
     if current is not None and TracksDetails.of(current.snapshot).split == rule:
         path = warehouse.path(current.snapshot.path)
@@ -79,26 +70,24 @@ def split_tracks(
             previous = snapshots.read(spark, warehouse, current.snapshot).select("track_id", "split")
         else:
             LOGGER.warning("the current tracks, %s, do not exist: all tracks are split anew", path)
-    return with_split(tracks, rule, previous)
+    return _with_drawn_split(tracks, rule, previous)
 
 
-def read_split_file(spark: SparkSession, uri: str, tracks: DataFrame) -> DataFrame:
+def _read_split_file(spark: SparkSession, uri: str, tracks: DataFrame) -> DataFrame:
     """(track_id, split) of a CSV file with the columns id and split, checked against the tracks."""
     raw = spark.read.options(header=True, escape='"').csv(uri)
     if set(raw.columns) != {"id", "split"}:
-        raise UsageError(
-            f"--split-file {uri}: expected the columns id, split; found {', '.join(raw.columns)}"
-        )
+        names = ", ".join(raw.columns)
+        raise UsageError(f"--split-file {uri}: expected the columns id, split; found {names}")
     listed = raw.select(F.trim("id").alias("track_id"), F.trim("split").alias("split")).distinct()
-    names = {row["split"] for row in listed.select("split").distinct().limit(10).collect()}
-    if unknown := names - {part.value for part in PARTS}:
-        shown = ", ".join(sorted(repr(name) for name in unknown))
+    splits = {row["split"] for row in listed.select("split").distinct().limit(10).collect()}
+    if unknown := splits - {Split.TRAIN, Split.VALIDATION, Split.TEST}:
+        shown = ", ".join(sorted(map(repr, unknown)))
         raise UsageError(f"--split-file {uri}: expected train, validation or test; found {shown}")
-    twice = listed.groupBy("track_id").count().where("count > 1").first()
-    if twice:
+    if twice := listed.groupBy("track_id").count().where("count > 1").first():
         raise UsageError(f"--split-file {uri}: {twice['track_id']!r} is in more than one split; expected one")
     if listed.join(tracks, "track_id", "left_semi").isEmpty():
-        examples = [frame.select("track_id").first() for frame in (listed, tracks)]
+        examples = (frame.select("track_id").first() for frame in (listed, tracks))
         file_id, table_id = (row["track_id"] if row else None for row in examples)
         raise UsageError(
             f"--split-file {uri}: none of its ids is in the table; it has ids such as {file_id!r}, "

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -17,19 +18,12 @@ FILE, BLOCK, POSITION = "_file", "_block", "_position"
 """The place of a row: file, start of its block in bytes, and a number that increases within the block."""
 OWN_COLUMNS = (MALFORMED, FILE, BLOCK, POSITION)
 
-_FILE_ERRORS = (
-    "FAILED_READ_FILE",
-    "header does not conform",
-    "COLUMN_ALREADY_EXISTS",
-    "CANNOT_MERGE_SCHEMAS",
+_FILE_ERROR = re.compile(
+    "FAILED_READ_FILE|header does not conform|COLUMN_ALREADY_EXISTS|CANNOT_MERGE_SCHEMAS"
 )
 """What Spark's message contains if the files are wrong, so that a retry would fail again."""
-_STORAGE_ERRORS = (
-    "org.apache.hadoop.fs.s3a.",
-    "software.amazon.awssdk.",
-    "org.apache.http.",
-    "java.net.",
-    "java.nio.file.AccessDeniedException",
+_STORAGE_ERROR = re.compile(
+    r"(org\.apache\.(hadoop\.fs\.s3a|http)|software\.amazon\.awssdk|java\.net|java\.nio\.file\.AccessDenied)"
 )
 """How the causes in the message start if the storage failed."""
 
@@ -42,14 +36,14 @@ def read_table(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -
     check_files(uri)
     with reading(uri):
         if storage.is_parquet(uri):
-            df = spark.read.option("mergeSchema", True).parquet(uri)
-            df = _without_own_columns(df, uri).withColumn(MALFORMED, F.lit(None).cast("string"))
+            df = _without_own_columns(spark.read.option("mergeSchema", True).parquet(uri), uri)
+            df = df.withColumn(MALFORMED, F.lit(None).cast("string"))
             position = F.col("_metadata.row_index")
         else:
             df = _read_csv(spark, uri, delimiter, multiline)
             position = F.monotonically_increasing_id()
-        where = F.col("_metadata.file_path"), F.col("_metadata.file_block_start")
-        return df.select("*", where[0].alias(FILE), where[1].alias(BLOCK), position.alias(POSITION))
+        file, block = F.col("_metadata.file_path"), F.col("_metadata.file_block_start")
+        return df.select("*", file.alias(FILE), block.alias(BLOCK), position.alias(POSITION))
 
 
 def check_files(uri: str) -> None:
@@ -85,10 +79,10 @@ def reading(uri: str) -> Iterator[None]:
         yield
     except (PySparkException, Py4JJavaError) as err:
         lines = [line.strip() for line in str(err).splitlines() if line.strip()]
-        if isinstance(err, Py4JJavaError) and not any(mark in str(err) for mark in _FILE_ERRORS):
+        if isinstance(err, Py4JJavaError) and not _FILE_ERROR.search(str(err)):
             raise
         causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-        if any(cause.startswith(_STORAGE_ERRORS) for cause in causes):
+        if any(map(_STORAGE_ERROR.match, causes)):
             raise StorageError(f"cannot read --tracks {uri}: {causes[-1]}") from err
         cause = causes[-1] if causes else lines[0]
         raise UsageError(f"--tracks {uri} cannot be read as a table: {cause}") from err
@@ -129,7 +123,6 @@ def _refuse_duplicate_names(spark: SparkSession, uri: str, delimiter: str) -> No
 
 def _without_own_columns(df: DataFrame, uri: str) -> DataFrame:
     if taken := [name for name in df.columns if name.lower() in OWN_COLUMNS]:
-        raise UsageError(
-            f"--tracks {uri}: ingest adds a column {taken[0]!r}; rename this column in the table"
-        )
+        message = f"ingest adds a column {taken[0]!r}; rename this column in the table"
+        raise UsageError(f"--tracks {uri}: {message}")
     return df

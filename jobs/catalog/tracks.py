@@ -1,56 +1,82 @@
-"""Tracks from rows: one row for each track_id, with the groups that it belongs to."""
+"""Tracks from rows: one for each track_id, with its groups; and how a run differs from the current one."""
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from pyspark.sql import Column, DataFrame, Window, functions as F
+from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 
+from genremill.infra import storage
+from genremill.infra.errors import AuditRefused
+from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command, snapshots
 from genremill.jobs.catalog.columns import Layout
-from genremill.jobs.catalog.recordings import VECTOR_FEATURES, Groups, node, track_groups
+from genremill.jobs.catalog.recordings import track_groups
 from genremill.jobs.contracts import quoted
 
+VECTOR_FEATURES = 8
+"""Tracks with equal feature vectors are one recording only if there are at least this many features."""
+DEPENDENT = ("recording_id", "artist_id", "split", "source_rows")
+"""Columns of a track that can change because other tracks changed."""
 
-def unique_tracks(good: DataFrame, kept: Sequence[str]) -> DataFrame:
-    """One row for each track_id, with all its genres; if rows differ, the one with the largest values."""
+
+@dataclass(frozen=True)
+class TrackChanges:
+    """Numbers of tracks that are new, changed or missing."""
+
+    before: int
+    new: int
+    changed: int
+    """Tracks with a different title, genre, feature or other value of their own."""
+    vanished: int
+
+    def check(self, source: str, max_vanished: float, summary: dict[str, object]) -> None:
+        """Raises if too many of the current tracks are missing from the table."""
+        share = self.vanished / self.before if self.before else 0.0
+        if share > max_vanished:
+            raise AuditRefused(
+                f"--tracks {source}: {self.vanished:,} of {self.before:,} current tracks are missing, "
+                f"a share of {share:.3f}; expected at most --max-vanished {max_vanished:g}. "
+                "`tracks` is unchanged",
+                summary,
+            )
+
+    def __str__(self) -> str:
+        return f"{self.new:,} new, {self.changed:,} changed, {self.vanished:,} vanished tracks"
+
+
+def unique_tracks(rows: DataFrame, kept: Sequence[str]) -> DataFrame:
+    """One row for each track_id, with all its genres; if good rows differ, that with the largest values."""
     own = ("popularity", "duration_s", "table_features", "title", "album", "artists", "audio_uri")
     values = (*own, *map(quoted, kept))
-    return (
-        good.groupBy("track_id")
-        .agg(
-            F.max(F.struct(*values)).alias("row"),
-            F.array_sort(F.array_distinct(F.flatten(F.collect_set("genres")))).alias("genres"),
-            F.count("*").alias("source_rows"),
-        )
-        .select("track_id", "row.*", "genres", "source_rows")
+    by_track = rows.where(F.col("problem").isNull()).groupBy("track_id")
+    merged = by_track.agg(
+        F.max(F.struct(*values)).alias("row"),
+        F.array_sort(F.array_distinct(F.flatten(F.collect_set("genres")))).alias("genres"),
+        F.count("*").alias("source_rows"),
     )
+    return merged.select("track_id", "row.*", "genres", "source_rows")
 
 
 def grouped(work: command.Run, tracks: DataFrame, layout: Layout) -> DataFrame:
     """Adds recording_id and artist_id: the smallest track_id of the recording and of the artist."""
-    return _with_group_ids(
-        tracks, track_groups(tracks, _vector(layout), functools.partial(snapshots.checkpoint, work))
-    )
-
-
-def _with_group_ids(tracks: DataFrame, groups: Groups) -> DataFrame:
-    ids = tracks.select("track_id", node(F.col("track_id")).alias("node"))
-    for name, members in (("recording", groups.recordings), ("artist", groups.artists)):
-        group = F.coalesce(name, "node")
-        smallest = F.min("track_id").over(Window.partitionBy("group"))
-        ids = ids.join(members, "node", "left").withColumn("group", group)
-        ids = ids.withColumn(f"{name}_id", smallest).drop(name, "group")
+    groups = track_groups(tracks, _vector(layout), functools.partial(snapshots.checkpoint, work))
+    ids = tracks.select("track_id", F.xxhash64("track_id").alias("node"))
+    smallest = F.min("track_id").over(Window.partitionBy("group"))
+    for name, members in zip(("recording_id", "artist_id"), groups, strict=True):
+        ids = ids.join(members, "node", "left").withColumn("group", F.coalesce("component", "node"))
+        ids = ids.withColumn(name, smallest).drop("component", "group")
     return tracks.join(ids.drop("node"), "track_id", "inner")
 
 
-def _vector(layout: Layout) -> Column | None:
+def _vector(layout: Layout) -> Column:
     """The values that are equal for two releases of a recording: all features but popularity.
 
-    None if there are too few features to tell recordings apart.
+    Null if there are too few features to tell recordings apart.
     """
     positions = [n for n, feature in enumerate(layout.features) if not feature.is_popularity]
     if len(positions) < VECTOR_FEATURES:
-        return None
+        return F.lit(None)
     return F.array(*(F.get("table_features", F.lit(position)) for position in positions))
 
 
@@ -64,3 +90,26 @@ def counts(tracks: DataFrame) -> dict[str, object]:
     ).first()
     by_split = {row["split"]: row["count"] for row in tracks.groupBy("split").count().collect()}
     return (row.asDict() if row else {}) | {"splits": dict(sorted(by_split.items()))}
+
+
+def changes_since(
+    spark: SparkSession, warehouse: Warehouse, made: Snapshot, current: Current | None
+) -> TrackChanges | None:
+    """How a run differs from the current one; None if there is no current run, or its files were removed."""
+    if current is None or not storage.exists(warehouse.path(current.snapshot.path)):
+        return None
+    before = _hashed(snapshots.read(spark, warehouse, current.snapshot), "before")
+    after = _hashed(snapshots.read(spark, warehouse, made), "after")
+    both = after.join(before, "track_id", "full_outer")
+    row = both.agg(
+        F.count("before").alias("before"),
+        F.count_if(F.col("before").isNull()).alias("new"),
+        F.count_if(F.col("before") != F.col("after")).alias("changed"),
+        F.count_if(F.col("after").isNull()).alias("vanished"),
+    ).first()
+    return TrackChanges(**row.asDict()) if row else None
+
+
+def _hashed(tracks: DataFrame, name: str) -> DataFrame:
+    own = sorted(quoted(column) for column in tracks.columns if column not in ("track_id", *DEPENDENT))
+    return tracks.select("track_id", F.xxhash64(*own).alias(name))

@@ -1,14 +1,13 @@
 """The `features` cache: one folder per fingerprint of the settings, to which runs only add rows."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
-from genremill.infra import storage
-from genremill.infra.errors import StorageError, UsageError
+from genremill.infra import records, storage
+from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs.contracts import FEATURES, REJECTS
 
@@ -17,25 +16,26 @@ VARIANT_KEYS = ("augment", "augment_revision")
 """Settings that only the feature sets of augmented audio have."""
 
 
-@dataclass(frozen=True)
-class CachedSet:
-    """A feature set in the cache, with the runs that had added rows to it when it was looked up."""
+@dataclass(frozen=True, kw_only=True)
+class FeatureSetRecord:
+    """The content of `_feature_set.json`."""
 
     name: str
-    fingerprint: str
-    value_names: tuple[str, ...]
-    used_at: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    revision: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    shape: tuple[int, ...]
+    """Shape of a row's values: (values,), (steps, channels) or (channels, height, width)."""
+    values: tuple[str, ...]
+    """Names of the values of a vector."""
+    created_at: str
+    used_at: str | None = None
     """When `extract` last switched to these settings from other settings."""
-    described: dict[str, Any]
-    """The content of `_feature_set.json`: settings, versions, shape, names of the values."""
-    folder: str
-    runs: tuple[str, ...]
-    """Ids of the runs, oldest first."""
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of a row's values: (values,), (steps, channels) or (channels, height, width)."""
-        return tuple(self.described["shape"])
+    def __post_init__(self) -> None:
+        sizes_fit = self.shape == (len(self.values),) if self.is_vector else len(self.shape) in (2, 3)
+        if not sizes_fit or min(self.shape) < 1:
+            raise ValueError(f"shape {list(self.shape)} of {len(self.values)} named values")
 
     @property
     def is_vector(self) -> bool:
@@ -45,8 +45,22 @@ class CachedSet:
     @property
     def variant(self) -> str | None:
         """How the audio was augmented; None for the original audio."""
-        variant: str | None = self.described.get("settings", {}).get("augment")
-        return variant
+        return self.settings.get("augment")
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """Everything that determines the values, by name."""
+        return {"revision": self.revision, **self.settings, **self.versions}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedSet(FeatureSetRecord):
+    """A feature set in the cache, with the runs that had added rows to it when it was looked up."""
+
+    fingerprint: str
+    folder: str
+    runs: tuple[str, ...]
+    """Ids of the runs, oldest first."""
 
     @property
     def state(self) -> str:
@@ -69,36 +83,12 @@ def cached_sets(warehouse: Warehouse) -> list[CachedSet]:
     for name in storage.folders(warehouse.path("features")):
         fingerprint = name.removeprefix("fingerprint=")
         folder = folder_of(warehouse, fingerprint)
-        record = f"{folder}/{RECORD}"
-        if fingerprint == name or not storage.is_object(record):
-            continue
-        try:
-            described = json.loads(storage.read_bytes(record))
-            if not is_shape(described["shape"], described["values"]):
-                raise ValueError(f"shape {described['shape']} of {len(described['values'])} named values")
-            cached = CachedSet(
-                name=described["name"],
-                fingerprint=fingerprint,
-                value_names=tuple(described["values"]),
-                used_at=described.get("used_at", described["created_at"]),
-                described=described,
-                folder=folder,
-                runs=tuple(runs_of(warehouse, fingerprint)),
-            )
-        except (ValueError, KeyError, TypeError) as err:
-            raise StorageError(f"{record} is not the record of a feature set: {err!r}") from err
-        sets.append(cached)
-    return sorted(sets, key=lambda cached: (cached.used_at, cached.fingerprint))
-
-
-def is_shape(shape: list[Any], values: list[Any]) -> bool:
-    """Whether this is the shape of a vector with these value names, of a sequence or of an image.
-
-    >>> is_shape([2], ["rms", "zcr"]), is_shape([2], ["rms"]), is_shape([512, 24], [])
-    (True, False, True)
-    """
-    sizes_are_whole = all(type(size) is int and size >= 1 for size in shape)
-    return sizes_are_whole and (shape == [len(values)] if len(shape) == 1 else len(shape) in (2, 3))
+        path = f"{folder}/{RECORD}"
+        if fingerprint != name and storage.is_object(path):
+            record = records.from_json(storage.read_bytes(path), FeatureSetRecord, path)
+            runs = tuple(runs_of(warehouse, fingerprint))
+            sets.append(CachedSet(**vars(record), fingerprint=fingerprint, folder=folder, runs=runs))
+    return sorted(sets, key=lambda cached: (cached.used_at or cached.created_at, cached.fingerprint))
 
 
 def filled_sets(warehouse: Warehouse) -> list[CachedSet]:
@@ -108,29 +98,17 @@ def filled_sets(warehouse: Warehouse) -> list[CachedSet]:
 
 def variants(warehouse: Warehouse, of: CachedSet) -> dict[str, CachedSet]:
     """The feature sets of augmented audio that have rows and the same other settings as `of`, by variant."""
-    return {
-        cached.variant: cached
-        for cached in cached_sets(warehouse)
-        if cached.runs
-        and cached.variant is not None
-        and cached.name == f"{of.name}~{cached.variant}"
-        and _settings_without_variant(cached) == _settings_without_variant(of)
-    }
+    found = {}
+    for cached in cached_sets(warehouse):
+        others = {name: value for name, value in cached.made_with.items() if name not in VARIANT_KEYS}
+        if cached.runs and cached.name == f"{of.name}~{cached.variant}" and others == of.made_with:
+            found[str(cached.variant)] = cached
+    return found
 
 
-def _settings_without_variant(cached: CachedSet) -> dict[str, Any]:
-    """Everything that determines the values of a set, except the variant."""
-    settings = {key: value for key, value in cached.described["settings"].items() if key not in VARIANT_KEYS}
-    return {"settings": settings} | {key: cached.described.get(key) for key in ("revision", "versions")}
-
-
-def newest(warehouse: Warehouse, name: str) -> CachedSet:
-    """The newest fingerprint of a feature set; raises if the warehouse has no rows of it."""
-    return newest_of(warehouse, filled_sets(warehouse), name)
-
-
-def newest_of(warehouse: Warehouse, sets: Sequence[CachedSet], name: str) -> CachedSet:
-    """The newest fingerprint of a feature set among `sets`, which are all that the warehouse has rows of."""
+def newest(warehouse: Warehouse, name: str, sets: Sequence[CachedSet] | None = None) -> CachedSet:
+    """The newest fingerprint of a feature set among `sets`, by default all that the warehouse has rows of."""
+    sets = filled_sets(warehouse) if sets is None else sets
     named = [cached for cached in sets if cached.name == name]
     if not named:
         names = ", ".join(sorted({cached.name for cached in sets})) or "none"
@@ -146,21 +124,11 @@ def runs_of(warehouse: Warehouse, fingerprint: str) -> list[str]:
     return warehouse.run_ids("features", f"fingerprint={fingerprint}")
 
 
-def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The differences between the records of two fingerprints, as `name: before → now`.
-
-    >>> differences({"settings": {"sr": 22050, "n_fft": 2048}}, {"settings": {"sr": 44100, "n_fft": 2048}})
-    ['sr: 22050 → 44100']
-    """
-    flat_before, flat_now = (
-        {"revision": record.get("revision")} | record.get("settings", {}) | record.get("versions", {})
-        for record in (before, now)
-    )
-    return [
-        f"{key}: {flat_before.get(key)} → {flat_now.get(key)}"
-        for key in sorted(flat_before | flat_now)
-        if flat_before.get(key) != flat_now.get(key)
-    ]
+def differences(before: FeatureSetRecord, now: FeatureSetRecord) -> list[str]:
+    """What determines the values of two feature sets differently, as `name: before → now`."""
+    old, new = before.made_with, now.made_with
+    names = sorted(name for name in old | new if old.get(name) != new.get(name))
+    return [f"{name}: {old.get(name)} → {new.get(name)}" for name in names]
 
 
 def rejects(spark: SparkSession, warehouse: Warehouse) -> DataFrame:
@@ -193,8 +161,7 @@ def windows_by_track(tracks: DataFrame, features: DataFrame) -> DataFrame:
     rows = features.join(tracks.select("track_id", "audio_uri"), ["track_id", "audio_uri"], "left_semi")
     # A run may hold a window twice. Each window is taken once, then the windows of the newest run.
     by_run = rows.groupBy("track_id", "run", "window").agg(F.first("values").alias("values"))
-    by_run = by_run.groupBy("track_id", "run").agg(
-        F.sort_array(F.collect_list(F.struct("window", "values"))).alias("rows")
-    )
+    in_order = F.sort_array(F.collect_list(F.struct("window", "values")))
+    by_run = by_run.groupBy("track_id", "run").agg(in_order.alias("rows"))
     newest_run = by_run.groupBy("track_id").agg(F.max_by("rows", "run").alias("rows"))
     return newest_run.select("track_id", F.transform("rows", lambda row: row["values"]).alias("windows"))

@@ -1,10 +1,10 @@
 """Brings the feature sets up to date with the audio of the tracks."""
 
-import json
+import dataclasses
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
-from genremill.infra import storage
+from genremill.infra import records, storage
 from genremill.infra.audio.store import AudioStore
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
@@ -12,6 +12,7 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import Split
 from genremill.jobs.features import cache as feature_cache
+from genremill.jobs.features.cache import FeatureSetRecord
 from genremill.jobs.features.extraction_settings import Config, window_seconds
 from genremill.jobs.features.set_extraction import Counts, SetExtraction
 from genremill.udfs import compiled, extraction
@@ -44,15 +45,9 @@ def up_to_date(
     counts = {}
     for extractor in _extractors(cfg, store):
         of_set, of_set_count = (in_train, train_count) if extractor.augmentation else (tracks, count)
-        counts[extractor.name] = SetExtraction(
-            spark,
-            work,
-            _register(work, cfg, extractor),
-            extractor,
-            of_set.select("track_id", "audio_uri"),
-            of_set_count,
-            objects,
-        ).run()
+        with_uri, fingerprint = of_set.select("track_id", "audio_uri"), _register(work, cfg, extractor)
+        filled = SetExtraction(spark, work, fingerprint, extractor, with_uri, of_set_count, objects)
+        counts[extractor.name] = filled.run()
     return counts
 
 
@@ -96,17 +91,18 @@ def _register(work: command.Run, cfg: Config, extractor: Extractor) -> str:
     if extractor.augmentation:
         reading |= {"augment": extractor.augmentation.variant.value, "augment_revision": REVISION}
     described = base.record(extractor.features, reading) | {"name": extractor.name}
-    fingerprint = base.fingerprint(described)
+    fingerprint, now = base.fingerprint(described), storage.utc_now()
+    dated = described | {"created_at": now, "used_at": now}
+    record = records.from_json(records.to_json(dated), FeatureSetRecord, extractor.name)
     sets = [cached for cached in feature_cache.cached_sets(work.warehouse) if cached.name == extractor.name]
     if sets and sets[-1].fingerprint == fingerprint:
         return fingerprint
     if sets:
-        changed = "; ".join(feature_cache.differences(sets[-1].described, described))
+        changed = "; ".join(feature_cache.differences(sets[-1], record))
         LOGGER.info("%s: the settings have changed: %s", extractor.name, changed)
     if not work.dry_run:
-        now = storage.utc_now()
-        known = [cached.described for cached in sets if cached.fingerprint == fingerprint]
-        record = (known[0] if known else described | {"created_at": now}) | {"used_at": now}
+        created_at = next((cached.created_at for cached in sets if cached.fingerprint == fingerprint), now)
         folder = feature_cache.folder_of(work.warehouse, fingerprint)
-        storage.write_atomic(f"{folder}/{feature_cache.RECORD}", json.dumps(record, indent=1).encode())
+        content = records.to_json(dataclasses.replace(record, created_at=created_at))
+        storage.write_atomic(f"{folder}/{feature_cache.RECORD}", content)
     return fingerprint

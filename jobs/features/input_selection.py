@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import model_registry
-from genremill.jobs.features import artists, cache as feature_cache
-from genremill.jobs.features.artists import Artists
+from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import CachedSet
-from genremill.jobs.features.model_inputs import ModelInputs
+from genremill.jobs.features.model_inputs import Artists, ModelInputs
 from genremill.jobs.snapshot_details import Kind, TracksDetails
 from genremill.models.features import ARTIST, TABLE, TEXT, FeatureSpec, artist_features
 from genremill.models.model_card import ModelCard
@@ -43,15 +42,12 @@ def chosen(
     ]
     if not table and (TABLE in names or ARTIST in names):
         raise UsageError(f"the tracks of run {tracks.run_id} have no table features to learn from")
-    sets = {name: feature_cache.newest_of(warehouse, filled, name) for name in names if name not in OWN}
-    specs = {
-        TABLE: tuple(spec for _, spec in table),
-        ARTIST: artist_features([spec for _, spec in table]),
-    } | {
-        name: tuple(FeatureSpec(value, categorical=False, input=name) for value in cached.value_names)
-        for name, cached in sets.items()
-        if cached.is_vector
-    }
+    sets = {name: feature_cache.newest(warehouse, name, filled) for name in names if name not in OWN}
+    of_table = [spec for _, spec in table]
+    specs: dict[str, Sequence[FeatureSpec]] = {TABLE: of_table, ARTIST: artist_features(of_table)}
+    for name, cached in sets.items():
+        if cached.is_vector:
+            specs[name] = [FeatureSpec(value, categorical=False, input=name) for value in cached.values]
     numeric = tuple(position for position, spec in table if not spec.categorical)
     return ModelInputs(
         names=names,
@@ -77,8 +73,15 @@ def of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> ModelIn
         sets=sets,
         shapes=card.shapes,
         partial=zoo.entry(card.model).is_partial,
-        artists=artists.of_model(warehouse, tracks, card),
+        artists=artists_of_model(warehouse, tracks, card),
     )
+
+
+def artists_of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> Artists | None:
+    """The tracks by which a model describes artists; None if it does not."""
+    if ARTIST not in card.inputs:
+        return None
+    return Artists(warehouse.path(tracks.path), model_registry.positions(card, tracks, ARTIST))
 
 
 def _set_of_model(warehouse: Warehouse, filled: list[CachedSet], name: str, card: ModelCard) -> CachedSet:

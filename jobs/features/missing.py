@@ -34,14 +34,10 @@ def missing(tracks: DataFrame, objects: DataFrame, rows: DataFrame, rejects: Dat
     readable = objects.where(F.col("reason").isNull()).select("audio_uri", "etag", "size")
     with_audio = tracks.join(readable, "audio_uri", "inner")
     new = with_audio.join(held(rows), ["track_id", "audio_uri", "etag"], "left_anti")
-    known = rejects.where(~F.col("reason").isin(*PASSING))
-    known = known.select(F.col("key").alias("track_id"), F.col("etag").alias("known_etag"), "detail")
-    bad = (
-        (new["track_id"] == known["track_id"])
-        & (new["etag"] == known["known_etag"])
-        & _is_about(known["detail"], new["audio_uri"])
-    )
-    new = new.join(known, bad, "left_anti").withColumn("content", content())
+    known = rejects.where(~F.col("reason").isin(*PASSING)).alias("known")
+    is_same_audio = (F.col("track_id") == F.col("key")) & (F.col("new.etag") == F.col("known.etag"))
+    bad = is_same_audio & _is_about(F.col("detail"), F.col("audio_uri"))
+    new = new.alias("new").join(known, bad, "left_anti").withColumn("content", content())
     return new.withColumn("source", F.min("audio_uri").over(Window.partitionBy("content")))
 
 
@@ -67,14 +63,8 @@ def copies(tracks: DataFrame, rows: DataFrame) -> DataFrame:
 
 def of_tracks(extracted: DataFrame, tracks: DataFrame) -> DataFrame:
     """The extracted rows and the rejects, for each track that has this audio."""
-    with_content = tracks.select("track_id", "audio_uri", "content")
     extracted = extracted.withColumn("content", content()).drop("audio_uri")
-    return extracted.join(with_content, "content", "inner")
-
-
-def features_of(results: DataFrame) -> DataFrame:
-    """Rows of `features`: the results without a reason."""
-    return results.where(F.col("reason").isNull()).select(*FEATURES.schema.names)
+    return extracted.join(tracks.select("track_id", "audio_uri", "content"), "content", "inner")
 
 
 def rejects_of(rejected: DataFrame, fingerprint: str, run_id: str) -> DataFrame:
@@ -94,17 +84,11 @@ def rejects_of(rejected: DataFrame, fingerprint: str, run_id: str) -> DataFrame:
 
 def new_rejects(results: DataFrame, before: DataFrame) -> DataFrame:
     """The rejected results that no earlier run has written for the same object, URI and reason."""
-    known = before.select(
-        "key",
-        F.col("reason").alias("old_reason"),
-        F.col("etag").alias("old_etag"),
-        F.col("detail").alias("old_detail"),
-    )
-    rejected = results.where(F.col("reason").isNotNull())
+    rejected = results.where(F.col("reason").isNotNull()).alias("new")
     same = (
         (F.col("track_id") == F.col("key"))
-        & (F.col("reason") == F.col("old_reason"))
-        & F.col("etag").eqNullSafe(F.col("old_etag"))
-        & (F.col("reason").isin(*OF_THE_PATH) | _is_about(F.col("old_detail"), F.col("audio_uri")))
+        & (F.col("new.reason") == F.col("old.reason"))
+        & F.col("new.etag").eqNullSafe(F.col("old.etag"))
+        & (F.col("new.reason").isin(*OF_THE_PATH) | _is_about(F.col("old.detail"), F.col("audio_uri")))
     )
-    return rejected.join(known, same, "left_anti")
+    return rejected.join(before.alias("old"), same, "left_anti")

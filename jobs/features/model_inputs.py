@@ -2,18 +2,36 @@
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
 from genremill.jobs import command, snapshots
-from genremill.jobs.features import artists, cache as feature_cache
-from genremill.jobs.features.artists import Artists
+from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import CachedSet
 from genremill.models.encoders.text_tokens import FIELDS, TEXT_WIDTH
 from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, TEXT, WINDOWS, FeatureSpec
+
+
+@dataclass(frozen=True)
+class Artists:
+    """A run of `tracks`, and the positions of the features that describe artists."""
+
+    path: str
+    positions: tuple[int, ...]
+
+    def described(self, spark: SparkSession) -> DataFrame:
+        """(artist_id, `ARTIST_FEATURES`) of the artists who have a track with features."""
+        tracks = spark.read.parquet(self.path).where(F.size("table_features") > 0)
+        values = _features_at(self.positions)
+        statistics = F.array(*map(F.avg, values), *map(F.stddev_pop, values))
+        return tracks.groupBy("artist_id").agg(statistics.cast("array<float>").alias(ARTIST_FEATURES))
+
+
+def _features_at(positions: Sequence[int]) -> list[Column]:
+    return [F.get("table_features", F.lit(position)) for position in positions]
 
 
 @dataclass(frozen=True)
@@ -58,11 +76,6 @@ class ModelInputs:
         return table + artist + text + ([WINDOWS] if self.sets else [])
 
     @property
-    def has_windows(self) -> bool:
-        """Whether a track may have several rows for the network."""
-        return bool(self.sets)
-
-    @property
     def made_from(self) -> dict[str, str]:
         """The fingerprint and the runs of each feature set."""
         return {name: cached.state for name, cached in self.sets.items()}
@@ -70,16 +83,15 @@ class ModelInputs:
     def with_inputs(self, spark: SparkSession, tracks: DataFrame) -> DataFrame:
         """All `tracks` with their inputs; windows are null if the model cannot use the track's windows."""
         if self.artists:
-            tracks = artists.beside(tracks, self.artists.described(spark))
-        if not self.sets:
-            return tracks
-        return tracks.join(self._windows(self._by_set(spark, tracks)), "track_id", "left")
+            tracks = tracks.join(self.artists.described(spark), "artist_id", "left")
+        windows = self._windows(self._by_set(spark, tracks)) if self.sets else None
+        return tracks.join(windows, "track_id", "left") if windows else tracks
 
     def usable_with_inputs(self, spark: SparkSession, work: command.Run, tracks: DataFrame) -> DataFrame:
         """The tracks that the model can use, with their inputs, which are kept on disk until the run ends."""
         if self.artists:
             described = snapshots.checkpoint(work, self.artists.described(spark), ARTIST)
-            tracks = artists.beside(tracks, described)
+            tracks = tracks.join(described, "artist_id", "left")
         if not self.sets:
             return tracks.where(self.usable())
         by_set = self._by_set(spark, tracks)
@@ -110,10 +122,9 @@ class ModelInputs:
 
     def vector(self) -> Column:
         """All features of a track in order, one array<float>: means over its windows, NaN without any."""
+        means = {name: self._mean(name) for name in self.sets if name in self.vectors}
         parts = self._of_track()
-        for name in self.sets:
-            if name in self.vectors:
-                parts[name] = F.coalesce(self._mean(name), self._missing(name))
+        parts |= {name: F.coalesce(mean, self._missing(name)) for name, mean in means.items()}
         return F.concat(*(parts[name] for name in self.names if name in parts))
 
     def _mean(self, name: str) -> Column:
@@ -127,7 +138,7 @@ class ModelInputs:
         """The features of the table and of the artist that the model uses, by input."""
         columns = {}
         if TABLE in self.names:
-            values = F.array(*(F.get("table_features", F.lit(position)) for position in self.positions))
+            values = F.array(*_features_at(self.positions))
             filled = F.when(F.size("table_features") > 0, values).otherwise(self._missing(TABLE))
             columns[TABLE] = filled.alias(TABLE)
         if self.artists:

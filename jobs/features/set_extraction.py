@@ -5,6 +5,7 @@ the results of the tasks that had ended.
 """
 
 import dataclasses
+import functools
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -23,11 +24,10 @@ OBJECTS_A_TASK = 25
 """About a second of work, so that a killed task costs little and no task runs long after the others."""
 OBJECTS_A_CORE = 500
 """Objects per core in a batch; features and rejects are written after each batch."""
+_COMMITTER = "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
 BY_TASK = {
     "mapreduce.fileoutputcommitter.algorithm.version": "2",
-    "mapreduce.outputcommitter.factory.scheme.s3a": (
-        "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
-    ),
+    "mapreduce.outputcommitter.factory.scheme.s3a": _COMMITTER,
 }
 """The file of a task appears when the task ends. The committers of S3A would wait until all tasks end."""
 
@@ -56,13 +56,6 @@ class Counts:
         return self.without / self.tracks if self.tracks else 0.0
 
 
-def _size(fresh: DataFrame) -> tuple[int, int]:
-    """Number and bytes of the objects to decode."""
-    one_each = fresh.groupBy("source").agg(F.max("size").alias("size"))
-    row = one_each.agg(F.count("*"), F.coalesce(F.sum("size"), F.lit(0))).first()
-    return (row[0], row[1]) if row else (0, 0)
-
-
 @dataclass(frozen=True)
 class SetExtraction:
     """The extraction of one feature set: the cache that it fills, and what it reads."""
@@ -77,28 +70,26 @@ class SetExtraction:
     objects: DataFrame
     """Every distinct audio object with its etag and size, or the reason why it cannot be read."""
 
-    @property
-    def name(self) -> str:
-        """Name of the feature set, with the variant of augmented audio."""
-        return self.settings.name
+    @functools.cached_property
+    def _folder(self) -> str:
+        return feature_cache.folder_of(self.work.warehouse, self.fingerprint)
 
     def run(self) -> Counts:
         """Extracts and counts the missing features, after waiting for other runs on the same set."""
         if self.work.dry_run:
-            _, _, would = self._to_do(self._kept(self._missing(), "missing"))
+            _, _, would = self._to_do(self._missing("missing"))
             return dataclasses.replace(would, without=self._without())
-        folder = feature_cache.folder_of(self.work.warehouse, self.fingerprint)
-        with lease.held(f"{folder}/_extract.lease", self.work.run_id, wait=True) as held:
+        with lease.held(f"{self._folder}/_extract.lease", self.work.run_id, wait=True) as held:
             return self._done(held)
 
     def _done(self, held: Lease) -> Counts:
-        missing_tracks = self._kept(self._missing(), "missing")
+        missing_tracks = self._missing("missing")
         rejected = self._append_rejects(self.objects.join(self.tracks, "audio_uri", "inner"))
         if left := storage.folders(self._pending()):
             for run in left:
-                LOGGER.info("extract %s: using the results that run %s has left", self.name, run)
+                LOGGER.info("extract %s: using the results that run %s has left", self.settings.name, run)
                 rejected += self._settle(run, missing_tracks, held)
-            missing_tracks = self._kept(self._missing(), "still-missing")
+            missing_tracks = self._missing("still-missing")
         copies, fresh, done = self._to_do(missing_tracks)
         if copies and done.copied:
             self._append_features(copies)
@@ -108,21 +99,16 @@ class SetExtraction:
 
     def _to_do(self, missing_tracks: DataFrame) -> tuple[DataFrame | None, DataFrame, Counts]:
         """The rows to copy (None if the cache is empty), the tracks to decode, and their counts."""
-        copies, fresh = self._divided(missing_tracks)
-        objects, size_bytes = _size(fresh)
-        copied = copies.select("track_id").distinct().count() if copies else 0
-        counts = Counts(
-            self.fingerprint, tracks=self.track_count, decoded=objects, size_bytes=size_bytes, copied=copied
-        )
-        return copies, fresh, counts
-
-    def _divided(self, missing_tracks: DataFrame) -> tuple[DataFrame | None, DataFrame]:
-        """Copies of the rows of equal audio (None if the cache is empty), and the tracks to decode."""
-        if not feature_cache.runs_of(self.work.warehouse, self.fingerprint):
-            return None, missing_tracks
-        copies = self._kept(missing.copies(missing_tracks, self._rows()), "copies")
-        fresh = missing_tracks.join(copies.select("track_id").distinct(), "track_id", "left_anti")
-        return copies, self._kept(fresh, "fresh")
+        copies, fresh, copied = None, missing_tracks, 0
+        if feature_cache.runs_of(self.work.warehouse, self.fingerprint):
+            copies = self._kept(missing.copies(missing_tracks, self._rows()), "copies")
+            have_copies = copies.select("track_id").distinct()
+            fresh = self._kept(missing_tracks.join(have_copies, "track_id", "left_anti"), "fresh")
+            copied = have_copies.count()
+        objects = fresh.groupBy("source").agg(F.max("size").alias("size"))
+        row = objects.agg(F.count("*"), F.coalesce(F.sum("size"), F.lit(0))).first()
+        decoded, size_bytes = row or (0, 0)
+        return copies, fresh, Counts(self.fingerprint, self.track_count, decoded, size_bytes, copied)
 
     def _rows(self) -> DataFrame:
         return feature_cache.rows_of(self.spark, self.work.warehouse, self.fingerprint)
@@ -132,26 +118,27 @@ class SetExtraction:
         rejects = feature_cache.rejects(self.spark, self.work.warehouse)
         return rejects.where((F.col("stage") == missing.STAGE) & (F.col("fingerprint") == self.fingerprint))
 
-    def _missing(self) -> DataFrame:
-        return missing.missing(self.tracks, self.objects, self._rows(), self._rejects())
+    def _missing(self, name: str) -> DataFrame:
+        found = missing.missing(self.tracks, self.objects, self._rows(), self._rejects())
+        return self._kept(found, name)
 
     def _kept(self, df: DataFrame, name: str) -> DataFrame:
         """A copy on disk until the run ends: its sources change while the run writes."""
         return snapshots.checkpoint(self.work, df, self.fingerprint, name)
 
     def _pending(self, *parts: str) -> str:
-        return "/".join((feature_cache.folder_of(self.work.warehouse, self.fingerprint), "_pending", *parts))
+        return "/".join((self._folder, "_pending", *parts))
 
     def _decode(self, fresh: DataFrame, objects: int, held: Lease) -> Counter[str]:
         """Decodes in batches; the results of a batch are written before the next batch starts."""
         cores = self.spark.sparkContext.defaultParallelism
         batches = -(-objects // (OBJECTS_A_CORE * cores))
-        tasks = max(cores, -(-objects // max(batches * OBJECTS_A_TASK, 1)))
+        tasks = max(cores, -(-objects // (batches * OBJECTS_A_TASK)))
         sources = fresh.select(F.col("source").alias("audio_uri"), "etag", "size").distinct()
         counted = tally(self.spark)
         extract = extraction.make_extract(self.settings, counted)
         rejected = Counter[str]()
-        with progress(self.spark, f"extract {self.name}", objects, "clips", counted):
+        with progress(self.spark, f"extract {self.settings.name}", objects, "clips", counted):
             for number in range(batches):
                 part = sources.where(F.pmod(F.xxhash64("audio_uri"), F.lit(batches)) == number)
                 extracted = part.repartition(tasks).mapInPandas(extract, extraction.WINDOW_SCHEMA)
@@ -165,7 +152,7 @@ class SetExtraction:
         folder = self._pending(run)
         extracted = self.spark.read.schema(extraction.WINDOW_SCHEMA).parquet(folder)
         results = missing.of_tracks(extracted, missing_tracks)
-        good = missing.features_of(results)
+        good = results.where(F.col("reason").isNull()).select(*FEATURES.schema.names)
         if not good.isEmpty():  # readers would take an empty run for new features
             self._append_features(good)
         rejected = self._append_rejects(results)
@@ -174,17 +161,14 @@ class SetExtraction:
 
     def _append_features(self, rows: DataFrame) -> None:
         FEATURES.check_schema(rows)
-        folder = feature_cache.folder_of(self.work.warehouse, self.fingerprint)
-        cores = self.spark.sparkContext.defaultParallelism
         # The windows of a track are in one file, so that readers see all of them or none.
-        whole = rows.repartition(cores, "track_id")
-        whole.write.mode("append").parquet(f"{folder}/run={self.work.run_id}")
+        whole = rows.repartition(self.spark.sparkContext.defaultParallelism, "track_id")
+        whole.write.mode("append").parquet(f"{self._folder}/run={self.work.run_id}")
 
     def _append_rejects(self, results: DataFrame) -> Counter[str]:
         """Writes the rejects that no earlier run has written; returns the number of tracks by reason."""
-        new = missing.rejects_of(
-            missing.new_rejects(results, self._rejects()), self.fingerprint, self.work.run_id
-        )
+        rejected = missing.new_rejects(results, self._rejects())
+        new = missing.rejects_of(rejected, self.fingerprint, self.work.run_id)
         counts = Counter({row["reason"]: row["count"] for row in new.groupBy("reason").count().collect()})
         if counts:
             snapshots.append(self.work, REJECTS, new.coalesce(1))
@@ -192,7 +176,6 @@ class SetExtraction:
 
     def _without(self) -> int:
         readable = self.objects.where(F.col("reason").isNull()).select("audio_uri", "etag")
-        have = self.tracks.join(readable, "audio_uri", "inner").join(
-            missing.held(self._rows()), ["track_id", "audio_uri", "etag"], "left_semi"
-        )
+        with_audio = self.tracks.join(readable, "audio_uri", "inner")
+        have = with_audio.join(missing.held(self._rows()), ["track_id", "audio_uri", "etag"], "left_semi")
         return self.track_count - have.count()

@@ -15,7 +15,8 @@ from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.contracts import Split
 from genremill.jobs.features import input_selection
 from genremill.jobs.job_inputs import JobInputs
-from genremill.jobs.training.pairs import pairs_of, rule_of
+from genremill.jobs.snapshot_details import TracksDetails
+from genremill.jobs.training.pairs import pairs_of
 from genremill.models.genres.cluster_method import Method
 from genremill.models.genres.genre_lists import REPORT_A_MAP
 
@@ -107,7 +108,7 @@ def read_map(source: str) -> dict[str, str]:
 
 def pairs_of_profiles(tracks: DataFrame, inputs: ClusterInputs) -> DataFrame:
     """The pairs that the profiles are computed from: genre, bucket of the artist, values, order."""
-    pairs = pairs_of(tracks, rule_of(inputs.tracks))
+    pairs = pairs_of(tracks, TracksDetails.of(inputs.tracks).split)
     if inputs.settings.fit_on == "train":
         pairs = pairs.where(F.col("split") == Split.TRAIN.value)
     bucket = F.pmod(F.xxhash64("artist_id"), F.lit(BUCKETS)).cast("int")

@@ -187,7 +187,7 @@ def _features(spark: SparkSession, warehouse: Warehouse, track: Row, cached: Cac
     rows = feature_cache.rows_of(spark, warehouse, fingerprint).where(F.col("track_id") == track_id)
     row = feature_cache.windows_by_track(tracks, rows).first()
     if row is not None:
-        windows = (_by_name(cached.value_names, _by_channel(cached, values)) for values in row["windows"])
+        windows = (_by_name(cached.values, _by_channel(cached, values)) for values in row["windows"])
         return AudioFeatures(name, fingerprint, tuple(windows))
     matches = (F.col("key") == track_id) & (F.col("fingerprint") == fingerprint)
     rejects = feature_cache.rejects(spark, warehouse).where(matches)

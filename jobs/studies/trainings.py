@@ -15,9 +15,7 @@ from genremill.jobs.studies import page as study_page
 from genremill.jobs.studies.grid import Cell
 from genremill.jobs.studies.results import CellResult, StudyInputs, best_of, record
 from genremill.jobs.training import sources
-from genremill.jobs.training.fit_sample import sample
-from genremill.jobs.training.rank_plan import planned
-from genremill.jobs.training.ranks import run_ranks
+from genremill.jobs.training.ranks import planned, run_ranks, sample
 from genremill.models.training import checkpoints
 
 

@@ -1,43 +1,56 @@
 """The training set on disk: Parquet shards with equal row groups, and one row per pair and window."""
 
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession, Window, functions as F
 
 from genremill.infra.errors import UsageError
-from genremill.jobs import command
+from genremill.jobs import command, snapshots
 from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.contracts import Split
 from genremill.jobs.features.model_inputs import ModelInputs
-from genremill.jobs.training.augmentation import OWN_WINDOWS
 from genremill.jobs.training.shards import write_part
 from genremill.jobs.training.vocabulary import known_tokens, numbered
 from genremill.models.encoders.text_tokens import Known
 from genremill.models.features import FOLD, FOLDS, TEXT, WEIGHT, WINDOWS
 from genremill.models.training import manifest
 
+PARTS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
 ROWS_A_RANK = 2
 """Smallest number of train rows per rank: batch normalization cannot learn from a single row."""
 RARE = 0.001
 """Shares of a class's tracks below this value are left out of `ModelCard.together`."""
 AUGMENTED = "augmented"
 """Column of the shards: whether a row comes from augmented audio."""
+OWN_WINDOWS = "own_windows"
+"""Column of pairs with augmented windows: the number of windows of the original audio."""
+
+Variants = Mapping[str, ModelInputs]
+"""The features of augmented audio, by variant."""
 
 
-@dataclass(frozen=True)
-class TrainingSet:
-    """Shards on disk, and what they contain."""
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """The classes, and what there is to train on and to validate."""
 
     classes: tuple[str, ...]
+    rows: dict[str, int]
+    """(track, genre) pairs by split."""
+    windows: dict[str, int]
+    """Rows that the network gets, by split: a pair has one for each window."""
+    class_rows: dict[str, int]
+    """Train pairs by class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSet(Counts):
+    """Shards on disk, and what they contain."""
+
     inputs: ModelInputs
     train: str
     validation: str | None
-    rows: dict[str, int]
-    """(track, genre) pairs by split."""
-    class_rows: dict[str, int]
-    """Train pairs by class."""
-    train_rows: int
-    """Number of rows to train on: a pair has one for each window."""
     digests: tuple[str, ...]
     known: Known | None
     """The tokens that the model knows; None if the model does not use names."""
@@ -45,61 +58,71 @@ class TrainingSet:
     """See `ModelCard.together`."""
 
 
+def augmented(
+    spark: SparkSession, work: command.Run, pairs: DataFrame, catalog: DataFrame, variants: Variants
+) -> DataFrame:
+    """`pairs`, in which those of the train split have the track's augmented windows after its own.
+
+    A track that has left the train split since its audio was augmented gets none.
+    """
+    in_train = F.col("split") == Split.TRAIN.value
+    of_train = pairs.where(in_train).select("track_id").distinct()
+    tracks = catalog.select("track_id", "audio_uri").join(of_train, "track_id", "left_semi")
+    by_variant = [
+        inputs.with_inputs(spark, tracks)
+        .where(F.col(WINDOWS).isNotNull())
+        .select("track_id", F.struct(F.lit(variant).alias("variant"), WINDOWS).alias("added"))
+        for variant, inputs in variants.items()
+    ]
+    by_track = functools.reduce(DataFrame.union, by_variant).groupBy("track_id")
+    added = by_track.agg(F.sort_array(F.collect_list("added")).alias("added"))
+    added = added.select("track_id", F.flatten(F.col("added")[WINDOWS]).alias("added"))
+    joined = pairs.join(snapshots.checkpoint(work, added, "augmented"), "track_id", "left")
+    gets_more = in_train & F.col("added").isNotNull() & F.col(WINDOWS).isNotNull()
+    windows = F.when(gets_more, F.concat(WINDOWS, "added")).otherwise(F.col(WINDOWS))
+    own = F.coalesce(F.size(WINDOWS), F.lit(1))
+    return joined.withColumn(OWN_WINDOWS, own).withColumn(WINDOWS, windows).drop("added")
+
+
 def write_training_set(
     spark: SparkSession, work: command.Run, pairs: DataFrame, inputs: ModelInputs, workers: int
 ) -> TrainingSet:
     """Train and validation pairs as Parquet with equal row groups, in an order drawn by hash."""
     counts = _counted(pairs, inputs, workers)
-    rows, windows_of = counts.pairs_of, counts.windows_of
     label = spark.createDataFrame(list(enumerate(counts.classes)), "label long, class string")
     with_label = pairs.join(F.broadcast(label), "class", "inner")
-    folders = {
-        part: work.warehouse.tmp(work.run_id, "shards", part) for part in (Split.TRAIN, Split.VALIDATION)
-    }
     # Each worker validates a part. With fewer rows than workers, there is no validation.
-    parts = [Split.TRAIN, Split.VALIDATION] if windows_of[Split.VALIDATION] >= workers else [Split.TRAIN]
-    row_bytes = manifest.BYTES_A_VALUE * inputs.values
+    validates = counts.windows[Split.VALIDATION] >= workers
+    parts = (Split.TRAIN, Split.VALIDATION) if validates else (Split.TRAIN,)
     # Filtered by split first: Spark pushes no filter through the Python function that makes tokens of names.
     pairs_of = {part: with_label.where(F.col("split") == part.value) for part in parts}
     together = _together(pairs_of[Split.TRAIN])
     known = None
     if TEXT in inputs.names:
-        known = known_tokens(pairs_of[Split.TRAIN], rows[Split.TRAIN], len(counts.classes))
+        known = known_tokens(pairs_of[Split.TRAIN], counts.rows[Split.TRAIN], len(counts.classes))
         pairs_of[Split.TRAIN] = _folded(pairs_of[Split.TRAIN])
-    if Split.VALIDATION in parts:
+    if validates:
         pairs_of[Split.VALIDATION] = _weighted(pairs_of[Split.VALIDATION])
+    row_bytes = manifest.BYTES_A_VALUE * inputs.values
+    folders = {part: work.warehouse.tmp(work.run_id, "shards", part) for part in parts}
     digests = tuple(
-        write_part(_examples(own, inputs, known), folders[part], windows_of[part], workers, row_bytes)
+        write_part(_examples(own, inputs, known), folders[part], counts.windows[part], workers, row_bytes)
         for part, own in pairs_of.items()
     )
     return TrainingSet(
-        classes=counts.classes,
+        **vars(counts),
         inputs=inputs,
         train=folders[Split.TRAIN],
-        validation=folders[Split.VALIDATION] if Split.VALIDATION in parts else None,
-        rows=rows,
-        class_rows=counts.class_rows,
-        train_rows=windows_of[Split.TRAIN],
+        validation=folders.get(Split.VALIDATION),
         digests=digests,
         known=known,
         together=together,
     )
 
 
-@dataclass(frozen=True)
-class _Counts:
-    """The classes, and by split their pairs and the rows that the network gets."""
-
-    classes: tuple[str, ...]
-    pairs_of: dict[str, int]
-    windows_of: dict[str, int]
-    class_rows: dict[str, int]
-    """Train pairs by class."""
-
-
-def _counted(pairs: DataFrame, inputs: ModelInputs, workers: int) -> _Counts:
+def _counted(pairs: DataFrame, inputs: ModelInputs, workers: int) -> Counts:
     """What there is to train on; too few classes, or rows for as many workers, are an error."""
-    windows = F.coalesce(F.size(WINDOWS), F.lit(1)) if inputs.has_windows else F.lit(1)
+    windows = F.coalesce(F.size(WINDOWS), F.lit(1)) if inputs.sets else F.lit(1)
     by_class = pairs.groupBy("split", "class").agg(F.count("*").alias("pairs"), F.sum(windows).alias("rows"))
     counts = {(row["split"], row["class"]): (row["pairs"], row["rows"]) for row in by_class.collect()}
     classes = tuple(sorted({name for split, name in counts if split == Split.TRAIN}))
@@ -108,22 +131,18 @@ def _counted(pairs: DataFrame, inputs: ModelInputs, workers: int) -> _Counts:
             f"training needs 2 classes or more; the train split has {len(classes)}: {list(classes)} "
             f"(tracks that have {' and '.join(inputs.names)})"
         )
-    pairs_of, windows_of = (
-        {
-            part.value: sum(
-                n[column] for (split, name), n in counts.items() if split == part and name in classes
-            )
-            for part in (Split.TRAIN, Split.VALIDATION, Split.TEST)
-        }
+    of_known = [(split, numbers) for (split, name), numbers in counts.items() if name in classes]
+    pairs_of, rows_of = (
+        {part.value: sum(numbers[column] for split, numbers in of_known if split == part) for part in PARTS}
         for column in (0, 1)
     )
-    if windows_of[Split.TRAIN] < ROWS_A_RANK * workers:
+    needed, found = ROWS_A_RANK * workers, rows_of[Split.TRAIN]
+    if found < needed:
         raise UsageError(
-            f"--workers {workers}: there are {windows_of[Split.TRAIN]} rows to train on; expected "
-            f"{ROWS_A_RANK * workers} or more"
+            f"--workers {workers}: there are {found} rows to train on; expected {needed} or more"
         )
     class_rows = {name: counts[Split.TRAIN.value, name][0] for name in classes}
-    return _Counts(classes, pairs_of, windows_of, class_rows)
+    return Counts(classes=classes, rows=pairs_of, windows=rows_of, class_rows=class_rows)
 
 
 def _together(pairs: DataFrame) -> dict[str, dict[str, float]]:
@@ -154,16 +173,10 @@ def _folded(pairs: DataFrame) -> DataFrame:
 
 def _examples(pairs: DataFrame, inputs: ModelInputs, known: Known | None) -> DataFrame:
     """The rows of the shards: a column for each input, the label, the order and a hash of the row."""
-    key = ["track_id", "genre", *(["window"] if inputs.has_windows else [])]
-    if known is not None:
-        pairs = numbered(pairs, known)
+    key = ["track_id", "genre", *(["window"] if inputs.sets else [])]
+    pairs = pairs if known is None else numbered(pairs, known)
     beside = [name for name in (WEIGHT, FOLD) if name in pairs.columns]
     marks = [(F.col("window") >= F.col(OWN_WINDOWS)).alias(AUGMENTED)] if OWN_WINDOWS in pairs.columns else []
-    return inputs.rows(pairs).select(
-        *inputs.names,
-        *beside,
-        *marks,
-        "label",
-        unit_hash("order", 0, *key).alias("order"),
-        F.xxhash64(*key, "label", *inputs.names, *beside).alias("row_hash"),
-    )
+    order = unit_hash("order", 0, *key).alias("order")
+    row_hash = F.xxhash64(*key, "label", *inputs.names, *beside).alias("row_hash")
+    return inputs.rows(pairs).select(*inputs.names, *beside, *marks, "label", order, row_hash)

@@ -26,24 +26,9 @@ class Balance:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class LabeledTracks:
-    """The tracks that a model can use, with their inputs, and their pairs with class and split."""
-
-    snapshot: Snapshot
-    tracks: DataFrame
-    pairs: DataFrame
-
-
-def rule_of(tracks: Snapshot) -> SplitRule:
-    """How a tracks snapshot was split."""
-    return TracksDetails.of(tracks).split
-
-
 def pairs_of(tracks: DataFrame, rule: SplitRule) -> DataFrame:
     """One row per (track, genre) pair; each pair has its own split if the table is split by rows."""
-    own = tracks.drop("genre")  # a kept column may have this name
-    pairs = own.select("*", F.explode("genres").alias("genre"))
+    pairs = tracks.withColumn("genre", F.explode("genres"))  # a kept column may have this name
     own_split = part_of(unit_hash("split", rule.seed, "track_id", "genre"), rule.fractions)
     split = F.when(F.col("split") == Split.ROWS.value, own_split).otherwise(F.col("split"))
     return pairs.withColumn("split", split).where(F.col("split") != Split.UNLISTED.value)
@@ -65,10 +50,10 @@ def balanced(pairs: DataFrame, balance: Balance) -> DataFrame:
     if balance.exactly:
         in_split = {split.value: exact_count(balance.per_class, split) for split in EXACT_SHARES}
         limit = F.coalesce(*(F.when(F.col("split") == split, count) for split, count in in_split.items()))
-    order = Window.partitionBy("class", *(["split"] if balance.exactly else [])).orderBy(
-        unit_hash("per class", balance.seed, "track_id", "genre"), "track_id", "genre"
-    )
-    numbered = pairs.withColumn("_number", F.row_number().over(order))
+    group = Window.partitionBy("class", *(["split"] if balance.exactly else []))
+    draw = unit_hash("per class", balance.seed, "track_id", "genre")
+    number = F.row_number().over(group.orderBy(draw, "track_id", "genre"))
+    numbered = pairs.withColumn("_number", number)
     return numbered.where(F.col("_number") <= limit).drop("_number")
 
 
@@ -76,7 +61,8 @@ def drawn(
     tracks: DataFrame, genre_map: DataFrame | None, snapshot: Snapshot, balance: Balance, *carried: str
 ) -> DataFrame:
     """The labeled, balanced pairs of a track table: track_id, genre, class, split, columns `carried`."""
-    pairs = balanced(labeled(pairs_of(tracks, rule_of(snapshot)), genre_map), balance)
+    pairs = pairs_of(tracks, TracksDetails.of(snapshot).split)
+    pairs = balanced(labeled(pairs, genre_map), balance)
     return pairs.select("track_id", "genre", "class", "split", *carried)
 
 
@@ -93,19 +79,13 @@ def exact_count(per_class: int, split: Split) -> int:
 def check_exact(pairs: DataFrame, per_class: int) -> None:
     """Raises if a class has too few pairs in a split for an exactly balanced sample."""
     rows = pairs.groupBy("class", "split").count().collect()
-    by_class_and_split = {(row["class"], row["split"]): row["count"] for row in rows}
-    counts = {
-        (name, split): by_class_and_split.get((name, split.value), 0)
-        for name in sorted({name for name, _ in by_class_and_split})
-        for split in EXACT_SHARES
-    }
-    short = [
-        f"{count} of {name} in {split}"
-        for (name, split), count in counts.items()
-        if count < exact_count(per_class, split)
-    ]
+    found = {(row["class"], row["split"]): row["count"] for row in rows}
+    names = sorted({name for name, _ in found})
+    counts = {(name, split): found.get((name, split), 0) for name in names for split in EXACT_SHARES}
+    needed = {split: exact_count(per_class, split) for split in EXACT_SHARES}
+    short = [f"{n} of {name} in {split}" for (name, split), n in counts.items() if n < needed[split]]
     if short:
-        expected = ", ".join(f"{exact_count(per_class, split)} in {split}" for split in EXACT_SHARES)
+        expected = ", ".join(f"{count} in {split}" for split, count in needed.items())
         largest = min(int(count / EXACT_SHARES[split]) for (_, split), count in counts.items())
         shown = ", ".join(short[:3]) + (", …" if short[3:] else "")
         raise UsageError(

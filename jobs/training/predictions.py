@@ -1,5 +1,6 @@
 """A model's predictions for a bounded sample of labeled tracks, on the driver."""
 
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,25 +29,18 @@ def collected(inputs: PredictionInputs, sample: DataFrame) -> Predictions:
     card = inputs.model.card
     predict = make_predict(inputs.model.folder, inputs.features.positions, CARRIED)
     numbers = T.ArrayType(T.FloatType())
-    schema = T.StructType(
-        [
-            *(sample.schema[name] for name in CARRIED),
-            T.StructField("probabilities", numbers),
-            T.StructField("distances", numbers),
-        ]
-    )
+    schema = T.StructType([sample.schema[name] for name in CARRIED])
+    schema = schema.add("probabilities", numbers).add("distances", numbers)
     columns = sample.select(*CARRIED, *inputs.features.columns)
     table = columns.mapInArrow(predict, schema).orderBy("track_id").toArrow()
     if not len(table):
         raise NothingHeldOut("no held-out track has a label that the model knows; nothing can be measured")
     index = {name: number for number, name in enumerate(card.classes)}
     labels = table.column("labels").combine_chunks()
-    cluster_names = {cluster.id: cluster.name for cluster in card.clusters.values()}
-    cluster_index = {cluster: number for number, cluster in enumerate(sorted(cluster_names))}
-    clusters = [
-        cluster_index[card.clusters[name].id] if name in card.clusters else -1 for name in card.classes
-    ]
-    by_genre = Labels(card.labels) is Labels.GENRE and bool(cluster_names)
+    clusters = sorted(set(card.clusters.values()), key=operator.attrgetter("id"))
+    cluster_of = {name: clusters.index(cluster) for name, cluster in card.clusters.items()}
+    cluster_of_class_C = np.array([cluster_of.get(name, -1) for name in card.classes])
+    by_genre = Labels(card.labels) is Labels.GENRE and bool(clusters)
     held_out = HeldOut(
         split=TracksDetails.of(inputs.tracks).split.by,
         classes=card.classes,
@@ -55,8 +49,8 @@ def collected(inputs: PredictionInputs, sample: DataFrame) -> Predictions:
         pair_label_P=np.array([index[name] for name in labels.flatten().to_pylist()]),
         artist_T=np.array(table.column("artist_id").to_pylist()),
         unseen_T=np.array(table.column("unseen").to_pylist(), dtype=bool),
-        cluster_of_class_C=np.array(clusters) if by_genre else None,
-        cluster_names=tuple(name for _, name in sorted(cluster_names.items())),
+        cluster_of_class_C=cluster_of_class_C if by_genre else None,
+        cluster_names=tuple(cluster.name for cluster in clusters),
         together_CC=card.together_CC,
     )
     return Predictions(held_out, matrix(table.column("distances"), len(card.outlier_limits)))

@@ -1,6 +1,5 @@
 """What a training reads, and the training set that is prepared from it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
@@ -9,11 +8,9 @@ from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, job_inputs, snapshots
 from genremill.jobs.features import input_selection
-from genremill.jobs.features.model_inputs import ModelInputs
 from genremill.jobs.job_inputs import JobInputs
-from genremill.jobs.training.augmentation import augmented
-from genremill.jobs.training.dataset import TrainingSet, write_training_set
-from genremill.jobs.training.pairs import LabeledTracks, check_exact, drawn
+from genremill.jobs.training.dataset import TrainingSet, Variants, augmented, write_training_set
+from genremill.jobs.training.pairs import check_exact, drawn
 from genremill.jobs.training.settings import Config, check
 from genremill.models.evaluation.held_out import Labels
 
@@ -24,26 +21,19 @@ class TrainingInputs(JobInputs):
 
     settings: Config
     genre_map: Snapshot | None
-    variants: Mapping[str, ModelInputs]
-    """The features of augmented audio, by variant."""
+    variants: Variants
 
     @property
     def made_from(self) -> dict[str, str]:
         """The record of these inputs."""
-        of_variants = {
-            f"{name}~{variant}": state
-            for variant, features in self.variants.items()
-            for name, state in features.made_from.items()
-        }
-        return {
+        record = {
             "tracks": self.tracks.run_id,
             "genre_map": self.genre_map.run_id if self.genre_map else "",
             "settings": job_inputs.settings_record(self.settings),
-        } | (self.features.made_from | of_variants)
-
-    def read_genre_map(self, spark: SparkSession) -> DataFrame | None:
-        """The rows of the genre map, if there is one."""
-        return snapshots.read(spark, self.warehouse, self.genre_map) if self.genre_map else None
+        } | self.features.made_from
+        for variant, features in self.variants.items():
+            record |= {f"{name}~{variant}": state for name, state in features.made_from.items()}
+        return record
 
 
 @dataclass(frozen=True)
@@ -51,7 +41,10 @@ class Sources:
     """The data of a training beside the training set."""
 
     inputs: TrainingInputs
-    labeled: LabeledTracks
+    tracks: DataFrame
+    """The tracks that the model can use, with their inputs."""
+    pairs: DataFrame
+    """The pairs of these tracks, with class and split."""
     genre_map: list[tuple[str, int, str]]
     """Genre, cluster id and cluster name."""
     genres: list[str]
@@ -81,7 +74,8 @@ def resolve(warehouse: Warehouse, cfg: Config) -> TrainingInputs:
 
 def prepared(spark: SparkSession, work: command.Run, inputs: TrainingInputs) -> tuple[TrainingSet, Sources]:
     """The training set, written to the run's scratch space, and the data beside it."""
-    cfg, genre_map, catalog = inputs.settings, inputs.read_genre_map(spark), inputs.read_tracks(spark)
+    cfg, catalog = inputs.settings, inputs.read_tracks(spark)
+    genre_map = snapshots.read(spark, inputs.warehouse, inputs.genre_map) if inputs.genre_map else None
     usable = inputs.features.usable_with_inputs(spark, work, catalog)
     classes = genre_map if cfg.labels is Labels.CLUSTER else None
     pairs = drawn(usable, classes, inputs.tracks, cfg.balance, "artist_id", *inputs.features.columns)
@@ -91,9 +85,5 @@ def prepared(spark: SparkSession, work: command.Run, inputs: TrainingInputs) -> 
     data = write_training_set(spark, work, learned, inputs.features, cfg.workers)
     rows = genre_map.select("genre", "cluster_id", "cluster_name").collect() if genre_map else []
     genres = catalog.select(F.explode("genres").alias("genre")).distinct().collect()
-    return data, Sources(
-        inputs,
-        LabeledTracks(inputs.tracks, usable, pairs),
-        [tuple(row) for row in rows],
-        sorted(row["genre"] for row in genres),
-    )
+    names = sorted(row["genre"] for row in genres)
+    return data, Sources(inputs, usable, pairs, [tuple(row) for row in rows], names)

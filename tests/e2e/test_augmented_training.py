@@ -13,7 +13,7 @@ from genremill.infra.warehouse import Warehouse
 from genremill.jobs import cli, command
 from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.training import sources
-from genremill.jobs.training.fit_sample import sample
+from genremill.jobs.training.ranks import sample
 from genremill.jobs.training.settings import Config
 from genremill.models.features import WINDOWS
 from genremill.models.training.manifest import read_manifest
@@ -61,7 +61,7 @@ def test_only_tracks_in_the_train_split_get_more_rows(spark: SparkSession, extra
     assert read_manifest(data.train).rows == 2 * data.rows["train"]
     # The statistics of the tracks and the calibration use the original audio only.
     assert np.all(sample(data)["gtzan57"] < NOISY)
-    assert prepared.labeled.pairs.select(F.max(F.size(WINDOWS))).first() == (1,)
+    assert prepared.pairs.select(F.max(F.size(WINDOWS))).first() == (1,)
 
 
 def _folders(data: Any) -> dict[str, str]:

@@ -56,8 +56,8 @@ def test_rows_are_flat_and_the_record_has_their_shape(
 ) -> None:
     shape, windows = SETS[name]
     cached = feature_cache.newest(extracted, name)
-    assert cached.described["shape"] == shape
-    names = len(cached.value_names)
+    assert cached.shape == tuple(shape)
+    names = len(cached.values)
     assert names == (shape[-1] if len(shape) < 3 else shape[0])
     found = values(spark, extracted, name)
     assert set(found) == {"t0", "t1"} | ({"t2"} if name == "segments" else set())

@@ -13,7 +13,7 @@ from genremill.jobs.genres import sources as genre_sources
 from genremill.jobs.genres.sources import ClusterInputs, Config as ClusterConfig
 from genremill.jobs.score import ScoreInputs
 from genremill.jobs.training import sources as training_sources
-from genremill.jobs.training.fit_sample import sample
+from genremill.jobs.training.ranks import sample
 from genremill.jobs.training.settings import Config as TrainConfig
 from genremill.jobs.training.sources import TrainingInputs
 from genremill.models.features import WINDOWS

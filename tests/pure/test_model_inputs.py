@@ -92,7 +92,7 @@ def test_sequences_and_images_have_a_shape_and_no_features(warehouse: Warehouse)
 @pytest.mark.parametrize("shape", [(3,), (0, 2), (1, 2, 3, 4), (2.0, 2), ()])
 def test_an_invalid_shape_is_an_error(warehouse: Warehouse, shape: tuple[Any, ...]) -> None:
     _add_set(warehouse, "segments", "ss", "2026-01-01", "r1", shape=shape)
-    with pytest.raises(StorageError, match=r"fingerprint=ss/_feature_set\.json is not the record"):
+    with pytest.raises(StorageError, match=r"fingerprint=ss/_feature_set\.json is not a valid"):
         chosen(warehouse, TABULAR, "gtzan57", None, use_popularity=False)
 
 

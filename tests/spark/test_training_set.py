@@ -33,7 +33,7 @@ def test_too_few_rows_for_the_ranks_is_an_error_before_a_rank_starts(
     with pytest.raises(UsageError, match="--workers 4: there are 7 rows to train on; expected 8 or more"):
         write_training_set(spark, work, pairs, inputs, workers=4)
     assert list(tmp_path.iterdir()) == []
-    assert write_training_set(spark, work, pairs, inputs, workers=3).train_rows == 7
+    assert write_training_set(spark, work, pairs, inputs, workers=3).windows["train"] == 7
 
 
 def test_classes_that_tracks_have_together(spark: SparkSession, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-from collections.abc import Container
 from dataclasses import dataclass
 
 from genremill.infra import storage
@@ -84,8 +83,8 @@ def _unneeded(listing: Listing, keep_runs: int) -> list[Removal]:
     return [
         *_beyond(listing, "run", runs, _whole(runs, "_run.json"), kept),
         *old_models,
-        *_beyond(listing, "report", reports, reports, [*by_time[-keep_runs:], *on_models]),
-        *_beyond(listing, "study", studies, studies, by_age[-keep_runs:]),
+        *_beyond(listing, "report", reports, set(reports), {*by_time[-keep_runs:], *on_models}),
+        *_beyond(listing, "study", studies, set(studies), set(by_age[-keep_runs:])),
     ]
 
 
@@ -95,11 +94,7 @@ def _whole(folders: dict[str, list[StoredObject]], record: str) -> set[str]:
 
 
 def _beyond(
-    listing: Listing,
-    kind: str,
-    folders: dict[str, list[StoredObject]],
-    whole: Container[str],
-    kept: Container[str],
+    listing: Listing, kind: str, folders: dict[str, list[StoredObject]], whole: set[str], kept: set[str]
 ) -> list[Removal]:
     """The removals of the idle folders that are not kept."""
     return [

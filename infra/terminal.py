@@ -17,11 +17,7 @@ def plain(text: str) -> str:
 
 
 def plain_lines(text: str) -> str:
-    r"""The same for each line of a text.
-
-    >>> plain_lines("one\n\x1b[2Jtwo")
-    'one\n·[2Jtwo'
-    """
+    """The same for each line of a text."""
     return "\n".join(map(plain, text.split("\n")))
 
 

@@ -20,9 +20,8 @@ LEAST_DEVIATION = 1e-6
 class ArrayEncoder(Encoder):
     """Standardizes each channel by its mean and standard deviation in the train rows.
 
-    Sequences are stored as (steps, channels) and returned as (B, C, T). Padding (steps at the end that are
-    all 0) is ignored and stays 0. Images are stored and returned as (channels, height, width). Channels of
-    several inputs are concatenated.
+    Sequences are stored as (steps, channels) and returned as (B, C, T); padding, steps of 0 at the end, stays
+    0. Images are (channels, height, width). Channels of several inputs are concatenated.
     """
 
     def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:

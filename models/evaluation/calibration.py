@@ -87,10 +87,7 @@ def artist_weights(artist_T: NDArray[Any]) -> Floats:
 
 
 def fitted_temperature(held_out: HeldOut, weight_T: Floats | None = None) -> float:
-    """The temperature with the highest likelihood of which top tags are right, with a log-normal prior.
-
-    Tracks are weighted by `weight_T`, or equally.
-    """
+    """The most probable temperature, given which top tags are right. Tracks have equal weights by default."""
     weight_T = np.ones(len(held_out.top_T)) if weight_T is None else weight_T
 
     def loss(log_temperature: float) -> float:

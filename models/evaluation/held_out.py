@@ -106,10 +106,7 @@ class HeldOut:
         )
 
     def units(self) -> "HeldOut":
-        """The units of metrics "per track": the tracks or, under the split `rows`, the pairs.
-
-        Under `rows` other labels of a track can be in train, so only its held-out label counts.
-        """
+        """The tracks or, under the split `rows`, where other labels can be in train, the pairs."""
         if self.split is not SplitBy.ROWS:
             return self
         return replace(
@@ -125,8 +122,7 @@ class HeldOut:
 def confidences(p_TC: NDArray[np.float32], top_T: Integers, together_CC: csc_array | None) -> Floats:
     """The probability that the top tag of a track is one of its labels, shape (T,).
 
-    A track with two labels is two pairs, which share the probability. `together_CC` has the share of tracks
-    with the row's label that also have the column's label: 1 on the diagonal.
+    `together_CC` is the share of tracks with the row's label that also have the column's: 1 on the diagonal.
 
     >>> dance_and_club = csc_array([[1, 0.9], [0.6, 1]])
     >>> confidences(np.array([[0.5, 0.5]], np.float32), np.array([0]), dance_and_club).round(3)

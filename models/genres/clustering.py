@@ -81,9 +81,9 @@ def cluster_genres(
 
 
 def fine_groups(profiles: Profiles, points_GD: Floats, most: int, seed: int) -> dict[str, str]:
-    """Genre to the group of genres that is clustered as one point; up to `most` genres are not grouped.
+    """Genre to the first genre of the group that is clustered as one point, to save time and memory.
 
-    Time and memory of clustering grow with the square of the points. A group has the name of its first genre.
+    Up to `most` genres are not grouped.
     """
     if len(profiles.genres) <= most:
         return {genre: genre for genre in profiles.genres}

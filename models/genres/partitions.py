@@ -68,9 +68,9 @@ def _labels(points_GD: Floats, method: Method, size: int, seed: int) -> Integers
 def consensus_tree(sums: ProfileSums, weights_B: Floats, seed: int) -> Floats:
     """The average-linkage tree of all genres over resampled artists, in the format of scipy's `linkage`.
 
-    Co-association (Fred and Jain, "Combining multiple clusterings using evidence accumulation", 2005) over
-    all cuts of Ward trees: the fewer clusters are left when a tree joins two genres, the larger their
-    distance. The square root gives coarse cuts more weight than fine ones.
+    Co-association (Fred and Jain, "Combining multiple clusterings using evidence accumulation", 2005): the
+    fewer clusters are left when a Ward tree joins two genres, the larger their distance. The square root
+    gives coarse cuts more weight than fine ones.
     """
     total = 0.0
     for drawn_B in resampled(weights_B, ROUNDS, np.random.default_rng((seed, 0))):

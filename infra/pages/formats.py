@@ -13,11 +13,7 @@ def percent(share: float | None) -> str:
 
 
 def decimal(number: float | None) -> str:
-    """A number with three decimals, a dash if there is none.
-
-    >>> decimal(2.3456)
-    '2.346'
-    """
+    """A number with three decimals, a dash if there is none."""
     return MISSING if number is None else f"{number:.3f}"
 
 

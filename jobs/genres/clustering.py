@@ -57,7 +57,9 @@ def fit(spark: SparkSession, work: command.Run, inputs: ClusterInputs, pairs: Da
     del summary["inputs"]
     if work.dry_run:
         return command.Outcome(summary, f"dry run: {len(clustering.names)} clusters, nothing written")
-    for contract, rows in ((GENRE_PROFILES, _profile_rows(sums)), (GENRE_MAP, _map_rows(clustering))):
+    names, method = clustering.names, clustering.method.value
+    map_rows = [(genre, number, names[number], method) for genre, number in clustering.assignment.items()]
+    for contract, rows in ((GENRE_PROFILES, _profile_rows(sums)), (GENRE_MAP, map_rows)):
         df = spark.createDataFrame(rows, contract.schema).coalesce(1)
         snapshot = snapshots.write(work, contract, df, inputs.made_from, details)
         work.warehouse.publish(contract.name, snapshot)
@@ -118,11 +120,6 @@ def _profile_rows(sums: ProfileSums) -> list[tuple[Any, ...]]:
     profiles = sums.profiles(sums.even_weights())
     columns = zip(profiles.genres, profiles.counts_G, profiles.means_GD, strict=True)
     return [(genre, int(count), means.tolist()) for genre, count, means in columns]
-
-
-def _map_rows(clustering: Clustering) -> list[tuple[Any, ...]]:
-    names, method = clustering.names, clustering.method.value
-    return [(genre, number, names[number], method) for genre, number in clustering.assignment.items()]
 
 
 def _log(clustering: Clustering) -> None:

@@ -62,10 +62,9 @@ class ClusterInputs(JobInputs):
     @property
     def made_from(self) -> dict[str, str]:
         """The record of these inputs."""
-        record = {"tracks": self.tracks.run_id, "settings": job_inputs.settings_record(self.settings)}
-        if self.map_digest is not None:
-            record["map"] = self.map_digest
-        return record | self.features.made_from
+        own = {"tracks": self.tracks.run_id, "settings": job_inputs.settings_record(self.settings)}
+        of_map = {"map": self.map_digest} if self.map_digest is not None else {}
+        return own | of_map | self.features.made_from
 
 
 def check(cfg: Config) -> None:

@@ -133,13 +133,13 @@ def _mel(axes: Axes, mel_MT: Floats, settings: PanelSettings) -> AxesImage:
     labels = [f"{hz / 1000:g}k" if hz >= 1000 else str(hz) for hz in ticks]
     axes.set_yticks(np.interp(ticks, bands[1:-1], np.arange(settings.n_mels)), labels)
     axes.set(title="Mel spectrogram", ylabel="frequency (Hz)")
-    return _image(axes, mel_MT, settings, "magma", -settings.top_db, 0.0)
+    return _image(axes, mel_MT, settings, "magma", (-settings.top_db, 0.0))
 
 
 def _chroma(axes: Axes, chroma_CT: Floats, settings: PanelSettings) -> AxesImage:
     axes.set_yticks(range(len(PITCH_CLASSES)), PITCH_CLASSES)
     axes.set(title="Chromagram", ylabel="pitch class")
-    return _image(axes, chroma_CT, settings, "viridis", 0.0, 1.0)
+    return _image(axes, chroma_CT, settings, "viridis", (0.0, 1.0))
 
 
 def _tempogram(axes: Axes, panels: Panels, settings: PanelSettings) -> AxesImage:
@@ -162,18 +162,12 @@ def _image(
     values: Floats,
     settings: PanelSettings,
     colors: str,
-    lowest: float | None = None,
-    highest: float | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> AxesImage:
     """Rows of values over time, the first at the bottom; a frame is one hop wide, around its center."""
     hop_s = settings.hop_length / settings.sr
     rows, frames = values.shape
-    return axes.imshow(
-        values,
-        aspect="auto",
-        origin="lower",
-        cmap=colors,
-        vmin=lowest,
-        vmax=highest,
-        extent=(-hop_s / 2, (frames - 0.5) * hop_s, -0.5, rows - 0.5),
-    )
+    extent = (-hop_s / 2, (frames - 0.5) * hop_s, -0.5, rows - 0.5)
+    image = axes.imshow(values, colors, aspect="auto", origin="lower", extent=extent)
+    image.set_clim(limits)
+    return image

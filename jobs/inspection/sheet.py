@@ -174,11 +174,8 @@ def _by_input(
 def _audio_features(spark: SparkSession, warehouse: Warehouse, track: Row) -> tuple[AudioFeatures, ...]:
     """The features of the newest fingerprint of each feature set."""
     newest = {cached.name: cached for cached in feature_cache.cached_sets(warehouse)}
-    return tuple(
-        _features(spark, warehouse, track, cached)
-        for cached in newest.values()
-        if track["audio_uri"] is not None
-    )
+    current = newest.values() if track["audio_uri"] is not None else ()
+    return tuple(_features(spark, warehouse, track, cached) for cached in current)
 
 
 def _features(spark: SparkSession, warehouse: Warehouse, track: Row, cached: CachedSet) -> AudioFeatures:

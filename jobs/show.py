@@ -119,11 +119,11 @@ def _draw(work: command.Run, cfg: Config, audio_uri: str, sheet: TrackSheet | No
     if work.dry_run:
         return Picture(audio_uri, path)
     # Imported here because --help needs neither librosa nor matplotlib.
-    from genremill.jobs.inspection import panels as track_panels, picture as track_picture
+    from genremill.jobs.inspection import picture as track_picture
 
     decoded = _decode(cfg, audio_uri)
-    settings = track_panels.PanelSettings(sr=SR)
-    panels = track_panels.analyze(decoded.y, settings)
+    settings = track_picture.PanelSettings(sr=SR)
+    panels = track_picture.analyze(decoded.y, settings)
     part = f" within the middle {cfg.seconds:g} s" if cfg.offset is Offset.MIDDLE else ""
     caption = track_picture.Caption(heading, lines, f"time (s){part}")
     storage.write_atomic(path, track_picture.png(panels, settings, caption))

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from genremill.jobs.inspection import panels as track_panels, picture
-from genremill.jobs.inspection.panels import Panels, PanelSettings, Signal
-from genremill.jobs.inspection.picture import PITCH_CLASSES, Caption
+from genremill.jobs.inspection import picture
+from genremill.jobs.inspection.picture import PITCH_CLASSES, Caption, Panels, PanelSettings, Signal
 
 SETTINGS = PanelSettings()
 
@@ -24,11 +23,11 @@ def _clicks(beats_per_minute: float, seconds: float = 20.0) -> Signal:
 
 @pytest.fixture(scope="module")
 def panels() -> Panels:
-    return track_panels.analyze(_tone(440) + _clicks(100, 3.0), SETTINGS)
+    return picture.analyze(_tone(440) + _clicks(100, 3.0), SETTINGS)
 
 
 def test_a_tone_has_one_pitch_class_and_one_mel_band() -> None:
-    panels = track_panels.analyze(_tone(880), SETTINGS)
+    panels = picture.analyze(_tone(880), SETTINGS)
     middle = panels.chroma_CT[:, 10:-10]
     assert set(middle.argmax(axis=0)) == {PITCH_CLASSES.index("A")}
     loudest = panels.mel_MT[:, 10:-10].argmax(axis=0)
@@ -41,9 +40,9 @@ def test_a_tone_has_one_pitch_class_and_one_mel_band() -> None:
 
 @pytest.mark.parametrize("beats_per_minute", [75.0, 100.0, 130.0])
 def test_clicks_have_the_highest_values_at_their_tempo(beats_per_minute: float) -> None:
-    panels = track_panels.analyze(_clicks(beats_per_minute), SETTINGS)
+    panels = picture.analyze(_clicks(beats_per_minute), SETTINGS)
     assert panels.tempo == pytest.approx(beats_per_minute, rel=0.03)
-    rows = track_panels.tempi(SETTINGS)
+    rows = picture.tempi(SETTINGS)
     near = abs(rows / beats_per_minute - 1) < 0.03
     between = abs(rows / (beats_per_minute * 1.4) - 1) < 0.03
     mean = panels.tempogram_PT.mean(axis=1)
@@ -54,7 +53,7 @@ def test_clicks_have_the_highest_values_at_their_tempo(beats_per_minute: float) 
     "samples", [2048, 30_000], ids=["one STFT window", "shorter than the tempogram window"]
 )
 def test_short_signals_are_drawn(samples: int) -> None:
-    panels = track_panels.analyze(_tone(440)[:samples], SETTINGS)
+    panels = picture.analyze(_tone(440)[:samples], SETTINGS)
     assert np.isfinite(panels.tempogram_PT).all()
     assert picture.png(panels, SETTINGS, Caption("short"))[:4] == b"\x89PNG"
 

@@ -19,8 +19,7 @@ from genremill.infra import lease
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 from genremill.jobs.flags import in_section
-from genremill.jobs.studies.grid import Config, check
-from genremill.jobs.studies.results import StudyInputs
+from genremill.jobs.studies.grid import Config, StudyInputs, check
 from genremill.jobs.training import sources
 
 

@@ -9,7 +9,6 @@ from genremill.infra.pages.parts import Figure
 from genremill.infra.pages.rendering import render_template
 
 LETTER_WIDTH = 6.6
-LINE_COLORS = 3
 WIDTH, HEIGHT = 342, 270
 LEFT, RIGHT, TOP, BOTTOM = 54, 318, 34, 226
 """Size of a chart, and the edges of its plot, in pixels; it fits a phone."""
@@ -96,7 +95,7 @@ def line_figure(name: str, caption: str, x: Axis, y: Axis, series: Sequence[Seri
         width = 26 + LETTER_WIDTH * len(line.name)
         if legend_x + width > WIDTH:
             legend_x, legend_y = LEFT, legend_y + 15
-        style = "guide" if line.guide else f"series-{next(colors) % LINE_COLORS}"
+        style = "guide" if line.guide else f"series-{next(colors) % 3}"
         lines.append((line, style, legend_x, legend_y))
         legend_x += width + 18
     chart = render_template(

@@ -3,7 +3,6 @@
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -17,10 +16,8 @@ LONGEST_NAME = 26
 NUMBERED_CELL = 26
 LEGEND_HEIGHT, LEGEND_STEP = 44, 62
 CELL_SIZES = ((12, 40), (32, NUMBERED_CELL), (60, 15))
-"""Pixels of a cell for up to this many names."""
-SMALLEST_CELL = 9
+"""Pixels of a cell for up to this many names; 9 for more."""
 WIDTH, HEIGHT, EDGE = 1080, 720, 24
-GROUP_COLORS = 8
 RADIUS = 7.5
 FONT = 11
 
@@ -36,11 +33,10 @@ def heat_map(
 ) -> Markup:
     """Rows and columns of the same names; the shade of a cell says how many of the six `steps` it reaches.
 
-    A cell that reaches no step stays blank, and negative values have another color. Up to 32 names, each
-    shaded cell also shows its value. `blocks` are the sizes of consecutive groups of names, which are
-    outlined on the diagonal.
+    Negative values have another color. Up to 32 names, each shaded cell also shows its value. `blocks` are
+    the sizes of consecutive groups of names, which are outlined on the diagonal.
     """
-    cell = next((size for most, size in CELL_SIZES if len(names) <= most), SMALLEST_CELL)
+    cell = next((size for most, size in CELL_SIZES if len(names) <= most), 9)
     font = min(12, cell)
     labels = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in names]
     margin = round(max(map(len, labels), default=0) * LETTER_WIDTH * font / 12 + 14)
@@ -71,8 +67,7 @@ def heat_map(
     )
 
 
-@dataclass(frozen=True)
-class MapPoint:
+class MapPoint(NamedTuple):
     """A name at a point of the plane, in a numbered group."""
 
     name: str
@@ -101,7 +96,7 @@ def name_map(title: str, description: str, points: Sequence[MapPoint]) -> Markup
     for point, x, y in zip(points, xs, ys, strict=True):
         label = _free_box(point.name, x, y, taken)
         taken += [label] if label else []
-        drawn.append((point.name, x, y, point.group, point.group % GROUP_COLORS, label))
+        drawn.append((point.name, x, y, point.group, point.group % 8, label))
     return render_template(
         "genremill/infra/pages/name_map.svg.j2",
         title=title,

@@ -82,15 +82,11 @@ def read(spark: SparkSession, warehouse: Warehouse, track: str) -> TrackSheet | 
     if row is None:
         return None
     names = TracksDetails.of(current.snapshot).feature_names
+    unchanged = ("track_id", "title", "album", "split", "duration_s", "audio_uri")
     return TrackSheet(
-        track_id=row["track_id"],
-        title=row["title"],
+        **{name: row[name] for name in unchanged},
         artists=tuple(row["artists"] or ()),
-        album=row["album"],
         genres=tuple(row["genres"]),
-        split=row["split"],
-        duration_s=row["duration_s"],
-        audio_uri=row["audio_uri"],
         table_features=_by_name(names, row["table_features"]),
         audio_features=_audio_features(spark, warehouse, row),
         tag=_tag(spark, warehouse, row["track_id"]),
@@ -126,14 +122,11 @@ def _tag(spark: SparkSession, warehouse: Warehouse, track_id: str) -> Tag | None
     if row is None:
         return None
     newer = row.asDict()  # tags of older versions do not have these columns
+    unchanged = ("label", "confidence", "status", "cluster_id", "model_version")
     return Tag(
-        label=row["label"],
-        confidence=row["confidence"],
-        status=row["status"],
+        **{name: row[name] for name in unchanged},
         top={entry["label"]: _short(entry["probability"]) for entry in row["top"] or ()},
-        cluster_id=row["cluster_id"],
         inputs=tuple(row["inputs"]),
-        model_version=row["model_version"],
         clusters={entry["cluster_id"]: _short(entry["probability"]) for entry in newer.get("clusters") or ()},
         blend=newer.get("blend"),
         by_input=_by_input(spark, warehouse, track_id, row["model_version"]),

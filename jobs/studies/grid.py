@@ -1,12 +1,19 @@
-"""The settings of `study`, and the checks that need neither data nor Spark."""
+"""The grid of a study: its settings, what it reads, and the results of its trainings in the warehouse."""
 
 import dataclasses
+import hashlib
 import itertools
+import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
+from genremill.infra import storage
 from genremill.infra.errors import UsageError
+from genremill.infra.log import LOGGER
 from genremill.jobs.training.settings import Config as TrainConfig
+from genremill.jobs.training.sources import TrainingInputs
 
 SETTINGS = ("learning_rate", "batch", "epochs")
 """The settings of `train` that a study varies."""
@@ -71,3 +78,92 @@ def check(cfg: Config) -> None:
         raise UsageError(
             "--train.target-precision does not change the results of a study; use it with `genremill train`"
         )
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """The result of a training, at the epoch whose weights a model version would have."""
+
+    cell: Cell
+    pairs: int
+    """Number of validation pairs."""
+    accuracy: float | None = None
+    """Share of the validation rows whose most likely class is the label; None if the loss was no number."""
+    loss: float | None = None
+    """Mean cross-entropy of the validation rows, in nats."""
+    train_accuracy: float | None = None
+    best_epoch: int | None = None
+    seconds: float | None = None
+    """Time of all epochs, including validation, on the machine of the training."""
+    failed: str = ""
+    """Why the training has no result."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings and the result in one dictionary."""
+        figures = dataclasses.asdict(self)
+        return {**figures.pop("cell"), **figures}
+
+
+@dataclass(frozen=True)
+class StudyInputs:
+    """What a study reads, and its settings."""
+
+    settings: Config
+    training: TrainingInputs
+    code: str
+    """Digest of the training code."""
+
+    @property
+    def made_from(self) -> dict[str, str]:
+        """The record of what the result of a cell depends on, in addition to the cell itself."""
+        shared = dataclasses.replace(self.training.settings, resume=True)
+        return dataclasses.replace(self.training, settings=shared).made_from | {"code": self.code}
+
+    @property
+    def folder(self) -> str:
+        """The folder of the study: studies with equal inputs share their results."""
+        record = json.dumps(self.made_from, sort_keys=True).encode()
+        return self.training.warehouse.path("studies", hashlib.sha256(record).hexdigest()[:20])
+
+    def known_and_missing(self) -> tuple[dict[Cell, CellResult], list[Cell]]:
+        """The results of the cells that were trained before, and the cells that have to be trained."""
+        cells = self.settings.cells
+        known = recorded(self.folder, cells) if self.settings.train.resume else {}
+        return known, [cell for cell in cells if cell not in known]
+
+
+def record(folder: str, result: CellResult) -> None:
+    """Saves the result of a cell atomically."""
+    storage.write_atomic(_file(folder, result.cell), json.dumps(result.as_json()).encode())
+
+
+def recorded(folder: str, cells: Iterable[Cell]) -> dict[Cell, CellResult]:
+    """The saved results of cells. A damaged record is ignored, and its cell is trained again."""
+    results = {}
+    for cell in cells:
+        file = _file(folder, cell)
+        if not storage.is_object(file):
+            continue
+        try:
+            figures = json.loads(storage.read_bytes(file))
+            if Cell(**{name: figures.pop(name) for name in SETTINGS}) != cell:
+                raise ValueError("it belongs to another cell")
+            results[cell] = CellResult(cell, **figures)
+        except (ValueError, TypeError, KeyError, AttributeError) as err:
+            LOGGER.warning("%s is damaged and is ignored: %r", file, err)
+    return results
+
+
+def best_of(results: Iterable[CellResult]) -> CellResult | None:
+    """The most accurate result, and of equal results the fastest; None if no training has a result."""
+    measured = [result for result in results if result.accuracy is not None]
+    return max(measured, key=lambda result: (result.accuracy or 0.0, -(result.seconds or 0.0)), default=None)
+
+
+def _file(folder: str, cell: Cell) -> str:
+    """The record of a cell.
+
+    >>> _file("f", Cell(0.001, 64, 20))
+    'f/cells/rate-0.001_batch-64_epochs-20.json'
+    """
+    return f"{folder}/cells/rate-{cell.learning_rate!r}_batch-{cell.batch}_epochs-{cell.epochs}.json"

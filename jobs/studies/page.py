@@ -11,8 +11,7 @@ from genremill.infra.pages.charts import Axis, Series, line_figure
 from genremill.infra.pages.formats import percent
 from genremill.infra.pages.parts import Figure, Header
 from genremill.infra.pages.rendering import render_template
-from genremill.jobs.studies.grid import SETTINGS
-from genremill.jobs.studies.results import CellResult, best_of
+from genremill.jobs.studies.grid import SETTINGS, CellResult, best_of
 
 HEADINGS = {"learning_rate": "Learning rate", "batch": "Batch", "epochs": "Epochs"}
 MOST_TICKS = 7
@@ -116,8 +115,8 @@ def _chart(
     name: str, results: Sequence[CellResult], best: CellResult, measure: _Measure, caption: str
 ) -> Figure:
     values = _values(results, name)
-    measured = {trial.cell: getattr(trial, measure.field) for trial in results}
-    measured = {cell: figure for cell, figure in measured.items() if figure is not None}
+    figures = {trial.cell: getattr(trial, measure.field) for trial in results}
+    measured = {cell: figure for cell, figure in figures.items() if figure is not None}
     as_best, means = [], []
     for index, value in enumerate(values):
         like_best = dataclasses.replace(best.cell, **{name: value})

@@ -12,8 +12,7 @@ from genremill.infra.pages.parts import Header
 from genremill.jobs import command
 from genremill.jobs.contracts import Split
 from genremill.jobs.studies import page as study_page
-from genremill.jobs.studies.grid import Cell
-from genremill.jobs.studies.results import CellResult, StudyInputs, best_of, record
+from genremill.jobs.studies.grid import Cell, CellResult, StudyInputs, best_of, record
 from genremill.jobs.training import sources
 from genremill.jobs.training.ranks import planned, run_ranks, sample
 from genremill.models.training import checkpoints

@@ -144,7 +144,6 @@ class Hybrid(Network):
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the single head, shape (1, B, C)."""
         encoded = self.encoder(inputs)
-        logits_BC: Tensor = self.head(
-            torch.cat([body(encoded[name]) for name, body in self.bodies.items()], dim=1)
-        )
+        values = [body(encoded[name]) for name, body in self.bodies.items()]
+        logits_BC: Tensor = self.head(torch.cat(values, dim=1))
         return logits_BC.unsqueeze(0)

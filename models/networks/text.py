@@ -133,8 +133,7 @@ class TokenCounts(Network):
 
 def _weighted(count_VC: Tensor, share_C: Tensor) -> tuple[Tensor, Tensor]:
     """Weighted log-odds of the classes for each token, and its weight: shapes (V, C) and (V,)."""
-    seen_V1 = count_VC.sum(dim=1, keepdim=True)
-    share_VC = (count_VC + PRIOR_COUNT * share_C) / (seen_V1 + PRIOR_COUNT)
+    share_VC = (count_VC + PRIOR_COUNT * share_C) / (count_VC.sum(dim=1, keepdim=True) + PRIOR_COUNT)
     log_odds_VC = (share_VC / share_C).log()
     weight_V = (share_VC * log_odds_VC).sum(dim=1).clamp_min(0)
     weight_V[0] = 0  # stands for no token

@@ -109,9 +109,7 @@ class _File:
     def metadata(self) -> "_File":
         return self
 
-    @property
-    def schema(self) -> "_File":
-        return self
+    schema = metadata
 
     @property
     def num_row_groups(self) -> int:

@@ -42,7 +42,7 @@ def ready(warehouse: Warehouse, cfg: Config) -> list[PredictionInputs]:
     versions = dict.fromkeys(cfg.model_version or (None,))
     inputs = [held_out_tracks.resolve(warehouse, version) for version in versions]
     if len(inputs) > 1:
-        from genremill.jobs.evaluation import comparison  # here: scipy takes long
+        from genremill.jobs.evaluation import comparison  # here: torch takes long
 
         comparison.check({each.model.version: each.model.card for each in inputs})
     return inputs
@@ -82,10 +82,10 @@ def _report(metrics: "Metrics", page: str) -> Report:
 
 
 def _comparison(inputs: Sequence[PredictionInputs], metrics: "list[Metrics]", header: Header) -> Report:
-    from genremill.jobs.evaluation import comparison, cost  # here: scipy takes long
+    from genremill.jobs.evaluation import comparison  # here: torch takes long
 
     compared = [
-        comparison.Compared(figures, cost.cost_of(each.model.folder, each.model.card))
+        comparison.Compared(figures, comparison.cost_of(each.model.folder, each.model.card))
         for each, figures in zip(inputs, metrics, strict=True)
     ]
     summary: dict[str, object] = {"models": [each.as_json() for each in compared]}

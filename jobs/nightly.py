@@ -16,7 +16,7 @@ from genremill.jobs import command, ingest, model_registry, score
 from genremill.jobs.features import extraction_settings
 from genremill.jobs.flags import in_section
 from genremill.jobs.genres import sources as genre_sources
-from genremill.jobs.nights import mlflow_export, retraining, runner, steps as night_steps
+from genremill.jobs.nights import mlflow_export, reasons, runner, steps as night_steps
 from genremill.jobs.nights.steps import Config
 
 
@@ -24,10 +24,10 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Runs the steps that have work to do and shows a sample of the tags."""
     steps = night_steps.steps(spark, work, cfg)
     if work.dry_run:
-        reasons = dict(night_steps.expected(steps, cfg))
-        text = "\n".join(f"{name} would run: {reason}" for name, reason in reasons.items())
-        would_run = dict.fromkeys(reasons, "would run")
-        return command.Outcome({"steps": would_run, "causes": reasons}, text or "nothing would run")
+        causes = night_steps.expected(steps, cfg)
+        text = "\n".join(f"{name} would run: {reason}" for name, reason in causes.items())
+        would_run = dict.fromkeys(causes, "would run")
+        return command.Outcome({"steps": would_run, "causes": causes}, text or "nothing would run")
     with lease.held(work.warehouse.path("_night.lease"), work.run_id) as held:
         return runner.run_and_record(spark, work, cfg, steps, held)
 
@@ -51,7 +51,7 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
         with in_section("cluster", cfg):
             genre_sources.check(cfg.cluster)
         with in_section("train", cfg):
-            retraining.check(cfg.train)
+            reasons.check(cfg.train)
     with in_section("publish", cfg):
         cfg.publish.check()
     with in_section("evaluate", cfg):

@@ -44,7 +44,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     clips = estimates.clips_to_decode(spark, work, cfg, from_table)
     new = clips.decode + clips.copy
     known = {"extract": f"{new:,} clips are not in the cache" if new else None}
-    reasons = dict(night_steps.expected(night, cfg, known))
+    reasons = night_steps.expected(night, cfg, known)
     amounts = {"ingest": float(table.size_bytes), "extract": float(clips.decode)}
     past = night_record.earlier(work.warehouse, work.run_id, most=50)
     steps = [estimates.planned(name, reason, amounts.get(name), past) for name, reason in reasons.items()]

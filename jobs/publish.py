@@ -13,8 +13,8 @@ from genremill.infra.errors import AuditRefused, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command, model_registry, snapshots
-from genremill.jobs.audits import findings as audit_findings, inputs as audit_inputs, page as audit_page
-from genremill.jobs.audits.audit import Limits
+from genremill.jobs.audits import findings as audit_findings, page as audit_page
+from genremill.jobs.audits.audit import Limits, resolve
 from genremill.jobs.audits.content import MISSING_TAGS, ROW_COUNT
 from genremill.jobs.contracts import TAGS, ContractError
 from genremill.jobs.snapshot_details import TagsDetails
@@ -82,7 +82,7 @@ def _audit_and_publish(
         TAGS.checked_rows(tags, work.warehouse.path(candidate.path))
     except ContractError as err:
         raise AuditRefused(_refusal(candidate, str(err))) from err
-    inputs = audit_inputs.resolve(work.warehouse, candidate, current)
+    inputs = resolve(work.warehouse, candidate, current)
     findings, comparison = audit_findings.measure(spark, work, inputs, cfg)
     for audit in findings.audits:
         (LOGGER.info if audit.passed else LOGGER.warning)("audit %s: %s", audit.verdict, audit)

@@ -1,20 +1,25 @@
-"""An audit measures staged tags and has a limit; tags over a limit do not become current."""
+"""What an audit of staged tags reads, its limit and its result; tags over a limit do not become current."""
 
 import enum
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, SparkSession
 
 from genremill.infra.errors import UsageError
+from genremill.infra.warehouse import Current, Snapshot, Warehouse
+from genremill.jobs import snapshots
+from genremill.jobs.snapshot_details import TagsDetails
+from genremill.models.model_card import ModelCard, read_card
 
 
 class Verdict(enum.StrEnum):
-    """The result of an audit."""
+    """The result of an audit, in the order in which pages show them."""
 
-    PASSED = "passed"
-    FLAGGED = "flagged"  # over its limit, but this audit does not block publication
     REFUSED = "refused"
+    FLAGGED = "flagged"  # over its limit, but this audit does not block publication
     NOT_MEASURED = "not measured"
+    PASSED = "passed"
 
 
 @dataclass(frozen=True)
@@ -30,22 +35,18 @@ class Audit:
     note: str = ""
 
     @property
-    def passed(self) -> bool:
-        """Whether the value is within the limit, or could not be measured."""
-        return self.value is None or self.value <= self.limit
-
-    @property
     def verdict(self) -> Verdict:
         """The result."""
         if self.value is None:
             return Verdict.NOT_MEASURED
-        if self.passed:
+        if self.value <= self.limit:
             return Verdict.PASSED
         return Verdict.REFUSED if self.refuses else Verdict.FLAGGED
 
-    def as_json(self) -> dict[str, Any]:
-        """The audit in the summary of `publish`."""
-        return asdict(self) | {"verdict": self.verdict.value}
+    @property
+    def passed(self) -> bool:
+        """Whether the value is within the limit, or could not be measured."""
+        return self.verdict in (Verdict.PASSED, Verdict.NOT_MEASURED)
 
     def __str__(self) -> str:
         value = "not measured" if self.value is None else f"{self.value:.4g} (limit {self.limit:.4g})"
@@ -78,3 +79,48 @@ class Limits:
         for flag in ("max_drift", "max_class_shift"):
             if not 0 <= (index := getattr(self, flag)) < math.inf:
                 raise UsageError(f"--{flag.replace('_', '-')} {index:g}: expected 0 or more")
+
+
+@dataclass(frozen=True)
+class AuditInputs:
+    """Snapshots and model, resolved once per audit."""
+
+    warehouse: Warehouse
+    card: ModelCard
+    staged: Snapshot
+    tracks: Snapshot
+    """The tracks of the staged tags."""
+    current: Snapshot | None
+    """The current tags; None before the first publication, and if the staged tags are current already."""
+    current_tracks: Snapshot | None
+    """The tracks of the current tags; None if they were removed."""
+
+    def read(self, spark: SparkSession, snapshot: Snapshot) -> DataFrame:
+        """The rows of a snapshot."""
+        return snapshots.read(spark, self.warehouse, snapshot)
+
+    @property
+    def has_new_model(self) -> bool:
+        """Whether the current tags were made by another model."""
+        current = TagsDetails.of(self.current or self.staged)
+        return TagsDetails.of(self.staged).model_version != current.model_version
+
+    @property
+    def has_new_genre_map(self) -> bool:
+        """Whether the model of the current tags was trained with another genre map."""
+        current = TagsDetails.of(self.current or self.staged)
+        return TagsDetails.of(self.staged).genre_map_version != current.genre_map_version
+
+
+def resolve(warehouse: Warehouse, staged: Snapshot, current: Current | None) -> AuditInputs:
+    """The inputs of the audits of staged tags."""
+    details = TagsDetails.of(staged)
+    tracks = warehouse.finished("tracks", details.tracks_run)
+    if tracks is None:
+        raise UsageError(
+            f"the tags of run {staged.run_id} belong to the tracks of run {details.tracks_run}, which were "
+            f"removed from {warehouse.uri}: run `genremill score` again"
+        )
+    before = current.snapshot if current and current.snapshot.run_id != staged.run_id else None
+    before_tracks = warehouse.finished("tracks", TagsDetails.of(before).tracks_run) if before else None
+    return AuditInputs(warehouse, read_card(details.model), staged, tracks, before, before_tracks)

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame, SparkSession, functions as F
+from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.warehouse import Snapshot
-from genremill.jobs.audits.audit import Audit, Limits
+from genremill.jobs.audits.audit import Audit, AuditInputs, Limits
 from genremill.jobs.audits.content import NO_LABEL
-from genremill.jobs.audits.inputs import AuditInputs
 from genremill.jobs.features import cache as feature_cache, input_selection
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE
@@ -54,17 +53,13 @@ class Churn:
     flows: tuple[tuple[str, str, int], ...] = ()
     """Label before, label after, number of tracks."""
 
-    @property
-    def share(self) -> float:
-        """Share of the tracks whose tag changes."""
-        return self.changed / self.tracks if self.tracks else 0.0
-
 
 def audit(changes: Churn, inputs: AuditInputs, limits: Limits) -> Audit:
     """The share of tags that change; a new model or genre map may change more of them."""
     is_new = inputs.has_new_model or inputs.has_new_genre_map
     note = ", ".join(f"{count:,} by {cause}" for cause, count in changes.causes.items())
-    return Audit("churn", changes.share, limits.max_churn_new if is_new else limits.max_churn, note=note)
+    share = changes.changed / changes.tracks if changes.tracks else 0.0
+    return Audit("churn", share, limits.max_churn_new if is_new else limits.max_churn, note=note)
 
 
 def compare(spark: SparkSession, inputs: AuditInputs, current: Snapshot) -> DataFrame:
@@ -72,21 +67,17 @@ def compare(spark: SparkSession, inputs: AuditInputs, current: Snapshot) -> Data
     before = _columns(inputs.read(spark, current), "before")
     after = _columns(inputs.read(spark, inputs.staged), "after")
     both = after.join(before, "track_id", "full_outer")
+    cause = _cause_of_others(inputs).value
     changed = _changed_features(spark, inputs, current.run_id)
-    if changed is not None:
-        both = both.join(changed.withColumn("has_new_features", F.lit(True)), "track_id", "left")
-    else:
-        both = both.withColumn("has_new_features", F.lit(None).cast("boolean"))
-    return both.withColumn("cause", _cause(inputs))
+    if changed is None:
+        return both.withColumn("cause", F.lit(cause))
+    both = both.join(changed.withColumn("has_new_features", F.lit(True)), "track_id", "left")
+    return both.withColumn("cause", F.when(F.col("has_new_features"), Cause.FEATURES.value).otherwise(cause))
 
 
 def _columns(tags: DataFrame, suffix: str) -> DataFrame:
-    columns = {
-        "label": F.coalesce("label", F.lit(NO_LABEL)),
-        "cluster": F.col("cluster_id"),
-        "confidence": F.col("confidence"),
-        "status": F.col("status"),
-    }
+    label, cluster = F.coalesce("label", F.lit(NO_LABEL)), F.col("cluster_id")
+    columns = {"label": label, "cluster": cluster, "confidence": F.col("confidence")}
     return tags.select("track_id", *(column.alias(f"{name}_{suffix}") for name, column in columns.items()))
 
 
@@ -95,9 +86,8 @@ def _changed_features(spark: SparkSession, inputs: AuditInputs, since: str) -> D
     parts = []
     now, then = inputs.tracks, inputs.current_tracks
     if {TABLE, ARTIST} & set(inputs.card.inputs) and then and now.run_id != then.run_id:
-        hashes = _hashes(spark, inputs, now).join(
-            _hashes(spark, inputs, then).withColumnRenamed("hash", "old_hash"), "track_id", "inner"
-        )
+        old = _hashes(spark, inputs, then).withColumnRenamed("hash", "old_hash")
+        hashes = _hashes(spark, inputs, now).join(old, "track_id", "inner")
         parts.append(hashes.where("hash != old_hash").select("track_id"))
     for fingerprint in inputs.card.fingerprints.values():
         rows = feature_cache.rows_of(spark, inputs.warehouse, fingerprint)
@@ -114,12 +104,12 @@ def _hashes(spark: SparkSession, inputs: AuditInputs, tracks: Snapshot) -> DataF
     return rows.select("track_id", F.xxhash64(*columns).alias("hash"))
 
 
-def _cause(inputs: AuditInputs) -> Column:
-    other = Cause.UNKNOWN
-    if inputs.has_new_model:
-        of_clusters = Labels(inputs.card.labels) is Labels.CLUSTER
-        other = Cause.MAP if of_clusters and inputs.has_new_genre_map else Cause.MODEL
-    return F.when(F.col("has_new_features"), Cause.FEATURES.value).otherwise(other.value)
+def _cause_of_others(inputs: AuditInputs) -> Cause:
+    """Why the tags of tracks without new features change."""
+    if not inputs.has_new_model:
+        return Cause.UNKNOWN
+    of_clusters = Labels(inputs.card.labels) is Labels.CLUSTER
+    return Cause.MAP if of_clusters and inputs.has_new_genre_map else Cause.MODEL
 
 
 def measure(comparison: DataFrame) -> Churn:
@@ -127,13 +117,10 @@ def measure(comparison: DataFrame) -> Churn:
     in_both = F.col("label_before").isNotNull() & F.col("label_after").isNotNull()
     same_label = F.col("label_before") == F.col("label_after")
     other_cluster = ~F.col("cluster_before").eqNullSafe(F.col("cluster_after"))
-    total = comparison.agg(
-        F.count_if(in_both),
-        F.count_if(F.col("label_before").isNull()),
-        F.count_if(F.col("label_after").isNull()),
-        F.count_if(in_both & same_label & other_cluster),
-    ).first()
-    tracks, new_tracks, vanished, clusters_changed = total or (0, 0, 0, 0)
+    without_before, without_after = F.col("label_before").isNull(), F.col("label_after").isNull()
+    counted = (in_both, without_before, without_after, in_both & same_label & other_cluster)
+    counts = comparison.agg(*map(F.count_if, counted)).first()
+    tracks, new_tracks, vanished, clusters_changed = counts or (0, 0, 0, 0)
     changed = comparison.where(in_both & ~same_label)
     causes = {row["cause"]: row["count"] for row in changed.groupBy("cause").count().collect()}
     flows = changed.groupBy("label_before", "label_after").count()
@@ -152,10 +139,9 @@ def measure(comparison: DataFrame) -> Churn:
 
 def _by_genre(comparison: DataFrame) -> tuple[GenreChurn, ...]:
     left = F.col("label_after").isNotNull() & (F.col("label_before") != F.col("label_after"))
-    before = comparison.groupBy(F.col("label_before").alias("label")).agg(
-        F.count("*").alias("before"), F.count_if(left).alias("left")
-    )
+    counts = (F.count("*").alias("before"), F.count_if(left).alias("left"))
+    before = comparison.groupBy(F.col("label_before").alias("label")).agg(*counts)
     after = comparison.groupBy(F.col("label_after").alias("label")).agg(F.count("*").alias("after"))
-    rows = before.join(after, "label", "full_outer").where(F.col("label").isNotNull()).na.fill(0)
-    columns = ("label", "before", "after", "left")
-    return tuple(GenreChurn(*row) for row in rows.select(*columns).orderBy("label").collect())
+    rows = before.join(after, "label", "full_outer").dropna(subset="label").na.fill(0)
+    ordered = rows.select("label", "before", "after", "left").orderBy("label")
+    return tuple(GenreChurn(*row) for row in ordered.collect())

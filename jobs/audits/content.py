@@ -54,10 +54,9 @@ def row_audits(tags: DataFrame, tracks: DataFrame, classes: tuple[str, ...]) -> 
 
 def count_labels(tags: DataFrame) -> LabelCounts:
     """Counts the likeliest labels of tags."""
-    rows = tags.groupBy(F.get("top", F.lit(0))["label"].alias("label")).agg(
-        F.count("*").alias("tracks"), F.count_if(F.col("status") != Status.TAGGED.value).alias("untagged")
-    )
-    counts = rows.collect()
+    by_label = tags.groupBy(F.get("top", F.lit(0))["label"].alias("label"))
+    untagged = F.count_if(F.col("status") != Status.TAGGED.value).alias("untagged")
+    counts = by_label.agg(F.count("*").alias("tracks"), untagged).collect()
     total = sum(row["tracks"] for row in counts)
     labels = {row["label"]: row["tracks"] for row in counts if row["label"] is not None}
     return LabelCounts(labels, sum(row["untagged"] for row in counts) / total if total else 0.0)
@@ -79,8 +78,6 @@ def label_shift(before: dict[str, int], now: dict[str, int]) -> float:
 
 def training_label_audit(classes: dict[str, int], staged: LabelCounts, limit: float) -> Audit:
     """How far the labels differ from those of the training set; reported only."""
-    name = "shift of labels since training"
-    if not classes:
-        note = "the model does not record how many training rows each class had"
-        return Audit(name, None, limit, refuses=False, note=note)
-    return Audit(name, label_shift(classes, staged.tracks), limit, refuses=False)
+    note = "" if classes else "the model does not record how many training rows each class had"
+    value = label_shift(classes, staged.tracks) if classes else None
+    return Audit("shift of labels since training", value, limit, refuses=False, note=note)

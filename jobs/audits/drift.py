@@ -9,8 +9,7 @@ from pyspark.sql import SparkSession
 
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot
-from genremill.jobs.audits.audit import Audit
-from genremill.jobs.audits.inputs import AuditInputs
+from genremill.jobs.audits.audit import Audit, AuditInputs
 from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.features import input_selection
 from genremill.models.evaluation.drift import Histogram, histograms

@@ -7,10 +7,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from genremill.jobs import command, snapshots
 from genremill.jobs.audits import churn, content, drift, paired_accuracy
-from genremill.jobs.audits.audit import Audit, Limits, Verdict
+from genremill.jobs.audits.audit import Audit, AuditInputs, Limits, Verdict
 from genremill.jobs.audits.churn import Churn
 from genremill.jobs.audits.drift import FeatureShift
-from genremill.jobs.audits.inputs import AuditInputs
 from genremill.models.evaluation.metrics import Interval
 
 
@@ -35,7 +34,8 @@ class Findings:
 
     def as_json(self) -> dict[str, Any]:
         """The findings in the summary of `publish`."""
-        return asdict(self) | {"audits": {audit.name: audit.as_json() for audit in self.audits}}
+        audits = {audit.name: asdict(audit) | {"verdict": audit.verdict.value} for audit in self.audits}
+        return asdict(self) | {"audits": audits}
 
 
 def measure(

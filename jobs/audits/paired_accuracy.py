@@ -1,11 +1,10 @@
 """Compares the accuracy of a new model with that of the current one, on the same held-out artists."""
 
 import numpy as np
-from pyspark.sql import Column, DataFrame, SparkSession, functions as F
+from pyspark.sql import Column, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
-from genremill.jobs.audits.audit import Audit
-from genremill.jobs.audits.inputs import AuditInputs
+from genremill.jobs.audits.audit import Audit, AuditInputs
 from genremill.jobs.contracts import Split
 from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
 from genremill.models.evaluation.held_out import Labels
@@ -17,10 +16,6 @@ BLOCKS = 2000
 """Artists are resampled in this many blocks, which bounds the rows that the driver collects."""
 
 
-class NotComparable(UsageError):
-    """The two models cannot be compared."""
-
-
 def audit(spark: SparkSession, inputs: AuditInputs, max_loss: float) -> tuple[Interval | None, Audit]:
     """The gain in any-label accuracy of the new model, and the audit of its loss."""
     name = "loss on held-out artists"
@@ -30,8 +25,12 @@ def audit(spark: SparkSession, inputs: AuditInputs, max_loss: float) -> tuple[In
         return None, Audit(name, None, max_loss, note=str(err))
     low = gain.value if gain.low is None else gain.low
     current = TagsDetails.of(inputs.current).model_version if inputs.current else "no model"
-    note = f"any-label accuracy {gain.value:+.2%} compared with {current}; 95 % bound {low:+.2%}"
+    note = f"any-label accuracy {_points(gain.value)} than that of {current}; 95 % bound {_points(low)}"
     return gain, Audit(name, -low, max_loss, note=note)
+
+
+def _points(difference: float) -> str:
+    return f"{100 * abs(difference):.2f} points {'lower' if difference < 0 else 'higher'}"
 
 
 def difference(spark: SparkSession, inputs: AuditInputs) -> Interval:
@@ -39,21 +38,23 @@ def difference(spark: SparkSession, inputs: AuditInputs) -> Interval:
     current, before, tracks = inputs.current, inputs.current_tracks, inputs.tracks
     split = TracksDetails.of(tracks).split
     if current is None or before is None or split != TracksDetails.of(before).split:
-        raise NotComparable("the tracks of the current tags were removed, or have another split")
+        raise UsageError("the tracks of the current tags were removed, or have another split")
     if split.by is SplitBy.ROWS:
-        raise NotComparable("with --split rows, no track is held out")
+        raise UsageError("with --split rows, no track is held out")
     held_out = (F.col("split") == Split.TEST.value) & (F.size("genres") > 0)
     correct = inputs.read(spark, tracks).where(held_out).select("track_id", "artist_id", "genres")
     for name, snapshot in (("current_correct", current), ("staged_correct", inputs.staged)):
         tags = inputs.read(spark, snapshot).where(F.size("top") > 0)
         predictions = tags.select("track_id", F.col("top")[0]["label"].alias("prediction"))
         is_correct = _is_correct(read_card(TagsDetails.of(snapshot).model))
-        correct = correct.join(predictions, "track_id", "inner").withColumn(name, is_correct)
-        correct = correct.drop("prediction")
-    blocks = _by_block(correct)
+        predicted = correct.join(predictions, "track_id", "inner")
+        correct = predicted.withColumn(name, is_correct).drop("prediction")
+    gained = F.col("staged_correct").cast("int") - F.col("current_correct").cast("int")
+    by_block = correct.groupBy(F.pmod(F.xxhash64("artist_id"), F.lit(BLOCKS)).alias("block"))
+    blocks = by_block.agg(F.count("*"), F.sum(gained)).orderBy("block").collect()
     if not blocks:
-        raise NotComparable("no held-out track has a label and predictions of both models")
-    tracks_A, gained_A = np.array(blocks).T
+        raise UsageError("no held-out track has a label and predictions of both models")
+    _, tracks_A, gained_A = np.array(blocks).T
     return paired_difference(tracks_A, gained_A)
 
 
@@ -65,11 +66,3 @@ def _is_correct(card: ModelCard) -> Column:
     flat = [F.lit(name) for genre, cluster in card.genre_map.items() for name in (genre, names[cluster])]
     clusters = F.transform("genres", lambda genre: F.create_map(*flat)[genre])
     return F.array_contains(clusters, F.col("prediction"))
-
-
-def _by_block(correct: DataFrame) -> list[tuple[int, int]]:
-    """For each block of artists, its tracks and how many more of them the new model gets right."""
-    block = F.pmod(F.xxhash64("artist_id"), F.lit(BLOCKS))
-    gained = F.col("staged_correct").cast("int") - F.col("current_correct").cast("int")
-    sums = correct.groupBy(block.alias("block")).agg(F.count("*"), F.sum(gained))
-    return [(row[1], row[2]) for row in sums.orderBy("block").collect()]

@@ -3,15 +3,33 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+import torch
+from torch.utils import benchmark
+
 from genremill.infra.errors import UsageError
 from genremill.infra.pages.formats import MISSING, decimal, percent
 from genremill.infra.pages.parts import Cell, Header
 from genremill.infra.pages.rendering import render_template
-from genremill.jobs.evaluation.cost import Cost
+from genremill.jobs.contracts import Split
 from genremill.jobs.evaluation.figures import bounds
 from genremill.jobs.evaluation.page import SPLIT_MEANINGS, SPLIT_NAMES
+from genremill.models import artifact
+from genremill.models.encoders.text_tokens import TEXT_WIDTH
 from genremill.models.evaluation.metrics import Metrics
+from genremill.models.features import TEXT
 from genremill.models.model_card import ModelCard
+
+BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model version costs: seconds of training, and seconds of its network for a million tracks."""
+
+    train_seconds: float
+    score_seconds: float
+    """On one thread, without reading the inputs and writing the tags."""
+    megabytes: float
 
 
 @dataclass(frozen=True)
@@ -41,34 +59,48 @@ class Compared:
         return {"metrics": self.metrics.as_json(), "cost": asdict(self.cost)}
 
 
+def cost_of(folder: str, card: ModelCard) -> Cost:
+    """What the training of a version took, and what its network takes on one thread of this machine."""
+    network, history = artifact.load(folder).network, card.training.history
+    # Constant inputs: a network takes as long for them as for others.
+    inputs = {name: torch.ones(BATCH, card.width(name)) for name in card.inputs if name != TEXT}
+    if TEXT in card.inputs:
+        inputs[TEXT] = torch.ones(BATCH, TEXT_WIDTH, dtype=torch.int32)
+    names = {"predict": network.probabilities, "inputs": inputs}
+    timer = benchmark.Timer("predict(inputs)", globals=names, num_threads=1)
+    seconds = timer.blocked_autorange(min_run_time=0.5).mean / BATCH
+    windows = history[0].rows / card.training.rows[Split.TRAIN] if history else 1.0
+    train_seconds = sum(epoch.seconds for epoch in history) * card.training.settings["workers"]
+    size = sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    return Cost(train_seconds, seconds * windows * 1e6, size / 1e6)
+
+
 def check(cards: Mapping[str, ModelCard]) -> None:
     """Raises if the figures of the versions are not comparable."""
-    basis = {
-        version: (card.labels, card.snapshots.get("tracks"), card.labels == "cluster" and card.genre_map)
-        for version, card in cards.items()
-    }
-    first, *others = basis.values()
-    if any(other != first for other in others):
-        differences = "; ".join(
-            f"{version}: {labels} labels of tracks run {run}" for version, (labels, run, _) in basis.items()
-        )
+    bases = [
+        (card.labels, card.snapshots.get("tracks"), card.labels == "cluster" and card.genre_map)
+        for card in cards.values()
+    ]
+    if any(basis != bases[0] for basis in bases):
+        versions = zip(cards, bases, strict=True)
+        found = (f"{version}: {labels} labels of tracks run {run}" for version, (labels, run, _) in versions)
         raise UsageError(
             "these models cannot be compared: expected the same kind of labels, the same run of tracks and "
-            f"the same genre map; found {differences}"
+            f"the same genre map; found {'; '.join(found)}"
         )
 
 
-def best_of(compared: Sequence[Compared], label: str) -> str | None:
+def _best(compared: Sequence[Compared], label: str) -> str | None:
     """The version with the greatest F1 of a class; None if no version finds any track of it."""
-    f1 = {model.version: _of(model, label, "f1") or 0.0 for model in compared}
-    best = max(f1, key=lambda version: f1[version], default=None)
-    return best if best is not None and f1[best] > 0 else None
+    best = max(compared, key=lambda model: _of(model, label, "f1") or 0.0)
+    return best.version if _of(best, label, "f1") else None
 
 
 def render(compared: Sequence[Compared], header: Header) -> str:
     """The comparison as one self-contained HTML document."""
     first = compared[0].metrics
-    best = {label: best_of(compared, label) for label in _labels(compared)}
+    labels = {label for model in compared for label in model.metrics.classes}
+    best = {label: _best(compared, label) for label in sorted(labels)}
     wins = list(best.values())
     return render_template(
         "genremill/jobs/evaluation/comparison.html.j2",
@@ -83,16 +115,9 @@ def render(compared: Sequence[Compared], header: Header) -> str:
         same_pairs=len({model.metrics.figures.rows for model in compared}) == 1,
         wins={model.version: wins.count(model.version) for model in compared},
         no_winner=wins.count(None),
-        f1_rows=[
-            [label, winner or MISSING, *_cells(compared, label, "f1", percent)]
-            for label, winner in best.items()
-        ],
+        f1_rows=[[label, best[label] or MISSING, *_cells(compared, label, "f1", percent)] for label in best],
         roc_auc_rows=[[label, *_cells(compared, label, "roc_auc", decimal)] for label in best],
     )
-
-
-def _labels(compared: Sequence[Compared]) -> list[str]:
-    return sorted({label for model in compared for label in model.metrics.classes})
 
 
 def _lead(compared: Sequence[Compared]) -> str:

@@ -1,9 +1,16 @@
-"""The numbers of a model report: how good the model is in a sentence, and every figure with its interval."""
+"""The figures of a model report, with intervals, and how far the confidence of the model can be trusted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+
+from genremill.infra.pages.charts import Axis, Series, line_figure
 from genremill.infra.pages.formats import MISSING, decimal, percent
+from genremill.infra.pages.parts import Figure
+from genremill.models.evaluation.calibration import KEPT, CoveragePoint, ReliabilityBin
 from genremill.models.evaluation.metrics import Figures, Interval, Metrics
+from genremill.models.evaluation.scores import greatest_accuracy
 
 FIGURES = (
     ("top1", "Top-1 accuracy", "pairs whose label is the most probable class"),
@@ -13,22 +20,27 @@ FIGURES = (
     ("macro_f1", "Macro-F1", "mean F1 of the classes; rare classes count as much as others"),
     ("closeness", "Closeness", "wrong predictions that are in the right cluster"),
     ("closeness_chance", "Closeness by chance", "the same for random predictions"),
-    (
-        "surest_accuracy",
-        "Accuracy at 80 % coverage",
-        "track accuracy without the least certain fifth",
-    ),
-    (
-        "lift_share",
-        "Gain from abstaining",
-        "share of the gain if only wrong tracks were left out",
-    ),
+    ("surest_accuracy", "Accuracy at 80 % coverage", "track accuracy without the least certain fifth"),
+    ("lift_share", "Gain from abstaining", "share of the gain if only wrong tracks were left out"),
     ("ece", "Expected calibration error", "mean gap of confidence and accuracy; 0 is best"),
     ("brier", "Brier score", "mean squared error of the confidence; 0 is best"),
     ("nll", "Negative log-likelihood", "mean −log of the label's probability, in nats; 0 is best"),
 )
 """Field of `Figures`, standard name, and meaning."""
 DECIMALS = ("ece", "brier", "nll")
+COVERAGES = (1.0, 0.9, KEPT, 0.7, 0.5, 0.25, 0.1)
+ACCURACY = Axis("accuracy", 0.0, 1.0, percent=True)
+
+
+@dataclass(frozen=True)
+class ClusterTags:
+    """Held-out predictions in one cluster: how many there are, become tags, and are right tags."""
+
+    name: str
+    threshold: float
+    predictions: int
+    tagged: int
+    right: int
 
 
 def lead(metrics: Metrics) -> str:
@@ -83,3 +95,48 @@ def bounds(figure: Interval, show: Callable[[float | None], str] = percent) -> s
 def _shown(field: str, figures: Figures) -> tuple[str, str]:
     figure, show = getattr(figures, field), decimal if field in DECIMALS else percent
     return (show(figure.value), bounds(figure, show)) if isinstance(figure, Interval) else (show(figure), "")
+
+
+def reliability(metrics: Metrics, bins: Sequence[ReliabilityBin]) -> Figure:
+    """Accuracy against confidence."""
+    caption = (
+        f"Accuracy against confidence, in {len(bins)} bins with equally many tracks. Below the diagonal, the "
+        "model is too confident. The mean gap is the expected calibration error, "
+        f"{decimal(metrics.figures.ece.value)}."
+    )
+    series = [
+        Series("calibrated", [(0.0, 0.0), (1.0, 1.0)], guide=True),
+        Series("this model", [(bin_.confidence, bin_.accuracy) for bin_ in bins], marks=True),
+    ]
+    x = Axis("confidence", 0.0, 1.0, percent=True)
+    return line_figure("Reliability diagram", caption, x, ACCURACY, series)
+
+
+def coverage(metrics: Metrics, points: Sequence[CoveragePoint]) -> Figure:
+    """Accuracy of the most certain tracks against their share."""
+    caption = "Accuracy if only the most certain tracks get a tag. At best, all others would be wrong."
+    if (share := metrics.figures.lift_share) is not None:
+        caption += (
+            f" Leaving out the least certain fifth brings {percent(share.value)} of the possible gain "
+            f"(95 %: {bounds(share)})."
+        )
+    shares = np.linspace(0.01, 1, 100)
+    best = greatest_accuracy(np.array(points[-1].accuracy), shares)
+    series = [
+        Series("best possible", list(zip(shares.tolist(), best.tolist(), strict=True)), guide=True),
+        Series("this model", [(point.coverage, point.accuracy) for point in points]),
+    ]
+    x = Axis("tracks tagged", 0.0, 1.0, percent=True)
+    return line_figure("Accuracy by coverage", caption, x, ACCURACY, series)
+
+
+def coverage_rows(points: Sequence[CoveragePoint]) -> list[tuple[str, ...]]:
+    """Coverage, least confidence, accuracy, the best possible accuracy, and the share of its gain."""
+    rows, accuracy = [], points[-1].accuracy
+    nearest = (min(points, key=lambda point: abs(point.coverage - share)) for share in COVERAGES)
+    for point in dict.fromkeys(nearest):
+        best = float(greatest_accuracy(np.array(accuracy), np.array(point.coverage)))
+        gain = (point.accuracy - accuracy) / (best - accuracy) if best > accuracy else None
+        shares = map(percent, (point.accuracy, best, gain))
+        rows.append((percent(point.coverage), decimal(point.confidence), *shares))
+    return rows

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from genremill.infra.pages.parts import Header
 from genremill.infra.pages.rendering import render_template
-from genremill.jobs.evaluation import clusters, confidence, confusions, figures, pictures
-from genremill.jobs.evaluation.confidence import ClusterTags
+from genremill.jobs.evaluation import confusions, figures, pictures
+from genremill.jobs.evaluation.figures import ClusterTags
 from genremill.jobs.evaluation.pictures import ClusterMap, Correlations
 from genremill.models.evaluation.calibration import UNREACHED, CoveragePoint, ReliabilityBin
 from genremill.models.evaluation.held_out import Floats, Integers, Labels
@@ -14,12 +14,7 @@ from genremill.models.evaluation.metrics import Metrics
 from genremill.models.evaluation.split import SplitBy
 from genremill.models.model_card import Epoch
 
-SPLIT_NAMES = {
-    SplitBy.ARTIST: "artist split",
-    SplitBy.RECORDING: "recording split",
-    SplitBy.ROWS: "rows split",
-    SplitBy.FILE: "split from a file",
-}
+SPLIT_NAMES = {split: f"{split} split" for split in SplitBy} | {SplitBy.FILE: "split from a file"}
 SPLIT_MEANINGS = {
     SplitBy.ARTIST: "Held out by first artist and recording: the model was trained on no track of the first "
     "artists of these tracks.",
@@ -57,7 +52,6 @@ def render(report: Report) -> str:
     noun = str(metrics.subject.labels)
     genre_clusters = report.clusters if metrics.subject.labels is not Labels.CLUSTER else None
     by_class, by_cluster = confusions.matrices(classes, confusion_CC, noun, genre_clusters)
-    ranked = sorted(metrics.figures.per_class.items(), key=lambda entry: (-(entry[1].f1 or 0), entry[0]))
     return render_template(
         "genremill/jobs/evaluation/report.html.j2",
         kind="model report",
@@ -73,32 +67,24 @@ def render(report: Report) -> str:
         figure_rows=figures.rows(metrics),
         figure_caption=figures.caption(metrics),
         learning=pictures.learning(report.epochs),
-        confidence=[
-            confidence.reliability(metrics, report.reliability),
-            confidence.coverage(metrics, report.coverage),
-        ],
-        coverage_rows=confidence.coverage_rows(report.coverage),
+        reliability=figures.reliability(metrics, report.reliability),
+        coverage=figures.coverage(metrics, report.coverage),
+        coverage_rows=figures.coverage_rows(report.coverage),
         unreached=UNREACHED,
         confusion_matrix=by_class,
         confusion_rows=confusions.most_frequent(classes, confusion_CC),
         cluster_matrix=by_cluster,
-        members=pictures.members(report.clusters) if report.clusters else {},
         genre_map=pictures.genre_map(report.clusters) if report.clusters else None,
-        cluster_balance=clusters.balance(classes, confusion_CC, genre_clusters) if genre_clusters else "",
-        quality_rows=clusters.quality_rows(classes, confusion_CC, genre_clusters) if genre_clusters else [],
-        country_rows=clusters.country_rows(classes, report.probability_CC, confusion_CC),
+        cluster_balance=confusions.balance(classes, confusion_CC, genre_clusters) if genre_clusters else "",
+        quality_rows=confusions.quality_rows(classes, confusion_CC, genre_clusters) if genre_clusters else [],
+        country_rows=confusions.country_rows(classes, report.probability_CC, confusion_CC),
         correlations=pictures.correlations(report.correlations) if report.correlations else None,
-        classes=ranked,
-        facts=_facts(report),
+        classes=sorted(metrics.figures.per_class.items(), key=lambda entry: (-(entry[1].f1 or 0), entry[0])),
+        facts={
+            "Model version": metrics.subject.model_version,
+            "Labels": f"{noun}, {len(classes)} classes",
+            "Inputs": ", ".join(metrics.subject.inputs),
+            "Held-out pairs": f"{metrics.figures.rows:,}",
+            **report.facts,
+        },
     )
-
-
-def _facts(report: Report) -> dict[str, str]:
-    metrics = report.metrics
-    return {
-        "Model version": metrics.subject.model_version,
-        "Labels": f"{metrics.subject.labels}, {len(metrics.classes)} classes",
-        "Inputs": ", ".join(metrics.subject.inputs),
-        "Held-out pairs": f"{metrics.figures.rows:,}",
-        **report.facts,
-    }

@@ -1,7 +1,6 @@
 """The pictures of a model report: learning curves, the map of genres, correlations of features."""
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,14 +52,6 @@ def learning(epochs: Sequence[Epoch]) -> list[Figure]:
     ]
 
 
-def members(clusters: ClusterMap) -> dict[int, list[str]]:
-    """The genres of each cluster, by its number."""
-    genres: dict[int, list[str]] = defaultdict(list)
-    for genre, cluster in sorted(clusters.cluster_of.items(), key=lambda entry: (entry[1], entry[0])):
-        genres[cluster].append(genre)
-    return genres
-
-
 def genre_map(clusters: ClusterMap) -> Figure | None:
     """The genres on a plane; None if they have no coordinates."""
     if not clusters.xy:
@@ -93,14 +84,11 @@ def _curves(
     name: str, epochs: Sequence[Epoch], fields: Mapping[str, str], caption: str, percent: bool = False
 ) -> Figure:
     """Lines over the epochs, by name of the line and field of the epoch; unknown values are left out."""
-    values = {
-        line: [(epoch.epoch, getattr(epoch, field)) for epoch in epochs] for line, field in fields.items()
-    }
-    series = [
-        Series(line, [(x, y) for x, y in points if y is not None and math.isfinite(y)])
-        for line, points in values.items()
-    ]
-    drawn = [line for line in series if line.points]
+    drawn = []
+    for line, field in fields.items():
+        values = [(epoch.epoch, getattr(epoch, field)) for epoch in epochs]
+        if points := [(x, y) for x, y in values if y is not None and math.isfinite(y)]:
+            drawn.append(Series(line, points))
     first, last = epochs[0].epoch, epochs[-1].epoch
     x_axis = Axis("epoch", first, max(last, first + 1), whole=True)
     y_axis = Axis.over(name, [y for line in drawn for _, y in line.points], percent=percent)

@@ -1,6 +1,7 @@
 """Estimates what the steps of a night would cost, from the records of earlier nights."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
@@ -10,6 +11,7 @@ from genremill.jobs.catalog.columns import resolve, text
 from genremill.jobs.catalog.table_reader import read_table, reading
 from genremill.jobs.contracts import Split
 from genremill.jobs.flags import in_section
+from genremill.jobs.job_inputs import current_tracks
 from genremill.jobs.nights import steps as night_steps
 from genremill.jobs.nights.record import Night, State
 from genremill.jobs.nights.steps import Config
@@ -51,19 +53,19 @@ def clips_to_decode(spark: SparkSession, work: command.Run, cfg: Config, from_ta
     """Audio that is not in the cache, of the current tracks, or of the table if `ingest` would run."""
     if not cfg.audio_root:
         return Clips()
-    tracks = _from_table(spark, cfg) if from_table else _current(spark, work)
+    from genremill.jobs.features import extraction  # here: numba takes long
+
+    if from_table:
+        tracks = _from_table(spark, cfg)
+    else:
+        tracks = extraction.with_audio(spark, work.warehouse, current_tracks(work.warehouse))
     count = tracks.count() if tracks is not None else 0
     if tracks is None or not count:
         return Clips()
-    from genremill.jobs.features import extraction  # here: numba takes long
-
     with in_section("extract", cfg):
         sets = extraction.up_to_date(spark, work, night_steps.extract_settings(cfg), tracks, count).values()
-    return Clips(
-        sum(counts.decoded for counts in sets),
-        sum(counts.size_bytes for counts in sets),
-        sum(counts.copied for counts in sets),
-    )
+    totals = zip(*((counts.decoded, counts.size_bytes, counts.copied) for counts in sets), strict=True)
+    return Clips(*map(sum, totals))
 
 
 def _from_table(spark: SparkSession, cfg: Config) -> DataFrame | None:
@@ -80,54 +82,42 @@ def _from_table(spark: SparkSession, cfg: Config) -> DataFrame | None:
     return tracks.withColumn("split", F.lit(Split.TRAIN.value))
 
 
-def _current(spark: SparkSession, work: command.Run) -> DataFrame:
-    from genremill.jobs.features import extraction  # here: numba takes long
-
-    return extraction.with_audio(spark, work.warehouse, work.warehouse.require("tracks", "ingest --tracks …"))
-
-
 def planned(name: str, cause: str, amount: float | None, past: list[Night]) -> PlannedStep:
     """A step and its cost: that of its last run, or in proportion to the amount of its input."""
-    for night in past:
-        step = night.step(name)
-        if step is None or step.state is not State.RAN:
-            continue
-        hours = step.seconds * night.cores / 3600
-        before = _amount(name, step.summary)
-        if amount is None or not before:
-            return PlannedStep(name, cause, REWRITES[name], hours, f"as in night {night.run_id}")
-        basis = f"{step.seconds * night.cores / before:.3g} core seconds each, night {night.run_id}"
-        return PlannedStep(name, cause, REWRITES[name], hours * amount / before, basis)
-    return PlannedStep(name, cause, REWRITES[name], None, "it never ran here")
+    steps = ((night, step) for night in past if (step := night.step(name)) and step.state is State.RAN)
+    night, step = next(steps, (None, None))
+    if night is None or step is None:
+        return PlannedStep(name, cause, REWRITES[name], None, "it never ran here")
+    core_seconds, before = step.seconds * night.cores, _amount(name, step.summary)
+    basis = f"as in night {night.run_id}"
+    if amount is not None and before:
+        basis = f"{core_seconds / before:.3g} core seconds each, night {night.run_id}"
+        core_seconds *= amount / before
+    return PlannedStep(name, cause, REWRITES[name], core_seconds / 3600, basis)
 
 
-def _amount(name: str, summary: dict[str, object]) -> float | None:
+def _amount(name: str, summary: dict[str, Any]) -> float | None:
     """The input of a step: bytes of the table or decoded clips; None for the other steps."""
     if name == "ingest":
-        size = summary.get("source_bytes")
-        return float(size) if isinstance(size, int | float) else None
-    sets = summary.get("features")
-    if name == "extract" and isinstance(sets, dict):
-        return float(sum(counts["decoded"] for counts in sets.values())) or None
-    return None
+        return summary.get("source_bytes")
+    sets = summary.get("features", {}) if name == "extract" else {}
+    return sum(counts["decoded"] for counts in sets.values()) or None
 
 
 def as_text(table: storage.Inventory, clips: Clips, steps: list[PlannedStep], money: float | None) -> str:
-    """The plan as text for a terminal."""
+    """The plan as text for a terminal; `money` is None without a price."""
     lines = [f"table: {table.files:,} files, {table.size_bytes:,} bytes"]
     if clips.decode or clips.copy:
-        lines.append(
-            f"audio: {clips.decode:,} clips to decode, {clips.size_bytes:,} bytes; {clips.copy:,} to copy"
-        )
+        decoded = f"{clips.decode:,} clips to decode, {clips.size_bytes:,} bytes"
+        lines.append(f"audio: {decoded}; {clips.copy:,} to copy")
     if not steps:
         return "\n".join([*lines, "nothing would run: nothing has changed"])
     lines.append(f"{'step':<10}{'core hours':>12}  {'writes':<20}why")
     for step in steps:
         hours = "unknown" if step.core_hours is None else f"{step.core_hours:.4f}"
         lines.append(f"{step.name:<10}{hours:>12}  {step.writes:<20}{step.cause}")
-    total = sum(step.core_hours or 0.0 for step in steps)
-    least = "at least " if any(step.core_hours is None for step in steps) else ""
-    lines.append(
-        f"{'in all':<10}{total:>12.4f}  {least}" + ("" if money is None else f"{money:,.2f} in money")
-    )
-    return "\n".join(lines)
+    known = [step.core_hours for step in steps if step.core_hours is not None]
+    least = "at least " if len(known) < len(steps) else ""
+    cost = "" if money is None else f", which cost {money:,.2f}"
+    total = f"{least}{sum(known):.4f} core hours{cost}" if known else "unknown: no step ran here before"
+    return "\n".join([*lines, f"in all: {total}"])

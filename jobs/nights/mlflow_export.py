@@ -15,12 +15,14 @@ EXPERIMENT = "genremill"
 
 def check(uri: str | None) -> None:
     """Raises if the URI of the tracking server contains a password, or if MLflow is not installed."""
-    if uri is not None and CREDENTIALS.search(uri):
+    if uri is None:
+        return
+    if CREDENTIALS.search(uri):
         raise UsageError(
             f"--mlflow {redacted(uri)}: the URI contains credentials. Remove them and set the environment "
             "variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
         )
-    if uri is not None and importlib.util.find_spec("mlflow") is None:
+    if importlib.util.find_spec("mlflow") is None:
         raise UsageError(f"--mlflow {uri} needs the MLflow client: pip install 'genremill[mlflow]'")
 
 
@@ -53,15 +55,15 @@ def send(uri: str, night: Night, page: str) -> None:
 def figures(night: Night) -> dict[str, float]:
     """The numbers of a night: seconds per step, rows per table, rejects, audits and model figures."""
     numbers = {"night/seconds": night.seconds, "night/exit_code": float(night.exit_code)}
-    numbers |= {
-        f"seconds/{step.name}": step.seconds for step in night.steps if step.state is not State.SKIPPED
-    }
-    numbers |= {f"rows/{table.name}": float(table.rows_after) for table in night.tables}
     numbers["night/rejects"] = float(sum(rejected.count for rejected in night.rejects))
-    publication = night.step("publish")
-    audits = publication.summary.get("audits", {}) if publication else {}
-    measured = {name.replace(" ", "_"): audit["value"] for name, audit in audits.items()}
-    numbers |= {f"audits/{name}": float(value) for name, value in measured.items() if value is not None}
+    for step in night.steps:
+        if step.state is not State.SKIPPED:
+            numbers[f"seconds/{step.name}"] = step.seconds
+        for name, audit in step.summary.get("audits", {}).items():
+            if audit["value"] is not None:
+                numbers[f"audits/{name.replace(' ', '_')}"] = float(audit["value"])
+    for table in night.tables:
+        numbers[f"rows/{table.name}"] = float(table.rows_after)
     for name, figure in night.metrics.items():
         value = figure["value"] if isinstance(figure, dict) else figure
         if isinstance(value, int | float):

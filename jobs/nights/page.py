@@ -1,7 +1,7 @@
 """The nightly report, `night.html`: what ran and why, what it rejected and changed, how good the model is."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from genremill.infra.errors import StorageError
 from genremill.infra.pages.charts import Axis, Series, line_figure
@@ -9,11 +9,9 @@ from genremill.infra.pages.formats import duration, percent
 from genremill.infra.pages.parts import Figure, Header
 from genremill.infra.pages.rendering import render_template
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs.audits.sections import publication
+from genremill.jobs.audits.page import publication
 from genremill.jobs.nights.record import Night, State
 
-Measured: TypeAlias = Mapping[str, float] | float
-"""A figure alone, or with its 95 % interval."""
 NIGHTS = 5
 """Earlier runs that a page compares with."""
 FIGURES = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy", "any_label": "Track accuracy"}
@@ -49,7 +47,6 @@ def render(night: Night, earlier: Sequence[Night], header: Header) -> str:
         verdict=_verdict,
         changed=_changed,
         tags=next((table for table in night.tables if table.name == "tags"), None),
-        rejected=sum(reject.count for reject in night.rejects),
         changes=ingest.summary.get("changes") if ingest else None,
         publication=publication(summary) if summary.get("audits") else None,
         figures={label: night.metrics[name] for name, label in FIGURES.items() if name in night.metrics},
@@ -69,33 +66,25 @@ def _lead(night: Night) -> str:
     if not night.error and all(step.state is not State.RAN for step in night.steps):
         return "Nothing has changed since the last run, so no step ran and readers get the same tags."
     tags = next((f"{table.rows_after:,} tracks" for table in night.tables if table.name == "tags"), None)
+    ended, time = f"The run {_verdict(night)}", duration(night.seconds)
     if night.error:
         kept = f"readers still get the earlier tags of {tags}" if tags else "there are no tags yet"
-        return f"The run {_verdict(night)} after {duration(night.seconds)}, and {kept}."
+        return f"{ended} after {time}, and {kept}."
     churn = _changed(night)
     changed = "" if churn is None else f", and {percent(churn)} of the earlier tags changed"
-    return (
-        f"The run {_verdict(night)} in {duration(night.seconds)}: {tags or 'no tracks'} have tags{changed}."
-    )
+    return f"{ended} in {time}: {tags or 'no tracks'} have tags{changed}."
 
 
 def _accuracy_trend(nights: Sequence[Night]) -> Figure:
     """Accuracy of the model in use, run by run."""
-    lines = [
-        Series(
-            label,
-            [
-                (number, _value(run.metrics[name]))
-                for number, run in enumerate(nights, 1)
-                if name in run.metrics
-            ],
-            marks=True,
-        )
-        for name, label in FIGURES.items()
-    ]
-    return _trend(
-        "Accuracy by run", "Held-out accuracy of the model in use, from its own report.", lines, len(nights)
-    )
+    lines = []
+    for name, label in FIGURES.items():
+        figures = {number: run.metrics[name] for number, run in enumerate(nights, 1) if name in run.metrics}
+        values = {n: each["value"] if isinstance(each, Mapping) else each for n, each in figures.items()}
+        points = [(number, float(value)) for number, value in values.items()]
+        lines.append(Series(label, points, marks=True))
+    caption = "Held-out accuracy of the model in use, from its own report."
+    return _trend("Accuracy by run", caption, lines, len(nights))
 
 
 def _churn_trend(nights: Sequence[Night]) -> Figure | None:
@@ -105,9 +94,8 @@ def _churn_trend(nights: Sequence[Night]) -> Figure | None:
     if len(points) < 2:
         return None
     caption = "Share of the tracks whose tag changed. A run that published nothing has no mark."
-    return _trend(
-        "Changed tags by run", caption, [Series("changed tags", points, marks=True)], len(nights), 0.0
-    )
+    lines = [Series("changed tags", points, marks=True)]
+    return _trend("Changed tags by run", caption, lines, len(nights), 0.0)
 
 
 def _trend(name: str, caption: str, lines: Sequence[Series], runs: int, *shown: float) -> Figure:
@@ -122,7 +110,3 @@ def _changed(night: Night) -> float | None:
     step = night.step("publish")
     churn = step.summary.get("churn") if step else None
     return churn["changed"] / churn["tracks"] if churn and churn["tracks"] else None
-
-
-def _value(figure: Measured) -> float:
-    return float(figure["value"] if isinstance(figure, Mapping) else figure)

@@ -1,18 +1,26 @@
 """The record of a night, `reports/<run_id>/run.json`: which steps ran, why, how long, and their results."""
 
+import dataclasses
 import enum
-import time
+import json
 from dataclasses import dataclass, field
 from typing import Any
+
+from pyspark.sql import SparkSession, functions as F
 
 from genremill.infra import records, storage
 from genremill.infra.errors import ExitCode, StorageError
 from genremill.infra.log import LOGGER
 from genremill.infra.version import code_version
-from genremill.infra.warehouse import Warehouse
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs.contracts import REJECTS
+from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
 
 RECORD = "run.json"
 PAGE = "night.html"
+EXAMPLES = 3
+"""Rejects that are shown for each reason."""
+HEADLINES = ("top1", "top5", "any_label", "macro_f1", "closeness", "ece")
 
 
 class State(enum.StrEnum):
@@ -83,42 +91,83 @@ class Night:
         return next((step for step in self.steps if step.name == name), None)
 
 
-def folder_of(warehouse: Warehouse, run_id: str) -> str:
-    """The folder of a night's record and page."""
-    return warehouse.path("reports", run_id)
+def current_tables(warehouse: Warehouse) -> dict[str, Snapshot]:
+    """The current snapshot of each table that has one."""
+    pointers = {table: warehouse.current(table) for table in SNAPSHOT_TABLES}
+    return {table: current.snapshot for table, current in pointers.items() if current is not None}
+
+
+def completed(spark: SparkSession, warehouse: Warehouse, night: Night, before: dict[str, Snapshot]) -> Night:
+    """The night with its changes to the tables, its rejects and the figures of the model in use."""
+    try:
+        after = current_tables(warehouse)
+        tables = tuple(_table(name, before.get(name), now) for name, now in after.items())
+        rejects = _rejects(spark, warehouse.run_path("rejects", night.run_id))
+        metrics = _metrics(warehouse, after.get("tags"))
+        return dataclasses.replace(night, tables=tables, rejects=rejects, metrics=metrics)
+    except StorageError as err:  # the record already has the error that ended the night
+        LOGGER.warning("the record of the night has no tables and no rejects: %s", err)
+        return night
+
+
+def _table(name: str, before: Snapshot | None, after: Snapshot) -> TableRecord:
+    run_before, rows_before = (before.run_id, before.rows) if before else (None, 0)
+    return TableRecord(name, run_before, rows_before, after.run_id, after.rows)
+
+
+def _rejects(spark: SparkSession, path: str) -> tuple[Rejected, ...]:
+    """The rejects of a night by job and reason; the most frequent reason comes first."""
+    if not storage.exists(path):
+        return ()
+    rows = spark.read.schema(REJECTS.schema).parquet(path).groupBy("stage", "reason")
+    pairs = F.collect_set(F.struct("key", F.coalesce("detail", F.lit("")).alias("detail")))
+    counts = rows.agg(F.count("*").alias("number"), F.slice(F.array_sort(pairs), 1, EXAMPLES))
+    return tuple(
+        Rejected(stage, reason, number, tuple((key, detail) for key, detail in examples))
+        for stage, reason, number, examples in counts.orderBy(F.desc("number"), "reason").collect()
+    )
+
+
+def _metrics(warehouse: Warehouse, tags: Snapshot | None) -> dict[str, Any]:
+    """Model version, split and main figures from the newest report on the model in use."""
+    version = TagsDetails.of(tags).model_version if tags else None
+    report = report_of(warehouse, version) if version else None
+    if report is None:
+        return {}
+    measured = json.loads(storage.read_bytes(report.replace("report.html", "metrics.json")))
+    figures = {name: measured[name] for name in HEADLINES if measured.get(name) is not None}
+    return {"model_version": version, "split": measured["split"], "report": report} | figures
+
+
+def report_of(warehouse: Warehouse, version: str) -> str | None:
+    """The newest report on a model version, or None; damaged metrics are skipped with a warning."""
+    for run_id in reversed(storage.folders(warehouse.path("reports"))):
+        uri = warehouse.path("reports", run_id, "metrics.json")
+        try:
+            if storage.is_object(uri) and json.loads(storage.read_bytes(uri))["model_version"] == version:
+                return warehouse.path("reports", run_id, "report.html")
+        except (ValueError, KeyError, TypeError):
+            LOGGER.warning("%s is damaged and is ignored", uri)
+    return None
 
 
 def earlier(warehouse: Warehouse, run_id: str, most: int) -> list[Night]:
     """The last nights before a run, newest first; damaged records are skipped with a warning."""
     nights: list[Night] = []
     for other in reversed(storage.folders(warehouse.path("reports"))):
-        uri = f"{folder_of(warehouse, other)}/{RECORD}"
+        uri = warehouse.path("reports", other, RECORD)
         if len(nights) < most and other < run_id and storage.is_object(uri):
-            data = storage.read_bytes(uri)
             try:
-                nights.append(records.from_json(data, Night, uri))
+                nights.append(records.from_json(storage.read_bytes(uri), Night, uri))
             except StorageError as err:
                 LOGGER.warning("skipping a damaged record: %s", err)
     return nights
 
 
-class Clock:
-    """Measures the seconds since it was created."""
-
-    def __init__(self) -> None:
-        self.started = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds, rounded to a tenth."""
-        return round(time.monotonic() - self.started, 1)
-
-
 def keep(warehouse: Warehouse, night: Night, page: str) -> None:
     """Writes the record and the page. Storage errors are only logged: the error of the night is reported."""
-    folder = folder_of(warehouse, night.run_id)
     try:
-        storage.write_atomic(f"{folder}/{PAGE}", page.encode())
-        storage.write_atomic(f"{folder}/{RECORD}", records.to_json(night))
+        storage.write_atomic(warehouse.path("reports", night.run_id, PAGE), page.encode())
+        storage.write_atomic(warehouse.path("reports", night.run_id, RECORD), records.to_json(night))
     except StorageError as err:
         LOGGER.warning("the record of the night could not be written: %s", err)

@@ -1,11 +1,11 @@
 """The steps of a night: whether each has work to do, why, and how it runs."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pyspark.sql import SparkSession
 
@@ -16,14 +16,11 @@ from genremill.infra.warehouse import Snapshot
 from genremill.jobs import cluster, command, evaluate, extract, ingest, model_registry, publish, score, train
 from genremill.jobs.catalog.settings import Options as IngestOptions
 from genremill.jobs.evaluate import Config as EvaluateConfig
-from genremill.jobs.evaluation.reports import report_of
 from genremill.jobs.features.extraction_settings import Config as ExtractConfig, Options as ExtractOptions
 from genremill.jobs.flags import in_section
-from genremill.jobs.genres import sources as genre_sources
-from genremill.jobs.genres.sources import ClusterInputs, Config as ClusterConfig
-from genremill.jobs.nights import retraining
-from genremill.jobs.nights.input_changes import changes
-from genremill.jobs.nights.retraining import Config as TrainConfig, When
+from genremill.jobs.genres.sources import ClusterInputs, Config as ClusterConfig, resolve as cluster_inputs
+from genremill.jobs.nights.reasons import Config as TrainConfig, When, changes, lasting_changes, training_due
+from genremill.jobs.nights.record import report_of
 from genremill.jobs.publish import Config as PublishConfig
 from genremill.jobs.score import Config as ScoreConfig, ScoreInputs
 from genremill.jobs.snapshot_details import TracksDetails
@@ -61,16 +58,12 @@ class Config:
 
 def ingest_settings(cfg: Config) -> ingest.Config:
     """The settings of `ingest`."""
-    return ingest.Config(tracks=cfg.tracks, **_fields(cfg.ingest))
+    return ingest.Config(tracks=cfg.tracks, **vars(cfg.ingest))
 
 
 def extract_settings(cfg: Config) -> ExtractConfig:
     """The settings of `extract`."""
-    return ExtractConfig(audio_root=cfg.audio_root, **_fields(cfg.extract))
-
-
-def _fields(options: IngestOptions | ExtractOptions) -> dict[str, Any]:
-    return {option.name: getattr(options, option.name) for option in dataclasses.fields(options)}
+    return ExtractConfig(audio_root=cfg.audio_root, **vars(cfg.extract))
 
 
 @dataclass(frozen=True)
@@ -114,22 +107,21 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
 
 def expected(
     steps: list[Step], cfg: Config, known: Mapping[str, str | None] = MappingProxyType({})
-) -> Iterator[tuple[str, str]]:
-    """Name and reason of each step that would run; `known` replaces the reasons of some steps."""
-    running: set[str] = set()
+) -> dict[str, str]:
+    """The reason of each step that would run, by its name; `known` replaces the reasons of some steps."""
+    reasons: dict[str, str] = {}
     for step in steps:
-        reason = known[step.name] if step.name in known else _reason(step, cfg, running)
+        if step.name in known:
+            reason = known[step.name]
+        elif before := [name for name in step.after if name in reasons]:
+            reason = f"{' and '.join(before)} would run"
+        else:
+            with in_section(step.name, cfg):
+                due = step.due()
+            reason = due.reason if due else None
         if reason:
-            running.add(step.name)
-            yield step.name, reason
-
-
-def _reason(step: Step, cfg: Config, running: set[str]) -> str | None:
-    if before := [name for name in step.after if name in running]:
-        return f"{' and '.join(before)} would run"
-    with in_section(step.name, cfg):
-        due = step.due()
-    return due.reason if due else None
+            reasons[step.name] = reason
+    return reasons
 
 
 @dataclass(frozen=True)
@@ -148,7 +140,12 @@ class _Jobs:
 
     def extract(self) -> Due | None:
         """`extract` itself finds out which audio is new; a dry run of it counts the new files."""
-        if not self._has_audio():
+        count = self._with_audio()
+        if not count:
+            return None
+        if not self.cfg.audio_root:
+            why = "their audio is not read: name its folder with --audio-root"
+            LOGGER.warning("%d tracks have an audio_uri, but %s", count, why)
             return None
         settings = extract.ready(self.work.warehouse, extract_settings(self.cfg))
         if not self.work.dry_run:
@@ -164,42 +161,32 @@ class _Jobs:
         tracks = self.work.warehouse.current("tracks")
         return TracksDetails.of(tracks.snapshot).with_audio if tracks else 0
 
-    def _has_audio(self) -> bool:
-        count = self._with_audio()
-        if count and not self.cfg.audio_root:
-            LOGGER.warning(
-                "%d tracks have an audio_uri, but their audio is not read: name its folder with --audio-root",
-                count,
-            )
-        return bool(count and self.cfg.audio_root)
-
     def cluster(self) -> Due | None:
         """A new genre map only serves training: new tracks alone are not a reason until a model is due."""
+
+        def run(inputs: ClusterInputs | None = None) -> command.Outcome:
+            inputs = inputs or cluster_inputs(self.work.warehouse, self.cfg.cluster)
+            return cluster.run(self.spark, self.work, inputs)
+
         current = self.work.warehouse.current("genre_map")
         if current is None:
-            return Due("there is no genre map yet", lambda: self._cluster(self._cluster_inputs()))
-        inputs = self._cluster_inputs()
-        reason = retraining.lasting_changes(current.snapshot.inputs, inputs.made_from)
+            return Due("there is no genre map yet", run)
+        inputs = cluster_inputs(self.work.warehouse, self.cfg.cluster)
+        reason = lasting_changes(current.snapshot.inputs, inputs.made_from)
         if reason is None and (moved := changes(current.snapshot.inputs, inputs.made_from)):
-            due = retraining.due(self.spark, self.work.warehouse, self.cfg.train)
+            due = training_due(self.spark, self.work.warehouse, self.cfg.train)
             reason = f"{moved}; a new model is due" if due else None
-        return Due(reason, lambda: self._cluster(inputs)) if reason else None
-
-    def _cluster_inputs(self) -> ClusterInputs:
-        return genre_sources.resolve(self.work.warehouse, self.cfg.cluster)
-
-    def _cluster(self, inputs: ClusterInputs) -> command.Outcome:
-        return cluster.run(self.spark, self.work, inputs)
+        return Due(reason, lambda: run(inputs)) if reason else None
 
     def train(self) -> Due | None:
-        due = retraining.due(self.spark, self.work.warehouse, self.cfg.train)
+        due = training_due(self.spark, self.work.warehouse, self.cfg.train)
         if due is None:
             return None
-        inputs = due.inputs
 
         def run() -> command.Outcome:
-            found = inputs or training_sources.resolve(self.work.warehouse, self.cfg.train.settings())
-            return train.run(self.spark, self.work, found)
+            settings = self.cfg.train.settings()
+            inputs = due.inputs or training_sources.resolve(self.work.warehouse, settings)
+            return train.run(self.spark, self.work, inputs)
 
         return Due(due.reason, run)
 
@@ -208,11 +195,13 @@ class _Jobs:
         try:
             version, _ = model_registry.folder_of(self.work.warehouse, *cfg.model_version[:1])
         except UsageError:
-            return Due("there is no model yet", lambda: evaluate_or_warn(self.spark, self.work, cfg))
-        if report_of(self.work.warehouse, version):
-            return None
-        named = dataclasses.replace(cfg, model_version=cfg.model_version or (version,))
-        return Due(f"model {version} has no report", lambda: evaluate_or_warn(self.spark, self.work, named))
+            reason = "there is no model yet"
+        else:
+            if report_of(self.work.warehouse, version):
+                return None
+            cfg = dataclasses.replace(cfg, model_version=cfg.model_version or (version,))
+            reason = f"model {version} has no report"
+        return Due(reason, lambda: evaluate_or_warn(self.spark, self.work, cfg))
 
     @cached_property
     def _score_inputs(self) -> ScoreInputs:
@@ -231,28 +220,20 @@ class _Jobs:
         """Tags that were rolled back are not published again until they are named."""
         scored, current = self._scored(), self.work.warehouse.current("tags")
         settings = dataclasses.replace(self.cfg.publish, run=scored.run_id if scored else None)
-        if current is None:
-            reason = "no tags are current yet"
-        elif scored is None or current.snapshot.inputs == scored.inputs:
+        if current and (scored is None or current.snapshot.inputs == scored.inputs):
             return None
-        elif withdrawn := current.withdrew(scored):
-            LOGGER.warning(
-                "these tags were rolled back; to publish them again, run `genremill publish --run %s`",
-                withdrawn.run_id,
-            )
+        if current and scored and (withdrawn := current.withdrew(scored)):
+            again = f"run `genremill publish --run {withdrawn.run_id}`"
+            LOGGER.warning("these tags were rolled back; to publish them again, %s", again)
             return None
-        else:
-            reason = f"run {scored.run_id} is staged"
+        reason = f"run {scored.run_id} is staged" if current and scored else "no tags are current yet"
         return Due(reason, lambda: publish.run(self.spark, self.work, settings))
 
     def _scored(self) -> Snapshot | None:
         """The newest complete run of tags that was made from the same inputs."""
-        warehouse = self.work.warehouse
-        for run_id in reversed(warehouse.run_ids("tags")):
-            tags = warehouse.finished("tags", run_id)
-            if tags is not None and tags.inputs == self._score_inputs.made_from:
-                return tags
-        return None
+        warehouse, made_from = self.work.warehouse, self._score_inputs.made_from
+        runs = (warehouse.finished("tags", run_id) for run_id in reversed(warehouse.run_ids("tags")))
+        return next((tags for tags in runs if tags and tags.inputs == made_from), None)
 
 
 def evaluate_or_warn(spark: SparkSession, work: command.Run, cfg: EvaluateConfig) -> command.Outcome:

@@ -75,25 +75,25 @@ def prepare(storage: Storage) -> None:
 
 
 def _done(job: str, warehouse: str, flags: list[str]) -> None:
-    ended = run_here(job, "--warehouse", warehouse, *flags)
-    if ended.exit_code:
-        sys.exit(f"{job} failed without any fault:\n{ended.said}")
+    result = run_here(job, "--warehouse", warehouse, *flags)
+    if result.exit_code:
+        sys.exit(f"{job} failed without any fault:\n{result.output}")
 
 
 def storms(storage: Storage) -> Iterator[Case]:
     """Runs with faults of each kind and rate, with an expiring token, and with storage that stays down."""
     for rate in (0.05, 0.15, 0.3):
-        yield storage.storm("nightly", f"mixed {rate:.0%}", sometimes(rate, 1, MIXED))
+        yield storage.with_faults("nightly", f"mixed {rate:.0%}", sometimes(rate, 1, MIXED))
     for kind, faults in KINDS.items():
-        yield storage.storm("nightly", f"{kind} 15%", sometimes(0.15, 2, faults))
+        yield storage.with_faults("nightly", f"{kind} 15%", sometimes(0.15, 2, faults))
     for job in JOBS:
-        yield storage.storm(job, "mixed 30%", sometimes(0.3, 3, MIXED))
+        yield storage.with_faults(job, "mixed 30%", sometimes(0.3, 3, MIXED))
     for job in ("ingest", "extract", "train", "score"):
-        yield storage.storm(job, "cut bodies 15%", sometimes(0.15, 4, (Fault.CUT,)))
+        yield storage.with_faults(job, "cut bodies 15%", sometimes(0.15, 4, (Fault.CUT,)))
     for job, number in EXPIRIES:
-        yield storage.storm(job, f"token expires at request {number}", since(number, Fault.EXPIRED))
-    yield storage.storm("ingest", "503 alone from request 60", since(60, Fault.SLOW_DOWN))
-    yield storage.storm("score", "resets alone from request 40", since(40, Fault.RESET))
+        yield storage.with_faults(job, f"token expires at request {number}", since(number, Fault.EXPIRED))
+    yield storage.with_faults("ingest", "503 alone from request 60", since(60, Fault.SLOW_DOWN))
+    yield storage.with_faults("score", "resets alone from request 40", since(40, Fault.RESET))
 
 
 def _shown(number: int, case: Case) -> bool:
@@ -101,12 +101,12 @@ def _shown(number: int, case: Case) -> bool:
     started = time.monotonic()
     injected, verdict = case.run()
     seconds = time.monotonic() - started
-    code, outcome = verdict.ended.exit_code, verdict.outcome
+    code, outcome = verdict.result.exit_code, verdict.outcome
     print(f"{number:>3}  {case.name:<52}{injected:<28}{code:>4}  {seconds:>6.1f} s  {outcome}", flush=True)
     if code > 0:
-        print(f"     {shorten(verdict.ended.message, MESSAGE)}", flush=True)
+        print(f"     {shorten(verdict.result.message, MESSAGE)}", flush=True)
     if not verdict.passed:
-        print(f"{case.name}\n{verdict.ended.said[-5000:]}", file=sys.stderr)
+        print(f"{case.name}\n{verdict.result.output[-5000:]}", file=sys.stderr)
     return verdict.passed
 
 
@@ -126,7 +126,7 @@ def main(options: Options) -> int:
         proxy = stack.enter_context(faulty_proxy(server.endpoint))
         access = OWNER.environment | {"AWS_ENDPOINT_URL": proxy.endpoint}
         stack.enter_context(environment(PYSPARK_SUBMIT_ARGS=submit, **access))
-        Nights.made(folder / "in", options.tracks, options.clips)
+        Nights.create(folder / "in", options.tracks, options.clips)
         bucket = Bucket(server)
         bucket.upload(folder / "in", "in")
         storage = Storage(bucket, proxy, Nights(bucket.uri("in")))

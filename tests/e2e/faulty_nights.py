@@ -1,7 +1,8 @@
-"""A small catalog over two nights: the first is published, the second meets faults.
+"""A small catalog over two nights: the first night is published, and faults are injected into the second.
 
-The second night is first run without any, job by job. What it leaves after each job is kept: a job on its own
-starts from what the one before has left, and must end with what it has left itself.
+The second night first runs without faults, job by job, and a copy of the warehouse is kept after each job. A
+job under faults starts from the copy that the job before it left. It must end with the same tables as without
+faults.
 """
 
 import contextlib
@@ -29,14 +30,14 @@ from tests.e2e.warehouse_contents import Contents, Place
 
 BUCKET = "music"
 SECOND_NIGHTS_SHARE = 0.1
-"""Of the rows are news of the second night, and so is every other clip of those before."""
+"""Share of the rows that are new in the second night. Every other clip of the earlier rows is new too."""
 JOBS = ("ingest", "extract", "cluster", "train", "evaluate", "score", "publish")
 EQUAL, CLEAN, RERUN = "equal tables", "clean refusal", "equal after a rerun"
-"""The ways to end that are right; the last one is that of a run that was killed."""
+"""The correct outcomes. The last one is for a run that was killed."""
 
 
 def s3a_options() -> str:
-    """Options that put Spark's connector for S3 on the class paths; a skip without its jars."""
+    """Options that put Spark's S3 connector on the class paths; without its jars, the test is skipped."""
     return f"--driver-class-path {s3_jars()} --conf spark.executor.extraClassPath={s3_jars()}"
 
 
@@ -56,44 +57,44 @@ def quick_session() -> Iterator[SparkSession]:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a run of a job ended."""
+class RunResult:
+    """The result of a run of a job."""
 
     exit_code: int
-    said: str
-    """Its log and message."""
+    output: str
+    """The log and the message of the job."""
 
     @property
     def message(self) -> str:
-        """The error that it ended with; the last line of all where that was none raised on purpose."""
-        _, found, message = f"\n{self.said}".rpartition("\ngenremill ")
+        """The error message of the job; if it was not raised on purpose, the last line of the output."""
+        _, found, message = f"\n{self.output}".rpartition("\ngenremill ")
         if not found or "Traceback" in message:
-            return f"no message: {self.said.strip().rpartition(chr(10))[2]}"
+            return f"no message: {self.output.strip().rpartition(chr(10))[2]}"
         return " ".join(message.split())
 
 
-def run_here(job: str, *flags: str) -> Ended:
-    """Runs a job in this process, and in its Spark session where there is one."""
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+def run_here(job: str, *flags: str) -> RunResult:
+    """Runs a job in this process, and in the Spark session of this process if there is one."""
+    output = io.StringIO()
+    with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
         try:
             code = cli.main([job, *flags])
-        except Exception:  # a bug is what is looked for
-            traceback.print_exc(file=said)
+        except Exception:  # the test looks for bugs
+            traceback.print_exc(file=output)
             code = 1
-    return Ended(code, said.getvalue())
+    return RunResult(code, output.getvalue())
 
 
 @dataclass(frozen=True)
 class Nights:
-    """Track tables of two nights and their clips, under a prefix, and the flags of the jobs on them."""
+    """The track tables and clips of two nights under a prefix, and the flags of the jobs that read them."""
 
     prefix: str
     """A folder, or `s3a://bucket/…`."""
 
     @classmethod
-    def made(cls, folder: Path, tracks: int, clips: int) -> "Nights":
-        """Both tables and the clips, in a folder."""
+    def create(cls, folder: Path, tracks: int, clips: int) -> "Nights":
+        """Writes both tables and the clips to a folder."""
         whole = folder / "second.csv"
         assert demo.main(["--out", str(whole), "--tracks", str(tracks), "--clips", str(clips)]) == 0
         with whole.open(newline="") as source:
@@ -107,7 +108,7 @@ class Nights:
         return cls(str(folder))
 
     def flags(self, job: str, night: str = "second") -> list[str]:
-        """Flags of a job, those of the warehouse left out."""
+        """The flags of a job, without the flag of the warehouse."""
         own = {
             "ingest": ["--tracks", f"{self.prefix}/{night}.csv"],
             "extract": ["--audio-root", self.prefix, "--max-rejects", "1"],
@@ -128,7 +129,7 @@ class Nights:
 
 
 class Bucket:
-    """Warehouses on a server, by their names; reached past any proxy."""
+    """Warehouses on an S3 server, by name. The requests do not go through the proxy."""
 
     def __init__(self, server: S3Server) -> None:
         self._client: Any = server.client()
@@ -142,30 +143,30 @@ class Bucket:
         )
 
     def uri(self, name: str) -> str:
-        """A warehouse as jobs take it."""
+        """The URI of a warehouse, for the jobs."""
         return f"s3a://{BUCKET}/{name}"
 
     def place(self, name: str) -> Place:
-        """A warehouse to be looked into."""
+        """A warehouse, for the checks of a test."""
         return Place(self._store, f"{BUCKET}/{name}")
 
     def upload(self, folder: Path, name: str) -> None:
-        """The files of a folder."""
+        """Uploads the files of a folder."""
         for path in folder.rglob("*"):
             if path.is_file():
                 key = f"{name}/{path.relative_to(folder)}"
                 self._client.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
 
     def copy(self, name: str, to: str) -> None:
-        """A warehouse as it stands, under another name."""
+        """Copies a warehouse to another name."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{name}/")
         keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
-        for key in (key for key in keys if not key.endswith("/")):  # those are markers of folders
+        for key in (key for key in keys if not key.endswith("/")):  # such keys mark folders
             source = {"Bucket": BUCKET, "Key": key}
             self._client.copy_object(Bucket=BUCKET, Key=to + key.removeprefix(name), CopySource=source)
 
     def download(self, name: str, folder: Path) -> None:
-        """A warehouse as it stands, into a folder."""
+        """Downloads a warehouse to a folder."""
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{name}/")
         for key in [found["Key"] for page in pages for found in page.get("Contents", ())]:
             path = folder / key.removeprefix(f"{name}/")
@@ -176,7 +177,7 @@ class Bucket:
 
 @contextlib.contextmanager
 def environment(**values: str) -> Iterator[None]:
-    """Variables of this process, as they were again after the block."""
+    """Sets environment variables of this process; after the block, the old values are restored."""
     before = dict(os.environ)
     os.environ.update(values)
     try:
@@ -188,89 +189,91 @@ def environment(**values: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a run under faults is judged."""
+    """Whether a run under faults ended correctly."""
 
-    ended: Ended
+    result: RunResult
     outcome: str
     """`equal tables`, `clean refusal`, or what is wrong."""
 
     @property
     def passed(self) -> bool:
-        """Whether it ended in one of the ways that are right."""
+        """Whether the outcome is correct."""
         return self.outcome in (EQUAL, CLEAN, RERUN)
 
 
-def judged(
+def judge(
     place: Place,
     before: dict[str, bytes],
     expected: Contents,
-    ended: Ended,
-    again: Callable[[], Ended],
+    result: RunResult,
+    again: Callable[[], RunResult],
     killed: bool = False,
     refusal: ExitCode = ExitCode.RETRY,
 ) -> Verdict:
-    """The verdict on a run of a warehouse whose pointers were those `before`; `again` runs it without faults.
+    """Checks the result of a run. `before` has the pointers before the run; `again` runs it without faults.
 
-    A refusal is clean if it says why in a line, every table is as it was or as it should become, and the
-    same command then ends with the rows expected. A run that was killed says nothing.
+    A refusal is clean if its message is one line, if every table has its old or its expected rows, and if the
+    same command then succeeds with the expected rows. A run that was killed has no message.
     """
-    if ended.exit_code == 0:
-        wrong = differing(place.contents(), expected)
-        return Verdict(ended, f"FAILED: exit 0, other rows of {_shown(wrong, expected)}" if wrong else EQUAL)
-    if not killed and (ended.exit_code != refusal or ended.message.startswith("no message")):
-        return Verdict(ended, f"FAILED: {ended.message}")
+    if result.exit_code == 0:
+        wrong = different_tables(place.contents(), expected)
+        return Verdict(result, f"FAILED: exit 0, other rows of {_shown(wrong, expected)}" if wrong else EQUAL)
+    if not killed and (result.exit_code != refusal or result.message.startswith("no message")):
+        return Verdict(result, f"FAILED: {result.message}")
     now = place.pointers()
     moved = [table for table in now if now[table] != before.get(table)]
     current = {table: place.snapshot(table) for table in moved}
-    if torn := differing(current, {table: expected[table] for table in moved}):
-        return Verdict(ended, f"FAILED: refused, with other rows current in {_shown(torn, expected)}")
+    if torn := different_tables(current, {table: expected[table] for table in moved}):
+        return Verdict(result, f"FAILED: refused, with other rows current in {_shown(torn, expected)}")
     rerun = again()
     if rerun.exit_code:
-        return Verdict(ended, f"FAILED: the rerun ended with {rerun.exit_code}: {rerun.message}")
-    wrong = differing(place.contents(), expected)
+        return Verdict(result, f"FAILED: the rerun ended with {rerun.exit_code}: {rerun.message}")
+    wrong = different_tables(place.contents(), expected)
     if wrong:
-        return Verdict(ended, f"FAILED: after a rerun, other rows of {_shown(wrong, expected)}")
-    return Verdict(ended, RERUN if killed else CLEAN)
+        return Verdict(result, f"FAILED: after a rerun, other rows of {_shown(wrong, expected)}")
+    return Verdict(result, RERUN if killed else CLEAN)
 
 
-def differing(found: Contents, expected: Contents) -> Contents:
-    """The tables whose rows are not those expected."""
-    return {name: found[name] for name in expected if not _alike(name, found[name], expected[name])}
+def different_tables(found: Contents, expected: Contents) -> Contents:
+    """The tables whose rows differ from the expected rows."""
+    return {name: found[name] for name in expected if not _equal_rows(name, found[name], expected[name])}
 
 
 def _shown(wrong: Contents, expected: Contents) -> str:
-    """Names of tables, and of each the first row that is not as expected."""
+    """The names of the tables, each with the first rows that differ."""
     pairs = {name: set(rows) ^ set(expected[name]) for name, rows in wrong.items()}
     return "; ".join(f"{name}, as {' and '.join(sorted(odd)[:2])}" for name, odd in pairs.items())
 
 
 LAST_DIGITS = {"features": ("values", 1e-5), "genre_profiles": ("means", 1e-12)}
-"""Columns of sums, whose last digits depend on the order of what is added, and how far they may differ."""
+"""Columns with sums, and their tolerance: the last digits of a sum depend on the order of its terms."""
 
 
-def _alike(table: str, found: list[str], expected: list[str]) -> bool:
-    """Whether rows are the same, sums up to their last digits."""
+def _equal_rows(table: str, found: list[str], expected: list[str]) -> bool:
+    """Whether the rows are equal; sums may differ in their last digits."""
     if table not in LAST_DIGITS or len(found) != len(expected):
         return found == expected
     column, tolerance = LAST_DIGITS[table]
-    pairs = [(json.loads(one), json.loads(other)) for one, other in zip(found, expected, strict=True)]
-    sums = [(one.pop(column), other.pop(column)) for one, other in pairs]
-    same = all(one == other for one, other in pairs)
-    return same and all(np.allclose(one, other, rtol=tolerance, atol=tolerance / 10) for one, other in sums)
+    pairs = [(json.loads(row), json.loads(other)) for row, other in zip(found, expected, strict=True)]
+    sums = [(row.pop(column), other.pop(column)) for row, other in pairs]
+    same = all(row == other for row, other in pairs)
+    return same and all(
+        np.allclose(values, other, rtol=tolerance, atol=tolerance / 10) for values, other in sums
+    )
 
 
 @dataclass(frozen=True)
 class Case:
-    """One run, and what is injected into it."""
+    """One run with injected faults."""
 
     name: str
     run: Callable[[], tuple[str, Verdict]]
-    """Gives what was injected, counted, and the verdict."""
+    """Returns the number of injected faults, as text, and the verdict."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """The warehouses on S3 and the way to them through the proxy."""
+    """The warehouses on S3, and the proxy in front of them."""
 
     bucket: Bucket
     proxy: FaultyProxy
@@ -278,31 +281,31 @@ class Storage:
 
     @staticmethod
     def before(job: str) -> str:
-        """The warehouse that a job of the second night starts from."""
+        """The name of the warehouse that a job of the second night starts from."""
         return "after-night" if job in ("nightly", JOBS[0]) else f"after-{JOBS[JOBS.index(job) - 1]}"
 
     def expected(self, job: str) -> Contents:
-        """What it must end with."""
+        """The tables that the job must end with."""
         return self.bucket.place(f"after-{JOBS[-1] if job == 'nightly' else job}").contents()
 
-    def storm(self, job: str, what: str, choose: Chooser) -> Case:
-        """A job of the second night, in this process, whose requests meet faults."""
-        return Case(f"{job}: {what}", lambda: self._stormed(job, f"{job}: {what}", choose))
+    def with_faults(self, job: str, what: str, choose: Chooser) -> Case:
+        """Runs a job of the second night in this process and injects faults into its requests."""
+        return Case(f"{job}: {what}", lambda: self._run_with_faults(job, f"{job}: {what}", choose))
 
-    def _stormed(self, job: str, what: str, choose: Chooser) -> tuple[str, Verdict]:
-        name = as_key(what)
+    def _run_with_faults(self, job: str, what: str, choose: Chooser) -> tuple[str, Verdict]:
+        name = key_of(what)
         self.proxy.plan(first())
         self.bucket.copy(self.before(job), name)
         flags = ["--warehouse", self.bucket.uri(name), *self.nights.flags(job)]
         place = self.bucket.place(name)
         before = place.pointers()
         self.proxy.plan(choose)
-        ended = run_here(job, *flags)
+        result = run_here(job, *flags)
         injected = f"{self.proxy.faults.total()} of {len(self.proxy.requests)} requests"
         self.proxy.plan(first())
-        return injected, judged(place, before, self.expected(job), ended, lambda: run_here(job, *flags))
+        return injected, judge(place, before, self.expected(job), result, lambda: run_here(job, *flags))
 
 
-def as_key(name: str) -> str:
-    """A name as a part of a key."""
+def key_of(name: str) -> str:
+    """A name as a part of an S3 key."""
     return "".join(letter if letter.isalnum() else "-" for letter in name)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from tests.e2e.faulty_nights import Ended, quick_session, run_here
+from tests.e2e.faulty_nights import RunResult, quick_session, run_here
 
 
 class ServedSession:
@@ -19,12 +19,12 @@ class ServedSession:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    def run(self, job: str, *flags: str) -> Ended:
-        """Runs a job in the process and returns how it ended."""
+    def run(self, job: str, *flags: str) -> RunResult:
+        """Runs a job in the process and returns its result."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps([job, *flags]), file=self._process.stdin, flush=True)
-        return Ended(*json.loads(self._process.stdout.readline()))
+        return RunResult(*json.loads(self._process.stdout.readline()))
 
 
 @contextlib.contextmanager
@@ -44,8 +44,8 @@ def main() -> None:
     os.dup2(2, 1)  # Java prints to stdout too, and its lines are not results
     with quick_session():
         for line in sys.stdin:
-            ended = run_here(*json.loads(line))
-            print(json.dumps([ended.exit_code, ended.said]), file=results, flush=True)
+            result = run_here(*json.loads(line))
+            print(json.dumps([result.exit_code, result.output]), file=results, flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from genremill.jobs.catalog.table_reader import check_whole, read_table
 from genremill.models.training import checkpoints
 from genremill.models.training.checkpoints import Checkpoint, Progress
 from tests.conftest import catalog, s3_jars, write_csv
-from tests.e2e.faulty_nights import BUCKET, CLEAN, EQUAL, Bucket, Ended, judged, s3a_options
+from tests.e2e.faulty_nights import BUCKET, CLEAN, EQUAL, Bucket, RunResult, judge, s3a_options
 from tests.e2e.faulty_proxy import (
     LOST_ANSWERS,
     Fault,
@@ -72,12 +72,12 @@ class Shop:
     scored: Contents
     tagged: Contents
 
-    def ends_well(self, job: str, name: str, expected: Contents, ended: Ended) -> None:
+    def ends_well(self, job: str, name: str, expected: Contents, result: RunResult) -> None:
         """Checks that a job wrote the expected tables or failed cleanly."""
         flags, place = ["--warehouse", self.bucket.uri(name)], self.bucket.place(name)
         before = self.bucket.place({"score": "trained", "publish": "scored"}[job]).pointers()
-        verdict = judged(place, before, expected, ended, lambda: self.session.run(job, *flags))
-        assert verdict.outcome in (EQUAL, CLEAN), f"{verdict.outcome}\n{ended.said[-3000:]}"
+        verdict = judge(place, before, expected, result, lambda: self.session.run(job, *flags))
+        assert verdict.outcome in (EQUAL, CLEAN), f"{verdict.outcome}\n{result.output[-3000:]}"
 
 
 @pytest.fixture(scope="module")
@@ -98,20 +98,20 @@ def shop(
 def test_score_through_a_storm_of_faults(shop: Shop, proxy: FaultyProxy) -> None:
     shop.bucket.copy("trained", "storm")
     proxy.plan(sometimes(0.2, seed=1, faults=ON_S3))
-    ended = shop.session.run("score", "--warehouse", shop.bucket.uri("storm"))
+    result = shop.session.run("score", "--warehouse", shop.bucket.uri("storm"))
     assert proxy.faults.total() > 10
     proxy.plan(first())
-    shop.ends_well("score", "storm", shop.scored, ended)
+    shop.ends_well("score", "storm", shop.scored, result)
 
 
 def test_access_that_is_withdrawn_leaves_the_old_tags(shop: Shop, proxy: FaultyProxy) -> None:
     shop.bucket.copy("scored", "denied")
     proxy.plan(since(40, Fault.DENIED))
-    ended = shop.session.run("publish", "--warehouse", shop.bucket.uri("denied"))
-    assert ended.exit_code == 4
+    result = shop.session.run("publish", "--warehouse", shop.bucket.uri("denied"))
+    assert result.exit_code == 4
     assert shop.bucket.place("denied").pointers() == shop.bucket.place("scored").pointers()
     proxy.plan(first())
-    shop.ends_well("publish", "denied", shop.tagged, ended)
+    shop.ends_well("publish", "denied", shop.tagged, result)
 
 
 def test_a_track_table_that_storage_does_not_give_is_no_bad_table(
@@ -128,9 +128,9 @@ def test_a_track_table_that_storage_does_not_give_is_no_bad_table(
 
     proxy.plan(choose)
     where = ("--warehouse", shop.bucket.uri("untold"), "--tracks", f"s3a://{BUCKET}/in/tracks.csv")
-    ended = shop.session.run("ingest", *where)
+    result = shop.session.run("ingest", *where)
     assert proxy.faults[Fault.DENIED]
-    assert ended.exit_code == 4, ended.said
+    assert result.exit_code == 4, result.output
 
 
 @pytest.mark.parametrize("fault", LOST_ANSWERS)

@@ -21,14 +21,14 @@ FLAGS = ["--train.model", "linear", "--train.epochs", "30", "--train.batch", "64
 
 
 def read(table: Path) -> tuple[list[Row], list[str]]:
-    """The whole rows of a table, and its header."""
+    """The complete rows of a table, and its header."""
     with table.open(newline="") as source:
         reader = csv.DictReader(source)
         return [row for row in reader if None not in row.values()], list(reader.fieldnames or ())
 
 
 def write(table: Path, header: list[str], rows: list[Row]) -> None:
-    """Writes a table anew."""
+    """Writes a table; an old file is replaced."""
     with table.open("w", newline="") as out:
         writer = csv.DictWriter(out, header)
         writer.writeheader()
@@ -42,29 +42,29 @@ class Nights:
         self.catalog = catalog
         self.rows, self.header = read(catalog.folder / "whole.csv")
 
-    def feed(self, rows: list[Row]) -> None:
-        """The table of a night."""
+    def write_table(self, rows: list[Row]) -> None:
+        """Writes the track table of the next night."""
         write(Path(self.catalog.tracks), self.header, rows)
 
     def run(self, *flags: str, exit_code: int = 0) -> Night:
-        """A night, by its record."""
+        """Runs a night and returns its record."""
         self.catalog.run("nightly", "--tracks", self.catalog.tracks, *FLAGS, *flags, exit_code=exit_code)
         return night_record.earlier(self.catalog.warehouse, "~", most=1)[0]
 
     def files(self) -> set[str]:
-        """All files of the warehouse but reports."""
+        """All files of the warehouse, without the reports."""
         root = Path(self.catalog.uri)
-        names = (str(one.relative_to(root)) for one in root.rglob("*") if one.is_file())
+        names = (str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
         return {name for name in names if not name.startswith("reports/")}
 
     def tags(self) -> str:
-        """The current run of tags."""
+        """The id of the current run of tags."""
         return str(self.catalog.run("tables")["tags"]["run_id"])
 
 
 @pytest.fixture(scope="module")
 def kept(ready: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the catalog as it is after a first night, kept to be put back; it works in `live`."""
+    """A folder with a copy of the catalog after its first night, `kept`; the tests work in `live`."""
     folder = tmp_path_factory.mktemp("nights")
     shutil.copytree(ready, folder / "live")
     live = folder / "live"
@@ -79,15 +79,15 @@ def kept(ready: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def nights(kept: Path, capsys: pytest.CaptureFixture[str]) -> Nights:
-    """A catalog after its first night, always in the same place: another path would be another table."""
+    """A catalog after its first night. Its path is always the same: another path would be another table."""
     shutil.rmtree(kept / "live")
     shutil.copytree(kept / "kept", kept / "live")
     return Nights(Catalog(kept / "live", capsys))
 
 
-def ran(one: Night) -> dict[str, str]:
+def ran(night: Night) -> dict[str, str]:
     """The reasons of the steps that ran."""
-    return {step.name: step.cause for step in one.steps if step.state.value == "ran"}
+    return {step.name: step.cause for step in night.steps if step.state.value == "ran"}
 
 
 def test_each_change_runs_the_steps_that_depend_on_it(nights: Nights) -> None:
@@ -97,9 +97,9 @@ def test_each_change_runs_the_steps_that_depend_on_it(nights: Nights) -> None:
     assert (nights.files(), nights.tags()) == (files, tags)
     assert nights.catalog.run("plan", "--tracks", nights.catalog.tracks, *FLAGS)["steps"] == []
 
-    nights.feed(nights.rows)
+    nights.write_table(nights.rows)
     plan = nights.catalog.run("plan", "--tracks", nights.catalog.tracks, *FLAGS, "--price-per-hour", "3600")
-    assert [one["name"] for one in plan["steps"]] == ["ingest", "score", "publish"]
+    assert [step["name"] for step in plan["steps"]] == ["ingest", "score", "publish"]
     assert plan["money"] == pytest.approx(3600 * plan["core_hours"])
     assert plan["core_hours"] > 0
     assert nights.files() == files
@@ -116,7 +116,7 @@ def test_each_change_runs_the_steps_that_depend_on_it(nights: Nights) -> None:
     assert publish.summary["churn"]["new_tracks"] == ingest.summary["changes"]["new"]
 
     named = nights.rows[:40]
-    nights.feed([row | {"track_genre": "polka"} for row in named] + nights.rows[40:])
+    nights.write_table([row | {"track_genre": "polka"} for row in named] + nights.rows[40:])
     learned = nights.run("--publish.max-churn-new", "1", "--publish.max-loss", "1")
     assert ran(learned)["train"].startswith("genres that the model does not know: polka (")
     assert list(ran(learned)) == ["ingest", "cluster", "train", "evaluate", "score", "publish"]
@@ -124,10 +124,10 @@ def test_each_change_runs_the_steps_that_depend_on_it(nights: Nights) -> None:
 
 
 def test_training_never_and_always(nights: Nights) -> None:
-    nights.feed([row | {"track_genre": "polka"} for row in nights.rows[:40]] + nights.rows[40:])
+    nights.write_table([row | {"track_genre": "polka"} for row in nights.rows[:40]] + nights.rows[40:])
     assert "train" not in ran(nights.run("--train.when", "never"))
     flags = ["--train.when", "always", "--publish.max-churn-new", "1", "--publish.max-loss", "1"]
-    nights.feed(nights.rows)
+    nights.write_table(nights.rows)
     assert "train" in ran(nights.run(*flags))
     assert "train" not in ran(nights.run(*flags))
     assert "train" in ran(nights.run("--train.max-age-days", "0", *flags))
@@ -162,7 +162,7 @@ def _is_number(text: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "step", "audit"),
+    ("change_table", "step", "audit"),
     [
         (lambda rows: rows[: len(rows) // 2], "ingest", "expected at most --ingest.max-vanished 0.2"),
         (_shuffled, "publish", "churn 0."),
@@ -170,10 +170,10 @@ def _is_number(text: str) -> bool:
     ],
 )
 def test_a_bad_track_table_is_refused(
-    nights: Nights, spoil: Callable[[list[Row]], list[Row]], step: str, audit: str
+    nights: Nights, change_table: Callable[[list[Row]], list[Row]], step: str, audit: str
 ) -> None:
     before = nights.tags()
-    nights.feed(spoil(nights.rows))
+    nights.write_table(change_table(nights.rows))
     refused = nights.run(exit_code=2)
     assert refused.steps[-1].name == step
     assert audit in refused.error
@@ -181,16 +181,16 @@ def test_a_bad_track_table_is_refused(
     page = Path(nights.catalog.uri, "reports", refused.run_id, "night.html").read_text()
     assert "It ended early." in page
     if step == "publish":
-        telling = Path(nights.catalog.uri, "reports", refused.run_id, "audit.html").read_text()
-        assert telling.rpartition("<tbody>")[2].count("<tr>") == 20
-    nights.feed(nights.rows)
+        audit_page = Path(nights.catalog.uri, "reports", refused.run_id, "audit.html").read_text()
+        assert audit_page.rpartition("<tbody>")[2].count("<tr>") == 20
+    nights.write_table(nights.rows)
     assert nights.run().exit_code == 0
     assert nights.tags() != before
 
 
 def test_tags_that_were_rolled_back_are_not_published_again(nights: Nights) -> None:
     first = nights.tags()
-    nights.feed(nights.rows)
+    nights.write_table(nights.rows)
     second = nights.run()
     nights.catalog.run("publish", "--rollback")
     assert "publish" not in ran(nights.run())

@@ -8,12 +8,14 @@ from genremill.infra.pages.parts import Header
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs.evaluation.page import Report
 from genremill.jobs.evaluation.pictures import ClusterMap, Correlations
+from genremill.models import zoo
 from genremill.models.evaluation.calibration import coverage_curve, reliability, tag_figures
 from genremill.models.evaluation.held_out import HeldOut, Labels
 from genremill.models.evaluation.metrics import Subject, measure
 from genremill.models.evaluation.scores import confusion, mean_probability
 from genremill.models.evaluation.split import SplitBy
-from genremill.models.model_card import Epoch
+from genremill.models.features import FeatureSpec
+from genremill.models.model_card import Epoch, ModelCard
 
 GENRES = (
     "rock",
@@ -66,3 +68,8 @@ def snapshot(*features: dict[str, object]) -> Snapshot:
     split = {"by": "artist", "fractions": [0.8, 0.1, 0.1], "seed": 0, "file": None}
     details = {"features": [{"kind": "numeric"} | feature for feature in features], "split": split}
     return Snapshot("r1", "tracks/run=r1", 1, "", {}, "", "", details)
+
+
+def model_card(*features: FeatureSpec) -> ModelCard:
+    size = zoo.entry("linear").size(100)
+    return ModelCard("linear", ("a", "b"), features, size, 0, "genre", False, {}, {})

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genremill.infra import records
+from genremill.infra import records, storage
 from genremill.infra.errors import UsageError
 from genremill.infra.pages.parts import Header
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs.nights import mlflow_export, page as night_page, record as night_record
-from genremill.jobs.nights.input_changes import changes
+from genremill.jobs.nights import estimates, mlflow_export, page as night_page, record as night_record
+from genremill.jobs.nights.estimates import PlannedStep
+from genremill.jobs.nights.reasons import changes
 from genremill.jobs.nights.record import Night, Rejected, State, StepRecord, TableRecord
 
 HEADER = Header("r2", "2026-11-21 02:00 UTC", "file:///wh", "no tracks yet")
@@ -160,3 +161,19 @@ def test_mlflow_must_be_installed() -> None:
         with pytest.raises(UsageError, match=r"pip install 'genremill\[mlflow\]'"):
             mlflow_export.check("http://127.0.0.1:9")
     assert mlflow_export.figures(make_night("r2"))["rows/tags"] == 100
+
+
+def test_the_text_of_a_plan_ends_with_the_total_and_shows_a_cost_only_with_a_price() -> None:
+    table, clips = storage.Inventory(1, 2000, "ab"), estimates.Clips()
+    known = PlannedStep("ingest", "tracks: r1 → r2", "tracks", 0.25, "as in night r1")
+    unknown = PlannedStep("train", "there is no model yet", "models", None, "it never ran here")
+    last = [
+        estimates.as_text(table, clips, steps, money).splitlines()[-1]
+        for steps, money in (([known], None), ([known], 0.5), ([known, unknown], 0.5), ([unknown], 0.0))
+    ]
+    assert last == [
+        "in all: 0.2500 core hours",
+        "in all: 0.2500 core hours, which cost 0.50",
+        "in all: at least 0.2500 core hours, which cost 0.50",
+        "in all: unknown: no step ran here before",
+    ]

@@ -8,7 +8,7 @@ import pytest
 
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command, evaluate, score
-from genremill.jobs.nights import retraining, steps as night_steps
+from genremill.jobs.nights import reasons, steps as night_steps
 from genremill.jobs.nights.steps import Config, Due, Step
 
 SPARK: Any = None
@@ -52,7 +52,7 @@ def test_without_audio_extract_says_why_it_has_no_work(tmp_path: Path) -> None:
 
 
 def test_before_the_first_model_the_reason_to_train_is_that_there_is_none(tmp_path: Path) -> None:
-    due = retraining.due(SPARK, Warehouse.at(str(tmp_path)), retraining.Config())
+    due = reasons.training_due(SPARK, Warehouse.at(str(tmp_path)), reasons.Config())
     assert due is not None
     assert due.reason == "there is no model yet"
 
@@ -65,7 +65,7 @@ def test_a_step_is_expected_to_run_if_a_step_before_it_does() -> None:
         Step("publish", lambda: due_if(None), ("extract",)),
     ]
     reasons = night_steps.expected(steps, Config(tracks="t.csv"), {"extract": "2 clips are not in the cache"})
-    assert dict(reasons) == {
+    assert reasons == {
         "ingest": "there is no track table yet",
         "extract": "2 clips are not in the cache",
         "score": "ingest would run",

@@ -19,15 +19,13 @@ from genremill.infra.pages.maps import MapPoint, heat_map, name_map
 from genremill.infra.pages.parts import Cell, Header, Table
 from genremill.infra.pages.rendering import _environment, render_template
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs.audits import page as audit_page
-from genremill.jobs.audits.audit import Audit
-from genremill.jobs.audits.examples import ExampleTrack
+from genremill.jobs.audits import page as audit_page, paired_accuracy
+from genremill.jobs.audits.audit import Audit, AuditInputs
 from genremill.jobs.audits.findings import Findings
 from genremill.jobs.evaluation import comparison
-from genremill.jobs.evaluation.comparison import Compared
-from genremill.jobs.evaluation.cost import Cost
+from genremill.jobs.evaluation.comparison import Compared, Cost
 from genremill.models.evaluation.metrics import Interval
-from tests.pure.page_cases import HEADER, report, snapshot
+from tests.pure.page_cases import HEADER, model_card, report, snapshot
 from tests.pure.page_reader import read, texts
 
 STUDY: dict[str, object] = {
@@ -171,8 +169,34 @@ def test_the_comparison_highlights_the_best_model_of_each_figure_and_says_which_
 
 def test_the_audit_page_says_that_nothing_was_published_and_why() -> None:
     churn = Audit("churn", 0.4, 0.3, note="<b>")
-    examples = [ExampleTrack("id1", "=cmd()", "title", "rock", "pop", "new model")]
+    examples = [("id1", "=cmd()", "title", "rock", "pop", "new model")]
     page = audit_page.render("r2", Findings((churn,)), examples, HEADER)
     assert "The new tags were not published, and nothing else has changed." in page
     assert "churn 0.4 (limit 0.3): &lt;b&gt;" in page
     assert "'=cmd()" in texts(page, "td")
+
+
+@pytest.mark.parametrize(
+    ("gain", "note"),
+    [
+        (
+            Interval(-0.2106, -0.2431, -0.18),
+            "21.06 points lower than that of no model; 95 % bound 24.31 points lower",
+        ),
+        (
+            Interval(0.01, -0.002, 0.03),
+            "1.00 points higher than that of no model; 95 % bound 0.20 points lower",
+        ),
+    ],
+)
+def test_the_note_on_two_models_shows_a_difference_of_percentages_in_points(
+    gain: Interval, note: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paired_accuracy, "difference", lambda spark, inputs: gain)
+    inputs = AuditInputs(Warehouse("file:///wh"), model_card(), snapshot(), snapshot(), None, None)
+    spark: Any = None
+    found, audit = paired_accuracy.audit(spark, inputs, 0.025)
+    assert found == gain
+    assert audit == Audit(
+        "loss on held-out artists", -(gain.low or 0), 0.025, note=f"any-label accuracy {note}"
+    )

@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from genremill.jobs.evaluation.confidence import ClusterTags
-from genremill.jobs.evaluation.measure import popularity
+from genremill.jobs.evaluation.figures import ClusterTags
+from genremill.jobs.evaluation.measure import popularity, weights
 from genremill.jobs.evaluation.page import Report, render
 from genremill.jobs.evaluation.pictures import ClusterMap
-from genremill.models import zoo
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.evaluation.split import SplitBy
 from genremill.models.features import FeatureSpec
-from genremill.models.model_card import ModelCard
-from tests.pure.page_cases import HEADER, report, snapshot
+from genremill.models.model_card import TrainingRecord
+from genremill.models.recipe import Recipe
+from tests.pure.page_cases import HEADER, model_card, report, snapshot
 from tests.pure.page_reader import read, texts
 
 
@@ -237,6 +237,25 @@ def test_popularity_is_only_called_no_input_if_the_table_has_it_and_the_model_do
     assert said.startswith("track_popularity is an input")
 
 
-def model_card(*features: FeatureSpec) -> ModelCard:
-    size = zoo.entry("linear").size(100)
-    return ModelCard("linear", ("a", "b"), features, size, 0, "genre", False, {}, {})
+@pytest.mark.parametrize(
+    ("patience", "loss", "why"),
+    [
+        (
+            None,
+            1.5,
+            "of epoch 3 of 3: the last epoch's weights are kept, because training does not stop early",
+        ),
+        (
+            5,
+            None,
+            "of epoch 3 of 3: the last epoch's weights are kept, because there are no validation tracks",
+        ),
+        (5, 1.5, "of epoch 3 of 3: those with the best validation loss"),
+    ],
+)
+def test_the_report_says_which_weights_are_kept_and_why(
+    patience: int | None, loss: float | None, why: str
+) -> None:
+    epochs = tuple(replace(one, validation_loss=loss) for one in report().epochs)
+    recipe = Recipe(epochs=9, batch=64, learning_rate=0.1, patience=patience)
+    assert weights(TrainingRecord(recipe, best_epoch=3, history=epochs)) == why

@@ -1,10 +1,12 @@
-"""Decides whether a night trains a model. New tracks alone are no reason: a new model changes many tags."""
+"""Why a step of a night runs: which of its inputs have changed, and whether a training is due."""
 
 import dataclasses
 import enum
+import json
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
@@ -12,7 +14,6 @@ from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import model_registry
-from genremill.jobs.nights.input_changes import changes
 from genremill.jobs.training import settings as training, sources
 from genremill.jobs.training.sources import TrainingInputs
 from genremill.models.evaluation.held_out import Labels
@@ -44,8 +45,8 @@ class Config(training.Config):
 
     def settings(self) -> training.Config:
         """The settings of `train`."""
-        names = [option.name for option in dataclasses.fields(training.Config)]
-        return training.Config(**{name: getattr(self, name) for name in names})
+        options = dataclasses.fields(training.Config)
+        return training.Config(**{option.name: getattr(self, option.name) for option in options})
 
 
 def check(cfg: Config) -> None:
@@ -53,6 +54,39 @@ def check(cfg: Config) -> None:
     training.check(cfg)
     if cfg.max_age_days is not None and not 0 <= cfg.max_age_days < math.inf:
         raise UsageError(f"--max-age-days {cfg.max_age_days:g}: expected 0 or more")
+
+
+def changes(before: dict[str, str], now: dict[str, str]) -> str | None:
+    """The inputs and settings that differ between two runs, as text; None if they are equal.
+
+    >>> changes({"tracks": "r1", "settings": '{"seed": 0}'}, {"tracks": "r2", "settings": '{"seed": 1}'})
+    'tracks: r1 → r2; seed: 0 → 1'
+    """
+    old, new = _flattened(before), _flattened(now)
+    texts = [
+        f"{name}: {_text(old.get(name))} → {_text(new.get(name))}"
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+    return "; ".join(texts) or None
+
+
+def _flattened(inputs: dict[str, str]) -> dict[str, Any]:
+    """The inputs, and each setting under its own name."""
+    flat: dict[str, Any] = {name: value for name, value in inputs.items() if name != "settings"}
+    settings = _by_flag(json.loads(inputs.get("settings") or "{}"))
+    return flat | {f"--{name}" if name in flat else name: value for name, value in settings.items()}
+
+
+def _by_flag(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _by_flag(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def _text(value: object) -> str:
+    return "none" if value is None or value == "" else str(value)
 
 
 def lasting(inputs: dict[str, str]) -> dict[str, str]:
@@ -81,8 +115,8 @@ class Training:
     inputs: TrainingInputs | None = None
 
 
-def due(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> Training | None:
-    """The training that is due, or None."""
+def training_due(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> Training | None:
+    """The training that is due, or None. New tracks alone are no reason: a new model changes many tags."""
     if cfg.when is When.NEVER:
         return None
     try:
@@ -114,29 +148,20 @@ def _new_map(made_from: dict[str, str], wanted: dict[str, str]) -> str | None:
 
 def _new_labels(tracks: DataFrame, card: ModelCard) -> str | None:
     """Genres of the tracks that did not occur in the tracks that the model was trained on."""
-    known = tracks.sparkSession.createDataFrame([(name,) for name in known_genres(card)], "genre string")
+    names = card.training.genres or (card.classes if card.labels == Labels.GENRE else card.genre_map)
+    known = tracks.sparkSession.createDataFrame([(name,) for name in names], "genre string")
     genres = tracks.select(F.explode("genres").alias("genre"))
     new = genres.join(F.broadcast(known), "genre", "left_anti").groupBy("genre").count()
     rows = new.orderBy(F.desc("count"), "genre").limit(SHOWN + 1).collect()
     if not rows:
         return None
-    names = ", ".join(f"{row['genre']} ({row['count']:,})" for row in rows[:SHOWN])
-    return f"genres that the model does not know: {names}{' and more' if len(rows) > SHOWN else ''}"
-
-
-def known_genres(card: ModelCard) -> list[str]:
-    """Genres of the tracks that a model was trained on, also those that are not among its classes."""
-    return list(
-        card.training.genres or (card.classes if Labels(card.labels) is Labels.GENRE else card.genre_map)
-    )
+    shown = ", ".join(f"{row['genre']} ({row['count']:,})" for row in rows[:SHOWN])
+    return f"genres that the model does not know: {shown}{' and more' if len(rows) > SHOWN else ''}"
 
 
 def _too_old(card: ModelCard, cfg: Config) -> str | None:
     if cfg.max_age_days is None:
         return None
     days = (time.time() - storage.utc_seconds(card.created_at)) / 86_400
-    return (
-        f"the model is {days:.1f} days old, more than --train.max-age-days"
-        if days > cfg.max_age_days
-        else None
-    )
+    reason = f"the model is {days:.1f} days old, more than --train.max-age-days"
+    return reason if days > cfg.max_age_days else None

@@ -79,8 +79,10 @@ def make_extract(settings: Extractor, tally: Tally) -> BatchFunction:
     return extract
 
 
-_sandbox = functools.cache(Sandbox)
-"""The sandbox of this worker process; all its tasks use it."""
+@functools.cache
+def _sandbox() -> Sandbox:
+    """The sandbox of this worker process; all its tasks use it. `cache(Sandbox)` could not be pickled."""
+    return Sandbox()
 
 
 @functools.cache

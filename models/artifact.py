@@ -1,4 +1,4 @@
-"""A model version on disk, `model.safetensors` and `model.json`: tensors with a sha256, never a pickle."""
+"""A model version on disk: `model.json`, and `model.safetensors` with its sha256. No pickle is ever read."""
 
 import dataclasses
 import functools
@@ -22,11 +22,11 @@ DISTRIBUTIONS = "clouds."
 
 
 class DamagedWeights(UsageError):
-    """A weights file is not what its record says."""
+    """A weights file is missing, or has another sha256 or format than expected."""
 
 
 def write_weights(uri: str, tensors: dict[str, Tensor]) -> str:
-    """Writes tensors in one atomic step and gives the file's sha256."""
+    """Writes tensors in one atomic step and returns the sha256 of the file."""
     data = safetensors.torch.save(
         {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     )
@@ -35,7 +35,7 @@ def write_weights(uri: str, tensors: dict[str, Tensor]) -> str:
 
 
 def read_weights(uri: str, sha256: str) -> dict[str, Tensor]:
-    """Reads tensors whose file has the expected sha256; anything else is refused unparsed."""
+    """Reads tensors. Raises `DamagedWeights`, before parsing, if the file has another sha256."""
     data = storage.read_bytes(uri)
     if (found := hashlib.sha256(data).hexdigest()) != sha256:
         raise DamagedWeights(
@@ -60,7 +60,7 @@ class Model:
 
     @property
     def partial(self) -> bool:
-        """Whether it accepts tracks that lack some of its inputs."""
+        """Whether the model accepts tracks that lack some of its inputs."""
         return zoo.entry(self.card.model).is_partial
 
 
@@ -71,7 +71,7 @@ def build(card: ModelCard) -> Network:
 
 
 def fitted(network: Network) -> dict[str, Tensor]:
-    """The tensors of a network that its encoders fitted, before any training."""
+    """The tensors of the encoders of a network, which are fitted before training."""
     return {name: value for name, value in network.state_dict().items() if "encoder" in name.split(".")}
 
 

@@ -9,7 +9,7 @@ TABLE, TEXT = "table", "text"
 Other inputs have the name of their feature set."""
 ARTIST = "artist"
 """Name of the input with means, then standard deviations, of an artist's numeric table features.
-It uses the tracks of all splits, but no labels."""
+They are computed from the tracks of all splits, without labels."""
 WINDOWS, ARTIST_FEATURES = "windows of inputs", "features of the artist"
 """Columns with the windows of a track, array<struct<set: array<float>, …>>, and its artist's features,
 array<float>. No kept column has these names."""
@@ -20,7 +20,7 @@ FOLD, FOLDS = "fold", 5
 """Column with the fold of a train row's artists, counted from 0, as an array of one value; and the number of
 folds."""
 EVIDENCE = "evidence"
-"""Name of the logits of each class that follow from the names of a track. Shards do not contain it."""
+"""Name of the evidence of a track's names: a logit per class, computed from tokens, so not in shards."""
 
 
 class InputKind(enum.StrEnum):
@@ -43,7 +43,7 @@ class Scaling(enum.StrEnum):
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """A raw feature: its name, whether its numbers are codes or popularity, and its input."""
+    """A raw feature: its name, whether it is categorical, whether it is a popularity, and its input."""
 
     name: str
     categorical: bool

@@ -17,7 +17,7 @@ from genremill.models.pooling import Pooling
 from genremill.models.recipe import Recipe, Size
 
 MOST_CATEGORIES = 1_000_000
-"""Limit on the one-hot columns of a card: the network is built before its weights are compared."""
+"""Limit on the one-hot columns of a card, because the network is built before its weights are checked."""
 MOST_VALUES = 1 << 20
 """Limit on the values in a row of a sequence or an image, for the same reason."""
 MOST_PAIRS = 100_000_000
@@ -55,7 +55,7 @@ class Epoch:
     """One line of the learning curves. Losses are means over rows.
 
     `train_loss` is what training minimizes: with label smoothing, and summed over the networks of a model.
-    `train_cross_entropy` and `validation_loss` are the cross-entropy of the predictions, so they compare.
+    `train_cross_entropy` and `validation_loss` are the cross-entropy of the predictions and can be compared.
     """
 
     epoch: int
@@ -72,7 +72,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """How a model was trained. All fields have their default if nothing was recorded."""
+    """How a model was trained. A field that was not recorded has its default."""
 
     recipe: Recipe | None = None
     settings: dict[str, Any] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class ModelCard:
     genre_map: dict[str, int]
     """Cluster id by genre; empty without a genre map."""
     inputs: tuple[str, ...] = (TABLE,)
-    """Names of the inputs in order: the table, feature sets."""
+    """Names of the inputs in order, such as `table`, `text` and feature sets."""
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Shapes of inputs that are not vectors: (steps, channels) or (channels, height, width)."""
     tokens: int = 0
@@ -123,7 +123,7 @@ class ModelCard:
     pooling: Pooling = Pooling.MEAN
     """How the predictions for the windows of a track are combined."""
     together: dict[str, dict[str, float]] = field(default_factory=dict)
-    """By class: the share of its train tracks that also have another class. Rare pairs are left out."""
+    """By class and other class: share of the first's train tracks that also have the second, if not rare."""
     temperature: float = 1.0
     """Calibrates the probabilities of a track, see `calibration.tempered`."""
     thresholds: Thresholds | None = None
@@ -187,7 +187,7 @@ def _input_problems(card: ModelCard) -> Iterator[str]:
 
 
 def _size_problems(card: ModelCard) -> Iterator[str]:
-    """What would make the network too large, or leave it without classes."""
+    """Problems that make the network too large, or leave it without classes."""
     if not card.classes or len(set(card.classes)) != len(card.classes):
         yield "the classes are not distinct, or there are none"
     for name, shape in card.shapes.items():

@@ -17,7 +17,7 @@ FIT_ROWS = 100_000
 FEWEST = 30
 """Fewest tracks from which a limit is computed."""
 LIMIT_SHARE = 0.999
-"""Share of the tracks like those in training that are not outliers."""
+"""Share of tracks similar to the training tracks that are not outliers."""
 LIMIT_DEVIATIONS = 3.09
 """The same share of a normal distribution is below its mean plus this many standard deviations."""
 FLOOR = 1e-3
@@ -29,9 +29,9 @@ RIDGE = 1e-4
 class TrainingDistribution(nn.Module):
     """Center and covariance of the numeric features of one input, in buffers.
 
-    A positive feature that is less skewed on a logarithmic scale is converted to it: a duration of 200 ms is
-    0.1 deviations from the shortest track of a catalog in milliseconds, and 7 in logarithms. Ranks would be 0
-    or 1 for everything beyond the training tracks. Constant features are ignored.
+    A positive feature is replaced by its logarithm if that is less skewed: a duration of 200 ms is 0.1
+    deviations from the shortest track of a catalog, but 7 on a logarithmic scale. Ranks are not used, because
+    they do not show how far a value is beyond the training tracks. Constant features are ignored.
     """
 
     def __init__(self, features: tuple[FeatureSpec, ...]) -> None:

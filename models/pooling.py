@@ -18,7 +18,7 @@ class Pooling(enum.StrEnum):
     """How the predictions for the windows of a track are combined."""
 
     MEAN = "mean"  # mean of the probabilities
-    VOTE = "vote"  # share of windows whose most probable class it is; ties are broken by the mean
+    VOTE = "vote"  # share of windows in which the class is the most probable; the mean breaks ties
 
 
 def pooled(p_RC: Probabilities, windows_T: npt.NDArray[np.int64], pooling: Pooling) -> Probabilities:

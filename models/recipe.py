@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Size:
-    """Size of a network, as far as its report does not fix it."""
+    """The parts of the size of a network that its report does not fix."""
 
     width: int = 256
     depth: int = 2
@@ -98,12 +98,12 @@ SPECTROGRAM = Recipe(100, 128, 1e-3, Schedule.STEP, gamma=0.1, step_epochs=10, p
 """The recipe of report C."""
 WINDOWS = Recipe(30, 64, 2e-3, Schedule.ONE_CYCLE, weight_decay=0.05, label_smoothing=0.1)
 HEAD = replace(WINDOWS, epochs=60, batch=32, weight_decay=0.1)
-"""Chosen on the filtered validation clips of GTZAN, except for the epochs: 40 gave .80 with 443 clips."""
+"""Chosen on the filtered validation clips of GTZAN, except the epochs: 40 epochs gave .80."""
 ONCE = Recipe(epochs=1, batch=4096, learning_rate=1.0)
 """For a model without gradient steps."""
 
 MANY_ROWS, FEW_ROWS = 50_000, 5_000
-"""Where `periodic_mlp` changes: fewer rows need smoother embeddings, smaller batches and more epochs."""
+"""Train rows: with fewer, `periodic_mlp` needs smoother embeddings, smaller batches and more epochs."""
 
 
 def periodic_mlp(rows: int) -> Recipe:

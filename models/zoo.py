@@ -29,7 +29,7 @@ Shapes: TypeAlias = Mapping[str, tuple[int, ...]]
 class Entry:
     """A model of the zoo. `recipes` and `sizes` may be functions of the number of train rows.
 
-    `of` is the shape of its input and the number of classes in its source, if the source gives them.
+    `of` is the shape of its input and the number of classes in its source, if the source states them.
     `feature_set` is the default input; None for the table.
     """
 
@@ -92,7 +92,7 @@ ZOO: dict[str, Entry] = {
         scaling=Scaling.RANK,
     ),
     "mlp4": Entry(base.mlp4, "report B", ((57,), 10), recipe.PERCEPTRON, feature_set="gtzan57"),
-    # Report C says that it has dropout, and not how much.
+    # Report C uses dropout, but does not state the rate.
     "multiwindow_mlp": Entry(
         base.multiwindow_mlp,
         "report C",
@@ -175,7 +175,7 @@ def encoder(card: ModelCard) -> Encoder:
 
 
 def _of_input(card: ModelCard, name: str) -> TableEncoder | TextEncoder:
-    """The encoder of one input of a model with several."""
+    """The encoder of one input of a partial model."""
     if name == TEXT:
         return TextEncoder(card.tokens)
     features = tuple(feature for feature in card.features if feature.input == name)

@@ -11,7 +11,7 @@ BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 def lists(rows: npt.NDArray[Any], flat: pa.Array | None = None) -> pa.ListArray:
-    """The rows of a matrix as lists; with `flat`, its values in lists of the same length.
+    """The rows of a matrix as lists; with `flat`, the values of `flat` in lists of the same length.
 
     >>> lists(np.array([[1, 2], [3, 4]])).to_pylist()
     [[1, 2], [3, 4]]
@@ -27,7 +27,7 @@ def ranking(name: str, values: pa.Array, index_TK: npt.NDArray[Any], p_TK: npt.N
 
 
 def matrix(column: pa.ListArray | pa.ChunkedArray, width: int = -1) -> npt.NDArray[Any]:
-    """Lists of equal length as a matrix, one row per list; without any list, `width` must be given.
+    """Lists of equal length as a matrix, one row per list; if there are no lists, `width` must be given.
 
     >>> matrix(lists(np.array([[1, 2], [3, 4]])))
     array([[1, 2],

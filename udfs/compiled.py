@@ -55,7 +55,7 @@ def kernel(signature: str, *, fastmath: set[str] | bool = False) -> Callable[[F]
     """
 
     def decorate(function: F) -> F:
-        # Python's error model checks each divisor, so that no loop with a division could be vectorized.
+        # Python's error model checks each divisor, which prevents the vectorization of loops with a division.
         compiler = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=fastmath)
         dispatcher: Any = compiler(function)
         arguments, _ = sigutils.normalize_signature(signature)  # type: ignore[no-untyped-call]

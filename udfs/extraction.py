@@ -81,7 +81,7 @@ def make_extract(settings: Extractor, tally: Tally) -> BatchFunction:
 
 @functools.cache
 def _sandbox() -> Sandbox:
-    """The sandbox of this worker process; all its tasks use it. `cache(Sandbox)` could not be pickled."""
+    """The sandbox of this worker process; its tasks share it. Unlike `cache(Sandbox)`, it can be pickled."""
     return Sandbox()
 
 

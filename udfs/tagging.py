@@ -45,7 +45,7 @@ def probabilities(model: Model, rows: ModelRows) -> Floats:
 def distances(model: Model, rows: ModelRows) -> Floats:
     """Distance of each track from the training tracks, by input with an outlier limit, shape (T, I).
 
-    For several windows it is the distance of their mean; for a track without the input it is 0.
+    The distance of several windows is that of their mean. Without the input it is 0.
     """
     present = dict(zip(model.card.inputs, rows.present_IT, strict=True))
     distance_IT = [

@@ -20,7 +20,7 @@ LEAST_DEVIATION = 1e-6
 class ArrayEncoder(Encoder):
     """Standardizes each channel by its mean and standard deviation in the train rows.
 
-    Sequences are stored as (steps, channels) and returned as (B, C, T); padding, steps of 0 at the end, stays
+    Sequences are stored as (steps, channels) and returned as (B, C, T). Padding (steps of 0 at the end) stays
     0. Images are (channels, height, width). Channels of several inputs are concatenated.
     """
 

@@ -1,4 +1,4 @@
-"""Base classes of the encoders, which turn raw inputs into the inputs of layers.
+"""Base classes of the encoders, which turn raw inputs into the input of the layers of a network.
 
 Shape suffixes: B batch, F raw features.
 """
@@ -24,7 +24,7 @@ def joined(inputs: Inputs, order: tuple[str, ...]) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Turns raw inputs into inputs of layers. Everything it fits is in buffers, saved with the weights."""
+    """Turns raw inputs into the input of layers. All that it fits is in buffers, saved with the weights."""
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ class TableEncoder(Encoder):
         return encoder
 
     def learn(self, samples: Samples) -> None:
-        """Fits scales and categories on raw train rows. Rows without the features start with NaN."""
+        """Fits scales and categories on raw train rows; a row whose first value is NaN lacks the features."""
         x_BF = joined_rows(samples, self.inputs)
         has_B = ~np.isnan(x_BF[:, 0])
         if not has_B.any():
@@ -92,7 +92,7 @@ class TableEncoder(Encoder):
 
 
 def codes_in(x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -> list[tuple[int, float]]:
-    """Every (index of a categorical feature, code in the rows) in order, without NaN."""
+    """The distinct codes of categorical features, as (index of the feature, code), in order, without NaN."""
     return [
         (index, float(value))
         for index, feature in enumerate(features)

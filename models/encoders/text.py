@@ -1,4 +1,4 @@
-"""The encoder of names: numbers of the tokens in the vocabulary of a model.
+"""The encoder of names: it maps each token to its number in the vocabulary of a model.
 
 Shape suffixes: V known tokens, T tracks, N tokens of all tracks, L tokens kept per field, S fields × L.
 """
@@ -28,7 +28,7 @@ class TextEncoder(Encoder):
         self.rarity_V = nn.Buffer(torch.zeros(size))
 
     def learn(self, samples: Samples) -> None:
-        """Sets the vocabulary, by ascending hash."""
+        """Sets the vocabulary from an array of `KNOWN`."""
         self.hash_V[:] = torch.from_numpy(samples[TEXT]["hash"].copy())
         self.rarity_V[:] = torch.from_numpy(samples[TEXT]["rarity"].copy())
 
@@ -39,7 +39,7 @@ class TextEncoder(Encoder):
 
 
 def _numbers(known_V: pa.Int64Array, hash_N: Hashes, count_T: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    """Numbers of the first known tokens of each text, shape (T, L)."""
+    """Numbers of the first known tokens of each text, then zeros, shape (T, L)."""
     numbers_TL = np.zeros((len(count_T), FIELD_TOKENS), np.int32)
     index_N = pc.fill_null(pc.index_in(pa.array(hash_N.view(np.int64)), known_V), -1).to_numpy()
     known_N = index_N >= 0

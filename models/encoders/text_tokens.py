@@ -19,11 +19,11 @@ Integers = npt.NDArray[np.int64]
 FIELDS = ("title", "album", "artists")
 """The columns of `tracks` with names. Several artists are joined to one text."""
 FIELD_TOKENS = 128
-"""Most tokens per field: words and word pairs first. One name in twenty has more."""
+"""Maximum number of tokens per field; words and word pairs come first. One name in twenty has more tokens."""
 TEXT_WIDTH = len(FIELDS) * FIELD_TOKENS
 """Token numbers per track: those of each field in order, padded with 0."""
 MOST_CHARACTERS = 200
-"""Longer texts are cut, which limits the time per text."""
+"""Longer texts are truncated, which limits the time per text."""
 LENGTHS = (2, 3, 4)
 """Characters of an n-gram, including the space before and after each word."""
 
@@ -42,7 +42,7 @@ _KINDS = 8
 
 
 class _Readable(dict[int, str]):
-    """Replacement of each character: itself, a word of its own, or a space. Filled on demand."""
+    """The replacement of each character: the character, the character as a word, or a space; cached."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)

@@ -25,14 +25,14 @@ PRIOR_DEVIATION = 0.5
 
 CREDIBLE_ARTISTS = 100
 """With this many artists, the precisions of a cluster and of all clusters have equal weight: k in `credible`.
-On the Spotify table it is 108 or more; from 25 to 400 the precision of tags hardly changes."""
+Estimates of k on the Spotify table are 108 or more; from 25 to 400 the precision of tags hardly changes."""
 UNREACHED = 2.0
 """The threshold if no confidence reaches the precision. All confidences are lower."""
 
 
 @dataclass(frozen=True)
 class TagFigures:
-    """Shares of held-out tracks by their result in `tags`, and how often a tag is one of the labels."""
+    """Shares of held-out tracks by their `status`, and the share of tags that are one of the labels."""
 
     tagged: float
     abstained: float
@@ -87,7 +87,7 @@ def artist_weights(artist_T: NDArray[Any]) -> Floats:
 
 
 def fitted_temperature(held_out: HeldOut, weight_T: Floats | None = None) -> float:
-    """The most probable temperature, given which top tags are right. Tracks have equal weights by default."""
+    """The maximum a posteriori temperature, given which top tags are right; tracks weigh 1 by default."""
     weight_T = np.ones(len(held_out.top_T)) if weight_T is None else weight_T
 
     def loss(log_temperature: float) -> float:
@@ -123,7 +123,7 @@ def reliability(confidence_N: Floats, right_N: NDArray[Any], bins: int = BINS) -
 
 
 def surest(confidence_N: Floats, coverage: float = KEPT) -> Flags:
-    """True for the predictions that are kept if the least confident are left out. Ties are kept.
+    """True for the most confident predictions, a share of `coverage`. Ties are kept, so it can be more.
 
     >>> surest(np.array([0.9, 0.2, 0.4, 0.8, 0.4]), coverage=0.6)
     array([ True, False,  True,  True,  True])
@@ -136,7 +136,7 @@ def surest(confidence_N: Floats, coverage: float = KEPT) -> Flags:
 def coverage_curve(
     confidence_N: Floats, right_N: NDArray[Any], points: int = 100
 ) -> tuple[CoveragePoint, ...]:
-    """Accuracy of the predictions from each confidence on, the most confident first."""
+    """Accuracy of all predictions with at least a confidence, the highest confidence first."""
     confidence_K, group_N, size_K = np.unique(-confidence_N, return_inverse=True, return_counts=True)
     answers_K = np.cumsum(size_K)
     right_K = np.cumsum(np.bincount(group_N, weights=right_N))
@@ -148,10 +148,10 @@ def coverage_curve(
 def fitted_thresholds(
     held_out: HeldOut, cluster_of_class: list[Cluster | None], precision: float
 ) -> Thresholds:
-    """The lowest confidence of each cluster from which its predictions reach the precision.
+    """For each cluster, the lowest confidence from which on its predictions reach the precision.
 
-    The precision of a cluster is a credibility estimate (see `credible`), which moves it towards that of all
-    tracks, and theirs towards the mean confidence. A cluster of few artists gets the threshold of all tracks.
+    The precision of a cluster is shrunk toward that of all tracks, and this toward the mean confidence: see
+    `credible`. So the threshold of a cluster with few artists is close to that of all tracks.
     """
     order_T = np.argsort(-held_out.confidence_T, kind="stable")
     confidence_T, artist_T = held_out.confidence_T[order_T], held_out.artist_T[order_T]
@@ -201,7 +201,7 @@ def credible(
 
 
 def tag_figures(held_out: HeldOut, outlier_T: Flags, abstained_T: Flags) -> TagFigures | None:
-    """The figures of a sample, given which tracks are outliers and where the model abstains."""
+    """The figures of a sample, given its outliers and abstentions; None for a split by `rows`."""
     if held_out.split is SplitBy.ROWS:
         return None
     tagged_T = ~(outlier_T | abstained_T)

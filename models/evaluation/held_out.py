@@ -39,7 +39,7 @@ class HeldOut:
     ----------
     probabilities_TC : float32, finite; each row sums to 1
     pair_track_P, pair_label_P : index of the track and the class of a pair; every track has a pair
-    artist_T : id of the track's group of connected artists, a number or a string; resampled as a whole
+    artist_T : id of the track's group of connected artists, a number or a string; the bootstrap unit
     unseen_T : True if none of the credited artists of a track is in train
     cluster_of_class_C : index into `cluster_names`, -1 for a class without cluster; None without genre map
     together_CC : see `confidences`; None if no track has two labels
@@ -106,7 +106,7 @@ class HeldOut:
         )
 
     def units(self) -> "HeldOut":
-        """The tracks or, under the split `rows`, where other labels can be in train, the pairs."""
+        """The sample by track; by pair for a split by `rows`, where other labels can be in train."""
         if self.split is not SplitBy.ROWS:
             return self
         return replace(

@@ -50,12 +50,11 @@ class Figures:
 
     rows: pairs. top1, top5: share of pairs whose label is the prediction, or among the top five classes.
     any_label: share of tracks whose prediction is one of their labels; None for a split by `rows`.
-    ceiling_top1: see `ceiling`. macro_f1: see `macro_f1`.
-    closeness: share of wrong predictions in the cluster of the label; its chance: see `closeness_chance`.
-    ece: see `expected_calibration_error`; brier: mean of (confidence - correct)²; both per track.
+    closeness: share of the wrong predictions that are in the cluster of the label.
+    ece: see `scores.expected_calibration_error`. brier: mean of (confidence - correct)². Both are per track.
     nll: mean -log of the label's probability over pairs, in nats.
-    surest_accuracy: accuracy per track without the least certain fifth; lift_share: its share of the greatest
-    possible gain, see `scores.lift_share`.
+    surest_accuracy: accuracy on tracks without the least certain fifth.
+    ceiling_top1, macro_f1, closeness_chance, lift_share: see the functions of `scores`.
     """
 
     rows: int
@@ -109,7 +108,7 @@ class Metrics:
 
 
 def measure(held_out: HeldOut, subject: Subject, *, seed: int = 0, replicates: int = REPLICATES) -> Metrics:
-    """The metrics of a model version on a held-out sample.
+    """The metrics of a model version on a held-out sample. Raises `UsageError` if the sample is empty.
 
     One track has the labels `a` and `b`, which are in one cluster, the other has `c`. The model predicts `a`:
 
@@ -196,7 +195,7 @@ def _defined(value: float) -> float | None:
 def spread(value: float, replicates_R: Floats, least: float = 0.0, most: float = 1.0) -> Interval:
     """A value with the middle 95 % of its replicates, shifted so that their median is the value.
 
-    Resampling alone raises a calibration error and lowers a macro-F1; the shift takes that bias out.
+    Resampling alone raises a calibration error and lowers a macro-F1; the shift removes this bias.
 
     >>> spread(0.5, np.linspace(0.5, 0.7, 101))
     Interval(value=0.5, low=0.405, high=0.595)

@@ -46,7 +46,7 @@ class Sums:
 
 
 def times_drawn(blocks: int, replicates: int, seed: int) -> Floats:
-    """How often each block is in a replicate, shape (R, A): as many as there are, drawn with replacement."""
+    """How often each replicate draws each block, shape (R, A): as many draws as blocks, with replacement."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=replicates).astype(np.float64)
 
@@ -138,7 +138,7 @@ def ratio(part: Floats, whole: Floats) -> Floats:
 
 
 def ceiling(pair_track_P: Integers, pair_label_P: Integers) -> float:
-    """The best possible share of correct pairs with one prediction per track. A higher one means a leak."""
+    """The highest top-1 over pairs that one prediction per track can reach; a higher top-1 means a leak."""
     pairs, count = np.unique(np.stack([pair_track_P, pair_label_P]), axis=1, return_counts=True)
     best_T = np.zeros(int(pair_track_P.max()) + 1)
     np.maximum.at(best_T, pairs[0], count)

@@ -57,7 +57,7 @@ class Clustering:
 def cluster_genres(
     sums: ProfileSums, method: Method, clusters: int | None = None, seed: int = 0
 ) -> Clustering:
-    """Clusters genres by a method, into the given number of clusters or the most stable of `candidates`."""
+    """Clusters genres into the given number of clusters, or the most stable number of `candidates`."""
     profiles = sums.profiles(sums.even_weights())
     points_GD = points(profiles, method)
     sizes = _sizes(method, clusters, len(profiles.genres))
@@ -81,9 +81,9 @@ def cluster_genres(
 
 
 def fine_groups(profiles: Profiles, points_GD: Floats, most: int, seed: int) -> dict[str, str]:
-    """Genre to the first genre of the group that is clustered as one point, to save time and memory.
+    """Genre to the first genre of its group; a group is clustered as one point, to save time and memory.
 
-    Up to `most` genres are not grouped.
+    If there are at most `most` genres, each is a group.
     """
     if len(profiles.genres) <= most:
         return {genre: genre for genre in profiles.genres}

@@ -1,4 +1,4 @@
-"""Partitions of genres by their profiles, and their stability under other artists.
+"""Partitions of genres by their profiles, and their stability on other samples of artists.
 
 The methods are those of report A and a consensus over resampled artists. Stability is the adjusted Rand index
 of two partitions: 1 for equal ones, 0 for random ones.
@@ -34,7 +34,7 @@ def points(profiles: Profiles, method: Method) -> Floats:
 def partitions(
     sums: ProfileSums, weights_B: Floats, method: Method, sizes: Sequence[int], seed: int
 ) -> list[Partition]:
-    """A partition of the genres for each number of clusters, at most as many clusters as genres with pairs.
+    """A partition of the genres for each number of clusters, which is reduced to the number of genres.
 
     Affinity Propagation ignores the number.
     """
@@ -82,7 +82,7 @@ def consensus_tree(sums: ProfileSums, weights_B: Floats, seed: int) -> Floats:
 
 
 def resampled(weights_B: Floats, rounds: int, rng: np.random.Generator) -> Floats:
-    """Weights of resampled buckets, (R, B): the Bayesian bootstrap (Rubin, 1981). Genres keep all pairs."""
+    """Weights of resampled buckets, (R, B): the Bayesian bootstrap (Rubin, 1981). No pair is dropped."""
     return weights_B * rng.exponential(size=(rounds, len(weights_B)))
 
 

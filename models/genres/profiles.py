@@ -1,7 +1,7 @@
 """Genre profiles from sums over (track, genre) pairs, separated by bucket of artists.
 
-All pairs of an artist are in one bucket. So any weights of the buckets give a resample of artists, whose
-profiles are exact without reading the rows again.
+All pairs of an artist are in one bucket. So weights of the buckets define a resample of artists. Its
+profiles are exact, and the rows are not read again.
 
 Shape suffixes: N pairs, F numeric inputs, D encoded inputs, B buckets, G genres, H groups of genres.
 """
@@ -22,7 +22,7 @@ Integers = NDArray[np.int64]
 
 PRIOR_PAIRS = 3
 """Pairs with the overall mean that are added to each genre. On the Spotify table, clusters of one half of the
-artists then explain .64 of the variance between genres in the other half; with none .60, with 20 .59."""
+artists then explain .64 of the variance between genres in the other half; with 0 it is .60, with 20 .59."""
 
 
 def with_spread(rank_NF: NDArray[Any], squared_F: NDArray[np.bool_]) -> Floats:
@@ -87,7 +87,7 @@ class Profiles:
 
 @dataclass(frozen=True, eq=False)
 class ProfileSums:
-    """Sums from which profiles are computed: 8 B (G + G D + D²) bytes, whatever the number of tracks.
+    """Sums from which profiles are computed: 8 × B × (G + G D + D²) bytes for any number of tracks.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The base class of all networks, those on one vector per row, and `hybrid`.
+"""The base class of all networks, the networks on one vector per row, and `hybrid`.
 
 Shape suffixes: B batch, H heads, C classes.
 """
@@ -40,10 +40,10 @@ class Network(nn.Module):
         raise NotImplementedError
 
     def fit_held_out(self, batches: Batches) -> None:
-        """Fits on held-out rows after training."""
+        """Fits on held-out rows after training; most networks do nothing here."""
 
     def predictive_logits(self, logits_HBC: Tensor) -> Tensor:
-        """The logits of the predictions, from the output of `forward`, which has more logits in training."""
+        """The logits of the predictions, from the output of `forward`, which has more heads in training."""
         return logits_HBC
 
     def loss(self, logits_HBC: Tensor, label_B: Tensor, label_smoothing: float) -> Tensor:

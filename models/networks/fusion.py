@@ -1,6 +1,6 @@
 """The models `fusion` and `joint_fusion`: one network or more per input, combined by weights.
 
-Each network is trained separately. Training on the sum of their predictions, as is more usual, is worse:
+Each network is trained separately. It is more usual to train on the sum of their predictions, but worse here:
 names identify the artist of a train track, so the sum relies too much on names and is less accurate on
 held-out artists (top-1 on the Spotify table: .327 instead of .354). Therefore the fusion weights are fitted
 on held-out tracks. A track may lack any of the inputs.
@@ -32,7 +32,7 @@ from genremill.models.networks.text import NumbersBesideNames, TokenCounts, Toke
 from genremill.models.recipe import Size
 
 COUNTS, BOTH = f"{TEXT}_tally", f"{TABLE}_{TEXT}"
-"""Names of the network that counts tokens, and of the one that combines numbers with its evidence."""
+"""Names of the network that counts tokens, and of the network that combines numbers with its evidence."""
 AUDIO_WIDTHS, AUDIO_DROPOUT = (256, 256), 0.3
 """Hidden layers over statistics and embeddings of audio."""
 DOUBT = -0.35
@@ -104,7 +104,7 @@ class Fusion(Network):
         return self._joined(self.belief_II, *self._log_probabilities(inputs)).unsqueeze(0)
 
     def predictive_logits(self, logits_HBC: Tensor) -> Tensor:
-        """The combined prediction of the concatenated logits. Networks without their input have no effect."""
+        """The combined prediction of the trained networks; a missing input counts as a uniform prediction."""
         log_IBC = torch.stack([_mean_of_heads(part_HBC) for part_HBC in self._parts(logits_HBC)])
         has_IB = torch.ones(log_IBC.shape[:2], dtype=torch.bool, device=log_IBC.device)
         learning = [index for index, name in enumerate(self.networks) if name in self._learning]

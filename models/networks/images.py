@@ -62,7 +62,7 @@ def resnet(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
 def spectrogram_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
     """The network of report C: blocks of convolution, ReLU and pooling down to 4 × 4, then a perceptron.
 
-    The report does not give the channels. Here the first block has 16, and each block doubles them, up to 64.
+    The report does not state the channels: here 16 in the first block, then twice as many in each, up to 64.
     """
     _check_sides(encoder)
     layers: list[nn.Module] = []

@@ -58,7 +58,7 @@ class _Convolutions(nn.Module):
 
 
 class _MeanAndMax(nn.Module):
-    """All means, then all maxima over the real steps, (B, D, T) to (B, 2 D). No value may be negative."""
+    """Means, then maxima, over the real steps, (B, D, T) to (B, 2 D). No value may be negative."""
 
     def forward(self, x_BDT: Tensor) -> Tensor:
         steps_B1 = real_steps(x_BDT).sum(dim=2).clamp_min(1)
@@ -91,7 +91,7 @@ def lstm(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
 
 
 def gru(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
-    """The same network with gated recurrent units, as report A proposes."""
+    """The network of `lstm` with gated recurrent units, as report A proposes."""
     return _noisy(encoder, classes, size, _Recurrence(nn.GRU, encoder.channels, size.width))
 
 
@@ -130,7 +130,7 @@ def timbre_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
 
 
 def pitch_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
-    """The same network on pitch classes, the last twelve channels."""
+    """The network of `timbre_cnn` on pitch classes, the last 12 channels."""
     return _one_kind(encoder, classes, size, slice(-KIND, None))
 
 
@@ -148,7 +148,7 @@ def _one_kind(encoder: ArrayEncoder, classes: int, size: Size, channels: slice) 
 
 
 def timbre_pitch_cnn(encoder: ArrayEncoder, classes: int, size: Size) -> Network:
-    """The network of report D on timbre and pitch as images. It does not give the kernels: here 5 × 3."""
+    """The network of report D on timbre and pitch as images. Its kernels are not stated; here 5 × 3."""
     _check_segments(encoder, 2 * KIND)
     rest = (nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(size.dropout))
     return LayeredNetwork(

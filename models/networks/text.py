@@ -25,9 +25,9 @@ from genremill.models.recipe import Size
 
 TOKEN_VALUES = 32
 TOKENS_DROPPED, FIELDS_DROPPED = 0.5, 0.5
-"""Shares dropped at random in training: a network that reads whole names learns artists, not genres."""
+"""Shares of tokens and fields dropped in training: from whole names, a network learns artists, not genres."""
 PRIOR_COUNT = 2.0
-"""Rows, distributed as all train rows, that are added to the rows of each token."""
+"""Pseudo-rows, with the class shares of all train rows, that are added to the rows of each token."""
 EVIDENCE_SCALE = 0.2
 """Factor on the evidence of all tokens, since they are not independent: n-grams of a word repeat each other.
 On held-out rows of the Spotify table .19 to .24 is best."""
@@ -141,7 +141,7 @@ def _weighted(count_VC: Tensor, share_C: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class NumbersBesideNames(PeriodicMLP):
-    """A network on numbers and names: `EVIDENCE` is an input beside the numbers, and added to the logits."""
+    """A network on numbers and names: `EVIDENCE` is an input like the numbers, and added to the logits."""
 
     def __init__(self, encoder: TableEncoder, classes: int, size: Size) -> None:
         super().__init__(encoder, classes, size, beside=classes)

@@ -81,8 +81,8 @@ def _musicnn(of: Weights, patches_BTM: Tensor) -> tuple[Tensor, Tensor]:
 def _highest(of: Weights, layer: int, x_B1TM: Tensor, length: int) -> Tensor:
     """Convolution over frames and bands, ReLU, batch normalization, and maximum over bands: (B, C, T).
 
-    The maximum comes first, which is faster. ReLU and normalization keep the order of values, except that a
-    negative scale reverses it; for such channels the filter is negated.
+    The maximum is computed first, which is faster. ReLU and normalization keep the order of values, except
+    that a negative scale reverses it; for such channels the filter is negated.
     """
     scale_C, shift_C = _norm(of, f"batch_normalization_{layer + 1}")
     kernel, bias_C, sign_C1 = _filters(layer)

@@ -13,7 +13,7 @@ from genremill.models.model_card import Epoch
 KEEP = 2
 """Newest checkpoints to keep. If the last one is truncated, the one before it is still complete."""
 FAILURE = "failed.json"
-"""Name of the record, among the checkpoints, by which a rank reports an error to the driver."""
+"""Name of the file, beside the checkpoints, in which a rank reports an error to the driver."""
 
 
 class Diverged(UsageError):
@@ -75,7 +75,7 @@ def save(folder: str, checkpoint: Checkpoint) -> None:
 def newest(folder: str) -> Checkpoint | None:
     """The newest complete checkpoint. Damaged ones are skipped with a warning.
 
-    A checkpoint that the storage fails to read is an error: those before it are of earlier epochs.
+    If the storage fails to read one, that is an error: an older checkpoint would silently repeat epochs.
     """
     for name in reversed(_names(folder)):
         card, weights = (f"{folder}/{name}/{part}" for part in ("model.json", "model.safetensors"))

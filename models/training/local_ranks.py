@@ -1,8 +1,8 @@
 """Ranks on this machine as separate processes. They connect through a file and listen on loopback only.
 
 `torchrun` opens a port to the whole network and unpickles what it receives there. `torch.multiprocessing`
-imports the main module of the driver again, which takes a rank 1.2 s of CPU time longer to start (5.4 s
-instead of 4.1 s), and it pickles the errors of a rank to a file.
+imports the main module of the driver again, so that a rank needs 5.4 s of CPU time to start instead of 4.1 s,
+and it pickles the errors of a rank to a file.
 
     python -m genremill.models.training.local_ranks PLAN    # one rank, as `train` starts it
 """

@@ -60,8 +60,8 @@ def code_digest() -> str:
 def training_code(root: Path) -> list[Path]:
     """The files under `root`, the folder of `genremill.models`, that the training loop imports, sorted.
 
-    Imports are followed from file to file, those inside functions too. What they import from other packages
-    does not change the weights.
+    Imports are followed from file to file, also inside functions. Imports from other packages are not
+    followed, because they do not change the weights.
     """
     files: set[Path] = set()
     modules = [f"{PACKAGE}.training.loop"]

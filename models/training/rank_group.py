@@ -10,7 +10,7 @@ import torch.distributed as dist
 from genremill.infra.errors import StorageError, UsageError
 
 RENDEZVOUS = "GENREMILL_RENDEZVOUS"
-"""Environment variable: the file through which ranks of one machine connect. Others use a port."""
+"""Environment variable: the file through which ranks on one machine connect. On several, they use a port."""
 
 
 def device() -> torch.device:

@@ -110,7 +110,7 @@ class ShardReader:
 
 
 def _blocks(groups: Iterable[Columns], capacity: int) -> Iterator[list[Columns]]:
-    """Consecutive row groups with at most `capacity` rows together; a larger row group is a block alone."""
+    """Consecutive row groups with at most `capacity` rows together; a larger one is a block by itself."""
     held, rows = list[Columns](), 0
     for group in groups:
         if held and rows + len(group[LABEL]) > capacity:

@@ -1,6 +1,6 @@
 """Audio files as signals: the samples of `librosa.load`, or an error if a part is missing.
 
-Decoding takes as long as libsndfile, and 4 ms for 30 s of stereo: blocks are mixed and resampled in the
+Decoding takes the time of libsndfile plus 4 ms for 30 s of stereo: blocks are mixed and resampled in the CPU
 cache. This code runs in the child process of `sandbox`, where a malicious file does no harm. Everything that
 a header declares is checked against a budget before a sample is decoded, and only the requested seconds are
 decoded.
@@ -47,7 +47,7 @@ class _Part(NamedTuple):
     start: int
     frames: int
     declared: bool = True
-    """False if the header does not declare a length, and `frames` is the requested number."""
+    """False if the header does not declare a length; `frames` is then the requested number."""
 
 
 def decode(

@@ -1,7 +1,7 @@
 """Decoding in a child process with limits, where a malicious or broken file does no harm.
 
 The child is reused. If a file crashes it, blocks it or exceeds its memory, only this file is rejected, and a
-new child takes 0.2 s. Linux only: memory files, descriptors in messages, death signals.
+new child starts in 0.2 s. Linux only: it uses memfd, descriptors in messages and parent-death signals.
 """
 
 import contextlib
@@ -90,7 +90,7 @@ class Sandbox:
         return self._request(fd, {"segments": segments}, 2 * COEFFICIENTS * segments)
 
     def _request(self, fd: int, request: Mapping[str, object], samples: int) -> Decoded:
-        """The answer of the child, with at most this many samples; a second child if the first was killed."""
+        """The answer of the child, at most `samples` samples; repeated once if the child gets a SIGKILL."""
         try:
             return self._request_once(fd, request, samples)
         except AudioRejected as err:

@@ -26,7 +26,7 @@ class DecodeSettings:
     sr: int
     """Sample rate of the signal in Hz."""
     seconds: float
-    """Longest signal; a shorter file is decoded completely, without padding."""
+    """Length of the longest signal; a shorter file is decoded completely, without padding."""
     offset: Offset = Offset.START
 
     def __post_init__(self) -> None:
@@ -43,8 +43,8 @@ class Budget:
     max_sr: int = 384_000
     channels: int = 8
     decoded_bytes: int = 512 * 2**20
-    """Size of the requested part in float32, with the rate and channels of the file and as the signal: 25
-    minutes of stereo at 44.1 kHz. It limits time, not memory, because decoding works block by block."""
+    """Size of the requested part in float32, as in the file or as the signal, whichever is larger: 25 minutes
+    of stereo at 44.1 kHz. It limits time, not memory, because decoding works block by block."""
     resample_ratio: float = 32.0
     """Between the rate of the file and `sr`, in either direction; 384 kHz to 22.05 kHz is 17.4."""
 

@@ -24,10 +24,10 @@ def is_analysis(fd: int) -> bool:
 
 
 def read(fd: int, segments: int, out: Signal) -> Decoded:
-    """Timbre, then pitches, of the first segments, flat: a view of `out`; and the end of the last segment.
+    """Timbre, then pitches, of the first segments, flat, as a view of `out`.
 
-    Raises `AudioRejected` with `header_over_budget`, with `decode_failed` if the JSON is invalid, with
-    `too_short` if there are no segments, or with `non_finite`.
+    `seconds_decoded` is the end of the last segment. Raises `AudioRejected` with `header_over_budget`, with
+    `decode_failed` if the JSON is invalid, with `too_short` if there are no segments, or with `non_finite`.
     """
     if (size := os.fstat(fd).st_size) > ANALYSIS_BYTES:
         detail = f"{size:,} bytes of JSON, expected at most {ANALYSIS_BYTES:,}"

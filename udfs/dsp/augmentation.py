@@ -1,4 +1,4 @@
-"""Changed versions of a signal (slower, higher, noisier), which give a model more rows to learn from.
+"""Data augmentation: changed versions of a signal (slower, higher, noisier) as additional train rows.
 
 Random numbers depend only on a seed, so the same audio always gives the same row.
 Shape suffixes: T frames, F bins of the spectrum, N samples of a frame.
@@ -20,11 +20,11 @@ REVISION = 1
 FASTEST = 1.25
 """Speed of the fastest variant. Jobs read this much more audio, so that all variants are equally long."""
 STRETCH = (0.8, FASTEST)
-"""Lowest and highest speed of a stretched signal, and those of the slowed and the nightcore version."""
+"""Lowest and highest speed of a stretched signal; also the speeds of the slowed and nightcore variants."""
 SEMITONES = 3.0
 """Largest shift of the pitch, up or down."""
 NOISE_DB = (10.0, 30.0)
-"""Range of the level of white noise below the signal's."""
+"""Range of the signal-to-noise ratio of the noisy variant."""
 N_FFT, HOP_LENGTH = 2048, 512
 
 

@@ -1,8 +1,8 @@
 """The constant-Q transform, equal to librosa 0.11's.
 
-It works from the highest octave down: cut the signal into frames, transform them, multiply by a small sparse
-basis. Then it halves the rate of the signal, and the same basis gives the next octave (Schoerkhuber and
-Klapuri, Constant-Q transform toolbox for music processing, 2010).
+It starts with the highest octave. It cuts the signal into frames, computes their spectra and multiplies them
+by a small sparse basis. Then it halves the rate of the signal, and the same basis gives the next octave
+(Schoerkhuber and Klapuri, Constant-Q transform toolbox for music processing, 2010).
 
 Chroma is normalized frame by frame, so a frame with almost no energy (silence after a note, a constant) shows
 the ringing of the resampler and earlier rounding errors at full scale. To be equal to librosa even there, all
@@ -53,7 +53,7 @@ def constant_q(y: Signal, *, sr: int, hop_length: int, tuning: float | None = No
     """Magnitudes of the constant-Q transform, shape (84, frames): seven octaves of twelve bins.
 
     `tuning` is in fractions of a bin, one of the hundred values that `estimate_tuning` can return; None
-    estimates it. The hop is halved together with the rate.
+    estimates it. The hop is halved with the rate: raises `UsageError` if it is not a multiple of 64.
     """
     if hop_length % 2 ** (OCTAVES - 1):
         raise UsageError(f"a hop of {hop_length} samples: expected a multiple of {2 ** (OCTAVES - 1)}")
@@ -108,7 +108,7 @@ def _basis(sr: int, hop_length: int, tuning: float) -> Basis:
     width = 2.0 ** (2 / 12)
     alpha = (width - 1) / (width + 1)
     _, cutoff = filters.wavelet_lengths(freqs=freqs, sr=sr, alpha=alpha, window=hann)
-    # The rate can be halved so often first that one octave above the highest filter is left.
+    # First, the rate is halved as often as possible while one octave above the highest filter is left.
     by_rate = max(0, int(np.ceil(np.log2(sr / 2 / cutoff)) - 1) - 1)
     factors_of_two = (hop_length & -hop_length).bit_length() - 1
     halvings = min(by_rate, factors_of_two - OCTAVES + 1)

@@ -42,7 +42,7 @@ def hpss(y: Signal, D_TF: Complex, S_TF: Real, *, hop_length: int) -> tuple[Sign
     fastmath={"contract", "nnan", "nsz"},
 )
 def _mask(D_TF: Complex, harmonic_TF: Real, percussive_TF: Real, masked_TF: Complex) -> None:
-    """The harmonic share h² / (h² + p²) of a spectrum; one half if both are 0."""
+    """Fills `masked_TF` with the harmonic share h² / (h² + p²) of the spectrum: one half if both are 0."""
     count, bins = D_TF.shape
     share_F = np.empty(bins, np.float32)
     one, half = np.float32(1), np.float32(0.5)

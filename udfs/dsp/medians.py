@@ -1,4 +1,4 @@
-"""Running medians of 31 down or along a matrix, with the bits of `scipy.ndimage.median_filter`.
+"""Running medians of 31 values down or along a matrix, identical to `scipy.ndimage.median_filter`.
 
 Sixteen neighboring outputs share one selection network of minima and maxima, which works on 16 columns at
 once in vector registers: 33 minima and maxima per output. The network is generated as LLVM code: loops would
@@ -28,7 +28,7 @@ from genremill.udfs.dsp.spectra import Real
 
 WINDOW = 31
 ROWS = WINDOW + TILE - 1
-"""Neighboring inputs of a network with `TILE` medians: (WINDOW + 1) / 2, so that halving ends at one."""
+"""Neighboring inputs of a network with `TILE` medians. `TILE` is (WINDOW + 1) / 2: halving ends at one."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Mel magnitudes of many short frames, 16 at once in vector registers.
 
-Several times as fast as a library's transform, because no frame, spectrum or product with zeros is ever
-written to memory: frames are read from the signal side by side, transformed as 256 complex numbers by four
-steps of radix 4 in Stockham's order, and their magnitudes are added band by band. In single precision.
+Several times as fast as a library's transform, because frames and spectra stay in the cache. Frames are read
+from the signal side by side, transformed as 256 complex numbers by four steps of radix 4 (decimation in
+frequency, in place), and their magnitudes are added band by band. All in single precision.
 """
 
 import numpy as np

@@ -12,10 +12,10 @@ from genremill.udfs.dsp.spectra import TINY, Real
 Frames = npt.NDArray[np.intp]
 
 BEFORE_S, AROUND_S = 0.03, 0.1
-"""No frame in the first time before an onset is stronger; it is stronger than the mean of the second time
-before and after it (Böck, Krebs and Schedl, ISMIR 2012),"""
+"""An onset is the strongest frame of the last `BEFORE_S`, and exceeds the mean from `AROUND_S` before to
+`AROUND_S` after it by `DELTA` (Böck, Krebs and Schedl, ISMIR 2012). Both times are in seconds."""
 DELTA = 0.07
-"""by at least this share of the range of the signal."""
+"""Relative to the range of the strength."""
 
 
 def onset_strength(log_mel_TM: Real, *, n_fft: int, hop_length: int, by_median: bool = False) -> Real:
@@ -46,7 +46,7 @@ def onset_frames(strength_T: Real, *, sr: int, hop_length: int, wait_s: float) -
 
 
 def apart(frames: Frames, wait: int) -> Frames:
-    """Drops each of some rising frames that is at most `wait` frames after the last one kept.
+    """Drops each frame that is at most `wait` frames after the last frame kept; `frames` must rise.
 
     >>> apart(np.array([3, 5, 6, 9]), wait=2).tolist()
     [3, 6, 9]

@@ -1,4 +1,4 @@
-"""Tempo and tempograms, equal to librosa 0.11's: of `librosa.beat.beat_track`, but without tracking beats.
+"""Tempo and tempograms, equal to librosa 0.11's. The tempo is that of `librosa.beat.beat_track`.
 
 Shape suffixes: T frames, N samples of a padded window, F bins of its spectrum, L lags, R ratios.
 """
@@ -65,7 +65,7 @@ def mean_tempogram(onsets: Real, length: int) -> Double:
 
 
 def _padded(onsets: Real, length: int) -> Real:
-    """The onsets, which fall to zero beyond the ends in half the length of a window."""
+    """The onsets, extended at both ends by half a window in which they fall linearly to 0."""
     return np.pad(onsets, length // 2, mode="linear_ramp", end_values=0)
 
 

@@ -1,4 +1,4 @@
-"""Level and zero crossings of the frames of a signal, equal to librosa 0.11 but many times faster.
+"""Level and zero crossings of the frames of a signal, equal to librosa 0.11's but many times faster.
 
 Frames overlap, so sums are computed once for each block of samples, and then added by frame. Shape suffix:
 T frames.

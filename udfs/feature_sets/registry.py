@@ -9,7 +9,7 @@ from genremill.infra.errors import UsageError
 from genremill.udfs.feature_sets.base import FeatureSet
 
 VGGISH = "vggish"
-"""The only set that needs more than its name."""
+"""The only set that also needs a file of weights."""
 
 
 class Kind(enum.StrEnum):
@@ -46,7 +46,7 @@ FEATURE_SETS: dict[str, Callable[[], FeatureSet]] = {
 
 
 def named(name: str, *, vggish_weights: str | None = None) -> FeatureSet:
-    """A feature set with its default settings; an unknown name is an error that lists the known names."""
+    """A feature set with its default settings. Raises `UsageError` for an unknown name or missing weights."""
     if name == VGGISH:
         if vggish_weights is None:
             raise UsageError(

@@ -107,7 +107,7 @@ def timbre(db_TM: Real, starts_S: Frames) -> Double:
 
 @lru_cache
 def _full_scale(sr: int, n_fft: int, n_mels: int) -> Real:
-    """What makes powers in mel bands relative to a sine at full scale, shape (M,)."""
+    """Factors that make powers in mel bands relative to a sine at full scale, shape (M,)."""
     import librosa  # here: the import is slow, and --help does not need it
 
     edges = librosa.mel_frequencies(n_mels + 2, fmin=0.0, fmax=sr / 2)

@@ -1,4 +1,4 @@
-"""Spectrograms of ten kinds as images of one size: the inputs of the image networks of report C.
+"""Spectrograms of ten kinds as images of one size: the inputs of the image networks.
 
 Shape suffixes: T frames, F bins of the spectrum, M mel bands, H height, W width.
 """

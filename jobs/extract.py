@@ -1,6 +1,6 @@
-"""Reads audio objects, decodes them in a sandbox, and adds their feature vectors to the cache.
+"""Reads audio files, decodes them in a sandbox, and adds their feature vectors to the table `features`.
 
-Reads: `tracks`, audio under --audio-root. Writes: `features`, `rejects`.
+Reads `tracks` and audio under --audio-root. Writes `features` and `rejects`.
 
     spark-submit jobs/extract.py --warehouse file:///data/warehouse --audio-root file:///data/audio
 """

@@ -1,9 +1,9 @@
 """Writes a large catalog that repeats a real one with changes, to test performance.
 
 A copy of a track has its own id, title and artists, and features that differ by up to 5 %. It keeps the
-labels of its original. Tracks that share a sound or a title still do in each copy, so that a track has as
-many labels and a recording as many tracks as in the real table. One artist in eight appears in 16 copies of
-the table, because in large catalogs some artists have many tracks.
+labels of its original. The tracks of a recording stay together in each copy, so a track has as many labels,
+and a recording as many tracks, as in the real table. One artist in eight appears in 16 copies of the table,
+because in large catalogs some artists have many tracks.
 
     genremill replica --tracks tracks.csv --count 10000000 --out build/replica
 """

@@ -1,8 +1,8 @@
 """Removes old runs, leftovers of killed jobs and unfinished uploads.
 
-Removes runs of snapshot tables, models, reports and studies beyond --keep-runs, abandoned folders and
-abandoned uploads. Keeps features and rejects, which every run reads whole. Reads the file list of the
-warehouse and its pointer files. Starts no Spark.
+Old runs are those of snapshot tables, models, reports and studies beyond --keep-runs. Without --yes, the job
+only lists what it would remove. It keeps `features` and `rejects`, because every night needs them. It reads
+the list of files and the pointer files, and starts no Spark.
 
     genremill vacuum --warehouse s3a://music/warehouse --yes
 """

@@ -142,7 +142,7 @@ ZOO: dict[str, Entry] = {
     ),
     "joint_fusion": _of_all(
         functools.partial(Fusion, joint=True),
-        "`fusion`, and `periodic_mlp` for the table beside what names say of a track without its artist",
+        "`fusion`, and `periodic_mlp` on the table and the counts of names, without the track's own artist",
     ),
 }
 

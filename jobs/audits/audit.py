@@ -60,8 +60,7 @@ class Limits:
     max_churn: float = 0.3
     """Largest share of tracks whose tag may change when model, features and genre map are the same."""
     max_churn_new: float = 0.75
-    """Largest share of tracks whose tag may change when the model, the features or the genre map are
-    new."""
+    """Largest share of tracks whose tag may change when model, features or genre map are new."""
     max_drift: float = 0.25
     """Largest population stability index of a feature, compared with the tracks of the current tags."""
     max_class_shift: float = 0.25
@@ -69,7 +68,7 @@ class Limits:
     max_untagged_rise: float = 0.1
     """Largest rise of the share of tracks without a tag."""
     max_loss: float = 0.025
-    """Largest any-label accuracy that a new model may lose on held-out artists, at the 95 % bound."""
+    """Largest loss of any-label accuracy by a new model on held-out artists (upper 95 % bound)."""
 
     def check(self) -> None:
         """Raises if a limit is out of range."""

@@ -46,13 +46,13 @@ class Columns:
     audio_uri: str = "audio_uri"
     """Column with the path or URI of the audio."""
     features: tuple[str, ...] = ()
-    """Columns that are table features. [popularity, duration and all other numeric columns]"""
+    """Columns to use as features. [popularity, duration and all other numeric columns]"""
     ignore: tuple[str, ...] = ()
     """Columns to leave out."""
     categorical: tuple[str, ...] = ("key", "time_signature")
     """Features whose numbers are codes, which are one-hot encoded."""
     keep: tuple[str, ...] = ()
-    """Columns to copy to the table `tags`."""
+    """Columns to copy to the tables `tracks` and `tags`."""
 
 
 ROLES = ("id", "title", "album", "artists", "genre", "popularity", "duration", "audio_uri")

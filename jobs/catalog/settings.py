@@ -17,7 +17,7 @@ class Options:
     """How the track table is read and split."""
 
     split: DrawnSplit = "artist"
-    """What is never in two splits: an artist, a recording, or only a row (the protocol of the reports)."""
+    """Unit that is never divided between splits: artist, recording, or row (as in most reports; leaks)."""
     fractions: Fractions = (0.8, 0.1, 0.1)
     """Shares of the train, validation and test splits."""
     split_seed: int = 0

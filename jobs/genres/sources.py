@@ -38,8 +38,7 @@ class Config:
     clusters: int | None = None
     """Number of clusters. [the most stable number from 12 to 24, at most half the genres]"""
     fit_on: Literal["train", "all"] = "train"
-    """Tracks that the profiles are computed from; `all` is the protocol of the reports and includes the
-    test split."""
+    """Split that the profiles are computed from; `all` includes the test split, as in the reports."""
     map: OptionalFile = None
     """For the method manual: YAML file of `genre: cluster`, or report-a. Genres that it does not list are
     dropped."""

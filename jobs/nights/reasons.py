@@ -38,8 +38,8 @@ class Config(training.Config):
     """Which model is trained, on which labels, and how; and when."""
 
     when: When = When.NEW_LABELS
-    """Train never, when the tracks have a genre that the model does not know, or whenever the inputs
-    change."""
+    """`new-labels`: train if the tracks have a genre that the model does not know. `always`: train whenever
+    the inputs change."""
     max_age_days: float | None = None
     """Train again when the model is older than this many days. [no limit]"""
 

@@ -38,7 +38,7 @@ class Options:
     count: int
     """Number of tracks to write; each has as many rows as its original has labels."""
     skew: float = 0.0
-    """Share of the tracks whose only genre becomes the most frequent genre of the table."""
+    """Share of the tracks that get the most frequent genre of the table as their only genre."""
     genres: int | None = None
     """Divide the genres until there are this many; the tracks of one artist and genre stay together. [as in
     the table]"""

@@ -46,7 +46,7 @@ class Config:
     per_class: int | None = None
     """Balance the classes: draw this many (track, genre) pairs of each, over all splits. [no balancing]"""
     exactly: bool = False
-    """With --per-class, give each class the same number of pairs in every split: 80, 10 and 10 %."""
+    """With --per-class N, put 80, 10 and 10 % of the N pairs of each class into the three splits."""
     workers: int = 1
     """Number of processes that train together."""
     seed: int = 0
@@ -57,7 +57,7 @@ class Config:
     epochs: int | None = None
     """Number of passes over the training pairs. [from the model's recipe]"""
     batch: int | None = None
-    """Pairs in a step, over all workers. [from the model's recipe]"""
+    """Number of pairs in a training step, over all workers. [from the model's recipe]"""
     learning_rate: float | None = None
     """Largest learning rate. [from the model's recipe]"""
     schedule: Schedule | None = None

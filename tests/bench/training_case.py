@@ -1,4 +1,4 @@
-"""A model trained by the training loop itself, in processes of its own, on arrays that are at hand."""
+"""Trains a model on arrays in memory, by the training loop in a separate process."""
 
 import tempfile
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from genremill.models.training.plan import Plan
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows of inputs, each flat, float32 or for names int32, and their labels."""
+    """Rows of inputs, flat and float32 (int32 for names), and their labels."""
 
     inputs: Mapping[str, NDArray[Any]]
     label: NDArray[np.int64]
@@ -42,14 +42,14 @@ class Fit:
 
     @property
     def network(self) -> Network:
-        """The one with the best weights, ready to predict."""
+        """The network with the best weights, ready to predict."""
         network = artifact.build(self.card)
         network.load_state_dict(self.last.part("best"))
         return network.eval()
 
     @property
     def seconds(self) -> list[float]:
-        """Of each epoch, validation included."""
+        """Seconds of each epoch, including validation."""
         return [epoch.seconds for epoch in self.last.progress.history]
 
 
@@ -64,7 +64,7 @@ def fit(
     known: Known | None = None,
     epochs: int | None = None,
 ) -> Fit:
-    """Trains a model; `known` are the tokens that the numbers of names are places among."""
+    """Trains a model; `known` is the vocabulary to which the token numbers refer."""
     entry, rows, shapes = zoo.entry(model), len(train.label), dict(shapes or {})
     features = tuple(
         FeatureSpec(f"{name} {at}", False, input=name)
@@ -114,7 +114,7 @@ def fit(
 
 
 def write_shards(folder: str, rows: Rows) -> str:
-    """Writes rows as shards of four row groups into a new folder; gives its URI."""
+    """Writes rows as shards of four row groups into a new folder; returns its URI."""
     Path(folder).mkdir()
     columns = {
         name: pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), x.shape[1])

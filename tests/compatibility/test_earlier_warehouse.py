@@ -27,7 +27,7 @@ from tests.e2e.conftest import Catalog
 
 ARCHIVE = Path(__file__).parent / "warehouse-0.1.0.tar.xz"
 WRITTEN_AT = "/tmp/compat/"
-"""Where the warehouse was written; its records hold absolute paths of the table and the models."""
+"""Folder in which the warehouse was written; its records contain absolute paths of the table and models."""
 TABLE_TIME_S = 1795824000  # 2026-11-28: ingest recognizes an unchanged table by its name, size and time
 SETTINGS = ("--cluster.clusters", "6", "--train.epochs", "3")
 FUSION = "fusion/20261128T221955-76f593"
@@ -81,7 +81,7 @@ def test_new_tracks_are_tagged_by_the_earlier_model(earlier: Catalog, spark: Spa
     assert tags.count() == 260
 
 
-def test_an_earlier_model_predicts_what_it_predicted_then(earlier: Catalog, spark: SparkSession) -> None:
+def test_an_earlier_model_gives_the_same_predictions_as_before(earlier: Catalog, spark: SparkSession) -> None:
     staged = earlier.run("score", "--model-version", FUSION)["staged"]
     now, then = _tags(spark, earlier, staged), _tags(spark, earlier, SECOND_TAGS)
     both = now.alias("now").join(then.alias("then"), "track_id", "inner")
@@ -99,7 +99,7 @@ def test_tags_are_rolled_back_to_an_earlier_run(earlier: Catalog) -> None:
     assert earlier.run("publish", "--run", SECOND_TAGS)["published"] == SECOND_TAGS
 
 
-def test_an_earlier_model_measures_as_it_did_then(earlier: Catalog) -> None:
+def test_an_earlier_model_has_the_same_metrics_as_before(earlier: Catalog) -> None:
     stored = json.loads(Path(earlier.uri, "reports", FIRST_TAGS, "metrics.json").read_text())
     metrics = earlier.run("evaluate", "--model-version", FUSION)["metrics"]
     assert metrics["model_version"] == stored["model_version"] == FUSION
@@ -108,7 +108,7 @@ def test_an_earlier_model_measures_as_it_did_then(earlier: Catalog) -> None:
     assert set(stored) <= set(metrics)
 
 
-def test_training_takes_the_cached_features(earlier: Catalog) -> None:
+def test_training_uses_the_cached_features(earlier: Catalog) -> None:
     trained = earlier.run("train", "--model", "linear", "--inputs", "gtzan57", "--epochs", "1")
     assert sum(trained["rows"].values()) > 0
 
@@ -122,7 +122,7 @@ def test_a_track_of_an_earlier_warehouse_is_shown(earlier: Catalog) -> None:
     assert shown["track"]["tag"]["model_version"] == FUSION
 
 
-def test_vacuum_keeps_what_an_earlier_version_made_current(earlier: Catalog) -> None:
+def test_vacuum_keeps_the_current_tables_of_an_earlier_version(earlier: Catalog) -> None:
     earlier.run("vacuum", "--keep-runs", "1", "--yes")
     tables = earlier.run("tables")
     assert tables["tags"]["run_id"] == SECOND_TAGS

@@ -132,7 +132,7 @@ def free_port() -> int:
 
 
 def finished(what: str, process: subprocess.Popen[str], said: str, exit_code: int = 0) -> None:
-    """Ends the check where a process ends with another exit code, or does not say what it should."""
+    """Exits if a process ends with another exit code or does not print the expected text."""
     output = process.communicate(timeout=600)[0]
     if process.returncode != exit_code or said not in output:
         sys.exit(f"{output}\n{what}: exit code {process.returncode}, expected {exit_code} and {said!r}")

@@ -1,6 +1,6 @@
-"""A folder in Maven's layout from a folder of jars, for Spark's resolver to find them in without a network.
+"""Creates a folder in Maven's layout from a folder of jars, so that Spark resolves them without a network.
 
-The dependencies are those that the jars declare themselves, in the POM that each of them carries.
+The dependencies come from the POM that each jar contains.
 """
 
 import shutil
@@ -19,13 +19,13 @@ WITHOUT_POM = {
     "third-party-jackson-core": "software.amazon.awssdk",
     "wildfly-openssl": "org.wildfly.openssl",
 }
-"""Groups of the jars that carry no POM of their own, or that of before shading; none needs another jar."""
+"""Groups of the jars that contain no POM, or one of before shading; they have no dependencies."""
 TEST_ONLY = ("org.mockito",)
-"""Groups whose scope stands in a parent POM, which no jar carries."""
+"""Groups whose scope is declared in a parent POM, which no jar contains."""
 
 
 def lay_out(jars: Path, root: Path) -> None:
-    """Copies jars below `root`, each with a POM; a dependency that is not among them has a POM and no jar."""
+    """Copies jars below `root`, each with a POM; a dependency without a jar only gets a POM."""
     versions = {artifact: version for _, artifact, version in map(_split, jars.glob("*.jar"))}
     for jar, artifact, version in map(_split, sorted(jars.glob("*.jar"))):
         group = WITHOUT_POM.get(artifact)

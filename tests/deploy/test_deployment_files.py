@@ -1,4 +1,4 @@
-"""The deployment files against what defines them: the command line, the jars, the platforms' own schemas."""
+"""The deployment files agree with the command line, the jars and the schemas of the platforms."""
 
 import hashlib
 import importlib
@@ -33,7 +33,7 @@ from tests.deploy.deployment_files import (
 from tests.deploy.dockerfile import DOCKERFILE, JARS, instructions
 
 SETTINGS = {key: value for key, value in spark_defaults().items() if not key.startswith("spark.jars.")}
-"""Settings that every platform has; the jars come another way to some."""
+"""Settings that every platform has; some platforms get the jars in another way."""
 SESSION = """
 import json, sys
 from genremill.infra.session import spark_session
@@ -51,17 +51,17 @@ def jars() -> Path:
 
 
 @pytest.mark.parametrize("one", commands(), ids=lambda one: f"{one.file} {one.job}")
-def test_every_command_is_one_that_the_job_takes(one: Command, tmp_path: Path) -> None:
+def test_every_command_has_flags_that_the_job_accepts(one: Command, tmp_path: Path) -> None:
     module = importlib.import_module(f"genremill.jobs.{one.job}")
     flags = list(one.flags)
-    if "--config" in flags:  # a file of the reader's
+    if "--config" in flags:  # a file that the user provides
         (tmp_path / "genremill.yaml").write_text("warehouse: wh\ntracks: tracks.csv\n")
         flags[flags.index("--config") + 1] = str(tmp_path / "genremill.yaml")
     shared, _ = parse(one.job, "", module.Config, getattr(module, "Common", command.Writing), flags)
     assert shared.warehouse
 
 
-def test_commands_are_found_in_every_place() -> None:
+def test_commands_are_found_in_every_deployment_file() -> None:
     files = {one.file for one in commands()}
     assert files == {"spark-application.yaml", "emr-serverless.json", "airflow_dag.py"}
 
@@ -73,22 +73,22 @@ def test_every_file_is_in_the_documentation() -> None:
     assert not [name for name in sorted(files) if by_target.get(name, name) not in pages]
 
 
-def test_packages_are_the_jars_that_were_tried() -> None:
+def test_packages_are_the_tested_jars() -> None:
     packages = [one.split(":") for one in spark_defaults()["spark.jars.packages"].split(",")]
     assert not [name for _, *name in packages if not (jars() / f"{'-'.join(name)}.jar").is_file()]
 
 
-def test_checksums_are_those_of_the_jars() -> None:
+def test_checksums_match_the_jars() -> None:
     listed = dict(line.split()[::-1] for line in (DEPLOY / "jars.sha256").read_text().splitlines())
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in jars().glob("*.jar")}
     assert listed == found
 
 
-def test_a_session_takes_the_settings_and_spark_submit_passes_the_exit_code_on(tmp_path: Path) -> None:
+def test_a_session_uses_the_settings_and_spark_submit_returns_the_exit_code(tmp_path: Path) -> None:
     script = tmp_path / "settings.py"
     script.write_text(SESSION)
     own = {
-        "spark.jars.packages": "",  # the files stand in for what Spark would fetch
+        "spark.jars.packages": "",  # instead of downloads by Spark
         "spark.jars.excludes": "",
         "spark.jars": ",".join(map(str, jars().glob("*.jar"))),
         "spark.driver.host": "127.0.0.1",
@@ -109,11 +109,11 @@ def test_a_session_takes_the_settings_and_spark_submit_passes_the_exit_code_on(t
     assert done.returncode == 4, done.stderr
     found = json.loads(done.stdout)
     assert {key: found[key] for key in SETTINGS} == SETTINGS
-    if pyspark.__version__ >= "4.1":  # from there on Spark chooses the magic committer by itself
+    if pyspark.__version__ >= "4.1":  # since then, Spark selects the magic committer itself
         assert "PathOutputCommitProtocol" in found["spark.sql.sources.commitProtocolClass"]
 
 
-def test_one_specification_for_one_night_and_for_all() -> None:
+def test_one_night_and_scheduled_nights_have_the_same_specification() -> None:
     night, nights = document("spark-application.yaml"), document("scheduled-spark-application.yaml")
     assert nights["spec"]["template"] == night["spec"]
 
@@ -135,7 +135,7 @@ def test_emr_has_the_settings_of_the_other_clusters() -> None:
     assert {key: found.get(key) for key in SETTINGS} == SETTINGS
 
 
-def test_versions_are_those_of_the_package() -> None:
+def test_versions_match_the_package() -> None:
     spec = document("spark-application.yaml")["spec"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     locked = dict(re.findall(r"^(\S+)==(\S+)$", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE))
@@ -145,16 +145,16 @@ def test_versions_are_those_of_the_package() -> None:
 
 
 @pytest.mark.parametrize("name", ["spark-application.yaml", "scheduled-spark-application.yaml"])
-def test_kubernetes_files_fit_the_operators_models(name: str) -> None:
+def test_kubernetes_files_are_valid_for_the_operator(name: str) -> None:
     models: Any = pytest.importorskip("kubeflow_spark_api.models", reason="no kubeflow-spark-api here")
     wanted = document(name)
-    # The models drop what they do not know: a misspelled field is missing in the result.
+    # The models drop unknown fields: a misspelled field is missing in the result.
     assert getattr(models, f"SparkV1beta2{wanted['kind']}").from_dict(wanted).to_dict() == wanted
     restart = wanted["spec"].get("template", wanted["spec"])["restartPolicy"]["type"]
     assert restart in ("Never", "Always", "OnFailure")
 
 
-def test_emr_job_fits_the_service_model() -> None:
+def test_the_emr_job_is_valid_for_the_service() -> None:
     service = ServiceModel(Loader().load_service_model("emr-serverless", "service-2"))
     shape = service.operation_model("StartJobRun").input_shape
     request = document("emr-serverless.json") | {"clientToken": "genremill-2026-11-21"}
@@ -163,7 +163,7 @@ def test_emr_job_fits_the_service_model() -> None:
 
 
 def _misfits(value: Any, shape: Any) -> Iterator[str]:
-    """Texts that do not match their pattern or enumeration, which botocore leaves to the service."""
+    """Texts that do not match their pattern or enumeration, which botocore does not check."""
     if shape.type_name == "structure":
         for name, inner in value.items():
             yield from _misfits(inner, shape.members[name])
@@ -179,7 +179,7 @@ def _misfits(value: Any, shape: Any) -> Iterator[str]:
             yield value
 
 
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
     unit = tmp_path / "genremill.service"
@@ -199,7 +199,7 @@ def test_dockerfile_has_no_findings() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_dockerfile_copies_what_is_there_and_drops_its_rights() -> None:
+def test_the_dockerfile_copies_existing_files_and_does_not_run_as_root() -> None:
     steps = list(instructions(DOCKERFILE.read_text()))
     copied = [one.text.split() for one in steps if one.keyword == "COPY" and "--from" not in one.text]
     sources = [word for words in copied for word in words[:-1] if not word.startswith("--")]

@@ -32,7 +32,7 @@ def parse(job: str, flags: list[str]) -> object:
 
 
 @pytest.mark.parametrize("shown", COMMANDS, ids=str)
-def test_a_command_takes_the_flags_that_are_shown(shown: Command, tmp_path: Path) -> None:
+def test_a_command_accepts_the_flags_that_are_shown(shown: Command, tmp_path: Path) -> None:
     flags = list(shown.flags)
     if "--config" in flags:
         file = tmp_path / "night.yaml"

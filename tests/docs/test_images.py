@@ -22,7 +22,7 @@ def test_a_missing_browser_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         make_images.chromium()
 
 
-def test_the_newest_page_is_taken(tmp_path: Path) -> None:
+def test_a_screenshot_is_taken_of_the_newest_page(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"has no report\.html"):
         make_images.newest(tmp_path, "report.html")
     for run in ("20261121T021500-3fa9c1", "20261122T021500-9b04d2"):

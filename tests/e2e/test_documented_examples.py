@@ -12,7 +12,7 @@ from genremill.jobs import cli
 from tests.docs.documentation import Block, blocks, name_of
 
 QUERIES = [block for block in blocks("sql") if "external_location" not in block.text]
-"""Those that Spark takes too."""
+"""The queries that Spark also supports."""
 
 
 @pytest.fixture(scope="module")

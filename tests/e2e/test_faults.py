@@ -95,7 +95,9 @@ def shop(
         yield Shop(session, bucket, bucket.place("scored").contents(), bucket.place("tagged").contents())
 
 
-def test_score_through_a_storm_of_faults(shop: Shop, proxy: FaultyProxy) -> None:
+def test_score_writes_the_expected_tables_or_fails_cleanly_with_many_faults(
+    shop: Shop, proxy: FaultyProxy
+) -> None:
     shop.bucket.copy("trained", "storm")
     proxy.plan(sometimes(0.2, seed=1, faults=ON_S3))
     result = shop.session.run("score", "--warehouse", shop.bucket.uri("storm"))
@@ -104,7 +106,7 @@ def test_score_through_a_storm_of_faults(shop: Shop, proxy: FaultyProxy) -> None
     shop.ends_well("score", "storm", shop.scored, result)
 
 
-def test_access_that_is_withdrawn_leaves_the_old_tags(shop: Shop, proxy: FaultyProxy) -> None:
+def test_if_access_is_denied_the_old_tags_stay_current(shop: Shop, proxy: FaultyProxy) -> None:
     shop.bucket.copy("scored", "denied")
     proxy.plan(since(40, Fault.DENIED))
     result = shop.session.run("publish", "--warehouse", shop.bucket.uri("denied"))
@@ -114,7 +116,7 @@ def test_access_that_is_withdrawn_leaves_the_old_tags(shop: Shop, proxy: FaultyP
     shop.ends_well("publish", "denied", shop.tagged, result)
 
 
-def test_a_track_table_that_storage_does_not_give_is_no_bad_table(
+def test_a_track_table_that_cannot_be_read_is_an_error_to_retry(
     shop: Shop, proxy: FaultyProxy, ready: Path, server: S3Server
 ) -> None:
     server.client().upload_file(str(ready / "tracks.csv"), BUCKET, "in/tracks.csv")
@@ -134,7 +136,9 @@ def test_a_track_table_that_storage_does_not_give_is_no_bad_table(
 
 
 @pytest.mark.parametrize("fault", LOST_ANSWERS)
-def test_a_lost_answer_to_the_switch_is_no_conflict(shop: Shop, proxy: FaultyProxy, fault: Fault) -> None:
+def test_a_lost_response_to_the_pointer_update_is_no_conflict(
+    shop: Shop, proxy: FaultyProxy, fault: Fault
+) -> None:
     name = f"lost-{fault.name}"
     shop.bucket.copy("scored", name)
     warehouse = Warehouse.at(shop.bucket.uri(name))
@@ -144,7 +148,7 @@ def test_a_lost_answer_to_the_switch_is_no_conflict(shop: Shop, proxy: FaultyPro
     assert proxy.faults == {fault: 1}
 
 
-def test_who_publishes_between_read_and_write_wins(shop: Shop, proxy: FaultyProxy) -> None:
+def test_a_publication_between_read_and_write_is_kept(shop: Shop, proxy: FaultyProxy) -> None:
     shop.bucket.copy("tagged", "race")
     warehouse = Warehouse.at(shop.bucket.uri("race"))
     mine = warehouse.runs("tags")[-1]
@@ -167,7 +171,7 @@ def test_who_publishes_between_read_and_write_wins(shop: Shop, proxy: FaultyProx
     ("fault", "carried_out"),
     [(Fault.RESET, False), (Fault.INTERNAL, False), (Fault.LOST, True), (Fault.LOST_500, True)],
 )
-def test_what_reaches_the_server(
+def test_the_server_executes_a_request_only_for_some_faults(
     proxy: FaultyProxy, server: S3Server, fault: Fault, carried_out: bool
 ) -> None:
     proxy.plan(since(0, fault))
@@ -177,7 +181,7 @@ def test_what_reaches_the_server(
     assert bool(found.get("Contents")) is carried_out
 
 
-def test_a_checkpoint_that_cannot_be_read_is_not_passed_over(proxy: FaultyProxy) -> None:
+def test_a_checkpoint_that_cannot_be_read_is_an_error(proxy: FaultyProxy) -> None:
     folder = f"s3a://{BUCKET}/checkpoints"
     for epoch in (1, 2):
         tensors = {"weight": torch.full((3,), float(epoch))}
@@ -191,7 +195,7 @@ def test_a_checkpoint_that_cannot_be_read_is_not_passed_over(proxy: FaultyProxy)
     assert newest.epoch == 2
 
 
-def test_rows_that_a_cut_answer_has_lost_are_missed(spark: SparkSession, tmp_path: Path) -> None:
+def test_rows_lost_in_a_truncated_response_are_an_error(spark: SparkSession, tmp_path: Path) -> None:
     rows = catalog(5)
     rows[2]["track_name"] = 'With "quotes", and\ttabs'
     path = Path(write_csv(tmp_path / "tracks.csv", rows))

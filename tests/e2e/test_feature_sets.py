@@ -84,7 +84,7 @@ def test_the_first_segments_of_an_analysis_are_extracted(extracted: Warehouse, s
     assert len(rejects) == len(SETS) - 1
 
 
-def test_windows_that_a_set_cannot_take_are_refused(
+def test_windows_that_a_set_does_not_support_are_an_error(
     extracted: Warehouse, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = ["--warehouse", extracted.uri, "--audio-root", "/", "--features", "logmel", "--windows", "whole"]
@@ -92,7 +92,7 @@ def test_windows_that_a_set_cannot_take_are_refused(
     assert "--windows 0.975" in capsys.readouterr().err
 
 
-def test_augmented_rows_are_a_set_of_their_own_and_only_of_the_train_split(
+def test_augmented_rows_are_a_separate_set_and_only_of_the_train_split(
     extracted: Warehouse, spark: SparkSession
 ) -> None:
     plain = feature_cache.newest(extracted, "segments")

@@ -34,7 +34,7 @@ def killed_when(seen: Callable[[], bool], *arguments: str) -> None:
         job.wait()
 
 
-def test_a_killed_score_leaves_the_tags_as_they_are(catalog: Catalog) -> None:
+def test_a_killed_score_does_not_change_the_tags(catalog: Catalog) -> None:
     catalog.run("score")
     catalog.run("publish")
     before = catalog.run("tables")
@@ -46,7 +46,7 @@ def test_a_killed_score_leaves_the_tags_as_they_are(catalog: Catalog) -> None:
     assert "no staged tags" in catalog.capsys.readouterr().err
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_weights(catalog: Catalog) -> None:
+def test_a_killed_training_resumes_and_ends_with_the_same_weights(catalog: Catalog) -> None:
     flags = ["--model", "linear", "--epochs", "10", "--batch", "16", "--seed", "7"]
     checkpoints = Path(catalog.uri) / "_checkpoints"
     killed_when(
@@ -65,7 +65,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(catalog: Catal
     assert len(cards[0]["training"]["history"]) == 10
 
 
-def test_a_killed_ingest_leaves_the_tracks_as_they_are(catalog: Catalog) -> None:
+def test_a_killed_ingest_does_not_change_the_tracks(catalog: Catalog) -> None:
     before = catalog.run("tables")
     runs = Path(catalog.uri) / "tracks"
     arguments = ["ingest", "--warehouse", catalog.uri, "--tracks", catalog.tracks, "--split-seed", "5"]

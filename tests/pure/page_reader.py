@@ -1,4 +1,4 @@
-"""A page as a browser takes it apart: elements, attributes and texts."""
+"""Parses a page into elements, attributes and texts."""
 
 from html.parser import HTMLParser
 
@@ -6,7 +6,7 @@ VOID = {"meta", "br"}
 
 
 class Reader(HTMLParser):
-    """Elements of a page with their attributes and texts; complains of tags that do not match."""
+    """Elements of a page with their attributes and texts; fails if tags do not match."""
 
     def __init__(self) -> None:
         super().__init__()

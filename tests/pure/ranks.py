@@ -1,4 +1,4 @@
-"""Ranks of a training in processes of their own, as `torchrun` starts them; one may be killed at a step."""
+"""Runs the ranks of a training in separate processes, like `torchrun`; one can be killed at a step."""
 
 import multiprocessing
 import os
@@ -16,16 +16,16 @@ DEADLINE_S = 60
 
 @dataclass(frozen=True)
 class Kill:
-    """The rank that is killed, and the step, counted from 0 over all epochs, that it never does."""
+    """The rank to kill, and the step before which it is killed, counted from 0 over all epochs."""
 
     rank: int
     step: int
 
 
 def exit_codes(plan: Plan, kill: Kill | None = None) -> list[int | None]:
-    """Trains with all ranks of a plan to their end; None for one that hangs."""
+    """Runs all ranks of a plan and returns their exit codes; None for a rank that hangs."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([loop.__name__, "torch._inductor"])  # seconds, once and for all ranks
+    context.set_forkserver_preload([loop.__name__, "torch._inductor"])  # takes seconds, once for all ranks
     port = _free_port()
     ranks = [context.Process(target=_rank, args=(plan, rank, port, kill)) for rank in range(plan.workers)]
     for one in ranks:
@@ -56,7 +56,7 @@ def _rank(plan: Plan, rank: int, port: int, kill: Kill | None) -> None:
         loop.train_rank(plan)
     except BaseException:
         traceback.print_exc()
-        os._exit(1)  # now and then Gloo waits for a dead rank while it is torn down; a launcher would not
+        os._exit(1)  # otherwise Gloo sometimes waits for a dead rank at the end
 
 
 def _free_port() -> int:

@@ -1,4 +1,4 @@
-"""Sequences and images: shapes, padding, and scales that are fitted on what is there."""
+"""Sequences and images: shapes, padding, and scales that are fitted without the padding."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_a_sequence_is_viewed_with_channels_first_and_its_padding_stays_0() -> N
     torch.testing.assert_close(real.std(dim=0, unbiased=False), torch.ones(3), atol=1e-5, rtol=0)
 
 
-def test_a_step_of_zeros_inside_a_sequence_is_no_padding() -> None:
+def test_a_step_of_zeros_inside_a_sequence_is_not_padding() -> None:
     x = torch.tensor([[1.0, 0.0, 2.0, 0.0]])
     encoder = ArrayEncoder({"a": (4, 1)})
     encoder.learn({"a": x.numpy()})
@@ -38,7 +38,7 @@ def test_a_step_of_zeros_inside_a_sequence_is_no_padding() -> None:
     assert encoder({"a": x})[0, 0, 1] == pytest.approx(-1 / np.std([1, 0, 2]))
 
 
-def test_an_image_keeps_its_places() -> None:
+def test_an_image_keeps_its_shape() -> None:
     x = RNG.normal([[[1]], [[100]]], [[[2]], [[30]]], size=(50, 2, 3, 4)).astype(np.float32)
     encoder = ArrayEncoder({"logmel": (2, 3, 4)})
     encoder.learn({"logmel": x.reshape(50, -1)})
@@ -51,7 +51,7 @@ def test_an_image_keeps_its_places() -> None:
     )
 
 
-def test_several_inputs_are_joined_by_their_channels() -> None:
+def test_the_channels_of_several_inputs_are_concatenated() -> None:
     encoder = ArrayEncoder({"timbre": (5, 2), "pitch": (5, 3)})
     timbre, pitch = torch.ones(4, 10), 2 * torch.ones(4, 15)
     assert encoder({"pitch": pitch, "timbre": timbre})[0, :, 0].tolist() == [1, 1, 2, 2, 2]
@@ -61,7 +61,7 @@ def test_several_inputs_are_joined_by_their_channels() -> None:
         ArrayEncoder({"timbre": (5, 2), "logmel": (1, 6, 3)})
 
 
-def test_a_constant_channel_and_rows_of_padding_alone_stay_finite() -> None:
+def test_constant_channels_and_rows_of_only_padding_stay_finite() -> None:
     for x in (np.full((3, 8), 2, np.float32), np.zeros((3, 8), np.float32)):
         encoder = ArrayEncoder({"a": (4, 2)})
         encoder.learn({"a": x})

@@ -1,4 +1,4 @@
-"""Clusters of genres: sums that are exact however gathered, and genres that are told apart by their means."""
+"""Clusters of genres: sums do not depend on the batches, and separate groups are found by their means."""
 
 import math
 from dataclasses import replace
@@ -45,7 +45,7 @@ def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 def pairs(
     genres: tuple[str, ...] = GENRES, each: int = 60, noise: float = 0.05
 ) -> tuple[Floats, Integers, Integers]:
-    """Inputs, genre and bucket of pairs in four far-apart groups of genres, each genre a little aside."""
+    """Inputs, genre and bucket of pairs in four well-separated groups of slightly different genres."""
     rng = np.random.default_rng(0)
     genre_N = np.repeat(np.arange(len(genres)), each)
     aside = rng.normal(0, 0.02, (len(genres), 3))
@@ -59,13 +59,13 @@ def sums_of(genres: tuple[str, ...] = GENRES, each: int = 60) -> ProfileSums:
 
 
 def groups(assignment: dict[str, int]) -> set[frozenset[str]]:
-    """The clusters as sets of genres, whatever their numbers."""
+    """The clusters as sets of genres, without their numbers."""
     found = set(assignment.values())
     return {frozenset(genre for genre, at in assignment.items() if at == number) for number in found}
 
 
 @pytest.mark.parametrize("rows", [1, 7, 10_000])
-def test_sums_add_up_whatever_the_batches(rows: int) -> None:
+def test_sums_do_not_depend_on_the_batches(rows: int) -> None:
     x_ND, genre_N, bucket_N = pairs(each=5)
     total = partial_sums(x_ND[:0], genre_N[:0], bucket_N[:0], GENRES, BUCKETS)
     for start in range(0, len(x_ND), rows):
@@ -81,12 +81,12 @@ def test_sums_add_up_whatever_the_batches(rows: int) -> None:
             np.testing.assert_allclose(total.sums_BGD[bucket, genre], rows_ND.sum(axis=0), atol=1e-12)
 
 
-def test_sums_over_other_genres_do_not_add_up() -> None:
+def test_sums_of_different_genres_cannot_be_added() -> None:
     with pytest.raises(ValueError, match="do not add up"):
         sums_of() + replace(sums_of(), genres=GENRES[::-1])
 
 
-def test_profiles_of_resampled_artists_are_those_of_their_rows() -> None:
+def test_profiles_of_resampled_artists_equal_those_of_repeated_rows() -> None:
     x_ND, genre_N, bucket_N = pairs()
     weights_B = np.array([0, 2, 1, 0, 3, 1, 1, 0])
     repeated = np.repeat(np.arange(len(x_ND)), weights_B[bucket_N])
@@ -102,7 +102,7 @@ def test_profiles_of_resampled_artists_are_those_of_their_rows() -> None:
     np.testing.assert_allclose(profiles.within_DD, np.cov(residual_ND.T, bias=True), rtol=1e-9, atol=1e-12)
 
 
-def test_whitened_genres_are_as_far_apart_as_mahalanobis_says() -> None:
+def test_distances_of_whitened_genres_are_mahalanobis_distances() -> None:
     profiles = sums_of(each=4000).profiles(np.ones(BUCKETS))
     white_GD = profiles.whitened()
     offset_D = profiles.means_GD[0] - profiles.means_GD[1]
@@ -110,14 +110,14 @@ def test_whitened_genres_are_as_far_apart_as_mahalanobis_says() -> None:
     assert math.dist(white_GD[0], white_GD[1]) == pytest.approx(mahalanobis, rel=0.02)
 
 
-def test_a_genre_of_few_pairs_is_drawn_to_the_middle() -> None:
+def test_a_genre_of_few_pairs_is_shrunk_toward_the_mean() -> None:
     many = sums_of().profiles(np.ones(BUCKETS))
     few = replace(many, counts_G=np.where(np.arange(len(GENRES)) == 0, 1.0, many.counts_G))
     assert np.linalg.norm(few.whitened()[0]) < 0.5 * np.linalg.norm(many.whitened()[0])
 
 
 @pytest.mark.parametrize("method", FITTED)
-def test_far_apart_genres_are_recovered(method: Method) -> None:
+def test_well_separated_groups_of_genres_are_found(method: Method) -> None:
     found = cluster_genres(sums_of(), method, None if method is Method.AFFINITY else 4)
     expected = {frozenset(genre for genre in GENRES if TRUE[genre] == center) for center in CENTERS}
     assert groups(found.assignment) == expected
@@ -164,7 +164,7 @@ def test_another_seed_draws_other_artists() -> None:
     assert not np.allclose(one, other)
 
 
-def test_noise_in_a_nearly_constant_input_decides_only_where_means_are_scaled() -> None:
+def test_noise_in_nearly_constant_inputs_affects_kmeans_but_not_consensus() -> None:
     x_ND, genre_N, bucket_N = pairs()
     noise_NC = np.random.default_rng(2).normal(5, 1e-3, (len(x_ND), 40))
     sums = partial_sums(np.hstack([x_ND, noise_NC]), genre_N, bucket_N, GENRES, BUCKETS)
@@ -178,7 +178,7 @@ def test_noise_in_a_nearly_constant_input_decides_only_where_means_are_scaled() 
     assert kmeans < 0.8
 
 
-def test_one_tree_serves_every_number_of_clusters() -> None:
+def test_partitions_with_different_numbers_of_clusters_are_nested() -> None:
     sums = sums_of()
     found = partitions(sums, np.ones(BUCKETS), Method.CONSENSUS, [1, 4, 7, len(GENRES), 99], 0)
     assert [len(set(partition.values())) for partition in found] == [1, 4, 7, len(GENRES), len(GENRES)]
@@ -250,7 +250,7 @@ def test_the_most_stable_number_is_chosen() -> None:
     assert found.stability == max(trial.stability for trial in found.trials) == 1.0
 
 
-def test_halves_share_no_artist_and_leave_none_out() -> None:
+def test_halves_have_no_common_artist_and_contain_all_artists() -> None:
     for first_B, second_B in halves(sums_of(), seed=0):
         assert (first_B + second_B).tolist() == [1.0] * BUCKETS
         assert first_B.sum() == BUCKETS // 2
@@ -273,7 +273,7 @@ def test_clusters_are_numbered_by_size_and_then_name() -> None:
     assert numbered(cluster_of) == {"a": 2, "b": 0, "c": 1, "d": 1, "e": 0}
 
 
-def test_clusters_are_called_after_their_central_genres() -> None:
+def test_clusters_are_named_after_their_central_genres() -> None:
     genres = ("a", "a / b", "b", "c", "d", "e")
     points_GD = np.array([[0.0], [100], [1], [10], [11], [13.5]])
     profiles = Profiles(genres, np.array([1.0, 1, 1, 1, 1, 1]), points_GD, np.eye(1))
@@ -287,7 +287,7 @@ def test_clusters_are_called_after_their_central_genres() -> None:
     assert cluster_names(heavy, points_GD, dict.fromkeys(genres, 0) | {"a / b": 1})[0] == "e / d / c"
 
 
-def test_a_map_drops_what_it_does_not_list_and_reports_what_is_unknown() -> None:
+def test_genres_that_the_map_omits_have_no_cluster_and_unknown_ones_are_reported() -> None:
     found = manual_clusters(
         sums_of(), {"loud-0": "Noise", "loud-1": "Noise", "soft-0": "Calm", "polka": "Calm"}
     )
@@ -299,7 +299,7 @@ def test_a_map_drops_what_it_does_not_list_and_reports_what_is_unknown() -> None
         manual_clusters(sums_of(), {"polka": "Calm"})
 
 
-def test_report_a_keeps_five_groups() -> None:
+def test_the_map_of_report_a_has_five_groups() -> None:
     sizes = {group: list(REPORT_A_MAP.values()).count(group) for group in set(REPORT_A_MAP.values())}
     assert sizes == {"electronic": 25, "rock": 13, "latin": 10, "pop": 9, "country": 8}
     assert (REPORT_A_MAP["latino"], REPORT_A_MAP["songwriter"]) == ("latin", "country")

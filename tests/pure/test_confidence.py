@@ -1,4 +1,4 @@
-"""Temperature, thresholds, outliers and the mix of styles: what `tags` says beside the label."""
+"""Temperature, thresholds, outliers and the mix of styles: the columns of `tags` besides the label."""
 
 import json
 from dataclasses import replace
@@ -40,7 +40,7 @@ CLUSTERS = (Cluster(3, "loud"), Cluster(7, "quiet"))
 
 
 def drawn(sharpness: float, tracks: int = 20_000, seed: int = 0) -> tuple[npt.NDArray[np.float32], HeldOut]:
-    """Honest probabilities, and a sample that states their power; labels are drawn from the honest ones."""
+    """True probabilities, from which labels are drawn, and a sample whose model predicts a power of them."""
     rng = np.random.default_rng(seed)
     honest_TC = rng.dirichlet(np.full(6, 0.5), tracks)
     label_T = (rng.random((tracks, 1)) > honest_TC.cumsum(axis=1)).sum(axis=1).clip(0, 5)
@@ -58,7 +58,7 @@ def drawn(sharpness: float, tracks: int = 20_000, seed: int = 0) -> tuple[npt.ND
 
 
 def answered(p_TC: npt.NDArray[np.float32], right_T: npt.NDArray[np.bool_]) -> HeldOut:
-    """Tracks whose label is the likeliest class, or another."""
+    """Tracks whose label is the most probable class if `right_T` is true, else another class."""
     top_T = p_TC.argmax(axis=1)
     return HeldOut(
         SplitBy.ARTIST,
@@ -101,7 +101,7 @@ def test_a_few_tracks_do_not_move_the_temperature_far() -> None:
 
 
 def clustered(artists: int, tracks: int = 40_000, seed: int = 0) -> HeldOut:
-    """Answers `a` and `b` are right as often as stated, `c` less often by .15; `c` has so many artists."""
+    """Predictions `a` and `b` are calibrated, `c` is overconfident by .15 and has the number of `artists`."""
     rng = np.random.default_rng(seed)
     top_T = rng.integers(2, size=tracks)
     top_T[: 10 * artists] = 2
@@ -134,7 +134,7 @@ def test_thresholds_reach_the_precision_in_every_cluster_of_many_artists() -> No
     assert fitted_thresholds(fresh, CLUSTER_OF_CLASS, 0.85).by_cluster["quiet"] == UNREACHED
 
 
-def test_a_cluster_of_few_artists_has_nearly_the_threshold_of_all() -> None:
+def test_a_cluster_of_few_artists_has_nearly_the_threshold_of_all_tracks() -> None:
     one, some, many = (
         fitted_thresholds(clustered(artists), CLUSTER_OF_CLASS, 0.7) for artists in (1, CREDIBLE_ARTISTS, 800)
     )
@@ -142,7 +142,7 @@ def test_a_cluster_of_few_artists_has_nearly_the_threshold_of_all() -> None:
     assert one.overall + 0.05 < some.by_cluster["quiet"] < many.by_cluster["quiet"]
 
 
-def test_a_precision_out_of_reach_leaves_nothing_tagged() -> None:
+def test_no_track_is_tagged_if_the_precision_cannot_be_reached() -> None:
     found = fitted_thresholds(clustered(artists=100), CLUSTER_OF_CLASS, 0.99)
     assert found == Thresholds(0.99, UNREACHED, {"loud": UNREACHED, "quiet": UNREACHED})
 
@@ -155,7 +155,7 @@ FEATURES = (
 
 
 def raw_rows(rows: int, seed: int) -> npt.NDArray[np.float32]:
-    """Rows like a track table's: durations in ms, loudness that follows energy, a code, a flag."""
+    """Rows like those of a track table: durations in ms, loudness correlated with energy, a code, a flag."""
     rng = np.random.default_rng(seed)
     energy = rng.beta(3, 2, rows)
     columns = (
@@ -170,7 +170,7 @@ def raw_rows(rows: int, seed: int) -> npt.NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("rows", [300, 20_000])
-def test_honest_tracks_are_no_outliers_and_foreign_ones_are(rows: int) -> None:
+def test_only_tracks_unlike_the_training_tracks_are_outliers(rows: int) -> None:
     cloud = TrainingDistribution.fit(raw_rows(rows, seed=0), FEATURES)
     limit = limit_of(cloud(torch.from_numpy(raw_rows(rows // 8, seed=1))).numpy())
 
@@ -187,16 +187,16 @@ def test_honest_tracks_are_no_outliers_and_foreign_ones_are(rows: int) -> None:
     percents[:, 1] *= 100
     scrambled = scrambled[:, [1, 2, 3, 0, 4, 5]]
     quiet[:, 2] -= 25
-    contrary[:, 1:3] = 0.1, -3  # each is common, but nothing of so little energy is so loud
+    contrary[:, 1:3] = 0.1, -3  # common values, but not together
     foreign = (seconds, percents, scrambled, quiet, contrary)
     assert [beyond(one) > 0.99 for one in foreign] == [True] * 5
     flagged = honest.copy()
-    flagged[:, 4:] = 1  # a flag that never was raised in training says nothing, nor does a code
+    flagged[:, 4:] = 1  # codes and constant features are ignored
     assert beyond(flagged) < 0.005
 
 
 class _Stated(Network):
-    """Probabilities that are the first four values it is given."""
+    """A network whose probabilities are the first four values of its input."""
 
     classes = 4
 
@@ -235,7 +235,7 @@ def tagged(of: ModelCard, clouds: nn.ModuleDict | None = None) -> dict[str, list
     return {name: column.to_pylist() for name, column in found.items()}
 
 
-def test_clusters_are_the_sums_of_their_genres_and_a_blend_says_so() -> None:
+def test_the_probability_of_a_cluster_is_the_sum_over_its_genres_also_in_the_blend() -> None:
     found = tagged(card())
     assert found["label"] == ["hip-hop", None, "punk", "metal", "metal"]
     assert found["cluster_id"] == [3, None, 7, 7, 7]
@@ -253,14 +253,14 @@ def test_clusters_are_the_sums_of_their_genres_and_a_blend_says_so() -> None:
     ]
 
 
-def test_without_a_map_the_blend_is_of_genres() -> None:
+def test_without_a_genre_map_the_blend_consists_of_genres() -> None:
     found = tagged(card(clusters={}, genre_map={}))
     assert found["clusters"] == [None] * 5
     assert found["blend"][0] == "hip-hop 40 % · metal 30 % · punk 20 %"
     assert found["blend"][3] == "metal 95 %"
 
 
-def test_confidence_and_mix_are_calibrated_alike() -> None:
+def test_the_temperature_changes_confidence_and_clusters() -> None:
     flat, plain = tagged(card(temperature=2.0)), tagged(card())
     powers = np.sqrt([0.3, 0.2, 0.4, 0.1])
     assert flat["confidence"][0] == pytest.approx(powers[2] / powers.sum())
@@ -268,7 +268,7 @@ def test_confidence_and_mix_are_calibrated_alike() -> None:
     assert flat["label"] == plain["label"]
 
 
-def test_below_its_clusters_threshold_a_model_abstains_and_still_says_what_it_thinks() -> None:
+def test_below_the_threshold_of_its_cluster_a_model_abstains_but_lists_the_top_labels() -> None:
     found = tagged(card(thresholds=Thresholds(0.9, 0.0, {"quiet": 0.7, "loud": 0.3})))
     assert found["status"] == ["tagged", "no_features", "abstained", "tagged", "tagged"]
     assert (found["label"][2], found["cluster_id"][2]) == (None, None)
@@ -302,7 +302,7 @@ def test_a_track_that_overflows_does_not_affect_other_tracks(monkeypatch: pytest
         assert column[:2] + column[3:] == whole[name][:2] + whole[name][3:]
 
 
-def test_cards_of_before_calibration_load_and_damaged_ones_do_not() -> None:
+def test_cards_without_calibration_are_read_and_invalid_cards_are_not() -> None:
     record = json.loads(card().to_json())
     older = {name: record[name] for name in record.keys() - {"temperature", "thresholds", "outlier_limits"}}
     assert ModelCard.from_json(json.dumps(older), "model.json") == card()
@@ -319,7 +319,7 @@ def test_cards_of_before_calibration_load_and_damaged_ones_do_not() -> None:
             ModelCard.from_json(json.dumps(record | {name: value}), "model.json")
 
 
-def test_clouds_travel_with_the_weights(tmp_path: Path) -> None:
+def test_training_distributions_are_saved_with_the_weights(tmp_path: Path) -> None:
     from genremill.models import zoo
     from genremill.models.encoders.table import TableEncoder
 
@@ -350,8 +350,8 @@ def test_an_artist_with_hundreds_of_tracks_does_not_dominate_the_temperature() -
     assert fitted_temperature(found, artist_weights(artist_T)) == pytest.approx(alone, rel=0.1)
 
 
-def test_confidence_is_the_chance_of_any_label() -> None:
-    """Of tracks labeled b, 4 in 5 are labeled a too; every other label comes alone."""
+def test_confidence_is_the_probability_of_any_label() -> None:
+    """Four of five tracks with the label b also have the label a; all other tracks have one label."""
     rng = np.random.default_rng(0)
     p_TC = rng.dirichlet(np.ones(3), 20_000).astype(np.float32)
     label_T = (rng.random((len(p_TC), 1)) > p_TC.cumsum(axis=1)).sum(axis=1).clip(0, 2)

@@ -1,4 +1,4 @@
-"""The model `fusion`: what a track lacks, what each network says alone, and what a tag rests on."""
+"""The model `fusion`: missing inputs, the prediction of each network, and the inputs of a tag."""
 
 import math
 from dataclasses import replace
@@ -47,7 +47,7 @@ CARD = ModelCard(
 
 @pytest.fixture
 def network() -> Fusion:
-    """A network whose encoders are fitted, and nothing else."""
+    """A network of which only the encoders are fitted."""
     return _fitted("fusion")
 
 
@@ -138,7 +138,7 @@ def test_the_joint_network_is_used_only_for_tracks_with_numbers_and_names(joint:
 
 
 def test_token_counts_predict_the_classes_of_the_tokens() -> None:
-    """Token 1 is of class 0 alone, token 2 of both alike; what tells nothing has no say."""
+    """Token 1 is only in class 0, token 2 equally in both classes, so it has no effect."""
     tally = TokenCounts(3, 2)
     number = torch.zeros(80, 3 * 128, dtype=torch.int32)
     label = torch.arange(80) % 2
@@ -158,7 +158,7 @@ def test_token_counts_predict_the_classes_of_the_tokens() -> None:
 
 
 def test_evidence_for_a_train_row_comes_from_other_folds() -> None:
-    """Token 1 is that of an artist of fold 0, token 2 that of artists of all folds."""
+    """Token 1 is used by an artist in fold 0, token 2 by artists in all folds."""
     tally = TokenCounts(3, 2, FOLDS)
     number = torch.zeros(100, 3 * 128, dtype=torch.int32)
     fold, label = torch.arange(100)[:, None] % FOLDS, torch.arange(100) // 50
@@ -182,7 +182,7 @@ def test_a_row_without_inputs_gets_the_class_shares(network: Fusion) -> None:
 
 
 def test_the_weight_of_each_input_is_fitted_on_held_out_rows(network: Fusion) -> None:
-    """The table's network knows the labels; the names' network is sure, and wrong as often as not."""
+    """The network of the table knows the labels; that of names is confident, and wrong half of the time."""
     generator = torch.Generator().manual_seed(2)
     label = torch.randint(4, (2000,), generator=generator)
     noise = torch.randint(4, (2000,), generator=generator)
@@ -256,7 +256,7 @@ def _model(network: Fusion) -> Model:
 
 
 def _batch() -> pa.RecordBatch:
-    """Tracks with everything, without numbers, without a readable name, without audio, without anything."""
+    """Tracks with all inputs, without numbers, without a readable name, without audio, without any input."""
     numbers, windows = pa.list_(pa.float32()), pa.list_(pa.struct([("musicnn", pa.list_(pa.float32()))]))
     table, audio = [0.1] * NUMBERS, [{"musicnn": [0.2] * SET}, {"musicnn": [0.4] * SET}]
     return pa.RecordBatch.from_pydict(
@@ -300,7 +300,7 @@ def test_a_missing_input_is_not_an_outlier(network: Fusion) -> None:
 
 
 class _Far(nn.Module):
-    """A cloud that every track is far from, one that is not there as well."""
+    """A training distribution that is far from all tracks, also from those without the input."""
 
     def forward(self, x_BF: Tensor) -> Tensor:
         return torch.full((len(x_BF),), 9.0)

@@ -1,4 +1,4 @@
-"""Genres too many to be clustered one by one: they are gathered into groups, whose sums are exact."""
+"""Too many genres to cluster each as one point: they are clustered in groups, whose sums are exact."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def _few_points_and_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _sums(group_N: np.ndarray | None = None, names: tuple[str, ...] = NAMES) -> ProfileSums:
-    """Sums of 20 pairs a genre about four centers in turn; `group_N` takes the place of the genres."""
+    """Sums of 20 pairs per genre around four centers in turn; `group_N` replaces the genres."""
     rng = np.random.default_rng(0)
     genre_N = np.repeat(np.arange(GENRES), 20)
     x_ND = CENTERS_HD[genre_N % 4] + rng.normal(0, 0.05, (len(genre_N), 3))
@@ -33,7 +33,7 @@ def _sums(group_N: np.ndarray | None = None, names: tuple[str, ...] = NAMES) -> 
     return partial_sums(x_ND, genre_N if group_N is None else group_N, bucket_N, names, BUCKETS)
 
 
-def test_grouped_sums_are_those_of_pairs_labeled_by_group() -> None:
+def test_sums_of_groups_equal_those_of_pairs_labeled_by_group() -> None:
     groups = ("even", "odd")
     found = _sums().grouped({name: groups[at % 2] for at, name in enumerate(NAMES) if at < 290})
     genre_N = np.repeat(np.arange(GENRES), 20)
@@ -44,7 +44,7 @@ def test_grouped_sums_are_those_of_pairs_labeled_by_group() -> None:
 
 
 @pytest.mark.parametrize("method", [Method.CONSENSUS, Method.KMEANS, Method.AGGLOMERATIVE])
-def test_clusters_of_groups_are_those_of_genres(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clusters_of_groups_equal_those_of_genres(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
     def counted(sums: ProfileSums, *rest: Any) -> list[Partition]:
@@ -61,11 +61,11 @@ def test_clusters_of_groups_are_those_of_genres(method: Method, monkeypatch: pyt
     assert all(name.count("genre") == 3 for name in found.names)
 
 
-def test_more_clusters_than_points_raise_the_points() -> None:
+def test_the_number_of_points_grows_with_the_number_of_clusters() -> None:
     assert len(cluster_genres(_sums(), Method.KMEANS, clusters=60).names) == 60
 
 
-def test_a_group_is_called_after_its_first_genre_and_few_genres_are_their_own() -> None:
+def test_a_group_is_named_after_its_first_genre_and_few_genres_are_not_grouped() -> None:
     profiles = _sums().profiles(np.ones(BUCKETS))
     x_GD = points(profiles, Method.CONSENSUS)
     groups = fine_groups(profiles, x_GD, 4, 0)
@@ -73,7 +73,7 @@ def test_a_group_is_called_after_its_first_genre_and_few_genres_are_their_own() 
     assert fine_groups(profiles, x_GD, GENRES, 0) == {name: name for name in NAMES}
 
 
-def test_ten_thousand_genres_one_of_them_with_two_fifths_of_the_pairs() -> None:
+def test_ten_thousand_genres_are_clustered_although_one_has_two_fifths_of_the_pairs() -> None:
     rng = np.random.default_rng(0)
     names = tuple(f"genre {at:05}" for at in range(10_000))
     genre_N = np.concatenate([np.arange(30_000) % 10_000, np.zeros(20_000, int)])

@@ -1,4 +1,4 @@
-"""The figures of metrics.json: against cases with one right answer, and what must never change them."""
+"""The figures of metrics.json: cases with a known result, and changes that must not affect them."""
 
 import json
 from dataclasses import fields, replace
@@ -40,7 +40,7 @@ def held_out(
 
 
 def random_sample(seed: int = 0, tracks: int = 600, classes: int = 7, sharpness: float = 1.0) -> HeldOut:
-    """Tracks whose label is drawn from the very probabilities that the model states, if sharpness is 1."""
+    """Tracks whose label is drawn from the probabilities that the model predicts, if sharpness is 1."""
     rng = np.random.default_rng(seed)
     truth_TC = rng.dirichlet(np.full(classes, 0.4), tracks)
     label_T = (rng.random((tracks, 1)) > truth_TC.cumsum(axis=1)).sum(axis=1)
@@ -70,7 +70,7 @@ def figures(sample: HeldOut) -> Figures:
 
 
 def numbers(metrics: Metrics) -> list[float]:
-    """Every number of metrics.json, in order; its keys and texts do not count."""
+    """Every number of metrics.json, in order, without keys and texts."""
     found: list[float] = []
 
     def walk(node: object) -> None:
@@ -84,17 +84,17 @@ def numbers(metrics: Metrics) -> list[float]:
     return found
 
 
-def test_perfect_predictor() -> None:
+def test_a_perfect_predictor_has_perfect_figures() -> None:
     found = figures(held_out([[1, 0, 0], [0, 1, 0], [0, 0, 1]], [(0, 0), (1, 1), (2, 2)], clusters=[0, 0, 1]))
     shares = (found.top1, found.top5, found.any_label, found.macro_f1)
     assert [(s.value, s.low, s.high) for s in shares if s] == [(1, 1, 1)] * 4
     assert (found.ece.value, found.brier.value, found.nll.value) == (0, 0, 0)
     assert found.ceiling_top1 == 1
-    assert found.closeness is None  # no answer is wrong
+    assert found.closeness is None  # no prediction is wrong
     assert {one.roc_auc for one in found.per_class.values()} == {1}
 
 
-def test_constant_predictor_is_right_on_its_class_alone() -> None:
+def test_a_constant_predictor_is_only_right_for_its_class() -> None:
     found = figures(held_out([[0.25] * 4] * 4, [(t, t) for t in range(4)]))
     assert found.top1.value == 0.25
     assert found.top5.value == 1
@@ -107,23 +107,23 @@ def test_constant_predictor_is_right_on_its_class_alone() -> None:
     assert [one.recall for one in found.per_class.values()] == [1, 0, 0, 0]
 
 
-def test_track_with_two_labels_limits_top1_but_not_any_label() -> None:
+def test_a_track_with_two_labels_limits_top1_but_not_any_label() -> None:
     found = figures(held_out([[0.6, 0.3, 0.1]], [(0, 0), (0, 1)]))
     assert found.ceiling_top1 == found.top1.value == 0.5
     assert found.any_label is not None
     assert found.any_label.value == 1
     assert found.brier.value == pytest.approx(0.4**2)
-    assert (found.top1.low, found.top1.high) == (None, None)  # one artist says nothing of others
+    assert (found.top1.low, found.top1.high) == (None, None)  # no interval from one artist
 
 
-def test_top5_ends_after_the_fifth_class_and_ties_stand_in_class_order() -> None:
+def test_top5_has_five_classes_and_ties_are_in_class_order() -> None:
     falling = [[0.28, 0.24, 0.2, 0.12, 0.08, 0.05, 0.03]]
     assert [figures(held_out(falling, [(0, label)])).top5.value for label in (4, 5)] == [1, 0]
     tied = [[1 / 7] * 7]
     assert [figures(held_out(tied, [(0, label)])).top5.value for label in (4, 5)] == [1, 0]
 
 
-def test_closeness_counts_wrong_answers_in_the_labels_cluster() -> None:
+def test_closeness_counts_wrong_predictions_in_the_cluster_of_the_label() -> None:
     says_first = [[0.5, 0.3, 0.1, 0.1]] * 4
     found = figures(held_out(says_first, [(0, 0), (1, 1), (2, 2), (3, 3)], clusters=[0, 0, 1, -1]))
     assert found.closeness is not None
@@ -139,17 +139,17 @@ def test_closeness_is_left_out_without_a_map() -> None:
     assert (found.closeness, found.closeness_chance) == (None, None)
 
 
-def test_macro_f1_and_confusion_by_hand() -> None:
+def test_macro_f1_and_confusion_equal_values_calculated_by_hand() -> None:
     answers = [[1.0, 0, 0], [1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]]
     sample = held_out(answers, [(0, 0), (1, 1), (2, 1), (3, 1)])
     found = figures(sample)
-    assert found.macro_f1.value == pytest.approx((2 / 3 + 2 / 4) / 2)  # the third class is nobody's label
+    assert found.macro_f1.value == pytest.approx((2 / 3 + 2 / 4) / 2)  # no track has the third class
     assert (found.per_class["genre-2"].f1, found.per_class["genre-2"].roc_auc) == (None, None)
     table = confusion(sample.pair_label_P, sample.top_T[sample.pair_track_P], classes=3)
     assert table.tolist() == [[1, 0, 0], [1, 1, 1], [0, 0, 0]]
 
 
-def test_calibrated_model_has_a_small_ece_and_an_overconfident_one_has_not() -> None:
+def test_the_ece_is_small_for_a_calibrated_model_and_large_for_an_overconfident_one() -> None:
     honest, boastful = (figures(single_labels(random_sample(tracks=2000, sharpness=s))) for s in (1, 4))
     assert honest.ece.value < 0.04
     assert boastful.ece.value > 0.2
@@ -173,7 +173,7 @@ def test_abstaining_on_exactly_the_wrong_tracks_reaches_the_full_gain() -> None:
     assert nothing_to_gain.lift_share is None
 
 
-def test_what_becomes_of_tracks_and_nothing_of_it_under_rows() -> None:
+def test_tag_figures_are_shares_of_tracks_and_missing_for_the_rows_split() -> None:
     sample = held_out([[0.9, 0.1]] * 4, [(0, 0), (1, 0), (2, 1), (3, 0)])
     outlier_T, abstained_T = np.array([True, False, False, False]), np.array([True, True, False, False])
     found = tag_figures(sample, outlier_T, abstained_T)
@@ -187,7 +187,7 @@ def test_each_genre_has_its_own_closeness() -> None:
     assert [one.closeness for one in found.per_class.values()] == [None, 1, 0, 0]
 
 
-def test_rows_split_judges_each_pair_by_its_own_label() -> None:
+def test_the_rows_split_measures_each_pair_by_its_own_label() -> None:
     sample = held_out([[0.6, 0.3, 0.1]], [(0, 0), (0, 1)], split=SplitBy.ROWS)
     found = figures(sample)
     assert found.any_label is None
@@ -196,7 +196,7 @@ def test_rows_split_judges_each_pair_by_its_own_label() -> None:
     assert found.ece.value == pytest.approx(0.1)
 
 
-def test_interval_is_by_artist_not_by_row() -> None:
+def test_intervals_resample_artists_and_not_rows() -> None:
     right, wrong = [0.9, 0.1], [0.1, 0.9]
     tracks = [right, wrong] * 100
     pairs = [(t, 0) for t in range(200)]
@@ -209,14 +209,14 @@ def test_interval_is_by_artist_not_by_row() -> None:
     assert prolific.low < 0.3
 
 
-def test_intervals_hold_their_values() -> None:
+def test_intervals_contain_their_values() -> None:
     metrics = measure(random_sample(), SUBJECT)
     intervals = [one for one in vars(metrics.figures).values() if hasattr(one, "low")]
     assert len(intervals) == 10
     assert all(one.low < one.value < one.high for one in intervals)
 
 
-def test_order_of_pairs_and_of_tracks_changes_nothing() -> None:
+def test_figures_do_not_depend_on_the_order_of_pairs_and_tracks() -> None:
     sample, rng = random_sample(), np.random.default_rng(1)
     pair_order = rng.permutation(len(sample.pair_track_P))
     track_order = rng.permutation(len(sample.artist_T))
@@ -234,7 +234,7 @@ def test_order_of_pairs_and_of_tracks_changes_nothing() -> None:
         assert numbers(after) == pytest.approx(numbers(before), rel=1e-9)
 
 
-def test_unseen_artists_are_measured_as_if_alone() -> None:
+def test_figures_on_unseen_artists_do_not_depend_on_other_artists() -> None:
     sample = random_sample()
     metrics = measure(sample, SUBJECT, replicates=50)
     alone = measure(sample.only(sample.unseen_T), SUBJECT, replicates=50)
@@ -243,7 +243,7 @@ def test_unseen_artists_are_measured_as_if_alone() -> None:
     assert nobody.unseen_artists is None
 
 
-def test_json_has_the_names_of_the_design() -> None:
+def test_metrics_json_has_the_expected_names() -> None:
     document = json.loads(json.dumps(measure(random_sample(), SUBJECT, replicates=50).as_json()))
     names = (
         "model_version labels inputs use_popularity split classes rows top1 top5 any_label ceiling_top1 "
@@ -256,7 +256,7 @@ def test_json_has_the_names_of_the_design() -> None:
     assert set(document["unseen_artists"]) == {field.name for field in fields(Figures)}
 
 
-def test_more_artists_than_blocks_still_count_every_pair() -> None:
+def test_all_pairs_count_if_there_are_more_artists_than_blocks() -> None:
     sample = random_sample(tracks=6000)
     crowded = replace(sample, artist_T=np.arange(6000))
     assert len(sums_by_block(crowded).pairs_A) == BLOCKS
@@ -271,19 +271,19 @@ def test_more_artists_than_blocks_still_count_every_pair() -> None:
         ({"pair_track_P": np.array([0, 0])}, "no label"),
     ],
 )
-def test_a_broken_sample_is_refused(change: dict[str, np.ndarray], message: str) -> None:
+def test_an_inconsistent_sample_is_an_error(change: dict[str, np.ndarray], message: str) -> None:
     sample = held_out([[0.9, 0.1], [0.2, 0.8]], [(0, 0), (1, 1)])
     with pytest.raises(UsageError, match=message):
         replace(sample, **change)  # type: ignore[arg-type]
 
 
-def test_an_empty_sample_is_refused() -> None:
+def test_an_empty_sample_is_an_error() -> None:
     sample = held_out([[0.9, 0.1]], [(0, 0)])
     with pytest.raises(UsageError, match="nothing to measure"):
         measure(sample.only(np.array([False])), SUBJECT)
 
 
-def test_coverage_curve_ends_at_the_accuracy_of_all_answers() -> None:
+def test_the_coverage_curve_ends_at_the_accuracy_of_all_predictions() -> None:
     sample = random_sample()
     curve = coverage_curve(sample.confidence_T, sample.right_T, points=20)
     assert curve[-1].coverage == 1
@@ -292,7 +292,7 @@ def test_coverage_curve_ends_at_the_accuracy_of_all_answers() -> None:
     assert len(curve) <= 20
 
 
-def test_reliability_bins_hold_equally_many_answers() -> None:
+def test_reliability_bins_have_equally_many_predictions() -> None:
     sample = random_sample()
     bins = reliability(sample.confidence_T, sample.right_T, bins=10)
     assert {one.answers for one in bins} == {60}

@@ -1,4 +1,4 @@
-"""One answer a track: pooling by mean and by vote, and the windows of a batch as a network gets them."""
+"""One prediction per track: pooling by mean and by vote, and the windows of a batch as rows of a network."""
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +42,7 @@ def test_pooling_no_tracks_gives_an_empty_array() -> None:
 
 
 class _FirstValues(Network):
-    """Probabilities that are the first two values it is given."""
+    """A network whose probabilities are the first two values of its input."""
 
     def forward(self, inputs: Inputs) -> Tensor:
         return joined(inputs, ("gtzan57", TABLE))[None, :, :2].log()
@@ -67,7 +67,7 @@ MODEL = Model(
 
 
 def _batch(rows: list[tuple[list[float], list[float]] | None]) -> pa.RecordBatch:
-    """Tracks by the one value of each window and by what the table has of them."""
+    """Tracks with one value per window, and with their table features."""
     windows = pa.list_(pa.struct([("gtzan57", pa.list_(pa.float32()))]))
     values = [None if one is None else [{"gtzan57": [value]} for value in one[0]] for one in rows]
     table = pa.array([[] if one is None else one[1] for one in rows], pa.list_(pa.float32()))

@@ -1,4 +1,4 @@
-"""The inputs that genre profiles are taken over, and their names."""
+"""The inputs of genre profiles, and their names."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ FEATURES = (FeatureSpec("popularity", False, True), FeatureSpec("tempo", False),
 ROWS_NF = np.array([[0, 60, 0], [50, 120, 7], [100, 180, 7]], np.float32)
 
 
-def test_consensus_takes_ranks_and_their_squares_but_not_of_popularity() -> None:
+def test_consensus_uses_ranks_and_all_their_squares_except_that_of_popularity() -> None:
     encoder = TableEncoder.fit(ROWS_NF, FEATURES, Scaling.RANK)
     assert encoded_names(encoder) == [
         *("rank of popularity", "rank of tempo", "squared rank of tempo", "key=0", "key=7")
@@ -21,7 +21,7 @@ def test_consensus_takes_ranks_and_their_squares_but_not_of_popularity() -> None
     )
 
 
-def test_the_reports_methods_take_raw_values_and_indicators() -> None:
+def test_the_methods_of_the_reports_use_raw_values_and_indicators() -> None:
     encoder = TableEncoder.fit(ROWS_NF, FEATURES, Scaling.STANDARD)
     assert encoded_names(encoder) == ["popularity", "tempo", "key=0", "key=7"]
     np.testing.assert_allclose(
@@ -29,11 +29,11 @@ def test_the_reports_methods_take_raw_values_and_indicators() -> None:
     )
 
 
-def test_of_many_values_those_that_separate_the_genres_best_are_used() -> None:
+def test_the_values_that_separate_the_genres_best_are_used() -> None:
     rng = np.random.default_rng(0)
     genre_N = np.repeat(["a", "b", "c"], 50)
     x_NF = rng.normal(size=(150, 6))
     x_NF[:, 4] += np.repeat([0, 2, 4], 50)
     x_NF[:, 1] += np.repeat([3, 0, 0], 50)
-    x_NF[:, 0] = 7.0  # a constant tells nothing
+    x_NF[:, 0] = 7.0  # a constant separates nothing
     assert most_telling(x_NF, genre_N, 2) == (1, 4)

@@ -40,7 +40,7 @@ def pages() -> Iterator[Report]:
 
 
 @pytest.mark.parametrize("case", list(pages()))
-def test_page_is_well_formed_and_loads_nothing_from_other_hosts(case: Report) -> None:
+def test_the_page_is_well_formed_and_loads_nothing_from_other_hosts(case: Report) -> None:
     page = render(case)
     reader = read(page)
     assert not re.search(r"https?:|//[a-z]|url\(|@import", page)
@@ -64,7 +64,7 @@ def test_text_from_data_stays_text() -> None:
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202e]", page)
 
 
-def test_split_and_version_stand_in_title_and_heading() -> None:
+def test_title_and_heading_contain_the_split_and_the_version() -> None:
     for split, name in [
         (SplitBy.ARTIST, "artist split"),
         (SplitBy.ROWS, "rows split"),
@@ -76,12 +76,12 @@ def test_split_and_version_stand_in_title_and_heading() -> None:
             assert "mlp/7" in heading
 
 
-def test_only_the_rows_split_is_called_not_honest() -> None:
+def test_only_the_rows_split_has_a_warning() -> None:
     warned = {split for split in SplitBy if "Not an honest estimate" in render(report(split))}
     assert warned == {SplitBy.ROWS}
 
 
-def test_figures_stand_beside_their_ceiling_chance_and_interval() -> None:
+def test_figures_are_shown_with_their_ceiling_chance_and_interval() -> None:
     one = report()
     figures, cells = one.metrics.figures, texts(render(one), "td")
     assert figures.closeness is not None
@@ -97,7 +97,7 @@ def test_figures_stand_beside_their_ceiling_chance_and_interval() -> None:
     assert f"{figures.nll.value:.3f}" in cells
 
 
-def test_abstaining_stands_beside_the_most_it_could_bring() -> None:
+def test_the_gain_of_abstaining_is_shown_with_the_greatest_possible_gain() -> None:
     one = report()
     lift, tags = one.metrics.figures.lift_share, one.metrics.tags
     assert lift is not None
@@ -113,7 +113,7 @@ def test_abstaining_stands_beside_the_most_it_could_bring() -> None:
     assert "unreachable" in texts(render(replace(one, thresholds=rows)), "td")
 
 
-def test_countries_land_among_styles_alone() -> None:
+def test_the_table_of_countries_only_shows_styles() -> None:
     one = report(genres=("brazil", "french", "rock", "samba"))
     probability_CC = np.array([[0.4, 0.1, 0.2, 0.3], [0.2, 0.5, 0.3, 0.0], *[[0.25] * 4] * 2])
     page = render(replace(one, probability_CC=probability_CC))
@@ -124,7 +124,7 @@ def test_countries_land_among_styles_alone() -> None:
     assert row[1] == "samba 30.0 %, rock 20.0 %"
 
 
-def test_a_clusters_homogeneity_is_counted_on_its_pairs() -> None:
+def test_the_quality_of_a_cluster_is_computed_on_its_pairs() -> None:
     one = report(genres=("a", "b", "c", "d"))  # a and c are loud, b and d quiet
     counts_CC = np.array([[6, 1, 2, 1], [0, 5, 0, 5], [4, 0, 6, 0], [0, 0, 0, 10]])
     page = render(replace(one, confusion_CC=counts_CC))
@@ -146,14 +146,14 @@ def test_a_clusters_homogeneity_is_counted_on_its_pairs() -> None:
     ]
 
 
-def test_what_is_missing_is_said_in_a_line() -> None:
+def test_missing_parts_are_replaced_by_a_line_of_text() -> None:
     whole = report()
     bare = render(replace(whole, epochs=(), clusters=None, correlations=None))
     assert bare.count('class="absent"') == 5
     assert 'class="absent"' not in render(whole)
 
 
-def test_most_frequent_confusion_stands_first() -> None:
+def test_the_most_frequent_confusion_is_first() -> None:
     counts_CC = np.zeros((7, 7), dtype=np.int64)
     counts_CC[5, 0], counts_CC[0, 5], counts_CC[5, 5] = 7, 3, 3
     page = render(replace(report(), confusion_CC=counts_CC))
@@ -171,7 +171,7 @@ def test_a_cluster_model_is_not_compared_by_cluster() -> None:
     assert page.count("<strong>Confusion matrix by cluster") == 1
 
 
-def test_the_lead_says_how_good_the_model_is_and_what_is_possible() -> None:
+def test_the_lead_states_the_accuracy_and_the_best_possible_score() -> None:
     whole = report()
     unseen = whole.metrics.unseen_artists
     assert unseen is not None

@@ -1,4 +1,4 @@
-"""Shards give every row once, in an order that seed and epoch fix, and never fewer rows than were written."""
+"""Shards return each row once, in an order that depends on seed and epoch, and no row is lost."""
 
 import dataclasses
 import importlib
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def shards(folder: Path, sizes: Sequence[int], group: int = 10) -> Manifest:
-    """A file of each size in row groups of `group` rows, and what Spark leaves beside them."""
+    """A file of each size in row groups of `group` rows, and the other files that Spark writes."""
     folder.mkdir(parents=True, exist_ok=True)
     starts = np.cumsum([0, *sizes])
     for index, (start, rows) in enumerate(zip(starts, sizes, strict=False)):
@@ -157,7 +157,7 @@ def test_rows_keep_the_order_of_the_files_without_shuffle(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("rows", "batch"), [(73, 8), (73, 37), (73, 72), (73, 73), (73, 1000), (74, 8)])
-def test_every_rank_takes_the_same_steps_and_no_batch_has_one_row(
+def test_all_ranks_have_equally_many_steps_and_no_batch_has_one_row(
     folder: Path, rows: int, batch: int
 ) -> None:
     manifest = shards(folder, [rows - 48, 48])
@@ -190,7 +190,7 @@ def test_two_readers_of_one_process_do_not_mix(folder: Path) -> None:
 
 
 def test_reading_row_groups_starts_no_thread(folder: Path) -> None:
-    manifest = shards(folder, [100])  # petastorm's would be waiting now, three groups ahead
+    manifest = shards(folder, [100])  # the thread of petastorm would wait here, three groups ahead
     labels(ShardReader(str(folder), manifest, 8))
     before = threading.active_count()
     batches = ShardReader(str(folder), manifest, 8, buffer_rows=1).epoch(0)
@@ -251,7 +251,7 @@ def test_a_folder_without_rows_is_refused(folder: Path) -> None:
 
 
 class Payload:
-    """Unpickled, it makes a file; petastorm's restricted unpickler lets it through, as `builtins.eval`."""
+    """Makes a file when it is unpickled; petastorm's restricted unpickler does not block `builtins.eval`."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker

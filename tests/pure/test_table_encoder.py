@@ -1,4 +1,4 @@
-"""Encoding of raw features: what each scaling gives, and what travels with the weights."""
+"""Encoding of raw features: the result of each scaling, and the tensors that are saved with the weights."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ FEATURES = (FeatureSpec("tempo", False), FeatureSpec("key", True), FeatureSpec("
 ROWS = np.array([[60, 0, 0.0], [120, 7, 0.5], [180, 7, 1.0]], np.float32)
 
 
-def test_minmax_takes_the_train_rows_to_0_and_1() -> None:
+def test_minmax_scales_the_train_rows_to_0_and_1() -> None:
     encoder = TableEncoder.fit(ROWS, FEATURES, Scaling.MINMAX)
     assert encoder.encoded_names == ["tempo", "energy", "key=0", "key=7"]
     assert encoder({TABLE: torch.from_numpy(ROWS)}).tolist() == [[0, 0, 1, 0], [0.5, 0.5, 0, 1], [1, 1, 0, 1]]

@@ -1,4 +1,4 @@
-"""Names as tokens: what is equal, what is told apart, any script, and their numbers in a model."""
+"""Names as tokens: which are equal and which differ, text in any script, and numbers in a model."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""The training loop in one process: recipes, resuming, stopping, and what it refuses."""
+"""The training loop in one process: recipes, resuming, early stopping, and errors."""
 
 import dataclasses
 import json
@@ -234,7 +234,7 @@ def test_training_stops_early_and_keeps_the_best_weights(tmp_path: Path) -> None
 
 
 def test_a_metric_must_change_by_min_delta_to_count_as_better(tmp_path: Path) -> None:
-    """Validation accuracy jumps at once and then creeps: the first epoch that is no leap is the last kept."""
+    """Validation accuracy rises fast and then slowly: the last epoch with a rise of `min_delta` is kept."""
     creeping = dataclasses.replace(
         RECIPE, epochs=30, patience=3, schedule=Schedule.CONSTANT, watch=Watch.ACCURACY, min_delta=0.2
     )
@@ -269,7 +269,7 @@ def test_a_loss_that_is_not_finite_stops_training_and_the_error_names_the_step(t
 
 
 def _failed(plan: Plan) -> dict[str, Any]:
-    """What a rank has left for the driver to raise."""
+    """The error that a rank has recorded for the driver."""
     found: dict[str, Any] = json.loads(
         Path(plan.checkpoints.removeprefix("file://"), "failed.json").read_text()
     )
@@ -293,11 +293,11 @@ def test_a_training_can_be_retried_after_its_port_was_in_use(
 def test_a_requested_gpu_that_is_missing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = _plan(tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # as Spark tells ranks of the GPUs it has given them
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # as if Spark had assigned two GPUs
     with pytest.raises(UsageError, match=r"GPUs were requested \(CUDA_VISIBLE_DEVICES=0,1\), .* finds 0"):
         loop.train_rank(plan)
     assert _failed(plan)["exit_code"] == ExitCode.USAGE
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # and as it tells them that it has none
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as if Spark had assigned no GPU
     assert len(loop.train_rank(plan)) == RECIPE.epochs
 
 

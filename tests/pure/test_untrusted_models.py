@@ -1,4 +1,4 @@
-"""Models from elsewhere: what is not weights and a card that fit together is refused, pickles unopened."""
+"""Untrusted models: only weights that match their card are loaded, and pickles are never opened."""
 
 import enum
 import hashlib
@@ -38,7 +38,7 @@ class Payload:
 
 
 class _Watch:
-    """The files that Python opens, and the names that pickles ask for, while it is on."""
+    """Records the files that Python opens and the names that pickles look up, while `seen` is a list."""
 
     def __init__(self) -> None:
         self.seen: list[str] | None = None
@@ -49,7 +49,7 @@ class _Watch:
             self.seen.append(f"{event} {arguments[0]}")
 
 
-_WATCH = _Watch()  # a hook stays for good
+_WATCH = _Watch()  # an audit hook cannot be removed
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def saved(folder: Path, model: str = "linear") -> str:
 
 
 def with_card(folder: Path, edit: Edit) -> str:
-    """The same with another card."""
+    """The same model with an edited card."""
     uri = saved(folder)
     record = json.loads((folder / "model.json").read_text())
     edit(record)
@@ -82,7 +82,7 @@ def with_card(folder: Path, edit: Edit) -> str:
 
 
 def with_weights(folder: Path, data: bytes) -> str:
-    """The same with other weights, whose sha256 the card has."""
+    """The same model with other weights; the card has their sha256."""
     return with_card_of(folder, data, hashlib.sha256(data).hexdigest())
 
 
@@ -92,12 +92,12 @@ def with_card_of(folder: Path, data: bytes, sha256: str) -> str:
     return uri
 
 
-def test_a_model_as_it_should_be_is_loaded(tmp_path: Path) -> None:
+def test_a_valid_model_is_loaded(tmp_path: Path) -> None:
     assert artifact.load(with_card(tmp_path, lambda record: None))
 
 
 class Pickler(enum.Enum):
-    """Whose pickle it is."""
+    """The library that writes and reads a pickle."""
 
     PYTHON = enum.auto()
     TORCH = enum.auto()
@@ -133,7 +133,7 @@ PICKLES = [
 
 @pytest.mark.parametrize(("name", "pickler"), PICKLES)
 @pytest.mark.parametrize("given", ["the file", "its folder"])
-def test_a_pickle_is_refused_unopened(
+def test_a_pickle_is_rejected_without_opening_it(
     tmp_path: Path, seen: list[str], name: str, pickler: Pickler, given: str
 ) -> None:
     marker, folder = tmp_path / "unpickled", tmp_path / "model"
@@ -150,7 +150,7 @@ def test_a_pickle_is_refused_unopened(
 
 
 @pytest.mark.parametrize(("name", "pickler"), PICKLES)
-def test_a_pickle_beside_a_model_stays_unopened(
+def test_a_pickle_beside_a_model_is_not_opened(
     tmp_path: Path, seen: list[str], name: str, pickler: Pickler
 ) -> None:
     uri = saved(tmp_path / "model")
@@ -180,7 +180,7 @@ def test_a_pickle_by_another_name_is_not_unpickled(
 
 
 def _tensors(**changed: Tensor | None) -> bytes:
-    """The right weights, some replaced, or left out where they are None."""
+    """The correct weights; some are replaced, or left out if they are None."""
     encoder = TableEncoder(FEATURES, Scaling.STANDARD)
     right = zoo.entry("linear").build(encoder, 3, Size()).state_dict()
     given = {name.replace("__", "."): value for name, value in changed.items()}
@@ -211,12 +211,12 @@ SHORT_DATA = (74).to_bytes(
     ],
     ids=lambda value: value if isinstance(value, str) else "weights",
 )
-def test_weights_that_are_wrong_are_refused(tmp_path: Path, data: bytes, message: str) -> None:
+def test_invalid_weights_are_rejected(tmp_path: Path, data: bytes, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         artifact.load(with_weights(tmp_path, data))
 
 
-def test_weights_of_another_sha256_are_refused_unparsed(
+def test_weights_with_another_sha256_are_rejected_before_parsing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(safetensors.torch, "load", lambda data: pytest.fail("parsed"))
@@ -261,13 +261,13 @@ def _as_sequence(*shape: Any) -> Edit:
         (_as_sequence(2, 2), "linear takes inputs of the kind vector; found segments: sequence"),
     ],
 )
-def test_a_card_that_is_wrong_is_refused(tmp_path: Path, edit: Edit, message: str) -> None:
+def test_an_invalid_card_is_rejected(tmp_path: Path, edit: Edit, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         artifact.load(with_card(tmp_path, edit))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '"x"', '{"format": 3}', "\x00", "{", "[" * 100_000])
-def test_a_file_that_is_not_a_model_card_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_model_card_is_rejected(tmp_path: Path, text: str) -> None:
     uri = saved(tmp_path)
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(UsageError, match=r"is not a valid|has format None"):

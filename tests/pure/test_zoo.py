@@ -1,4 +1,4 @@
-"""Every model of the zoo: counts, fitting, chance, scoring, and the way to disk and back."""
+"""Every model of the zoo: parameters, fitting, accuracy at chance, scoring, saving and loading."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -66,12 +66,12 @@ def _fit(model: Network, inputs: dict[str, Tensor], label_B: Tensor) -> None:
             break
     norms = [one for one in model.modules() if isinstance(one, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d)]
     for _ in range(max((int(4 / (one.momentum or 1)) for one in norms), default=0)):
-        model(inputs)  # until what the layers remember of the rows is what they now are
+        model(inputs)  # until the running statistics equal those of the rows
 
 
 @pytest.mark.parametrize("model", zoo.ZOO)
 def test_a_model_fits_64_random_labels_and_is_at_chance_on_other_rows(model: str) -> None:
-    """Labels are drawn by lot: those of held-out rows cannot be known, but to a leak."""
+    """Labels are random, so only a leak could predict those of held-out rows."""
     card, samples = case(model, 600, 8)
     inputs, label = tensors(samples), torch.from_numpy(np.random.default_rng(1).integers(8, size=600))
     card = replace(card, size=replace(card.size, rows=min(card.size.rows, 64)))
@@ -119,7 +119,7 @@ def test_a_saved_and_loaded_model_predicts_the_same(model: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("model", zoo.ZOO)
 def test_scores_of_spark_rows_equal_those_of_one_batch(model: str, tmp_path: Path) -> None:
-    """Tracks as Spark hands them on: table features, and two windows of sets; the fourth track has none."""
+    """Tracks as Spark passes them: table features, and two windows of sets; the fourth track has none."""
     uri, made, inputs = _saved(model, tmp_path)
     table = {TABLE: inputs[TABLE][:25]} if TABLE in inputs else {}
     sets = {name: x for name, x in inputs.items() if name != TABLE}
@@ -227,7 +227,7 @@ def test_knn_rejects_more_rows_than_it_can_keep() -> None:
 
 
 def test_padding_does_not_change_predictions() -> None:
-    """To networks that pool over steps; those that flatten a track's beginning see its length."""
+    """Only for networks that pool over steps: those that flatten the first steps see the length."""
     for model in ("cnn", "lstm", "gru", "cnn_lstm"):
         longer, shorter = (_over(model, steps) for steps in (14, 10))
         x = torch.randn(5, 10, 6)

@@ -1,4 +1,4 @@
-"""For every model of the zoo, inputs that it takes: small, one code among the numbers, some padding."""
+"""Small inputs for every model of the zoo, with one categorical feature and some padding."""
 
 from dataclasses import replace
 
@@ -63,7 +63,7 @@ def case(model: str, rows: int, classes: int, seed: int = 0) -> tuple[ModelCard,
 
 
 def network(card: ModelCard, samples: Samples) -> Network:
-    """The model that a card describes, its encoder fitted, its layers as they start."""
+    """The network of a card, with a fitted encoder and untrained layers."""
     torch.manual_seed(0)
     encoder = zoo.encoder(card)
     encoder.learn(samples)
@@ -71,7 +71,7 @@ def network(card: ModelCard, samples: Samples) -> Network:
 
 
 def _small(size: Size) -> Size:
-    """A size that trains in no time, and forgets nothing on purpose."""
+    """A size that trains fast, without dropout."""
     return replace(size, width=min(size.width, 64), dropout=0.0)
 
 

@@ -17,7 +17,7 @@ ALIVE_S = 4 * PERIOD_S
 
 @contextlib.contextmanager
 def repeated(action: Callable[[], object], every_s: float, join_s: float | None = None) -> Iterator[None]:
-    """Calls an action regularly until the block ends; then waits at most `join_s` for the last call."""
+    """Calls an action every `every_s` until the block ends; then waits at most `join_s` for the last call."""
     ended = threading.Event()
 
     def repeat() -> None:

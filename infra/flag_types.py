@@ -36,7 +36,7 @@ def registry(hidden: Collection[tuple[type, str]] = ()) -> ConstructorRegistry:
 
 
 def _dataclass(info: StructTypeInfo, hidden: Collection[tuple[type, str]]) -> StructConstructorSpec | None:
-    """The help shows a default in brackets."""
+    """The rule for dataclasses: the help shows defaults in brackets and leaves out `hidden` fields."""
     if not dataclasses.is_dataclass(info.type):
         return None
     spec = _by_tyro(ConstructorRegistry.get_struct_spec, info)
@@ -63,7 +63,7 @@ def _in_brackets(default: str) -> str:
 
 
 def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """An optional value is read and shown like a required one; without the flag, it is None."""
+    """The rule for optional values: they are read and shown like required ones, and None without the flag."""
     if info.type_origin not in (Union, types.UnionType):
         return None
     kinds = [kind for kind in typing.get_args(info.type) if kind is not type(None)]
@@ -79,7 +79,7 @@ def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
 
 
 def _list(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """A list is shown as `STR ...`."""
+    """The rule for lists: the help shows them as `STR ...`."""
     kinds = typing.get_args(info.type)
     if info.type_origin is not tuple or kinds[-1] is not ...:
         return None

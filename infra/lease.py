@@ -1,7 +1,7 @@
-"""A lease: an object on any storage that its holder renews, so that two runs do not do the same work at once.
+"""A lease: an object in the storage that its holder renews, so that two runs do not do the same work at once.
 
-No clocks are compared. A run watches the lease that it finds. If it is not renewed for `EXPIRY_S`, the run
-takes it over; at once if the holder was a process of this machine that has ended.
+No clocks are compared. A run watches the lease that it finds. If nobody renews it for `EXPIRY_S`, the run
+takes it over. If the holder was a process of this machine and has ended, the run takes it over at once.
 """
 
 import contextlib
@@ -154,7 +154,7 @@ def held(uri: str, run_id: str, wait: bool = False) -> Iterator[Lease]:
 
 
 def _started(pid: int) -> str:
-    """Start of a process of this machine; "" if it does not exist, "?" if the system does not tell."""
+    """Start of a process of this machine; "" if it does not exist, "?" on a system without /proc."""
     stat = Path(f"/proc/{pid}/stat")
     if not stat.parent.parent.joinpath("self").exists():  # without /proc, only the pid is compared
         try:

@@ -30,7 +30,7 @@ class _Sum(AccumulatorParam[Counter[str]]):
 
 
 def tally(spark: SparkSession) -> Tally:
-    """An empty count of things by reason of rejection, or `DONE`; tasks add to it.
+    """An accumulator that counts items by reason of rejection; items that are not rejected count as `DONE`.
 
     In a stage that writes the results of its job, only one attempt of each task counts.
     """
@@ -94,13 +94,13 @@ def _tasks_done(spark: SparkSession) -> float:
 
 
 def _draw(line: str) -> None:
-    """Replaces the last line; cut to the width of the terminal, because a wrapped line would stay."""
+    """Replaces the last line. Cuts the new one to the width of the terminal: a wrapped line would stay."""
     width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
     print(f"\r{line[: width - 1]}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _stop_sparks_bar(spark: SparkSession) -> None:
-    """Stops Spark's own progress bar, which would overwrite the line and cannot be paused."""
+    """Stops Spark's own progress bar: it would overwrite the line, and Spark cannot pause it."""
     bar = spark.sparkContext._jsc.sc().progressBar()
     if bar.isDefined():
         bar.get().finishAll()

@@ -37,7 +37,7 @@ _UNLESS_CHOSEN = {
     # Spark's own pattern does not redact `spark.executorEnv.AWS_ACCESS_KEY_ID` in the event log.
     "spark.redaction.regex": "(?i)secret|passw|token|credential|signature|(access|account)[._-]?key",
 }
-"""Settings on every master, unless spark-defaults.conf or --conf sets them."""
+"""Settings on every master, unless spark-defaults.conf or --conf has other values."""
 _RAISED = {f"\n{kind.__module__}.{kind.__qualname__}: ": kind for kind in (UsageError, StorageError)}
 """The names of our own errors in the traceback of a Python worker."""
 _OTHER_CODE = re.compile(
@@ -54,7 +54,7 @@ _NOISE = (
     b"NOTE: Picked up JDK_JAVA_OPTIONS:",
     b"Picked up JAVA_TOOL_OPTIONS:",
 )
-"""What every start of Spark prints on stderr, and what does not help a user."""
+"""Beginnings of the lines that every start of Spark prints on stderr and that do not help users."""
 
 
 def _under_spark_submit() -> bool:
@@ -79,7 +79,7 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
             s3_access.share(spark)
             yield spark
         finally:
-            with contextlib.suppress(ConnectionRefusedError):  # Java is dead, and an error says so
+            with contextlib.suppress(ConnectionRefusedError):  # another error reports that Java died
                 spark.stop()
 
 
@@ -103,7 +103,7 @@ def _started(app_name: str) -> SparkSession:
 
 
 def _start_java(conf: SparkConf) -> None:
-    """Starts Java without its noise, unless it is running; Spark's own start finds it."""
+    """Starts the JVM, unless it is running, and hides the lines in `_NOISE`; the session uses this JVM."""
     if SparkContext._gateway is not None or _under_spark_submit():
         SparkContext._ensure_initialized(conf=conf)
         return
@@ -121,7 +121,7 @@ def _start_java(conf: SparkConf) -> None:
 
 
 def _forward(source: int) -> None:
-    """Copies lines to stderr, without noise, and a progress bar at once, because it does not end its line."""
+    """Copies lines to stderr, except `_NOISE`; a progress bar is copied before its line ends."""
     pending = b""
     while data := os.read(source, 1 << 16):
         *lines, pending = (pending + data).split(b"\n")

@@ -56,7 +56,7 @@ def absolute_uri(location: str) -> str:
 
 
 def _store(uri: str) -> tuple[Store, str]:
-    """The storage of a URI, and the full URI."""
+    """The store of a URI, and the full URI; raises `UsageError` for schemes that are not supported."""
     absolute = absolute_uri(uri)
     scheme = absolute.partition("://")[0]
     if scheme not in _STORES:
@@ -90,12 +90,12 @@ def is_object(uri: str) -> bool:
 
 
 def read_bytes(uri: str) -> bytes:
-    """All bytes of an object."""
+    """All bytes of an object; raises `StorageError` if it cannot be read."""
     return read_version(uri)[0]
 
 
 def read_version(uri: str) -> tuple[bytes, str]:
-    """All bytes of an object, and its version for `write_over`."""
+    """All bytes of an object, and its version for `write_over`; raises `StorageError` like `read_bytes`."""
     store, uri = _store(uri)
     return store.read(uri)
 
@@ -164,7 +164,7 @@ class Inventory:
 
 
 def inventory(uri: str) -> Inventory:
-    """The data files below a folder, or the one file."""
+    """The data files below a folder, or the one file; raises `UsageError` if nothing is there."""
     files = _data_files(uri)
     digest = hashlib.sha256(repr([(file.name, file.size, file.version) for file in files]).encode())
     return Inventory(len(files), sum(file.size for file in files), digest.hexdigest()[:16])
@@ -193,7 +193,7 @@ UTC = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def utc_now() -> str:
-    """The current time as ISO 8601 in UTC, in seconds."""
+    """The current time in UTC as ISO 8601, to the second: `2026-11-21T10:54:00Z`."""
     return time.strftime(UTC, time.gmtime())
 
 

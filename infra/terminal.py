@@ -1,4 +1,4 @@
-"""Text from the data that is safe to print on a terminal: it cannot move the cursor or reverse other text."""
+"""Makes text from the data safe for a terminal: it cannot move the cursor or reverse other text."""
 
 import contextlib
 import json
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 def plain(text: str) -> str:
-    r"""The text with a dot for each character that is not printable: controls, escapes, marks of direction.
+    r"""The text with a dot for each character that is not printable: controls, escapes, direction marks.
 
     >>> plain("\x1b[31mred")
     '·[31mred'
@@ -43,7 +43,7 @@ def json_line(document: object) -> str:
 
 @contextlib.contextmanager
 def printing(exit_code: int = 0) -> Iterator[None]:
-    """For code that prints: ends the program quietly if the reader of stdout, such as `head`, goes away."""
+    """Ends the program without an error message if the reader of stdout, such as `head`, ends first."""
     try:
         try:
             yield

@@ -14,7 +14,7 @@ from genremill.infra.stores.objects import Conflict
 
 POINTER = "_current.json"
 HISTORY = 50
-"""Number of earlier runs in a pointer."""
+"""Largest number of earlier runs in a pointer, and of withdrawn ones."""
 
 
 def new_run_id() -> str:
@@ -25,7 +25,7 @@ def new_run_id() -> str:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One immutable run of a snapshot table."""
+    """One immutable run of a snapshot table; `path` is relative to the warehouse, `written_at` is in UTC."""
 
     run_id: str
     path: str
@@ -36,17 +36,17 @@ class Snapshot:
     code_version: str
     written_at: str
     details: dict[str, Any] = field(default_factory=dict)
-    """What readers of this table need beside its columns: `jobs.snapshot_details` has their types."""
+    """What readers of this table need in addition to its columns; see `jobs.snapshot_details`."""
 
 
 @dataclass(frozen=True)
 class Pointer:
-    """What a pointer file holds beside the record of the current snapshot."""
+    """What a pointer file contains in addition to the record of the current snapshot."""
 
     published_at: str
     previous: tuple[Snapshot, ...]
     withdrawn: tuple[Snapshot, ...]
-    """Runs that were rolled back: runs with the same inputs are only published if they are named."""
+    """Runs that were rolled back; a run with the same inputs is published only if the user names it."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Current(Pointer):
 
     @classmethod
     def from_json(cls, data: bytes, source: str) -> "Current":
-        """Reads a pointer file; a damaged one is a `StorageError` that names `source`."""
+        """Reads a pointer file; if it is damaged, raises a `StorageError` that names `source`."""
         history = records.from_json(data, Pointer, source)
         return cls(**vars(history), snapshot=records.from_json(data, Snapshot, source))
 
@@ -79,7 +79,7 @@ class Warehouse:
 
     @classmethod
     def at(cls, location: str) -> "Warehouse":
-        """The warehouse at a path or URI; a warehouse that is a file is an error."""
+        """The warehouse at a path or URI; raises `UsageError` if that is a file."""
         uri = storage.absolute_uri(location)
         if storage.is_object(uri):
             raise UsageError(f"--warehouse {location} is a file; expected a folder")
@@ -159,7 +159,7 @@ class Warehouse:
         return self._switch(table, Current(storage.utc_now(), previous, withdrawn, snapshot), version)
 
     def roll_back(self, table: str) -> Current:
-        """Makes the snapshot before the current one current again, and withdraws the one it replaces."""
+        """Makes the previous snapshot current again, and withdraws the one that it replaces."""
         before, version = self._pointer(table)
         if before is None or not before.previous:
             raise UsageError(f"{self.uri}: {table!r} has no earlier snapshot")
@@ -168,6 +168,6 @@ class Warehouse:
         return self._switch(table, Current(storage.utc_now(), tuple(previous), withdrawn, back), version)
 
     def _switch(self, table: str, current: Current, version: str | None) -> Current:
-        """Replaces the pointer if it is still the version that was read."""
+        """Replaces the pointer; raises `Conflict` if it is no longer the version that was read."""
         storage.write_over(self.path(table, POINTER), current.to_json(), version)
         return current

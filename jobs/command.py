@@ -46,7 +46,7 @@ class Writing(Common):
 
 @dataclass(frozen=True)
 class NoFlags:
-    """For a command without flags of its own, and for a tool without the flags of jobs."""
+    """Stands for no flags: a command may have none of its own, and a tool does not have the shared ones."""
 
     json: ClassVar[bool] = False
 
@@ -62,7 +62,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a job: the JSON document without the run id, and the text without --json."""
+    """The result of a job: its JSON document, to which `job` adds the run id, and the text for a terminal."""
 
     summary: dict[str, Any]
     text: str = ""
@@ -142,7 +142,7 @@ def job(
 def with_spark(
     name: str, run: Callable[["SparkSession", Run, ReadyT], Outcome]
 ) -> Callable[[Run, ReadyT], Outcome]:
-    """A job that gets a Spark session, which starts when the job runs."""
+    """Turns `run` into a function without the session argument: it opens a Spark session and calls `run`."""
 
     def in_session(work: Run, prepared: ReadyT) -> Outcome:
         from genremill.infra.session import spark_session
@@ -154,13 +154,13 @@ def with_spark(
 
 
 def check_seed(seed: int) -> None:
-    """Raises if numpy or torch does not accept the --seed."""
+    """Raises `UsageError` if numpy or torch does not accept the --seed."""
     if not 0 <= seed < 1 << 32:
         raise UsageError(f"--seed {seed}: expected 0 to {(1 << 32) - 1}")
 
 
 def require_warehouse(warehouse: Warehouse) -> None:
-    """Raises if there is nothing at the URI of a warehouse."""
+    """Raises `UsageError` if there is nothing at the URI of a warehouse."""
     if not storage.exists(warehouse.uri):
         raise UsageError(
             f"--warehouse {warehouse.uri}: there is no warehouse at this place. Correct the URI, or create "

@@ -54,7 +54,7 @@ class Table:
     not_null: tuple[str, ...] = ()
 
     def check_schema(self, df: DataFrame) -> None:
-        """Raises with all differences between the columns of a DataFrame and the contract."""
+        """Raises `ContractError` with all differences between the columns of a DataFrame and the contract."""
         found = types_of(df.schema)
         problems = [
             f"{name}: expected {kind}, found {found.get(name, 'no column')}"
@@ -65,7 +65,7 @@ class Table:
             raise ContractError(f"table {self.name}: " + "; ".join(problems))
 
     def checked_rows(self, df: DataFrame, source: str) -> int:
-        """The number of rows read from `source`; raises if they break the contract."""
+        """The number of rows read from `source`; raises `ContractError` if they break the contract."""
         self.check_schema(df)
         distinct = F.count_distinct(self.key) if self.key else F.lit(0)
         nulls = [F.count_if(F.col(name).isNull()).alias(f"null_{name}") for name in self.not_null]
@@ -117,13 +117,13 @@ TRACKS = Table(
         title=_TEXT,
         album=_TEXT,
         artists=T.ArrayType(_TEXT),  # as credited, first artist first
-        genres=T.ArrayType(_TEXT),  # sorted; empty where the track has no label
-        popularity=_DOUBLE,  # the source's own unit
+        genres=T.ArrayType(_TEXT),  # sorted; empty if the track has no label
+        popularity=_DOUBLE,  # in the unit of the source table
         duration_s=_DOUBLE,  # seconds
         audio_uri=_TEXT,
-        table_features=T.ArrayType(T.FloatType()),  # raw values; names stand in _current.json
+        table_features=T.ArrayType(T.FloatType()),  # raw values; _current.json has their names
         split=_TEXT,  # a Split
-        source_rows=_LONG,  # rows of the input that this track stands for
+        source_rows=_LONG,  # number of rows of the source table that became this track
     ),
     key="track_id",
     not_null=("track_id", "recording_id", "artist_id", "genres", "table_features", "split", "source_rows"),
@@ -133,7 +133,7 @@ REJECTS = Table(
     "rejects",
     _schema(
         stage=_TEXT,  # the job that rejected it
-        key=_TEXT,  # track_id where there is one, else file and row number
+        key=_TEXT,  # track_id if there is one, otherwise file and row number
         reason=_TEXT,  # a Reason, or an AudioReason
         detail=_TEXT,
         etag=_TEXT,
@@ -147,14 +147,14 @@ FEATURES = Table(
     "features",
     _schema(
         track_id=_TEXT,
-        window=T.IntegerType(),  # number of the window in the track, from 0; 0 where the set takes it whole
+        window=T.IntegerType(),  # number of the window, from 0; 0 if the feature set uses the whole audio
         window_start_s=_DOUBLE,  # seconds from the start of the part that was decoded
         audio_uri=_TEXT,
-        etag=_TEXT,  # of the object it was computed from; a local file's is size and mtime
-        size=_LONG,  # bytes of that object
-        content_hash=_TEXT,  # sha256 of its bytes
-        values=T.ArrayType(T.FloatType()),  # names stand in _feature_set.json
-        coverage=T.FloatType(),  # decoded of what the header declares within the seconds asked for, 0 to 1
+        etag=_TEXT,  # of the audio object; for a local file, its size and modification time
+        size=_LONG,  # of the audio object, in bytes
+        content_hash=_TEXT,  # sha256 of the audio object
+        values=T.ArrayType(T.FloatType()),  # _feature_set.json has their names
+        coverage=T.FloatType(),  # decoded share of what the header declares within --seconds, 0 to 1
         seconds_decoded=_DOUBLE,
     ),
     not_null=("track_id", "window", "audio_uri", "etag", "values", "coverage"),
@@ -165,8 +165,8 @@ GENRE_PROFILES = Table(
     "genre_profiles",
     _schema(
         genre=_TEXT,
-        tracks=_LONG,  # (track, genre) pairs the means are taken over
-        means=T.ArrayType(_DOUBLE),  # of the encoded inputs; names stand in _current.json
+        tracks=_LONG,  # number of (track, genre) pairs that the means are computed from
+        means=T.ArrayType(_DOUBLE),  # of the encoded inputs; _current.json has their names
     ),
     key="genre",
     not_null=("genre", "tracks", "means"),
@@ -187,16 +187,16 @@ TAGS = Table(
     _schema(
         track_id=_TEXT,
         label=_TEXT,  # null unless tagged
-        cluster_id=T.IntegerType(),  # null unless tagged, or where the label is in no cluster
-        confidence=T.FloatType(),  # chance that the likeliest label is one of the track's, 0 to 1
-        top=_TOP,  # the five likeliest labels, falling
+        cluster_id=T.IntegerType(),  # null unless tagged, and if the label is in no cluster
+        confidence=T.FloatType(),  # probability that the likeliest label is one of the track's, 0 to 1
+        top=_TOP,  # the five likeliest labels, the most likely first
         status=_TEXT,  # a Status
-        inputs=T.ArrayType(_TEXT),  # what the tag rests on
+        inputs=T.ArrayType(_TEXT),  # names of the model's inputs that the track has
         model_version=_TEXT,  # <name>/<version>
         genre_map_version=_TEXT,  # run of genre_map that the model was trained with
         tracks_run=_TEXT,  # run of tracks that these tags belong to
-        clusters=_CLUSTERS,  # the five likeliest, falling, each the sum of all its genres; null without a map
-        blend=_TEXT,  # the same in a few words: "metal 48 % · hip-hop 31 %"
+        clusters=_CLUSTERS,  # the five likeliest first; sums over their genres; null without a genre map
+        blend=_TEXT,  # the clusters in a few words: "metal 48 % · hip-hop 31 %"
     ),
     key="track_id",
     not_null=("track_id", "status", "inputs", "model_version", "tracks_run"),

@@ -108,7 +108,7 @@ EXECUTOR_SCHEMA = "place string, name string, ok boolean, found string"
 
 
 def check_warehouse(location: str) -> str:
-    """Writes, reads and removes a small object; a folder that does not exist is not created for it."""
+    """Writes, reads and removes a small object; raises if a local folder does not exist."""
     warehouse = Warehouse.at(location)
     exists = storage.exists(warehouse.uri)
     if not exists and not storage.is_s3(warehouse.uri):
@@ -186,7 +186,7 @@ def results_of(checks: dict[str, Callable[[], str]]) -> command.Outcome:
 
 
 def run(common: Common, cfg: Config) -> command.Outcome:
-    """Runs all checks that the flags and the kind of start ask for."""
+    """Runs all checks: of the executors only under `spark-submit`, of a warehouse only if one is named."""
     checks: dict[str, Callable[[], str]] = {
         "java": check_java,
         "pyspark": partial(check_import, "pyspark.sql", "pyspark"),

@@ -36,7 +36,7 @@ class Flag:
 def parse(
     job: str, description: str | None, config: type[ConfigT], common: type[CommonT], argv: Sequence[str]
 ) -> tuple[CommonT, ConfigT]:
-    """The shared flags and the job's Config: the command line over a YAML file over the defaults."""
+    """Shared flags and Config; the command line overrides a YAML file, and the file overrides defaults."""
     flags, description = declared(common) | declared(config), _unwrapped(description or "")
     file = _config_file(argv)
     _check_names(job, argv, flags, with_pairs=file is not None)
@@ -88,7 +88,7 @@ def declared(config: type, prefix: str = "") -> dict[str, Flag]:
 
 
 def default_of(config: type[ConfigT], values: dict[str, Any], prefix: str = "") -> ConfigT:
-    """An instance with the given values by flag; what has neither value nor default, tyro asks for."""
+    """An instance with these values by flag; tyro requires a flag that has neither a value nor a default."""
     hints = typing.get_type_hints(config)
     chosen: dict[str, Any] = {}
     for field in dataclasses.fields(typing.cast(Any, config)):
@@ -173,14 +173,14 @@ def _converted(flag: str, value: object, kind: type) -> object:
 
     in_list = typing.get_origin(kind) is tuple and not isinstance(value, list)
     try:
-        # Not strict: YAML reads 1e-3 as text.
+        # Not strict, because YAML reads 1e-3 as text.
         return msgspec.convert([value] if in_list else value, kind, strict=kind is bool)
     except msgspec.ValidationError as err:
         raise UsageError(f"{flag}: expected {_expected(kind)}; found {value!r}") from err
 
 
 def _expected(kind: type) -> str:
-    """What values a type takes, in words.
+    """The values that a type accepts, in words.
 
     >>> _expected(tuple[float, ...] | None)
     'a list, each a number'
@@ -199,7 +199,7 @@ def _expected(kind: type) -> str:
 
 
 def _check_names(job: str, argv: Sequence[str], flags: dict[str, Flag], with_pairs: bool) -> None:
-    """Raises on a flag that does not exist, naming the nearest that does."""
+    """Raises `UsageError` on a flag that does not exist; the message names the most similar flag."""
     # Without a file, a switch that is on can only be turned off, and one that is off only on.
     typed = {_negative(name) if flag.default is True else name for name, flag in flags.items()}
     known = {"help", "help-all"} | (_with_negatives(flags) if with_pairs else typed)

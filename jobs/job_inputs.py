@@ -1,4 +1,4 @@
-"""What one run of a job reads, looked up once.
+"""The inputs of one run of a job, resolved once.
 
 The object of inputs is made when a job starts. The job reads the tables from its paths, and records its
 `made_from`: the record is right even if `ingest` or `extract` adds data while the job runs.
@@ -47,5 +47,5 @@ def current_tracks(warehouse: Warehouse) -> Snapshot:
 
 
 def settings_record(settings: object) -> str:
-    """A dataclass of settings as the record of inputs holds it."""
+    """A dataclass of settings as JSON, for the record of inputs."""
     return json.dumps(records.to_builtins(settings), sort_keys=True)

@@ -36,7 +36,7 @@ def allow(warehouse: Warehouse, version: str) -> None:
 
 
 def newest(warehouse: Warehouse, with_refused: bool = False) -> str:
-    """The newest model version that no audit has refused, as NAME/VERSION; versions sort by time."""
+    """The newest version as NAME/VERSION, by default not a refused one; raises `UsageError` without one."""
     root = warehouse.path("models")
     names = storage.folders(root)
     versions = [(version, name) for name in names for version in storage.folders(f"{root}/{name}")]
@@ -50,7 +50,7 @@ def newest(warehouse: Warehouse, with_refused: bool = False) -> str:
 
 
 def folder_of(warehouse: Warehouse, version: str | None = None) -> tuple[str, str]:
-    """Version and folder of a named model version, or of the newest."""
+    """Version and folder of a named model version, or of the newest; raises `UsageError` if there is none."""
     version = version or newest(warehouse)
     folder = warehouse.path("models", version)
     if version.count("/") != 1 or ".." in version or not storage.is_object(f"{folder}/model.json"):

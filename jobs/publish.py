@@ -1,6 +1,7 @@
 """Audits staged tags and makes them current, or refuses them; also rolls back.
 
-Reads staged `tags` and `tracks`. Writes `tags/_current.json`.
+Reads the staged and the current `tags`, their `tracks` and `features`. Writes `tags/_current.json`, or
+`reports/<run_id>/audit.html` if it refuses the tags.
 
     spark-submit jobs/publish.py --warehouse file:///data/warehouse
 """
@@ -107,7 +108,7 @@ def _refusal(candidate: Snapshot, why: str) -> str:
 
 
 def _refuse_model(warehouse: Warehouse, refused: Snapshot, kept: Current | None) -> None:
-    """After its tags were refused or rolled back, `score` uses a new model only if it is named."""
+    """Marks a new model whose tags were refused or rolled back: `score` then uses it only if it is named."""
     version = TagsDetails.of(refused).model_version
     if kept is not None and TagsDetails.of(kept.snapshot).model_version != version:
         model_registry.refuse(warehouse, version, refused.run_id)

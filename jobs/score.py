@@ -54,7 +54,7 @@ class ScoreInputs(PredictionInputs):
 
     @property
     def details(self) -> TagsDetails:
-        """What the record of the tags says beside these inputs."""
+        """What the record of the tags contains in addition to these inputs."""
         return TagsDetails(
             model_version=self.model.version,
             model=self.model.folder,
@@ -65,7 +65,7 @@ class ScoreInputs(PredictionInputs):
 
 
 def transform(tracks: DataFrame, inputs: ScoreInputs) -> DataFrame:
-    """Tags of tracks that have the model's inputs, in contract order; the kept columns come last."""
+    """Tags of `tracks`, which have the columns of the model's inputs. Kept columns follow those of `TAGS`."""
     from genremill.udfs.tagging import make_tag  # here: torch takes seconds
 
     details = inputs.details
@@ -77,7 +77,7 @@ def transform(tracks: DataFrame, inputs: ScoreInputs) -> DataFrame:
 
 
 def check(cfg: Config) -> None:
-    """Raises on settings that are wrong for every warehouse."""
+    """Raises `UsageError` on settings that are wrong for every warehouse."""
     if cfg.model and cfg.model_version:
         raise UsageError("--model and --model-version both name a model; expected only one of them")
     if cfg.limit is not None and cfg.limit < 1:

@@ -1,4 +1,4 @@
-"""What the record of a snapshot says about its table, beside the columns: `details` in `_current.json`."""
+"""What the record of a snapshot says about its table in addition to the columns: `details`."""
 
 import enum
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class SnapshotDetails:
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Self:
-        """The details of a snapshot; damaged details are a `StorageError`."""
+        """The details of a snapshot; raises `StorageError` if they are damaged."""
         return records.from_json(records.to_json(snapshot.details), cls, f"details of {snapshot.path}")
 
 

@@ -33,7 +33,7 @@ def write(
 ) -> Snapshot:
     """Writes a snapshot, checks what was written, and records it; `Warehouse.publish` makes it current.
 
-    Without its record, `_run.json`, a run is incomplete: data that fails a check is never published.
+    Raises `ContractError` if a check fails. The run then has no record, `_run.json`, and is never published.
     """
     path = run.warehouse.run_path(table.name, run.run_id)
     df.write.parquet(path)

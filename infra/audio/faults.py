@@ -4,7 +4,7 @@ import enum
 
 
 class AudioReason(enum.StrEnum):
-    """The reason for an audio object in `rejects`."""
+    """Why an audio object is in `rejects`."""
 
     PATH_REFUSED = "path_refused"  # outside the roots that `--audio-root` allows
     MISSING = "missing"  # the object does not exist
@@ -16,8 +16,8 @@ class AudioReason(enum.StrEnum):
     DECODE_FAILED = "decode_failed"  # the decoder reported an error
     DECODE_CRASHED = "decode_crashed"  # the decoder process died or ran out of memory
     DECODE_TIMEOUT = "decode_timeout"  # decoding took too long
-    TRUNCATED = "truncated"  # less than 90 % of the declared frames could be decoded
-    TOO_SHORT = "too_short"  # less than 2,048 samples at the rate of the feature set
+    TRUNCATED = "truncated"  # fewer than 90 % of the declared frames could be decoded
+    TOO_SHORT = "too_short"  # fewer than 2,048 samples at the rate of the feature set
     SILENT = "silent"  # the peak is below -90 dBFS after removing the mean
     NON_FINITE = "non_finite"  # a sample or a feature is NaN or infinite
 

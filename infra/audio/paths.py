@@ -1,7 +1,7 @@
-"""The location of an audio object, from a URI that users wrote; checks only the text of the URI.
+"""The location of an audio object, from a URI that a user wrote.
 
-This module does not access disks or networks. Plain paths and `s3:` keys are used as they are; `file:` URIs
-are percent-decoded once, so in these `%2e%2e` means `..`, and `%252e%252e` is an ordinary name.
+Only the text of the URI is checked, without access to disks or networks. Plain paths and `s3:` keys are used
+as they are. `file:` URIs are percent-decoded once: `%2e%2e` means `..`, `%252e%252e` is an ordinary name.
 """
 
 import os

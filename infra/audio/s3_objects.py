@@ -1,4 +1,4 @@
-"""Audio objects on S3, read completely; ETag and length are checked."""
+"""Reads whole audio objects from S3, and checks their ETag and length."""
 
 import contextlib
 import hashlib
@@ -25,9 +25,9 @@ State = tuple[str, int]
 
 
 def states(locations: Sequence[Location], retries: RetrySettings) -> dict[Location, State | AudioRejected]:
-    """State of each of many objects, or why there is none; neighbors in a folder are listed together.
+    """The state of each object, or why there is none; neighbors in a folder are listed together.
 
-    A page of a listing describes a thousand objects in about the time of one request for an object.
+    A page of a listing describes a thousand objects, and takes about as long as the request for one object.
     """
     results: dict[Location, State | AudioRejected] = {}
     folders: dict[tuple[str, str], list[Location]] = defaultdict(list)

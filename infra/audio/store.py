@@ -17,7 +17,7 @@ MAX_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class AudioObject:
-    """An object at the time of its listing; its bytes are the same as long as its etag is."""
+    """An object at the time of its listing; an equal etag means equal bytes. The size is in bytes."""
 
     uri: str
     etag: str

@@ -1,9 +1,9 @@
-"""genremill every night as an Airflow DAG: the track table of the logical date, tagged.
+"""genremill every night as an Airflow DAG: a run tags the track table of its logical date.
 
 The command depends only on the logical date and the parameters. genremill skips every step whose inputs
 have not changed, so a cleared or retried run does only the remaining work. Airflow retries only exit code 4,
-a fault of storage or cluster. Exit code 3 (finished with more rejects than the limit) is a success with a
-warning. Any other code fails at once, because a retry would end in the same way.
+an error of the storage or the cluster. Exit code 3 (finished with more rejects than the limit) counts as
+success and logs a warning. Any other code fails at once, because a retry would end in the same way.
 """
 
 # mypy: disable-error-code="import-not-found"

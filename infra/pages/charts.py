@@ -63,7 +63,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Series:
-    """A named line of (x, y) points; a guide is drawn thin and dashed, under the others."""
+    """A named line of (x, y) points, with a mark at each if `marks`; a guide is drawn thin and dashed."""
 
     name: str
     points: Sequence[tuple[float, float]]

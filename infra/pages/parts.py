@@ -1,4 +1,4 @@
-"""What a page is made of, as data that the macros of `parts.html.j2` draw."""
+"""The parts of a page, as data that the macros in `parts.html.j2` draw."""
 
 import json
 import re
@@ -27,7 +27,7 @@ class Header:
 
     @classmethod
     def of(cls, warehouse: Warehouse, run_id: str, tracks: Snapshot | None, time: str = "") -> "Header":
-        """The header of a page about these tracks; `time` is now by default."""
+        """The header of a page about these tracks; `time` defaults to now."""
         time = f"{(time or storage.utc_now())[:16].replace('T', ' ')} UTC"
         if tracks is None:
             return cls(run_id, time, warehouse.uri, "no tracks yet")
@@ -39,7 +39,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: its text, a bar of a share from 0 to 1 beside it, and whether it is the best one."""
+    """A cell of a table: its text, a bar for a share from 0 to 1, and whether it is the best in a column."""
 
     text: str
     share: float | None = None

@@ -1,4 +1,4 @@
-"""Renders pages and charts from Jinja2 templates, which lie beside the code that fills them."""
+"""Renders pages and charts from Jinja2 templates, which are in the folder of the code that fills them."""
 
 import re
 from functools import cache

@@ -62,7 +62,7 @@ class LocalStore:
             raise StorageError(f"cannot write {uri}: {err.strerror}") from err
 
     def write_over(self, uri: str, data: bytes, version: str | None) -> None:
-        """Writes an object if it still has this version; None: if it still does not exist."""
+        """Replaces an object of this version, or creates it (version None); raises `Conflict` otherwise."""
         path = path_of(uri)
         with _locked(f"{uri.rpartition('/')[0]}/_{path.stem.strip('_')}.lock"):
             if (self.read(uri)[1] if path.is_file() else None) != version:

@@ -20,7 +20,7 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class Upload:
-    """A multipart upload that was started and not finished: nobody can read it, but it costs money."""
+    """An unfinished multipart upload: its parts cannot be read, but the storage bills them."""
 
     name: str
     """Path of the future object, relative to the listed folder."""

@@ -76,7 +76,7 @@ class S3Store:
         self._ask(methodcaller("put_object", Bucket=bucket, Key=key, Body=data), uri)
 
     def write_over(self, uri: str, data: bytes, version: str | None) -> None:
-        """Writes an object if it still has this version; None: if it still does not exist."""
+        """Replaces an object of this version, or creates it (version None); raises `Conflict` otherwise."""
         bucket, key = _parts(uri)
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         try:

@@ -24,8 +24,7 @@ PROVIDERS = (
     "software.amazon.awssdk.auth.credentials.ProfileCredentialsProvider",
     "org.apache.hadoop.fs.s3a.auth.IAMInstanceCredentialsProvider",
 )
-"""The default providers of S3A, and two that boto3 also has: the token of a service account, and a
-profile."""
+"""The defaults of S3A, and two that boto3 also has: the token of a service account, and a profile."""
 RESILIENCE = {
     # The default stream of Hadoop 3.5 fails if a response breaks off: with 15 % broken responses, 2 of 8
     # small writes failed, because their commit reads files of the tasks. This stream continues with a new
@@ -43,9 +42,9 @@ RESILIENCE = {
     "fs.s3a.retry.throttle.limit": "7",
     "fs.s3a.retry.throttle.interval": "100ms",
 }
-"""Settings with which Spark's connector survives temporary failures, and soon reports permanent ones."""
+"""Settings with which Spark's connector survives temporary failures, and reports permanent ones early."""
 DEFAULTS = "-default.xml"
-"""End of the names of the files with Hadoop's default settings, which the user did not choose."""
+"""Suffix of the files that hold Hadoop's own defaults, in contrast to settings of the user."""
 
 _FOR_BOTO3 = {
     "fs.s3a.endpoint": "AWS_ENDPOINT_URL_S3",

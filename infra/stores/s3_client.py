@@ -63,7 +63,7 @@ class ObjectChanged(Exception):
 
 
 def with_retries(operation: Callable[[Client], Result], what: str, settings: RetrySettings) -> Result:
-    """The result of an operation with the client, repeated if its body breaks off or its token has expired.
+    """The result of an operation with the client; repeats it if a body breaks off or the token has expired.
 
     Raises `ObjectMissing` or `ObjectChanged` if S3 reports that, and `StorageError` if the operation fails.
     """

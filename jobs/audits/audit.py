@@ -1,4 +1,4 @@
-"""What an audit of staged tags reads, its limit and its result; tags over a limit do not become current."""
+"""What an audit of staged tags reads, its limit and its result."""
 
 import enum
 import math
@@ -71,7 +71,7 @@ class Limits:
     """Largest loss of any-label accuracy by a new model on held-out artists (upper 95 % bound)."""
 
     def check(self) -> None:
-        """Raises if a limit is out of range."""
+        """Raises `UsageError` if a limit is out of range."""
         for flag in ("max_churn", "max_churn_new", "max_untagged_rise", "max_loss"):
             if not 0 <= (share := getattr(self, flag)) <= 1:
                 raise UsageError(f"--{flag.replace('_', '-')} {share:g}: expected a share from 0 to 1")
@@ -82,7 +82,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class AuditInputs:
-    """Snapshots and model, resolved once per audit."""
+    """Snapshots and model, resolved once for all audits of a publication."""
 
     warehouse: Warehouse
     card: ModelCard
@@ -112,7 +112,7 @@ class AuditInputs:
 
 
 def resolve(warehouse: Warehouse, staged: Snapshot, current: Current | None) -> AuditInputs:
-    """The inputs of the audits of staged tags."""
+    """The inputs of the audits of staged tags; raises `UsageError` if their tracks were removed."""
     details = TagsDetails.of(staged)
     tracks = warehouse.finished("tracks", details.tracks_run)
     if tracks is None:

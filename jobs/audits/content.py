@@ -9,7 +9,7 @@ from genremill.jobs.contracts import Status
 from genremill.models.evaluation.drift import stability_index
 
 MISSING_TAGS, ROW_COUNT = "tracks without tags", "more or fewer rows than tracks"
-"""Audits that find faults of a run of `score`. The model is not to blame for them."""
+"""Audits that find faults of a run of `score`; they do not lead to the refusal of its model."""
 NO_LABEL = "–"
 """Stands for the label of a track without a label."""
 MAX_UNTAGGED = 0.5

@@ -17,8 +17,8 @@ from genremill.models.model_card import ModelCard
 from genremill.udfs.arrow_rows import matrix
 
 ROWS, VALUES = 20_000, 8_000_000
-"""Largest sample of a snapshot, in tracks and in values. Between two samples of this size, chance alone makes
-an index over ten bins of .001."""
+"""Largest sample of a snapshot, in tracks and in values. Between two samples of 20,000 tracks, chance alone
+gives an index of about 0.001 over ten bins."""
 DRIFT = "drift of features"
 
 Sample = npt.NDArray[np.float32]
@@ -71,7 +71,7 @@ def since_current(
 
 
 def audit(name: str, shifts: tuple[FeatureShift, ...], limit: float, why: str, refuses: bool) -> Audit:
-    """The largest drift of a feature; `why` is the note if there is none."""
+    """The audit of the largest drift of a feature; `why` says why `shifts` is empty."""
     if not shifts:
         return Audit(name, None, limit, refuses, why)
     over = [f"{shift.feature} {shift.index:.2f}" for shift in shifts if shift.index > limit]

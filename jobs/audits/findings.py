@@ -41,7 +41,7 @@ class Findings:
 def measure(
     spark: SparkSession, work: command.Run, inputs: AuditInputs, limits: Limits
 ) -> tuple[Findings, DataFrame | None]:
-    """The findings, and the staged tags compared with the current ones track by track."""
+    """The findings, and the comparison of staged and current tags by track (None if no tags are current)."""
     card, tags = inputs.card, inputs.read(spark, inputs.staged)
     rows = content.row_audits(tags, inputs.read(spark, inputs.tracks).select("track_id"), card.classes)
     labels = content.count_labels(tags)

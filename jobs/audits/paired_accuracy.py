@@ -17,7 +17,7 @@ BLOCKS = 2000
 
 
 def audit(spark: SparkSession, inputs: AuditInputs, max_loss: float) -> tuple[Interval | None, Audit]:
-    """The gain in any-label accuracy of the new model, and the audit of its loss."""
+    """The gain in any-label accuracy of the new model (None if unknown), and the audit of its loss."""
     name = "loss on held-out artists"
     try:
         gain = difference(spark, inputs)

@@ -1,4 +1,4 @@
-"""Which columns of a track table hold what: roles are found by name, features by their values."""
+"""Finds the columns of a track table: roles such as the title by their names, features by their values."""
 
 import re
 from dataclasses import dataclass, fields
@@ -12,7 +12,7 @@ from genremill.jobs.contracts import quoted
 from genremill.jobs.snapshot_details import Feature, Kind
 
 NUMBER = r"^(?i)[+-]?(\d++\.?\d*+(e[+-]?\d++)?|\.\d++(e[+-]?\d++)?|nan|inf|infinity)$"
-"""The quantifiers are possessive: otherwise a cell of a million digits and a letter takes hours."""
+"""The quantifiers are possessive: otherwise a cell with a million digits and a letter would take hours."""
 
 NUMBERS = (T.IntegralType, T.DoubleType, T.BooleanType)
 """Types whose values are not parsed, because parsing takes most of the time. A float is parsed from its text:

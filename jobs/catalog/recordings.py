@@ -9,7 +9,7 @@ from genremill.infra.errors import GenremillError
 from genremill.infra.log import LOGGER
 
 MAX_ROUNDS = 50
-"""Large-star/small-star needs O(log² n) rounds; more than this many mean a bug, not a large table."""
+"""Large-star/small-star needs O(log² n) rounds; more rounds than this mean a bug, not a large table."""
 
 Checkpoint = Callable[[DataFrame, str], DataFrame]
 """Writes a DataFrame to scratch space under a name, and reads it back."""
@@ -22,9 +22,9 @@ def folded(column: Column) -> Column:
 
 
 def track_groups(tracks: DataFrame, vector: Column, checkpoint: Checkpoint) -> tuple[DataFrame, DataFrame]:
-    """Components: recordings (same vector, or title and first artist), artists (first artist or recording).
+    """Recordings (same vector, or title and first artist) and artists (same first artist or recording).
 
-    The node of a track is a 64-bit hash of its id. Two of 100 million share one with a probability of 3e-4.
+    A node is the 64-bit hash of a track_id. Among 100 million tracks, two share a node with probability 3e-4.
     """
     title, artist = folded(F.col("title")), folded(F.get("artists", F.lit(0)))
     keys = _key("vector", vector), _key("name", title, artist), _key("artist", artist)
@@ -71,7 +71,7 @@ def connected_components(edges: DataFrame, checkpoint: Checkpoint, name: str) ->
 
 
 def _fingerprint(edges: DataFrame) -> tuple[int, int]:
-    # Sums of 32-bit halves cannot overflow a long below 4 billion edges; a sum of 64-bit hashes can.
+    # Hashes modulo 2^31: below 4 billion edges, their sum fits into a long; a sum of whole hashes may not.
     row = edges.agg(F.count("*"), F.sum(F.xxhash64("u", "v") % (1 << 31))).first()
     return (row[0], row[1] or 0) if row else (0, 0)
 

@@ -37,7 +37,7 @@ class Options:
     table."""
 
     def check(self) -> None:
-        """Raises on settings that are wrong for every table."""
+        """Raises `UsageError` on settings that are wrong for every table."""
         if self.limit is not None and not 0 < self.limit < 1 << 31:
             raise UsageError(f"--limit {self.limit}: expected 1 to {(1 << 31) - 1}")
         if not 0 <= self.max_vanished <= 1:

@@ -46,7 +46,7 @@ class SourceRows:
 
 
 def read(spark: SparkSession, work: command.Run, source: str, options: Options) -> SourceRows:
-    """Reads and checks all rows of a table, and writes the bad ones to `rejects`."""
+    """Reads and checks all rows, and writes bad ones to `rejects`; raises `UsageError` if no row is good."""
     raw = read_table(spark, source, options.delimiter, options.multiline)
     raw = raw.limit(options.limit) if options.limit else raw
     with reading(source):

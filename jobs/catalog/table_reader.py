@@ -21,11 +21,11 @@ OWN_COLUMNS = (MALFORMED, FILE, BLOCK, POSITION)
 _FILE_ERROR = re.compile(
     "FAILED_READ_FILE|header does not conform|COLUMN_ALREADY_EXISTS|CANNOT_MERGE_SCHEMAS"
 )
-"""What Spark's message contains if the files are wrong, so that a retry would fail again."""
+"""Parts of Spark's messages about wrong files, for which a retry would fail again."""
 _STORAGE_ERROR = re.compile(
     r"(org\.apache\.(hadoop\.fs\.s3a|http)|software\.amazon\.awssdk|java\.net|java\.nio\.file\.AccessDenied)"
 )
-"""How the causes in the message start if the storage failed."""
+"""Beginnings of the causes in the message if the storage failed."""
 
 
 def read_table(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -> DataFrame:
@@ -47,7 +47,7 @@ def read_table(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -
 
 
 def check_files(uri: str) -> None:
-    """Raises if the files cannot be a table; needs no Spark."""
+    """Raises `UsageError` if the files cannot be a table; needs no Spark."""
     if storage.inventory(uri).size_bytes == 0:
         raise UsageError(f"--tracks {uri}: the file is empty; expected a CSV or Parquet table")
     if nested := [name for name in storage.folders(uri) if "=" not in name and name[0] not in "._"]:

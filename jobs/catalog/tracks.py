@@ -1,4 +1,4 @@
-"""Tracks from rows: one for each track_id, with its groups; and how a run differs from the current one."""
+"""Makes one track from the rows of a track_id, groups tracks, and compares a run with the current one."""
 
 import functools
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class TrackChanges:
     vanished: int
 
     def check(self, source: str, max_vanished: float, summary: dict[str, object]) -> None:
-        """Raises if too many of the current tracks are missing from the table."""
+        """Raises `AuditRefused` if too many of the current tracks are missing from the table."""
         share = self.vanished / self.before if self.before else 0.0
         if share > max_vanished:
             raise AuditRefused(
@@ -46,7 +46,7 @@ class TrackChanges:
 
 
 def unique_tracks(rows: DataFrame, kept: Sequence[str]) -> DataFrame:
-    """One row for each track_id, with all its genres; if good rows differ, that with the largest values."""
+    """One row per track_id, with all its genres; if good rows differ, the one with the largest values."""
     own = ("popularity", "duration_s", "table_features", "title", "album", "artists", "audio_uri")
     values = (*own, *map(quoted, kept))
     by_track = rows.where(F.col("problem").isNull()).groupBy("track_id")

@@ -76,7 +76,7 @@ def cost_of(folder: str, card: ModelCard) -> Cost:
 
 
 def check(cards: Mapping[str, ModelCard]) -> None:
-    """Raises if the figures of the versions are not comparable."""
+    """Raises `UsageError` if the figures of the versions are not comparable."""
     bases = [
         (card.labels, card.snapshots.get("tracks"), card.labels == "cluster" and card.genre_map)
         for card in cards.values()

@@ -18,13 +18,13 @@ from genremill.models.genres.genre_lists import COUNTRY_GENRES
 STEPS = (0.01, 0.03, 0.06, 0.12, 0.25, 0.5)
 MOST_FREQUENT = 20
 STYLES = 3
-"""Styles that are named for each country."""
+"""Number of styles that are listed for each country."""
 
 
 def matrices(
     classes: Sequence[str], confusion_CC: Integers, noun: str, clusters: ClusterMap | None
 ) -> tuple[Figure, Figure | None]:
-    """The confusion matrix by class, ordered by cluster if there are clusters, and the one by cluster."""
+    """The confusion matrix by class, ordered by cluster, and the one by cluster (None without clusters)."""
     if clusters is None:
         return _matrix(classes, confusion_CC, noun), None
     ids_C = _cluster_ids(classes, clusters)

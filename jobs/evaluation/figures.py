@@ -34,7 +34,7 @@ ACCURACY = Axis("accuracy", 0.0, 1.0, percent=True)
 
 @dataclass(frozen=True)
 class ClusterTags:
-    """Held-out predictions in one cluster: how many there are, become tags, and are right tags."""
+    """Held-out predictions in one cluster: their number, the number of tags, and the number of right tags."""
 
     name: str
     threshold: float

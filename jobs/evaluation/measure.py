@@ -27,9 +27,9 @@ from genremill.udfs.arrow_rows import matrix
 from genremill.udfs.tagging import abstentions, outliers
 
 MOST_CORRELATED = 64
-"""Features that the heat map of correlations shows at most."""
+"""Largest number of features in the heat map of correlations."""
 CORRELATED_TRACKS = 50_000
-"""Tracks of which correlations are computed at most, drawn by stable hash."""
+"""Largest number of tracks that correlations are computed from, drawn by a stable hash."""
 
 
 def measured(

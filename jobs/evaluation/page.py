@@ -28,7 +28,7 @@ SPLIT_MEANINGS = {
 
 @dataclass(frozen=True)
 class Report:
-    """All that a report shows; a part that is None or empty is left out, and a line says why."""
+    """The content of a report; a part that is None or empty is left out, and the page says why."""
 
     metrics: Metrics
     header: Header

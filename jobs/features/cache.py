@@ -107,7 +107,7 @@ def variants(warehouse: Warehouse, of: CachedSet) -> dict[str, CachedSet]:
 
 
 def newest(warehouse: Warehouse, name: str, sets: Sequence[CachedSet] | None = None) -> CachedSet:
-    """The newest fingerprint of a feature set among `sets`, by default all that the warehouse has rows of."""
+    """The newest feature set of this name in `sets`, by default in all; raises `UsageError` without one."""
     sets = filled_sets(warehouse) if sets is None else sets
     named = [cached for cached in sets if cached.name == name]
     if not named:
@@ -125,7 +125,7 @@ def runs_of(warehouse: Warehouse, fingerprint: str) -> list[str]:
 
 
 def differences(before: FeatureSetRecord, now: FeatureSetRecord) -> list[str]:
-    """What determines the values of two feature sets differently, as `name: before → now`."""
+    """The settings and versions that differ between two feature sets, as `name: before → now`."""
     old, new = before.made_with, now.made_with
     names = sorted(name for name in old | new if old.get(name) != new.get(name))
     return [f"{name}: {old.get(name)} → {new.get(name)}" for name in names]

@@ -48,7 +48,7 @@ class Config(Options):
 
 
 def check(cfg: Config) -> None:
-    """Raises on settings that are wrong for every audio file."""
+    """Raises `UsageError` on settings that are wrong for every audio file."""
     if not cfg.audio_root:
         raise UsageError("--audio-root is needed: the folders or URI prefixes from which audio may be read")
     if not cfg.features:

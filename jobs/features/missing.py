@@ -1,4 +1,4 @@
-"""Which tracks have no features of their current audio, and where `extract` gets these from.
+"""Which tracks have no features of their current audio, and whether `extract` copies or computes them.
 
 Audio is unchanged if its (audio_uri, etag) is unchanged. On S3, an equal (etag, size) under another key is
 the same audio. The same audio is decoded only once.

@@ -1,4 +1,4 @@
-"""What a model reads of a track: table features, names, and windows of cached feature sets."""
+"""The inputs of a model: table features and names of a track, and windows of cached feature sets."""
 
 import functools
 import math

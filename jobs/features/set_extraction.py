@@ -21,7 +21,7 @@ from genremill.jobs.features import cache as feature_cache, missing
 from genremill.udfs import extraction
 
 OBJECTS_A_TASK = 25
-"""About a second of work, so that a killed task costs little and no task runs long after the others."""
+"""About a second of work: a killed task loses little, and no task runs long after the others."""
 OBJECTS_A_CORE = 500
 """Objects per core in a batch; features and rejects are written after each batch."""
 _COMMITTER = "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"

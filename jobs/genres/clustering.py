@@ -26,13 +26,13 @@ from genremill.udfs.profile_sums import SCHEMA, encoded_names, gather, make_sum
 FIT_ROWS, FIT_VALUES = 200_000, 32_000_000
 """Limits of the sample on which the encoder is fitted: pairs, and values in them."""
 MARGIN = 1.1
-"""More pairs than that are sorted, as hashes vary: 10 % is seven standard deviations of a draw of 5,000."""
+"""Pairs to sort, as a multiple of the sample: hashes vary; 10 % is 7 standard deviations of 5,000 pairs."""
 MAX_VALUES = 128
 """Largest number of values in a profile: the sums grow with its square, to 50 MB at 128."""
 
 
 def fit(spark: SparkSession, work: command.Run, inputs: ClusterInputs, pairs: DataFrame) -> command.Outcome:
-    """Clusters the genres of the pairs, and publishes their profiles and the map."""
+    """Clusters the genres of the pairs, and publishes their profiles and the map; a dry run only clusters."""
     cfg, counts = inputs.settings, pairs.groupBy("genre").count().collect()
     genres, total = tuple(sorted(row["genre"] for row in counts)), sum(row["count"] for row in counts)
     encoder, positions = _fit_encoder(pairs, total, inputs.features.features, cfg.method)
@@ -100,8 +100,8 @@ def _sums(
 ) -> ProfileSums:
     """Sums by bucket of artists and genre.
 
-    Pairs are partitioned by bucket, so that each bucket results in one row. The rows are read from disk one
-    by one, and not through the JVM of the driver, whose heap the rows of 10,000 genres would fill.
+    Pairs are partitioned by bucket, so that each bucket gives one row. The driver reads the rows from disk
+    one by one: those of 10,000 genres would fill the heap of its JVM.
     """
     tasks = min(BUCKETS, 4 * spark.sparkContext.defaultParallelism)
     by_bucket = pairs.select("genre", "bucket", "values").repartition(tasks, "bucket")

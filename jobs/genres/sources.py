@@ -67,7 +67,7 @@ class ClusterInputs(JobInputs):
 
 
 def check(cfg: Config) -> None:
-    """Raises on settings that are wrong for every data set."""
+    """Raises `UsageError` on settings that are wrong for every data set."""
     if (cfg.method is Method.MANUAL) != (cfg.map is not None):
         raise UsageError("--method manual needs --map FILE (or report-a), and no other method uses --map")
     command.check_seed(cfg.seed)

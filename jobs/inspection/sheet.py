@@ -40,7 +40,7 @@ class Tag:
 
 @dataclass(frozen=True)
 class AudioFeatures:
-    """Values of one feature set by name, for each window; of a sequence or an image, means of channels."""
+    """Values of one feature set by name, for each window; for a sequence or an image, means by channel."""
 
     name: str
     fingerprint: str

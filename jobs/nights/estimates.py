@@ -50,7 +50,7 @@ class PlannedStep:
 
 
 def clips_to_decode(spark: SparkSession, work: command.Run, cfg: Config, from_table: bool) -> Clips:
-    """Audio that is not in the cache, of the current tracks, or of the table if `ingest` would run."""
+    """Audio of the current tracks, or of the table if `ingest` would run, that is not in the cache."""
     if not cfg.audio_root:
         return Clips()
     from genremill.jobs.features import extraction  # here: numba takes long

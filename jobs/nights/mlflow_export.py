@@ -14,7 +14,7 @@ EXPERIMENT = "genremill"
 
 
 def check(uri: str | None) -> None:
-    """Raises if the URI of the tracking server contains a password, or if MLflow is not installed."""
+    """Raises `UsageError` if the URI of the server contains credentials, or if MLflow is not installed."""
     if uri is None:
         return
     if CREDENTIALS.search(uri):

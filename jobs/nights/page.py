@@ -24,7 +24,7 @@ VERDICTS = {
 
 
 def header_of(warehouse: Warehouse, night: Night) -> Header:
-    """Where the page comes from; a storage that is down does not hide why the run ended."""
+    """The header of the page. If the storage is down, it lacks the tracks; the page still shows the error."""
     try:
         tracks = warehouse.current("tracks")
     except StorageError:

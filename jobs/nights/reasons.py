@@ -26,7 +26,7 @@ MOVING = ("tracks", "genre_map")
 
 
 class When(enum.StrEnum):
-    """What leads to a training, apart from new settings and new versions of feature sets."""
+    """What leads to a training. Except under `never`, new settings and new feature sets lead to one too."""
 
     NEVER = "never"
     NEW_LABELS = "new-labels"
@@ -50,7 +50,7 @@ class Config(training.Config):
 
 
 def check(cfg: Config) -> None:
-    """Raises on settings that are wrong for every warehouse."""
+    """Raises `UsageError` on settings that are wrong for every warehouse."""
     training.check(cfg)
     if cfg.max_age_days is not None and not 0 <= cfg.max_age_days < math.inf:
         raise UsageError(f"--max-age-days {cfg.max_age_days:g}: expected 0 or more")

@@ -39,7 +39,7 @@ class StepRecord:
     name: str
     state: State
     cause: str = ""
-    """Why it ran; empty if it was skipped."""
+    """Why it ran, or looked for work; empty if nothing had changed."""
     seconds: float = 0.0
     summary: dict[str, Any] = field(default_factory=dict)
     """The JSON output of the job."""
@@ -105,7 +105,7 @@ def completed(spark: SparkSession, warehouse: Warehouse, night: Night, before: d
         rejects = _rejects(spark, warehouse.run_path("rejects", night.run_id))
         metrics = _metrics(warehouse, after.get("tags"))
         return dataclasses.replace(night, tables=tables, rejects=rejects, metrics=metrics)
-    except StorageError as err:  # the record already has the error that ended the night
+    except StorageError as err:  # it must not hide the error that ended the night
         LOGGER.warning("the record of the night has no tables and no rejects: %s", err)
         return night
 

@@ -27,7 +27,7 @@ SAMPLE_COLUMNS = {"artist": 24, "title": 32, "genres in the table": 24, "predict
 def run_and_record(
     spark: SparkSession, work: command.Run, cfg: Config, steps: list[Step], held: Lease
 ) -> command.Outcome:
-    """Runs the steps and writes the record of the night, also if a step fails."""
+    """Runs the steps and writes the record of the night, even if a step fails."""
     started, started_at = time.monotonic(), storage.utc_now()
     before = night_record.current_tables(work.warehouse)
     records: list[StepRecord] = []

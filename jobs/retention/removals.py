@@ -105,7 +105,7 @@ def _beyond(
 
 
 def _kept_runs_and_models(listing: Listing, keep_runs: int, whole_models: set[str]) -> set[str]:
-    """The newest runs and models, the runs that were current recently, and those that kept ones name."""
+    """The newest runs and models, recently current runs, and the runs and models that these depend on."""
     runs = {table: listing.warehouse.runs(table) for table in SNAPSHOT_TABLES}
     kept = {
         table: {run.run_id for run in runs[table][-keep_runs:]} | _recently_current(listing, table, keep_runs)

@@ -60,7 +60,7 @@ class Config:
 
 
 def check(cfg: Config) -> None:
-    """Raises on a grid or settings that are wrong for every data set."""
+    """Raises `UsageError` on a grid or settings that are wrong for every data set."""
     flags = ("--learning-rates", "--batches", "--epoch-counts")
     grid: tuple[tuple[float, ...], ...] = (cfg.learning_rates, cfg.batches, cfg.epoch_counts)
     for flag, values in zip(flags, grid, strict=True):
@@ -88,7 +88,7 @@ class CellResult:
     pairs: int
     """Number of validation pairs."""
     accuracy: float | None = None
-    """Share of the validation rows whose most likely class is the label; None if the loss was no number."""
+    """Share of the validation rows whose most likely class is the label; None if the loss was not finite."""
     loss: float | None = None
     """Mean cross-entropy of the validation rows, in nats."""
     train_accuracy: float | None = None

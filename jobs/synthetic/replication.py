@@ -1,6 +1,6 @@
 """Copies of a real catalog, each with ids, titles and artists of its own.
 
-A copy of a track shares its sound or title with the copies of the tracks that its original shares them with.
+If two tracks of the real table share a sound or a title, so do their copies in each copy of the table.
 """
 
 import dataclasses
@@ -61,7 +61,7 @@ class Original:
 
 
 def transform(original: Original, copies: DataFrame, options: Options) -> DataFrame:
-    """`count` tracks with the columns of the table: its tracks once for each row of `copies`."""
+    """The first `count` copied tracks, in the columns of the table; `copies` has one row per copy of it."""
     every = copies.crossJoin(F.broadcast(original.rows))
     kept = every.where(F.col("_copy") * original.tracks + F.col("_number") < options.count)
     changed = _changed(original, options)

@@ -33,7 +33,7 @@ Variants = Mapping[str, ModelInputs]
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """The classes, and what there is to train on and to validate."""
+    """The classes, and the numbers of pairs and rows."""
 
     classes: tuple[str, ...]
     rows: dict[str, int]
@@ -46,7 +46,7 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet(Counts):
-    """Shards on disk, and what they contain."""
+    """The folders `train` and `validation` with shards, digests of their rows, and what they contain."""
 
     inputs: ModelInputs
     train: str
@@ -61,7 +61,7 @@ class TrainingSet(Counts):
 def augmented(
     spark: SparkSession, work: command.Run, pairs: DataFrame, catalog: DataFrame, variants: Variants
 ) -> DataFrame:
-    """`pairs`, in which those of the train split have the track's augmented windows after its own.
+    """`pairs`; in the train split, the augmented windows of a track follow its original windows.
 
     A track that has left the train split since its audio was augmented gets none.
     """
@@ -121,7 +121,7 @@ def write_training_set(
 
 
 def _counted(pairs: DataFrame, inputs: ModelInputs, workers: int) -> Counts:
-    """What there is to train on; too few classes, or rows for as many workers, are an error."""
+    """Counts pairs and rows; raises `UsageError` for too few classes, or too few rows for the workers."""
     windows = F.coalesce(F.size(WINDOWS), F.lit(1)) if inputs.sets else F.lit(1)
     by_class = pairs.groupBy("split", "class").agg(F.count("*").alias("pairs"), F.sum(windows).alias("rows"))
     counts = {(row["split"], row["class"]): (row["pairs"], row["rows"]) for row in by_class.collect()}

@@ -77,7 +77,7 @@ def exact_count(per_class: int, split: Split) -> int:
 
 
 def check_exact(pairs: DataFrame, per_class: int) -> None:
-    """Raises if a class has too few pairs in a split for an exactly balanced sample."""
+    """Raises `UsageError` if a class has too few pairs in a split for an exactly balanced sample."""
     rows = pairs.groupBy("class", "split").count().collect()
     found = {(row["class"], row["split"]): row["count"] for row in rows}
     names = sorted({name for name, _ in found})

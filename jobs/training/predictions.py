@@ -18,14 +18,14 @@ CARRIED = ("track_id", "artist_id", "unseen", "labels")
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """A model's predictions for tracks with known labels, and the distances by input, of shape (T, I)."""
+    """Predictions for labeled tracks, and distances from the training tracks by input, of shape (T, I)."""
 
     held_out: HeldOut
     distances_TI: npt.NDArray[np.float32]
 
 
 def collected(inputs: PredictionInputs, sample: DataFrame) -> Predictions:
-    """The predictions for a sample of labeled tracks, whose column `unseen` is about their artists."""
+    """Predictions for a sample of labeled tracks, by track_id; raises `NothingHeldOut` if it is empty."""
     card = inputs.model.card
     predict = make_predict(inputs.model.folder, inputs.features.positions, CARRIED)
     numbers = T.ArrayType(T.FloatType())

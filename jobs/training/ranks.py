@@ -1,4 +1,4 @@
-"""The ranks that train a model: their plan, with encoders fitted on a sample of the rows, and their run."""
+"""Plans and runs the ranks that train a model; encoders are fitted on a sample of the rows."""
 
 import contextlib
 import dataclasses

@@ -42,7 +42,7 @@ MAX_TRACKS = 50_000
 
 
 def fit(spark: SparkSession, work: command.Run, data: TrainingSet, sources: Sources) -> command.Outcome:
-    """Trains on a training set and writes the model version."""
+    """Trains and writes the model version; raises `UsageError` if --target-precision cannot be measured."""
     cfg = sources.inputs.settings
     why = _why_not(data, sources)
     if cfg.target_precision is not None and why is not None:
@@ -80,7 +80,7 @@ def _seal(
         created_at=storage.utc_now(),
     )
     version = f"{cfg.model}/{work.run_id}"
-    # The model is calibrated on its own predictions: for these it is first saved to the scratch space.
+    # Calibration needs the predictions of the model, so the model is first saved to the scratch space.
     distributions = fit_distributions(vectors_BF, data.inputs.features)
     bare = dataclasses.replace(card, outlier_limits=dict.fromkeys(distributions, sys.float_info.max))
     scratch = work.warehouse.tmp(work.run_id, "model")

@@ -77,7 +77,7 @@ class Config:
 
 
 def check(cfg: Config) -> None:
-    """Raises on settings that are wrong for every data set."""
+    """Raises `UsageError` on settings that are wrong for every data set."""
     from genremill.models import zoo  # here: torch takes seconds
 
     zoo.entry(cfg.model)

@@ -38,7 +38,7 @@ class TrainingInputs(JobInputs):
 
 @dataclass(frozen=True)
 class Sources:
-    """The data of a training beside the training set."""
+    """The data that a training reads in addition to the training set."""
 
     inputs: TrainingInputs
     tracks: DataFrame
@@ -73,7 +73,7 @@ def resolve(warehouse: Warehouse, cfg: Config) -> TrainingInputs:
 
 
 def prepared(spark: SparkSession, work: command.Run, inputs: TrainingInputs) -> tuple[TrainingSet, Sources]:
-    """The training set, written to the run's scratch space, and the data beside it."""
+    """The training set, written to the run's scratch space, and the other data of the training."""
     cfg, catalog = inputs.settings, inputs.read_tracks(spark)
     genre_map = snapshots.read(spark, inputs.warehouse, inputs.genre_map) if inputs.genre_map else None
     usable = inputs.features.usable_with_inputs(spark, work, catalog)

@@ -134,6 +134,7 @@ class ModelCard:
     """Run ids of the tables that the model was trained on."""
     training: TrainingRecord = field(default_factory=TrainingRecord)
     metrics: dict[str, Epoch] = field(default_factory=dict)
+    """The epoch whose weights are kept, under the key `validation`."""
     code_version: str = ""
     git_revision: str | None = None
     created_at: str = ""

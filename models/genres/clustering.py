@@ -93,7 +93,7 @@ def fine_groups(profiles: Profiles, points_GD: Floats, most: int, seed: int) -> 
 
 
 def manual_clusters(sums: ProfileSums, cluster_of: Mapping[str, str]) -> Clustering:
-    """The clusters of a map of genre to cluster name. Genres that it does not list have no cluster."""
+    """The clusters of the genres in a map of genre to cluster name. Raises `UsageError` if none is in it."""
     profiles = sums.profiles(sums.even_weights())
     listed_G = [genre in cluster_of for genre in profiles.genres]
     if not any(listed_G):

@@ -135,7 +135,7 @@ class ProfileSums:
         return np.where(self.counts_BG.any(axis=1), 1.0, 0.0)
 
     def profiles(self, weights_B: Floats) -> Profiles:
-        """Profiles in which each pair has the weight of its bucket; genres without a pair are left out."""
+        """Profiles of the genres with pairs, weighted by bucket. Raises `UsageError` if there is no pair."""
         counts_G: Floats = weights_B @ self.counts_BG
         present = [g for g in sorted(range(len(self.genres)), key=self.genres.__getitem__) if counts_G[g]]
         if not present:

@@ -50,7 +50,7 @@ class Manifest:
         return sum(sum(file.groups) for file in self.files)
 
     def shares(self, world: int) -> list[int]:
-        """Rows of each rank's shard."""
+        """Rows of each rank's shard. Raises `UsageError` if there are fewer row groups than ranks."""
         groups = [rows for file in self.files for rows in file.groups]
         if len(groups) < world:
             raise UsageError(

@@ -65,7 +65,7 @@ def librosa_without_hpss(y: Signal) -> None:
 
 
 def librosa_by_function(y: Signal) -> None:
-    """Every function of librosa on `y`, as is done where nobody shares an STFT."""
+    """Every function of librosa on `y`; they do not share an STFT."""
     librosa_without_hpss(y)
     librosa_series(SETTINGS)["hpss"](y)
 

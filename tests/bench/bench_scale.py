@@ -145,7 +145,7 @@ class Bench:
         return path
 
     def run(self, job: str, warehouse: Path, *flags: str) -> tuple[Usage, dict[str, int]]:
-        """What a job uses, and what it says in JSON."""
+        """Runs a job; returns its usage and its JSON document."""
         memory = self.options.executor_memory
         megabytes = memory.removesuffix("m")
         settings = {

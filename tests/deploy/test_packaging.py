@@ -52,7 +52,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _isolated(site: Path, *command: str) -> str:
-    """What Python prints that sees the wheel before this checkout."""
+    """The output of a Python process that imports from the wheel before this checkout."""
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(site)!r})\n{command[0]}", *command[1:]],
         capture_output=True,

@@ -115,7 +115,7 @@ def commands() -> list[Command]:
 
 
 def _command(page: str, words: list[str]) -> Command | None:
-    """The job that a line runs; None where it runs none."""
+    """The job that a line runs; None if it runs no job."""
     for at, word in enumerate(words):
         rest = tuple(words[at + 1 :])
         if script := _JOB_FILE.fullmatch(word):

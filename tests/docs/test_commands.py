@@ -1,4 +1,4 @@
-"""The commands in the documentation exist, and take the flags that are shown."""
+"""The commands in the documentation exist, and accept the flags that are shown."""
 
 import contextlib
 import importlib

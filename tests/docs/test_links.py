@@ -1,4 +1,4 @@
-"""Every link and every path of a source file in the documentation leads somewhere."""
+"""Every link and every path of a source file in the documentation exists."""
 
 import re
 from pathlib import Path

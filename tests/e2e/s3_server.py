@@ -131,7 +131,7 @@ def _wait(running: S3Server, server: "subprocess.Popen[bytes]", log: Path) -> No
         try:
             urllib.request.urlopen(running.endpoint, timeout=1)
         except urllib.error.HTTPError:
-            return  # it answers, if only that an unknown caller may not list the buckets
+            return  # any answer is enough, even that access is denied
         except OSError:
             time.sleep(0.05)
     pytest.fail(f"SeaweedFS did not start:\n{log.read_text()[-2000:]}")

@@ -225,7 +225,7 @@ def test_a_genre_without_a_pair_is_in_no_cluster() -> None:
     assert sorted(cluster_genres(sums, Method.CONSENSUS, 4).assignment) == sorted(GENRES)
 
 
-def test_impossible_numbers_of_clusters_are_refused() -> None:
+def test_impossible_numbers_of_clusters_are_errors() -> None:
     sums = sums_of()
     for clusters in (0, 13):
         with pytest.raises(UsageError, match=f"--clusters {clusters}: expected 1 to 12"):

@@ -59,7 +59,7 @@ def _one_line(text: str | Callable[[], str | None] | None) -> str:
 
 def _in_brackets(default: str) -> str:
     """A default in brackets; nothing for a switch and for flags without a default."""
-    return "" if default in ("", "None", "True", "False") else f"[{default}]"
+    return "" if default in ("", "''", "None", "True", "False") else f"[{default}]"
 
 
 def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:

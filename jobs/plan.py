@@ -7,6 +7,7 @@ temporary files.
 """
 
 from dataclasses import asdict, dataclass
+from typing import ClassVar
 
 from pyspark.sql import SparkSession
 
@@ -22,6 +23,8 @@ from genremill.jobs.nights import estimates, record as night_record, steps as ni
 @dataclass(frozen=True, kw_only=True)
 class Config(night_steps.Config):
     """The flags of nightly, and a price."""
+
+    main_flags: ClassVar[tuple[str, ...]] = (*night_steps.Config.main_flags, "price-per-hour")
 
     price_per_hour: float | None = None
     """Price of one core for one hour, to estimate the cost. [no estimate]"""

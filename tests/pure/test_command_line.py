@@ -72,6 +72,7 @@ def test_the_help_of_a_job_is_plain(job: str, shown: Callable[..., str]) -> None
     assert "(default" not in text
     assert "[]" not in text
     assert "STR [STR" not in text
+    assert "['']" not in text
     module = importlib.import_module(f"genremill.jobs.{job}")
     declared = flags.declared(module.Config if job in JOBS else module.Options)
     for name, flag in declared.items():
@@ -127,6 +128,10 @@ def test_the_help_of_nightly_shows_the_main_flags(shown: Callable[..., str]) -> 
     assert "`genremill nightly --help-all`" in text
     assert shown("help", "nightly") == text
     assert "--publish.max-churn" in shown("help", "nightly", "--all")
+
+
+def test_the_help_of_plan_shows_the_price(shown: Callable[..., str]) -> None:
+    assert "--price-per-hour" in shown("plan", "--help")
 
 
 def test_nightly_accepts_the_flags_that_its_short_help_omits() -> None:

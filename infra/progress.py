@@ -17,8 +17,8 @@ from genremill.infra.log import LOGGER
 
 LOGGED_EVERY_S, REDRAWN_EVERY_S = 15.0, 0.5
 DONE = ""
-"""The reason in a tally for things that were not rejected."""
-Tally: TypeAlias = Accumulator[Counter[str]]
+"""The reason in `RejectCounts` of things that were not rejected."""
+RejectCounts: TypeAlias = Accumulator[Counter[str]]
 
 
 class _Sum(AccumulatorParam[Counter[str]]):
@@ -29,7 +29,7 @@ class _Sum(AccumulatorParam[Counter[str]]):
         return value1 + value2  # a new counter, because another thread may be reading the old one
 
 
-def tally(spark: SparkSession) -> Tally:
+def reject_counts(spark: SparkSession) -> RejectCounts:
     """An accumulator that counts items by reason of rejection; items that are not rejected count as `DONE`.
 
     In a stage that writes the results of its job, only one attempt of each task counts.
@@ -39,11 +39,11 @@ def tally(spark: SparkSession) -> Tally:
 
 @contextlib.contextmanager
 def progress(
-    spark: SparkSession, what: str, rows: int, unit: str = "rows", counted: Tally | None = None
+    spark: SparkSession, what: str, rows: int, unit: str = "rows", counted: RejectCounts | None = None
 ) -> Iterator[None]:
     """Reports rows, rate and time left while the block runs, and rejects by reason if tasks count them.
 
-    Without a tally, the number of rows is estimated from the share of finished tasks of the running stage.
+    Without counts, the number of rows is estimated from the share of finished tasks of the stage.
     """
     started, on_terminal = time.monotonic(), sys.stderr.isatty()
 

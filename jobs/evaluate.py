@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from genremill.models.evaluation.metrics import Metrics
 
 
-Report: TypeAlias = tuple[dict[str, object], str, dict[str, str]]
+WrittenReport: TypeAlias = tuple[dict[str, object], str, dict[str, str]]
 """The summary, the text, and the files of a report by name: the page first."""
 
 
@@ -70,7 +70,7 @@ def run(spark: SparkSession, work: command.Run, inputs: Sequence[PredictionInput
     return command.Outcome(summary | {"report": report}, f"{text}\nreport: {report}")
 
 
-def _report(metrics: "Metrics", page: str) -> Report:
+def _report(metrics: "Metrics", page: str) -> WrittenReport:
     version, figures, as_json = metrics.subject.model_version, metrics.figures, metrics.as_json()
     text = (
         f"{version} on {figures.rows:,} held-out pairs, {metrics.split} split: top-1 "
@@ -81,7 +81,9 @@ def _report(metrics: "Metrics", page: str) -> Report:
     return {"model_version": version, "metrics": as_json}, text, files
 
 
-def _comparison(inputs: Sequence[PredictionInputs], metrics: "list[Metrics]", header: Header) -> Report:
+def _comparison(
+    inputs: Sequence[PredictionInputs], metrics: "list[Metrics]", header: Header
+) -> WrittenReport:
     from genremill.jobs.evaluation import comparison  # here: torch takes long
 
     compared = [

@@ -18,7 +18,7 @@ from genremill.jobs.features.extraction_settings import Config, check
 from genremill.jobs.job_inputs import current_tracks
 
 if TYPE_CHECKING:  # these import numba, which takes long
-    from genremill.jobs.features.set_extraction import Counts
+    from genremill.jobs.features.set_extraction import ExtractionCounts
 
 
 def ready(warehouse: Warehouse, cfg: Config) -> Config:
@@ -43,7 +43,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     return _outcome(counts, work.dry_run, cfg.max_rejects)
 
 
-def _outcome(by_set: "dict[str, Counts]", dry_run: bool, max_rejects: float) -> command.Outcome:
+def _outcome(by_set: "dict[str, ExtractionCounts]", dry_run: bool, max_rejects: float) -> command.Outcome:
     over = {name: counts for name, counts in by_set.items() if counts.rejects_share > max_rejects}
     for name, counts in over.items():
         LOGGER.warning(

@@ -14,7 +14,7 @@ import pandas as pd
 
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.audio.store import AudioObject, AudioStore
-from genremill.infra.progress import DONE, Tally
+from genremill.infra.progress import DONE, RejectCounts
 from genremill.udfs import compiled
 from genremill.udfs.decoding import spotify_analysis
 from genremill.udfs.decoding.sandbox import Sandbox
@@ -61,7 +61,7 @@ def make_stat(store: AudioStore) -> BatchFunction:
     return stat
 
 
-def make_extract(settings: Extractor, tally: Tally) -> BatchFunction:
+def make_extract(settings: Extractor, reject_counts: RejectCounts) -> BatchFunction:
     """A `mapInPandas` function from (audio_uri, etag, size) to `WINDOW_SCHEMA`, which counts objects.
 
     It returns one row per window of an object, or one row with a reason. Raises `UsageError` if the kernels
@@ -73,7 +73,7 @@ def make_extract(settings: Extractor, tally: Tally) -> BatchFunction:
         sandbox = _sandbox()
         for frame in frames:
             objects = [_window_rows(settings, sandbox, row) for row in frame.to_dict("records")]
-            tally.add(Counter(rows[0].get("reason", DONE) for rows in objects))
+            reject_counts.add(Counter(rows[0].get("reason", DONE) for rows in objects))
             yield _frame([row for rows in objects for row in rows], WINDOW_SCHEMA)
 
     return extract

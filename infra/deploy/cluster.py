@@ -29,7 +29,7 @@ START_S, STOP_S = 90, 15
 
 
 @dataclass(frozen=True)
-class Cluster:
+class LocalCluster:
     """The folder, the ports and the size of a cluster."""
 
     folder: Path = Path("build/cluster")
@@ -152,7 +152,7 @@ def _end(pid_file: Path) -> None:
 
 def main(
     action: Annotated[Literal["up", "down"], tyro.conf.Positional],
-    cluster: Annotated[Cluster, tyro.conf.arg(name="")],
+    cluster: Annotated[LocalCluster, tyro.conf.arg(name="")],
 ) -> None:
     """Starts or stops a standalone Spark cluster on this machine."""
     if action == "up":

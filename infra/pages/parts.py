@@ -38,7 +38,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A cell of a table: its text, a bar for a share from 0 to 1, and whether it is the best in a column."""
 
     text: str
@@ -49,7 +49,7 @@ class Cell:
     def is_number(self) -> bool:
         """Whether the text is a number, with or without a unit, or nothing.
 
-        >>> [Cell(text).is_number for text in ("4.2 s", "28.0 to 32.0 %", "–", "1e-05", "2 Unlimited", "r1")]
+        >>> [TableCell(t).is_number for t in ("4.2 s", "28.0 to 32.0 %", "–", "1e-05", "2 Unlimited", "r1")]
         [True, True, True, True, False, False]
         """
         return _NUMBERS.fullmatch(self.text) is not None
@@ -58,18 +58,18 @@ class Cell:
     def safe_text(self) -> str:
         """The text, with an apostrophe before each line that a spreadsheet would take for a formula.
 
-        >>> Cell("=cmd()|").safe_text, Cell("-3.1e-06").safe_text
+        >>> TableCell("=cmd()|").safe_text, TableCell("-3.1e-06").safe_text
         ("'=cmd()|", '-3.1e-06')
         """
         lines = self.text.split("\n")
         return "\n".join(f"'{line}" if _is_formula(line) else line for line in lines)
 
 
-class Table:
+class PageTable:
     """Rows of cells under headings. Empty columns are left out, and columns of numbers are aligned right."""
 
-    def __init__(self, headings: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> None:
-        cells = [[cell if isinstance(cell, Cell) else Cell(str(cell)) for cell in row] for row in rows]
+    def __init__(self, headings: Sequence[str], rows: Sequence[Sequence[str | TableCell]]) -> None:
+        cells = [[c if isinstance(c, TableCell) else TableCell(str(c)) for c in row] for row in rows]
         columns = list(zip(headings, *cells, strict=True))
         full = [any(cell.text.strip(MISSING) for cell in column) for _, *column in columns]
         kept = [n for n in range(len(columns)) if n == 0 or full[n]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from genremill.infra.pages import formats
-from genremill.infra.pages.parts import Cell, Table
+from genremill.infra.pages.parts import PageTable, TableCell
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -37,7 +37,7 @@ def _environment() -> "Environment":
     )
     functions = (formats.percent, formats.decimal, formats.count, formats.duration, formats.pixels)
     environment.filters |= {function.__name__: function for function in functions}
-    environment.globals |= {"Cell": Cell, "Table": Table}
+    environment.globals |= {"Cell": TableCell, "Table": PageTable}
     environment.globals["parts"] = environment.get_template("genremill/infra/pages/parts.html.j2").module
     return environment
 

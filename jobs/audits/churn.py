@@ -18,7 +18,7 @@ FLOWS = 20
 """The most frequent label changes that are recorded."""
 
 
-class Cause(enum.StrEnum):
+class ChangeReason(enum.StrEnum):
     """Why the tag of a track changes."""
 
     FEATURES = "new features"
@@ -72,7 +72,8 @@ def compare(spark: SparkSession, inputs: AuditInputs, current: Snapshot) -> Data
     if changed is None:
         return both.withColumn("cause", F.lit(cause))
     both = both.join(changed.withColumn("has_new_features", F.lit(True)), "track_id", "left")
-    return both.withColumn("cause", F.when(F.col("has_new_features"), Cause.FEATURES.value).otherwise(cause))
+    new_features = F.when(F.col("has_new_features"), ChangeReason.FEATURES.value)
+    return both.withColumn("cause", new_features.otherwise(cause))
 
 
 def _columns(tags: DataFrame, suffix: str) -> DataFrame:
@@ -104,12 +105,12 @@ def _hashes(spark: SparkSession, inputs: AuditInputs, tracks: Snapshot) -> DataF
     return rows.select("track_id", F.xxhash64(*columns).alias("hash"))
 
 
-def _cause_of_others(inputs: AuditInputs) -> Cause:
+def _cause_of_others(inputs: AuditInputs) -> ChangeReason:
     """Why the tags of tracks without new features change."""
     if not inputs.has_new_model:
-        return Cause.UNKNOWN
+        return ChangeReason.UNKNOWN
     of_clusters = Labels(inputs.card.labels) is Labels.CLUSTER
-    return Cause.MAP if of_clusters and inputs.has_new_genre_map else Cause.MODEL
+    return ChangeReason.MAP if of_clusters and inputs.has_new_genre_map else ChangeReason.MODEL
 
 
 def measure(comparison: DataFrame) -> Churn:

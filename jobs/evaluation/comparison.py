@@ -8,7 +8,7 @@ from torch.utils import benchmark
 
 from genremill.infra.errors import UsageError
 from genremill.infra.pages.formats import MISSING, decimal, percent
-from genremill.infra.pages.parts import Cell, Header
+from genremill.infra.pages.parts import Header, TableCell
 from genremill.infra.pages.rendering import render_template
 from genremill.jobs.contracts import Split
 from genremill.jobs.evaluation.figures import bounds
@@ -133,11 +133,11 @@ def _lead(compared: Sequence[Compared]) -> str:
 
 def _cells(
     compared: Sequence[Compared], label: str, figure: str, show: Callable[[float | None], str]
-) -> list[Cell]:
+) -> list[TableCell]:
     """A figure of a class for each version; the greatest is highlighted, unless all are equal."""
     values = [_of(model, label, figure) for model in compared]
     best = max((value for value in values if value), default=None) if len(set(values)) > 1 else None
-    return [Cell(show(value), best=value is not None and value == best) for value in values]
+    return [TableCell(show(value), best=value is not None and value == best) for value in values]
 
 
 def _of(model: Compared, label: str, figure: str) -> float | None:

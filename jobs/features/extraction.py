@@ -14,7 +14,7 @@ from genremill.jobs.contracts import Split
 from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import FeatureSetRecord
 from genremill.jobs.features.extraction_settings import Config, window_seconds
-from genremill.jobs.features.set_extraction import Counts, SetExtraction
+from genremill.jobs.features.set_extraction import ExtractionCounts, SetExtraction
 from genremill.udfs import compiled, extraction
 from genremill.udfs.decoding.settings import DecodeSettings
 from genremill.udfs.dsp.augmentation import FASTEST, REVISION, Augmentation
@@ -31,7 +31,7 @@ def with_audio(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot) ->
 
 def up_to_date(
     spark: SparkSession, work: command.Run, cfg: Config, tracks: DataFrame, count: int
-) -> dict[str, Counts]:
+) -> dict[str, ExtractionCounts]:
     """Extracts the missing features of `count` tracks, by feature set; a dry run only counts them.
 
     The columns of `tracks` are track_id, audio_uri and split.

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from genremill.infra import lease, storage
 from genremill.infra.lease import Lease
 from genremill.infra.log import LOGGER
-from genremill.infra.progress import progress, tally
+from genremill.infra.progress import progress, reject_counts
 from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import FEATURES, REJECTS
 from genremill.jobs.features import cache as feature_cache, missing
@@ -33,7 +33,7 @@ BY_TASK = {
 
 
 @dataclass(frozen=True)
-class Counts:
+class ExtractionCounts:
     """Counts of the tracks with audio, for one feature set."""
 
     fingerprint: str
@@ -74,7 +74,7 @@ class SetExtraction:
     def _folder(self) -> str:
         return feature_cache.folder_of(self.work.warehouse, self.fingerprint)
 
-    def run(self) -> Counts:
+    def run(self) -> ExtractionCounts:
         """Extracts and counts the missing features, after waiting for other runs on the same set."""
         if self.work.dry_run:
             _, _, would = self._to_do(self._missing("missing"))
@@ -82,13 +82,13 @@ class SetExtraction:
         with lease.held(f"{self._folder}/_extract.lease", self.work.run_id, wait=True) as held:
             return self._done(held)
 
-    def _done(self, held: Lease) -> Counts:
+    def _done(self, held: Lease) -> ExtractionCounts:
         missing_tracks = self._missing("missing")
         rejected = self._append_rejects(self.objects.join(self.tracks, "audio_uri", "inner"))
         if left := storage.folders(self._pending()):
             for run in left:
                 LOGGER.info("extract %s: using the results that run %s has left", self.settings.name, run)
-                rejected += self._settle(run, missing_tracks, held)
+                rejected += self._write_results(run, missing_tracks, held)
             missing_tracks = self._missing("still-missing")
         copies, fresh, done = self._to_do(missing_tracks)
         if copies and done.copied:
@@ -97,7 +97,7 @@ class SetExtraction:
             rejected += self._decode(fresh, done.decoded, held)
         return dataclasses.replace(done, rejected=dict(sorted(rejected.items())), without=self._without())
 
-    def _to_do(self, missing_tracks: DataFrame) -> tuple[DataFrame | None, DataFrame, Counts]:
+    def _to_do(self, missing_tracks: DataFrame) -> tuple[DataFrame | None, DataFrame, ExtractionCounts]:
         """The rows to copy (None if the cache is empty), the tracks to decode, and their counts."""
         copies, fresh, copied = None, missing_tracks, 0
         if feature_cache.runs_of(self.work.warehouse, self.fingerprint):
@@ -108,7 +108,8 @@ class SetExtraction:
         objects = fresh.groupBy("source").agg(F.max("size").alias("size"))
         row = objects.agg(F.count("*"), F.coalesce(F.sum("size"), F.lit(0))).first()
         decoded, size_bytes = row or (0, 0)
-        return copies, fresh, Counts(self.fingerprint, self.track_count, decoded, size_bytes, copied)
+        counts = ExtractionCounts(self.fingerprint, self.track_count, decoded, size_bytes, copied)
+        return copies, fresh, counts
 
     def _rows(self) -> DataFrame:
         return feature_cache.rows_of(self.spark, self.work.warehouse, self.fingerprint)
@@ -135,7 +136,7 @@ class SetExtraction:
         batches = -(-objects // (OBJECTS_A_CORE * cores))
         tasks = max(cores, -(-objects // (batches * OBJECTS_A_TASK)))
         sources = fresh.select(F.col("source").alias("audio_uri"), "etag", "size").distinct()
-        counted = tally(self.spark)
+        counted = reject_counts(self.spark)
         extract = extraction.make_extract(self.settings, counted)
         rejected = Counter[str]()
         with progress(self.spark, f"extract {self.settings.name}", objects, "clips", counted):
@@ -143,10 +144,10 @@ class SetExtraction:
                 part = sources.where(F.pmod(F.xxhash64("audio_uri"), F.lit(batches)) == number)
                 extracted = part.repartition(tasks).mapInPandas(extract, extraction.WINDOW_SCHEMA)
                 extracted.write.mode("append").options(**BY_TASK).parquet(self._pending(self.work.run_id))
-                rejected += self._settle(self.work.run_id, fresh, held)
+                rejected += self._write_results(self.work.run_id, fresh, held)
         return rejected
 
-    def _settle(self, run: str, missing_tracks: DataFrame, held: Lease) -> Counter[str]:
+    def _write_results(self, run: str, missing_tracks: DataFrame, held: Lease) -> Counter[str]:
         """Writes the results of a run's tasks as features and rejects of their tracks."""
         held.check()  # a run that takes over the lease also takes over these results
         folder = self._pending(run)

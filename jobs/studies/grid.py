@@ -20,7 +20,7 @@ SETTINGS = ("learning_rate", "batch", "epochs")
 
 
 @dataclass(frozen=True, order=True)
-class Cell:
+class GridPoint:
     """One point of the grid."""
 
     learning_rate: float
@@ -30,7 +30,7 @@ class Cell:
     def __str__(self) -> str:
         """The settings in words.
 
-        >>> str(Cell(0.001, 64, 20))
+        >>> str(GridPoint(0.001, 64, 20))
         'learning rate 0.001, batch 64, 20 epochs'
         """
         return f"learning rate {self.learning_rate:g}, batch {self.batch}, {self.epochs} epochs"
@@ -49,12 +49,12 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     @property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[GridPoint]:
         """The cells of the grid, the fastest first."""
         grid = itertools.product(self.learning_rates, self.batches, self.epoch_counts)
-        return sorted(itertools.starmap(Cell, grid), key=lambda cell: (cell.epochs, -cell.batch, cell))
+        return sorted(itertools.starmap(GridPoint, grid), key=lambda cell: (cell.epochs, -cell.batch, cell))
 
-    def settings(self, cell: Cell) -> TrainConfig:
+    def settings(self, cell: GridPoint) -> TrainConfig:
         """The settings of one training."""
         return dataclasses.replace(self.train, **dataclasses.asdict(cell))
 
@@ -84,7 +84,7 @@ def check(cfg: Config) -> None:
 class CellResult:
     """The result of a training, at the epoch whose weights a model version would have."""
 
-    cell: Cell
+    cell: GridPoint
     pairs: int
     """Number of validation pairs."""
     accuracy: float | None = None
@@ -125,7 +125,7 @@ class StudyInputs:
         record = json.dumps(self.made_from, sort_keys=True).encode()
         return self.training.warehouse.path("studies", hashlib.sha256(record).hexdigest()[:20])
 
-    def known_and_missing(self) -> tuple[dict[Cell, CellResult], list[Cell]]:
+    def known_and_missing(self) -> tuple[dict[GridPoint, CellResult], list[GridPoint]]:
         """The results of the cells that were trained before, and the cells that have to be trained."""
         cells = self.settings.cells
         known = recorded(self.folder, cells) if self.settings.train.resume else {}
@@ -137,7 +137,7 @@ def record(folder: str, result: CellResult) -> None:
     storage.write_atomic(_file(folder, result.cell), json.dumps(result.as_json()).encode())
 
 
-def recorded(folder: str, cells: Iterable[Cell]) -> dict[Cell, CellResult]:
+def recorded(folder: str, cells: Iterable[GridPoint]) -> dict[GridPoint, CellResult]:
     """The saved results of cells. A damaged record is ignored, and its cell is trained again."""
     results = {}
     for cell in cells:
@@ -146,7 +146,7 @@ def recorded(folder: str, cells: Iterable[Cell]) -> dict[Cell, CellResult]:
             continue
         try:
             figures = json.loads(storage.read_bytes(file))
-            if Cell(**{name: figures.pop(name) for name in SETTINGS}) != cell:
+            if GridPoint(**{name: figures.pop(name) for name in SETTINGS}) != cell:
                 raise ValueError("it belongs to another cell")
             results[cell] = CellResult(cell, **figures)
         except (ValueError, TypeError, KeyError, AttributeError) as err:
@@ -160,10 +160,10 @@ def best_of(results: Iterable[CellResult]) -> CellResult | None:
     return max(measured, key=lambda result: (result.accuracy or 0.0, -(result.seconds or 0.0)), default=None)
 
 
-def _file(folder: str, cell: Cell) -> str:
+def _file(folder: str, cell: GridPoint) -> str:
     """The record of a cell.
 
-    >>> _file("f", Cell(0.001, 64, 20))
+    >>> _file("f", GridPoint(0.001, 64, 20))
     'f/cells/rate-0.001_batch-64_epochs-20.json'
     """
     return f"{folder}/cells/rate-{cell.learning_rate!r}_batch-{cell.batch}_epochs-{cell.epochs}.json"

@@ -12,7 +12,7 @@ from genremill.infra.pages.parts import Header
 from genremill.jobs import command
 from genremill.jobs.contracts import Split
 from genremill.jobs.studies import page as study_page
-from genremill.jobs.studies.grid import Cell, CellResult, StudyInputs, best_of, record
+from genremill.jobs.studies.grid import CellResult, GridPoint, StudyInputs, best_of, record
 from genremill.jobs.training import sources
 from genremill.jobs.training.ranks import planned, run_ranks, sample
 from genremill.models.training import checkpoints
@@ -39,7 +39,7 @@ def study(spark: SparkSession, work: command.Run, inputs: StudyInputs) -> comman
 
 
 def _trained(
-    spark: SparkSession, work: command.Run, inputs: StudyInputs, cells: list[Cell]
+    spark: SparkSession, work: command.Run, inputs: StudyInputs, cells: list[GridPoint]
 ) -> Iterator[CellResult]:
     """Trains cells on one training set, and saves the result of each before the next starts."""
     data, prepared = sources.prepared(spark, work, inputs.training)

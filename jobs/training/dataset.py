@@ -32,7 +32,7 @@ Variants = Mapping[str, ModelInputs]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counts:
+class TrainingCounts:
     """The classes, and the numbers of pairs and rows."""
 
     classes: tuple[str, ...]
@@ -45,7 +45,7 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSet(Counts):
+class TrainingSet(TrainingCounts):
     """The folders `train` and `validation` with shards, digests of their rows, and what they contain."""
 
     inputs: ModelInputs
@@ -120,7 +120,7 @@ def write_training_set(
     )
 
 
-def _counted(pairs: DataFrame, inputs: ModelInputs, workers: int) -> Counts:
+def _counted(pairs: DataFrame, inputs: ModelInputs, workers: int) -> TrainingCounts:
     """Counts pairs and rows; raises `UsageError` for too few classes, or too few rows for the workers."""
     windows = F.coalesce(F.size(WINDOWS), F.lit(1)) if inputs.sets else F.lit(1)
     by_class = pairs.groupBy("split", "class").agg(F.count("*").alias("pairs"), F.sum(windows).alias("rows"))
@@ -142,7 +142,7 @@ def _counted(pairs: DataFrame, inputs: ModelInputs, workers: int) -> Counts:
             f"--workers {workers}: there are {found} rows to train on; expected {needed} or more"
         )
     class_rows = {name: counts[Split.TRAIN.value, name][0] for name in classes}
-    return Counts(classes=classes, rows=pairs_of, windows=rows_of, class_rows=class_rows)
+    return TrainingCounts(classes=classes, rows=pairs_of, windows=rows_of, class_rows=class_rows)
 
 
 def _together(pairs: DataFrame) -> dict[str, dict[str, float]]:

@@ -22,7 +22,7 @@ import scipy.signal
 from genremill.udfs import compiled
 from genremill.udfs.dsp import mel, spectra
 from genremill.udfs.dsp.hpss import hpss
-from genremill.udfs.dsp.medians import WINDOW, Network, medians_along_rows, medians_down_columns
+from genremill.udfs.dsp.medians import WINDOW, SortingNetwork, medians_along_rows, medians_down_columns
 from genremill.udfs.dsp.pitch import chroma_filters, estimate_tuning
 from genremill.udfs.dsp.simd import TILE
 from genremill.udfs.dsp.spectral_shape import spectral_shape
@@ -127,7 +127,7 @@ def test_harmonic_and_percussive_part_add_up_to_the_signal() -> None:
 
 def test_the_selection_network_finds_medians() -> None:
     values = np.random.default_rng(0).permutation(WINDOW + TILE - 1).tolist()
-    medians = Network(min, max).medians(values)
+    medians = SortingNetwork(min, max).medians(values)
     assert medians == [sorted(values[at : at + WINDOW])[WINDOW // 2] for at in range(TILE)]
 
 

@@ -15,7 +15,7 @@ import pytest
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.errors import StorageError
 from genremill.udfs.decoding import decode
-from genremill.udfs.decoding.sandbox import Limits, Sandbox
+from genremill.udfs.decoding.sandbox import DecodingLimits, Sandbox
 from genremill.udfs.decoding.settings import Budget, DecodeSettings, Offset
 from tests.audio.audio_faults_corpus import FAULTS, SR, encoded, tone
 
@@ -23,8 +23,8 @@ ROOT = Path(__file__).parent.parent.parent
 MISBEHAVING = "tests.audio.misbehaving_decoder"
 SETTINGS = DecodeSettings(sr=SR, seconds=30)
 MEMORY_BYTES = 128 * 2**20
-PATIENT = Limits(memory_bytes=MEMORY_BYTES)
-HASTY = Limits(memory_bytes=MEMORY_BYTES, seconds=0.75)
+PATIENT = DecodingLimits(memory_bytes=MEMORY_BYTES)
+HASTY = DecodingLimits(memory_bytes=MEMORY_BYTES, seconds=0.75)
 
 
 @pytest.fixture
@@ -312,10 +312,10 @@ def test_a_killed_worker_leaves_no_child(tmp_path: Path) -> None:
     os.close(fd)
     worker = (
         "import os\n"
-        "from genremill.udfs.decoding.sandbox import Limits, Sandbox\n"
+        "from genremill.udfs.decoding.sandbox import DecodingLimits, Sandbox\n"
         "from genremill.udfs.decoding.settings import DecodeSettings\n"
         "from genremill.infra.audio.faults import AudioRejected\n"
-        f"sandbox = Sandbox(Limits(), module={MISBEHAVING!r})\n"
+        f"sandbox = Sandbox(DecodingLimits(), module={MISBEHAVING!r})\n"
         "settings = DecodeSettings(sr=22050, seconds=30)\n"
         "try:\n"
         "    sandbox.decode(os.open('/dev/null', os.O_RDONLY), settings)\n"

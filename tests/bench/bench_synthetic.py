@@ -27,7 +27,7 @@ from genremill.models.networks.base import Network
 from genremill.udfs.dsp.augmentation import Variant, varied
 from genremill.udfs.feature_sets import registry
 from genremill.udfs.feature_sets.base import FeatureSet
-from genremill.udfs.feature_sets.registry import Kind
+from genremill.udfs.feature_sets.registry import SpectrogramKind
 from genremill.udfs.feature_sets.segments import Segments
 from tests.audio.known_sounds import SR, TRUTHS, Artist, Sound
 from tests.bench.training_case import Rows, fit
@@ -137,7 +137,7 @@ def segments(corpus: Corpus) -> None:
 
 def spectrograms(corpus: Corpus) -> None:
     """The network of report C on its ten kinds of spectrogram."""
-    print_accuracies(corpus, {f"spectrogram:{kind}": ("spectrogram_cnn",) for kind in Kind})
+    print_accuracies(corpus, {f"spectrogram:{kind}": ("spectrogram_cnn",) for kind in SpectrogramKind})
 
 
 def augmentation(corpus: Corpus) -> None:

@@ -19,7 +19,7 @@ from genremill.jobs.nights import record as night_record
 from genremill.models import artifact, zoo
 from genremill.udfs.dsp.augmentation import Variant
 from genremill.udfs.feature_sets import registry
-from genremill.udfs.feature_sets.registry import Kind
+from genremill.udfs.feature_sets.registry import SpectrogramKind
 from tests.docs.documentation import DOCS, PAGES, ROOT, blocks, code, name_of, rows_of, section, table, tables
 from tests.pure.zoo_cases import card_of, parameter_count
 
@@ -110,9 +110,9 @@ def test_the_models_are_listed_as_they_are() -> None:
 def test_every_feature_set_is_listed_with_the_shape_of_its_values() -> None:
     rows = {code(row[0])[0]: row for row in table("audio.md", "feature set")}
     spectrogram = rows.pop("spectrogram:KIND")
-    assert code(spectrogram[2]) == [one.value for one in Kind]
+    assert code(spectrogram[2]) == [one.value for one in SpectrogramKind]
     listed = {name: row[1] for name, row in rows.items() if name != registry.VGGISH}
-    listed |= {f"spectrogram:{kind}": spectrogram[1] for kind in Kind}
+    listed |= {f"spectrogram:{kind}": spectrogram[1] for kind in SpectrogramKind}
     assert registry.VGGISH in rows
     assert listed == {
         name: " × ".join(map(str, make().shape)) for name, make in registry.FEATURE_SETS.items()

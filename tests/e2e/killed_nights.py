@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 from pyarrow.fs import LocalFileSystem
 
-from genremill.infra.deploy.cluster import Cluster
+from genremill.infra.deploy.cluster import LocalCluster
 from genremill.infra.errors import ExitCode
 from tests.e2e.faulty_nights import Case, RunResult, Storage, Verdict, judge, key_of, s3a_options
 from tests.e2e.faulty_proxy import Fault, Request, first
@@ -146,14 +146,14 @@ class Killing:
 
     storage: Storage
     folder: Path
-    cluster: Cluster
+    cluster: LocalCluster
 
     @classmethod
     @contextlib.contextmanager
     def on(cls, storage: Storage, folder: Path) -> Iterator["Killing"]:
         """Sets up a cluster of two workers, which stops after the block."""
         port, ui_port = free_ports(2)
-        cluster = Cluster(folder / "cluster", port, ui_port, memory="1g")
+        cluster = LocalCluster(folder / "cluster", port, ui_port, memory="1g")
         try:
             yield cls(storage, folder, cluster)
         finally:

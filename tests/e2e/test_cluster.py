@@ -37,7 +37,7 @@ def free_port() -> int:
 
 
 @dataclass(frozen=True)
-class Cluster:
+class LocalCluster:
     """A cluster by its folder and ports."""
 
     folder: Path
@@ -78,8 +78,8 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    running = Cluster(tmp_path_factory.mktemp("cluster"), free_port(), free_port())
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    running = LocalCluster(tmp_path_factory.mktemp("cluster"), free_port(), free_port())
     try:
         running.command("up")
         yield running
@@ -88,7 +88,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def night(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def night(cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The folder of a demo catalog tagged by a night on the cluster, and the JSON document of the night."""
     folder = tmp_path_factory.mktemp("night")
     assert demo.main(["--out", str(folder / "tracks.csv"), "--tracks", "300", "--clips", "40"]) == 0
@@ -98,7 +98,7 @@ def night(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return folder, cluster.submit("nightly", *where, *audio, *train)
 
 
-def test_a_cluster_starts_once_on_loopback_and_stops_all_its_processes(cluster: Cluster) -> None:
+def test_a_cluster_starts_once_on_loopback_and_stops_all_its_processes(cluster: LocalCluster) -> None:
     running = cluster.processes()
     assert set(running) == {"master", "worker-1", "worker-2"}
     assert cluster.command("up") == cluster.url
@@ -109,12 +109,12 @@ def test_a_cluster_starts_once_on_loopback_and_stops_all_its_processes(cluster: 
         assert {one.laddr.ip for one in listening} <= LOOPBACK
         variables = {name for name, value in process.environ().items() if sys.prefix in value}
         assert variables <= {"SPARK_HOME", "SPARK_CONF_DIR"}
-    other = Cluster(cluster.folder / "other", free_port(), free_port())
+    other = LocalCluster(cluster.folder / "other", free_port(), free_port())
     assert other.command("down") == ""
 
 
 @needs_archive
-def test_executors_import_the_package_from_the_archive(cluster: Cluster) -> None:
+def test_executors_import_the_package_from_the_archive(cluster: LocalCluster) -> None:
     checks = cluster.submit("doctor")
     assert checks["exit_code"] == 0, checks
     for place in checks["checks"]["executors"]["found"].partition(" in ")[2].split(", "):
@@ -123,7 +123,7 @@ def test_executors_import_the_package_from_the_archive(cluster: Cluster) -> None
 
 
 @needs_archive
-def test_doctor_reports_executors_without_genremill(cluster: Cluster) -> None:
+def test_doctor_reports_executors_without_genremill(cluster: LocalCluster) -> None:
     base = str(Path(sys.base_prefix) / "bin" / "python3")
     found = cluster.submit("doctor", python=base)
     assert found["exit_code"] == 2

@@ -16,7 +16,7 @@ from jinja2 import UndefinedError
 import genremill.infra.pages
 from genremill.infra.pages.charts import Axis, Series, line_figure
 from genremill.infra.pages.maps import MapPoint, heat_map, name_map
-from genremill.infra.pages.parts import Cell, Header, Table
+from genremill.infra.pages.parts import Header, PageTable, TableCell
 from genremill.infra.pages.rendering import _environment, render_template
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs.audits import page as audit_page, paired_accuracy
@@ -69,15 +69,15 @@ def test_templates_load_from_a_zip_of_the_code(tmp_path: Path) -> None:
 
 
 def test_each_line_of_a_cell_that_looks_like_a_formula_gets_an_apostrophe() -> None:
-    assert Cell("\t=cmd()\n-1.5 %\n@x").safe_text == "'\t=cmd()\n-1.5 %\n'@x"
+    assert TableCell("\t=cmd()\n-1.5 %\n@x").safe_text == "'\t=cmd()\n-1.5 %\n'@x"
 
 
 def test_a_table_leaves_out_empty_columns_and_rejects_a_row_of_another_width() -> None:
-    table = Table(["a", "b", "c"], [["", "–", "1"], ["", "", "–"]])
+    table = PageTable(["a", "b", "c"], [["", "–", "1"], ["", "", "–"]])
     assert table.columns == [("a", "number"), ("c", "number")]
     assert [[cell.text for cell, _ in row] for row in table.rows] == [["", "1"], ["", "–"]]
     with pytest.raises(ValueError, match="argument"):
-        Table(["a", "b"], [["1", "2"], ["1"]])
+        PageTable(["a", "b"], [["1", "2"], ["1"]])
 
 
 def test_line_chart_places_points_between_its_axes() -> None:
@@ -132,7 +132,7 @@ def test_name_map_leaves_out_a_name_that_would_cover_another() -> None:
 
 def test_a_bar_stays_within_its_bounds() -> None:
     parts: Any = _environment().globals["parts"]
-    rows = [["x", Cell("1", share)] for share in (-1.0, 0.5, 2.0)]
+    rows = [["x", TableCell("1", share)] for share in (-1.0, 0.5, 2.0)]
     elements = read(parts.table("T", ["a", "b"], rows)).elements
     widths = [found["width"] for _, found in elements if found.get("class") == "meter-fill"]
     assert widths == ["0", "36", "72"]

@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from genremill.infra import progress
 from genremill.infra.log import start_log
-from genremill.infra.progress import DONE, Tally, tally
+from genremill.infra.progress import DONE, RejectCounts, reject_counts
 
 CLIPS, SILENT, WIDTH = 12, 3, 60
 
@@ -30,7 +30,7 @@ class Terminal(io.StringIO):
         return 2
 
 
-def counted_by_tasks(spark: SparkSession, folder: Path, counted: Tally) -> None:
+def counted_by_tasks(spark: SparkSession, folder: Path, counted: RejectCounts) -> None:
     """A step of four tasks that count their rows; the first task fails once after counting."""
 
     failed = folder / "failed"
@@ -56,7 +56,7 @@ def test_a_terminal_shows_one_line_and_a_retried_task_is_counted_once(
     monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((WIDTH, 24)))
     monkeypatch.setattr(sys, "stderr", screen := Terminal())
     start_log("r0", "extract")
-    counted = tally(spark)
+    counted = reject_counts(spark)
     with progress.progress(spark, "extract a set with quite a long name", CLIPS, "clips", counted):
         counted_by_tasks(spark, tmp_path, counted)
     assert counted.value == {DONE: CLIPS - SILENT, "silent": SILENT}
@@ -75,7 +75,7 @@ def test_a_log_gets_lines_without_control_characters(
     monkeypatch.setattr(progress, "LOGGED_EVERY_S", 0.02)
     start_log("r0", "score")
     with progress.progress(spark, "score", CLIPS):
-        counted_by_tasks(spark, tmp_path, tally(spark))
+        counted_by_tasks(spark, tmp_path, reject_counts(spark))
     lines = capsys.readouterr().err.splitlines()
     assert all(re.search(r" r0 score: score: \d+ of 12 rows", line) and line.isprintable() for line in lines)
     assert any("rows, " in line and line.endswith(" left") for line in lines)

@@ -18,7 +18,7 @@ import soxr
 
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.udfs.decoding import header as audio_header
-from genremill.udfs.decoding.header import Codec, Header
+from genremill.udfs.decoding.header import AudioHeader, Codec
 from genremill.udfs.decoding.settings import Budget, Decoded, DecodeSettings, Offset, Signal, resampled_length
 
 MIN_SAMPLES = 2048
@@ -84,7 +84,7 @@ def _over_budget(found: str, expected: str) -> AudioRejected:
     return AudioRejected(AudioReason.HEADER_OVER_BUDGET, f"{found}, expected {expected}")
 
 
-def _check_rate(header: Header, sr: int, budget: Budget) -> None:
+def _check_rate(header: AudioHeader, sr: int, budget: Budget) -> None:
     if not budget.min_sr <= header.sr <= budget.max_sr:
         raise _over_budget(f"{header.sr:,} Hz", f"{budget.min_sr:,} to {budget.max_sr:,}")
     if not 1 <= header.channels <= budget.channels:
@@ -93,7 +93,7 @@ def _check_rate(header: Header, sr: int, budget: Budget) -> None:
         raise _over_budget(f"{header.sr:,} Hz to {sr:,}", f"a ratio of at most {budget.resample_ratio:g}")
 
 
-def _check_agreement(header: Header, source: soundfile.SoundFile) -> None:
+def _check_agreement(header: AudioHeader, source: soundfile.SoundFile) -> None:
     """Checks that libsndfile finds what the header declares, so that it decodes what was checked."""
     formats, subtypes = _READS_AS[header.codec]
     same_format = source.format in formats and source.subtype in subtypes
@@ -104,7 +104,7 @@ def _check_agreement(header: Header, source: soundfile.SoundFile) -> None:
         raise AudioRejected(AudioReason.DECODE_FAILED, detail)
 
 
-def _part_of(header: Header, source: soundfile.SoundFile, settings: DecodeSettings) -> _Part:
+def _part_of(header: AudioHeader, source: soundfile.SoundFile, settings: DecodeSettings) -> _Part:
     """The requested part of a file."""
     declared = source.frames if header.frames is None else header.frames
     if header.frames is not None and header.codec in (Codec.VORBIS, Codec.OPUS):

@@ -65,7 +65,7 @@ class Codec(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Header:
+class AudioHeader:
     """The declarations of a header, before any check against a budget."""
 
     codec: Codec
@@ -76,7 +76,7 @@ class Header:
     """Samples per channel; None if only libsndfile can count them."""
 
 
-def read(fd: int) -> Header:
+def read(fd: int) -> AudioHeader:
     """The header of a file; the position of the descriptor does not change.
 
     Raises `AudioRejected` with `empty`, `not_audio` or `codec_refused`, or with `decode_failed` if the header
@@ -112,7 +112,7 @@ def _after_id3(fd: int) -> int:
     return start
 
 
-def _wav(fd: int, start: int, size: int) -> Header:
+def _wav(fd: int, start: int, size: int) -> AudioHeader:
     """A RIFF/WAVE or RF64 header: `fmt `, and the size that `data` (or `ds64`) declares."""
     sr = channels = frame_bytes = 0
     long_size = None
@@ -128,7 +128,7 @@ def _wav(fd: int, start: int, size: int) -> Header:
                 length = long_size
             elif length >= _UNKNOWN_SIZE:
                 length = size - position - 8
-            return Header(Codec.WAV, sr, channels, length // frame_bytes if frame_bytes else 0)
+            return AudioHeader(Codec.WAV, sr, channels, length // frame_bytes if frame_bytes else 0)
         position += 8 + length + length % 2
     raise AudioRejected(AudioReason.DECODE_FAILED, f"no samples after {_PARTS} chunks")
 
@@ -144,10 +144,10 @@ def _wav_format(fd: int, position: int) -> tuple[int, int, int]:
     return sr, channels, channels * bits // 8
 
 
-def _flac(head: bytes) -> Header:
+def _flac(head: bytes) -> AudioHeader:
     """STREAMINFO: 20 bits of rate, 3 of channels, 5 of sample size, 36 of frames (0: unknown)."""
     (packed,) = struct.unpack_from(">Q", head, 18)
-    return Header(Codec.FLAC, packed >> 44, (packed >> 41 & 7) + 1, packed & (1 << 36) - 1 or None)
+    return AudioHeader(Codec.FLAC, packed >> 44, (packed >> 41 & 7) + 1, packed & (1 << 36) - 1 or None)
 
 
 class _Mp3Frame(NamedTuple):
@@ -172,7 +172,7 @@ def _mp3_frame(head: bytes) -> _Mp3Frame | None:
     return _Mp3Frame(version, sr, 1 if head[3] >> 6 == 3 else 2, length, samples)
 
 
-def _mp3(fd: int, start: int, size: int) -> Header | None:
+def _mp3(fd: int, start: int, size: int) -> AudioHeader | None:
     """The header of an MP3; None if the first frame is not followed by a second one.
 
     The number of frames comes from libsndfile if there is a Xing header, or else from counting them.
@@ -187,7 +187,9 @@ def _mp3(fd: int, start: int, size: int) -> Header | None:
     side = {(3, 2): 32, (3, 1): 17}.get((first.version, first.channels), 17 if first.channels == 2 else 9)
     tag, flags = struct.unpack_from(">4sI", head, 4 + side)
     counted = tag in (b"Xing", b"Info") and flags & 1
-    return Header(Codec.MP3, first.sr, first.channels, None if counted else _mp3_samples(fd, start, size))
+    return AudioHeader(
+        Codec.MP3, first.sr, first.channels, None if counted else _mp3_samples(fd, start, size)
+    )
 
 
 def _mp3_samples(fd: int, start: int, size: int) -> int | None:
@@ -207,17 +209,17 @@ def _mp3_samples(fd: int, start: int, size: int) -> int | None:
     return None
 
 
-def _ogg(fd: int, start: int, size: int) -> Header:
+def _ogg(fd: int, start: int, size: int) -> AudioHeader:
     """The header in the first packet of the first page, after the table of segments."""
     page = os.pread(fd, 512, start)
     packet = page[27 + page[26] :]
     if packet.startswith(b"\x01vorbis"):
         channels, sr = struct.unpack_from("<BI", packet, 11)
-        return Header(Codec.VORBIS, sr, channels, _ogg_frames(fd, start, size, sr))
+        return AudioHeader(Codec.VORBIS, sr, channels, _ogg_frames(fd, start, size, sr))
     if packet.startswith(b"OpusHead"):
         (skipped,) = struct.unpack_from("<H", packet, 10)
         frames = _ogg_frames(fd, start, size, 48000)
-        return Header(Codec.OPUS, 48000, packet[9], frames and max(0, frames - skipped))
+        return AudioHeader(Codec.OPUS, 48000, packet[9], frames and max(0, frames - skipped))
     raise AudioRejected(AudioReason.CODEC_REFUSED, f"an OGG stream that begins with {packet[:8]!r}")
 
 

@@ -32,7 +32,7 @@ DECODER = "genremill.udfs.decoding.child"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class DecodingLimits:
     """Limits for decoding one file."""
 
     memory_bytes: int = 256 * 2**20
@@ -51,9 +51,9 @@ class Sandbox:
     """
 
     def __init__(
-        self, limits: Limits | None = None, budget: Budget | None = None, *, module: str = DECODER
+        self, limits: DecodingLimits | None = None, budget: Budget | None = None, *, module: str = DECODER
     ) -> None:
-        self._limits = limits or Limits()
+        self._limits = limits or DecodingLimits()
         self._budget = budget or Budget()
         self._module = module
         self._child: _ChildProcess | None = None

@@ -32,7 +32,7 @@ ROWS = WINDOW + TILE - 1
 
 
 @dataclass(frozen=True)
-class Network:
+class SortingNetwork:
     """Selects medians by minima and maxima alone, of any values that `smaller` and `larger` accept."""
 
     smaller: Callable[[Any, Any], Any]
@@ -115,7 +115,7 @@ def _medians_of_rows(
         for row in range(ROWS):
             index = builder.load(builder.gep(indices, [context.get_constant(types.intp, row)]))
             rows.append(source.load(index))
-        for median in Network(smaller, larger).medians(rows):
+        for median in SortingNetwork(smaller, larger).medians(rows):
             target.store(median, start)
             start = builder.add(start, stride)
         return context.get_dummy_value()

@@ -12,7 +12,7 @@ VGGISH = "vggish"
 """The only set that also needs a file of weights."""
 
 
-class Kind(enum.StrEnum):
+class SpectrogramKind(enum.StrEnum):
     """What a spectrogram shows over time; its first line is the lowest frequency, class or lag."""
 
     DB = "db"  # magnitudes in dB relative to the largest, from -80
@@ -41,7 +41,10 @@ FEATURE_SETS: dict[str, Callable[[], FeatureSet]] = {
     "logmel": partial(_make, "logmel", "LogMel"),
     "musicnn": partial(_make, "pretrained", "Musicnn"),
     "musicnn_vgg": partial(_make, "pretrained", "MusicnnVgg"),
-    **{f"spectrogram:{kind}": partial(_make, "spectrogram", "Spectrogram", kind=kind) for kind in Kind},
+    **{
+        f"spectrogram:{kind}": partial(_make, "spectrogram", "Spectrogram", kind=kind)
+        for kind in SpectrogramKind
+    },
 }
 
 

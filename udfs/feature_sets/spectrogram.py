@@ -19,7 +19,7 @@ from genremill.udfs.dsp.pitch import chroma, chroma_cqt, estimate_tuning, tonnet
 from genremill.udfs.dsp.rhythm import tempogram
 from genremill.udfs.dsp.spectra import Real, power_to_db
 from genremill.udfs.feature_sets.base import FeatureSet, Signal
-from genremill.udfs.feature_sets.registry import Kind
+from genremill.udfs.feature_sets.registry import SpectrogramKind
 
 Rows = npt.NDArray[np.floating]
 
@@ -34,7 +34,7 @@ class Spectrogram(FeatureSet):
 
     revision: ClassVar[int] = 1
 
-    kind: Kind
+    kind: SpectrogramKind
     n_fft: int = 1024
     hop_length: int = 512
     height: int = 64
@@ -61,17 +61,19 @@ class Spectrogram(FeatureSet):
 
     def image(self, y: Signal) -> Rows:
         """The spectrogram before resizing, shape (rows, frames)."""
-        images: dict[Kind, Callable[[], Rows]] = {
-            Kind.DB: lambda: _relative_db(self._power(y)).T,
-            Kind.POWER_DB: lambda: power_to_db(self._power(y)).T,
-            Kind.PHASE: lambda: np.angle(spectra.stft(y, n_fft=self.n_fft, hop_length=self.hop_length)).T,
-            Kind.CHROMA: lambda: self._chroma(self._power(y)).T,
-            Kind.CHROMA_CQT: lambda: chroma_cqt(self._constant_q(y)),
-            Kind.MFCC: lambda: mfcc(self._log_mel(y)).T,
-            Kind.MEL: lambda: self._log_mel(y).T,
-            Kind.CQT: lambda: _relative_db(np.square(self._constant_q(y))),
-            Kind.TEMPOGRAM: lambda: tempogram(self._onsets(y)).T,
-            Kind.TONNETZ: lambda: tonnetz(chroma_cqt(self._constant_q(y))),
+        images: dict[SpectrogramKind, Callable[[], Rows]] = {
+            SpectrogramKind.DB: lambda: _relative_db(self._power(y)).T,
+            SpectrogramKind.POWER_DB: lambda: power_to_db(self._power(y)).T,
+            SpectrogramKind.PHASE: lambda: (
+                np.angle(spectra.stft(y, n_fft=self.n_fft, hop_length=self.hop_length)).T
+            ),
+            SpectrogramKind.CHROMA: lambda: self._chroma(self._power(y)).T,
+            SpectrogramKind.CHROMA_CQT: lambda: chroma_cqt(self._constant_q(y)),
+            SpectrogramKind.MFCC: lambda: mfcc(self._log_mel(y)).T,
+            SpectrogramKind.MEL: lambda: self._log_mel(y).T,
+            SpectrogramKind.CQT: lambda: _relative_db(np.square(self._constant_q(y))),
+            SpectrogramKind.TEMPOGRAM: lambda: tempogram(self._onsets(y)).T,
+            SpectrogramKind.TONNETZ: lambda: tonnetz(chroma_cqt(self._constant_q(y))),
         }
         return images[self.kind]()
 

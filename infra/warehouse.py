@@ -57,7 +57,7 @@ class Current(Pointer):
 
     def withdrew(self, snapshot: Snapshot) -> Snapshot | None:
         """The run made from the same inputs that was rolled back, if there is one."""
-        return next((one for one in self.withdrawn if one.inputs == snapshot.inputs), None)
+        return next((run for run in self.withdrawn if run.inputs == snapshot.inputs), None)
 
     def to_json(self) -> bytes:
         """The text of the pointer file; the fields of the snapshot are at its top level."""
@@ -122,7 +122,7 @@ class Warehouse:
         """The newest run id in the history of a table; "" if there is none."""
         current = self.current(table)
         runs = (current.snapshot, *current.previous, *current.withdrawn) if current else ()
-        return max((one.run_id for one in runs), default="")
+        return max((run.run_id for run in runs), default="")
 
     def finish(self, table: str, snapshot: Snapshot) -> None:
         """Marks a run as complete: writes its record beside its data."""
@@ -154,8 +154,8 @@ class Warehouse:
         if audited_against is not None and before != audited_against:
             raise Conflict(f"{self.path(table)} was published to by another job; nothing has changed")
         history = (before.snapshot, *before.previous) if before else ()
-        previous = tuple(one for one in history if one.run_id != snapshot.run_id)[:HISTORY]
-        withdrawn = tuple(one for one in before.withdrawn if one.inputs != snapshot.inputs) if before else ()
+        previous = tuple(run for run in history if run.run_id != snapshot.run_id)[:HISTORY]
+        withdrawn = tuple(run for run in before.withdrawn if run.inputs != snapshot.inputs) if before else ()
         return self._switch(table, Current(storage.utc_now(), previous, withdrawn, snapshot), version)
 
     def roll_back(self, table: str) -> Current:

@@ -36,7 +36,7 @@ class TrainingDistribution(nn.Module):
 
     def __init__(self, features: tuple[FeatureSpec, ...]) -> None:
         super().__init__()
-        numeric = [at for at, one in enumerate(features) if not one.categorical]
+        numeric = [position for position, feature in enumerate(features) if not feature.categorical]
         count = len(numeric)
         self.numeric_N = nn.Buffer(torch.tensor(numeric, dtype=torch.long))
         self.floor_N = nn.Buffer(torch.zeros(count))
@@ -85,11 +85,13 @@ def fit_distributions(x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec
     Rows without an input have NaN in its features.
     """
     distributions = nn.ModuleDict()
-    for name in dict.fromkeys(one.input for one in features if not one.categorical):
-        own = [at for at, one in enumerate(features) if one.input == name]
+    for name in dict.fromkeys(feature.input for feature in features if not feature.categorical):
+        own = [position for position, feature in enumerate(features) if feature.input == name]
         own_BF = x_BF[:, own]
         has_B = ~np.isnan(own_BF[:, 0])
-        distributions[name] = TrainingDistribution.fit(own_BF[has_B], tuple(features[at] for at in own))
+        distributions[name] = TrainingDistribution.fit(
+            own_BF[has_B], tuple(features[position] for position in own)
+        )
     return distributions
 
 

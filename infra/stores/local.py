@@ -109,5 +109,5 @@ def _locked(uri: str) -> Iterator[None]:
 
 
 def _described(path: Path, name: str) -> StoredObject:
-    found = path.stat()
-    return StoredObject(name, found.st_size, f"{found.st_size}-{found.st_mtime_ns}", found.st_mtime)
+    status = path.stat()
+    return StoredObject(name, status.st_size, f"{status.st_size}-{status.st_mtime_ns}", status.st_mtime)

@@ -32,25 +32,25 @@ class S3Store:
         if not key:
             return None
         try:
-            found = self._ask(methodcaller("head_object", Bucket=bucket, Key=key), uri)
+            response = self._ask(methodcaller("head_object", Bucket=bucket, Key=key), uri)
         except ObjectMissing:
             return None
-        name = key.rpartition("/")[2]
-        return StoredObject(name, found["ContentLength"], etag_of(found), found["LastModified"].timestamp())
+        name, modified = key.rpartition("/")[2], response["LastModified"]
+        return StoredObject(name, response["ContentLength"], etag_of(response), modified.timestamp())
 
     def objects(self, uri: str) -> Iterator[StoredObject]:
         """All objects under a folder, sorted by name."""
         _, prefix = _folder(uri)
-        for found in self._listed(uri, "Contents"):
-            name = found["Key"].removeprefix(prefix)
-            if name and (found["Size"] or not name.endswith("/")):
-                yield StoredObject(name, found["Size"], etag_of(found), found["LastModified"].timestamp())
+        for entry in self._listed(uri, "Contents"):
+            name = entry["Key"].removeprefix(prefix)
+            if name and (entry["Size"] or not name.endswith("/")):
+                yield StoredObject(name, entry["Size"], etag_of(entry), entry["LastModified"].timestamp())
 
     def folders(self, uri: str) -> list[str]:
         """Names of the folders directly under a folder, sorted."""
         _, prefix = _folder(uri)
         folders = self._listed(uri, "CommonPrefixes", Delimiter="/")
-        return sorted(found["Prefix"].removeprefix(prefix).rstrip("/") for found in folders)
+        return sorted(entry["Prefix"].removeprefix(prefix).rstrip("/") for entry in folders)
 
     def read(self, uri: str, first: int | None = None) -> tuple[bytes, str]:
         """The bytes of an object, or only the `first` ones, and its ETag."""
@@ -58,12 +58,12 @@ class S3Store:
         part = {} if first is None else {"Range": f"bytes=0-{first - 1}"}
 
         def get(client: Client) -> tuple[bytes, str]:
-            found = client.get_object(Bucket=bucket, Key=key, **part)
-            with s3_client.body_of(found) as body:
+            response = client.get_object(Bucket=bucket, Key=key, **part)
+            with s3_client.body_of(response) as body:
                 data: bytes = body.read()
-            if len(data) != found["ContentLength"]:
-                raise s3_client.BrokenBody(f"{len(data)} bytes of {found['ContentLength']}")
-            return data, etag_of(found)
+            if len(data) != response["ContentLength"]:
+                raise s3_client.BrokenBody(f"{len(data)} bytes of {response['ContentLength']}")
+            return data, etag_of(response)
 
         try:
             return self._ask(get, uri)
@@ -89,7 +89,7 @@ class S3Store:
     def remove(self, uri: str) -> None:
         """Removes a folder and everything below it; does nothing if it does not exist."""
         bucket, _ = _parts(uri)
-        keys = [{"Key": found["Key"]} for found in self._listed(uri, "Contents")]
+        keys = [{"Key": entry["Key"]} for entry in self._listed(uri, "Contents")]
         for start in range(0, len(keys), KEYS_PER_DELETION):
             request = {"Objects": keys[start : start + KEYS_PER_DELETION], "Quiet": True}
             delete = methodcaller("delete_objects", Bucket=bucket, Delete=request)
@@ -110,9 +110,9 @@ class S3Store:
         def list_uploads(client: Client) -> list[Upload]:
             pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
             return [
-                Upload(found["Key"].removeprefix(prefix), found["UploadId"], found["Initiated"].timestamp())
+                Upload(entry["Key"].removeprefix(prefix), entry["UploadId"], entry["Initiated"].timestamp())
                 for page in pages
-                for found in page.get("Uploads", ())
+                for entry in page.get("Uploads", ())
             ]
 
         return self._ask(list_uploads, uri)

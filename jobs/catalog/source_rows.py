@@ -58,13 +58,13 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
     if storage.is_s3(source) and not (options.limit or options.multiline or is_parquet):
         check_whole(spark, source, total)
     rejects = _write_rejects(work, rows, positions_count_blocks=not is_parquet)
-    found = SourceRows(source, layout, rows, total, SYNTHETIC_COLUMN in raw.columns, rejects)
+    table = SourceRows(source, layout, rows, total, SYNTHETIC_COLUMN in raw.columns, rejects)
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejects.items())
-    LOGGER.info("%s", f"{total:,} rows read, {found.rejected:,} rejected" + (reasons and f": {reasons}"))
-    if total == found.rejected:
+    LOGGER.info("%s", f"{total:,} rows read, {table.rejected:,} rejected" + (reasons and f": {reasons}"))
+    if total == table.rejected:
         why = f"{total:,} of {total:,} rejected ({reasons})" if total else "it has a header and no rows"
         raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` is unchanged")
-    return found
+    return table
 
 
 def _refuse_clashes(kept: Sequence[str]) -> None:

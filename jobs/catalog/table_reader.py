@@ -99,7 +99,7 @@ def _read_csv(spark: SparkSession, uri: str, delimiter: str, multiline: bool) ->
     _refuse_duplicate_names(spark, uri, delimiter)
     names = _without_own_columns(reader.csv(uri), uri).columns
     # Spark names an unnamed column _c0, and then does not find that name in the header.
-    written = ["" if name == f"_c{at}" else name for at, name in enumerate(names)]
+    written = ["" if name == f"_c{number}" else name for number, name in enumerate(names)]
     schema = T.StructType([T.StructField(name, T.StringType()) for name in (*written, MALFORMED)])
     # Without enforceSchema, files with different headers are an error, instead of shifted columns.
     strict = reader.options(columnNameOfCorruptRecord=MALFORMED, enforceSchema=False, columnPruning=False)

@@ -26,15 +26,15 @@ def study(spark: SparkSession, work: command.Run, inputs: StudyInputs) -> comman
         known |= {result.cell: result for result in _trained(spark, work, inputs, missing)}
     results = [known[cell] for cell in inputs.settings.cells]
     best = best_of(results)
-    found = {"best": best.as_json() if best else None, "cells": [result.as_json() for result in results]}
-    document = json.dumps(found | {"made_from": inputs.made_from}, indent=1)
+    figures = {"best": best.as_json() if best else None, "cells": [result.as_json() for result in results]}
+    document = json.dumps(figures | {"made_from": inputs.made_from}, indent=1)
     storage.write_atomic(f"{inputs.folder}/study.json", document.encode())
     header = Header.of(work.warehouse, work.run_id, inputs.training.tracks)
     page = study_page.render(inputs.settings.train.model, results, header)
     report = f"{inputs.folder}/study.html"
     storage.write_atomic(report, page.encode())
     text = "no cell has figures" if best is None else f"best of {len(results)}: {study_page.line(best)}"
-    summary = counts | found | {"report": report}
+    summary = counts | figures | {"report": report}
     return command.Outcome(summary, f"{text}\nreport: {report}", nothing_new=not missing)
 
 

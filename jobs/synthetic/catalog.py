@@ -88,7 +88,7 @@ def _labels(rng: np.random.Generator, centers: list[np.ndarray], genre: int) -> 
         return [""]
     near = np.argsort([float(np.sum((centers[genre] - other) ** 2)) for other in centers])
     extra = int(rng.choice(4, p=(0.82, 0.12, 0.04, 0.02)))
-    return [GENRES[int(at)] for at in near[: 1 + extra]]
+    return [GENRES[int(number)] for number in near[: 1 + extra]]
 
 
 def _features(rng: np.random.Generator, traits: np.ndarray, genre: int) -> list[object]:
@@ -97,13 +97,13 @@ def _features(rng: np.random.Generator, traits: np.ndarray, genre: int) -> list[
         int(np.clip(rng.normal(20 + genre, 15), 0, 100)),
         int(np.clip(np.exp(12.3 + 0.25 * traits[0] + 0.15 * rng.normal()), 30_000, 3_600_000)),
         str(bool(rng.random() < share[1] * 0.4)),
-        *(round(float(share[at]), 3) for at in (2, 3)),
+        *(round(float(share[number]), 3) for number in (2, 3)),
         int(rng.integers(12)),
         round(float(-3 - 14 * (1 - share[3]) + rng.normal()), 3),
         int(rng.random() < 0.35 + 0.4 * share[4]),
-        *(round(float(share[at] ** 3), 4) for at in (5, 4)),
+        *(round(float(share[number] ** 3), 4) for number in (5, 4)),
         round(float(max(share[6] ** 4 - 0.05, 0)), 6),
-        *(round(float(share[at]), 3) for at in (7, 8)),
+        *(round(float(share[number]), 3) for number in (7, 8)),
         round(float(60 + 120 * share[9] + 8 * rng.normal()), 3),
         int(rng.choice((1, 3, 4, 5), p=(0.01, 0.08, 0.89, 0.02))),
     ]

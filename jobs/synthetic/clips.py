@@ -74,8 +74,8 @@ def clip(style: Style, rng: np.random.Generator, seconds: float = SECONDS) -> Si
 
 
 def _note(phase: npt.NDArray[np.float64], wave: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    at = (phase * (len(wave) / (2 * np.pi))).astype(np.int64) % len(wave)
-    return wave[at]
+    position = (phase * (len(wave) / (2 * np.pi))).astype(np.int64) % len(wave)
+    return wave[position]
 
 
 def clip_name(number: int) -> str:

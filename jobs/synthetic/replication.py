@@ -73,7 +73,7 @@ def _changed(original: Original, options: Options) -> dict[str, Column]:
     """The columns of a copy that differ from those of its original."""
     layout, seed = original.layout, options.seed
     changed = {layout.id: _new_id(text(layout.id), seed)}
-    for name in (one.name for one in layout.features if one.kind is Kind.NUMERIC):
+    for name in (feature.name for feature in layout.features if feature.kind is Kind.NUMERIC):
         less = F.col(quoted(name)) * (1 - JITTER * unit_hash(name, seed, "_sound", "_copy"))
         changed[name] = F.round(less, 0 if name in original.whole else 6)
     for column in (layout.title, layout.album):
@@ -125,7 +125,7 @@ def _genre_parts(genres: list[str], wanted: int | None) -> dict[str, int]:
             f"--genres {wanted}: expected at least {len(genres)}, the number of genres in the table"
         )
     share, more = divmod(wanted, len(genres))
-    return {genre: share + (at < more) for at, genre in enumerate(genres)}
+    return {genre: share + (number < more) for number, genre in enumerate(genres)}
 
 
 def read_original(spark: SparkSession, options: Options) -> Original:
@@ -134,7 +134,7 @@ def read_original(spark: SparkSession, options: Options) -> Original:
     raw = read_table(spark, source, ",", multiline=False)
     layout = resolve(raw, options.columns, f"--tracks {source}")
     known = raw.where(F.col(MALFORMED).isNull() & text(layout.id).isNotNull()).drop(*OWN_COLUMNS)
-    names = [one.name for one in layout.features]
+    names = [feature.name for feature in layout.features]
     known = known.withColumns({name: number(text(name)) for name in names})
     genres: dict[str, int] = {}
     if layout.genre:
@@ -142,16 +142,16 @@ def read_original(spark: SparkSession, options: Options) -> Original:
         genres = dict(sorted(tuple(row) for row in counts.collect()))
     rows = _with_own_columns(known, layout, _genre_parts(list(genres), options.genres)).cache()
     whole = [F.every(F.col(quoted(name)) == F.floor(quoted(name))).alias(name) for name in names]
-    found = rows.agg(F.max("_number").alias("_number"), *whole).first()
-    if found is None or found["_number"] is None:
+    sums = rows.agg(F.max("_number").alias("_number"), *whole).first()
+    if sums is None or sums["_number"] is None:
         raise UsageError(f"--tracks {source}: no row has an id")
-    whole_numbers = frozenset(name for name in names if found[name])
+    whole_numbers = frozenset(name for name in names if sums[name])
     common = max(genres, key=genres.__getitem__, default=None)
-    return Original(rows, layout, found["_number"] + 1, whole_numbers, common)
+    return Original(rows, layout, sums["_number"] + 1, whole_numbers, common)
 
 
 def _with_own_columns(known: DataFrame, layout: Layout, parts: dict[str, int]) -> DataFrame:
-    sound = [quoted(one.name) for one in layout.features if not one.is_popularity]
+    sound = [quoted(feature.name) for feature in layout.features if not feature.is_popularity]
     artist = F.split_part(text(layout.artists), F.lit(";"), F.lit(1)) if layout.artists else text(layout.id)
     part_of = F.create_map(*map(F.lit, itertools.chain.from_iterable(parts.items())))
     return known.select(

@@ -55,11 +55,11 @@ def read_weights(uri: str) -> Weights:
     """Reads the weights once per process. Raises `UsageError` if they are not those of VGGish."""
     data = storage.read_bytes(uri)
     arrays = _arrays(uri, data)
-    found = {name: tuple(array.shape) for name, array in arrays.items()}
+    shapes = {name: tuple(array.shape) for name, array in arrays.items()}
     wrong = [
-        f"{name}: expected {shape}, found {found.get(name)}"
+        f"{name}: expected {shape}, found {shapes.get(name)}"
         for name, shape in SHAPES.items()
-        if found.get(name) != shape
+        if shapes.get(name) != shape
     ]
     if wrong:
         raise UsageError(f"{uri}: not VGGish's weights: {'; '.join(wrong[:3])}")

@@ -88,7 +88,7 @@ def _statistics(features: Features) -> Features:
     """The statistics of the rows of each feature, shape (7, rows); all features have equally many frames."""
     rows = np.concatenate(list(features.values()))
     counts = [len(feature) for feature in features.values()]
-    found = moments(rows, floor=np.repeat([FLOORS.get(name, 0.0) for name in features], counts))
-    found["median"] = median(rows)
-    table = np.stack([found[statistic] for statistic in STATISTICS])
+    statistics = moments(rows, floor=np.repeat([FLOORS.get(name, 0.0) for name in features], counts))
+    statistics["median"] = median(rows)
+    table = np.stack([statistics[statistic] for statistic in STATISTICS])
     return dict(zip(features, np.split(table, np.cumsum(counts)[:-1], axis=1), strict=True))

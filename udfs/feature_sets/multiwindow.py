@@ -76,8 +76,8 @@ class Multiwindow(FeatureSet):
         for window in self.windows:
             features = self._features(y, window, transform[:, :: window // finest])
             for name in ROWS:
-                found = moments(features[name], floor=FLOORS.get(name, 0.0))
-                statistics.append(np.stack([found[statistic] for statistic in STATISTICS], axis=1).ravel())
+                of_rows = moments(features[name], floor=FLOORS.get(name, 0.0))
+                statistics.append(np.stack([of_rows[statistic] for statistic in STATISTICS], axis=1).ravel())
         return np.concatenate(statistics).astype(np.float32)
 
     def _features(

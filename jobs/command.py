@@ -93,7 +93,7 @@ class Command(Generic[CommonT, ConfigT]):
         except SystemExit as err:  # tyro has printed what is wrong, or the help
             return ExitCode.USAGE if err.code else ExitCode.DONE
         except KeyboardInterrupt:
-            print(f"genremill {self.name}: interrupted; run the same command again to continue", file=sys.stderr)
+            print(f"genremill {self.name}: interrupted; run it again to continue", file=sys.stderr)
             return 130
         with printing(outcome.exit_code):
             if common.json:

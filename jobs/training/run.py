@@ -95,7 +95,7 @@ def _seal(
     shown = "no validation rows" if validation is None else f"validation accuracy {validation:.3f}"
     LOGGER.info("model %s: weights of epoch %d, %s", version, best_epoch, shown)
     summary = {"model_version": version, "path": folder, "rows": data.rows, "best_epoch": best_epoch}
-    return command.Outcome(summary, f"model {version}: {len(data.classes)} classes, weights of epoch {best_epoch}")
+    return command.Outcome(summary, f"model {version}: {len(data.classes)} classes, epoch {best_epoch}")
 
 
 def _why_not(data: TrainingSet, sources: Sources) -> str | None:

@@ -34,6 +34,7 @@ class Config:
 
     main_flags: ClassVar[tuple[str, ...]] = (
         *("warehouse", "tracks", "audio-root", "train.model", "train.workers", "dry-run", "config", "json"),
+        *(f"ingest.columns.{role}" for role in ("id", "title", "artists", "genre", "popularity", "audio-uri")),
     )
     """The flags that --help shows."""
     tracks: Uri

@@ -40,7 +40,7 @@ class Columns:
     genre: str = "track_genre"
     """Column with one genre label; a track with several genres has one row for each."""
     popularity: str = "popularity"
-    """Column with the popularity, which is a model input only with --use-popularity."""
+    """Column with the popularity, which is not a model input by default."""
     duration: str = "duration_ms"
     """Column with the duration in milliseconds."""
     audio_uri: str = "audio_uri"

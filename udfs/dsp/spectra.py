@@ -88,7 +88,8 @@ def _blocks(y: Signal, n_fft: int, hop_length: int) -> Iterator[tuple[int, npt.N
     spectra = np.empty((FRAMES_AT_ONCE, n_fft // 2 + 1), np.complex128)
     for start in range(0, len(y_TN), FRAMES_AT_ONCE):
         count = min(FRAMES_AT_ONCE, len(y_TN) - start)
-        np.multiply(y_TN[start : start + count], hann(n_fft), out=windowed[:count])
+        windowed[:count] = y_TN[start : start + count]
+        windowed[:count] *= hann(n_fft)  # faster in two steps than a product of mixed precision
         yield start, np.fft.rfft(windowed[:count], out=spectra[:count])
 
 

@@ -34,7 +34,8 @@ class Config:
 
     main_flags: ClassVar[tuple[str, ...]] = (
         *("warehouse", "tracks", "audio-root", "train.model", "train.workers", "dry-run", "config", "json"),
-        *(f"ingest.columns.{role}" for role in ("id", "title", "artists", "genre", "popularity", "audio-uri")),
+        *("ingest.columns.id", "ingest.columns.title", "ingest.columns.artists", "ingest.columns.genre"),
+        *("ingest.columns.popularity", "ingest.columns.audio-uri"),
     )
     """The flags that --help shows."""
     tracks: Uri

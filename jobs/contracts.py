@@ -28,11 +28,7 @@ class Reason(enum.StrEnum):
     """Why a row of a track table is in `rejects`; for audio see `AudioReason`."""
 
     MALFORMED_ROW = "malformed_row"  # more or fewer fields than the header
-    NO_ID = "no_id"
-    MISSING_VALUE = "missing_value"  # a feature without a value
-    NOT_A_NUMBER = "not_a_number"  # text in a numeric column
-    NON_FINITE = "non_finite"  # NaN, infinity, or too large for a float
-    ZERO_DURATION = "zero_duration"  # a duration of 0 or less
+    NO_ID = "no_id"  # no id; in a table without ids, no value at all
 
 
 class Status(enum.StrEnum):
@@ -121,7 +117,7 @@ TRACKS = Table(
         popularity=_DOUBLE,  # in the unit of the source table
         duration_s=_DOUBLE,  # seconds
         audio_uri=_TEXT,
-        table_features=T.ArrayType(T.FloatType()),  # raw values; _current.json has their names
+        table_features=T.ArrayType(T.FloatType()),  # null: missing; _current.json has their names
         split=_TEXT,  # a Split
         source_rows=_LONG,  # number of rows of the source table that became this track
     ),

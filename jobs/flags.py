@@ -20,6 +20,8 @@ from genremill.infra.flag_types import registry
 CommonT = TypeVar("CommonT")
 ConfigT = TypeVar("ConfigT")
 _POSITIONAL = typing.get_args(tyro.conf.Positional[str])[-1]
+SECTIONS = frozenset({"ingest", "extract", "cluster", "train", "evaluate", "score", "publish"})
+"""Sections of a file for `nightly`: one for each job that it runs."""
 _EXPECTED = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
@@ -54,7 +56,7 @@ def parse(
         prog=f"genremill {job}",
         description=description,
         args=["--help" if argument == "--help-all" else argument for argument in argv],
-        default=default_of(both, _values(file, flags) if file else {}),
+        default=default_of(both, _values(job, file, flags) if file else {}),
         config=(tyro.conf.EnumChoicesFromValues, *pairs),
         registry=registry(hidden),
     )
@@ -138,8 +140,12 @@ def _config_file(argv: Sequence[str]) -> str | None:
     return None
 
 
-def _values(file: str, flags: dict[str, Flag]) -> dict[str, Any]:
-    """The values in a YAML file by flag, each of the flag's type; a null leaves the default."""
+def _values(job: str, file: str, flags: dict[str, Flag]) -> dict[str, Any]:
+    """The values in a YAML file by flag, each of the flag's type; a null leaves the default.
+
+    In a file for `nightly`, another job reads the section of its own name, and the values outside of sections
+    that it has a flag for.
+    """
     import yaml
 
     if not storage.is_object(file):
@@ -151,12 +157,28 @@ def _values(file: str, flags: dict[str, Flag]) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise UsageError(f"--config {file}: expected a mapping of flags to values; found {settings!r:.40}")
     values = {}
-    for name, value in _flattened(settings):
+    for name, value in _flattened(_for_job(job, settings, flags)):
+        if value is None and any(flag.startswith(f"{name}.") for flag in flags):
+            continue  # a section in which all lines are comments
         if name not in flags:
             raise UsageError(f"--config {file}: no flag is named {name!r}{_nearest(name, flags)}")
         if value is not None:
             values[name] = _converted(f"--config {file}: {name}", value, flags[name].type)
     return values
+
+
+def _for_job(job: str, settings: dict[str, Any], flags: dict[str, Flag]) -> dict[str, Any]:
+    """The settings of one job; those of a file without sections for jobs are returned unchanged."""
+    names = {flag.partition(".")[0] for flag in flags}
+    if not SECTIONS & settings.keys() or SECTIONS & names:  # nightly and plan have all sections
+        return settings
+    shared = {
+        key: value
+        for key, value in settings.items()
+        if str(key).replace("_", "-") in names and key not in SECTIONS
+    }
+    section = settings.get(job) or {}
+    return shared | (section if isinstance(section, dict) else {job: section})
 
 
 def _flattened(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

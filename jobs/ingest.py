@@ -17,11 +17,11 @@ from genremill.infra.flag_types import Uri
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, snapshots
-from genremill.jobs.catalog import source_rows
+from genremill.jobs.catalog import column_table, source_rows
 from genremill.jobs.catalog.settings import Options, file_digest
 from genremill.jobs.catalog.source_rows import SourceRows
 from genremill.jobs.catalog.splits import split_tracks
-from genremill.jobs.catalog.table_reader import check_files
+from genremill.jobs.catalog.table_reader import check_files, reading
 from genremill.jobs.catalog.tracks import changes_since, counts, grouped, unique_tracks
 from genremill.jobs.contracts import TRACKS, ContractError, quoted
 from genremill.jobs.snapshot_details import TracksDetails
@@ -54,22 +54,25 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Reads, checks, groups, splits and publishes."""
-    made_from, rule = inputs(cfg), cfg.split_rule
-    table = source_rows.read(spark, work, storage.absolute_uri(cfg.tracks), cfg)
-    kept = table.layout.keep
-    unique = snapshots.checkpoint(work, unique_tracks(table.rows, kept), "tracks")
-    current = work.warehouse.current("tracks")
-    groups = grouped(work, unique, table.layout)
-    split = split_tracks(spark, work.warehouse, groups, rule, cfg.split_file, current)
-    tracks = split.select(*TRACKS.schema.names, *map(quoted, kept))
-    summary = table.summary()
+    source = storage.absolute_uri(cfg.tracks)
     if work.dry_run:
-        return command.Outcome(summary | {"tracks": tracks.count()}, "dry run: nothing written")
-    with_audio = unique.where(F.col("audio_uri").isNotNull()).count() if table.layout.audio_uri else 0
-    details = TracksDetails(table.layout.features, rule, kept, with_audio, table.is_synthetic)
+        return _dry_run(spark, source, cfg)
+    made_from, rule = inputs(cfg), cfg.split_rule
+    table = source_rows.read(spark, work, source, cfg)
+    chosen = table.chosen
+    unique = snapshots.checkpoint(work, unique_tracks(table.rows, chosen.positions, table.kept), "tracks")
+    current = work.warehouse.current("tracks")
+    groups = grouped(work, unique, chosen.features)
+    split = split_tracks(spark, work.warehouse, groups, rule, cfg.split_file, current)
+    tracks = split.select(*TRACKS.schema.names, *map(quoted, table.kept))
+    summary = table.summary()
+    has_audio = chosen.understanding.roles.audio_uri is not None
+    with_audio = unique.where(F.col("audio_uri").isNotNull()).count() if has_audio else 0
+    uses = chosen.understanding.uses
+    details = TracksDetails(chosen.features, rule, table.kept, with_audio, table.is_synthetic, uses)
     snapshot = snapshots.write(work, TRACKS, tracks, made_from, details)
     _check_sum(spark, work.warehouse, snapshot, table)
-    since = changes_since(spark, work.warehouse, snapshot, current)
+    since = changes_since(spark, work.warehouse, snapshot, current, table.bad_rows)
     if since is not None:
         LOGGER.info("compared with the current tracks: %s", since)
         summary["changes"] = dataclasses.asdict(since)
@@ -83,6 +86,16 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     )
     LOGGER.info("%s", text)
     return command.Outcome(summary, text)
+
+
+def _dry_run(spark: SparkSession, source: str, cfg: Config) -> command.Outcome:
+    """What `ingest` understands of the table, from its first rows; writes nothing."""
+    raw = source_rows.open_table(spark, source, cfg)
+    with reading(source):
+        understanding = source_rows.understood(raw, source, cfg)
+    lines = column_table.lines(understanding.uses)
+    text = "\n".join([*lines, "", "dry run: nothing written; the figures are those of the first rows"])
+    return command.Outcome(source_rows.columns_summary(understanding), text)
 
 
 def _check_sum(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot, table: SourceRows) -> None:

@@ -41,6 +41,19 @@ class Feature:
     name: str
     kind: Kind = Kind.NUMERIC
     is_popularity: bool = False
+    missing: float = 0.0  # share of the tracks without a value
+
+
+@dataclass(frozen=True)
+class ColumnUse:
+    """What `ingest` understood of one column of the track table."""
+
+    column: str
+    use: str  # its roles and uses, such as "genre, kept" or "numeric feature"
+    reason: str
+    parsed: float | None = None  # share of the values that are numbers; None if it is not read as numbers
+    missing: float = 0.0  # share of the rows without a value
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,6 +75,7 @@ class TracksDetails(SnapshotDetails):
     kept: tuple[str, ...] = ()  # columns of the source table that `tags` get too
     with_audio: int = 0  # number of tracks with an `audio_uri`
     synthetic: bool = False  # whether the demo made up the tracks
+    columns: tuple[ColumnUse, ...] = ()  # what each column of the source table was understood to be
 
     @property
     def feature_names(self) -> list[str]:

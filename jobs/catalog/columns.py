@@ -1,52 +1,40 @@
-"""Finds the columns of a track table: roles such as the title by their names, features by their values."""
+"""The columns of a track table that the user names, and the column of each role."""
 
-import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 
-from pyspark.sql import Column, DataFrame, functions as F, types as T
-
 from genremill.infra.errors import UsageError
-from genremill.infra.log import LOGGER
-from genremill.jobs.catalog.table_reader import MALFORMED, OWN_COLUMNS
-from genremill.jobs.contracts import quoted
-from genremill.jobs.snapshot_details import Feature, Kind
+from genremill.jobs.catalog.column_names import look_alikes
 
-NUMBER = r"^(?i)[+-]?(\d++\.?\d*+(e[+-]?\d++)?|\.\d++(e[+-]?\d++)?|nan|inf|infinity)$"
-"""The quantifiers are possessive: otherwise a cell with a million digits and a letter would take hours."""
-
-NUMBERS = (T.IntegralType, T.DoubleType, T.BooleanType)
-"""Types whose values are not parsed, because parsing takes most of the time. A float is parsed from its text:
-0.1 cast to a double is a different number."""
-ROW_NUMBER = re.compile(r"\s*|_c0|Unnamed: .*", re.DOTALL)
-"""The names that programs give to a column of row numbers."""
-NUMERIC_SHARE = 0.99
-"""A column is numeric if at least this share of its values are numbers."""
-FILLED_SHARE = 0.5
-"""A column with values in less than this share of the rows is not a feature: most rows would be rejected."""
+NONE = "none"
+"""The value of a flag that says that the table has no such column."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of the track table."""
+    """The columns of the track table; `none` says that the table has no such column."""
 
     id: str = "track_id"
-    """Column with the id of a track, which is read as text."""
+    """Column with the id of a track, which is read as text. With `none`, an id is made from title, artists,
+    album and duration."""
     title: str = "track_name"
     """Column with the title of the track."""
     album: str = "album_name"
     """Column with the title of the album."""
     artists: str = "artists"
-    """Column with the credited artists, separated by `;`."""
+    """Column with the credited artists, separated by `;` or in lists such as `['a', 'b']`."""
     genre: str = "track_genre"
-    """Column with one genre label; a track with several genres has one row for each."""
+    """Column with one genre label or a list of labels; a track may also have one row for each label."""
     popularity: str = "popularity"
     """Column with the popularity, which is not a model input by default."""
     duration: str = "duration_ms"
-    """Column with the duration in milliseconds."""
+    """Column with the duration in milliseconds, seconds, minutes or as `3:45`."""
     audio_uri: str = "audio_uri"
     """Column with the path or URI of the audio."""
+    separator: str | None = None
+    """Text that separates the artists. [;]"""
     features: tuple[str, ...] = ()
-    """Columns to use as features. [popularity, duration and all other numeric columns]"""
+    """Columns to use as features. [popularity, duration and all other columns with measured numbers]"""
     ignore: tuple[str, ...] = ()
     """Columns to leave out."""
     categorical: tuple[str, ...] = ("key", "time_signature")
@@ -59,46 +47,102 @@ ROLES = ("id", "title", "album", "artists", "genre", "popularity", "duration", "
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The columns of a table: for each role a column that exists, or None."""
+class Roles:
+    """For each role the name of its column, or None."""
 
-    id: str
-    title: str | None
-    album: str | None
-    artists: str | None
-    genre: str | None
-    popularity: str | None
-    duration: str | None
-    audio_uri: str | None
-    features: tuple[Feature, ...]
-    keep: tuple[str, ...]
+    id: str | None = None
+    title: str | None = None
+    album: str | None = None
+    artists: str | None = None
+    genre: str | None = None
+    popularity: str | None = None
+    duration: str | None = None
+    audio_uri: str | None = None
+
+    @property
+    def by_column(self) -> dict[str, list[str]]:
+        """The roles of each column that has one."""
+        columns: dict[str, list[str]] = {}
+        for role in ROLES:
+            if (name := getattr(self, role)) is not None:
+                columns.setdefault(name, []).append(role)
+        return columns
 
 
-def resolve(df: DataFrame, columns: Columns, source: str) -> Layout:
-    """Finds the column of each role, and the features; one error names all columns that do not exist."""
-    there = [name for name in df.columns if name not in OWN_COLUMNS]
-    asked = {field.name: getattr(columns, field.name) for field in fields(Columns)}
+def flag_of(field: str) -> str:
+    """The flag of a field of `Columns`.
+
+    >>> flag_of("audio_uri")
+    '--columns.audio-uri'
+    """
+    return f"--columns.{field.replace('_', '-')}"
+
+
+def find_roles(columns: Columns, names: Sequence[str], source: str) -> Roles:
+    """The column of each role; raises `UsageError` if one is missing, or has another name than the default.
+
+    One error names all columns that are missing, and the flag to add for each.
+    """
+    _refuse_missing(columns, names, source)
+    _refuse_contradictions(columns)
+    asked = {role: str(getattr(columns, role)) for role in ROLES}
+    roles = {role: name if name in names else None for role, name in asked.items()}
+    ignored = {role: None for role, name in roles.items() if name in columns.ignore}
+    _refuse_look_alikes(columns, roles, names, source)
+    return Roles(**roles | ignored)
+
+
+def _refuse_missing(columns: Columns, names: Sequence[str], source: str) -> None:
+    """Raises if a flag names a column that does not exist."""
+    asked = {
+        field.name: getattr(columns, field.name) for field in fields(Columns) if field.name != "separator"
+    }
     missing = [
-        f"--columns.{field.name.replace('_', '-')} {name}"
+        f"{flag_of(field.name)} {name}"
         for field in fields(Columns)
-        if (value := asked[field.name]) != field.default or field.name == "id"
+        if field.name in asked and (value := asked[field.name]) != field.default
         for name in ([value] if isinstance(value, str) else value)
-        if name not in there
+        if name not in names and not (field.name in ROLES and name == NONE)
     ]
     if missing:
-        raise UsageError(_missing(source, missing, there))
-    _refuse_contradictions(df, columns)
-    roles = {role: name for role in ROLES if (name := asked[role]) in there and name not in columns.ignore}
-    return Layout(
-        features=tuple(_features(df, columns, roles, there)),
-        keep=columns.keep,
-        id=columns.id,
-        **{role: roles.get(role) for role in ROLES[1:]},
+        raise UsageError(f"{source}: no column for {'; '.join(missing)}. {_found(names)}")
+
+
+def _refuse_look_alikes(
+    columns: Columns, roles: dict[str, str | None], names: Sequence[str], source: str
+) -> None:
+    """Raises if a column of a default name is missing, and others may have its role."""
+    used = {*filter(None, roles.values()), *columns.ignore, *columns.keep, *columns.features}
+    free = [name for name in names if name not in used]
+    problems = []
+    for role in ROLES:
+        default = getattr(Columns, role)
+        if roles[role] is not None or getattr(columns, role) != default:
+            continue
+        alike = look_alikes(role, free)
+        if alike:
+            problems.append(_advice(role, default, alike))
+        elif role == "id":
+            problems.append(
+                f"no column for --columns.id {default}; add --columns.id COLUMN, or --columns.id {NONE} if "
+                "the table has no ids"
+            )
+    if problems:
+        raise UsageError(f"{source}: {'; '.join(problems)}. {_found(names)}")
+
+
+def _advice(role: str, default: str, alike: Sequence[str]) -> str:
+    """The flag to add for a role whose column has another name."""
+    others = f" (or {', '.join(map(repr, alike[1:4]))})" if alike[1:] else ""
+    value = alike[0] if alike[0].replace("_", "").isalnum() else f'"{alike[0]}"'
+    return (
+        f"no column {default!r}, but {alike[0]!r}{others} may be the {role.replace('_', ' ')}: add "
+        f"{flag_of(role)} {value}, or {flag_of(role)} {NONE}"
     )
 
 
-def _refuse_contradictions(df: DataFrame, columns: Columns) -> None:
-    """Raises on column flags that contradict each other, and on ids of a type that Spark would change."""
+def _refuse_contradictions(columns: Columns) -> None:
+    """Raises on column flags that contradict each other."""
     if columns.id in columns.ignore:
         raise UsageError(f"--columns.ignore {columns.id}: it is the id, which is required")
     if both := sorted(set(columns.ignore) & {*columns.features, *columns.keep}):
@@ -107,84 +151,10 @@ def _refuse_contradictions(df: DataFrame, columns: Columns) -> None:
         names = getattr(columns, flag)
         if doubled := [name for name in names if names.count(name) > 1]:
             raise UsageError(f"--columns.{flag} names {doubled[0]!r} twice")
-    kind = df.schema[columns.id].dataType
-    if isinstance(kind, T.FloatType | T.DoubleType | T.BinaryType) or not isinstance(kind, T.AtomicType):
-        raise UsageError(
-            f"--columns.id {columns.id}: expected text or whole numbers, found {kind.simpleString()}"
-        )
-    if columns.popularity == columns.duration:
+    if columns.popularity == columns.duration != NONE:
         raise UsageError(f"--columns.popularity and --columns.duration both name {columns.duration!r}")
 
 
-def _missing(source: str, missing: list[str], there: list[str]) -> str:
-    found = ", ".join(repr(name[:60]) for name in there[:40]) + (" …" if there[40:] else "")
-    message = f"{source}: no column for {'; '.join(missing)}. Found {len(there)} columns: {found}."
-    other = max(";\t|,", key=there[0].count) if len(there) == 1 else ""
-    if other and other in there[0]:
-        message += f" The delimiter looks like {other!r}: pass it as --delimiter."
-    return message
-
-
-def _features(df: DataFrame, columns: Columns, roles: dict[str, str], there: list[str]) -> list[Feature]:
-    """The named features, or all numeric columns: popularity and duration first, row numbers left out."""
-    popularity, duration = roles.get("popularity"), roles.get("duration")
-    not_features = {name for role, name in roles.items() if role not in ("popularity", "duration")}
-    not_features |= {*columns.ignore, *columns.keep}
-    candidates = [name for name in there if name not in not_features and not ROW_NUMBER.fullmatch(name)]
-    ordered = columns.features or sorted(
-        _numeric_columns(df, candidates), key=lambda name: (name != popularity, name != duration)
-    )
-    kinds = (Kind.CATEGORICAL if name in columns.categorical else Kind.NUMERIC for name in ordered)
-    return [Feature(name, kind, name == popularity) for name, kind in zip(ordered, kinds, strict=True)]
-
-
-def text(name: str) -> Column:
-    """The value of a column as trimmed text; null if it is blank."""
-    trimmed = F.trim(F.col(quoted(name)).cast("string"))
-    return F.when(trimmed != "", trimmed)
-
-
-def number(value: Column) -> Column:
-    """Trimmed text as a double, TRUE and FALSE as 1 and 0; null if it is neither.
-
-    The pattern comes first: a failed cast is slow, because it builds an exception.
-    """
-    parsed, truth = F.when(value.rlike(NUMBER), value.try_cast("double")), F.lower(value)
-    return parsed.when(truth == "true", 1.0).when(truth == "false", 0.0)
-
-
-def text_or_number(df: DataFrame, name: str) -> Column:
-    """The value of a column: as it is if the type is one of `NUMBERS`, otherwise as trimmed text."""
-    return F.col(quoted(name)) if isinstance(df.schema[name].dataType, NUMBERS) else text(name)
-
-
-def parsed_number(df: DataFrame, name: str) -> Column:
-    """The number in a column of `text_or_number`."""
-    value = F.col(quoted(name))
-    return value if isinstance(df.schema[name].dataType, NUMBERS) else number(value)
-
-
-def _numeric_columns(df: DataFrame, candidates: list[str]) -> list[str]:
-    """The candidates that are numeric, found in one pass over the table."""
-    scalar = [name for name in candidates if isinstance(df.schema[name].dataType, T.AtomicType)]
-    if not scalar:
-        return []
-    whole = df.where(F.col(MALFORMED).isNull())
-    values = whole.select(*(text_or_number(df, name).alias(name) for name in scalar))
-    row = values.agg(
-        F.count("*").alias("rows"),
-        *(F.count(F.col(quoted(name))).alias(f"filled_{name}") for name in scalar),
-        *(F.count(parsed_number(values, name)).alias(f"parsed_{name}") for name in scalar),
-    ).first()
-    count: dict[str, int] = row.asDict() if row else {}
-    numeric = []
-    for name in scalar:
-        filled, parsed = count[f"filled_{name}"], count[f"parsed_{name}"]
-        if parsed and parsed >= NUMERIC_SHARE * filled and filled >= FILLED_SHARE * count["rows"]:
-            numeric.append(name)
-        elif parsed > 0.5 * filled:
-            LOGGER.warning(
-                "column %r is not used as a feature: %d of %d rows have a value, and %d of these are numbers",
-                *(name, filled, count["rows"], parsed),
-            )
-    return numeric
+def _found(names: Collection[str]) -> str:
+    shown = ", ".join(repr(name[:60]) for name in list(names)[:40]) + (" …" if len(names) > 40 else "")
+    return f"Found {len(names)} columns: {shown}."

@@ -32,6 +32,11 @@ class Options:
     """Allow line breaks in quoted CSV fields; one task then reads the whole file."""
     limit: int | None = None
     """Read only this many rows. [all]"""
+    missing: tuple[str, ...] = ()
+    """Further texts that stand for a missing value, such as `n.n.` or `-99`; blank cells and the usual
+    markers, such as `NA`, `null` or `?`, always do."""
+    max_missing: float = 0.5
+    """Largest share of missing values in a feature; above it, the column is not used."""
     max_vanished: float = 0.2
     """Largest share of the current tracks that may be missing from the table; above it, ingest refuses the
     table."""
@@ -40,12 +45,20 @@ class Options:
         """Raises `UsageError` on settings that are wrong for every table."""
         if self.limit is not None and not 0 < self.limit < 1 << 31:
             raise UsageError(f"--limit {self.limit}: expected 1 to {(1 << 31) - 1}")
-        if not 0 <= self.max_vanished <= 1:
-            raise UsageError(f"--max-vanished {self.max_vanished:g}: expected a share from 0 to 1")
+        for flag, share in (("vanished", self.max_vanished), ("missing", self.max_missing)):
+            if not 0 <= share <= 1:
+                raise UsageError(f"--max-{flag} {share:g}: expected a share from 0 to 1")
+        if self.columns.separator == "":
+            raise UsageError("--columns.separator: expected at least one character; found an empty text")
         inside = all(0 <= share <= 1 for share in self.fractions)
         if not inside or abs(sum(self.fractions) - 1) > 1e-6 or self.fractions[0] == 0:
             shown = " ".join(f"{share:g}" for share in self.fractions)
             raise UsageError(f"--fractions {shown}: expected three shares that add up to 1, train above 0")
+
+    @property
+    def markers(self) -> frozenset[str]:
+        """The further texts for a missing value."""
+        return frozenset(text.strip() for text in self.missing)
 
     @property
     def split_rule(self) -> SplitRule:

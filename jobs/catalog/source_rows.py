@@ -1,5 +1,6 @@
 """The rows of a track table, checked: good rows become tracks, bad rows go to `rejects`."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,68 +10,127 @@ from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.jobs import command, snapshots
-from genremill.jobs.catalog.columns import Layout, resolve
-from genremill.jobs.catalog.row_checks import INTERNAL_COLUMNS, INTERNAL_PREFIXES, checked_rows, rejected
+from genremill.jobs.catalog import column_table
+from genremill.jobs.catalog.labels import other_spellings, with_one_spelling
+from genremill.jobs.catalog.measurements import Chosen, choose_features
+from genremill.jobs.catalog.row_checks import INTERNAL_COLUMNS, rejected, typed_rows, with_numbered_ids
+from genremill.jobs.catalog.sample import take_sample
 from genremill.jobs.catalog.settings import Options
 from genremill.jobs.catalog.table_reader import check_whole, read_table, reading
+from genremill.jobs.catalog.understanding import Understanding, understand
 from genremill.jobs.contracts import REJECTS, TAGS, TRACKS
 from genremill.jobs.snapshot_details import SYNTHETIC_COLUMN
 
 
 @dataclass(frozen=True)
 class SourceRows:
-    """The checked rows of a track table."""
+    """The typed rows of a track table, and what was understood of its columns."""
 
     source: str
     """URI of the table."""
-    layout: Layout
+    chosen: Chosen
     rows: DataFrame
     total: int
     is_synthetic: bool
     rejects: dict[str, int]
     """Number of bad rows by reason."""
+    spellings: dict[str, str]
+    """Spellings of genres, each with the most frequent one of its genre, which replaces it."""
 
     @property
     def rejected(self) -> int:
         """Number of bad rows."""
         return sum(self.rejects.values())
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Columns that are copied to `tracks`."""
+        return self.chosen.understanding.columns.keep
+
+    @property
+    def bad_rows(self) -> DataFrame:
+        """The rows that were rejected."""
+        return self.rows.where(F.col("problem").isNotNull())
+
     def summary(self) -> dict[str, object]:
         """These rows in the JSON document of `ingest`."""
+        counts = self.chosen.counts
         return {
             "source_rows": self.total,
             "source_bytes": storage.inventory(self.source).size_bytes,
             "rejected": self.rejects,
-            "features": [feature.name for feature in self.layout.features],
-        }
+            "features": [feature.name for feature in self.chosen.features],
+            "missing": {name: count for name, count in counts.missing.items() if count},
+            "not_numbers": {name: count for name, count in counts.not_numbers.items() if count},
+            "spellings": self.spellings,
+        } | columns_summary(self.chosen.understanding)
+
+
+def columns_summary(understanding: Understanding) -> dict[str, object]:
+    """The columns of a table in the JSON document of `ingest`."""
+    return {"columns": [dataclasses.asdict(use) for use in understanding.uses]}
+
+
+def understood(raw: DataFrame, source: str, options: Options) -> Understanding:
+    """What the columns of a table mean, from its first rows."""
+    found = understand(take_sample(raw), options.columns, f"--tracks {source}", options.markers)
+    _refuse_clashes(options.columns.keep)
+    return found
+
+
+def open_table(spark: SparkSession, source: str, options: Options) -> DataFrame:
+    """The raw rows of the table."""
+    raw = read_table(spark, source, options.delimiter, options.multiline)
+    return raw.limit(options.limit) if options.limit else raw
 
 
 def read(spark: SparkSession, work: command.Run, source: str, options: Options) -> SourceRows:
     """Reads and checks all rows, and writes bad ones to `rejects`; raises `UsageError` if no row is good."""
-    raw = read_table(spark, source, options.delimiter, options.multiline)
-    raw = raw.limit(options.limit) if options.limit else raw
+    raw = open_table(spark, source, options)
     with reading(source):
-        layout = resolve(raw, options.columns, f"--tracks {source}")
-        _refuse_clashes(layout.keep)
-        rows = snapshots.checkpoint(work, checked_rows(raw, layout), "rows")
+        understanding = understood(raw, source, options)
+        form = understanding.row_format
+        rows = snapshots.checkpoint(work, typed_rows(raw, form, options.columns.keep), "rows")
+    rows = with_numbered_ids(rows) if form.id is None else rows
     total = rows.count()
     is_parquet = storage.is_parquet(source)
     if storage.is_s3(source) and not (options.limit or options.multiline or is_parquet):
         check_whole(spark, source, total)
     rejects = _write_rejects(work, rows, positions_count_blocks=not is_parquet)
-    table = SourceRows(source, layout, rows, total, SYNTHETIC_COLUMN in raw.columns, rejects)
+    rejected = sum(rejects.values())
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejects.items())
-    LOGGER.info("%s", f"{total:,} rows read, {table.rejected:,} rejected" + (reasons and f": {reasons}"))
-    if total == table.rejected:
+    LOGGER.info("%s", f"{total:,} rows read, {rejected:,} rejected" + (reasons and f": {reasons}"))
+    if total == rejected:
         why = f"{total:,} of {total:,} rejected ({reasons})" if total else "it has a header and no rows"
         raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` is unchanged")
+    good = rows.where(F.col("problem").isNull())
+    chosen = choose_features(good, understanding, options.max_missing)
+    spellings = other_spellings(good)
+    rows = with_one_spelling(rows, spellings)
+    table = SourceRows(source, chosen, rows, total, SYNTHETIC_COLUMN in raw.columns, rejects, spellings)
+    _log(table)
     return table
+
+
+def _log(table: SourceRows) -> None:
+    """Logs what was understood of each column, and which values were changed."""
+    uses = table.chosen.understanding.uses
+    LOGGER.info("%s", "\n".join([f"{table.source} was understood as:", *column_table.lines(uses)]))
+    counts = table.chosen.counts
+    for what, by_column in (
+        ("missing values", counts.missing),
+        ("values that are not numbers", counts.not_numbers),
+    ):
+        if shown := ", ".join(f"{count:,} in {name}" for name, count in by_column.items() if count):
+            LOGGER.info("%s: %s", what, shown)
+    for spelling, best in table.spellings.items():
+        LOGGER.info("genre %r is read as %r, its most frequent spelling", spelling, best)
 
 
 def _refuse_clashes(kept: Sequence[str]) -> None:
     """Raises if a kept column has the name of a column that `ingest` or `score` adds."""
     taken = {*TRACKS.schema.names, *TAGS.schema.names, *INTERNAL_COLUMNS}
-    clashes = [name for name in kept if name.lower() in taken or name.lower().startswith(INTERNAL_PREFIXES)]
+    clashes = [name for name in kept if name.lower() in taken]
     if clashes:
         raise UsageError(
             f"--columns.keep {' '.join(clashes)}: genremill adds columns of that name; rename the table's"

@@ -1,6 +1,7 @@
 """Makes one track from the rows of a track_id, groups tracks, and compares a run with the current one."""
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,9 +11,9 @@ from genremill.infra import storage
 from genremill.infra.errors import AuditRefused
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command, snapshots
-from genremill.jobs.catalog.columns import Layout
 from genremill.jobs.catalog.recordings import track_groups
 from genremill.jobs.contracts import quoted
+from genremill.jobs.snapshot_details import Feature
 
 VECTOR_FEATURES = 8
 """Tracks with equal feature vectors are one recording only if there are at least this many features."""
@@ -45,11 +46,17 @@ class TrackChanges:
         return f"{self.new:,} new, {self.changed:,} changed, {self.vanished:,} vanished tracks"
 
 
-def unique_tracks(rows: DataFrame, kept: Sequence[str]) -> DataFrame:
-    """One row per track_id, with all its genres; if good rows differ, the one with the largest values."""
+def unique_tracks(rows: DataFrame, positions: Sequence[int], kept: Sequence[str]) -> DataFrame:
+    """One row per track_id, with all its genres; if good rows differ, the one with the largest values.
+
+    `positions` are those of the features in `numbers`; a value that is not a number becomes null.
+    """
     own = ("popularity", "duration_s", "table_features", "title", "album", "artists", "audio_uri")
     values = (*own, *map(quoted, kept))
-    by_track = rows.where(F.col("problem").isNull()).groupBy("track_id")
+    numbers = [F.get("numbers", F.lit(position)) for position in positions]
+    features = F.array(*(F.when(~F.isnan(number), number) for number in numbers)).cast("array<float>")
+    good = rows.where(F.col("problem").isNull()).withColumn("table_features", features)
+    by_track = good.groupBy("track_id")
     merged = by_track.agg(
         F.max(F.struct(*values)).alias("row"),
         F.array_sort(F.array_distinct(F.flatten(F.collect_set("genres")))).alias("genres"),
@@ -58,9 +65,9 @@ def unique_tracks(rows: DataFrame, kept: Sequence[str]) -> DataFrame:
     return merged.select("track_id", "row.*", "genres", "source_rows")
 
 
-def grouped(work: command.Run, tracks: DataFrame, layout: Layout) -> DataFrame:
+def grouped(work: command.Run, tracks: DataFrame, features: Sequence[Feature]) -> DataFrame:
     """Adds recording_id and artist_id: the smallest track_id of the recording and of the artist."""
-    groups = track_groups(tracks, _vector(layout), functools.partial(snapshots.checkpoint, work))
+    groups = track_groups(tracks, _vector(features), functools.partial(snapshots.checkpoint, work))
     ids = tracks.select("track_id", F.xxhash64("track_id").alias("node"))
     smallest = F.min("track_id").over(Window.partitionBy("group"))
     for name, members in zip(("recording_id", "artist_id"), groups, strict=True):
@@ -69,15 +76,18 @@ def grouped(work: command.Run, tracks: DataFrame, layout: Layout) -> DataFrame:
     return tracks.join(ids.drop("node"), "track_id", "inner")
 
 
-def _vector(layout: Layout) -> Column:
+def _vector(features: Sequence[Feature]) -> Column:
     """The values that are equal for two releases of a recording: all features but popularity.
 
-    Null if there are too few features to tell recordings apart.
+    Null if there are too few values to tell recordings apart.
     """
-    positions = [n for n, feature in enumerate(layout.features) if not feature.is_popularity]
+    positions = [n for n, feature in enumerate(features) if not feature.is_popularity]
     if len(positions) < VECTOR_FEATURES:
         return F.lit(None)
-    return F.array(*(F.get("table_features", F.lit(position)) for position in positions))
+    missing = F.lit(math.nan).cast("float")  # hashes leave out nulls
+    values = F.array(*(F.coalesce(F.get("table_features", F.lit(n)), missing) for n in positions))
+    filled = F.size(F.filter(values, lambda value: ~F.isnan(value)))
+    return F.when(filled >= VECTOR_FEATURES, values)
 
 
 def counts(tracks: DataFrame) -> dict[str, object]:
@@ -93,19 +103,23 @@ def counts(tracks: DataFrame) -> dict[str, object]:
 
 
 def changes_since(
-    spark: SparkSession, warehouse: Warehouse, made: Snapshot, current: Current | None
+    spark: SparkSession, warehouse: Warehouse, made: Snapshot, current: Current | None, rejected: DataFrame
 ) -> TrackChanges | None:
-    """How a run differs from the current one; None if there is no current run, or its files were removed."""
+    """How a run differs from the current one; None if there is no current run, or its files were removed.
+
+    A track whose row was `rejected` has not vanished from the table.
+    """
     if current is None or not storage.exists(warehouse.path(current.snapshot.path)):
         return None
     before = _hashed(snapshots.read(spark, warehouse, current.snapshot), "before")
     after = _hashed(snapshots.read(spark, warehouse, made), "after")
-    both = after.join(before, "track_id", "full_outer")
+    named = rejected.select("track_id", F.lit(True).alias("rejected")).distinct()
+    both = after.join(before, "track_id", "full_outer").join(named, "track_id", "left")
     row = both.agg(
         F.count("before").alias("before"),
         F.count_if(F.col("before").isNull()).alias("new"),
         F.count_if(F.col("before") != F.col("after")).alias("changed"),
-        F.count_if(F.col("after").isNull()).alias("vanished"),
+        F.count_if(F.col("after").isNull() & F.col("rejected").isNull()).alias("vanished"),
     ).first()
     return TrackChanges(**row.asDict()) if row else None
 

@@ -7,8 +7,9 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import storage
 from genremill.jobs import command
-from genremill.jobs.catalog.columns import resolve, text
-from genremill.jobs.catalog.table_reader import read_table, reading
+from genremill.jobs.catalog import source_rows
+from genremill.jobs.catalog.row_checks import typed_rows, with_numbered_ids
+from genremill.jobs.catalog.table_reader import reading
 from genremill.jobs.contracts import Split
 from genremill.jobs.flags import in_section
 from genremill.jobs.job_inputs import current_tracks
@@ -72,13 +73,19 @@ def _from_table(spark: SparkSession, cfg: Config) -> DataFrame | None:
     """(track_id, audio_uri, split) of the rows that have both; all tracks count as training tracks."""
     source, options = storage.absolute_uri(cfg.tracks), cfg.ingest
     with in_section("ingest", cfg), reading(source):
-        raw = read_table(spark, source, options.delimiter, options.multiline)
-        raw = raw.limit(options.limit) if options.limit else raw
-        layout = resolve(raw, options.columns, f"--tracks {source}")
-    if layout.audio_uri is None:
-        return None
-    pairs = raw.select(text(layout.id).alias("track_id"), text(layout.audio_uri).alias("audio_uri"))
-    tracks = pairs.dropna().groupBy("track_id").agg(F.max("audio_uri").alias("audio_uri"))
+        raw = source_rows.open_table(spark, source, options)
+        form = source_rows.understood(raw, source, options).row_format
+        if form.audio_uri is None:
+            return None
+        rows = typed_rows(raw, form, ())
+        rows = with_numbered_ids(rows) if form.id is None else rows
+    tracks = (
+        rows.where(F.col("problem").isNull())
+        .select("track_id", "audio_uri")
+        .dropna()
+        .groupBy("track_id")
+        .agg(F.max("audio_uri").alias("audio_uri"))
+    )
     return tracks.withColumn("split", F.lit(Split.TRAIN.value))
 
 

@@ -12,11 +12,12 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import Uri
-from genremill.jobs.catalog.columns import Columns, Layout, number, resolve, text
+from genremill.jobs.catalog import source_rows
+from genremill.jobs.catalog.columns import Columns, Roles
+from genremill.jobs.catalog.settings import Options as TableOptions
 from genremill.jobs.catalog.splits import unit_hash
-from genremill.jobs.catalog.table_reader import MALFORMED, OWN_COLUMNS, read_table
+from genremill.jobs.catalog.table_reader import MALFORMED, OWN_COLUMNS
 from genremill.jobs.contracts import quoted
-from genremill.jobs.snapshot_details import Kind
 
 JITTER = 0.05
 """A feature of a copy is up to this share closer to zero, so that it stays in its range."""
@@ -52,7 +53,11 @@ class Original:
     """The table that is copied: its rows, and the columns `_OWN` that the copies are computed from."""
 
     rows: DataFrame
-    layout: Layout
+    roles: Roles
+    id: str
+    """The column with the ids."""
+    numbers: tuple[str, ...]
+    """The features whose numbers are no codes."""
     tracks: int
     whole: frozenset[str]
     """Features whose values are all whole numbers."""
@@ -71,20 +76,32 @@ def transform(original: Original, copies: DataFrame, options: Options) -> DataFr
 
 def _changed(original: Original, options: Options) -> dict[str, Column]:
     """The columns of a copy that differ from those of its original."""
-    layout, seed = original.layout, options.seed
-    changed = {layout.id: _new_id(text(layout.id), seed)}
-    for name in (feature.name for feature in layout.features if feature.kind is Kind.NUMERIC):
+    roles, seed = original.roles, options.seed
+    changed = {original.id: _new_id(_text(original.id), seed)}
+    for name in original.numbers:
         less = F.col(quoted(name)) * (1 - JITTER * unit_hash(name, seed, "_sound", "_copy"))
         changed[name] = F.round(less, 0 if name in original.whole else 6)
-    for column in (layout.title, layout.album):
+    for column in (roles.title, roles.album):
         if column:
-            changed[column] = F.concat(text(column), F.lit(" "), "_copy")
-    if layout.artists:
-        names = F.transform(F.split(text(layout.artists), ";"), lambda one: _in_copy(one, seed))
-        changed[layout.artists] = F.array_join(names, ";")
-    if layout.genre:
-        changed[layout.genre] = _genre(text(layout.genre), original.common, options)
+            changed[column] = F.concat(_text(column), F.lit(" "), "_copy")
+    if roles.artists:
+        names = F.transform(F.split(_text(roles.artists), ";"), lambda one: _in_copy(one, seed))
+        changed[roles.artists] = F.array_join(names, ";")
+    if roles.genre:
+        changed[roles.genre] = _genre(_text(roles.genre), original.common, options)
     return changed
+
+
+def _text(name: str) -> Column:
+    """The trimmed text of a column; null if it is blank."""
+    trimmed = F.trim(F.col(quoted(name)).cast("string"))
+    return F.when(trimmed != "", trimmed)
+
+
+def _number(name: str) -> Column:
+    """The number of a column, with TRUE as 1 and FALSE as 0; null if it is not a number."""
+    value, truth = _text(name), F.lower(_text(name))
+    return F.when(truth == "true", 1.0).when(truth == "false", 0.0).otherwise(value.try_cast("double"))
 
 
 def _in_copy(artist: Column, seed: int) -> Column:
@@ -131,33 +148,43 @@ def _genre_parts(genres: list[str], wanted: int | None) -> dict[str, int]:
 def read_original(spark: SparkSession, options: Options) -> Original:
     """The source table with its features as numbers, without the rows that have no id."""
     source = storage.absolute_uri(options.tracks)
-    raw = read_table(spark, source, ",", multiline=False)
-    layout = resolve(raw, options.columns, f"--tracks {source}")
-    known = raw.where(F.col(MALFORMED).isNull() & text(layout.id).isNotNull()).drop(*OWN_COLUMNS)
-    names = [feature.name for feature in layout.features]
-    known = known.withColumns({name: number(text(name)) for name in names})
+    table = TableOptions(columns=options.columns)
+    raw = source_rows.open_table(spark, source, table)
+    understood = source_rows.understood(raw, source, table)
+    roles, names = understood.roles, [column.name for column in understood.row_format.features]
+    if roles.id is None:
+        raise UsageError(f"--columns.id {options.columns.id}: expected a column with ids")
+    known = raw.where(F.col(MALFORMED).isNull() & _text(roles.id).isNotNull()).drop(*OWN_COLUMNS)
+    known = known.withColumns({name: _number(name) for name in names})
     genres: dict[str, int] = {}
-    if layout.genre:
-        counts = known.groupBy(text(layout.genre).alias("genre")).count().where("genre is not null")
+    if roles.genre:
+        counts = known.groupBy(_text(roles.genre).alias("genre")).count().where("genre is not null")
         genres = dict(sorted(tuple(row) for row in counts.collect()))
-    rows = _with_own_columns(known, layout, _genre_parts(list(genres), options.genres)).cache()
+    sound = [name for name in names if name != roles.popularity]
+    rows = _with_own_columns(
+        known, roles, roles.id, sound, _genre_parts(list(genres), options.genres)
+    ).cache()
     whole = [F.every(F.col(quoted(name)) == F.floor(quoted(name))).alias(name) for name in names]
     sums = rows.agg(F.max("_number").alias("_number"), *whole).first()
     if sums is None or sums["_number"] is None:
         raise UsageError(f"--tracks {source}: no row has an id")
     whole_numbers = frozenset(name for name in names if sums[name])
     common = max(genres, key=genres.__getitem__, default=None)
-    return Original(rows, layout, sums["_number"] + 1, whole_numbers, common)
+    numbers = tuple(name for name in names if name not in options.columns.categorical)
+    return Original(rows, roles, roles.id, numbers, sums["_number"] + 1, whole_numbers, common)
 
 
-def _with_own_columns(known: DataFrame, layout: Layout, parts: dict[str, int]) -> DataFrame:
-    sound = [quoted(feature.name) for feature in layout.features if not feature.is_popularity]
-    artist = F.split_part(text(layout.artists), F.lit(";"), F.lit(1)) if layout.artists else text(layout.id)
+def _with_own_columns(
+    known: DataFrame, roles: Roles, id_column: str, sound: list[str], parts: dict[str, int]
+) -> DataFrame:
+    first_artist = (
+        F.split_part(_text(roles.artists), F.lit(";"), F.lit(1)) if roles.artists else _text(id_column)
+    )
     part_of = F.create_map(*map(F.lit, itertools.chain.from_iterable(parts.items())))
     return known.select(
         "*",
-        (F.dense_rank().over(Window.orderBy(text(layout.id))) - 1).alias("_number"),
-        F.xxhash64(*sound).alias("_sound"),
-        artist.alias("_artist"),
-        (part_of[text(layout.genre)] if layout.genre and parts else F.lit(1)).alias("_parts"),
+        (F.dense_rank().over(Window.orderBy(_text(id_column))) - 1).alias("_number"),
+        F.xxhash64(*map(quoted, sound)).alias("_sound"),
+        first_artist.alias("_artist"),
+        (part_of[_text(roles.genre)] if roles.genre and parts else F.lit(1)).alias("_parts"),
     )

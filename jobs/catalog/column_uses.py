@@ -1,0 +1,164 @@
+"""The use of one column of a track table, from its name, its type and its first values."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from pyspark.sql import types as T
+
+from genremill.jobs.catalog import column_contents as contents
+from genremill.jobs.catalog.column_names import is_id, is_popularity
+from genremill.jobs.catalog.columns import Columns, Roles
+from genremill.jobs.catalog.sample import Sample
+from genremill.udfs.cells.numbers import Floats, NumberFormat, numbers
+
+LIKELY_NUMERIC = 0.5
+"""A column of text may be a feature if at least this share of its first values are numbers."""
+IGNORED, KEPT, NUMERIC, ONE_HOT = "ignored", "kept", "numeric feature", "one-hot feature"
+ROW_NUMBERS = "row numbers: whole numbers in the order of the rows"
+_DATES = (T.DateType, T.TimestampType, T.TimestampNTZType, T.DayTimeIntervalType)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The numbers in the first rows of a column, and how they are written."""
+
+    form: NumberFormat
+    values: Floats
+    """NaN if a value is missing or not a number."""
+    missing: float
+    """Share of the rows without a value."""
+    parsed: float
+    """Share of the values that are numbers; 1 if there is no value."""
+    note: str = ""
+    """How the numbers are written, if it is not plain."""
+
+    @classmethod
+    def of(
+        cls, sample: Sample, name: str, decimal: str, markers: frozenset[str], *, is_duration: bool
+    ) -> Self:
+        """The numbers of a column of text or of numbers; `decimal` is the decimal sign of the table."""
+        column, form = sample.columns[name], NumberFormat()
+        if sample.is_text(name):
+            column = sample.text(name, markers)
+            cells = column.drop_null().to_pylist()
+            form = contents.number_format(cells, name, decimal, is_duration=is_duration)
+        note = _note(form)
+        missing_numbers = tuple(float(text) for text in sorted(markers) if _is_number(text))
+        form = dataclasses.replace(form, missing=missing_numbers)
+        if is_duration:
+            values, _ = numbers(column, form)
+            scale, unit = contents.milliseconds(values[~np.isnan(values)], name, form.unit, clock=form.clock)
+            form, note = dataclasses.replace(form, scale=scale, least=0.0), f"read as {unit}"
+        values, missing = numbers(column, form)
+        filled = len(values) - int(missing.sum())
+        parsed = int((~np.isnan(values)).sum()) / filled if filled else 1.0
+        return cls(form, values, 1.0 - filled / len(values) if len(values) else 0.0, parsed, note)
+
+
+def _is_number(text: str) -> bool:
+    return contents.numeric_share([text], NumberFormat()) == 1.0
+
+
+def _note(form: NumberFormat) -> str:
+    """How numbers are written, in a few words."""
+    if form.words:
+        return "names of pitches" if form.words == "key" else "major is 1, minor is 0"
+    if form.clock:
+        return "m:ss, read as seconds"
+    parts = ["decimal commas"] if form.decimal == "," else []
+    return ", ".join([*parts, f"with the unit {form.unit!r}"] if form.unit else parts)
+
+
+@dataclass(frozen=True)
+class Use:
+    """What `ingest` does with a column, and why."""
+
+    use: str
+    reason: str
+    is_candidate: bool = False
+    """Whether it becomes a feature, if all its values allow it."""
+
+
+def use_of(
+    name: str,
+    sample: Sample,
+    columns: Columns,
+    roles: Roles,
+    partitions: tuple[str, ...],
+    measured: Measured | None,
+) -> Use:
+    """The use of a column; `measured` is None if its type has no numbers."""
+    if name in columns.ignore:
+        return Use(IGNORED, "named by --columns.ignore")
+    of_column = roles.by_column.get(name, [])
+    kept = [KEPT] if name in columns.keep else []
+    uses = [*(role.replace("_", " ") for role in of_column), *kept]
+    reasons = [_role_reason(role, columns) for role in of_column[:1]] + ["named by --columns.keep"] * len(
+        kept
+    )
+    is_number = {"popularity", "duration"} & {*of_column}
+    if columns.features:
+        feature = (
+            Use(_feature(name, columns), "named by --columns.features", True)
+            if name in columns.features
+            else None
+        )
+    elif (uses and not is_number) or (is_number and kept):
+        feature = None
+    else:
+        feature = _feature_use(name, sample, columns, partitions, measured, has_role=bool(is_number))
+    if feature is None:
+        return Use(", ".join(uses) or IGNORED, "; ".join(reasons) or "not named by --columns.features")
+    if feature.is_candidate:
+        uses.append(feature.use)
+    return Use(", ".join(uses) or feature.use, "; ".join(reasons) or feature.reason, feature.is_candidate)
+
+
+def _role_reason(role: str, columns: Columns) -> str:
+    default = getattr(columns, role) == getattr(Columns, role)
+    return "has the default name" if default else f"named by --columns.{role.replace('_', '-')}"
+
+
+def _feature(name: str, columns: Columns) -> str:
+    return ONE_HOT if name in columns.categorical else NUMERIC
+
+
+def _feature_use(
+    name: str,
+    sample: Sample,
+    columns: Columns,
+    partitions: tuple[str, ...],
+    measured: Measured | None,
+    *,
+    has_role: bool,
+) -> Use:
+    """The use of a column without a role, or of the popularity or the duration."""
+    if name in partitions:
+        return Use(IGNORED, "from the names of folders")
+    if measured is None:
+        kind = sample.types[name]
+        return Use(IGNORED, "dates" if isinstance(kind, _DATES) else f"its type is {kind.simpleString()}")
+    if measured.parsed < LIKELY_NUMERIC:
+        cells = sample.text(name, frozenset()).drop_null().to_pylist()
+        return Use(IGNORED, "dates" if contents.are_date_texts(cells) else "text")
+    if not has_role and (reason := _not_measured(name, sample, columns, measured)):
+        return Use(IGNORED, reason)
+    return Use(_feature(name, columns), measured.note or "numbers", True)
+
+
+def _not_measured(name: str, sample: Sample, columns: Columns, measured: Measured) -> str:
+    """Why the numbers of a column say nothing about the sound of a track; empty if they may."""
+    values = measured.values
+    if contents.is_row_number(values, sample.file):
+        return ROW_NUMBERS
+    if is_id(name):
+        return "ids, by its name"
+    if contents.are_dates(values):
+        return "dates"
+    if is_popularity(name):
+        return "popularity, by its name: it changes from day to day"
+    if name not in columns.categorical and contents.are_ids(values):
+        return "ids: whole numbers that are all different"
+    return ""

@@ -1,0 +1,125 @@
+"""What the rows of a whole table show about its columns: missing values, other text, and labels that leak."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, functions as F
+
+from genremill.infra.log import LOGGER
+from genremill.jobs.catalog.column_uses import IGNORED
+from genremill.jobs.catalog.leaks import leaking
+from genremill.jobs.catalog.understanding import Understanding
+from genremill.jobs.snapshot_details import ColumnUse, Feature
+
+NUMERIC_SHARE = 0.99
+"""A column is a feature if at least this share of its values are numbers."""
+_OF_ROLES = ("title", "album", "artists", "genre", "popularity", "duration", "audio_uri")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of rows of a table."""
+
+    good: int
+    missing: Mapping[str, int]
+    """Rows without a value, by column."""
+    not_numbers: Mapping[str, int]
+    """Rows with a value that is not a finite number, by column with numbers."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The features of a table, and what is known about its columns from all rows."""
+
+    understanding: Understanding
+    features: tuple[Feature, ...]
+    positions: tuple[int, ...]
+    """Positions of the features in the column `numbers` of the rows."""
+    counts: Counts
+
+
+def count_values(rows: DataFrame, understanding: Understanding) -> Counts:
+    """Counts the missing values of each column that is read, over the good rows."""
+    form, roles = understanding.row_format, understanding.roles
+    blank = {role: F.col(column).isNull() for role, column in (("title", "title"), ("album", "album"))}
+    blank |= {"audio_uri": F.col("audio_uri").isNull()}
+    blank |= {"artists": F.size("artists") == 0, "genre": F.size("genres") == 0}
+    blank |= {"popularity": F.col("popularity").isNull(), "duration": F.col("duration_s").isNull()}
+    numbers = {column.name: F.get("numbers", F.lit(at)) for at, column in enumerate(form.features)}
+    names = {role: name for role in _OF_ROLES if (name := getattr(roles, role)) and name not in numbers}
+    row = rows.agg(
+        F.count("*").alias("good"),
+        *(F.count_if(blank[role]).alias(f"missing {name}") for role, name in names.items()),
+        *(F.count_if(number.isNull()).alias(f"missing {name}") for name, number in numbers.items()),
+        *(F.count_if(F.isnan(number)).alias(f"text {name}") for name, number in numbers.items()),
+    ).first()
+    counts: dict[str, int] = row.asDict() if row else {"good": 0}
+    return Counts(
+        counts["good"],
+        {name: counts[f"missing {name}"] for name in (*names.values(), *numbers)},
+        {name: counts[f"text {name}"] for name in numbers},
+    )
+
+
+def choose_features(rows: DataFrame, understanding: Understanding, max_missing: float) -> Chosen:
+    """The candidates that are features, judged by all good rows.
+
+    A column named by a flag stays, whatever its values are.
+    """
+    counts = count_values(rows, understanding)
+    names = [column.name for column in understanding.row_format.features]
+    named = set(understanding.columns.features)
+    leaks = leaking(rows, len(names), counts.good)
+    accuracy_of = {names[position]: accuracy for position, accuracy in leaks.items()}
+    why_not = {
+        name: reason
+        for name in names
+        if (reason := _why_not(name, counts, max_missing, accuracy_of.get(name))) and name not in named
+    }
+    for name, reason in why_not.items():
+        LOGGER.warning("column %r is not used as a feature: %s", name, reason)
+    positions = tuple(position for position, name in enumerate(names) if name not in why_not)
+    good = max(counts.good, 1)
+    features = tuple(
+        understanding.feature(names[at], (counts.missing[names[at]] + counts.not_numbers[names[at]]) / good)
+        for at in positions
+    )
+    uses = {use.column: _measured_use(use, counts, why_not.get(use.column)) for use in understanding.uses}
+    return Chosen(understanding.with_uses(uses), features, positions, counts)
+
+
+def _why_not(name: str, counts: Counts, max_missing: float, leak: float | None) -> str:
+    """Why a candidate is no feature; empty if it is one."""
+    filled = counts.good - counts.missing[name]
+    parsed = filled - counts.not_numbers[name]
+    if leak is not None:
+        return (
+            f"it gives the label away: alone, it predicts the genre with an accuracy of {leak:.3f}; if it is "
+            f"a measured value, name it with --columns.features"
+        )
+    if not filled:
+        return "it has no values"
+    if parsed < NUMERIC_SHARE * filled:
+        return f"{filled:,} of {counts.good:,} rows have a value, and {parsed:,} of these are numbers"
+    if counts.missing[name] > max_missing * counts.good:
+        share = counts.missing[name] / counts.good
+        return f"{share:.1%} of the rows have no value; expected at most --max-missing {max_missing:g}"
+    return ""
+
+
+def _measured_use(use: ColumnUse, counts: Counts, why_not: str | None) -> ColumnUse:
+    """A column with the figures of all rows; a rejected candidate is only what it is besides a feature."""
+    if use.column not in counts.missing:
+        return use
+    missing, good = counts.missing[use.column], max(counts.good, 1)
+    use = dataclasses.replace(use, missing=missing / good)
+    if use.column in counts.not_numbers:
+        filled = counts.good - missing
+        use = dataclasses.replace(
+            use, parsed=(filled - counts.not_numbers[use.column]) / filled if filled else 1.0
+        )
+    if why_not is None:
+        return use
+    kept = [part for part in use.use.split(", ") if not part.endswith("feature")]
+    return dataclasses.replace(use, use=", ".join(kept) or IGNORED, reason=why_not)

@@ -1,0 +1,105 @@
+"""A proposal for the columns of a track table, and the configuration file that holds it."""
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from genremill.jobs.catalog import column_contents as contents
+from genremill.jobs.catalog.column_names import is_id, look_alikes, words
+from genremill.jobs.catalog.columns import NONE, ROLES, Columns
+from genremill.jobs.catalog.sample import Sample
+from genremill.udfs.cells.numbers import NumberFormat
+
+_AUDIO = re.compile(r".*\.(mp3|wav|flac|ogg|opus|m4a|aac|aiff?|wma)", re.IGNORECASE)
+_FEWEST_PER_LABEL, _MOST_LABELS = 3, 2000
+"""A column of text may hold labels if its values recur this often on average, and are no more than this many."""
+_LABEL_WORDS = frozenset({"genre", "genres", "subgenre", "style", "styles", "label", "class", "category"})
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The column that may have a role."""
+
+    role: str
+    column: str | None
+    """None if no column seems to have it."""
+    reason: str
+    others: tuple[str, ...] = ()
+    """Other columns that may have the role."""
+    is_certain: bool = True
+
+    @property
+    def value(self) -> str:
+        """The value of the flag."""
+        return self.column or NONE
+
+
+def guesses(sample: Sample) -> list[Guess]:
+    """A guess for each role, from the names of the columns and their first values."""
+    found: list[Guess] = []
+    for role in ROLES:
+        taken = {guess.column for guess in found}
+        free = [name for name in sample.columns if name not in taken]
+        found.append(_guess(role, free, sample))
+    return found
+
+
+def _guess(role: str, names: Sequence[str], sample: Sample) -> Guess:
+    default = str(getattr(Columns, role))
+    by_name = look_alikes(role, names)
+    by_value = [name for name in _by_value(role, names, sample) if name not in by_name]
+    if default in names:
+        return Guess(role, default, "has the default name")
+    if by_name and (role != "id" or _is_unique(sample, by_name[0])):
+        others = tuple(by_name[1:] + by_value) if role in ("id", "genre", "artists", "title") else ()
+        return Guess(role, by_name[0], "by its name", others, is_certain=not others)
+    if by_value:
+        is_certain = role == "audio_uri" and len(by_value) == 1
+        return Guess(role, by_value[0], "by its values", tuple(by_value[1:]), is_certain)
+    if role == "id":
+        reason = "no column has ids; they are made from title, artists, album and duration"
+        return Guess(role, None, reason)
+    return Guess(role, None, "no column has such a name")
+
+
+def _by_value(role: str, names: Sequence[str], sample: Sample) -> list[str]:
+    """The columns whose values fit a role."""
+    fits: dict[str, Callable[[Sample, str], bool]] = {
+        "id": lambda table, name: is_id(name) and _is_unique(table, name),
+        "genre": _has_labels,
+        "audio_uri": lambda table, name: _share(table, name, lambda cell: bool(_AUDIO.fullmatch(cell))) > 0.5,
+    }
+    return [name for name in names if role in fits and fits[role](sample, name)]
+
+
+def _cells(sample: Sample, name: str) -> list[str]:
+    return sample.text(name, frozenset()).drop_null().to_pylist() if sample.is_text(name) else []
+
+
+def _share(sample: Sample, name: str, fits: Callable[[str], bool]) -> float:
+    cells = _cells(sample, name)[:1000]
+    return sum(map(fits, cells)) / len(cells) if cells else 0.0
+
+
+def _is_unique(sample: Sample, name: str) -> bool:
+    """Whether no row lacks a value, and the values of most rows differ: a track may have one row per genre."""
+    column = sample.columns[name]
+    return bool(len(column)) and not column.null_count and len(column.unique()) >= 0.5 * len(column)
+
+
+def _has_labels(sample: Sample, name: str) -> bool:
+    """Whether a column of text has few values that recur, and a name for labels."""
+    if sample.is_text(name):
+        cells = _cells(sample, name)
+        is_number = contents.numeric_share(cells[:1000], NumberFormat()) > 0.5
+        labels = Counter(cells)
+        if is_number or not 1 < len(labels) <= min(_MOST_LABELS, max(len(cells) / _FEWEST_PER_LABEL, 2)):
+            return False
+    return bool(_LABEL_WORDS & {*words(name)})
+
+
+def columns_of(found: Sequence[Guess]) -> Columns:
+    """The flags for columns that the guesses stand for."""
+    return dataclasses.replace(Columns(), **{guess.role: guess.value for guess in found})

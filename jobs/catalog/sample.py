@@ -1,0 +1,85 @@
+"""The first rows of a track table, from which the meaning of its columns is guessed."""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark.sql import DataFrame, Row, types as T
+from pyspark.sql.pandas.types import to_arrow_type
+
+from genremill.jobs.catalog.table_reader import FILE, OWN_COLUMNS
+from genremill.udfs.cells.text import clean, without_values
+
+SAMPLE_ROWS = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The first rows of a table, in order."""
+
+    columns: dict[str, pa.Array]
+    types: dict[str, T.DataType]
+    file: npt.NDArray[np.int64]
+    """The number of the file that each row is from."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.file)
+
+    def is_text(self, name: str) -> bool:
+        """Whether the cells of a column are text."""
+        return isinstance(self.types[name], T.StringType)
+
+    @functools.cached_property
+    def _texts(self) -> dict[str, pa.StringArray]:
+        return {name: clean(self.columns[name]) for name in self.columns if self.is_text(name)}
+
+    def clean(self, name: str) -> pa.StringArray:
+        """The clean cells of a column of text."""
+        return self._texts[name]
+
+    def text(self, name: str, markers: frozenset[str]) -> pa.StringArray:
+        """The clean cells of a column of text; null where a number or a label is missing."""
+        return without_values(self._texts[name], markers)
+
+    def examples(self, name: str) -> tuple[str, ...]:
+        """The first three different values of a column, as text."""
+        found: dict[str, None] = {}
+        for value in self.columns[name][:1000]:
+            shown = _shown(value.as_py())
+            if shown and len(found) < 3:
+                found[shown] = None
+        return tuple(found)
+
+
+def _shown(value: object) -> str:
+    text = "" if value is None else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= 32 else text[:31] + "…"
+
+
+def take_sample(table: DataFrame) -> Sample:
+    """The first `SAMPLE_ROWS` rows of a table from `read_table`; Spark reads no more than it must."""
+    rows = table.take(SAMPLE_ROWS)
+    position = {name: index for index, name in enumerate(table.columns)}
+    types = {field.name: field.dataType for field in table.schema if field.name not in OWN_COLUMNS}
+    columns = {
+        name: pa.array([_plain(row[position[name]]) for row in rows], to_arrow_type(kind))
+        for name, kind in types.items()
+    }
+    files = [row[position[FILE]] for row in rows]
+    number = {name: index for index, name in enumerate(dict.fromkeys(files))}
+    return Sample(columns, types, np.array([number[name] for name in files], np.int64))
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 (a value of any type of Spark)
+    """A value of Spark without its own types, as Arrow takes it."""
+    if isinstance(value, Row):
+        return {name: _plain(part) for name, part in value.asDict().items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return value

@@ -1,0 +1,168 @@
+"""What `ingest` understands of a track table: the role or the use of each column, and why."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow.compute as pc
+from pyspark.sql import types as T
+
+from genremill.infra.errors import UsageError
+from genremill.jobs.catalog import column_contents as contents
+from genremill.jobs.catalog.column_uses import ROW_NUMBERS, Measured, Use, use_of
+from genremill.jobs.catalog.columns import Columns, Roles, find_roles
+from genremill.jobs.catalog.sample import Sample
+from genremill.jobs.catalog.table_reader import MALFORMED
+from genremill.jobs.snapshot_details import ColumnUse, Feature, Kind
+from genremill.udfs.cells.lists import ListFormat
+from genremill.udfs.cells.rows import ListColumn, NumberColumn, RowFormat
+from genremill.udfs.cells.text import without_names
+
+
+@dataclass(frozen=True)
+class Understanding:
+    """The meaning of the columns of a table."""
+
+    columns: Columns
+    roles: Roles
+    row_format: RowFormat
+    uses: tuple[ColumnUse, ...]
+    """All columns of the table, in order."""
+
+    def feature(self, name: str, missing: float) -> Feature:
+        """The feature that a column is."""
+        kind = Kind.CATEGORICAL if name in self.columns.categorical else Kind.NUMERIC
+        return Feature(name, kind, name == self.roles.popularity, missing)
+
+    def with_uses(self, changed: Mapping[str, ColumnUse]) -> "Understanding":
+        """The same, in which some columns have another use or other figures."""
+        uses = tuple(changed.get(use.column, use) for use in self.uses)
+        return dataclasses.replace(self, uses=uses)
+
+
+def understand(
+    sample: Sample, columns: Columns, source: str, markers: frozenset[str], partitions: tuple[str, ...] = ()
+) -> Understanding:
+    """The meaning of the columns, from their names and first rows.
+
+    `markers` are further texts for a missing value; `partitions` are columns from the names of folders.
+    Raises `UsageError` if a column is missing or of a wrong type.
+    """
+    roles = find_roles(columns, list(sample.columns), source)
+    measured = _measured(sample, roles, markers)
+    _check_types(sample, columns, roles, measured, source)
+    uses = {
+        name: use_of(name, sample, columns, roles, partitions, measured.get(name)) for name in sample.columns
+    }
+    form = _row_format(sample, columns, roles, markers, uses, measured)
+    described = tuple(_described(name, use, sample, form, measured.get(name)) for name, use in uses.items())
+    return Understanding(columns, roles, form, described)
+
+
+def _measured(sample: Sample, roles: Roles, markers: frozenset[str]) -> dict[str, Measured]:
+    """The numbers of all columns that may have some."""
+    numeric = (T.StringType, T.NumericType, T.BooleanType)
+    names = [name for name, kind in sample.types.items() if isinstance(kind, numeric)]
+    names_of_roles = {name for name, of in roles.by_column.items() if not {*of} & {"popularity", "duration"}}
+    cells = [
+        sample.text(name, markers).drop_null().to_pylist()
+        for name in names
+        if sample.is_text(name) and name not in names_of_roles
+    ]
+    decimal = contents.decimal_sign(cells)
+    return {
+        name: Measured.of(sample, name, decimal, markers, is_duration=name == roles.duration)
+        for name in names
+    }
+
+
+def _check_types(
+    sample: Sample, columns: Columns, roles: Roles, measured: Mapping[str, Measured], source: str
+) -> None:
+    """Raises if a column has a type that its role cannot have."""
+    text = (T.StringType, T.IntegralType, T.DecimalType)
+    lists = (*text, T.ArrayType, T.StructType, T.BooleanType, T.FractionalType)
+    expected: dict[str, tuple[type, ...]] = {"id": text, "artists": lists, "genre": lists}
+    for role, name in dataclasses.asdict(roles).items():
+        if name is None or isinstance(sample.types[name], expected.get(role, T.AtomicType)):
+            continue
+        wanted = (
+            "text or whole numbers"
+            if role == "id"
+            else "text, or lists of text"
+            if role in expected
+            else "text"
+        )
+        raise UsageError(
+            f"{source}: --columns.{role.replace('_', '-')} {name}: expected {wanted}, found "
+            f"{sample.types[name].simpleString()}"
+        )
+    for name in (*columns.features, *filter(None, (roles.popularity, roles.duration))):
+        if name not in measured:
+            raise UsageError(
+                f"{source}: column {name!r}: expected numbers, found {sample.types[name].simpleString()}"
+            )
+
+
+def _row_format(
+    sample: Sample,
+    columns: Columns,
+    roles: Roles,
+    markers: frozenset[str],
+    uses: Mapping[str, Use],
+    measured: Mapping[str, Measured],
+) -> RowFormat:
+    """How the rows are read."""
+    candidates = [name for name, use in uses.items() if use.is_candidate]
+    ordered: Sequence[str] = columns.features or sorted(
+        candidates, key=lambda name: (name != roles.popularity, name != roles.duration)
+    )
+    number = {name: NumberColumn(name, column.form) for name, column in measured.items()}
+    return RowFormat(
+        id=roles.id,
+        title=roles.title,
+        album=roles.album,
+        audio_uri=roles.audio_uri,
+        artists=ListColumn(roles.artists, _artist_format(sample, roles.artists, columns.separator)),
+        genres=ListColumn(roles.genre, _genre_format(sample, roles.genre, markers)),
+        popularity=number[roles.popularity] if roles.popularity else None,
+        duration=number[roles.duration] if roles.duration else None,
+        features=tuple(number[name] for name in ordered),
+        identity=tuple(
+            name for name, use in uses.items() if name != roles.genre and use.reason != ROW_NUMBERS
+        ),
+        malformed=MALFORMED,
+        missing=markers,
+    )
+
+
+def _artist_format(sample: Sample, name: str | None, separator: str | None) -> ListFormat:
+    if separator:
+        return ListFormat(separator=separator)
+    if name is None or not sample.is_text(name):
+        return ListFormat()
+    return contents.name_list_format(without_names(sample.clean(name)).drop_null().to_pylist())
+
+
+def _genre_format(sample: Sample, name: str | None, markers: frozenset[str]) -> ListFormat:
+    if name is None or not sample.is_text(name):
+        return ListFormat()
+    return contents.label_list_format(sample.text(name, markers).drop_null().to_pylist())
+
+
+def _described(name: str, use: Use, sample: Sample, form: RowFormat, measured: Measured | None) -> ColumnUse:
+    """A column in the table that `ingest` prints."""
+    reason = use.reason
+    for column in (form.artists, form.genres):
+        if column.name == name:
+            reason += f"; {sample.types[name].simpleString() if not sample.is_text(name) else column.form}"
+    is_number = use.is_candidate or name in {
+        column.name for column in (form.popularity, form.duration) if column
+    }
+    if is_number and measured and measured.note and measured.note not in reason:
+        reason += f"; {measured.note}"
+    if measured and is_number:
+        return ColumnUse(name, use.use, reason, measured.parsed, measured.missing, sample.examples(name))
+    cells = sample.text(name, frozenset()) if sample.is_text(name) else sample.columns[name]
+    missing = pc.sum(pc.is_null(cells, nan_is_null=True)).as_py() or 0
+    return ColumnUse(name, use.use, reason, None, missing / max(sample.rows, 1), sample.examples(name))

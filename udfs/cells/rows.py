@@ -1,0 +1,202 @@
+"""Rows of a track table as tracks: clean names, labels, numbers, and a reason for a row that has no id.
+
+Shape suffixes: B rows of a batch, F candidates for features.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genremill.udfs.arrow_rows import BatchFunction, lists
+from genremill.udfs.cells.lists import ListFormat, name_lists
+from genremill.udfs.cells.numbers import Floats, NumberFormat, numbers
+from genremill.udfs.cells.text import NAME_MARKERS, VALUE_MARKERS, clean, without_names, without_values
+
+MALFORMED_ROW, NO_ID = "malformed_row", "no_id"
+SCHEMA = (
+    "track_id string, row_digest string, title string, album string, audio_uri string, "
+    "artists array<string>, genres array<string>, popularity double, duration_s double, "
+    "numbers array<float>, problem struct<reason:string,detail:string>"
+)
+_DETAIL = 200
+"""Largest number of characters in the detail of a problem."""
+
+
+@dataclass(frozen=True)
+class ListColumn:
+    """A column with names."""
+
+    name: str | None = None
+    form: ListFormat = field(default_factory=ListFormat)
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """A column with numbers."""
+
+    name: str
+    form: NumberFormat = field(default_factory=NumberFormat)
+
+
+@dataclass(frozen=True)
+class RowFormat:
+    """Which columns of a table become which columns of a track, and how their cells are read."""
+
+    id: str | None
+    """Column with the id; None if the table has none, and the id is a hash of `identity`."""
+    title: str | None = None
+    album: str | None = None
+    audio_uri: str | None = None
+    artists: ListColumn = field(default_factory=ListColumn)
+    genres: ListColumn = field(default_factory=ListColumn)
+    popularity: NumberColumn | None = None
+    duration: NumberColumn | None = None
+    """Its numbers are milliseconds."""
+    features: tuple[NumberColumn, ...] = ()
+    identity: tuple[str, ...] = ()
+    """All columns by which rows without an id differ: all but the label and the number of the row."""
+    malformed: str | None = None
+    """Column with the raw text of a row that cannot be read."""
+    missing: frozenset[str] = field(default_factory=frozenset)
+    """Further texts that stand for a missing value."""
+
+
+def make_read_rows(form: RowFormat, kept: Sequence[str]) -> BatchFunction:
+    """A `mapInArrow` function from the rows of a table to `SCHEMA`, followed by the `kept` columns."""
+
+    def read_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            columns = track_columns(batch, form) | {name: batch.column(name) for name in kept}
+            yield pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+
+    return read_rows
+
+
+def track_columns(batch: pa.RecordBatch, form: RowFormat) -> dict[str, pa.Array]:
+    """The columns of `SCHEMA` for a batch of rows.
+
+    In `numbers`, a missing value is null, and a value that is not a finite number is NaN.
+    """
+    read = _Reader(batch, form)
+    columns = {
+        "track_id": read.text(form.id),
+        "row_digest": pa.nulls(batch.num_rows, pa.string()),
+        "title": read.name(form.title),
+        "album": read.name(form.album),
+        "audio_uri": read.name(form.audio_uri),
+        "artists": read.names(form.artists, pa.array(NAME_MARKERS | form.missing, pa.string())),
+        "genres": read.labels(form.genres),
+        "popularity": read.optional(form.popularity),
+        "duration_s": pc.divide(read.optional(form.duration), 1000.0),
+        "numbers": read.matrix(form.features),
+    }
+    if form.id is None:
+        columns["track_id"], columns["row_digest"] = _made_ids(batch, form, columns)
+    return columns | {"problem": _problem(batch, form, columns["track_id"])}
+
+
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """Reads the columns of one batch, each only once."""
+
+    batch: pa.RecordBatch
+    form: RowFormat
+    parsed: dict[NumberColumn, tuple[Floats, np.ndarray]] = field(default_factory=dict)
+
+    def text(self, name: str | None) -> pa.StringArray:
+        if name is None:
+            return pa.nulls(self.batch.num_rows, pa.string())
+        return clean(self.batch.column(name).cast(pa.string()))
+
+    def name(self, name: str | None) -> pa.StringArray:
+        return without_names(self.text(name), self.form.missing)
+
+    def names(self, column: ListColumn, missing: pa.StringArray) -> pa.ListArray:
+        if column.name is None:
+            return lists(np.zeros((self.batch.num_rows, 0)), pa.array([], pa.string()))
+        return name_lists(_names_or_text(self.batch.column(column.name)), column.form, missing)
+
+    def labels(self, column: ListColumn) -> pa.ListArray:
+        """Names without the markers of a missing label, in any case."""
+        found = self.names(column, pa.array(self.form.missing, pa.string()))
+        known = pa.array(VALUE_MARKERS | {marker.lower() for marker in self.form.missing}, pa.string())
+        is_missing = pc.is_in(pc.utf8_lower(found.flatten()), known)
+        if not pc.any(is_missing).as_py():
+            return found
+        return name_lists(found, ListFormat(), found.flatten().filter(is_missing).unique())
+
+    def number(self, column: NumberColumn) -> tuple[Floats, np.ndarray]:
+        if column not in self.parsed:
+            cells = self.batch.column(column.name)
+            if pa.types.is_string(cells.type):
+                cells = without_values(clean(cells), self.form.missing)
+            self.parsed[column] = numbers(cells, column.form)
+        return self.parsed[column]
+
+    def optional(self, column: NumberColumn | None) -> pa.DoubleArray:
+        """Finite numbers; null for all others."""
+        if column is None:
+            return pa.nulls(self.batch.num_rows, pa.float64())
+        values_B, _ = self.number(column)
+        return pa.array(values_B, mask=np.isnan(values_B))
+
+    def matrix(self, columns: Sequence[NumberColumn]) -> pa.ListArray:
+        if not columns:
+            return lists(np.zeros((self.batch.num_rows, 0)), pa.array([], pa.float32()))
+        values_FB, missing_FB = zip(*(self.number(column) for column in columns), strict=True)
+        values_BF = np.stack(values_FB, axis=1).astype(np.float32)
+        return lists(values_BF, pa.array(values_BF.ravel(), mask=np.stack(missing_FB, axis=1).ravel()))
+
+
+def _names_or_text(column: pa.Array) -> pa.Array:
+    return column if pa.types.is_nested(column.type) else column.cast(pa.string())
+
+
+def _problem(batch: pa.RecordBatch, form: RowFormat, ids: pa.StringArray) -> pa.StructArray:
+    """Why a row is no track, as (reason, detail); null for a good row."""
+    text = pa.string()
+    detail = pa.scalar(f"{form.id} is blank" if form.id else "the row is empty")
+    no_id = pc.is_null(ids)
+    reason = pc.if_else(no_id, pa.scalar(NO_ID), pa.scalar(None, text))
+    details = pc.if_else(no_id, detail, pa.scalar(None, text))
+    undecoded = pc.fill_null(pc.match_substring(ids, "\ufffd"), False)
+    reason = pc.if_else(undecoded, pa.scalar(MALFORMED_ROW), reason)
+    details = pc.if_else(undecoded, pa.scalar("the id has bytes that are not of the encoding"), details)
+    if form.malformed is not None:
+        raw = batch.column(form.malformed)
+        reason = pc.if_else(pc.is_valid(raw), pa.scalar(MALFORMED_ROW), reason)
+        details = pc.coalesce(pc.utf8_slice_codeunits(raw, 0, _DETAIL), details)
+    return pa.StructArray.from_arrays([reason, details], names=["reason", "detail"], mask=pc.is_null(reason))
+
+
+def _made_ids(
+    batch: pa.RecordBatch, form: RowFormat, columns: dict[str, pa.Array]
+) -> tuple[pa.StringArray, pa.StringArray]:
+    """Ids, and digests of whole rows; both are null for a row without any value.
+
+    The id is a digest of title, artists, album and duration, or of the whole row if it has no artist.
+    """
+    rows = zip(*(batch.column(name).to_pylist() for name in form.identity), strict=True)
+    named = (columns[name].to_pylist() for name in ("title", "artists", "album", "duration_s"))
+    pairs: list[tuple[str | None, str | None]] = []
+    for cells, (title, artists, *others) in zip(rows, zip(*named, strict=True), strict=True):
+        whole = None if all(cell in (None, "") for cell in cells) else _digest(cells)
+        pairs.append((_digest((title, artists, *others)) if whole and artists else whole, whole))
+    ids, digests = zip(*pairs, strict=True) if pairs else ((), ())
+    return pa.array(ids, pa.string()), pa.array(digests, pa.string())
+
+
+def _digest(values: object) -> str:
+    return hashlib.blake2b(repr(values).encode(), digest_size=10).hexdigest()
+
+
+def columns_read(form: RowFormat) -> list[str]:
+    """The columns of a table that `track_columns` reads."""
+    columns = [form.id, form.title, form.album, form.audio_uri, form.artists.name, form.genres.name]
+    columns += [column.name for column in (form.popularity, form.duration, *form.features) if column]
+    columns += form.identity if form.id is None else ()
+    return list(dict.fromkeys(name for name in (*columns, form.malformed) if name is not None))

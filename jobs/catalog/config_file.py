@@ -80,4 +80,5 @@ def _plain(text: str) -> str:
 
 def _scalar(value: str) -> str:
     """A value as YAML on one line, with quotes where it needs them."""
-    return yaml.safe_dump(value, allow_unicode=True, width=10**9).removesuffix("\n").removesuffix("\n...")
+    text: str = yaml.safe_dump(value, allow_unicode=True, width=10**9)
+    return text.removesuffix("\n").removesuffix("\n...")

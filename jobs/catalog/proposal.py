@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from genremill.jobs.catalog import column_contents as contents
 from genremill.jobs.catalog.column_names import is_id, look_alikes, words
@@ -14,7 +15,7 @@ from genremill.udfs.cells.numbers import NumberFormat
 
 _AUDIO = re.compile(r".*\.(mp3|wav|flac|ogg|opus|m4a|aac|aiff?|wma)", re.IGNORECASE)
 _FEWEST_PER_LABEL, _MOST_LABELS = 3, 2000
-"""A column of text may hold labels if its values recur this often on average, and are no more than this many."""
+"""A column of text may hold labels if its values recur this often on average, and are not more."""
 _LABEL_WORDS = frozenset({"genre", "genres", "subgenre", "style", "styles", "label", "class", "category"})
 
 
@@ -84,7 +85,7 @@ def _share(sample: Sample, name: str, fits: Callable[[str], bool]) -> float:
 
 
 def _is_unique(sample: Sample, name: str) -> bool:
-    """Whether no row lacks a value, and the values of most rows differ: a track may have one row per genre."""
+    """Whether no row lacks a value, and most rows have different ones: a track may have several rows."""
     column = sample.columns[name]
     return bool(len(column)) and not column.null_count and len(column.unique()) >= 0.5 * len(column)
 
@@ -102,4 +103,5 @@ def _has_labels(sample: Sample, name: str) -> bool:
 
 def columns_of(found: Sequence[Guess]) -> Columns:
     """The flags for columns that the guesses stand for."""
-    return dataclasses.replace(Columns(), **{guess.role: guess.value for guess in found})
+    values: dict[str, Any] = {guess.role: guess.value for guess in found}
+    return dataclasses.replace(Columns(), **values)

@@ -10,6 +10,7 @@ from genremill.infra.pages.parts import Figure, Header
 from genremill.infra.pages.rendering import render_template
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs.audits.page import publication
+from genremill.jobs.catalog import column_table
 from genremill.jobs.nights.record import Night, State
 
 NIGHTS = 5
@@ -49,6 +50,8 @@ def render(night: Night, earlier: Sequence[Night], header: Header) -> str:
         tags=next((table for table in night.tables if table.name == "tags"), None),
         changes=ingest.summary.get("changes") if ingest else None,
         publication=publication(summary) if summary.get("audits") else None,
+        columns=[column_table.cells_of(use) for use in night.columns],
+        column_headings=[heading.capitalize() for heading in column_table.HEADINGS],
         figures={label: night.metrics[name] for name, label in FIGURES.items() if name in night.metrics},
         report=str(night.metrics.get("report", "")).rpartition("reports/")[2],
         accuracy_trend=_accuracy_trend(with_model) if len(with_model) > 1 else None,

@@ -14,7 +14,7 @@ from genremill.infra.log import LOGGER
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.contracts import REJECTS
-from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
+from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, ColumnUse, TagsDetails, TracksDetails
 
 RECORD = "run.json"
 PAGE = "night.html"
@@ -82,6 +82,8 @@ class Night:
     steps: tuple[StepRecord, ...] = ()
     tables: tuple[TableRecord, ...] = ()
     rejects: tuple[Rejected, ...] = ()
+    columns: tuple[ColumnUse, ...] = ()
+    """What `ingest` understood of the track table, in this night or when it last ran."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """Main figures of the model whose tags are current, from its report."""
     code_version: str = field(default_factory=code_version)
@@ -104,7 +106,8 @@ def completed(spark: SparkSession, warehouse: Warehouse, night: Night, before: d
         tables = tuple(_table(name, before.get(name), now) for name, now in after.items())
         rejects = _rejects(spark, warehouse.run_path("rejects", night.run_id))
         metrics = _metrics(warehouse, after.get("tags"))
-        return dataclasses.replace(night, tables=tables, rejects=rejects, metrics=metrics)
+        columns = _columns(night, after.get("tracks"))
+        return dataclasses.replace(night, tables=tables, rejects=rejects, metrics=metrics, columns=columns)
     except StorageError as err:  # it must not hide the error that ended the night
         LOGGER.warning("the record of the night has no tables and no rejects: %s", err)
         return night
@@ -113,6 +116,14 @@ def completed(spark: SparkSession, warehouse: Warehouse, night: Night, before: d
 def _table(name: str, before: Snapshot | None, after: Snapshot) -> TableRecord:
     run_before, rows_before = (before.run_id, before.rows) if before else (None, 0)
     return TableRecord(name, run_before, rows_before, after.run_id, after.rows)
+
+
+def _columns(night: Night, tracks: Snapshot | None) -> tuple[ColumnUse, ...]:
+    """What the columns of the track table mean: from this night's `ingest`, or else from the tracks."""
+    ingest = night.step("ingest")
+    if ingest is not None and (found := ingest.summary.get("columns")):
+        return tuple(ColumnUse(**use) for use in found)
+    return TracksDetails.of(tracks).columns if tracks else ()
 
 
 def _rejects(spark: SparkSession, path: str) -> tuple[Rejected, ...]:

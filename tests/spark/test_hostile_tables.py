@@ -1,4 +1,4 @@
-"""Hostile track tables: a bad cell can only reject its row; it does not stop the job."""
+"""Hostile track tables: a bad cell costs at most its value; it does not stop the job."""
 
 import threading
 from pathlib import Path
@@ -14,7 +14,7 @@ DEADLINE_S = 120.0
 MANY = 200_000
 
 
-def test_very_long_cells_reject_at_most_their_row(spark: SparkSession, tmp_path: Path) -> None:
+def test_very_long_cells_cost_at_most_their_value(spark: SparkSession, tmp_path: Path) -> None:
     rows = catalog(20)
     rows[1]["tempo"] = "1" * MANY + "x"
     rows[2]["tempo"] = "1." + "1" * MANY + "e"
@@ -33,11 +33,6 @@ def test_very_long_cells_reject_at_most_their_row(spark: SparkSession, tmp_path:
     warehouse = Warehouse.at(str(tmp_path / "warehouse"))
     current = warehouse.current("tracks")
     assert current is not None
-    assert current.snapshot.rows == 17
-    rejects = spark.read.parquet(warehouse.run_path("rejects", current.snapshot.run_id)).collect()
-    assert {row["key"]: row["reason"] for row in rejects} == {
-        "t1": "not_a_number",
-        "t2": "not_a_number",
-        "t3": "non_finite",
-    }
-    assert max(len(row["detail"]) for row in rejects) <= 200
+    assert current.snapshot.rows == 20
+    rows = spark.read.parquet(warehouse.path(current.snapshot.path)).collect()
+    assert {row["track_id"] for row in rows if row["table_features"][0] is None} == {"t1", "t2", "t3"}

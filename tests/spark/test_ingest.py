@@ -7,38 +7,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
-from genremill.infra.warehouse import Current, Warehouse
-from genremill.jobs import ingest
 from tests.conftest import BASE_ROW, catalog, real_data, write_csv
-
-
-class Ingested:
-    """The result of one run of `ingest`."""
-
-    def __init__(self, spark: SparkSession, folder: Path, table: str, *flags: str) -> None:
-        self.spark = spark
-        self.warehouse = Warehouse.at(str(folder / "warehouse"))
-        arguments = ["--warehouse", str(folder / "warehouse"), "--tracks", table, *flags]
-        self.exit_code = ingest.main(arguments)
-
-    @property
-    def current(self) -> Current:
-        current = self.warehouse.current("tracks")
-        assert current is not None
-        return current
-
-    @property
-    def tracks(self) -> DataFrame:
-        return self.spark.read.parquet(self.warehouse.path(self.current.snapshot.path))
-
-    def rows(self) -> dict[str, Any]:
-        return {row["track_id"]: row for row in self.tracks.collect()}
-
-    def rejects(self) -> dict[str, tuple[str, str]]:
-        path = self.warehouse.run_path("rejects", self.current.snapshot.run_id)
-        return {row["key"]: (row["reason"], row["detail"]) for row in self.spark.read.parquet(path).collect()}
+from tests.spark.ingested import Ingested
 
 
 def test_a_track_under_two_genres_is_one_row(spark: SparkSession, tmp_path: Path) -> None:
@@ -67,14 +39,13 @@ def test_kept_columns_may_have_any_name(spark: SparkSession, tmp_path: Path) -> 
     assert (found["is.rc `x`"], found["track_genre"], found["genres"]) == ("A1", "rock", ["rock"])
 
 
-def test_rows_of_a_file_without_a_column_are_rejected(spark: SparkSession, tmp_path: Path) -> None:
+def test_rows_of_a_file_without_a_column_lack_its_value(spark: SparkSession, tmp_path: Path) -> None:
     table = pd.DataFrame([BASE_ROW | row for row in catalog(40)]).drop(columns="")
     (tmp_path / "in").mkdir()
     table[:1].drop(columns="tempo").to_parquet(tmp_path / "in" / "a.parquet")
     table[1:].to_parquet(tmp_path / "in" / "b.parquet")
     found = Ingested(spark, tmp_path, str(tmp_path / "in"))
-    assert found.rejects() == {"t0": ("missing_value", "tempo has no value")}
-    assert "tempo" in [feature["name"] for feature in found.current.snapshot.details["features"]]
+    assert [name for name, value in found.values("tempo").items() if value is None] == ["t0"]
 
 
 def test_partition_folders_become_columns(spark: SparkSession, tmp_path: Path) -> None:
@@ -115,29 +86,32 @@ def test_a_damaged_file_is_a_usage_error(
     assert "cut.csv.gz cannot be read as a table" in capsys.readouterr().err
 
 
-def test_bad_rows_are_rejected_with_a_reason_and_the_counts_add_up(
-    spark: SparkSession, tmp_path: Path
+def test_a_bad_value_costs_the_value_and_a_bad_row_the_row(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bad: dict[str, tuple[dict[str, Any], str]] = {
-        "missing": ({"energy": ""}, "missing_value"),
-        "nan": ({"valence": "NaN"}, "non_finite"),
-        "inf": ({"valence": "Infinity"}, "non_finite"),
-        "huge": ({"valence": "1e300"}, "non_finite"),
-        "text": ({"loudness": "loud"}, "not_a_number"),
-        "zero": ({"duration_ms": 0}, "zero_duration"),
+    bad: dict[str, dict[str, Any]] = {
+        "missing": {"energy": ""},
+        "nan": {"valence": "NaN"},
+        "inf": {"valence": "Infinity"},
+        "huge": {"valence": "1e300"},
+        "text": {"loudness": "loud"},
+        "zero": {"duration_ms": 0},
     }
-    spoiled = [{"track_id": name} | change for name, (change, _) in bad.items()]
+    spoiled = [{"track_id": name} | change for name, change in bad.items()]
     table = write_csv(tmp_path / "t.csv", [*catalog(200), *spoiled, {"track_id": "  "}])
     with Path(table).open("a") as out:
         out.write("999,short,row\n")
-    found = Ingested(spark, tmp_path, table)
+    found = Ingested(spark, tmp_path, table, "--json")
     assert found.exit_code == 0
+    for name, change in bad.items():
+        assert found.values(next(iter(change)))[name] is None
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["missing"] == {"duration_ms": 1, "energy": 1, "valence": 1}
+    assert summary["not_numbers"] == {"loudness": 1, "valence": 2}
     rejects = found.rejects()
-    assert {key: rejects[key][0] for key in bad} == {key: reason for key, (_, reason) in bad.items()}
-    assert rejects["text"][1] == "loudness: loud"
     assert rejects["short"][0] == "malformed_row"
     assert [reason for key, (reason, _) in rejects.items() if key.endswith("t.csv:207")] == ["no_id"]
-    assert len(rejects) == 8
+    assert len(rejects) == 2
     assert sum(row["source_rows"] for row in found.rows().values()) + len(rejects) == 208
 
 
@@ -272,7 +246,8 @@ def test_an_invalid_split_file_is_a_usage_error(
         ("track_id;tempo\na;1\n", [], "The delimiter looks like ';'"),
         ("track_id||tempo\na||1\n", ["--delimiter", "||"], "--delimiter '||': expected one character"),
         (f"{'a' * 140_000}\n", [], "the first line is not a header"),
-        ("id,tempo\na,1\n", [], "no column for --columns.id track_id. Found 2 columns: 'id', 'tempo'"),
+        ("id,tempo\na,1\n", [], "no column 'track_id', but 'id' may be the id: add --columns.id id, or"),
+        ("number,tempo\na,1\n", [], "no column for --columns.id track_id; add --columns.id COLUMN"),
         ("track_id,tempo\na,1\n", ["--columns.genre", "style"], "no column for --columns.genre style"),
         ("track_id,tempo\na,1\n", ["--columns.keep", "isrc"], "no column for --columns.keep isrc"),
         ("track_id,label\na,1\n", ["--columns.keep", "label"], "genremill adds columns of that name"),
@@ -282,6 +257,7 @@ def test_an_invalid_split_file_is_a_usage_error(
         ("track_id,tempo\na,1\n", ["--fractions", "nan", ".5", ".5"], "add up to 1"),
         ("track_id,tempo\na,1\n", ["--columns.ignore", "track_id"], "it is the id"),
         ("track_id,tempo\na,1\n", ["--columns.features", "tempo", "tempo"], "names 'tempo' twice"),
+        ("track_id,tempo\na,1\n", ["--max-missing", "2"], "--max-missing 2: expected a share from 0 to 1"),
         ("track_id,tempo\na,1\n", ["--limit", "0"], "--limit 0: expected 1 to"),
     ],
 )

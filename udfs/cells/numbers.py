@@ -158,6 +158,7 @@ def numbers(column: pa.Array, form: NumberFormat) -> tuple[Floats, npt.NDArray[n
 
 def _parsed(column: pa.StringArray, form: NumberFormat) -> Floats:
     """The numbers in a column of clean text; NaN for nulls and for what is not a number."""
+    parsed: Floats | list[float] | None
     is_fast = pc.fill_null(pc.match_substring_regex(column, _FAST[form.decimal]), False)
     fast = column.filter(is_fast)
     if form.decimal == ",":
@@ -167,8 +168,16 @@ def _parsed(column: pa.StringArray, form: NumberFormat) -> Floats:
     values[at_fast] = fast.cast(pa.float64()).to_numpy(zero_copy_only=False)
     slow = pc.and_(pc.invert(is_fast), pc.is_valid(column))
     if pc.any(slow).as_py():
-        read = parser(form)
-        parsed = (read(cell) for cell in column.filter(slow).to_pylist())
-        at_slow = slow.to_numpy(zero_copy_only=False)
-        values[at_slow] = [math.nan if value is None else value for value in parsed]
+        cells = column.filter(slow)
+        parsed = _truths(cells) if not form.words else None
+        if parsed is None:
+            read = parser(form)
+            parsed = [math.nan if (value := read(cell)) is None else value for cell in cells.to_pylist()]
+        values[slow.to_numpy(zero_copy_only=False)] = parsed
     return values
+
+
+def _truths(cells: pa.StringArray) -> Floats | None:
+    """1 and 0 for words such as TRUE and no; None if there are other cells."""
+    index = pc.index_in(pc.utf8_lower(cells), pa.array(_TRUTHS, pa.string()))
+    return np.array([*_TRUTHS.values()])[index.to_numpy()] if not index.null_count else None

@@ -1,0 +1,137 @@
+"""Tables that people have published or complained about, each with the right answer."""
+
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from tests.conftest import real_data
+from tests.spark.ingested import Ingested
+
+CORE = {
+    *("popularity", "duration_ms", "explicit", "danceability", "energy", "key", "loudness", "mode"),
+    *("speechiness", "acousticness", "instrumentalness", "liveness", "valence", "tempo", "time_signature"),
+}
+
+
+def case(spark: SparkSession, folder: Path, name: str, *flags: str) -> Ingested:
+    return Ingested(spark, folder, str(real_data(f"cases/tables/{name}")), *flags)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("filtered.parquet", "__index_level_0__"),
+        ("readr.csv", "...1"),
+        ("noise-with-index.parquet", "__index_level_0__"),
+    ],
+)
+def test_a_row_index_is_no_feature(spark: SparkSession, tmp_path: Path, name: str, column: str) -> None:
+    found = case(spark, tmp_path, name)
+    assert column not in found.features
+    use = found.uses()[column]
+    assert (use["use"], use["reason"]) == ("ignored", "row numbers: whole numbers in the order of the rows")
+
+
+def test_a_blank_cell_is_a_missing_value(spark: SparkSession, tmp_path: Path) -> None:
+    found = case(spark, tmp_path, "holes.csv")
+    assert found.current.snapshot.rows == 60
+    assert sum(value is None for value in found.values("key").values()) == 12
+    assert found.uses()["key"]["missing"] == pytest.approx(0.2)
+
+
+def test_a_look_alike_of_a_missing_column_is_refused(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert case(spark, tmp_path, "spotify_data.csv", "--columns.genre", "genre").exit_code == 2
+    assert "--columns.artists artist_name" in capsys.readouterr().err
+    flags = ["--columns.genre", "genre", "--columns.artists", "artist_name"]
+    assert (
+        len({row["artist_id"] for row in case(spark, tmp_path, "spotify_data.csv", *flags).rows().values()})
+        == 30
+    )
+
+
+def test_written_lists_are_lists(spark: SparkSession, tmp_path: Path) -> None:
+    rows = case(spark, tmp_path, "lists.csv").rows().values()
+    artists = {tuple(row["artists"]) for row in rows}
+    assert ("Guest Star",) in artists
+    assert ("Solo 1", "Guest Star") in artists
+    assert {len(row["genres"]) for row in rows} == {2}
+    assert len({genre for row in rows for genre in row["genres"]}) == 4
+
+
+def test_a_list_of_structs_is_read_by_name(spark: SparkSession, tmp_path: Path) -> None:
+    rows = case(spark, tmp_path, "api.parquet").rows()
+    assert len({row["artists"][0] for row in rows.values()}) == 30
+    assert sum("Guest" in row["artists"] for row in rows.values()) == 30
+    assert len({row["artist_id"] for row in rows.values()}) == 30
+
+
+def test_entities_are_decoded(spark: SparkSession, tmp_path: Path) -> None:
+    rows = case(spark, tmp_path, "entities.csv").rows().values()
+    assert {len(row["artists"]) for row in rows} == {1}
+    assert "Salt & Pepper 0" in {row["artists"][0] for row in rows}
+    assert not any("&amp;" in row["artists"][0] for row in rows)
+    genres = {genre for row in rows for genre in row["genres"]}
+    assert "r&b" in genres
+    assert "r&amp;b" not in genres
+
+
+def test_one_genre_in_many_spellings_is_one_class(spark: SparkSession, tmp_path: Path) -> None:
+    rows = case(spark, tmp_path, "mess.csv").rows().values()
+    assert {tuple(row["genres"]) for row in rows} == {("rock",), ()}
+
+
+def test_one_name_in_two_unicode_forms_is_one_artist(spark: SparkSession, tmp_path: Path) -> None:
+    rows = case(spark, tmp_path, "nfd.csv").rows()
+    assert rows["id00000"]["artist_id"] == rows["id00001"]["artist_id"]
+    assert {row["artists"][0] for row in rows.values() if row["artists"][0].startswith("Sigur")} == {
+        "Sigur Rós"
+    }
+
+
+def test_nul_characters_are_removed(spark: SparkSession, tmp_path: Path) -> None:
+    found = case(spark, tmp_path, "nul.csv")
+    rows = found.rows().values()
+    assert not any(
+        "\0" in text for row in rows for text in (row["track_id"], row["title"] or "", *row["genres"])
+    )
+    assert found.current.snapshot.rows == 60
+
+
+def test_numbers_with_thousands_units_and_percent(spark: SparkSession, tmp_path: Path) -> None:
+    found = case(spark, tmp_path, "units.csv")
+    assert found.values("dance_%")["id00000"] == 25.0
+    assert found.values("tempo")["id00000"] == pytest.approx(151.474, abs=1e-4)
+    assert "streams" not in found.features
+    assert "popularity" in found.uses()["streams"]["reason"]
+
+
+def test_decimal_commas(spark: SparkSession, tmp_path: Path) -> None:
+    found = case(spark, tmp_path, "european.csv")
+    assert set(found.features) == CORE
+    assert found.values("tempo")["id00000"] == pytest.approx(151.474, abs=1e-4)
+    assert found.values("loudness")["id00000"] == pytest.approx(-8.592, abs=1e-4)
+
+
+def test_minutes_and_seconds(spark: SparkSession, tmp_path: Path) -> None:
+    found = case(spark, tmp_path, "mmss.csv", "--columns.duration", "length")
+    assert found.rows()["id00000"]["duration_s"] == 269.0
+    assert found.values("length")["id00000"] == 269_000.0
+
+
+def test_seconds_in_a_column_of_milliseconds(spark: SparkSession, tmp_path: Path) -> None:
+    found = case(spark, tmp_path, "seconds.csv")
+    assert found.rows()["id00000"]["duration_s"] == pytest.approx(269.213)
+    assert "read as seconds" in found.uses()["duration_ms"]["reason"]
+
+
+def test_dates_and_other_types_of_pandas(spark: SparkSession, tmp_path: Path) -> None:
+    assert set(case(spark, tmp_path, "float16.parquet").features) == CORE
+
+
+def test_folder_names_are_no_features(spark: SparkSession, tmp_path: Path) -> None:
+    found = case(spark, tmp_path, "hive")
+    assert set(found.features) == CORE
+    assert found.uses()["dt"]["use"] == "ignored"

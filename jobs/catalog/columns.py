@@ -1,6 +1,7 @@
 """Finds the columns of a track table: roles such as the title by their names, features by their values."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from pyspark.sql import Column, DataFrame, functions as F, types as T
@@ -74,9 +75,9 @@ class Layout:
     keep: tuple[str, ...]
 
 
-def resolve(df: DataFrame, columns: Columns, source: str) -> Layout:
+def resolve(df: DataFrame, columns: Columns, source: str, ignored: Sequence[str] = ()) -> Layout:
     """Finds the column of each role, and the features; one error names all columns that do not exist."""
-    there = [name for name in df.columns if name not in OWN_COLUMNS]
+    there = [name for name in df.columns if name not in OWN_COLUMNS] + [*ignored]
     asked = {field.name: getattr(columns, field.name) for field in fields(Columns)}
     missing = [
         f"--columns.{field.name.replace('_', '-')} {name}"
@@ -87,7 +88,9 @@ def resolve(df: DataFrame, columns: Columns, source: str) -> Layout:
     ]
     if missing:
         raise UsageError(_missing(source, missing, there))
-    _refuse_contradictions(df, columns)
+    _refuse_contradictions(columns)
+    _refuse_id(df, columns)
+    there = [name for name in there if name not in ignored]
     roles = {role: name for role in ROLES if (name := asked[role]) in there and name not in columns.ignore}
     return Layout(
         features=tuple(_features(df, columns, roles, there)),
@@ -97,8 +100,8 @@ def resolve(df: DataFrame, columns: Columns, source: str) -> Layout:
     )
 
 
-def _refuse_contradictions(df: DataFrame, columns: Columns) -> None:
-    """Raises on column flags that contradict each other, and on ids of a type that Spark would change."""
+def _refuse_contradictions(columns: Columns) -> None:
+    """Raises on column flags that contradict each other."""
     if columns.id in columns.ignore:
         raise UsageError(f"--columns.ignore {columns.id}: it is the id, which is required")
     if both := sorted(set(columns.ignore) & {*columns.features, *columns.keep}):
@@ -107,22 +110,22 @@ def _refuse_contradictions(df: DataFrame, columns: Columns) -> None:
         names = getattr(columns, flag)
         if doubled := [name for name in names if names.count(name) > 1]:
             raise UsageError(f"--columns.{flag} names {doubled[0]!r} twice")
+    if columns.popularity == columns.duration:
+        raise UsageError(f"--columns.popularity and --columns.duration both name {columns.duration!r}")
+
+
+def _refuse_id(df: DataFrame, columns: Columns) -> None:
+    """Raises on ids of a type that Spark would change."""
     kind = df.schema[columns.id].dataType
     if isinstance(kind, T.FloatType | T.DoubleType | T.BinaryType) or not isinstance(kind, T.AtomicType):
         raise UsageError(
             f"--columns.id {columns.id}: expected text or whole numbers, found {kind.simpleString()}"
         )
-    if columns.popularity == columns.duration:
-        raise UsageError(f"--columns.popularity and --columns.duration both name {columns.duration!r}")
 
 
 def _missing(source: str, missing: list[str], there: list[str]) -> str:
     found = ", ".join(repr(name[:60]) for name in there[:40]) + (" …" if there[40:] else "")
-    message = f"{source}: no column for {'; '.join(missing)}. Found {len(there)} columns: {found}."
-    other = max(";\t|,", key=there[0].count) if len(there) == 1 else ""
-    if other and other in there[0]:
-        message += f" The delimiter looks like {other!r}: pass it as --delimiter."
-    return message
+    return f"{source}: no column for {'; '.join(missing)}. Found {len(there)} columns: {found}."
 
 
 def _features(df: DataFrame, columns: Columns, roles: dict[str, str], there: list[str]) -> list[Feature]:

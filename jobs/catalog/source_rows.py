@@ -47,17 +47,16 @@ class SourceRows:
 
 def read(spark: SparkSession, work: command.Run, source: str, options: Options) -> SourceRows:
     """Reads and checks all rows, and writes bad ones to `rejects`; raises `UsageError` if no row is good."""
-    raw = read_table(spark, source, options.delimiter, options.multiline)
-    raw = raw.limit(options.limit) if options.limit else raw
+    read_from = read_table(spark, work, source, options)
+    raw = read_from.rows.limit(options.limit) if options.limit else read_from.rows
     with reading(source):
-        layout = resolve(raw, options.columns, f"--tracks {source}")
+        layout = resolve(raw, options.columns, f"--tracks {source}", read_from.ignored)
         _refuse_clashes(layout.keep)
         rows = snapshots.checkpoint(work, checked_rows(raw, layout), "rows")
     total = rows.count()
-    is_parquet = storage.is_parquet(source)
-    if storage.is_s3(source) and not (options.limit or options.multiline or is_parquet):
-        check_whole(spark, source, total)
-    rejects = _write_rejects(work, rows, positions_count_blocks=not is_parquet)
+    if storage.is_s3(source):
+        check_whole(read_from, total)
+    rejects = _write_rejects(work, rows, read_from.positions_count_blocks)
     table = SourceRows(source, layout, rows, total, SYNTHETIC_COLUMN in raw.columns, rejects)
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejects.items())
     LOGGER.info("%s", f"{total:,} rows read, {table.rejected:,} rejected" + (reasons and f": {reasons}"))

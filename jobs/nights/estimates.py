@@ -56,7 +56,7 @@ def clips_to_decode(spark: SparkSession, work: command.Run, cfg: Config, from_ta
     from genremill.jobs.features import extraction  # here: numba takes long
 
     if from_table:
-        tracks = _from_table(spark, cfg)
+        tracks = _from_table(spark, work, cfg)
     else:
         tracks = extraction.with_audio(spark, work.warehouse, current_tracks(work.warehouse))
     count = tracks.count() if tracks is not None else 0
@@ -68,13 +68,13 @@ def clips_to_decode(spark: SparkSession, work: command.Run, cfg: Config, from_ta
     return Clips(*map(sum, totals))
 
 
-def _from_table(spark: SparkSession, cfg: Config) -> DataFrame | None:
+def _from_table(spark: SparkSession, work: command.Run, cfg: Config) -> DataFrame | None:
     """(track_id, audio_uri, split) of the rows that have both; all tracks count as training tracks."""
     source, options = storage.absolute_uri(cfg.tracks), cfg.ingest
     with in_section("ingest", cfg), reading(source):
-        raw = read_table(spark, source, options.delimiter, options.multiline)
-        raw = raw.limit(options.limit) if options.limit else raw
-        layout = resolve(raw, options.columns, f"--tracks {source}")
+        table = read_table(spark, work, source, options)
+        raw = table.rows.limit(options.limit) if options.limit else table.rows
+        layout = resolve(raw, options.columns, f"--tracks {source}", table.ignored)
     if layout.audio_uri is None:
         return None
     pairs = raw.select(text(layout.id).alias("track_id"), text(layout.audio_uri).alias("audio_uri"))

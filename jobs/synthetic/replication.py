@@ -12,6 +12,8 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import Uri
+from genremill.jobs import command
+from genremill.jobs.catalog import settings
 from genremill.jobs.catalog.columns import Columns, Layout, number, resolve, text
 from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.catalog.table_reader import MALFORMED, OWN_COLUMNS, read_table
@@ -128,11 +130,12 @@ def _genre_parts(genres: list[str], wanted: int | None) -> dict[str, int]:
     return {genre: share + (number < more) for number, genre in enumerate(genres)}
 
 
-def read_original(spark: SparkSession, options: Options) -> Original:
+def read_original(spark: SparkSession, work: command.Run, options: Options) -> Original:
     """The source table with its features as numbers, without the rows that have no id."""
     source = storage.absolute_uri(options.tracks)
-    raw = read_table(spark, source, ",", multiline=False)
-    layout = resolve(raw, options.columns, f"--tracks {source}")
+    table = read_table(spark, work, source, settings.Options(columns=options.columns))
+    raw = table.rows
+    layout = resolve(raw, options.columns, f"--tracks {source}", table.ignored)
     known = raw.where(F.col(MALFORMED).isNull() & text(layout.id).isNotNull()).drop(*OWN_COLUMNS)
     names = [feature.name for feature in layout.features]
     known = known.withColumns({name: number(text(name)) for name in names})

@@ -100,6 +100,12 @@ def read_version(uri: str) -> tuple[bytes, str]:
     return store.read(uri)
 
 
+def read_start(uri: str, size: int) -> bytes:
+    """The first bytes of an object, at most `size`; raises `StorageError` if it cannot be read."""
+    store, uri = _store(uri)
+    return store.read(uri, size)[0]
+
+
 def write_atomic(uri: str, data: bytes) -> None:
     """Writes an object atomically: readers see the old bytes or the new ones, never a mixture."""
     store, uri = _store(uri)
@@ -165,20 +171,19 @@ class Inventory:
 
 def inventory(uri: str) -> Inventory:
     """The data files below a folder, or the one file; raises `UsageError` if nothing is there."""
-    files = _data_files(uri)
+    files = data_files(uri)
     digest = hashlib.sha256(repr([(file.name, file.size, file.version) for file in files]).encode())
     return Inventory(len(files), sum(file.size for file in files), digest.hexdigest()[:16])
 
 
 def is_parquet(uri: str) -> bool:
     """Whether a file, or the first data file of a folder, begins with the magic bytes of Parquet."""
-    store, uri = _store(uri)
-    files = _data_files(uri)
-    first = uri if store.state(uri) or not files else f"{uri}/{files[0].name}"
-    return bool(files) and store.read(first, 4)[0] == b"PAR1"
+    files = data_files(uri)
+    first = uri if is_object(uri) or not files else f"{uri}/{files[0].name}"
+    return bool(files) and read_start(first, 4) == b"PAR1"
 
 
-def _data_files(uri: str) -> list[StoredObject]:
+def data_files(uri: str) -> list[StoredObject]:
     """The object itself, or the objects below the folder that Spark would read: not the hidden ones."""
     store, uri = _store(uri)
     if file := store.state(uri):

@@ -21,7 +21,7 @@ from genremill.jobs.catalog import column_table, source_rows
 from genremill.jobs.catalog.settings import Options, file_digest
 from genremill.jobs.catalog.source_rows import SourceRows
 from genremill.jobs.catalog.splits import split_tracks
-from genremill.jobs.catalog.table_reader import check_files, reading
+from genremill.jobs.catalog.table_reader import check_files
 from genremill.jobs.catalog.tracks import changes_since, counts, grouped, unique_tracks
 from genremill.jobs.contracts import TRACKS, ContractError, quoted
 from genremill.jobs.snapshot_details import TracksDetails
@@ -56,7 +56,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Reads, checks, groups, splits and publishes."""
     source = storage.absolute_uri(cfg.tracks)
     if work.dry_run:
-        return _dry_run(spark, source, cfg)
+        return _dry_run(spark, work, source, cfg)
     made_from, rule = inputs(cfg), cfg.split_rule
     table = source_rows.read(spark, work, source, cfg)
     chosen = table.chosen
@@ -88,14 +88,14 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     return command.Outcome(summary, text)
 
 
-def _dry_run(spark: SparkSession, source: str, cfg: Config) -> command.Outcome:
+def _dry_run(spark: SparkSession, work: command.Run, source: str, cfg: Config) -> command.Outcome:
     """What `ingest` understands of the table, from its first rows; writes nothing."""
-    raw = source_rows.open_table(spark, source, cfg)
-    with reading(source):
-        understanding = source_rows.understood(raw, source, cfg)
-    lines = column_table.lines(understanding.uses)
-    text = "\n".join([*lines, "", "dry run: nothing written; the figures are those of the first rows"])
-    return command.Outcome(source_rows.columns_summary(understanding), text)
+    table = source_rows.open_table(spark, work, source, cfg)
+    understanding = source_rows.understood(table, cfg)
+    lines = [f"{table.uri}: {table.format.description}", "", *column_table.lines(understanding.uses), ""]
+    text = "\n".join([*lines, "dry run: nothing written; the figures are those of the first rows"])
+    summary = {"format": table.format.description} | source_rows.columns_summary(understanding)
+    return command.Outcome(summary, text)
 
 
 def _check_sum(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot, table: SourceRows) -> None:

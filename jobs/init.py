@@ -60,8 +60,8 @@ def _propose(spark: "SparkSession", work: command.Run, options: Options) -> comm
     from genremill.jobs.catalog.settings import Options as IngestOptions
     from genremill.jobs.catalog.understanding import understand
 
-    raw = source_rows.open_table(spark, options.tracks, IngestOptions())
-    sample = take_sample(raw)
+    table = source_rows.open_table(spark, work, options.tracks, IngestOptions())
+    sample = take_sample(table.rows)
     if not sample.rows:
         raise UsageError(f"--tracks {options.tracks}: it has a header and no rows; expected at least one row")
     found = proposal.guesses(sample)
@@ -69,7 +69,7 @@ def _propose(spark: "SparkSession", work: command.Run, options: Options) -> comm
         found = [_asked(guess, list(sample.columns)) for guess in found]
     understood = understand(sample, proposal.columns_of(found), f"--tracks {options.tracks}", frozenset())
     text = config_file.file_text(
-        options.tracks, options.audio_root, found, understood.uses, "the track table"
+        options.tracks, options.audio_root, found, understood.uses, table.format.description
     )
     storage.write_atomic(options.output, text.encode())
     return command.Outcome({}, "\n".join(_report(options.output, found, column_table.lines(understood.uses))))

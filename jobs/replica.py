@@ -8,9 +8,12 @@ because in large catalogs some artists have many tracks.
     genremill replica --tracks tracks.csv --count 10000000 --out build/replica
 """
 
+import tempfile
+
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.session import spark_session
+from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 from genremill.jobs.synthetic.replication import Options, read_original, transform
 
@@ -21,8 +24,8 @@ def run(common: command.NoFlags, options: Options) -> command.Outcome:
         raise UsageError(
             f"--count {options.count} --skew {options.skew}: expected 1 or more, and a share of 0 to 1"
         )
-    with spark_session("genremill replica") as spark:
-        original = read_original(spark, options)
+    with spark_session("genremill replica") as spark, tempfile.TemporaryDirectory() as scratch:
+        original = read_original(spark, command.Run(Warehouse.at(scratch), "replica"), options)
         number_of_copies = -(-options.count // original.tracks)
         copies = spark.range(0, number_of_copies, 1, number_of_copies).withColumnRenamed("id", "_copy")
         transform(original, copies, options).write.parquet(storage.absolute_uri(options.out))

@@ -78,18 +78,18 @@ def flag_of(field: str) -> str:
     return f"--columns.{field.replace('_', '-')}"
 
 
-def find_roles(columns: Columns, names: Sequence[str], source: str) -> Roles:
+def find_roles(columns: Columns, names: Sequence[str], source: str, ignored: Sequence[str] = ()) -> Roles:
     """The column of each role; raises `UsageError` if one is missing, or has another name than the default.
 
-    One error names all columns that are missing, and the flag to add for each.
+    One error names all columns that are missing, and the flag to add for each. `ignored` are columns that
+    exist, but are not read.
     """
-    _refuse_missing(columns, names, source)
+    _refuse_missing(columns, [*names, *ignored], source)
     _refuse_contradictions(columns)
     asked = {role: str(getattr(columns, role)) for role in ROLES}
     roles = {role: name if name in names else None for role, name in asked.items()}
-    ignored = {role: None for role, name in roles.items() if name in columns.ignore}
     _refuse_look_alikes(columns, roles, names, source)
-    return Roles(**roles | ignored)
+    return Roles(**roles)
 
 
 def _refuse_missing(columns: Columns, names: Sequence[str], source: str) -> None:
@@ -117,7 +117,7 @@ def _refuse_look_alikes(
     problems = []
     for role in ROLES:
         default = getattr(Columns, role)
-        if roles[role] is not None or getattr(columns, role) != default:
+        if roles[role] is not None or getattr(columns, role) != default or default in columns.ignore:
             continue
         alike = look_alikes(role, free)
         if alike:

@@ -26,10 +26,12 @@ class Options:
     """CSV file with the columns id and split, instead of a random split; ids that it does not list are in
     no split."""
     columns: Columns = dataclasses.field(default_factory=Columns)
-    delimiter: str = ","
-    """Character that separates the fields of a CSV file."""
+    delimiter: str | None = None
+    """Character that separates the fields of a CSV file. [detected]"""
+    encoding: str | None = None
+    """Encoding of a CSV file, such as utf-8, cp1252 or utf-16. [detected]"""
     multiline: bool = False
-    """Allow line breaks in quoted CSV fields; one task then reads the whole file."""
+    """Allow line breaks in quoted CSV fields; one task then reads each file. [detected]"""
     limit: int | None = None
     """Read only this many rows. [all]"""
     missing: tuple[str, ...] = ()
@@ -54,6 +56,11 @@ class Options:
         if not inside or abs(sum(self.fractions) - 1) > 1e-6 or self.fractions[0] == 0:
             shown = " ".join(f"{share:g}" for share in self.fractions)
             raise UsageError(f"--fractions {shown}: expected three shares that add up to 1, train above 0")
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """The columns that are not read."""
+        return self.columns.ignore
 
     @property
     def markers(self) -> frozenset[str]:

@@ -16,8 +16,8 @@ from genremill.jobs.catalog.measurements import Chosen, choose_features
 from genremill.jobs.catalog.row_checks import INTERNAL_COLUMNS, rejected, typed_rows, with_numbered_ids
 from genremill.jobs.catalog.sample import take_sample
 from genremill.jobs.catalog.settings import Options
-from genremill.jobs.catalog.table_reader import check_whole, read_table, reading
-from genremill.jobs.catalog.understanding import Understanding, understand
+from genremill.jobs.catalog.table_reader import SourceTable, check_whole, read_table, reading
+from genremill.jobs.catalog.understanding import LeftOut, Understanding, understand
 from genremill.jobs.contracts import REJECTS, TAGS, TRACKS
 from genremill.jobs.snapshot_details import SYNTHETIC_COLUMN
 
@@ -26,8 +26,8 @@ from genremill.jobs.snapshot_details import SYNTHETIC_COLUMN
 class SourceRows:
     """The typed rows of a track table, and what was understood of its columns."""
 
-    source: str
-    """URI of the table."""
+    table: SourceTable
+    """The table as it was written."""
     chosen: Chosen
     rows: DataFrame
     total: int
@@ -36,6 +36,11 @@ class SourceRows:
     """Number of bad rows by reason."""
     spellings: dict[str, str]
     """Spellings of genres, each with the most frequent one of its genre, which replaces it."""
+
+    @property
+    def source(self) -> str:
+        """URI of the table."""
+        return self.table.uri
 
     @property
     def rejected(self) -> int:
@@ -58,6 +63,7 @@ class SourceRows:
         return {
             "source_rows": self.total,
             "source_bytes": storage.inventory(self.source).size_bytes,
+            "format": self.table.format.description,
             "rejected": self.rejects,
             "features": [feature.name for feature in self.chosen.features],
             "missing": {name: count for name, count in counts.missing.items() if count},
@@ -71,32 +77,33 @@ def columns_summary(understanding: Understanding) -> dict[str, object]:
     return {"columns": [dataclasses.asdict(use) for use in understanding.uses]}
 
 
-def understood(raw: DataFrame, source: str, options: Options) -> Understanding:
+def open_table(spark: SparkSession, work: command.Run, source: str, options: Options) -> SourceTable:
+    """The table as it was written, with at most `limit` rows."""
+    table = read_table(spark, work, source, options)
+    return dataclasses.replace(table, rows=table.rows.limit(options.limit)) if options.limit else table
+
+
+def understood(table: SourceTable, options: Options) -> Understanding:
     """What the columns of a table mean, from its first rows."""
-    found = understand(take_sample(raw), options.columns, f"--tracks {source}", options.markers)
+    with reading(table.uri):
+        sample = take_sample(table.rows)
     _refuse_clashes(options.columns.keep)
-    return found
-
-
-def open_table(spark: SparkSession, source: str, options: Options) -> DataFrame:
-    """The raw rows of the table."""
-    raw = read_table(spark, source, options.delimiter, options.multiline)
-    return raw.limit(options.limit) if options.limit else raw
+    left_out = LeftOut(table.ignored, table.unreadable, table.partition_columns)
+    return understand(sample, options.columns, f"--tracks {table.uri}", options.markers, left_out)
 
 
 def read(spark: SparkSession, work: command.Run, source: str, options: Options) -> SourceRows:
     """Reads and checks all rows, and writes bad ones to `rejects`; raises `UsageError` if no row is good."""
-    raw = open_table(spark, source, options)
+    opened = open_table(spark, work, source, options)
+    understanding = understood(opened, options)
+    form = understanding.row_format
     with reading(source):
-        understanding = understood(raw, source, options)
-        form = understanding.row_format
-        rows = snapshots.checkpoint(work, typed_rows(raw, form, options.columns.keep), "rows")
+        rows = snapshots.checkpoint(work, typed_rows(opened.rows, form, options.columns.keep), "rows")
     rows = with_numbered_ids(rows) if form.id is None else rows
     total = rows.count()
-    is_parquet = storage.is_parquet(source)
-    if storage.is_s3(source) and not (options.limit or options.multiline or is_parquet):
-        check_whole(spark, source, total)
-    rejects = _write_rejects(work, rows, positions_count_blocks=not is_parquet)
+    if storage.is_s3(source):
+        check_whole(opened, total)
+    rejects = _write_rejects(work, rows, opened.positions_count_blocks)
     rejected = sum(rejects.values())
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejects.items())
     LOGGER.info("%s", f"{total:,} rows read, {rejected:,} rejected" + (reasons and f": {reasons}"))
@@ -107,7 +114,8 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
     chosen = choose_features(good, understanding, options.max_missing)
     spellings = other_spellings(good)
     rows = with_one_spelling(rows, spellings)
-    table = SourceRows(source, chosen, rows, total, SYNTHETIC_COLUMN in raw.columns, rejects, spellings)
+    is_synthetic = SYNTHETIC_COLUMN in opened.rows.columns
+    table = SourceRows(opened, chosen, rows, total, is_synthetic, rejects, spellings)
     _log(table)
     return table
 

@@ -1,17 +1,29 @@
 """Reads a track table: all its columns, CSV columns as text, and the place where each row was read."""
 
 import contextlib
-import csv
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+from urllib.parse import quote
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession, functions as F, types as T
+from pyspark.sql import Column, DataFrame, SparkSession, functions as F, types as T
 
-from genremill.infra import storage
 from genremill.infra.errors import StorageError, UsageError
+from genremill.infra.log import LOGGER
+from genremill.jobs import command
+from genremill.jobs.catalog.converted_files import ConvertedFiles
+from genremill.jobs.catalog.csv_dialect import clean_name
+from genremill.jobs.catalog.csv_files import CsvFlags, CsvTable, csv_table
+from genremill.jobs.catalog.excel_files import copy_excel
+from genremill.jobs.catalog.file_format import FileFormat, Kind
+from genremill.jobs.catalog.parquet_files import parquet_files
+from genremill.jobs.catalog.source_files import SourceFile, source_files
+from genremill.jobs.catalog.united_schemas import read_parquet
+from genremill.jobs.contracts import quoted
 
 MALFORMED = "_malformed"
 FILE, BLOCK, POSITION = "_file", "_block", "_position"
@@ -26,47 +38,75 @@ _STORAGE_ERROR = re.compile(
     r"(org\.apache\.(hadoop\.fs\.s3a|http)|software\.amazon\.awssdk|java\.net|java\.nio\.file\.AccessDenied)"
 )
 """Beginnings of the causes in the message if the storage failed."""
+_NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
-def read_table(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -> DataFrame:
-    """All columns of a CSV or Parquet table, and the place of each row; CSV columns are text.
+class ReadOptions(CsvFlags, Protocol):
+    """The flags that decide how a table is read."""
 
-    A CSV row with more or fewer fields than the header has `_malformed` set to its raw text.
+    @property
+    def limit(self) -> int | None:
+        """The number of rows that are read, or None for all."""
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Columns that are not read."""
+
+
+@dataclass(frozen=True)
+class SourceTable:
+    """A track table as it was written."""
+
+    uri: str
+    rows: DataFrame
+    """All columns but the ignored ones, and `OWN_COLUMNS`. CSV and Excel columns are text."""
+    format: FileFormat
+    partition_columns: tuple[str, ...] = ()
+    """Columns from the names of folders, such as `dt=20261127`."""
+    ignored: tuple[str, ...] = ()
+    """Columns that exist, but are not read because --columns.ignore names them."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Parquet columns that cannot be read and are left out, with their types."""
+    expected_rows: int | None = None
+    """Number of rows by a count of all lines; None if lines are not rows or were not counted."""
+
+    @property
+    def positions_count_blocks(self) -> bool:
+        """Whether positions start again in each block (CSV), and not only in each file."""
+        return self.format.kind is Kind.CSV
+
+
+def read_table(spark: SparkSession, work: command.Run, uri: str, options: ReadOptions) -> SourceTable:
+    """All columns of a CSV, Excel or Parquet table, and the place of each row.
+
+    A CSV row with more or fewer fields than the header has `_malformed` set to its raw text. Files that Spark
+    cannot read are converted in the scratch folder of the run.
     """
-    check_files(uri)
+    files = source_files(uri)
+    converted = ConvertedFiles(work.warehouse.tmp(work.run_id))
     with reading(uri):
-        if storage.is_parquet(uri):
-            df = _without_own_columns(spark.read.option("mergeSchema", True).parquet(uri), uri)
-            df = df.withColumn(MALFORMED, F.lit(None).cast("string"))
-            position = F.col("_metadata.row_index")
+        if files[0].kind is Kind.CSV:
+            table = _csv(spark, work, uri, files, converted, options)
         else:
-            df = _read_csv(spark, uri, delimiter, multiline)
-            position = F.monotonically_increasing_id()
-        file, block = F.col("_metadata.file_path"), F.col("_metadata.file_block_start")
-        return df.select("*", file.alias(FILE), block.alias(BLOCK), position.alias(POSITION))
+            table = _parquet(spark, uri, files, converted, options.ignored)
+    LOGGER.info("%s", f"--tracks {uri}: {table.format.description}")
+    return table
 
 
 def check_files(uri: str) -> None:
     """Raises `UsageError` if the files cannot be a table; needs no Spark."""
-    if storage.inventory(uri).size_bytes == 0:
-        raise UsageError(f"--tracks {uri}: the file is empty; expected a CSV or Parquet table")
-    if nested := [name for name in storage.folders(uri) if "=" not in name and name[0] not in "._"]:
-        raise UsageError(f"--tracks {uri}: the folder contains the folder {nested[0]!r}; expected only files")
-    if uri.endswith(".parquet") and not storage.is_parquet(uri):
-        raise UsageError(f"--tracks {uri}: the file is not Parquet, although its name ends in .parquet")
+    source_files(uri)
 
 
-def check_whole(spark: SparkSession, uri: str, rows: int) -> None:
-    """Raises if a CSV table on S3 has more or fewer lines than the rows that were read.
+def check_whole(table: SourceTable, rows: int) -> None:
+    """Raises if a CSV table has more or fewer lines than the rows that were read.
 
-    Spark's connector takes a truncated response without a length header for the whole file, so that rows
-    would be lost without an error. Readers of Parquet notice it.
+    Spark's connector takes a truncated response of S3 without a length header for the whole file, so that
+    rows would be lost without an error. Readers of Parquet notice it.
     """
-    written = F.col("value").rlike(r"[^\x00-\x20]")  # Spark's CSV reader skips other lines
-    lines = spark.read.text(uri).where(written).groupBy(F.input_file_name()).count()
-    there = lines.agg(F.coalesce(F.sum(F.col("count") - 1), F.lit(0))).first()  # no headers
-    if there and there[0] != rows:
-        raise StorageError(f"--tracks {uri}: {rows:,} rows were read; a second read found {there[0]:,}")
+    if table.expected_rows is not None and table.expected_rows != rows:
+        message = f"{rows:,} rows were read; another read found {table.expected_rows:,}"
+        raise StorageError(f"--tracks {table.uri}: {message}")
 
 
 @contextlib.contextmanager
@@ -88,41 +128,148 @@ def reading(uri: str) -> Iterator[None]:
         raise UsageError(f"--tracks {uri} cannot be read as a table: {cause}") from err
 
 
-def _read_csv(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -> DataFrame:
-    delimiter = "\t" if delimiter == r"\t" else delimiter
-    if len(delimiter) != 1:
-        raise UsageError(rf"--delimiter {delimiter!r}: expected one character, or \t")
-    # Spark escapes quotes with a backslash by default; other programs double them.
-    reader = spark.read.options(
-        header=True, sep=delimiter, quote='"', escape='"', multiLine=multiline, encoding="UTF-8"
+def _csv(
+    spark: SparkSession,
+    work: command.Run,
+    uri: str,
+    files: Sequence[SourceFile],
+    converted: ConvertedFiles,
+    options: ReadOptions,
+) -> SourceTable:
+    found = csv_table(spark, converted, files, options, scan=not (work.dry_run or options.limit))
+    kept = [name for name in found.names if name not in options.ignored]
+    _check_names(kept, uri)
+    partitions = _partition_columns(files, found.names, options.ignored)
+    rows = _text_rows(spark, found, options.ignored)
+    place = _place(F.monotonically_increasing_id(), converted)
+    rows = _with_partitions(rows.select(*map(quoted, (*kept, MALFORMED)), *place), partitions)
+    first = found.texts[0]
+    shown = FileFormat(
+        Kind.CSV,
+        files=len(files),
+        packing=first.file.packing,
+        encoding=first.encoding,
+        delimiter=found.dialect.delimiter,
+        escape=found.dialect.escape,
+        multiline=found.multiline,
+        inside=first.file.member,
+        undecodable_rows=found.undecodable,
     )
-    _refuse_duplicate_names(spark, uri, delimiter)
-    names = _without_own_columns(reader.csv(uri), uri).columns
-    # Spark names an unnamed column _c0, and then does not find that name in the header.
-    written = ["" if name == f"_c{number}" else name for number, name in enumerate(names)]
-    schema = T.StructType([T.StructField(name, T.StringType()) for name in (*written, MALFORMED)])
-    # Without enforceSchema, files with different headers are an error, instead of shifted columns.
-    strict = reader.options(columnNameOfCorruptRecord=MALFORMED, enforceSchema=False, columnPruning=False)
-    df = strict.schema(schema).csv(uri)
-    # By name: Spark puts columns from folder names last.
-    shown = dict(zip(written, names, strict=True))
-    return df.toDF(*(shown.get(name, name) for name in df.columns))
+    ignored = tuple(name for name in found.names if name in options.ignored)
+    return SourceTable(uri, rows, shown, partitions, ignored, expected_rows=found.rows)
 
 
-def _refuse_duplicate_names(spark: SparkSession, uri: str, delimiter: str) -> None:
-    """Raises if two column names differ at most in case: Spark would rename such columns."""
-    first = spark.read.text(uri).first()
-    try:
-        header = next(csv.reader([first[0] if first else ""], delimiter=delimiter), [])
-    except csv.Error as err:
-        raise UsageError(f"--tracks {uri}: the first line is not a header: {err}") from err
-    counts = Counter(name.strip().lower() for name in header if name.strip())
+def _text_rows(spark: SparkSession, table: CsvTable, ignore: Sequence[str]) -> DataFrame:
+    """The fields of all records as text; `_malformed` has the raw text of a record that is not whole."""
+    # A column to ignore may have the name of another column.
+    names = [f"_ignored_{at}" if name in ignore else name for at, name in enumerate(table.names)]
+    reader = spark.read.options(
+        header=True,
+        sep=table.dialect.delimiter,
+        quote='"',
+        escape=table.dialect.escape,
+        encoding="UTF-8",
+        multiLine=table.multiline,
+        columnNameOfCorruptRecord=MALFORMED,
+        enforceSchema=True,  # the names may be cleaned; `csv_table` has compared the headers of all files
+        columnPruning=False,  # with it, rows with too few or too many fields are not found
+    )
+    if table.multiline:
+        reader = reader.option("lineSep", "\n")
+    if table.is_ambiguous:  # a field that is not closed keeps its quote
+        reader = reader.option("unescapedQuoteHandling", "BACK_TO_DELIMITER")
+    schema = T.StructType([T.StructField(name, T.StringType()) for name in (*names, MALFORMED)])
+    rows = reader.schema(schema).csv([text.place for text in table.texts])
+    return rows.withColumn(MALFORMED, F.coalesce(MALFORMED, *_hidden_faults(table, names)))
+
+
+def _hidden_faults(table: CsvTable, names: Sequence[str]) -> Iterator[Column]:
+    """What is wrong in rows that look whole; the checks are only made where a scan has found such rows."""
+    cells = F.concat_ws(table.dialect.delimiter, *map(quoted, names))
+    if table.undecodable:
+        fault = F.concat(F.lit("the row has bytes that are not UTF-8: "), cells)
+        yield F.when(cells.contains("\ufffd"), fault)
+    if table.is_ambiguous:
+        last = F.col(quoted(names[-1]))
+        quotes = F.length(last) - F.length(F.replace(last, F.lit('"'), F.lit("")))
+        advice = "a quoted field is not closed on its line; if fields contain line breaks, pass --multiline: "
+        yield F.when(last.startswith('"') & (quotes % 2 == 1), F.concat(F.lit(advice), cells))
+
+
+def _parquet(
+    spark: SparkSession,
+    uri: str,
+    files: Sequence[SourceFile],
+    converted: ConvertedFiles,
+    ignore: Sequence[str],
+) -> SourceTable:
+    """The rows of Parquet files, or of Excel files as Parquet files of text."""
+    kind, sheet, sources = files[0].kind, "", list(files)
+    if kind is Kind.EXCEL:
+        sources = [replace(file, copy=converted.add(file, "parquet")) for file in files]
+        sheets = [copy_excel(file, MALFORMED) for file in sources]
+        sheet = sheets[0]
+    found = parquet_files(sources, ignore, converted)
+    names = dict.fromkeys(clean_name(name) or "_c0" for file in found for name in file.names)
+    for file in found:
+        own = [MALFORMED] if kind is Kind.EXCEL else []
+        _check_names([clean_name(name) for name in file.schema.names if name not in own], uri)
+    partitions = _partition_columns(files, names, ignore)
+    rows = read_parquet(spark, found, _place(F.col("_metadata.row_index"), converted))
+    if kind is not Kind.EXCEL:
+        rows = rows.withColumn(MALFORMED, F.lit(None).cast("string"))
+    unreadable = {name: kind for file in found for name, kind in file.unreadable.items()}
+    shown = FileFormat(kind, files=len(files), packing=files[0].packing, inside=sheet or files[0].member)
+    ignored = tuple(name for name in names if name in ignore)
+    return SourceTable(uri, _with_partitions(rows, partitions), shown, partitions, ignored, unreadable)
+
+
+def _check_names(names: Iterable[str], uri: str) -> None:
+    """Raises if two names differ at most in case, or if a name is one of `OWN_COLUMNS`."""
+    counts = Counter(name.lower() for name in names)
     if twice := [name for name, count in counts.items() if count > 1]:
-        raise UsageError(f"--tracks {uri}: more than one column is named {', '.join(map(repr, twice[:5]))}")
-
-
-def _without_own_columns(df: DataFrame, uri: str) -> DataFrame:
-    if taken := [name for name in df.columns if name.lower() in OWN_COLUMNS]:
+        shown = ", ".join(map(repr, twice[:5]))
+        raise UsageError(
+            f"--tracks {uri}: more than one column is named {shown}, apart from case and blanks; rename one "
+            f"of them, or leave them out with --columns.ignore"
+        )
+    if taken := [name for name in counts if name in OWN_COLUMNS]:
         message = f"ingest adds a column {taken[0]!r}; rename this column in the table"
         raise UsageError(f"--tracks {uri}: {message}")
-    return df
+
+
+def _place(position: Column, converted: ConvertedFiles) -> list[Column]:
+    """The place of a row; a converted file has the name of the file that it was made from."""
+    file = F.col("_metadata.file_path")
+    if converted.origins:
+        name = F.regexp_extract(file, f"{converted.folder.rpartition('/')[2]}/([^/]+)$", 1)
+        pairs = [F.lit(text) for pair in converted.origins.items() for text in (pair[0], _encoded(pair[1]))]
+        file = F.coalesce(F.element_at(F.create_map(*pairs), name), file)
+    return [file.alias(FILE), F.col("_metadata.file_block_start").alias(BLOCK), position.alias(POSITION)]
+
+
+def _encoded(uri: str) -> str:
+    """A URI in the notation of Spark's metadata columns."""
+    return quote(uri, safe="/:=@!$&'()*+,;~")
+
+
+def _partition_columns(
+    files: Sequence[SourceFile], names: Iterable[str], ignore: Sequence[str]
+) -> tuple[str, ...]:
+    """The columns in the names of the folders; a column of the same name in the files takes precedence."""
+    taken = {name.lower() for name in (*names, *ignore)}
+    found = dict.fromkeys(name for file in files for name in file.partitions)
+    return tuple(name for name in found if name.lower() not in taken)
+
+
+def _with_partitions(rows: DataFrame, names: Sequence[str]) -> DataFrame:
+    """Adds the columns from the names of the folders, as text."""
+    return rows.withColumns({name: _partition_value(name) for name in names})
+
+
+def _partition_value(name: str) -> Column:
+    value = F.regexp_extract(FILE, f".*/{re.escape(_encoded(name))}=([^/]*)/", 1)
+    for _ in range(2):  # once for the URI, once for Hive, which encodes characters such as the colon
+        encoded = F.regexp_replace(value, r"\+", "%2B")
+        value = F.coalesce(F.try_url_decode(encoded), value)
+    return F.when(~value.isin("", _NO_PARTITION), value)

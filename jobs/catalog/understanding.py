@@ -2,15 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow.compute as pc
 from pyspark.sql import types as T
 
 from genremill.infra.errors import UsageError
 from genremill.jobs.catalog import column_contents as contents
-from genremill.jobs.catalog.column_uses import ROW_NUMBERS, Measured, Use, use_of
-from genremill.jobs.catalog.columns import Columns, Roles, find_roles
+from genremill.jobs.catalog.column_uses import IGNORED, ROW_NUMBERS, Measured, Use, use_of
+from genremill.jobs.catalog.columns import ROLES, Columns, Roles, find_roles
 from genremill.jobs.catalog.sample import Sample
 from genremill.jobs.catalog.table_reader import MALFORMED
 from genremill.jobs.snapshot_details import ColumnUse, Feature, Kind
@@ -40,23 +40,55 @@ class Understanding:
         return dataclasses.replace(self, uses=uses)
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """Columns of a table that are no features whatever their values are."""
+
+    ignored: tuple[str, ...] = ()
+    """Columns that exist, but are not read."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Columns that cannot be read, with their types."""
+    partitions: tuple[str, ...] = ()
+    """Columns from the names of folders."""
+
+    @property
+    def uses(self) -> tuple[ColumnUse, ...]:
+        """The columns without values."""
+        ignored = (ColumnUse(name, IGNORED, "named by --columns.ignore") for name in self.ignored)
+        unreadable = (
+            ColumnUse(name, IGNORED, f"its type cannot be read: {kind}")
+            for name, kind in self.unreadable.items()
+        )
+        return (*ignored, *unreadable)
+
+
+_NOTHING = LeftOut()
+
+
 def understand(
-    sample: Sample, columns: Columns, source: str, markers: frozenset[str], partitions: tuple[str, ...] = ()
+    sample: Sample, columns: Columns, source: str, markers: frozenset[str], left_out: LeftOut = _NOTHING
 ) -> Understanding:
     """The meaning of the columns, from their names and first rows.
 
-    `markers` are further texts for a missing value; `partitions` are columns from the names of folders.
-    Raises `UsageError` if a column is missing or of a wrong type.
+    `markers` are further texts for a missing value. Raises `UsageError` if a column is missing or of a wrong
+    type.
     """
-    roles = find_roles(columns, list(sample.columns), source)
+    named = {*columns.features, *columns.keep, *(getattr(columns, role) for role in ROLES)}
+    if unreadable := [name for name in left_out.unreadable if name in named]:
+        kinds = ", ".join(f"{name!r} ({left_out.unreadable[name]})" for name in unreadable)
+        raise UsageError(
+            f"{source}: cannot read the column {kinds}, which a flag names; expected another type"
+        )
+    roles = find_roles(columns, list(sample.columns), source, left_out.ignored)
     measured = _measured(sample, roles, markers)
     _check_types(sample, columns, roles, measured, source)
     uses = {
-        name: use_of(name, sample, columns, roles, partitions, measured.get(name)) for name in sample.columns
+        name: use_of(name, sample, columns, roles, left_out.partitions, measured.get(name))
+        for name in sample.columns
     }
     form = _row_format(sample, columns, roles, markers, uses, measured)
     described = tuple(_described(name, use, sample, form, measured.get(name)) for name, use in uses.items())
-    return Understanding(columns, roles, form, described)
+    return Understanding(columns, roles, form, (*described, *left_out.uses))
 
 
 def _measured(sample: Sample, roles: Roles, markers: frozenset[str]) -> dict[str, Measured]:

@@ -57,7 +57,7 @@ def clips_to_decode(spark: SparkSession, work: command.Run, cfg: Config, from_ta
     from genremill.jobs.features import extraction  # here: numba takes long
 
     if from_table:
-        tracks = _from_table(spark, cfg)
+        tracks = _from_table(spark, work, cfg)
     else:
         tracks = extraction.with_audio(spark, work.warehouse, current_tracks(work.warehouse))
     count = tracks.count() if tracks is not None else 0
@@ -69,15 +69,15 @@ def clips_to_decode(spark: SparkSession, work: command.Run, cfg: Config, from_ta
     return Clips(*map(sum, totals))
 
 
-def _from_table(spark: SparkSession, cfg: Config) -> DataFrame | None:
+def _from_table(spark: SparkSession, work: command.Run, cfg: Config) -> DataFrame | None:
     """(track_id, audio_uri, split) of the rows that have both; all tracks count as training tracks."""
     source, options = storage.absolute_uri(cfg.tracks), cfg.ingest
     with in_section("ingest", cfg), reading(source):
-        raw = source_rows.open_table(spark, source, options)
-        form = source_rows.understood(raw, source, options).row_format
+        table = source_rows.open_table(spark, work, source, options)
+        form = source_rows.understood(table, options).row_format
         if form.audio_uri is None:
             return None
-        rows = typed_rows(raw, form, ())
+        rows = typed_rows(table.rows, form, ())
         rows = with_numbered_ids(rows) if form.id is None else rows
     tracks = (
         rows.where(F.col("problem").isNull())

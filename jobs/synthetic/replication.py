@@ -12,6 +12,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import Uri
+from genremill.jobs import command
 from genremill.jobs.catalog import source_rows
 from genremill.jobs.catalog.columns import Columns, Roles
 from genremill.jobs.catalog.settings import Options as TableOptions
@@ -145,12 +146,12 @@ def _genre_parts(genres: list[str], wanted: int | None) -> dict[str, int]:
     return {genre: share + (number < more) for number, genre in enumerate(genres)}
 
 
-def read_original(spark: SparkSession, options: Options) -> Original:
+def read_original(spark: SparkSession, work: command.Run, options: Options) -> Original:
     """The source table with its features as numbers, without the rows that have no id."""
     source = storage.absolute_uri(options.tracks)
-    table = TableOptions(columns=options.columns)
-    raw = source_rows.open_table(spark, source, table)
-    understood = source_rows.understood(raw, source, table)
+    table_options = TableOptions(columns=options.columns)
+    table = source_rows.open_table(spark, work, source, table_options)
+    understood, raw = source_rows.understood(table, table_options), table.rows
     roles, names = understood.roles, [column.name for column in understood.row_format.features]
     if roles.id is None:
         raise UsageError(f"--columns.id {options.columns.id}: expected a column with ids")

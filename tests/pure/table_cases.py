@@ -10,7 +10,7 @@ from pyspark.sql.pandas.types import from_arrow_type
 
 from genremill.jobs.catalog.columns import Columns
 from genremill.jobs.catalog.sample import Sample
-from genremill.jobs.catalog.understanding import Understanding, understand
+from genremill.jobs.catalog.understanding import LeftOut, Understanding, understand
 from genremill.udfs.cells.rows import track_columns
 
 
@@ -44,7 +44,9 @@ class Read:
             columns = {"track_id": [f"t{number}" for number in range(rows)]} | columns
         self.sample = sample_of(columns)
         markers = frozenset(missing)
-        self.understood: Understanding = understand(self.sample, flags, "--tracks t", markers, partitions)
+        self.understood: Understanding = understand(
+            self.sample, flags, "--tracks t", markers, LeftOut(partitions=partitions)
+        )
         arrays = self.sample.columns | {"_malformed": pa.nulls(rows, pa.string())}
         batch = pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
         self.columns = {

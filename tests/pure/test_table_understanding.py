@@ -249,3 +249,19 @@ def test_a_type_that_a_role_cannot_have_is_refused() -> None:
         Read({"track_id": [0.5, 1.0]}, Columns(id="track_id", title="none"))
     with pytest.raises(UsageError, match="column 'v': expected numbers, found array"):
         Read({"v": [[1.0], [2.0]]}, Columns(features=("v",)))
+
+
+def test_typed_and_text_columns_give_the_same_numbers() -> None:
+    typed = {
+        "duration_ms": pa.array([1000, 0, 3000, -5, 5000, 6000, 7000]),
+        "tempo": pa.array([60.5, 70.25, math.nan, 80.1, math.inf, 1e39, None]),
+        "explicit": pa.array([True, False, True, True, None, False, True]),
+        "stops": pa.array([1, None, 3, 4, 5, 6, 1 << 60]),
+    }
+    text = {name: values.cast(pa.string()) for name, values in typed.items()}
+    from_typed, from_text = (Read(columns) for columns in (typed, text))
+    assert from_typed.features == ["duration_ms", "tempo", "explicit", "stops"]
+    assert repr(from_typed.columns) == repr(from_text.columns)
+    assert from_typed.values("tempo")[2] is None
+    assert math.isnan(from_typed.values("tempo")[4] or 0)
+    assert from_typed.values("duration_ms")[1] is None

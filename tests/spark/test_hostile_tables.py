@@ -34,5 +34,5 @@ def test_very_long_cells_cost_at_most_their_value(spark: SparkSession, tmp_path:
     current = warehouse.current("tracks")
     assert current is not None
     assert current.snapshot.rows == 20
-    rows = spark.read.parquet(warehouse.path(current.snapshot.path)).collect()
-    assert {row["track_id"] for row in rows if row["table_features"][0] is None} == {"t1", "t2", "t3"}
+    found = spark.read.parquet(warehouse.path(current.snapshot.path)).collect()
+    assert {row["track_id"] for row in found if row["table_features"][0] is None} == {"t1", "t2", "t3"}

@@ -5,16 +5,11 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import ingest, replica
-from genremill.jobs.catalog.columns import Columns, resolve
 from genremill.jobs.catalog.recordings import track_groups
-from genremill.jobs.catalog.row_checks import checked_rows
-from genremill.jobs.catalog.table_reader import read_table
 from tests.conftest import catalog, write_csv
 
 COPIES = 3
@@ -101,28 +96,3 @@ def test_a_long_chain_of_tracks_is_grouped_in_few_rounds(spark: SparkSession) ->
     assert tuple(counts) == (CHAIN - 1, 1)
     steps = Counter(name.rpartition("-")[0] for name in rounds)
     assert steps["recordings"] <= math.log2(CHAIN) + 4
-
-
-def test_typed_and_text_columns_give_the_same_numbers(spark: SparkSession, tmp_path: Path) -> None:
-    typed = pa.table(
-        {
-            "track_id": list("abcdefg"),
-            "duration_ms": [1000, 0, 3000, -5, 5000, 6000, 7000],
-            "tempo": [60.5, 70.25, float("nan"), 80.1, float("inf"), 1e39, None],
-            "explicit": [True, False, True, True, None, False, True],
-            "plays": [1, None, 3, 4, 5, 6, 1 << 60],
-        }
-    )
-    text = typed.cast(pa.schema([(name, pa.string()) for name in typed.schema.names]))
-    found = []
-    for name, table in (("typed", typed), ("text", text)):
-        pq.write_table(table, tmp_path / f"{name}.parquet")
-        raw = read_table(spark, f"file://{tmp_path}/{name}.parquet", ",", multiline=False)
-        layout = resolve(raw, Columns(features=("duration_ms", "tempo", "explicit", "plays")), name)
-        checked = checked_rows(raw, layout)
-        values = checked.select("track_id", "duration_s", "table_features", "problem.reason")
-        found.append([str(row) for row in values.orderBy("track_id").collect()])
-        names = resolve(raw, Columns(), name).features
-        assert [feature.name for feature in names] == ["duration_ms", "tempo", "explicit", "plays"]
-    assert found[0] == found[1]
-    assert len({row.rpartition("reason=")[2] for row in found[0]}) == 4

@@ -1,0 +1,85 @@
+"""Copies of table files in a form that Spark reads: unpacked UTF-8 text with line feeds, or Parquet.
+
+The copies are in the scratch folder of the run. Every file is converted as a stream.
+"""
+
+import contextlib
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from genremill.infra import storage
+from genremill.infra.errors import StorageError, UsageError
+from genremill.jobs.catalog.csv_dialect import reader_of
+from genremill.jobs.catalog.source_files import BLOCK, SourceFile, opened
+
+ROWS = 1 << 16
+"""Rows of a Parquet file that are converted at once."""
+
+
+class ConvertedFiles:
+    """The scratch folder of a run for converted files, and which file each of them was made from."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = f"{folder}/table-{uuid.uuid4().hex[:8]}"
+        self.origins: dict[str, str] = {}
+        """URI of the user's file by name of the converted file."""
+
+    def add(self, file: SourceFile, extension: str) -> str:
+        """The URI for the converted form of a file."""
+        name = f"{len(self.origins):06d}.{extension}"
+        self.origins[name] = file.uri
+        return f"{self.folder}/{name}"
+
+
+def create(uri: str) -> IO[bytes]:
+    """A new object that is written as a stream."""
+    store, path = storage.arrow(uri)
+    try:
+        if not storage.is_s3(uri):
+            storage.local_path(uri).parent.mkdir(parents=True, exist_ok=True)
+        stream: IO[bytes] = store.open_output_stream(path)
+    except OSError as err:
+        raise StorageError(f"cannot write {uri}: {err}") from err
+    return stream
+
+
+def copy_bytes(file: SourceFile, to: str) -> None:
+    """Writes the unpacked bytes of a file."""
+    with opened(file) as content, create(to) as out:
+        shutil.copyfileobj(content, out, BLOCK)
+
+
+def copy_text(file: SourceFile, encoding: str, to: str, skip: int = 0) -> None:
+    """Writes a text in UTF-8 without its first `skip` characters; each line ends with a line feed.
+
+    Bytes that are not UTF-8 in a UTF-8 file are copied; other wrong bytes are a `UsageError`.
+    """
+    with opened(file) as content, create(to) as out, decoding(file, encoding):
+        text = reader_of(content, encoding)
+        text.read(skip)
+        while part := text.read(BLOCK):
+            out.write(part.encode("utf-8", "surrogateescape"))
+
+
+@contextlib.contextmanager
+def decoding(file: SourceFile, encoding: str) -> Iterator[None]:
+    """Turns bytes that are not in the encoding into a `UsageError`."""
+    try:
+        yield
+    except UnicodeError as err:
+        raise UsageError(
+            f"{file}: the file is not text in the encoding {encoding}: {err}; pass its encoding with "
+            "--encoding, for example cp1252 or utf-16"
+        ) from err
+
+
+def write_parquet(to: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    """Writes record batches as one Parquet file."""
+    with create(to) as out, pq.ParquetWriter(out, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)

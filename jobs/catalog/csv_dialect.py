@@ -1,0 +1,211 @@
+"""The dialect of a CSV text, found in a sample: encoding, delimiter, quotes, line breaks, header."""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, TextIO
+
+from genremill.infra.errors import UsageError
+
+DELIMITERS = (",", ";", "\t", "|")
+SAMPLE_RECORDS = 500
+WHOLE_SHARE = 0.5
+"""A delimiter is possible if at least this share of the records has as many fields as the header."""
+MIN_NUL_SHARE = 0.3
+"""UTF-16 without a byte order mark has NUL in at least this share of either the odd or the even bytes."""
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+UNDECODABLE = re.compile("[\udc80-\udcff]")
+"""A byte that is not UTF-8, as `reader_of` reads it."""
+_MULTIBYTE = re.compile(r"[^\x00-\x7f\ufffd]")
+_AROUND = "\x00-\x20\x7f-\xa0\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f\u2060\u3000\ufeff"
+"""Blanks, control characters and invisible characters, as a class of a regular expression."""
+_BLANK_ENDS = re.compile(f"^[{_AROUND}]+|[{_AROUND}]+$")
+_QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "„": "“", "«": "»"}
+_SEP_LINE = re.compile(r'"?sep=(.)"?[ ,;\t|]*(\r\n|\n|\r)', re.IGNORECASE)
+
+
+def _as_latin1(error: UnicodeError) -> tuple[str, int]:
+    """The five bytes that CP1252 does not define, as the control characters that Latin-1 has for them."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error("genremill.latin1", _as_latin1)
+
+
+def _errors(encoding: str) -> str:
+    """How bytes are read that an encoding does not define.
+
+    In CP1252 they are read as Latin-1. Bytes that are not UTF-8 become lone surrogates, which are written as
+    the same bytes. In other encodings they raise `UnicodeError`.
+    """
+    return {"cp1252": "genremill.latin1", "utf-8": "surrogateescape"}.get(encoding, "strict")
+
+
+def reader_of(content: IO[bytes], encoding: str) -> TextIO:
+    """The text of a stream, without a byte order mark and with line feeds as line ends."""
+    name = "utf-8-sig" if encoding == "utf-8" else encoding
+    return io.TextIOWrapper(content, name, _errors(encoding))
+
+
+def decoded_start(data: bytes, encoding: str, whole: bool) -> str:
+    """The text of the first bytes of a file; a character or line that is cut at the end is left out."""
+    decoder = codecs.getincrementaldecoder(encoding)(_errors(encoding))
+    text = decoder.decode(data, whole).removeprefix("\ufeff")
+    return text if whole else text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text
+
+
+def codec_name(encoding: str) -> str:
+    """The one name that Python has for an encoding; raises `LookupError` if there is no such encoding."""
+    return codecs.lookup(encoding).name
+
+
+def detected_encoding(sample: bytes) -> str:
+    """The encoding of a text that starts with these bytes; `cp1252` stands for Latin-1 too."""
+    for mark, encoding in _MARKS:
+        if sample.startswith(mark):
+            return encoding
+    if sample:
+        pairs = max(1, len(sample) // 2)
+        even, odd = (sample[first : 2 * pairs : 2].count(0) / pairs for first in (0, 1))
+        if max(even, odd) >= MIN_NUL_SHARE:
+            return "utf-16-le" if odd > even else "utf-16-be"
+    return "utf-8" if is_mostly_utf8(sample) else "cp1252"
+
+
+def is_mostly_utf8(sample: bytes) -> bool:
+    """Whether the bytes are UTF-8, perhaps with some damaged characters.
+
+    Text in CP1252 that is read as UTF-8 has hardly any valid character beyond ASCII.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")  # ignores a character that is cut at the end
+    text = decoder.decode(sample)
+    return text.count("\ufffd") <= len(_MULTIBYTE.findall(text))
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the fields of a CSV text are separated and quoted."""
+
+    delimiter: str = ","
+    escape: str = '"'
+
+    def records(self, lines: Iterable[str]) -> Iterator[tuple[list[str], int]]:
+        """The records that are not blank, each with the number of its lines."""
+        doubled = self.escape == '"'
+        escape = None if doubled else self.escape
+        reader = csv.reader(lines, delimiter=self.delimiter, doublequote=doubled, escapechar=escape)
+        before = 0
+        for fields in reader:
+            if fields:
+                yield fields, reader.line_num - before
+            before = reader.line_num
+
+    def sampled(self, text: str) -> list[list[str]]:
+        """The first records of a text, up to one that is too long to be sampled."""
+        found = []
+        try:
+            for fields, _ in self.records(io.StringIO(text, newline="")):
+                found.append(fields)
+                if len(found) > SAMPLE_RECORDS:
+                    break
+        except csv.Error:
+            pass
+        return found
+
+    def spans_lines(self, lines: Iterable[str], columns: int, whole: bool = True) -> bool | None:
+        """Whether all records that span lines are complete; None if no record spans lines.
+
+        Line breaks in fields make complete records. A quote that is never closed makes records with the wrong
+        number of fields. `whole`: whether the text ends with the file, and not within a record.
+        """
+        complete, last = None, None
+        try:
+            for fields, count in self.records(lines):
+                if last is False:
+                    return False
+                complete, last = (True, last) if last else (complete, None)
+                if count > 1:
+                    last = len(fields) == columns
+        except csv.Error:
+            return False
+        return last if whole and last is not None else complete
+
+
+def separator_line(text: str) -> tuple[str, str] | None:
+    r"""The delimiter in the first line that Excel understands, and the line; None if there is no such line.
+
+    >>> separator_line("sep=;\r\ntrack_id;tempo\r\n")
+    (';', 'sep=;\r\n')
+    """
+    line = _SEP_LINE.match(text)
+    return (line[1], line[0]) if line else None
+
+
+def detected_delimiter(text: str) -> str:
+    """The delimiter for which most records have as many fields as the header; `,` if that is not clear."""
+    scores = {delimiter: _score(Dialect(delimiter).sampled(text)) for delimiter in DELIMITERS}
+    best = max(DELIMITERS, key=lambda delimiter: scores[delimiter])
+    return best if scores[best] > 0 else ","
+
+
+def _score(records: list[list[str]]) -> float:
+    if not records or len(records[0]) < 2:
+        return 0.0
+    header, *rows = map(len, records)
+    share = sum(columns == header for columns in rows) / len(rows) if rows else 1.0
+    return share**2 * (header - 1) if share >= WHOLE_SHARE else 0.0
+
+
+def backslash_evidence(text: str, delimiter: str) -> int:
+    r"""Positive if quotes in quoted fields are escaped with a backslash, negative if doubled, 0 if unclear.
+
+    Only a quote inside a field counts: a field can end with a backslash, and two quotes can be empty text.
+
+    >>> backslash_evidence(r'1,"The \"Best\", live"', ",")
+    1
+    >>> backslash_evidence(r'1,"The ""Best"" live","C:\"', ",")
+    -1
+    """
+    end = re.escape(delimiter) + r"\r\n"
+    escaped = len(re.findall(rf'\\"(?=[^"{end}])', text))
+    doubled = len(re.findall(rf'(?<![\\{end}])""(?=[^{end}])', "\n" + text))
+    return (escaped > doubled) - (escaped < doubled)
+
+
+def header(text: str, dialect: Dialect, source: str) -> list[str]:
+    """The column names in the first record; raises `UsageError` if it cannot be a header."""
+    try:
+        names, _ = next(dialect.records(io.StringIO(text, newline="")), ([], 0))
+    except csv.Error as err:
+        raise UsageError(f"{source}: the first line is not a header: {err}") from err
+    cleaned = [clean_name(name) for name in names]
+    if UNDECODABLE.search("".join(names)):
+        raise UsageError(f"{source}: the header has bytes that are not UTF-8; pass --encoding")
+    return [name or f"_c{number}" for number, name in enumerate(cleaned)]
+
+
+def clean_name(name: str) -> str:
+    r"""A column name without blanks, invisible characters and quotes around it.
+
+    >>> clean_name("\ufeff 'Track\u00a0Name'\t\n")
+    'Track\xa0Name'
+    """
+    while True:
+        bare = _BLANK_ENDS.sub("", name)
+        if len(bare) > 1 and _QUOTES.get(bare[0]) == bare[-1]:
+            bare = bare[1:-1]
+        if bare == name:
+            return bare
+        name = bare

@@ -145,7 +145,7 @@ def numbers(column: pa.Array, form: NumberFormat) -> tuple[Floats, npt.NDArray[n
     if pa.types.is_string(column.type):
         values = _parsed(column, form)
     else:
-        values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     is_missing = pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False).copy()
     is_missing |= np.isin(values, form.missing) if form.missing else False
     if form.least is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genremill.jobs.catalog import column_contents as contents
-from genremill.jobs.catalog.column_names import is_id, look_alikes, words
+from genremill.jobs.catalog.column_names import look_alikes, words
 from genremill.jobs.catalog.columns import NONE, ROLES, Columns
 from genremill.jobs.catalog.sample import Sample
 from genremill.udfs.cells.numbers import NumberFormat
@@ -16,6 +16,7 @@ from genremill.udfs.cells.numbers import NumberFormat
 _AUDIO = re.compile(r".*\.(mp3|wav|flac|ogg|opus|m4a|aac|aiff?|wma)", re.IGNORECASE)
 _FEWEST_PER_LABEL, _MOST_LABELS = 3, 2000
 """A column of text may hold labels if its values recur this often on average, and are not more."""
+_ID_WORDS = frozenset({"id", "ids", "uuid", "guid", "isrc", "file", "filename", "path"})
 _LABEL_WORDS = frozenset({"genre", "genres", "subgenre", "style", "styles", "label", "class", "category"})
 
 
@@ -68,7 +69,7 @@ def _guess(role: str, names: Sequence[str], sample: Sample) -> Guess:
 def _by_value(role: str, names: Sequence[str], sample: Sample) -> list[str]:
     """The columns whose values fit a role."""
     fits: dict[str, Callable[[Sample, str], bool]] = {
-        "id": lambda table, name: is_id(name) and _is_unique(table, name),
+        "id": lambda table, name: bool(_ID_WORDS & {*words(name)}) and _is_unique(table, name),
         "genre": _has_labels,
         "audio_uri": lambda table, name: _share(table, name, lambda cell: bool(_AUDIO.fullmatch(cell))) > 0.5,
     }
@@ -96,7 +97,7 @@ def _has_labels(sample: Sample, name: str) -> bool:
         cells = _cells(sample, name)
         is_number = contents.numeric_share(cells[:1000], NumberFormat()) > 0.5
         labels = Counter(cells)
-        if is_number or not 1 < len(labels) <= min(_MOST_LABELS, max(len(cells) / _FEWEST_PER_LABEL, 2)):
+        if is_number or not 0 < len(labels) <= min(_MOST_LABELS, max(len(cells) / _FEWEST_PER_LABEL, 2)):
             return False
     return bool(_LABEL_WORDS & {*words(name)})
 

@@ -1,10 +1,13 @@
 """Tables that people have published or complained about, each with the right answer."""
 
+import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
+from genremill.jobs import evaluate, ingest, train
 from tests.conftest import real_data
 from tests.spark.ingested import Ingested
 
@@ -135,3 +138,73 @@ def test_folder_names_are_no_features(spark: SparkSession, tmp_path: Path) -> No
     found = case(spark, tmp_path, "hive")
     assert set(found.features) == CORE
     assert found.uses()["dt"]["use"] == "ignored"
+
+
+def test_a_code_of_the_genre_is_no_feature(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pd.read_csv(real_data("cases/tables/plain.csv"))
+    table["shelf"] = pd.factorize(table["track_genre"])[0] * 10 + 3
+    table.to_csv(tmp_path / "t.csv", index=False)
+    found = Ingested(spark, tmp_path, str(tmp_path / "t.csv"))
+    assert set(found.features) == CORE
+    assert "it gives the label away" in found.uses()["shelf"]["reason"]
+    assert "column 'shelf' is not used as a feature" in capsys.readouterr().err
+    named = Ingested(spark, tmp_path, str(tmp_path / "t.csv"), "--columns.features", "shelf", "tempo")
+    assert named.features == ["shelf", "tempo"]
+
+
+def test_a_model_of_noise_is_no_better_than_chance(spark: SparkSession, tmp_path: Path) -> None:
+    for name in ("noise.parquet", "noise-with-index.parquet"):
+        found = case(spark, tmp_path / name, name)
+        flags = ["--warehouse", found.warehouse.uri, "--model", "fcnn", "--inputs", "table"]
+        assert train.main([*flags, "--workers", "1"]) == 0
+        assert evaluate.main(["--warehouse", found.warehouse.uri]) == 0
+        (report,) = (tmp_path / name / "warehouse" / "reports").glob("*/metrics.json")
+        assert json.loads(report.read_text())["top1"]["value"] < 0.25
+
+
+def test_a_dry_run_prints_the_columns_and_writes_nothing(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = str(real_data("cases/tables/units.csv"))
+    flags = ["--warehouse", str(tmp_path / "w"), "--tracks", table, "--dry-run"]
+    assert ingest.main(flags) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (streams,) = (line for line in lines if line.startswith("streams"))
+    assert "ignored" in streams
+    assert not list((tmp_path / "w").rglob("*.parquet"))
+    assert ingest.main([*flags, "--json"]) == 0
+    columns = json.loads(capsys.readouterr().out)["columns"]
+    assert {use["column"]: use["use"] for use in columns}["tempo"] == "numeric feature"
+
+
+def test_rows_without_ids(spark: SparkSession, tmp_path: Path) -> None:
+    table = pd.read_csv(real_data("cases/tables/plain.csv"), dtype=str).drop(columns="track_id")
+    again = table.head(10).assign(track_genre="ska")  # the same rows under another genre
+    other = table.head(5).assign(tempo="1.5")  # other rows of the same songs
+    table = pd.concat([table, again, other])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    rows = Ingested(spark, tmp_path, str(tmp_path / "t.csv"), "--columns.id", "none").rows()
+    assert len(rows) == 65
+    assert sum(row["genres"][-1:] == ["ska"] for row in rows.values()) == 10
+    shuffled = table.sample(frac=1, random_state=0)
+    shuffled.to_csv(tmp_path / "s.csv", index=False)
+    (tmp_path / "s").mkdir()
+    assert set(
+        Ingested(spark, tmp_path / "s", str(tmp_path / "s.csv"), "--columns.id", "none").rows()
+    ) == set(rows)
+
+
+def test_mostly_missing_columns_are_dropped(spark: SparkSession, tmp_path: Path) -> None:
+    table = pd.read_csv(real_data("cases/tables/plain.csv"), dtype=str)
+    table.loc[table.index[:40], "energy"] = "?"
+    table.loc[table.index[:20], "valence"] = "n.n."
+    table.to_csv(tmp_path / "t.csv", index=False)
+    flags = ["--missing", "n.n."]
+    found = Ingested(spark, tmp_path, str(tmp_path / "t.csv"), *flags)
+    assert set(found.features) == CORE - {"energy"}
+    assert "66.7% of the rows have no value" in found.uses()["energy"]["reason"]
+    assert found.uses()["valence"]["missing"] == pytest.approx(1 / 3)
+    wide = Ingested(spark, tmp_path, str(tmp_path / "t.csv"), *flags, "--max-missing", "0.7")
+    assert set(wide.features) == CORE

@@ -18,7 +18,7 @@ LABELS = np.repeat(np.arange(20), 30)
         ("codes with a few missing", np.where(RNG.random(len(LABELS)) < 0.02, np.nan, LABELS)),
     ],
 )
-def test_a_column_that_names_the_label_is_a_leak(name: str, column: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_a_column_that_names_the_label_is_a_leak(name: str, column: np.ndarray) -> None:
     noise = RNG.normal(size=len(LABELS))
     order = RNG.permutation(len(LABELS))
     assert set(leaking_columns(np.stack([noise, column.astype(float)], axis=1)[order], LABELS[order])) == {1}

@@ -126,13 +126,15 @@ def check_warehouse(location: str) -> str:
 
 def check_connector(location: str) -> str:
     """Writes, reads and removes a small table with Spark."""
-    from genremill.infra.session import spark_session  # here: where pyspark is missing, the others still run
+    # Here: where pyspark is missing, the other checks still run.
+    from genremill.infra.readers import warehouse_reader
+    from genremill.infra.session import spark_session
 
     probe = Warehouse.at(location).tmp(new_run_id())
     with spark_session("genremill doctor") as spark:
         try:
             spark.range(3).write.parquet(probe)
-            if spark.read.parquet(probe).count() != 3:
+            if warehouse_reader(spark).parquet(probe).count() != 3:
                 raise StorageError(f"{probe}: the table that Spark read is not the table that it wrote")
         finally:
             storage.remove(probe)

@@ -142,10 +142,9 @@ def _values(file: str, flags: dict[str, Flag]) -> dict[str, Any]:
     """The values in a YAML file by flag, each of the flag's type; a null leaves the default."""
     import yaml
 
-    if not storage.is_object(file):
-        raise UsageError(f"--config {file}: no such file")
+    uri = storage.required_file("--config", file, "a YAML file")
     try:
-        settings = yaml.safe_load(storage.read_bytes(file))
+        settings = yaml.safe_load(storage.read_bytes(uri))
     except yaml.YAMLError as err:
         raise UsageError(f"--config {file} is not plain YAML: {err}") from err
     if not isinstance(settings, dict):

@@ -12,6 +12,8 @@ from pyspark.sql import DataFrame, SparkSession, functions as F, types as T
 
 from genremill.infra import storage
 from genremill.infra.errors import StorageError, UsageError
+from genremill.infra.readers import file_reader, have_colons
+from genremill.infra.session import is_permanent
 
 MALFORMED = "_malformed"
 FILE, BLOCK, POSITION = "_file", "_block", "_position"
@@ -22,9 +24,7 @@ _FILE_ERROR = re.compile(
     "FAILED_READ_FILE|header does not conform|COLUMN_ALREADY_EXISTS|CANNOT_MERGE_SCHEMAS"
 )
 """Parts of Spark's messages about wrong files, for which a retry would fail again."""
-_STORAGE_ERROR = re.compile(
-    r"(org\.apache\.(hadoop\.fs\.s3a|http)|software\.amazon\.awssdk|java\.net|java\.nio\.file\.AccessDenied)"
-)
+_STORAGE_ERROR = re.compile(r"(org\.apache\.(hadoop\.fs\.s3a|http)|software\.amazon\.awssdk|java\.net)")
 """Beginnings of the causes in the message if the storage failed."""
 
 
@@ -36,7 +36,8 @@ def read_table(spark: SparkSession, uri: str, delimiter: str, multiline: bool) -
     check_files(uri)
     with reading(uri):
         if storage.is_parquet(uri):
-            df = _without_own_columns(spark.read.option("mergeSchema", True).parquet(uri), uri)
+            merged = file_reader(spark, uri).option("mergeSchema", True).parquet(uri)
+            df = _without_own_columns(merged, uri)
             df = df.withColumn(MALFORMED, F.lit(None).cast("string"))
             position = F.col("_metadata.row_index")
         else:
@@ -63,7 +64,7 @@ def check_whole(spark: SparkSession, uri: str, rows: int) -> None:
     would be lost without an error. Readers of Parquet notice it.
     """
     written = F.col("value").rlike(r"[^\x00-\x20]")  # Spark's CSV reader skips other lines
-    lines = spark.read.text(uri).where(written).groupBy(F.input_file_name()).count()
+    lines = file_reader(spark, uri).text(uri).where(written).groupBy(F.input_file_name()).count()
     there = lines.agg(F.coalesce(F.sum(F.col("count") - 1), F.lit(0))).first()  # no headers
     if there and there[0] != rows:
         raise StorageError(f"--tracks {uri}: {rows:,} rows were read; a second read found {there[0]:,}")
@@ -82,7 +83,7 @@ def reading(uri: str) -> Iterator[None]:
         if isinstance(err, Py4JJavaError) and not _FILE_ERROR.search(str(err)):
             raise
         causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-        if any(map(_STORAGE_ERROR.match, causes)):
+        if any(map(_STORAGE_ERROR.match, causes)) and not any(map(is_permanent, causes)):
             raise StorageError(f"cannot read --tracks {uri}: {causes[-1]}") from err
         cause = causes[-1] if causes else lines[0]
         raise UsageError(f"--tracks {uri} cannot be read as a table: {cause}") from err
@@ -93,17 +94,19 @@ def _read_csv(spark: SparkSession, uri: str, delimiter: str, multiline: bool) ->
     if len(delimiter) != 1:
         raise UsageError(rf"--delimiter {delimiter!r}: expected one character, or \t")
     # Spark escapes quotes with a backslash by default; other programs double them.
-    reader = spark.read.options(
-        header=True, sep=delimiter, quote='"', escape='"', multiLine=multiline, encoding="UTF-8"
+    reader = file_reader(spark, uri).options(
+        header=True, sep=delimiter, quote='"', escape='"', encoding="UTF-8"
     )
     _refuse_duplicate_names(spark, uri, delimiter)
+    # With multiLine, Spark looks for the header by a pattern, in which a colon is an error.
+    reader.option("multiLine", multiline and not have_colons(uri))
     names = _without_own_columns(reader.csv(uri), uri).columns
     # Spark names an unnamed column _c0, and then does not find that name in the header.
     written = ["" if name == f"_c{number}" else name for number, name in enumerate(names)]
     schema = T.StructType([T.StructField(name, T.StringType()) for name in (*written, MALFORMED)])
     # Without enforceSchema, files with different headers are an error, instead of shifted columns.
     strict = reader.options(columnNameOfCorruptRecord=MALFORMED, enforceSchema=False, columnPruning=False)
-    df = strict.schema(schema).csv(uri)
+    df = strict.option("multiLine", multiline).schema(schema).csv(uri)
     # By name: Spark puts columns from folder names last.
     shown = dict(zip(written, names, strict=True))
     return df.toDF(*(shown.get(name, name) for name in df.columns))
@@ -111,7 +114,7 @@ def _read_csv(spark: SparkSession, uri: str, delimiter: str, multiline: bool) ->
 
 def _refuse_duplicate_names(spark: SparkSession, uri: str, delimiter: str) -> None:
     """Raises if two column names differ at most in case: Spark would rename such columns."""
-    first = spark.read.text(uri).first()
+    first = file_reader(spark, uri).text(uri).first()
     try:
         header = next(csv.reader([first[0] if first else ""], delimiter=delimiter), [])
     except csv.Error as err:

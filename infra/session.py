@@ -19,7 +19,9 @@ from pyspark.errors import (
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
+from genremill.infra import host_name
 from genremill.infra.errors import GenremillError, StorageError, StorageRefused, UsageError
+from genremill.infra.log import LOGGER
 from genremill.infra.stores import s3_access, s3_client
 
 _ALWAYS = {
@@ -103,6 +105,7 @@ def _started(app_name: str) -> SparkSession:
     settings = dict(_ALWAYS)
     if not _under_spark_submit():
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        _use_loopback_if_needed()
         log4j = Path(__file__).parent / "deploy" / "log4j2.properties"
         bar = {"spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower()}
         log = {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log4j}"}
@@ -115,6 +118,13 @@ def _started(app_name: str) -> SparkSession:
     for key, value in settings.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def _use_loopback_if_needed() -> None:
+    """Without an address for the name of the machine, Java would not start Spark."""
+    if name := host_name.unresolved():
+        LOGGER.info("%s. This local session uses %s", host_name.advice(name), host_name.LOOPBACK)
+        os.environ[host_name.LOCAL_IP] = host_name.LOOPBACK
 
 
 def _start_java(conf: SparkConf) -> None:

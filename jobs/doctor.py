@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genremill.infra import storage
+from genremill.infra import host_name, storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError
 from genremill.infra.flag_types import Uri
 from genremill.infra.warehouse import Warehouse, new_run_id
@@ -56,6 +56,16 @@ def check_java() -> str:
         actual = output.splitlines()[0] if output else "not Java"
         raise GenremillError(f"{java} is {actual}; expected {JAVA_NEEDED} or newer")
     return f"{found[1]}, {java}"
+
+
+def check_host_name() -> str:
+    """The name of this machine, with advice if it has no address: local jobs still run."""
+    name = host_name.unresolved()
+    if name is None:
+        return socket.gethostname()
+    return (
+        f"{host_name.advice(name)}. Until then, local jobs use {host_name.LOOPBACK}, and spark-submit fails"
+    )
 
 
 def check_import(module: str, package: str) -> str:
@@ -191,6 +201,7 @@ def run(common: Common, cfg: Config) -> command.Outcome:
     """Runs all checks: of the executors only under `spark-submit`, of a warehouse only if one is named."""
     checks: dict[str, Callable[[], str]] = {
         "java": check_java,
+        "host name": check_host_name,
         "pyspark": partial(check_import, "pyspark.sql", "pyspark"),
         "device": check_device,
         **PYTHON_CHECKS,

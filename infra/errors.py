@@ -40,3 +40,9 @@ class StorageError(GenremillError):
     """Storage or the cluster failed, and a retry may succeed."""
 
     exit_code = ExitCode.RETRY
+
+
+class StorageRefused(StorageError):
+    """The storage refuses a path, for example because it is read-only: a retry would fail too."""
+
+    exit_code = ExitCode.USAGE

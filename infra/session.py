@@ -10,12 +10,19 @@ from pathlib import Path
 
 from py4j.protocol import Py4JJavaError, Py4JNetworkError
 from pyspark import SparkConf, SparkContext
-from pyspark.errors import AnalysisException, PySparkRuntimeError, PythonException
+from pyspark.errors import (
+    AnalysisException,
+    IllegalArgumentException,
+    PySparkRuntimeError,
+    PythonException,
+)
 from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
-from genremill.infra.errors import GenremillError, StorageError, UsageError
-from genremill.infra.stores import s3_access
+from genremill.infra import host_name
+from genremill.infra.errors import GenremillError, StorageError, StorageRefused, UsageError
+from genremill.infra.log import LOGGER
+from genremill.infra.stores import s3_access, s3_client
 
 _ALWAYS = {
     "spark.sql.session.timeZone": "UTC",
@@ -38,7 +45,10 @@ _UNLESS_CHOSEN = {
     "spark.redaction.regex": "(?i)secret|passw|token|credential|signature|(access|account)[._-]?key",
 }
 """Settings on every master, unless spark-defaults.conf or --conf has other values."""
-_RAISED = {f"\n{kind.__module__}.{kind.__qualname__}: ": kind for kind in (UsageError, StorageError)}
+_RAISED = {
+    f"\n{kind.__module__}.{kind.__qualname__}: ": kind
+    for kind in (UsageError, StorageError, StorageRefused, s3_client.AccessDenied)
+}
 """The names of our own errors in the traceback of a Python worker."""
 _OTHER_CODE = re.compile(
     r"^(?:\w+\.)*(?:ModuleNotFoundError: |ImportError: |AttributeError: (?=Can't get attribute)"
@@ -46,6 +56,13 @@ _OTHER_CODE = re.compile(
     re.MULTILINE,
 )
 """Errors of a Python worker whose packages differ from the driver's."""
+_REFUSED = re.compile(
+    r"URISyntaxException|UnsupportedFileSystemException|AccessDeniedException|AccessControlException"
+    r"|UnknownStoreException|ReadOnlyFileSystemException|ParentNotDirectoryException"
+    r"|\((Permission denied|Operation not permitted|Read-only file system|Is a directory|Not a directory"
+    r"|File name too long|Too many levels of symbolic links)\)"
+)
+"""Errors of Java for a path that a retry would meet again."""
 _NOISE = (
     b"WARNING: Using incubator modules:",
     b"Setting default log level to",
@@ -88,6 +105,7 @@ def _started(app_name: str) -> SparkSession:
     settings = dict(_ALWAYS)
     if not _under_spark_submit():
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        _use_loopback_if_needed()
         log4j = Path(__file__).parent / "deploy" / "log4j2.properties"
         bar = {"spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower()}
         log = {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log4j}"}
@@ -100,6 +118,13 @@ def _started(app_name: str) -> SparkSession:
     for key, value in settings.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def _use_loopback_if_needed() -> None:
+    """Without an address for the name of the machine, Java would not start Spark."""
+    if name := host_name.unresolved():
+        LOGGER.info("%s. This local session uses %s", host_name.advice(name), host_name.LOOPBACK)
+        os.environ[host_name.LOCAL_IP] = host_name.LOOPBACK
 
 
 def _start_java(conf: SparkConf) -> None:
@@ -152,7 +177,11 @@ def faults() -> Iterator[None]:
             raise UsageError(s3_access.MISSING) from err
         if "resource: gpu" in str(err).lower():
             raise UsageError(f"Spark's configuration has GPUs, the machine has none: {cause}") from err
-        raise StorageError(f"Spark failed: {cause}") from err
+        raise (StorageRefused if is_permanent(cause) else StorageError)(f"Spark failed: {cause}") from err
+    except IllegalArgumentException as err:
+        if not is_permanent(str(err)):
+            raise
+        raise UsageError(f"Spark cannot use a path: {str(err).partition(chr(10))[0]}") from err
     except PythonException as err:
         raised = raised_in_worker(str(err))
         if raised is None:
@@ -168,6 +197,17 @@ def faults() -> Iterator[None]:
         if err.getCondition() != "PATH_NOT_FOUND":
             raise
         raise StorageError(f"a folder of the warehouse is missing: {str(err).partition(chr(10))[0]}") from err
+
+
+def is_permanent(cause: str) -> bool:
+    """Whether a Java error is about a path that a retry would not be able to read or write either.
+
+    >>> is_permanent("java.io.FileNotFoundException: /wh/tags (Read-only file system)")
+    True
+    >>> is_permanent("java.net.SocketTimeoutException: Read timed out")
+    False
+    """
+    return _REFUSED.search(cause) is not None
 
 
 def _cause(text: str) -> str:

@@ -1,7 +1,7 @@
 """Small objects of a warehouse (pointers, records, model files, reports); Spark handles the tables.
 
-Every operation takes a full URI in the notation of Hadoop, without percent-encoding. `file:` URIs are on the
-file system, `s3a:` URIs on S3; other schemes are an error.
+Every operation takes a full URI in the notation of Hadoop, `file:///…` or `s3a://…`. Nothing in it is
+percent-encoded: each character of a name stands for itself. `absolute_uri` makes it from what a user wrote.
 """
 
 import calendar
@@ -15,53 +15,86 @@ from typing import TypeAlias
 
 from pyarrow.fs import FileSystem
 
-from genremill.infra.audio.paths import CREDENTIALS, redacted
-from genremill.infra.errors import UsageError
+from genremill.infra.audio.paths import BUCKET, CREDENTIALS, MAX_KEY_BYTES, redacted, split
+from genremill.infra.errors import StorageRefused, UsageError
 from genremill.infra.stores.local import LocalStore, path_of
 from genremill.infra.stores.objects import StoredObject, Upload
 from genremill.infra.stores.s3 import S3Store
 
-_S3 = re.compile(r"s3[an]?://", re.IGNORECASE)
-_BUCKET = re.compile(r"s3a://[A-Za-z0-9][A-Za-z0-9._-]{2,254}(/.*)?")
+_MALFORMED = re.compile(r"(s3[an]?|https?|hdfs|gs|abfss?):/.*", re.IGNORECASE | re.DOTALL)
+"""A URI that lacks a slash. A folder of such a name can be written with `./` before it."""
+_SIGNATURE = re.compile(r"\?.*(X-Amz-|AWSAccessKeyId=|Signature=)", re.IGNORECASE | re.DOTALL)
+"""The query of a signed URI. Other question marks belong to the name."""
+_FULL = ("file:///", "s3a://")
+"""Beginnings of full URIs."""
 
 Store: TypeAlias = LocalStore | S3Store
 _STORES: dict[str, Store] = {"file": LocalStore(), "s3a": S3Store()}
 
 
 def absolute_uri(location: str) -> str:
-    """A path or URI as a full URI: `file:///…` for a plain path, `s3a:` for `s3:`, without trailing slash.
+    """A path or URI of a user as a full URI, without trailing slash; raises `UsageError` if it cannot be one.
 
-    >>> absolute_uri("s3://music/warehouse/")
-    's3a://music/warehouse'
+    Plain paths and S3 keys are used as they are. `file:` URIs are percent-decoded.
+
+    >>> absolute_uri("s3://music/50% off?.csv")
+    's3a://music/50% off?.csv'
+    >>> absolute_uri("file:///data/my%20tracks/")
+    'file:///data/my tracks'
+    >>> absolute_uri("/data/my%20tracks")
+    'file:///data/my%20tracks'
     """
     if not location.strip():
         raise UsageError("the path is empty; expected a path, a file: or an s3a: URI")
-    if "://" in location and ("?" in location or CREDENTIALS.match(location, location.index("//"))):
+    _refuse_secrets(location)
+    scheme, host, path = split(location)
+    if "\0" in path or "\0" in host:
+        raise UsageError(f"{location!r}: found a NUL character in the path; no file can have such a name")
+    if scheme in ("s3", "s3a", "s3n"):
+        return _s3_uri(location, host, path.strip("/"))
+    if scheme not in ("", "file"):
+        raise UsageError(f"{location}: only file: and s3a: URIs are supported here, found {scheme}:")
+    if host:
+        raise UsageError(f"{location}: found the host {host!r}; expected file:///PATH, with three slashes")
+    if (scheme and not path.startswith("/")) or (not scheme and _MALFORMED.fullmatch(path)):
+        raise UsageError(f"{location}: not a valid URI; expected PATH, file:///PATH or s3a://BUCKET/KEY")
+    try:
+        path.encode()
+    except UnicodeEncodeError as err:
+        raise UsageError(f"{location!r}: the path is not valid UTF-8; rename the file or folder") from err
+    full = Path(path).absolute()
+    # Hadoop drops the name before `..`, even if it is a link to another folder.
+    return f"file://{full.resolve() if '..' in full.parts else full}"
+
+
+def _s3_uri(location: str, bucket: str, key: str) -> str:
+    if not BUCKET.fullmatch(bucket) or "//" in key:
+        raise UsageError(f"{location}: expected s3a://bucket/prefix without empty names between slashes")
+    if {".", ".."} & set(key.split("/")):
+        raise UsageError(f"{location}: found '.' or '..' in the key; expected the names of folders only")
+    if len(key.encode(errors="surrogateescape")) > MAX_KEY_BYTES:
+        raise UsageError(f"{location[:200]}…: the key is longer than {MAX_KEY_BYTES} bytes, the limit of S3")
+    return f"s3a://{bucket}/{key}".rstrip("/")
+
+
+def _refuse_secrets(uri: str) -> None:
+    """Raises `UsageError` for a URI with credentials or a query; the message does not repeat them."""
+    scheme, separator, _ = uri.partition("://")
+    if not separator:
+        return
+    has_query = _SIGNATURE.search(uri) if scheme.lower() in ("file", "s3", "s3a", "s3n") else "?" in uri
+    if has_query or CREDENTIALS.match(uri, len(scheme) + 1):
         raise UsageError(
-            f"{redacted(location)}: expected a URI without credentials or a query; give credentials in the "
+            f"{redacted(uri)}: expected a URI without credentials or a query; give credentials in the "
             "environment, a profile, a role or Spark's configuration"
         )
-    if pattern := sorted(set(location) & set("*?[]{}\\")):
-        raise UsageError(
-            f"{location}: Spark reads {' '.join(pattern)} in a path as a pattern; rename the file or folder"
-        )
-    if location.startswith("file:"):
-        return "file:///" + location.removeprefix("file:").strip("/")
-    if "://" not in location:
-        return f"file://{Path(location).absolute()}"
-    uri = _S3.sub("s3a://", location, count=1).rstrip("/")
-    if uri.startswith("s3a:") and (not _BUCKET.fullmatch(uri) or "//" in uri.removeprefix("s3a://")):
-        raise UsageError(f"{location}: expected s3a://bucket/prefix without empty names between slashes")
-    return uri
 
 
 def _store(uri: str) -> tuple[Store, str]:
-    """The store of a URI, and the full URI; raises `UsageError` for schemes that are not supported."""
-    absolute = absolute_uri(uri)
-    scheme = absolute.partition("://")[0]
-    if scheme not in _STORES:
-        raise UsageError(f"{uri}: only file: and s3a: URIs are supported here, found {scheme}:")
-    return _STORES[scheme], absolute
+    """The store of a URI, and the full URI, which is not decoded again."""
+    _refuse_secrets(uri)
+    absolute = uri if uri.startswith(_FULL) else absolute_uri(uri)
+    return _STORES[absolute.partition("://")[0]], absolute
 
 
 def is_s3(uri: str) -> bool:
@@ -71,10 +104,22 @@ def is_s3(uri: str) -> bool:
 
 def local_path(uri: str) -> Path:
     """The path of a `file:` URI; raises `UsageError` for other schemes."""
-    absolute = absolute_uri(uri)
+    absolute = _store(uri)[1]
     if not absolute.startswith("file:"):
         raise UsageError(f"{uri}: expected a local path, found {absolute.partition(':')[0]}:")
     return path_of(absolute)
+
+
+def required_file(flag: str, location: str, expected: str) -> str:
+    """The full URI of a file that a flag names; raises `UsageError` if there is none."""
+    try:
+        uri = absolute_uri(location)
+        if is_object(uri):
+            return uri
+        found = "this is a folder" if exists(uri) else "no such file"
+    except (UsageError, StorageRefused) as err:
+        raise UsageError(f"{flag}: {err}") from err
+    raise UsageError(f"{flag} {location}: {found}; expected {expected}")
 
 
 def exists(uri: str) -> bool:
@@ -191,7 +236,15 @@ def data_files(uri: str) -> list[StoredObject]:
     files = list(store.objects(uri))
     if not files and not store.folders(uri):
         raise UsageError(f"{uri}: no such file or folder, or an empty folder")
-    return [file for file in files if not re.search(r"(^|/)[._]", file.name)]
+    found = [file for file in files if not re.search(r"(^|/)[._]", file.name)]
+    if wrong := [file.name for file in found if _is_not_text(file.name)]:
+        raise UsageError(f"{uri}: the name {wrong[0]!r} is not valid UTF-8; rename the file")
+    return found
+
+
+def _is_not_text(name: str) -> bool:
+    """Whether a name has bytes that are not UTF-8, which Java cannot read."""
+    return any("\udc80" <= character <= "\udcff" for character in name)
 
 
 UTC = "%Y-%m-%dT%H:%M:%SZ"

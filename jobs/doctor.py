@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genremill.infra import storage
+from genremill.infra import host_name, storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError
 from genremill.infra.flag_types import Uri
 from genremill.infra.warehouse import Warehouse, new_run_id
@@ -56,6 +56,16 @@ def check_java() -> str:
         actual = output.splitlines()[0] if output else "not Java"
         raise GenremillError(f"{java} is {actual}; expected {JAVA_NEEDED} or newer")
     return f"{found[1]}, {java}"
+
+
+def check_host_name() -> str:
+    """The name of this machine, with advice if it has no address: local jobs still run."""
+    name = host_name.unresolved()
+    if name is None:
+        return socket.gethostname()
+    return (
+        f"{host_name.advice(name)}. Until then, local jobs use {host_name.LOOPBACK}, and spark-submit fails"
+    )
 
 
 def check_import(module: str, package: str) -> str:
@@ -126,13 +136,15 @@ def check_warehouse(location: str) -> str:
 
 def check_connector(location: str) -> str:
     """Writes, reads and removes a small table with Spark."""
-    from genremill.infra.session import spark_session  # here: where pyspark is missing, the others still run
+    # Here: where pyspark is missing, the other checks still run.
+    from genremill.infra.readers import warehouse_reader
+    from genremill.infra.session import spark_session
 
     probe = Warehouse.at(location).tmp(new_run_id())
     with spark_session("genremill doctor") as spark:
         try:
             spark.range(3).write.parquet(probe)
-            if spark.read.parquet(probe).count() != 3:
+            if warehouse_reader(spark).parquet(probe).count() != 3:
                 raise StorageError(f"{probe}: the table that Spark read is not the table that it wrote")
         finally:
             storage.remove(probe)
@@ -189,6 +201,7 @@ def run(common: Common, cfg: Config) -> command.Outcome:
     """Runs all checks: of the executors only under `spark-submit`, of a warehouse only if one is named."""
     checks: dict[str, Callable[[], str]] = {
         "java": check_java,
+        "host name": check_host_name,
         "pyspark": partial(check_import, "pyspark.sql", "pyspark"),
         "device": check_device,
         **PYTHON_CHECKS,

@@ -148,10 +148,9 @@ def _values(job: str, file: str, flags: dict[str, Flag]) -> dict[str, Any]:
     """
     import yaml
 
-    if not storage.is_object(file):
-        raise UsageError(f"--config {file}: no such file")
+    uri = storage.required_file("--config", file, "a YAML file")
     try:
-        settings = yaml.safe_load(storage.read_bytes(file))
+        settings = yaml.safe_load(storage.read_bytes(uri))
     except yaml.YAMLError as err:
         raise UsageError(f"--config {file} is not plain YAML: {err}") from err
     if not isinstance(settings, dict):

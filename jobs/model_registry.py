@@ -1,12 +1,15 @@
 """Model versions in a warehouse, and the positions of a model's features in a track table."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
+from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs.snapshot_details import TracksDetails
+from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
 from genremill.models.features import TABLE
 from genremill.models.model_card import ModelCard, read_card
 
@@ -37,16 +40,49 @@ def allow(warehouse: Warehouse, version: str) -> None:
 
 def newest(warehouse: Warehouse, with_refused: bool = False) -> str:
     """The newest version as NAME/VERSION, by default not a refused one; raises `UsageError` without one."""
+    for version in _newest_first(warehouse, with_refused):
+        return version
+    raise UsageError(f"{warehouse.uri} has no model yet: run `genremill train` first")
+
+
+def _newest_first(warehouse: Warehouse, with_refused: bool, since: str = "") -> Iterator[str]:
+    """The versions that were trained after the run `since`."""
     root = warehouse.path("models")
     names = storage.folders(root)
     versions = [(version, name) for name in names for version in storage.folders(f"{root}/{name}")]
-    for version, name in sorted(versions, reverse=True):
+    for version, name in sorted((found for found in versions if found[0] > since), reverse=True):
         folder = f"{root}/{name}/{version}"
         if storage.is_object(f"{folder}/model.json") and (
             with_refused or not storage.is_object(f"{folder}/{REFUSED}")
         ):
-            return f"{name}/{version}"
-    raise UsageError(f"{warehouse.uri} has no model yet: run `genremill train` first")
+            yield f"{name}/{version}"
+
+
+def of_night(warehouse: Warehouse, with_refused: bool = False) -> tuple[str, str]:
+    """Version and folder of the model that `nightly` uses; raises `UsageError` if there is none.
+
+    It is the model of the current tags, or the newest that a night has trained since these tags were scored.
+    So a model that somebody trains by hand changes nothing until its tags are published. Without current
+    tags, it is the newest model.
+    """
+    tags = warehouse.current("tags")
+    if tags is None:
+        return folder_of(warehouse, newest(warehouse, with_refused))
+    for version in _newest_first(warehouse, with_refused, since=tags.snapshot.run_id):
+        folder = warehouse.path("models", version)
+        with contextlib.suppress(
+            UsageError
+        ):  # a model of another version of genremill is no model of a night
+            if read_card(folder).training.by_nightly:
+                return version, folder
+    details = TagsDetails.of(tags.snapshot)
+    inside = warehouse.path("models", details.model_version)
+    # The warehouse may have moved since the tags were scored; `score --model` uses models from elsewhere.
+    for folder in (inside, details.model):
+        if folder and storage.is_object(f"{folder}/model.json"):
+            return details.model_version, folder
+    LOGGER.warning("the model of the current tags, %s, no longer exists", details.model_version)
+    return folder_of(warehouse, newest(warehouse, with_refused))
 
 
 def folder_of(warehouse: Warehouse, version: str | None = None) -> tuple[str, str]:

@@ -93,10 +93,13 @@ def model_of(warehouse: Warehouse, cfg: Config) -> ModelVersion:
     return ModelVersion(f"{card.model}/{folder.rpartition('/')[2]}", folder, card)
 
 
-def resolve(warehouse: Warehouse, cfg: Config) -> ScoreInputs:
-    """The inputs of a scoring; raises on every error that is visible without Spark."""
+def resolve(warehouse: Warehouse, cfg: Config, model: ModelVersion | None = None) -> ScoreInputs:
+    """The inputs of a scoring, by default with the model that the flags name or the newest one.
+
+    Raises on every error that is visible without Spark.
+    """
     check(cfg)
-    model, tracks = model_of(warehouse, cfg), job_inputs.current_tracks(warehouse)
+    model, tracks = model or model_of(warehouse, cfg), job_inputs.current_tracks(warehouse)
     features = input_selection.of_model(warehouse, tracks, model.card)
     return ScoreInputs(warehouse, tracks, features, model, cfg.limit)
 

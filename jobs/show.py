@@ -115,7 +115,8 @@ def _draw(work: command.Run, cfg: Config, audio_uri: str, sheet: TrackSheet | No
     if sheet:
         name, heading = sheet.track_id, sheet.heading
         lines = (f"genres: {', '.join(sheet.genres) or 'none'}", f"tag: {tag_text(sheet.tag)}")
-    path = storage.absolute_uri(cfg.out or work.warehouse.path("reports", "show", f"{safe_name(name)}.png"))
+    reports = work.warehouse.path("reports", "show")
+    path = storage.absolute_uri(cfg.out) if cfg.out else f"{reports}/{safe_name(name)}.png"
     if work.dry_run:
         return Picture(audio_uri, path)
     # Imported here because --help needs neither librosa nor matplotlib.

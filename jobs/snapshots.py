@@ -6,6 +6,7 @@ from hashlib import sha256
 from pyspark.sql import DataFrame, SparkSession
 
 from genremill.infra import records, storage
+from genremill.infra.readers import warehouse_reader
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.command import Run
@@ -15,12 +16,12 @@ from genremill.jobs.snapshot_details import SnapshotDetails
 
 def read(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot) -> DataFrame:
     """The rows of a snapshot."""
-    return spark.read.parquet(warehouse.path(snapshot.path))
+    return warehouse_reader(spark).parquet(warehouse.path(snapshot.path))
 
 
 def read_run(spark: SparkSession, warehouse: Warehouse, table: Table, run_id: str) -> DataFrame:
     """The rows that one run wrote to a table."""
-    return spark.read.parquet(warehouse.run_path(table.name, run_id))
+    return warehouse_reader(spark).parquet(warehouse.run_path(table.name, run_id))
 
 
 def write(
@@ -37,7 +38,7 @@ def write(
     """
     path = run.warehouse.run_path(table.name, run.run_id)
     df.write.parquet(path)
-    written = df.sparkSession.read.parquet(path)
+    written = warehouse_reader(df.sparkSession).parquet(path)
     snapshot = Snapshot(
         run_id=run.run_id,
         path=f"{table.name}/run={run.run_id}",
@@ -64,7 +65,7 @@ def append(run: Run, table: Table, df: DataFrame) -> None:
 
 def checkpoint(run: Run, df: DataFrame, *name: str) -> DataFrame:
     """The same rows, read back from the run's scratch space, so that Spark computes them only once."""
-    return df.sparkSession.read.parquet(write_scratch(run, df, *name))
+    return warehouse_reader(df.sparkSession).parquet(write_scratch(run, df, *name))
 
 
 def write_scratch(run: Run, df: DataFrame, *name: str) -> str:

@@ -90,6 +90,8 @@ class TrainingRecord:
     """Distribution of each feature in the train split."""
     best_epoch: int = 0
     history: tuple[Epoch, ...] = ()
+    by_nightly: bool = False
+    """Whether `nightly` trained the model, so that its tags may become current without a flag."""
 
 
 @dataclass(frozen=True)

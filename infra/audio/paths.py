@@ -17,7 +17,7 @@ MAX_KEY_BYTES = 1024
 """Longest S3 key; for a longer one, S3 returns an error that looks like a broken request."""
 
 _URI = re.compile(r"(?:([a-z][a-z0-9+.-]*)://([^/]*)|(file):)(.*)", re.DOTALL | re.IGNORECASE)
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}")
 CREDENTIALS = re.compile(r"(//)([^/]*:.*@|[^/@]*@)", re.DOTALL)
 
 
@@ -63,8 +63,8 @@ def redacted(uri: str) -> str:
 
 def parse_root(uri: str) -> Location:
     """The folder or prefix of `--audio-root`; a relative path is relative to the working folder."""
-    scheme, host, path = _split(uri)
-    if scheme in ("s3", "s3a") and _BUCKET.fullmatch(host):
+    scheme, host, path = split(uri)
+    if scheme in ("s3", "s3a") and BUCKET.fullmatch(host):
         root = Location(host, tuple(path.strip("/").split("/")) if path.strip("/") else ())
     elif scheme in ("", "file") and not host and (path.startswith("/") or (not scheme and path.strip())):
         root = Location("", _local_parts(os.path.abspath(path)))
@@ -82,7 +82,7 @@ def locate(uri: str, roots: Sequence[Location]) -> tuple[Location, Location]:
 
     A relative path is relative to the root; there must be exactly one root.
     """
-    scheme, host, path = _split(uri)
+    scheme, host, path = split(uri)
     if not uri.strip():
         raise refused(uri, "an empty path")
     if scheme == "" and not path.startswith("/"):
@@ -116,8 +116,8 @@ def refused(uri: str, reason: str) -> AudioRejected:
     return AudioRejected(AudioReason.PATH_REFUSED, f"{redacted(uri)}: {reason}")
 
 
-def _split(uri: str) -> tuple[str, str, str]:
-    """Scheme in lower case (empty for a plain path), host or bucket, and path."""
+def split(uri: str) -> tuple[str, str, str]:
+    """Scheme in lower case (empty for a plain path), host or bucket, and path; `file:` paths are decoded."""
     match = _URI.fullmatch(uri)
     if match is None:
         return "", "", uri

@@ -1,18 +1,28 @@
 """Objects of a warehouse on a file system that all machines of the cluster can access."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from pyarrow.fs import FileSystem, LocalFileSystem
 
-from genremill.infra.errors import StorageError
+from genremill.infra.errors import StorageError, StorageRefused
 from genremill.infra.stores.objects import REPLACED, Conflict, StoredObject, Upload
+
+PERMANENT = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.EISDIR, errno.ENOTDIR),
+        *(errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.ENODEV, errno.ENXIO),
+    }
+)
+"""Errors of the operating system that a retry meets again; a full disk or a lost mount may recover."""
 
 
 class LocalStore:
@@ -21,45 +31,48 @@ class LocalStore:
     def state(self, uri: str) -> StoredObject | None:
         """Size, version and time of an object; None if it does not exist or is a folder."""
         path = path_of(uri)
-        return _described(path, path.name) if path.is_file() else None
+        with _faults("read", uri), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            status = path.stat()
+            return _described(status, path.name) if stat.S_ISREG(status.st_mode) else None
+        return None
 
     def objects(self, uri: str) -> Iterator[StoredObject]:
         """All objects under a folder, sorted by name."""
         root = path_of(uri)
-        for path in sorted(root.rglob("*")):
-            with contextlib.suppress(FileNotFoundError):  # removed while the folder was listed
-                if path.is_file():
-                    yield _described(path, str(path.relative_to(root)))
+        with _faults("list", uri):
+            for path in sorted(root.rglob("*")):
+                with contextlib.suppress(FileNotFoundError):  # removed while the folder was listed
+                    if path.is_file():
+                        yield _described(path.stat(), str(path.relative_to(root)))
 
     def folders(self, uri: str) -> list[str]:
         """Names of the folders directly under a folder, sorted."""
         path = path_of(uri)
-        return sorted(entry.name for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
+        with _faults("list", uri):
+            return sorted(entry.name for entry in path.iterdir() if entry.is_dir()) if path.is_dir() else []
 
     def read(self, uri: str, first: int | None = None) -> tuple[bytes, str]:
         """The bytes of an object, or only the `first` ones, and their version."""
-        try:
-            with path_of(uri).open("rb") as source:
-                data = source.read(-1 if first is None else first)
-        except OSError as err:
-            raise StorageError(f"cannot read {uri}: {err.strerror}") from err
+        with _faults("read", uri), path_of(uri).open("rb") as source:
+            data = source.read(-1 if first is None else first)
         return data, hashlib.sha256(data).hexdigest()
 
     def write(self, uri: str, data: bytes) -> None:
         """Writes an object atomically."""
         path = path_of(uri)
         staging = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with staging.open("wb") as out:
-                out.write(data)
-                out.flush()
-                os.fsync(out.fileno())
-            staging.replace(path)
-        except OSError as err:
-            with contextlib.suppress(OSError):
-                staging.unlink(missing_ok=True)
-            raise StorageError(f"cannot write {uri}: {err.strerror}") from err
+        with _faults("write", uri):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with staging.open("wb") as out:
+                    out.write(data)
+                    out.flush()
+                    os.fsync(out.fileno())
+                staging.replace(path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    staging.unlink(missing_ok=True)
+                raise
 
     def write_over(self, uri: str, data: bytes, version: str | None) -> None:
         """Replaces an object of this version, or creates it (version None); raises `Conflict` otherwise."""
@@ -75,7 +88,8 @@ class LocalStore:
 
     def remove_object(self, uri: str) -> None:
         """Removes one object; does nothing if it does not exist."""
-        path_of(uri).unlink(missing_ok=True)
+        with _faults("remove", uri), contextlib.suppress(NotADirectoryError):
+            path_of(uri).unlink(missing_ok=True)
 
     def uploads(self, uri: str) -> list[Upload]:
         """An empty list: a file system has no multipart uploads."""
@@ -98,16 +112,23 @@ def path_of(uri: str) -> Path:
 def _locked(uri: str) -> Iterator[None]:
     """Holds a lock on a file until the block ends; other processes wait for it."""
     path = path_of(uri)
-    try:
+    with _faults("lock", uri):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.open("w")
-    except OSError as err:
-        raise StorageError(f"cannot lock {uri}: {err.strerror}") from err
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _described(path: Path, name: str) -> StoredObject:
-    status = path.stat()
+@contextlib.contextmanager
+def _faults(action: str, uri: str) -> Iterator[None]:
+    """Turns errors of the operating system into `StorageError`, or `StorageRefused` if they are permanent."""
+    try:
+        yield
+    except OSError as err:
+        kind = StorageRefused if err.errno in PERMANENT else StorageError
+        raise kind(f"cannot {action} {uri}: {err.strerror}") from err
+
+
+def _described(status: os.stat_result, name: str) -> StoredObject:
     return StoredObject(name, status.st_size, f"{status.st_size}-{status.st_mtime_ns}", status.st_mtime)

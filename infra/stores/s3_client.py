@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from urllib3.exceptions import HTTPError
 
-from genremill.infra.errors import StorageError
+from genremill.infra.errors import StorageError, StorageRefused
 
 Client: TypeAlias = Any
 """boto3's S3 client, which has no type hints."""
@@ -28,6 +28,14 @@ Result = TypeVar("Result")
 
 _GONE = ("NoSuchKey", "NotFound", "InvalidObjectState")  # the last one: the object is in an archive
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "400")  # HEAD has no other code
+_REFUSED = {
+    "NoSuchBucket": "there is no such bucket",
+    "InvalidBucketName": "the name of the bucket is not valid",
+    "KeyTooLongError": "the key is longer than S3 allows",
+    "PermanentRedirect": "the bucket is in another region; set AWS_REGION",
+    "InvalidURI": "the key is not valid",
+}
+"""Codes of errors that a retry would meet again."""
 _AWS = re.compile(r"https://s3(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
 
 
@@ -50,7 +58,7 @@ class BrokenBody(Exception):
     """The body of an object ended early, or its connection was reset."""
 
 
-class AccessDenied(StorageError):
+class AccessDenied(StorageRefused):
     """The credentials do not allow a request."""
 
 
@@ -75,6 +83,8 @@ def with_retries(operation: Callable[[Client], Result], what: str, settings: Ret
             cause, fault = _code(err), err
         except BrokenBody as err:
             cause, fault = f"the body broke off ({err})", err
+        except ParamValidationError as err:
+            raise StorageRefused(f"{what}: not a valid bucket or key") from err
         except BotoCoreError as err:
             # Only the class: the message may contain the endpoint with credentials.
             raise StorageError(f"cannot reach {what}: {type(err).__name__}") from err
@@ -122,8 +132,8 @@ def _check_is_repeatable(err: ClientError, what: str) -> None:
     """Raises the error that an error response stands for, unless another attempt may succeed."""
     code, metadata = _code(err), err.response["ResponseMetadata"]
     status = metadata["HTTPStatusCode"]
-    if code == "NoSuchBucket":
-        raise StorageError(f"{what}: there is no such bucket") from err
+    if code in _REFUSED:
+        raise StorageRefused(f"{what}: {_REFUSED[code]}") from err
     if status == 404 or code in _GONE:
         raise ObjectMissing(code) from err
     if status == 412:

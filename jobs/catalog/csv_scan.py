@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from pyspark.sql import SparkSession, functions as F
 
+from genremill.infra.readers import file_reader
 from genremill.jobs.catalog import csv_dialect
 from genremill.jobs.catalog.csv_dialect import UNDECODABLE, Dialect
 
@@ -45,7 +46,8 @@ def line_facts(spark: SparkSession, places: Sequence[str], dialect: Dialect) -> 
         unescaped = F.replace(F.replace(value, F.lit(r"\\"), F.lit("")), F.lit(r"\""), F.lit(""))
     quotes = F.octet_length(unescaped) - F.octet_length(F.replace(unescaped, F.lit('"'), F.lit("")))
     rows = (
-        spark.read.text(list(places))
+        file_reader(spark, *places)
+        .text(list(places))
         .groupBy(F.col("_metadata.file_path").alias("file"))
         .agg(
             F.count_if(value.rlike(_WRITTEN)).alias("lines"),
@@ -67,7 +69,12 @@ def _key(uri: str) -> str:
 
 def backslash_evidence(spark: SparkSession, places: Sequence[str], delimiter: str) -> int:
     """`csv_dialect.backslash_evidence` of lines that have a backslash before a quote."""
-    lines = spark.read.text(list(places)).where(F.col("value").contains(r"\"")).limit(EVIDENCE_LINES)
+    lines = (
+        file_reader(spark, *places)
+        .text(list(places))
+        .where(F.col("value").contains(r"\""))
+        .limit(EVIDENCE_LINES)
+    )
     return csv_dialect.backslash_evidence("\n".join(row["value"] for row in lines.collect()), delimiter)
 
 
@@ -75,7 +82,8 @@ def lines_beyond_ascii(spark: SparkSession, place: str) -> int:
     """The number of lines that are UTF-8 and have characters beyond ASCII."""
     value = F.col("value")
     return (
-        spark.read.text(place)
+        file_reader(spark, place)
+        .text(place)
         .where(F.is_valid_utf8(value) & (F.octet_length(value) > F.length(value)))
         .count()
     )

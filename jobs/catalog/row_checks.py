@@ -37,7 +37,8 @@ def rejected(rows: DataFrame, run_id: str, positions_count_blocks: bool) -> Data
         row_number = F.col(POSITION) - F.col("first") + F.col("before") + 1
     else:
         row_number = F.col(POSITION) + 1
-    place = F.concat_ws(":", FILE, row_number.cast("string"))
+    file = F.url_decode(F.replace(FILE, F.lit("+"), F.lit("%2B")))  # in a path, a plus is no blank
+    place = F.concat_ws(":", file, row_number.cast("string"))
     return bad.select(
         F.lit("ingest").alias("stage"),
         F.coalesce("track_id", place).alias("key"),

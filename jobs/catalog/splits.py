@@ -7,6 +7,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
+from genremill.infra.readers import file_reader
 from genremill.infra.warehouse import Current, Warehouse
 from genremill.jobs import snapshots
 from genremill.jobs.contracts import Split
@@ -75,7 +76,7 @@ def split_tracks(
 
 def _read_split_file(spark: SparkSession, uri: str, tracks: DataFrame) -> DataFrame:
     """(track_id, split) of a CSV file with the columns id and split, checked against the tracks."""
-    raw = spark.read.options(header=True, escape='"').csv(uri)
+    raw = file_reader(spark, uri).options(header=True, escape='"').csv(uri)
     if set(raw.columns) != {"id", "split"}:
         names = ", ".join(raw.columns)
         raise UsageError(f"--split-file {uri}: expected the columns id, split; found {names}")

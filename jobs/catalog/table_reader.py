@@ -14,6 +14,8 @@ from pyspark.sql import Column, DataFrame, SparkSession, functions as F, types a
 
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.log import LOGGER
+from genremill.infra.readers import file_reader
+from genremill.infra.session import is_permanent
 from genremill.jobs import command
 from genremill.jobs.catalog.converted_files import ConvertedFiles
 from genremill.jobs.catalog.csv_dialect import clean_name
@@ -34,9 +36,7 @@ _FILE_ERROR = re.compile(
     "FAILED_READ_FILE|header does not conform|COLUMN_ALREADY_EXISTS|CANNOT_MERGE_SCHEMAS"
 )
 """Parts of Spark's messages about wrong files, for which a retry would fail again."""
-_STORAGE_ERROR = re.compile(
-    r"(org\.apache\.(hadoop\.fs\.s3a|http)|software\.amazon\.awssdk|java\.net|java\.nio\.file\.AccessDenied)"
-)
+_STORAGE_ERROR = re.compile(r"(org\.apache\.(hadoop\.fs\.s3a|http)|software\.amazon\.awssdk|java\.net)")
 """Beginnings of the causes in the message if the storage failed."""
 _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
@@ -122,7 +122,7 @@ def reading(uri: str) -> Iterator[None]:
         if isinstance(err, Py4JJavaError) and not _FILE_ERROR.search(str(err)):
             raise
         causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-        if any(map(_STORAGE_ERROR.match, causes)):
+        if any(map(_STORAGE_ERROR.match, causes)) and not any(map(is_permanent, causes)):
             raise StorageError(f"cannot read --tracks {uri}: {causes[-1]}") from err
         cause = causes[-1] if causes else lines[0]
         raise UsageError(f"--tracks {uri} cannot be read as a table: {cause}") from err
@@ -163,7 +163,8 @@ def _text_rows(spark: SparkSession, table: CsvTable, ignore: Sequence[str]) -> D
     """The fields of all records as text; `_malformed` has the raw text of a record that is not whole."""
     # A column to ignore may have the name of another column.
     names = [f"_ignored_{at}" if name in ignore else name for at, name in enumerate(table.names)]
-    reader = spark.read.options(
+    places = [text.place for text in table.texts]
+    reader = file_reader(spark, *places).options(
         header=True,
         sep=table.dialect.delimiter,
         quote='"',
@@ -179,7 +180,7 @@ def _text_rows(spark: SparkSession, table: CsvTable, ignore: Sequence[str]) -> D
     if table.is_ambiguous:  # a field that is not closed keeps its quote
         reader = reader.option("unescapedQuoteHandling", "BACK_TO_DELIMITER")
     schema = T.StructType([T.StructField(name, T.StringType()) for name in (*names, MALFORMED)])
-    rows = reader.schema(schema).csv([text.place for text in table.texts])
+    rows = reader.schema(schema).csv(places)
     return rows.withColumn(MALFORMED, F.coalesce(MALFORMED, *_hidden_faults(table, names)))
 
 

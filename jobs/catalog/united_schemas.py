@@ -6,6 +6,7 @@ from functools import reduce
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F, types as T
 
+from genremill.infra.readers import file_reader
 from genremill.jobs.catalog.csv_dialect import clean_name
 from genremill.jobs.catalog.parquet_files import ParquetFile
 from genremill.jobs.contracts import quoted
@@ -40,7 +41,8 @@ def read_parquet(spark: SparkSession, files: Sequence[ParquetFile], place: Seque
 
 
 def _group(spark: SparkSession, files: Sequence[ParquetFile], spelled: dict[str, str]) -> Group:
-    frame = spark.read.parquet(*(file.place for file in files))
+    places = [file.place for file in files]
+    frame = file_reader(spark, *places).parquet(*places)
     columns = {}
     for column in files[0].schema:
         name = clean_name(column.name)

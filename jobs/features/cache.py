@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import records, storage
 from genremill.infra.errors import UsageError
+from genremill.infra.readers import warehouse_reader
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs.contracts import FEATURES, REJECTS
 
@@ -136,7 +137,7 @@ def rejects(spark: SparkSession, warehouse: Warehouse) -> DataFrame:
     folders = [warehouse.run_path("rejects", run_id) for run_id in warehouse.run_ids("rejects")]
     if not folders:
         return spark.createDataFrame([], REJECTS.schema)
-    return spark.read.schema(REJECTS.schema).parquet(*folders)
+    return warehouse_reader(spark).schema(REJECTS.schema).parquet(*folders)
 
 
 def rows_of(spark: SparkSession, warehouse: Warehouse, fingerprint: str) -> DataFrame:
@@ -148,7 +149,8 @@ def _read_runs(spark: SparkSession, folder: str, runs: Sequence[str]) -> DataFra
     if not runs:
         return spark.createDataFrame([], FEATURES.schema).withColumn("run", F.lit(""))
     paths = [f"{folder}/run={run}" for run in runs]
-    rows = spark.read.schema(FEATURES.schema).option("recursiveFileLookup", "true").parquet(*paths)
+    reader = warehouse_reader(spark).schema(FEATURES.schema)
+    rows = reader.option("recursiveFileLookup", "true").parquet(*paths)
     return rows.select("*", F.regexp_extract("_metadata.file_path", r"/run=([^/]+)/", 1).alias("run"))
 
 

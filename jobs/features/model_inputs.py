@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
+from genremill.infra.readers import warehouse_reader
 from genremill.jobs import command, snapshots
 from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import CachedSet
@@ -24,7 +25,7 @@ class Artists:
 
     def described(self, spark: SparkSession) -> DataFrame:
         """(artist_id, `ARTIST_FEATURES`) of the artists who have a track with features."""
-        tracks = spark.read.parquet(self.path).where(F.size("table_features") > 0)
+        tracks = warehouse_reader(spark).parquet(self.path).where(F.size("table_features") > 0)
         values = _features_at(self.positions)
         statistics = F.array(*map(F.avg, values), *map(F.stddev_pop, values))
         return tracks.groupBy("artist_id").agg(statistics.cast("array<float>").alias(ARTIST_FEATURES))

@@ -15,6 +15,7 @@ from genremill.infra import lease, storage
 from genremill.infra.lease import Lease
 from genremill.infra.log import LOGGER
 from genremill.infra.progress import progress, reject_counts
+from genremill.infra.readers import warehouse_reader
 from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import FEATURES, REJECTS
 from genremill.jobs.features import cache as feature_cache, missing
@@ -151,7 +152,7 @@ class SetExtraction:
         """Writes the results of a run's tasks as features and rejects of their tracks."""
         held.check()  # a run that takes over the lease also takes over these results
         folder = self._pending(run)
-        extracted = self.spark.read.schema(extraction.WINDOW_SCHEMA).parquet(folder)
+        extracted = warehouse_reader(self.spark).schema(extraction.WINDOW_SCHEMA).parquet(folder)
         results = missing.of_tracks(extracted, missing_tracks)
         good = results.where(F.col("reason").isNull()).select(*FEATURES.schema.names)
         if not good.isEmpty():  # readers would take an empty run for new features

@@ -92,9 +92,7 @@ def read_map(source: str) -> dict[str, str]:
     """Genre to cluster name, from a YAML file or the map of report A."""
     if source == REPORT_A:
         return REPORT_A_MAP
-    uri = storage.absolute_uri(source)
-    if not storage.is_object(uri):
-        raise UsageError(f"--map {source}: no such file; expected YAML of `genre: cluster`, or {REPORT_A}")
+    uri = storage.required_file("--map", source, f"YAML of `genre: cluster`, or {REPORT_A}")
     try:
         clusters = yaml.safe_load(storage.read_bytes(uri))
     except yaml.YAMLError as err:

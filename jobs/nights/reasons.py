@@ -120,11 +120,11 @@ def training_due(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> Trai
     if cfg.when is When.NEVER:
         return None
     try:
-        version = model_registry.newest(warehouse, with_refused=True)
+        version, folder = model_registry.of_night(warehouse, with_refused=True)
     except UsageError:
         return Training("there is no model yet")
     try:
-        card = read_card(model_registry.folder_of(warehouse, version)[1])
+        card = read_card(folder)
     except UsageError:
         return Training(f"this version of genremill cannot read model {version}")
     inputs = sources.resolve(warehouse, cfg.settings())

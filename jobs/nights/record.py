@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession, functions as F
 from genremill.infra import records, storage
 from genremill.infra.errors import ExitCode, StorageError
 from genremill.infra.log import LOGGER
+from genremill.infra.readers import warehouse_reader
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.contracts import REJECTS
@@ -130,7 +131,7 @@ def _rejects(spark: SparkSession, path: str) -> tuple[Rejected, ...]:
     """The rejects of a night by job and reason; the most frequent reason comes first."""
     if not storage.exists(path):
         return ()
-    rows = spark.read.schema(REJECTS.schema).parquet(path).groupBy("stage", "reason")
+    rows = warehouse_reader(spark).schema(REJECTS.schema).parquet(path).groupBy("stage", "reason")
     pairs = F.collect_set(F.struct("key", F.coalesce("detail", F.lit("")).alias("detail")))
     counts = rows.agg(F.count("*").alias("number"), F.slice(F.array_sort(pairs), 1, EXAMPLES))
     return tuple(

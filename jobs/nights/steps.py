@@ -19,6 +19,7 @@ from genremill.jobs.evaluate import Config as EvaluateConfig
 from genremill.jobs.features.extraction_settings import Config as ExtractConfig, Options as ExtractOptions
 from genremill.jobs.flags import in_section
 from genremill.jobs.genres.sources import ClusterInputs, Config as ClusterConfig, resolve as cluster_inputs
+from genremill.jobs.model_registry import ModelVersion
 from genremill.jobs.nights.reasons import Config as TrainConfig, When, changes, lasting_changes, training_due
 from genremill.jobs.nights.record import report_of
 from genremill.jobs.publish import Config as PublishConfig
@@ -26,6 +27,7 @@ from genremill.jobs.score import Config as ScoreConfig, ScoreInputs
 from genremill.jobs.snapshot_details import TracksDetails
 from genremill.jobs.training import sources as training_sources
 from genremill.models.evaluation.held_out import NothingHeldOut
+from genremill.models.model_card import read_card
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,18 +190,23 @@ class _Jobs:
         def run() -> command.Outcome:
             settings = self.cfg.train.settings()
             inputs = due.inputs or training_sources.resolve(self.work.warehouse, settings)
-            return train.run(self.spark, self.work, inputs)
+            return train.run(self.spark, self.work, dataclasses.replace(inputs, by_nightly=True))
 
         return Due(due.reason, run)
 
     def evaluate(self) -> Due | None:
-        cfg = self.cfg.evaluate
+        cfg, warehouse = self.cfg.evaluate, self.work.warehouse
         try:
-            version, _ = model_registry.folder_of(self.work.warehouse, *cfg.model_version[:1])
+            version, folder = (
+                model_registry.folder_of(warehouse, cfg.model_version[0])
+                if cfg.model_version
+                else model_registry.of_night(warehouse)
+            )
         except UsageError:
             reason = "there is no model yet"
         else:
-            if report_of(self.work.warehouse, version):
+            # The tracks that a model from elsewhere was trained on are not in this warehouse.
+            if report_of(warehouse, version) or folder != warehouse.path("models", version):
                 return None
             cfg = dataclasses.replace(cfg, model_version=cfg.model_version or (version,))
             reason = f"model {version} has no report"
@@ -208,7 +215,11 @@ class _Jobs:
     @cached_property
     def _score_inputs(self) -> ScoreInputs:
         """The inputs of the tags that this night scores and publishes."""
-        return score.resolve(self.work.warehouse, self.cfg.score)
+        warehouse, model = self.work.warehouse, None
+        if self.cfg.trains:
+            version, folder = model_registry.of_night(warehouse)
+            model = ModelVersion(version, folder, read_card(folder))
+        return score.resolve(warehouse, self.cfg.score, model)
 
     def score(self) -> Due | None:
         current = self.work.warehouse.current("tags")

@@ -73,6 +73,7 @@ def _seal(
             histograms=tuple(histograms(vectors_BF)),
             best_epoch=best_epoch,
             history=history,
+            by_nightly=sources.inputs.by_nightly,
         ),
         metrics={"validation": history[best_epoch - 1]},
         code_version=code_version(),

@@ -22,6 +22,8 @@ class TrainingInputs(JobInputs):
     settings: Config
     genre_map: Snapshot | None
     variants: Variants
+    by_nightly: bool = False
+    """Whether `nightly` trains, and not somebody by hand."""
 
     @property
     def made_from(self) -> dict[str, str]:

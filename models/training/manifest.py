@@ -80,12 +80,12 @@ def manifest_of(folder: str, digest: str) -> Manifest:
 def write_manifest(folder: str, manifest: Manifest) -> None:
     """Writes the manifest into the folder that it describes."""
     text = records.to_json(dataclasses.asdict(manifest) | {"rows": manifest.rows})
-    storage.write_atomic(f"{storage.absolute_uri(folder)}/{MANIFEST}", text)
+    storage.write_atomic(f"{folder}/{MANIFEST}", text)
 
 
 def read_manifest(folder: str) -> Manifest:
     """Reads the manifest of a folder of shards."""
-    path = f"{storage.absolute_uri(folder)}/{MANIFEST}"
+    path = f"{folder}/{MANIFEST}"
     return records.from_json(storage.read_bytes(path), Manifest, path)
 
 

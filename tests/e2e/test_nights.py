@@ -14,7 +14,8 @@ from genremill.infra import lease
 from genremill.jobs import cli
 from genremill.jobs.nights import record as night_record
 from genremill.jobs.nights.record import Night
-from tests.e2e.conftest import Catalog
+from genremill.jobs.snapshot_details import TagsDetails
+from tests.e2e.conftest import FAST, Catalog
 
 Row = dict[str, str]
 FLAGS = ["--train.model", "linear", "--train.epochs", "30", "--train.batch", "64", "--cluster.clusters", "6"]
@@ -131,6 +132,34 @@ def test_training_never_and_always(nights: Nights) -> None:
     assert "train" in ran(nights.run(*flags))
     assert "train" not in ran(nights.run(*flags))
     assert "train" in ran(nights.run("--train.max-age-days", "0", *flags))
+
+
+def model_of_tags(nights: Nights) -> str:
+    tags = nights.catalog.warehouse.require("tags", "publish")
+    return TagsDetails.of(tags).model_version
+
+
+def test_a_model_trained_by_hand_is_not_used_by_a_night(nights: Nights) -> None:
+    first = model_of_tags(nights)
+    experiment = nights.catalog.run("train", *FAST, "--seed", "5")["model_version"]
+    assert nights.catalog.run("plan", "--tracks", nights.catalog.tracks, *FLAGS)["steps"] == []
+    assert ran(nights.run()) == {}
+
+    nights.write_table(nights.rows)
+    assert list(ran(nights.run())) == ["ingest", "score", "publish"]
+    assert model_of_tags(nights) == first
+
+    loose = ["--publish.max-churn-new", "1", "--publish.max-loss", "1", "--publish.max-class-shift", "99"]
+    named = [*loose, "--score.model-version", experiment]
+    assert [
+        step["name"]
+        for step in nights.catalog.run("plan", "--tracks", nights.catalog.tracks, *FLAGS, *named)["steps"]
+    ] == ["score", "publish"]
+    retrained = nights.run("--train.seed", "1", *loose)
+    assert ran(retrained)["train"] == "seed: 0 → 1"
+    assert model_of_tags(nights) == f"linear/{retrained.run_id}"
+    nights.run(*named)
+    assert model_of_tags(nights) == experiment
 
 
 def test_a_second_night_at_the_same_time_is_a_usage_error(nights: Nights) -> None:

@@ -35,7 +35,8 @@ def test_score_runs_with_the_inputs_that_its_reason_was_computed_from(
     monkeypatch.setattr(score, "resolve", resolve)
     monkeypatch.setattr(score, "run", run)
     work = command.Run(Warehouse.at(str(tmp_path)), "r1")
-    (step,) = (one for one in night_steps.steps(SPARK, work, Config(tracks="t.csv")) if one.name == "score")
+    cfg = Config(tracks="t.csv", score=score.Config(model_version="linear/r1"))
+    (step,) = (one for one in night_steps.steps(SPARK, work, cfg) if one.name == "score")
     due = step.due()
     assert due is not None
     due.run()

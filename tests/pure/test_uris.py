@@ -35,11 +35,6 @@ def test_a_name_that_looks_like_a_secret_is_accepted(uri: str) -> None:
     assert storage.absolute_uri(uri).endswith(uri.rpartition("/")[2])
 
 
-def test_a_local_name_with_a_question_mark_is_an_error() -> None:
-    with pytest.raises(UsageError, match=r"Spark reads \? in a path as a pattern"):
-        storage.absolute_uri("/data/a?b")
-
-
 @pytest.mark.parametrize("uri", ["https://ada:hush@host", "http://hush@host:5000/mlflow"])
 def test_an_mlflow_uri_with_a_secret_is_an_error_that_does_not_repeat_it(uri: str) -> None:
     with pytest.raises(UsageError, match="MLFLOW_TRACKING_PASSWORD") as caught:

@@ -78,3 +78,17 @@ def test_java_that_dies_is_an_error_to_retry(printed: dict[str, str]) -> None:
     started, error = printed["Java dies"].splitlines()
     assert started.startswith("started")
     assert error.startswith("4 ")
+
+
+def test_a_session_starts_on_a_machine_whose_name_cannot_be_resolved() -> None:
+    own_name = ["unshare", "--uts"]
+    if subprocess.run([*own_name, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("unshare --uts is not allowed here")
+    code = (
+        "from genremill.infra.session import spark_session\n"
+        "with spark_session('t') as spark: print(spark.range(3).count())"
+    )
+    command = [*own_name, "sh", "-c", 'hostname no-such-name && exec "$0" -c "$1"', sys.executable, code]
+    environment = {name: value for name, value in os.environ.items() if name != "SPARK_LOCAL_IP"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.strip() == "3", done.stderr

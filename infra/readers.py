@@ -1,0 +1,32 @@
+"""Spark's readers, set up so that every character of a path stands for itself.
+
+By default, `*`, `?`, brackets, braces and backslashes make a path a pattern, and a colon in a name is an
+error.
+"""
+
+from pyspark.sql import DataFrameReader, SparkSession
+
+from genremill.infra import storage
+
+_NO_PATTERNS = {"__globPaths__": "false"}
+"""Spark sets this option for the paths of tables in its own catalog."""
+_NO_CHECKSUMS = {
+    "fs.file.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
+    "fs.file.impl.disable.cache": "true",
+}
+"""The local file system without checksum files: Hadoop takes `.NAME.crc` for a URI if NAME has a colon."""
+
+
+def warehouse_reader(spark: SparkSession) -> DataFrameReader:
+    """A reader of tables in the warehouse, whose files have plain names."""
+    return spark.read.options(**_NO_PATTERNS)
+
+
+def file_reader(spark: SparkSession, *uris: str) -> DataFrameReader:
+    """A reader of the files of a user, whose names may contain any character."""
+    return warehouse_reader(spark).options(**(_NO_CHECKSUMS if any(map(have_colons, uris)) else {}))
+
+
+def have_colons(uri: str) -> bool:
+    """Whether the local files at a URI have names that Hadoop takes for URIs."""
+    return not storage.is_s3(uri) and any(":" in file.name for file in storage.data_files(uri))

@@ -121,7 +121,9 @@ TRACKS = Table(
         popularity=_DOUBLE,  # in the unit of the source table
         duration_s=_DOUBLE,  # seconds
         audio_uri=_TEXT,
-        table_features=T.ArrayType(T.FloatType()),  # raw values; _current.json has their names
+        table_features=T.ArrayType(
+            T.FloatType()
+        ),  # raw values, null if missing; _current.json has their names
         split=_TEXT,  # a Split
         source_rows=_LONG,  # number of rows of the source table that became this track
     ),

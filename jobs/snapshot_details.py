@@ -36,11 +36,12 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Feature:
-    """One value of `tracks.table_features`."""
+    """One element of `tracks.table_features`; null if a track has no value."""
 
     name: str
     kind: Kind = Kind.NUMERIC
     is_popularity: bool = False
+    missing: float = 0.0  # share of the tracks that have no value
 
 
 @dataclass(frozen=True)

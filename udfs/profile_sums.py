@@ -23,7 +23,7 @@ SCHEMA = "bucket int, counts binary, sums binary, squares binary"
 def encoded(encoder: TableEncoder, x_NF: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """The inputs of profiles: ranks and their squares, or raw values; then indicators."""
     rows = torch.from_numpy(x_NF)
-    one_hot = encoder.one_hot(rows).numpy()
+    one_hot = encoder.indicators(rows).numpy()
     if encoder.scaling is Scaling.RANK:
         rank_NF = encoder.numeric(rows).numpy().astype(np.float64)
         squared_F = np.array([not feature.is_popularity for feature in encoder.numeric_features], dtype=bool)

@@ -16,6 +16,7 @@ from genremill.models import artifact
 from genremill.models.artifact import Model
 from genremill.models.evaluation.calibration import tempered
 from genremill.models.evaluation.held_out import confidences
+from genremill.models.features import Positions
 from genremill.models.model_card import ModelCard
 from genremill.models.pooling import pooled
 from genremill.udfs.arrow_rows import BatchFunction, lists, ranking
@@ -70,7 +71,7 @@ def abstentions(card: ModelCard, top_T: Integers, confidence_T: npt.NDArray[np.f
 
 
 def tag_batch(
-    batch: pa.RecordBatch, model: Model, styles: Styles, positions: tuple[int, ...]
+    batch: pa.RecordBatch, model: Model, styles: Styles, positions: Positions
 ) -> dict[str, pa.Array]:
     """The columns of `tags` that depend on the model, for a batch of tracks."""
     card = model.card
@@ -118,12 +119,11 @@ def _names(names: tuple[str, ...], present_IT: list[Flags]) -> pa.ListArray:
 
 
 def make_tag(
-    model: str, positions: tuple[int, ...], constants: dict[str, str | None], columns: list[str]
+    model: str, positions: Positions, constants: dict[str, str | None], columns: list[str]
 ) -> BatchFunction:
     """A `mapInArrow` function that turns tracks into tags with the model in the folder `model`.
 
-    `positions` are the positions of the model's features in `table_features`, `constants` columns with one
-    value, and `columns` the columns of the output in order. Columns that are neither computed nor constant
+    `constants` are columns with one value, and `columns` the columns of the output in order. Columns that are neither computed nor constant
     are copied.
     """
 
@@ -141,7 +141,7 @@ def make_tag(
     return tag
 
 
-def make_predict(model: str, positions: tuple[int, ...], carried: tuple[str, ...]) -> BatchFunction:
+def make_predict(model: str, positions: Positions, carried: tuple[str, ...]) -> BatchFunction:
     """A `mapInArrow` function from inputs to the columns in `carried`, `probabilities` and `distances`."""
 
     def predict(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -20,7 +20,7 @@ def test_minmax_scales_the_train_rows_to_0_and_1() -> None:
 
 def test_an_unseen_category_is_all_zeros() -> None:
     encoder = TableEncoder.fit(ROWS, FEATURES, Scaling.MINMAX)
-    assert encoder.one_hot(torch.tensor([[60, -1.0, 0]])).tolist() == [[0, 0]]
+    assert encoder.indicators(torch.tensor([[60, -1.0, 0]])).tolist() == [[0, 0]]
 
 
 def test_standard_has_mean_0_and_deviation_1() -> None:

@@ -49,11 +49,11 @@ def distances(model: Model, rows: ModelRows) -> Floats:
     The distance of several windows is that of their mean. Without the input it is 0.
     """
     present = dict(zip(model.card.inputs, rows.present_IT, strict=True))
-    distance_IT = [
-        np.where(present[name], cloud(torch.from_numpy(rows.mean_of(name))).numpy(), np.float32(0))
-        for name, cloud in model.distributions.items()
-    ]
-    return np.stack(distance_IT, axis=1) if distance_IT else np.zeros((rows.tracks, 0), np.float32)
+    distance_TI = np.zeros((rows.tracks, len(model.distributions)), np.float32)
+    for index, (name, distribution) in enumerate(model.distributions.items()):
+        has_T = present[name]
+        distance_TI[has_T, index] = distribution(torch.from_numpy(rows.mean_of(name)[has_T])).numpy()
+    return distance_TI
 
 
 def outliers(card: ModelCard, distance_TI: Floats) -> Flags:
@@ -123,8 +123,8 @@ def make_tag(
 ) -> BatchFunction:
     """A `mapInArrow` function that turns tracks into tags with the model in the folder `model`.
 
-    `constants` are columns with one value, and `columns` the columns of the output in order. Columns that are neither computed nor constant
-    are copied.
+    `constants` are columns with one value, and `columns` the columns of the output in order. Columns that are
+    neither computed nor constant are copied.
     """
 
     def tag(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

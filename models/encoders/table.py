@@ -24,9 +24,9 @@ GRID_POINTS = 1001
 class TableEncoder(Encoder):
     """Scales numbers and one-hot encodes categories. Several vectors are concatenated in order.
 
-    A missing value is NaN. A missing number is replaced by the median of the train rows, and a missing category
-    has no indicator. The features in which train rows lack values also get an indicator of missing values. If
-    there are none, the medians are not stored, and the center of the scale replaces a missing number.
+    A missing value is NaN. A missing number is replaced by the median of the train rows, and a missing
+    category has no indicator. A feature that train rows lack also gets an indicator of missing values. If
+    there is no such feature, the medians are not stored, and the center of the scale replaces a number.
     """
 
     def __init__(self, features: tuple[FeatureSpec, ...], scaling: Scaling, categories: int = 0) -> None:

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from genremill.infra import storage
@@ -10,7 +10,7 @@ from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
-from genremill.models.features import TABLE
+from genremill.models.features import ARTIST, TABLE, Positions
 from genremill.models.model_card import ModelCard, read_card
 
 REFUSED = "refused.json"
@@ -102,18 +102,12 @@ def read_version(warehouse: Warehouse, version: str | None = None) -> ModelVersi
     return ModelVersion(version, folder, read_card(folder))
 
 
-def positions(card: ModelCard, tracks: Snapshot, of: str = TABLE) -> tuple[int, ...]:
-    """Positions in `tracks` of the table features that an input of the model is computed from.
+def table_features(card: ModelCard, of: Sequence[str] = (TABLE, ARTIST)) -> list[str]:
+    """Names of the table features that inputs of the model are computed from."""
+    return list(dict.fromkeys(feature.source for feature in card.features if feature.input in of))
 
-    Empty if the tracks have no table features; raises if they lack one that the model needs.
-    """
-    existing = TracksDetails.of(tracks).feature_names
-    if not existing:
-        return ()
-    needed = list(dict.fromkeys(feature.source for feature in card.features if feature.input == of))
-    if missing := [name for name in needed if name not in existing]:
-        raise UsageError(
-            f"the model needs the features {', '.join(missing)}, which the tracks of run {tracks.run_id} "
-            f"lack; they have {', '.join(existing)}"
-        )
-    return tuple(existing.index(name) for name in needed)
+
+def positions(card: ModelCard, tracks: Snapshot, of: str = TABLE) -> Positions:
+    """Positions in `tracks` of the table features that an input of the model is computed from."""
+    existing = {name: position for position, name in enumerate(TracksDetails.of(tracks).feature_names)}
+    return tuple(existing.get(name) for name in table_features(card, [of]))

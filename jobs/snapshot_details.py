@@ -36,7 +36,7 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Feature:
-    """One value of `tracks.table_features`."""
+    """One element of `tracks.table_features`; null if a track has no value."""
 
     name: str
     kind: Kind = Kind.NUMERIC

@@ -14,6 +14,9 @@ WINDOWS, ARTIST_FEATURES = "windows of inputs", "features of the artist"
 """Columns with the windows of a track, array<struct<set: array<float>, …>>, and its artist's features,
 array<float>. No kept column has these names."""
 
+Positions = tuple[int | None, ...]
+"""Positions of features in `tracks.table_features`; None for a feature that the tracks do not have."""
+
 WEIGHT = "weight"
 """Column with the weight of a held-out row, as an array of one value."""
 FOLD, FOLDS = "fold", 5
@@ -49,6 +52,8 @@ class FeatureSpec:
     categorical: bool
     is_popularity: bool = False
     input: str = TABLE
+    has_missing: bool = False
+    """Whether the model has an indicator of its missing values, because train rows lack some."""
 
     @property
     def source(self) -> str:

@@ -29,6 +29,8 @@ def ranking(name: str, values: pa.Array, index_TK: npt.NDArray[Any], p_TK: npt.N
 def matrix(column: pa.ListArray | pa.ChunkedArray, width: int = -1) -> npt.NDArray[Any]:
     """Lists of equal length as a matrix, one row per list; if there are no lists, `width` must be given.
 
+    A null in a list of floats becomes NaN.
+
     >>> matrix(lists(np.array([[1, 2], [3, 4]])))
     array([[1, 2],
            [3, 4]])

@@ -18,7 +18,7 @@ import torch
 from genremill.models.artifact import Model
 from genremill.models.encoders.base import Inputs
 from genremill.models.encoders.text import TextEncoder
-from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, TEXT, WINDOWS
+from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, TEXT, WINDOWS, Positions
 from genremill.udfs.arrow_rows import matrix
 from genremill.udfs.tokens import names_of
 
@@ -35,14 +35,32 @@ Raw = npt.NDArray[Any]
 """Raw features (float32) or token numbers (int32)."""
 
 
-def feature_rows(column: pa.ListArray, positions: tuple[int, ...]) -> tuple[Floats, pa.BooleanArray]:
-    """The chosen features of the rows that have features, shape (rows, F), and which rows these are."""
-    has = pc.fill_null(pc.greater(pc.list_value_length(column), 0), False)
-    values = column.filter(has)
+def feature_rows(column: pa.ListArray, positions: Positions) -> tuple[Floats, Flags]:
+    """The chosen features of the rows that have any of them, shape (rows, F), and which rows these are.
+
+    A missing value, and a feature without a position, is NaN.
+    """
+    filled = pc.fill_null(pc.greater(pc.list_value_length(column), 0), False)
+    has_B: Flags = filled.to_numpy(zero_copy_only=False)
+    values = column.filter(filled)
     if not len(values):
-        return np.zeros((0, len(positions)), np.float32), has
-    rows: Floats = matrix(values).astype(np.float32, copy=False)
-    return (rows if positions == tuple(range(rows.shape[1])) else rows[:, positions]), has
+        return np.zeros((0, len(positions)), np.float32), has_B
+    rows_BF = _at(matrix(values).astype(np.float32, copy=False), positions)
+    missing_BF = np.isnan(rows_BF)
+    if not missing_BF.any():
+        return rows_BF, has_B
+    known_B = ~missing_BF.all(axis=1)
+    has_B = has_B.copy()
+    has_B[has_B] = known_B
+    return rows_BF[known_B], has_B
+
+
+def _at(rows: Floats, positions: Positions) -> Floats:
+    if positions == tuple(range(rows.shape[1])):
+        return rows
+    chosen = rows[:, [position or 0 for position in positions]]
+    chosen[:, [position is None for position in positions]] = np.nan
+    return chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,11 +100,8 @@ class ModelRows:
         return (dict(zip(self.inputs, chunk, strict=True)) for chunk in zip(*parts, strict=True))
 
 
-def model_rows(batch: pa.RecordBatch, model: Model, positions: tuple[int, ...]) -> ModelRows:
-    """The input of the network for a batch with the columns of the model's inputs.
-
-    `positions` are the positions of the model's features in `table_features`; windows are in order already.
-    """
+def model_rows(batch: pa.RecordBatch, model: Model, positions: Positions) -> ModelRows:
+    """The input of the network for a batch with the columns of the model's inputs; windows are in order."""
     columns = [_input_column(batch, name, model, positions) for name in model.card.inputs]
     one_is_enough = len(columns) > 1 and model.partial
     used_B = (np.logical_or if one_is_enough else np.logical_and).reduce([column.has_B for column in columns])
@@ -120,16 +135,16 @@ class _InputColumn:
         return np.repeat(rows, windows_T, axis=0)
 
 
-def _input_column(batch: pa.RecordBatch, name: str, model: Model, positions: tuple[int, ...]) -> _InputColumn:
+def _input_column(batch: pa.RecordBatch, name: str, model: Model, positions: Positions) -> _InputColumn:
     if name in (TABLE, ARTIST):
         column = "table_features" if name == TABLE else ARTIST_FEATURES
         chosen = positions if name == TABLE else tuple(range(model.card.width(name)))
-        x_BF, has = feature_rows(batch.column(column), chosen)
-        return _InputColumn(name, has.to_numpy(zero_copy_only=False), x_BF)
+        x_BF, has_B = feature_rows(batch.column(column), chosen)
+        return _InputColumn(name, has_B, x_BF)
     if name == TEXT:
         encoder = next(module for module in model.network.modules() if isinstance(module, TextEncoder))
         numbers = encoder.numbers(names_of(batch))
-        has_B: Flags = np.any(numbers > 0, axis=1)
+        has_B = np.any(numbers > 0, axis=1)
         return _InputColumn(name, has_B, numbers[has_B])
     windows = batch.column(WINDOWS)
     count_B = pc.fill_null(pc.list_value_length(windows), 0).to_numpy().astype(np.int64)

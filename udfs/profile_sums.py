@@ -13,22 +13,26 @@ import torch
 
 from genremill.models.encoders.table import TableEncoder
 from genremill.models.features import Scaling
-from genremill.models.genres.profiles import ProfileSums, partial_sums, with_spread
+from genremill.models.genres.profiles import Floats, ProfileSums, partial_sums, with_spread
 from genremill.udfs.arrow_rows import BatchFunction
 from genremill.udfs.model_rows import feature_rows
 
-SCHEMA = "bucket int, counts binary, sums binary, squares binary"
+COLUMNS = ["bucket", "counts", "sums", "squares", "lacking"]
+SCHEMA = "bucket int, counts binary, sums binary, squares binary, lacking binary"
 
 
 def encoded(encoder: TableEncoder, x_NF: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """The inputs of profiles: ranks and their squares, or raw values; then indicators."""
+    """The inputs of profiles: ranks and their squares, or raw values; then indicators. NaN if missing."""
     rows = torch.from_numpy(x_NF)
-    one_hot = encoder.one_hot(rows).numpy()
+    one_hot = encoder.indicators(rows).numpy()
+    one_hot[np.isnan(x_NF)[:, encoder.category_feature_C.numpy()]] = np.nan
+    raw_NF = x_NF[:, encoder.numeric_N.numpy()].astype(np.float64)
     if encoder.scaling is Scaling.RANK:
         rank_NF = encoder.numeric(rows).numpy().astype(np.float64)
+        rank_NF[np.isnan(raw_NF)] = np.nan
         squared_F = np.array([not feature.is_popularity for feature in encoder.numeric_features], dtype=bool)
         return np.hstack([with_spread(rank_NF, squared_F), one_hot])
-    return np.hstack([x_NF[:, encoder.numeric_N.numpy()].astype(np.float64), one_hot])
+    return np.hstack([raw_NF, one_hot])
 
 
 def encoded_names(encoder: TableEncoder) -> list[str]:
@@ -41,8 +45,13 @@ def encoded_names(encoder: TableEncoder) -> list[str]:
     return numeric + one_hot
 
 
-def make_sum(encoder: TableEncoder, positions: tuple[int, ...], genres: tuple[str, ...]) -> BatchFunction:
-    """A `mapInArrow` function from (genre, bucket, values) to `SCHEMA`, one row per bucket."""
+def make_sum(
+    encoder: TableEncoder, positions: tuple[int, ...], genres: tuple[str, ...], means_GD: Floats
+) -> BatchFunction:
+    """A `mapInArrow` function from (genre, bucket, values) to `SCHEMA`, one row per bucket.
+
+    `means_GD` are the encoded inputs that replace missing ones.
+    """
     known = pa.array(genres, pa.string())
 
     def sum_up(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -50,29 +59,29 @@ def make_sum(encoder: TableEncoder, positions: tuple[int, ...], genres: tuple[st
         # Only the buckets of this task: for 10,000 genres, all buckets would need 0.2 GB.
         totals: dict[int, ProfileSums] = {}
         for batch in batches:
-            x_NF, has = feature_rows(batch.column("values"), positions)
+            x_NF, has_N = feature_rows(batch.column("values"), positions)
+            has = pa.array(has_N)
             genre_N = pc.index_in(batch.column("genre").filter(has), known).to_numpy().astype(np.int64)
             seen_B, bucket_N = np.unique(batch.column("bucket").filter(has), return_inverse=True)
-            part = partial_sums(encoded(encoder, x_NF), genre_N, bucket_N, genres, len(seen_B))
+            part = partial_sums(encoded(encoder, x_NF), genre_N, bucket_N, genres, len(seen_B), means_GD)
             for index, bucket in enumerate(seen_B.tolist()):
                 sums = part.of_bucket(index)
                 totals[bucket] = totals[bucket] + sums if bucket in totals else sums
         for bucket, total in totals.items():
-            parts = [part.tobytes() for part in (total.counts_BG, total.sums_BGD, total.squares_BDD)]
-            arrays = [pa.array([bucket], pa.int32()), *(pa.array([part]) for part in parts)]
-            yield pa.RecordBatch.from_arrays(arrays, names=["bucket", "counts", "sums", "squares"])
+            sums = (total.counts_BG, total.sums_BGD, total.squares_BDD, total.lacking_BDD)
+            arrays = [pa.array([bucket], pa.int32()), *(pa.array([part.tobytes()]) for part in sums)]
+            yield pa.RecordBatch.from_arrays(arrays, names=COLUMNS)
 
     return sum_up
 
 
 def gather(
-    rows: Iterable[tuple[int, bytes, bytes, bytes]], genres: tuple[str, ...], width: int, buckets: int
+    rows: Iterable[tuple[int, bytes, bytes, bytes, bytes]], genres: tuple[str, ...], width: int, buckets: int
 ) -> ProfileSums:
     """The sums of all buckets, from the rows of all partitions."""
-    counts, sums = np.zeros((buckets, len(genres))), np.zeros((buckets, len(genres), width))
-    squares = np.zeros((buckets, width, width))
-    for bucket, count_bytes, sum_bytes, square_bytes in rows:
-        counts[bucket] += np.frombuffer(count_bytes)
-        sums[bucket] += np.frombuffer(sum_bytes).reshape(len(genres), width)
-        squares[bucket] += np.frombuffer(square_bytes).reshape(width, width)
-    return ProfileSums(genres, counts, sums, squares)
+    shapes = (len(genres),), (len(genres), width), (width, width), (width, width)
+    totals = [np.zeros((buckets, *shape)) for shape in shapes]
+    for bucket, *parts in rows:
+        for total, shape, part in zip(totals, shapes, parts, strict=True):
+            total[bucket] += np.frombuffer(part).reshape(shape)
+    return ProfileSums(genres, *totals)

@@ -16,6 +16,7 @@ from genremill.models import artifact
 from genremill.models.artifact import Model
 from genremill.models.evaluation.calibration import tempered
 from genremill.models.evaluation.held_out import confidences
+from genremill.models.features import Positions
 from genremill.models.model_card import ModelCard
 from genremill.models.pooling import pooled
 from genremill.udfs.arrow_rows import BatchFunction, lists, ranking
@@ -48,11 +49,11 @@ def distances(model: Model, rows: ModelRows) -> Floats:
     The distance of several windows is that of their mean. Without the input it is 0.
     """
     present = dict(zip(model.card.inputs, rows.present_IT, strict=True))
-    distance_IT = [
-        np.where(present[name], cloud(torch.from_numpy(rows.mean_of(name))).numpy(), np.float32(0))
-        for name, cloud in model.distributions.items()
-    ]
-    return np.stack(distance_IT, axis=1) if distance_IT else np.zeros((rows.tracks, 0), np.float32)
+    distance_TI = np.zeros((rows.tracks, len(model.distributions)), np.float32)
+    for index, (name, distribution) in enumerate(model.distributions.items()):
+        has_T = present[name]
+        distance_TI[has_T, index] = distribution(torch.from_numpy(rows.mean_of(name)[has_T])).numpy()
+    return distance_TI
 
 
 def outliers(card: ModelCard, distance_TI: Floats) -> Flags:
@@ -70,7 +71,7 @@ def abstentions(card: ModelCard, top_T: Integers, confidence_T: npt.NDArray[np.f
 
 
 def tag_batch(
-    batch: pa.RecordBatch, model: Model, styles: Styles, positions: tuple[int, ...]
+    batch: pa.RecordBatch, model: Model, styles: Styles, positions: Positions
 ) -> dict[str, pa.Array]:
     """The columns of `tags` that depend on the model, for a batch of tracks."""
     card = model.card
@@ -118,13 +119,12 @@ def _names(names: tuple[str, ...], present_IT: list[Flags]) -> pa.ListArray:
 
 
 def make_tag(
-    model: str, positions: tuple[int, ...], constants: dict[str, str | None], columns: list[str]
+    model: str, positions: Positions, constants: dict[str, str | None], columns: list[str]
 ) -> BatchFunction:
     """A `mapInArrow` function that turns tracks into tags with the model in the folder `model`.
 
-    `positions` are the positions of the model's features in `table_features`, `constants` columns with one
-    value, and `columns` the columns of the output in order. Columns that are neither computed nor constant
-    are copied.
+    `constants` are columns with one value, and `columns` the columns of the output in order. Columns that are
+    neither computed nor constant are copied.
     """
 
     def tag(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -141,7 +141,7 @@ def make_tag(
     return tag
 
 
-def make_predict(model: str, positions: tuple[int, ...], carried: tuple[str, ...]) -> BatchFunction:
+def make_predict(model: str, positions: Positions, carried: tuple[str, ...]) -> BatchFunction:
     """A `mapInArrow` function from inputs to the columns in `carried`, `probabilities` and `distances`."""
 
     def predict(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

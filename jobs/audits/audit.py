@@ -67,12 +67,15 @@ class Limits:
     """Largest population stability index of the predicted labels, compared with the current tags."""
     max_untagged_rise: float = 0.1
     """Largest rise of the share of tracks without a tag."""
+    max_missing_rise: float = 0.1
+    """Largest rise of the share of tracks without a value in a column, compared with the current tags; 1 also
+    accepts a column that is gone."""
     max_loss: float = 0.025
     """Largest loss of any-label accuracy by a new model on held-out artists (upper 95 % bound)."""
 
     def check(self) -> None:
         """Raises `UsageError` if a limit is out of range."""
-        for flag in ("max_churn", "max_churn_new", "max_untagged_rise", "max_loss"):
+        for flag in ("max_churn", "max_churn_new", "max_untagged_rise", "max_missing_rise", "max_loss"):
             if not 0 <= (share := getattr(self, flag)) <= 1:
                 raise UsageError(f"--{flag.replace('_', '-')} {share:g}: expected a share from 0 to 1")
         for flag in ("max_drift", "max_class_shift"):

@@ -6,7 +6,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from genremill.jobs import command, snapshots
-from genremill.jobs.audits import churn, content, drift, paired_accuracy
+from genremill.jobs.audits import churn, content, drift, missing_values, paired_accuracy
 from genremill.jobs.audits.audit import Audit, AuditInputs, Limits, Verdict
 from genremill.jobs.audits.churn import Churn
 from genremill.jobs.audits.drift import FeatureShift
@@ -47,9 +47,14 @@ def measure(
     labels = content.count_labels(tags)
     sample = drift.sample(spark, inputs, inputs.tracks)
     training_drift = drift.since_training(card, sample)
-    why = "the model has no histograms of its training set"
+    why = (
+        "there are no features"
+        if card.training.histograms
+        else "the model has no histograms of its training set"
+    )
     audits = [
         *rows,
+        missing_values.audit(inputs, limits.max_missing_rise),
         drift.audit("drift since training", training_drift, limits.max_drift, why, refuses=False),
         content.training_label_audit(card.training.class_rows, labels, limits.max_class_shift),
     ]

@@ -110,6 +110,7 @@ def _outliers(spark: SparkSession, inputs: AuditInputs, worst: FeatureShift) -> 
     features = input_selection.of_model(inputs.warehouse, inputs.tracks, inputs.card)
     rows = features.with_inputs(spark, inputs.read(spark, inputs.tracks))
     values = rows.where(features.usable()).select("track_id", features.vector()[index].alias("value"))
+    values = values.where(~F.isnan("value"))
     median = values.agg(F.median("value")).first()
     distance = F.abs(F.col("value") - F.lit(median[0] if median else 0.0))
     furthest = values.orderBy(F.desc(distance), "track_id").limit(EXAMPLES // 2).collect()

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from pyspark.sql import DataFrame, functions as F
 
 from genremill.infra.pages.parts import Header
@@ -129,7 +130,7 @@ def _cluster_map(card: ModelCard, tracks: DataFrame, features: int) -> ClusterMa
 
 
 def _genre_means(tracks: DataFrame, features: int) -> tuple[list[str], npt.NDArray[np.float64]]:
-    """The genres, and the means of their standardized features."""
+    """The genres, and the means of their standardized features; 0 if no track of the genre has a value."""
     columns = [f"f{index}" for index in range(features)]
     indexed = (F.get("table_features", F.lit(index)).alias(name) for index, name in enumerate(columns))
     values = tracks.select(*indexed, "genres")
@@ -140,16 +141,18 @@ def _genre_means(tracks: DataFrame, features: int) -> tuple[list[str], npt.NDArr
     means = by_genre.agg(*(F.mean(name).alias(name) for name in columns)).orderBy("genre").collect()
     means_GF = np.array([[row[name] for name in columns] for row in means], dtype=np.float64)
     scale_F = np.where(np.nan_to_num(deviation_F) > 0, deviation_F, 1.0)
-    return [row["genre"] for row in means], (means_GF - mean_F) / scale_F
+    return [row["genre"] for row in means], np.nan_to_num((means_GF - mean_F) / scale_F)
 
 
 def _correlations(tracks: DataFrame, names: list[str]) -> Correlations | None:
-    """The correlation of each two features over a sample of tracks; None for too many features to show."""
+    """The correlation of each two features over a sample of tracks; None for too many features to show.
+
+    It is over the tracks that have both values.
+    """
     if not 0 < len(names) <= MOST_CORRELATED:
         return None
-    complete = tracks.where(F.size("table_features") > 0).orderBy(unit_hash("sample", 0, "track_id"))
-    table = complete.select("table_features").limit(CORRELATED_TRACKS).toArrow()
+    drawn = tracks.where(F.size("table_features") > 0).orderBy(unit_hash("sample", 0, "track_id"))
+    table = drawn.select("table_features").limit(CORRELATED_TRACKS).toArrow()
     values_TF = matrix(table.column("table_features")).astype(np.float64)
-    with np.errstate(invalid="ignore"):  # a constant feature has no correlation: NaN
-        matrix_FF = np.corrcoef(values_TF, rowvar=False)
-    return Correlations(names, np.atleast_2d(matrix_FF))
+    # A constant feature has no correlation: NaN.
+    return Correlations(names, pd.DataFrame(values_TF).corr().to_numpy())

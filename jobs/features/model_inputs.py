@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
@@ -13,7 +13,7 @@ from genremill.jobs import command, snapshots
 from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import CachedSet
 from genremill.models.encoders.text_tokens import FIELDS, TEXT_WIDTH
-from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, TEXT, WINDOWS, FeatureSpec
+from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, TEXT, WINDOWS, FeatureSpec, Positions
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,33 @@ class Artists:
     """A run of `tracks`, and the positions of the features that describe artists."""
 
     path: str
-    positions: tuple[int, ...]
+    positions: Positions
 
     def described(self, spark: SparkSession) -> DataFrame:
-        """(artist_id, `ARTIST_FEATURES`) of the artists who have a track with features."""
-        tracks = warehouse_reader(spark).parquet(self.path).where(F.size("table_features") > 0)
+        """(artist_id, `ARTIST_FEATURES`) of the artists who have a track with features.
+
+        The statistics are over the tracks that have a value; NaN if none has one.
+        """
+        tracks = warehouse_reader(spark).parquet(self.path).where(_has_any(self.positions))
         values = _features_at(self.positions)
-        statistics = F.array(*map(F.avg, values), *map(F.stddev_pop, values))
-        return tracks.groupBy("artist_id").agg(statistics.cast("array<float>").alias(ARTIST_FEATURES))
+        statistics = (
+            F.coalesce(value, F.lit(math.nan)) for of in (F.avg, F.stddev_pop) for value in map(of, values)
+        )
+        features = F.array(*statistics).cast("array<float>")
+        return tracks.groupBy("artist_id").agg(features.alias(ARTIST_FEATURES))
 
 
-def _features_at(positions: Sequence[int]) -> list[Column]:
-    return [F.get("table_features", F.lit(position)) for position in positions]
+def _features_at(positions: Positions) -> list[Column]:
+    """The values of a track's features; null if missing."""
+    return [
+        F.lit(None).cast("float") if position is None else F.get("table_features", F.lit(position))
+        for position in positions
+    ]
+
+
+def _has_any(positions: Positions) -> Column:
+    """Whether a track has at least one of the features."""
+    return F.coalesce(F.lit(None), *_features_at(positions)).isNotNull()
 
 
 @dataclass(frozen=True)
@@ -41,7 +56,7 @@ class ModelInputs:
 
     names: tuple[str, ...]
     features: tuple[FeatureSpec, ...]
-    positions: tuple[int, ...] = ()
+    positions: Positions = ()
     """Positions of the table's features in `tracks.table_features`."""
     sets: Mapping[str, CachedSet] = field(default_factory=dict)
     """The feature sets, by name, with the runs whose rows are read."""
@@ -103,7 +118,7 @@ class ModelInputs:
     def usable(self) -> Column:
         """Whether a track has the inputs that the model needs."""
         conditions = {
-            TABLE: F.coalesce(F.size("table_features") > 0, F.lit(False)),
+            TABLE: _has_any(self.positions),
             ARTIST: F.col(ARTIST_FEATURES).isNotNull(),
             TEXT: F.length(F.concat_ws("", *FIELDS)) > 0,
         }
@@ -139,9 +154,9 @@ class ModelInputs:
         """The features of the table and of the artist that the model uses, by input."""
         columns = {}
         if TABLE in self.names:
-            values = F.array(*_features_at(self.positions))
-            filled = F.when(F.size("table_features") > 0, values).otherwise(self._missing(TABLE))
-            columns[TABLE] = filled.alias(TABLE)
+            missing = F.lit(math.nan).cast("float")
+            values = (F.coalesce(value, missing) for value in _features_at(self.positions))
+            columns[TABLE] = F.array(*values).alias(TABLE)
         if self.artists:
             columns[ARTIST] = F.coalesce(ARTIST_FEATURES, self._missing(ARTIST)).alias(ARTIST)
         return columns

@@ -1,9 +1,11 @@
 """Clusters the genres of (track, genre) pairs and publishes the map."""
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.dataset as ds
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
@@ -18,13 +20,15 @@ from genremill.models.encoders.table import TableEncoder
 from genremill.models.features import FeatureSpec, Scaling
 from genremill.models.genres.cluster_method import Method
 from genremill.models.genres.clustering import Clustering, cluster_genres, manual_clusters
-from genremill.models.genres.profiles import ProfileSums, most_telling
+from genremill.models.genres.profiles import Floats, Integers, ProfileSums, genre_means, most_telling
 from genremill.models.training import manifest
-from genremill.udfs.arrow_rows import matrix
-from genremill.udfs.profile_sums import SCHEMA, encoded_names, gather, make_sum
+from genremill.udfs.arrow_rows import BatchFunction, matrix
+from genremill.udfs.profile_sums import COLUMNS, SCHEMA, encoded, encoded_names, gather, make_sum
 
 FIT_ROWS, FIT_VALUES = 200_000, 32_000_000
 """Limits of the sample on which the encoder is fitted: pairs, and values in them."""
+MEANS_ROWS = 10_000
+"""Pairs whose inputs are encoded at once for the means of the genres."""
 MARGIN = 1.1
 """Pairs to sort, as a multiple of the sample: hashes vary; 10 % is 7 standard deviations of 5,000 pairs."""
 MAX_VALUES = 128
@@ -35,8 +39,10 @@ def fit(spark: SparkSession, work: command.Run, inputs: ClusterInputs, pairs: Da
     """Clusters the genres of the pairs, and publishes their profiles and the map; a dry run only clusters."""
     cfg, counts = inputs.settings, pairs.groupBy("genre").count().collect()
     genres, total = tuple(sorted(row["genre"] for row in counts)), sum(row["count"] for row in counts)
-    encoder, positions = _fit_encoder(pairs, total, inputs.features.features, cfg.method)
-    sums = _sums(spark, work, pairs, genres, positions, encoder)
+    sample = _sample(pairs, total, len(inputs.features.features))
+    encoder, positions = _fit_encoder(sample, inputs.features.features, cfg.method)
+    summed = make_sum(encoder, positions, genres, _means(sample, encoder, positions, genres))
+    sums = _sums(spark, work, pairs, summed, genres, len(encoded_names(encoder)))
     if inputs.manual is None:
         clustering = cluster_genres(sums, cfg.method, cfg.clusters, cfg.seed)
     else:
@@ -66,11 +72,9 @@ def fit(spark: SparkSession, work: command.Run, inputs: ClusterInputs, pairs: Da
     return command.Outcome(summary, _text(clustering))
 
 
-def _fit_encoder(
-    pairs: DataFrame, total: int, features: tuple[FeatureSpec, ...], method: Method
-) -> tuple[TableEncoder, tuple[int, ...]]:
-    """An encoder fitted on a sample of the pairs, and the positions of the features that it encodes."""
-    rows = min(FIT_ROWS, FIT_VALUES // len(features))
+def _sample(pairs: DataFrame, total: int, features: int) -> pa.Table:
+    """Genre and values of some pairs, drawn by hash; raises `UsageError` if there are none."""
+    rows = min(FIT_ROWS, FIT_VALUES // features)
     # The first rows in hash order have small hashes. Without this filter, each task would sort all its rows.
     near = pairs.where(F.col("order") < MARGIN * rows / total) if total > MARGIN * rows else pairs
     sample = near.orderBy("order").limit(rows).select("genre", "values").toArrow()
@@ -79,6 +83,13 @@ def _fit_encoder(
             "there are no genre profiles to cluster: no track of the train split has a genre and features. "
             "`ingest --columns.genre` names the column of genres; `score --model` works without genres"
         )
+    return sample
+
+
+def _fit_encoder(
+    sample: pa.Table, features: tuple[FeatureSpec, ...], method: Method
+) -> tuple[TableEncoder, tuple[int, ...]]:
+    """An encoder fitted on a sample of the pairs, and the positions of the features that it encodes."""
     x_NF = matrix(sample.column("values")).astype(np.float32)
     positions = tuple(range(len(features)))
     if len(features) > MAX_VALUES:
@@ -90,13 +101,27 @@ def _fit_encoder(
     return TableEncoder.fit(x_NF[:, positions], kept, scaling), positions
 
 
+def _means(
+    sample: pa.Table, encoder: TableEncoder, positions: tuple[int, ...], genres: tuple[str, ...]
+) -> Floats:
+    """The encoded inputs that stand for missing ones: means of each genre, shape (G, D)."""
+    number = {genre: index for index, genre in enumerate(genres)}
+
+    def encoded_parts() -> Iterator[tuple[Floats, Integers]]:
+        for part in sample.to_batches(MEANS_ROWS):
+            genre_N = np.array([number[genre] for genre in part.column("genre").to_pylist()])
+            yield encoded(encoder, matrix(part.column("values")).astype(np.float32)[:, positions]), genre_N
+
+    return genre_means(encoded_parts(), len(genres))
+
+
 def _sums(
     spark: SparkSession,
     work: command.Run,
     pairs: DataFrame,
+    summed: BatchFunction,
     genres: tuple[str, ...],
-    positions: tuple[int, ...],
-    encoder: TableEncoder,
+    width: int,
 ) -> ProfileSums:
     """Sums by bucket of artists and genre.
 
@@ -105,15 +130,13 @@ def _sums(
     """
     tasks = min(BUCKETS, 4 * spark.sparkContext.defaultParallelism)
     by_bucket = pairs.select("genre", "bucket", "values").repartition(tasks, "bucket")
-    summed = by_bucket.mapInArrow(make_sum(encoder, positions, genres), SCHEMA)
-    path = snapshots.write_scratch(work, summed, "sums")
+    path = snapshots.write_scratch(work, by_bucket.mapInArrow(summed, SCHEMA), "sums")
     store, folder = storage.arrow(path)
-    columns = ["bucket", "counts", "sums", "squares"]
     with manifest.storage_errors(path):
         dataset = ds.dataset(folder, filesystem=store, format="parquet")
-        batches = dataset.to_batches(columns, batch_size=1, batch_readahead=0, fragment_readahead=0)
+        batches = dataset.to_batches(COLUMNS, batch_size=1, batch_readahead=0, fragment_readahead=0)
         rows = (tuple(row.values()) for batch in batches for row in batch.to_pylist())
-        return gather(rows, genres, len(encoded_names(encoder)), BUCKETS)
+        return gather(rows, genres, width, BUCKETS)
 
 
 def _profile_rows(sums: ProfileSums) -> list[tuple[Any, ...]]:

@@ -61,7 +61,8 @@ class TrackSheet:
     split: str
     duration_s: float | None
     audio_uri: str | None
-    table_features: Mapping[str, float]
+    table_features: Mapping[str, float | None]
+    """None if the value is missing."""
     audio_features: Sequence[AudioFeatures]
     tag: Tag | None
 
@@ -87,7 +88,7 @@ def read(spark: SparkSession, warehouse: Warehouse, track: str) -> TrackSheet | 
         **{name: row[name] for name in unchanged},
         artists=tuple(row["artists"] or ()),
         genres=tuple(row["genres"]),
-        table_features=_by_name(names, row["table_features"]),
+        table_features=_table_features(names, row["table_features"]),
         audio_features=_audio_features(spark, warehouse, row),
         tag=_tag(spark, warehouse, row["track_id"]),
     )
@@ -100,6 +101,13 @@ def _short(value: float) -> float:
 
 def _by_name(names: Iterable[str], values: Sequence[float]) -> dict[str, float]:
     return dict(zip(names, map(_short, values), strict=True)) if values else {}
+
+
+def _table_features(names: Sequence[str], values: Sequence[float | None]) -> dict[str, float | None]:
+    """The table features by name; empty if the track has none."""
+    if all(value is None for value in values):
+        return {}
+    return {name: None if value is None else _short(value) for name, value in zip(names, values, strict=True)}
 
 
 def _by_channel(cached: CachedSet, values: list[float]) -> list[float]:

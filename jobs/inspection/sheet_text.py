@@ -77,12 +77,13 @@ def _percentages(probabilities: Mapping[str, float] | Mapping[int, float]) -> st
     return ", ".join(f"{name} {100 * probability:.1f} %" for name, probability in probabilities.items())
 
 
-def _listing(values: Mapping[str, float]) -> list[str]:
+def _listing(values: Mapping[str, float] | Mapping[str, float | None]) -> list[str]:
     """Names and values in as many columns as fit into a line, column by column."""
     if not values:
         return []
     name_width = max(map(len, values))
-    cells = [plain(f"{name:<{name_width}} {value:>10.4g}") for name, value in values.items()]
+    shown = {name: "missing" if value is None else f"{value:.4g}" for name, value in values.items()}
+    cells = [plain(f"{name:<{name_width}} {value:>10}") for name, value in shown.items()]
     columns = max(1, WIDTH // (len(cells[0]) + len(GAP)))
     height = -(-len(cells) // columns)
     return [GAP + GAP.join(cells[row::height]) for row in range(height)]

@@ -14,6 +14,7 @@ from genremill.infra.flag_types import OptionalUri, Uri, Uris
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs import cluster, command, evaluate, extract, ingest, model_registry, publish, score, train
+from genremill.jobs.audits import missing_values
 from genremill.jobs.catalog.settings import Options as IngestOptions
 from genremill.jobs.evaluate import Config as EvaluateConfig
 from genremill.jobs.features.extraction_settings import Config as ExtractConfig, Options as ExtractOptions
@@ -96,8 +97,8 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
     jobs = _Jobs(spark, work, cfg)
     before_train = ("cluster", *(("ingest", "extract") if cfg.train.when is When.ALWAYS else ()))
     training = [
-        Step("cluster", jobs.cluster),
-        Step("train", jobs.train, before_train),
+        Step("cluster", jobs.cluster, why_idle=jobs.why_no_training),
+        Step("train", jobs.train, before_train, jobs.why_no_training),
         Step("evaluate", jobs.evaluate, ("train",)),
     ]
     return [
@@ -175,6 +176,8 @@ class _Jobs:
         current = self.work.warehouse.current("genre_map")
         if current is None:
             return Due("there is no genre map yet", run)
+        if self._lost_values:
+            return None
         inputs = cluster_inputs(self.work.warehouse, self.cfg.cluster)
         reason = lasting_changes(current.snapshot.inputs, inputs.made_from)
         if reason is None and (moved := changes(current.snapshot.inputs, inputs.made_from)):
@@ -182,7 +185,18 @@ class _Jobs:
             reason = f"{moved}; a new model is due" if due else None
         return Due(reason, lambda: run(inputs)) if reason else None
 
+    @cached_property
+    def _lost_values(self) -> str | None:
+        """The columns that have lost so many values that `publish` will refuse the tags, as text."""
+        tracks, limit = self.work.warehouse.current("tracks"), self.cfg.publish.max_missing_rise
+        return missing_values.refused(self.work.warehouse, tracks.snapshot, limit) if tracks else None
+
+    def why_no_training(self) -> str:
+        return f"values are missing: {self._lost_values}" if self._lost_values else "nothing has changed"
+
     def train(self) -> Due | None:
+        if self._lost_values:
+            return None
         due = training_due(self.spark, self.work.warehouse, self.cfg.train)
         if due is None:
             return None

@@ -24,7 +24,7 @@ from genremill.jobs.training.settings import Config
 from genremill.jobs.training.sources import Sources
 from genremill.models import artifact, zoo
 from genremill.models.encoders.base import joined_rows
-from genremill.models.encoders.table import codes_in
+from genremill.models.encoders.table import codes_in, with_missing_marked
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.features import TEXT
 from genremill.models.model_card import Cluster, ModelCard
@@ -108,13 +108,13 @@ def planned(work: command.Run, cfg: Config, data: TrainingSet, sources: Sources,
 def _card(cfg: Config, data: TrainingSet, sources: Sources, samples: Samples) -> ModelCard:
     """The card of the untrained model."""
     inputs, genre_map, made_from = data.inputs, sources.genre_map, sources.inputs.made_from
-    by_genre = cfg.labels is Labels.GENRE
+    by_genre, vectors_BF = cfg.labels is Labels.GENRE, joined_rows(samples, inputs.vectors)
     return ModelCard(
         model=cfg.model,
         classes=data.classes,
-        features=inputs.features,
+        features=with_missing_marked(vectors_BF, inputs.features),
         size=zoo.entry(cfg.model).size(data.windows[Split.TRAIN]),
-        categories=len(codes_in(joined_rows(samples, inputs.vectors), inputs.features)),
+        categories=len(codes_in(vectors_BF, inputs.features)),
         labels=cfg.labels.value,
         use_popularity=any(feature.is_popularity for feature in inputs.features),
         clusters={genre if by_genre else name: Cluster(number, name) for genre, number, name in genre_map},

@@ -1,8 +1,12 @@
 """The encoder of vectors: scaling and one-hot encoding, fitted on train rows.
 
 Shape suffixes: B batch, F raw features, N numeric features, G grid points, C categories over all
-categorical features, E encoded inputs (N + C).
+categorical features, M features with missing values in train rows, E encoded inputs (N + C + M).
 """
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,18 +22,26 @@ GRID_POINTS = 1001
 
 
 class TableEncoder(Encoder):
-    """Scales numbers and one-hot encodes categories. Several vectors are concatenated in order."""
+    """Scales numbers and one-hot encodes categories. Several vectors are concatenated in order.
+
+    A missing value is NaN. A missing number is replaced by the median of the train rows, and a missing
+    category has no indicator. A feature that train rows lack also gets an indicator of missing values. If
+    there is no such feature, the medians are not stored, and the center of the scale replaces a number.
+    """
 
     def __init__(self, features: tuple[FeatureSpec, ...], scaling: Scaling, categories: int = 0) -> None:
         super().__init__()
         self.features, self.scaling = features, scaling
         numeric = [index for index, feature in enumerate(features) if not feature.categorical]
         self.numeric_count = len(numeric)
-        self.encoded_count = len(numeric) + categories
+        missing = [index for index, feature in enumerate(features) if feature.has_missing]
+        self.encoded_count = len(numeric) + categories + len(missing)
         self.numeric_N = nn.Buffer(torch.tensor(numeric, dtype=torch.long))
         self.grid_NG = nn.Buffer(torch.zeros(len(numeric), GRID_POINTS if scaling is Scaling.RANK else 2))
         self.category_feature_C = nn.Buffer(torch.zeros(categories, dtype=torch.long))
         self.category_value_C = nn.Buffer(torch.zeros(categories))
+        self.missing_M = nn.Buffer(torch.tensor(missing, dtype=torch.long), persistent=False)
+        self.median_N = nn.Buffer(torch.zeros(len(numeric))) if missing else None
 
     @classmethod
     def fit(
@@ -41,9 +53,9 @@ class TableEncoder(Encoder):
         return encoder
 
     def learn(self, samples: Samples) -> None:
-        """Fits scales and categories on raw train rows; a row whose first value is NaN lacks the features."""
+        """Fits scales and categories on raw train rows; a row of NaN lacks the features."""
         x_BF = joined_rows(samples, self.inputs)
-        has_B = ~np.isnan(x_BF[:, 0])
+        has_B = ~np.isnan(x_BF).all(axis=1)
         if not has_B.any():
             raise UsageError(
                 f"--inputs: none of {len(has_B):,} train tracks has {' and '.join(self.inputs)}: leave it out"
@@ -54,7 +66,10 @@ class TableEncoder(Encoder):
         codes = codes_in(x_BF, self.features)
         self.category_feature_C[:] = torch.tensor([index for index, _ in codes], dtype=torch.long)
         self.category_value_C[:] = torch.tensor([value for _, value in codes])
-        self.grid_NG[:] = torch.from_numpy(_grid(x_BF[:, self.numeric_N.numpy()], self.scaling))
+        x_BN = x_BF[:, self.numeric_N.numpy()]
+        self.grid_NG[:] = torch.from_numpy(_grid(x_BN, self.scaling))
+        if self.median_N is not None:
+            self.median_N[:] = torch.from_numpy(_of_known(x_BN, np.median))
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -68,27 +83,46 @@ class TableEncoder(Encoder):
 
     @property
     def encoded_names(self) -> list[str]:
-        """Names of the encoded inputs, such as `tempo` and `key=7`."""
+        """Names of the encoded inputs, such as `tempo`, `key=7` and `tempo is missing`."""
         numeric = [feature.name for feature in self.numeric_features]
         pairs = zip(self.category_feature_C.tolist(), self.category_value_C.tolist(), strict=True)
-        return numeric + [f"{self.features[index].name}={value:g}" for index, value in pairs]
+        codes = [f"{self.features[index].name}={value:g}" for index, value in pairs]
+        missing = [f"{feature.name} is missing" for feature in self.features if feature.has_missing]
+        return numeric + codes + missing
 
     def numeric(self, x_BF: Tensor) -> Tensor:
         """Scaled numeric features, shape (B, N)."""
-        x_BN = x_BF[:, self.numeric_N]
+        x_BN = self.filled(x_BF)
         if self.scaling is Scaling.RANK:
             return _ranks(x_BN, self.grid_NG)
         low_N, high_N = self.grid_NG.unbind(1)
         return (x_BN - low_N) / torch.where(high_N > low_N, high_N - low_N, 1.0)
 
-    def one_hot(self, x_BF: Tensor) -> Tensor:
-        """Indicators of the categories seen in training, shape (B, C); all 0 for a new category."""
-        return torch.eq(x_BF[:, self.category_feature_C], self.category_value_C).to(x_BF.dtype)
+    def filled(self, x_BF: Tensor) -> Tensor:
+        """Numeric features with replaced missing values, shape (B, N)."""
+        x_BN = x_BF[:, self.numeric_N]
+        return torch.where(x_BN.isnan(), self._center_N, x_BN)
+
+    @property
+    def _center_N(self) -> Tensor:
+        if self.median_N is not None:
+            return self.median_N
+        if self.scaling is Scaling.MINMAX:
+            return self.grid_NG.mean(dim=1)
+        return self.grid_NG[:, GRID_POINTS // 2 if self.scaling is Scaling.RANK else 0]
+
+    def indicators(self, x_BF: Tensor) -> Tensor:
+        """Indicators of the categories seen in training, then of missing values, shape (B, C + M).
+
+        Those of a category are all 0 for a new code and for a missing one.
+        """
+        categories_BC = torch.eq(x_BF[:, self.category_feature_C], self.category_value_C)
+        return torch.cat([categories_BC, x_BF[:, self.missing_M].isnan()], dim=1).to(x_BF.dtype)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Encoded inputs, shape (B, E): scaled numeric features, then indicators."""
         x_BF = joined(inputs, self.inputs)
-        return torch.cat([self.numeric(x_BF), self.one_hot(x_BF)], dim=1)
+        return torch.cat([self.numeric(x_BF), self.indicators(x_BF)], dim=1)
 
 
 def codes_in(x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -> list[tuple[int, float]]:
@@ -102,7 +136,32 @@ def codes_in(x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -
     ]
 
 
+def with_missing_marked(
+    x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]
+) -> tuple[FeatureSpec, ...]:
+    """The features; `has_missing` is true for those without a value in a train row that has their input."""
+    missing_BF = np.isnan(x_BF)
+    has_missing_F = np.zeros(len(features), np.bool_)
+    for name in {feature.input for feature in features}:
+        own_F = np.array([feature.input == name for feature in features])
+        own_BF = missing_BF[:, own_F]
+        has_missing_F[own_F] = own_BF[~own_BF.all(axis=1)].any(axis=0)
+    marked = zip(features, has_missing_F.tolist(), strict=True)
+    return tuple(replace(feature, has_missing=has_missing) for feature, has_missing in marked)
+
+
+def _of_known(
+    x_BN: npt.NDArray[np.float32], statistic: Callable[[npt.NDArray[np.float32]], Any]
+) -> npt.NDArray[np.float32]:
+    """A statistic of the known values of each column; 0 if none is known."""
+    known = (x_B[~np.isnan(x_B)] for x_B in x_BN.T)
+    return np.stack([statistic(x_B if len(x_B) else np.zeros(1)) for x_B in known]).astype(np.float32)
+
+
 def _grid(x_BN: npt.NDArray[np.float32], scaling: Scaling) -> npt.NDArray[np.float32]:
+    """The scale of each column of numbers, shape (N, G)."""
+    if np.isnan(x_BN).any():
+        return _of_known(x_BN, lambda x_B: _grid(x_B[:, None], scaling)[0])
     if scaling is Scaling.RANK:
         grid_GN = np.quantile(x_BN, np.linspace(0, 1, GRID_POINTS), axis=0)
     elif scaling is Scaling.MINMAX:

@@ -3,10 +3,13 @@
 All pairs of an artist are in one bucket. So weights of the buckets define a resample of artists. Its
 profiles are exact, and the rows are not read again.
 
+A missing value is NaN and counts as the mean of its genre, so that it changes no mean. A covariance is
+divided by the number of pairs that have both values.
+
 Shape suffixes: N pairs, F numeric inputs, D encoded inputs, B buckets, G genres, H groups of genres.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +19,7 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import csr_array
 
 from genremill.infra.errors import UsageError
+from genremill.models.covariance import positive
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -87,19 +91,21 @@ class Profiles:
 
 @dataclass(frozen=True, eq=False)
 class ProfileSums:
-    """Sums from which profiles are computed: 8 × B × (G + G D + D²) bytes for any number of tracks.
+    """Sums from which profiles are computed: 8 × B × (G + G D + 2 D²) bytes for any number of tracks.
 
     Parameters
     ----------
     counts_BG : pairs of each genre in each bucket
     sums_BGD : sums of the encoded inputs over these pairs
     squares_BDD : sums of the outer products of the inputs with themselves, over the pairs of all genres
+    lacking_BDD : pairs of all genres that lack one of two inputs
     """
 
     genres: tuple[str, ...]
     counts_BG: Floats
     sums_BGD: Floats
     squares_BDD: Floats
+    lacking_BDD: Floats
 
     def __add__(self, other: "ProfileSums") -> "ProfileSums":
         if self.genres != other.genres:
@@ -109,11 +115,12 @@ class ProfileSums:
             self.counts_BG + other.counts_BG,
             self.sums_BGD + other.sums_BGD,
             self.squares_BDD + other.squares_BDD,
+            self.lacking_BDD + other.lacking_BDD,
         )
 
     def of_bucket(self, bucket: int) -> "ProfileSums":
         """The sums of one bucket, as a copy that does not keep the others in memory."""
-        parts = (self.counts_BG, self.sums_BGD, self.squares_BDD)
+        parts = (self.counts_BG, self.sums_BGD, self.squares_BDD, self.lacking_BDD)
         return ProfileSums(self.genres, *(part[[bucket]] for part in parts))
 
     def grouped(self, group_of: Mapping[str, str]) -> "ProfileSums":
@@ -128,6 +135,7 @@ class ProfileSums:
             self.counts_BG @ members_HG.T,
             np.stack([members_HG @ sums_GD for sums_GD in self.sums_BGD]),
             self.squares_BDD,
+            self.lacking_BDD,
         )
 
     def even_weights(self) -> Floats:
@@ -143,26 +151,64 @@ class ProfileSums:
         counts_G = counts_G[present]
         sums_GD = np.tensordot(weights_B, self.sums_BGD, 1)[present]
         means_GD = sums_GD / counts_G[:, None]
-        within_DD = (np.tensordot(weights_B, self.squares_BDD, 1) - means_GD.T @ sums_GD) / counts_G.sum()
+        scatter_DD = np.tensordot(weights_B, self.squares_BDD, 1) - means_GD.T @ sums_GD
+        lacking_DD = np.tensordot(weights_B, self.lacking_BDD, 1)
+        known_DD = counts_G.sum() - lacking_DD
+        within_DD = scatter_DD / np.where(known_DD > 0, known_DD, 1.0)
+        within_DD = positive(within_DD) if lacking_DD.any() else within_DD
         return Profiles(tuple(self.genres[g] for g in present), counts_G, means_GD, within_DD)
 
 
 def most_telling(x_NF: NDArray[Any], genre_N: NDArray[Any], count: int) -> tuple[int, ...]:
-    """Indices of the inputs that separate genres best (F test)."""
+    """Indices of the inputs that separate genres best (F test). A missing value is replaced by the mean."""
     from sklearn.feature_selection import f_classif
 
+    missing_NF = np.isnan(x_NF)
+    if missing_NF.any():
+        mean_F = np.where(missing_NF, 0, x_NF).sum(axis=0) / np.maximum((~missing_NF).sum(axis=0), 1)
+        x_NF = np.where(missing_NF, mean_F, x_NF)
     varying = np.flatnonzero(np.ptp(x_NF, axis=0) > 0)
     with np.errstate(invalid="ignore", divide="ignore"):  # one genre, or values constant within each
         ratio = np.nan_to_num(f_classif(x_NF[:, varying], genre_N)[0])
     return tuple(np.sort(varying[np.argsort(-ratio, kind="stable")[:count]]).tolist())
 
 
+def genre_means(parts: Iterable[tuple[Floats, Integers]], genres: int) -> Floats:
+    """Mean of the known inputs of each genre, (G, D), over batches of encoded inputs and indices of genres.
+
+    If none is known for a genre, it is the mean over all genres, or else 0.
+    """
+    sums_GD, known_GD = 0.0, 0.0
+    for x_ND, genre_N in parts:
+        known_ND = ~np.isnan(x_ND)
+        members = csr_array((np.ones(len(x_ND)), (genre_N, np.arange(len(x_ND)))), shape=(genres, len(x_ND)))
+        sums_GD = sums_GD + members @ np.where(known_ND, x_ND, 0)
+        known_GD = known_GD + members @ known_ND.astype(np.float64)
+    overall_D = sums_GD.sum(axis=0) / np.maximum(known_GD.sum(axis=0), 1)
+    return np.where(known_GD > 0, sums_GD / np.maximum(known_GD, 1), overall_D)
+
+
 def partial_sums(
-    x_ND: NDArray[Any], genre_N: Integers, bucket_N: Integers, genres: tuple[str, ...], buckets: int
+    x_ND: NDArray[Any],
+    genre_N: Integers,
+    bucket_N: Integers,
+    genres: tuple[str, ...],
+    buckets: int,
+    means_GD: Floats | None = None,
 ) -> ProfileSums:
-    """Sums over a batch of pairs: encoded inputs, index into `genres`, and bucket of the track's artist."""
+    """Sums over a batch of pairs: encoded inputs, index into `genres`, and bucket of the track's artist.
+
+    `means_GD` replace missing inputs.
+    """
     x_ND = x_ND.astype(np.float64)
     pairs, width = x_ND.shape
+    lacking_BDD = np.zeros((buckets, width, width))
+    known_ND = ~np.isnan(x_ND)
+    if means_GD is not None and not known_ND.all():
+        x_ND = np.where(known_ND, x_ND, means_GD[genre_N])
+        for bucket in np.unique(bucket_N):
+            own_ND = known_ND[bucket_N == bucket].astype(np.float64)
+            lacking_BDD[bucket] = len(own_ND) - own_ND.T @ own_ND
     cells = buckets * len(genres)
     cell_N = bucket_N * len(genres) + genre_N
     members = csr_array((np.ones(pairs), (cell_N, np.arange(pairs))), shape=(cells, pairs))
@@ -173,4 +219,5 @@ def partial_sums(
         np.bincount(cell_N, minlength=cells).reshape(buckets, -1).astype(np.float64),
         (members @ x_ND).reshape(buckets, -1, width),
         np.stack([rows_ND.T @ rows_ND for rows_ND in by_bucket]),
+        lacking_BDD,
     )

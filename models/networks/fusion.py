@@ -185,11 +185,9 @@ class Fusion(Network):
         return torch.stack(logs), torch.stack(has)
 
     def _output(self, network: str, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Logits of a network, in which missing values are 0, and whether rows have its inputs, (B,)."""
-        names = self.inputs_of[network]
-        filled = {name: inputs[name].nan_to_num(nan=0.0) for name in names if name != TEXT}
-        has_B = torch.stack([present(name, inputs[name]) for name in names]).all(dim=0)
-        return self.networks[network](inputs | filled), has_B
+        """Logits of a network, and whether rows have its inputs, (B,)."""
+        has_B = torch.stack([present(name, inputs[name]) for name in self.inputs_of[network]]).all(dim=0)
+        return self.networks[network](inputs), has_B
 
     def _with_evidence(self, inputs: Inputs) -> Inputs:
         """The inputs and the evidence of the names, which more than one network uses."""
@@ -212,12 +210,12 @@ def _mean_of_heads(logits_HBC: Tensor) -> Tensor:
 
 
 def present(name: str, x_BF: Tensor) -> Tensor:
-    """Whether each row has an input, shape (B,): a token, or a number as its first value.
+    """Whether each row has an input, shape (B,): at least one token or number.
 
-    >>> present(TABLE, torch.tensor([[0.5, 1.0], [torch.nan, torch.nan]])).tolist()
+    >>> present(TABLE, torch.tensor([[torch.nan, 1.0], [torch.nan, torch.nan]])).tolist()
     [True, False]
     """
-    return (x_BF > 0).any(dim=1) if name == TEXT else ~x_BF[:, 0].isnan()
+    return (x_BF > 0).any(dim=1) if name == TEXT else ~x_BF.isnan().all(dim=1)
 
 
 def _subsets(inputs: int) -> list[tuple[int, ...]]:

@@ -85,13 +85,13 @@ class NearestNeighbors(Network):
     def _views(self, inputs: Inputs) -> Tensor:
         """Each number twice, shape (B, M): as a rank, which limits extreme values, and unchanged."""
         x_BF = joined(inputs, self.encoder.inputs)
-        return torch.cat([self.encoder.numeric(x_BF), x_BF[:, self.encoder.numeric_N]], dim=1)
+        return torch.cat([self.encoder.numeric(x_BF), self.encoder.filled(x_BF)], dim=1)
 
     def _discriminants(self, view_BM: Tensor) -> Tensor:
         return (view_BM - self.mean_M) @ self.map_MD
 
     def _indicators(self, inputs: Inputs) -> Tensor:
-        return CATEGORY * self.encoder.one_hot(joined(inputs, self.encoder.inputs))
+        return CATEGORY * self.encoder.indicators(joined(inputs, self.encoder.inputs))
 
     def _share(self, x_BP: Tensor) -> Tensor:
         """The classes' shares of the vote, shape (B, C)."""

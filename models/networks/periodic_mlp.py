@@ -88,7 +88,7 @@ class PeriodicMLP(Network):
         """Inputs of the first hidden layer, shape (B, I)."""
         x_BF = joined(inputs, self.encoder.inputs)
         rank_BN = (self.encoder.numeric(x_BF) - 0.5) * math.sqrt(12)  # unit variance
-        return torch.cat([self.embedding(rank_BN), self.encoder.one_hot(x_BF)], dim=1)
+        return torch.cat([self.embedding(rank_BN), self.encoder.indicators(x_BF)], dim=1)
 
 
 def _uniform(inputs: int, *shape: int) -> nn.Parameter:

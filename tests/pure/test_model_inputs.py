@@ -144,10 +144,11 @@ def test_artists_are_described_by_the_numeric_features_of_the_model(warehouse: W
     again = of_model(warehouse, _tracks(KEY, TEMPO, POPULARITY), card)
     assert again.artists is not None
     assert again.artists.positions == (2, 1)
-    with pytest.raises(
-        UsageError, match="the model needs the features tempo, which the tracks of run t1 lack"
-    ):
-        of_model(warehouse, _tracks(KEY, POPULARITY), card)
+    without_tempo = of_model(warehouse, _tracks(KEY, POPULARITY), card)
+    assert without_tempo.positions == (1, None, 0)
+    assert without_tempo.artists is not None
+    assert without_tempo.artists.positions == (1, None)
+    assert of_model(warehouse, BARE, card).positions == (None, None, None)
 
 
 @pytest.mark.parametrize(

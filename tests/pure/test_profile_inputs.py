@@ -1,5 +1,7 @@
 """The inputs of genre profiles, and their names."""
 
+import math
+
 import numpy as np
 
 from genremill.models.encoders.table import TableEncoder
@@ -37,3 +39,23 @@ def test_the_values_that_separate_the_genres_best_are_used() -> None:
     x_NF[:, 1] += np.repeat([3, 0, 0], 50)
     x_NF[:, 0] = 7.0  # a constant separates nothing
     assert most_telling(x_NF, genre_N, 2) == (1, 4)
+
+
+def test_missing_values_stay_missing_in_all_inputs_of_their_feature() -> None:
+    encoder = TableEncoder.fit(ROWS_NF, FEATURES, Scaling.RANK)
+    nan = math.nan
+    rows = np.array([[50, nan, 7], [nan, 120, nan]], np.float32)
+    expected = [[0, nan, nan, 0, 1], [nan, 0, 0, nan, nan]]
+    np.testing.assert_allclose(encoded(encoder, rows), expected, atol=1e-6)
+    raw = encoded(TableEncoder.fit(ROWS_NF, FEATURES, Scaling.STANDARD), rows)
+    np.testing.assert_allclose(raw, [[50, nan, 0, 1], [nan, 120, nan, nan]])
+
+
+def test_the_best_values_are_found_among_those_with_missing_values() -> None:
+    rng = np.random.default_rng(0)
+    genre_N = np.repeat(["a", "b"], 100)
+    x_NF = rng.normal(size=(200, 3))
+    x_NF[:, 2] += np.repeat([0, 3], 100)
+    x_NF[rng.random(x_NF.shape) < 0.3] = math.nan
+    x_NF[:, 0] = math.nan
+    assert most_telling(x_NF, genre_N, 1) == (2,)

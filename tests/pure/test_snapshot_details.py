@@ -35,7 +35,8 @@ def test_details_of_version_0_1_are_read() -> None:
 
 
 def test_details_are_stored_under_the_same_keys() -> None:
-    assert records.to_builtins(READ) == STORED | {"synthetic": False}
+    features = [STORED["features"][0] | {"missing": 0.0}]
+    assert records.to_builtins(READ) == STORED | {"features": features, "synthetic": False}
     assert TracksDetails.of(snapshot(records.to_builtins(READ))) == READ
 
 

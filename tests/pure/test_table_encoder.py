@@ -1,11 +1,13 @@
 """Encoding of raw features: the result of each scaling, and the tensors that are saved with the weights."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from genremill.infra.errors import UsageError
-from genremill.models.encoders.table import TableEncoder
+from genremill.models.encoders.table import TableEncoder, with_missing_marked
 from genremill.models.features import TABLE, FeatureSpec, Scaling
 
 FEATURES = (FeatureSpec("tempo", False), FeatureSpec("key", True), FeatureSpec("energy", False))
@@ -20,7 +22,7 @@ def test_minmax_scales_the_train_rows_to_0_and_1() -> None:
 
 def test_an_unseen_category_is_all_zeros() -> None:
     encoder = TableEncoder.fit(ROWS, FEATURES, Scaling.MINMAX)
-    assert encoder.one_hot(torch.tensor([[60, -1.0, 0]])).tolist() == [[0, 0]]
+    assert encoder.indicators(torch.tensor([[60, -1.0, 0]])).tolist() == [[0, 0]]
 
 
 def test_standard_has_mean_0_and_deviation_1() -> None:
@@ -60,3 +62,54 @@ def test_an_encoder_loaded_from_its_tensors_encodes_the_same(scaling: Scaling) -
     loaded.load_state_dict(fitted.state_dict())
     x = {TABLE: torch.tensor([[100.0, 7, 0.3], [999, 3, -1]])}
     assert torch.equal(fitted(x), loaded(x))
+
+
+NAN = math.nan
+INCOMPLETE = np.array([[60, 0, 0.0], [120, 7, NAN], [180, NAN, 1.0], [180, 0, 0.2]], np.float32)
+
+
+def test_features_with_missing_values_in_train_rows_get_an_indicator() -> None:
+    features = with_missing_marked(INCOMPLETE, FEATURES)
+    assert [feature.has_missing for feature in features] == [False, True, True]
+    encoder = TableEncoder.fit(INCOMPLETE, features, Scaling.MINMAX)
+    names = ["tempo", "energy", "key=0", "key=7", "key is missing", "energy is missing"]
+    assert encoder.encoded_names == names
+    assert encoder.encoded_count == len(names)
+    encoded = encoder({TABLE: torch.tensor([[120, 7, 1.0], [NAN, NAN, NAN]])})
+    # The medians are 150 and 0.2. Tempo has no indicator, because each train row has it.
+    torch.testing.assert_close(encoded, torch.tensor([[0.5, 1, 0, 1, 0, 0], [0.75, 0.2, 0, 0, 1, 1]]))
+
+
+def test_a_row_without_the_input_is_no_missing_value_of_its_features() -> None:
+    features = (*FEATURES, FeatureSpec("rms", False, input="sound"))
+    rows = np.column_stack([ROWS, [0.1, NAN, 0.3]]).astype(np.float32)
+    rows[2, :3] = NAN
+    assert with_missing_marked(rows, features) == features
+
+
+@pytest.mark.parametrize(
+    ("scaling", "center"), [(Scaling.MINMAX, 0.5), (Scaling.RANK, 0.5), (Scaling.STANDARD, 0.0)]
+)
+def test_without_missing_values_in_training_the_center_replaces_them(scaling: Scaling, center: float) -> None:
+    encoder = TableEncoder.fit(ROWS, FEATURES, scaling)
+    assert encoder.state_dict().keys() == {
+        *("numeric_N", "grid_NG", "category_feature_C", "category_value_C")
+    }
+    assert encoder({TABLE: torch.full((1, 3), NAN)}).tolist() == [[center, center, 0, 0]]
+
+
+@pytest.mark.parametrize("scaling", Scaling)
+def test_scales_are_those_of_the_known_values(scaling: Scaling) -> None:
+    with_holes = np.repeat(ROWS, 2, axis=0)
+    with_holes[1::2, 2] = NAN
+    complete, incomplete = (TableEncoder.fit(rows, FEATURES, scaling) for rows in (ROWS, with_holes))
+    torch.testing.assert_close(incomplete.grid_NG[1], complete.grid_NG[1])
+
+
+@pytest.mark.parametrize("scaling", Scaling)
+def test_a_feature_that_no_train_row_has_is_0(scaling: Scaling) -> None:
+    rows = ROWS.copy()
+    rows[:, 2] = NAN
+    encoder = TableEncoder.fit(rows, with_missing_marked(rows, FEATURES), scaling)
+    assert torch.isfinite(encoder({TABLE: torch.from_numpy(rows)})).all()
+    assert torch.isfinite(encoder({TABLE: torch.from_numpy(ROWS)})).all()

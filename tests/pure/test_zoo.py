@@ -22,6 +22,7 @@ from genremill.udfs import tagging
 from genremill.udfs.model_rows import model_rows
 from tests.pure.zoo_cases import NUMBERS, card_of, case, network, parameter_count, tensors
 
+OF_TABLES = [name for name in zoo.ZOO if TABLE in case(name, 10, 2)[0].inputs]
 Doubles = npt.NDArray[np.float64]
 
 REPORTED = {
@@ -97,8 +98,40 @@ def test_probabilities_sum_to_1_and_do_not_depend_on_the_batch(model: str) -> No
     torch.testing.assert_close(torch.cat(parts), whole)
 
 
-def _saved(model: str, folder: Path) -> tuple[str, Network, dict[str, Tensor]]:
+@pytest.mark.parametrize("model", OF_TABLES)
+def test_a_model_fits_rows_with_missing_values(model: str) -> None:
+    card, samples = case(model, 64, 4, missing=0.2)
+    inputs, label = tensors(samples), torch.arange(64) % 4
+    fitted = network(card, samples)
+    _fit(fitted, inputs, label)
+    p = fitted.eval().probabilities(inputs)
+    assert (p.argmax(dim=1) == label).float().mean() >= 0.98
+    assert all(torch.isfinite(weight).all() for weight in fitted.parameters())
+    lacking = dict(inputs)
+    lacking[TABLE] = torch.full_like(inputs[TABLE], torch.nan)
+    lacking[TABLE][:, 0] = 1.0
+    assert torch.isfinite(fitted.probabilities(lacking)).all()
+
+
+@pytest.mark.parametrize("model", OF_TABLES)
+def test_missing_values_of_a_row_do_not_change_other_rows(model: str) -> None:
+    """The model is fitted on complete rows, so it has no indicators; the loaded one predicts the same."""
     card, samples = case(model, 50, 3)
+    assert not any(feature.has_missing for feature in card.features)
+    made, inputs = network(card, samples).eval(), tensors(samples)
+    if made.uses_all_rows:
+        made.fit_train([(inputs, torch.arange(50) % 3)])
+    complete = made.probabilities(inputs)
+    inputs[TABLE] = inputs[TABLE].clone()
+    inputs[TABLE][::2, 3:20] = torch.nan
+    incomplete = made.probabilities(inputs)
+    assert torch.isfinite(incomplete).all()
+    torch.testing.assert_close(incomplete[1::2], complete[1::2])
+    assert not torch.allclose(incomplete[::2], complete[::2])
+
+
+def _saved(model: str, folder: Path, missing: float = 0.0) -> tuple[str, Network, dict[str, Tensor]]:
+    card, samples = case(model, 50, 3, missing=missing)
     made = network(card, samples)
     if made.uses_all_rows:
         made.fit_train([(tensors(samples), torch.arange(50) % 3)])
@@ -108,9 +141,10 @@ def _saved(model: str, folder: Path) -> tuple[str, Network, dict[str, Tensor]]:
     return uri, made.eval(), tensors(samples)
 
 
+@pytest.mark.parametrize("missing", [0.0, 0.2])
 @pytest.mark.parametrize("model", zoo.ZOO)
-def test_a_saved_and_loaded_model_predicts_the_same(model: str, tmp_path: Path) -> None:
-    uri, made, inputs = _saved(model, tmp_path)
+def test_a_saved_and_loaded_model_predicts_the_same(model: str, missing: float, tmp_path: Path) -> None:
+    uri, made, inputs = _saved(model, tmp_path, missing)
     loaded = artifact.load(uri)
     assert torch.equal(loaded.network.probabilities(inputs), made.probabilities(inputs))
     assert loaded.card.classes == ("a", "b", "c")

@@ -8,7 +8,7 @@ from torch import nn
 
 from genremill.models import zoo
 from genremill.models.encoders.base import Samples, joined_rows
-from genremill.models.encoders.table import codes_in
+from genremill.models.encoders.table import codes_in, with_missing_marked
 from genremill.models.features import TABLE, FeatureSpec, InputKind
 from genremill.models.model_card import ModelCard
 from genremill.models.networks.base import Network
@@ -35,20 +35,23 @@ FEATURES = (
 PARTS = ("mlp4", "timbre_cnn")
 
 
-def case(model: str, rows: int, classes: int, seed: int = 0) -> tuple[ModelCard, Samples]:
-    """A card of the model and random rows of its inputs."""
+def case(
+    model: str, rows: int, classes: int, seed: int = 0, missing: float = 0.0
+) -> tuple[ModelCard, Samples]:
+    """A card of the model and random rows of its inputs; a share of the table's values is `missing`."""
     rng = np.random.default_rng(seed)
     entry = zoo.entry(model)
     names = INPUTS[entry.input_kind] if not entry.is_partial else (TABLE, "sound")
     samples = {name: _array(rng, rows, SHAPES[name]) for name in names}
     if TABLE in names:
         samples[TABLE] = np.column_stack([samples[TABLE], rng.integers(12, size=rows)]).astype(np.float32)
+        samples[TABLE][rng.random(samples[TABLE].shape) < missing] = np.nan
     features = tuple(one for one in FEATURES if one.input in names)
     vectors = joined_rows(samples, tuple(dict.fromkeys(one.input for one in features)))
     card = ModelCard(
         model=model,
         classes=tuple("abcdefgh"[:classes]),
-        features=features,
+        features=with_missing_marked(vectors, features),
         size=_small(entry.size(rows)),
         categories=len(codes_in(vectors, features)),
         labels="genre",

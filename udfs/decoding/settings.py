@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.errors import UsageError
 
 Signal = npt.NDArray[np.float32]
@@ -28,6 +29,8 @@ class DecodeSettings:
     seconds: float
     """Length of the longest signal; a shorter file is decoded completely, without padding."""
     offset: Offset = Offset.START
+    ffmpeg: bool = False
+    """Whether FFmpeg decodes the formats that libsndfile lacks."""
 
     def __post_init__(self) -> None:
         if self.sr < 1 or not 0 < self.seconds < math.inf:
@@ -56,18 +59,24 @@ class Decoded:
     y: Signal
     """Mono, shape (n,), at the settings' `sr`."""
     coverage: float
-    """Decoded frames / frames that the header declares for the requested seconds, from 0.9 to 1.
+    """Decoded seconds / requested seconds that should be in the file, from 0.9 to 1.
 
-    WAV declares the size of its `data` chunk, FLAC and most MP3 files a number of frames, OGG the end of its
-    last page. Four kinds of files look complete even if they are truncated: OGG; MP3 without a Xing header,
-    which only declares its own size; and WAV and FLAC if the writer could not seek back to write the
-    length."""
+    WAV and AIFF declare the size of their samples, FLAC a number of frames, OGG the end of each page; the
+    frames of MP3 are counted, and compared with the number that a Xing or VBRI header declares. Other data
+    between or after them counts as missing audio. Three kinds of files look complete even if they are
+    truncated: OGG that ends between two pages; MP3 without such a header; and WAV and FLAC if the writer
+    could not seek back to write the length."""
     seconds_decoded: float
 
 
 def capacity(settings: DecodeSettings, budget: Budget) -> int:
     """Samples of the longest signal that `decode` can return."""
     return min(math.ceil(settings.seconds * settings.sr) + 1, budget.decoded_bytes // 4)
+
+
+def over_budget(found: str, expected: str) -> AudioRejected:
+    """The rejection of a file above a limit of the budget."""
+    return AudioRejected(AudioReason.HEADER_OVER_BUDGET, f"{found}, expected {expected}")
 
 
 def resampled_length(frames: int, rate: int, sr: int) -> int:

@@ -6,12 +6,13 @@ a header declares is checked against a budget before a sample is decoded, and on
 decoded.
 """
 
+import contextlib
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
-from genremill.udfs.decoding import formats, libsndfile
+from genremill.udfs.decoding import ffmpeg, formats, libsndfile
 from genremill.udfs.decoding.recording import Recording
 from genremill.udfs.decoding.segments import FileView, Segment
 from genremill.udfs.decoding.settings import Budget, Decoded, DecodeSettings, Offset, Signal, over_budget
@@ -31,9 +32,20 @@ def decode(
         raise over_budget(f"{size:,} bytes", f"at most {budget.object_bytes:,}")
     recording = Recording(settings, budget, out)
     view = FileView(fd)
+    try:
+        _decode(view, settings, budget, recording)
+    except formats.NotSupported as err:
+        if not (settings.ffmpeg and err.demuxer):
+            raise
+        with contextlib.closing(ffmpeg.sources(view, err.start, err.demuxer)) as sources:
+            _decode_with_ffmpeg(sources, settings, budget, recording)
+    return recording.decoded()
+
+
+def _decode(view: FileView, settings: DecodeSettings, budget: Budget, recording: Recording) -> None:
     middle = settings.offset == Offset.MIDDLE
-    seconds = math.inf if middle else settings.seconds  # to be examined
-    segments: Iterable[Segment] = _checked(formats.segments(view, seconds), settings.sr, budget)
+    examined_s = math.inf if middle else settings.seconds
+    segments: Iterable[Segment] = _checked(formats.segments(view, examined_s), settings.sr, budget)
     skipped = Fraction(0)
     if middle:
         segments = list(segments)
@@ -41,24 +53,32 @@ def decode(
     for segment in segments:
         length = Fraction(segment.frames or 0, segment.sr)
         if not length or length > skipped:
-            with libsndfile.opened(view, segment, seconds) as source:
+            with libsndfile.opened(view, segment, examined_s) as source:
                 recording.add(source, int(skipped * source.sr))
         skipped = max(Fraction(0), skipped - length)
         if recording.is_full:
             break
-    return recording.decoded()
 
 
 def _checked(segments: Iterable[Segment], sr: int, budget: Budget) -> Iterator[Segment]:
     """The segments; raises `AudioRejected` at one whose header declares too much."""
     for segment in segments:
-        if not budget.min_sr <= segment.sr <= budget.max_sr:
-            raise over_budget(f"{segment.sr:,} Hz", f"{budget.min_sr:,} to {budget.max_sr:,}")
-        if not 1 <= segment.channels <= budget.channels:
-            raise over_budget(f"{segment.channels} channels", f"1 to {budget.channels}")
-        if max(segment.sr / sr, sr / segment.sr) > budget.resample_ratio:
-            raise over_budget(f"{segment.sr:,} Hz to {sr:,}", f"a ratio of at most {budget.resample_ratio:g}")
+        budget.check(segment.sr, segment.channels, sr)
         yield segment
+
+
+def _decode_with_ffmpeg(
+    sources: Iterable[ffmpeg.FfmpegSource], settings: DecodeSettings, budget: Budget, recording: Recording
+) -> None:
+    """If files were joined, the middle is the middle of the first one."""
+    for number, source in enumerate(sources):
+        budget.check(source.sr, source.channels, settings.sr)
+        start = 0
+        if settings.offset == Offset.MIDDLE and number == 0 and source.frames is not None:
+            start = max(0, (source.frames - int(settings.seconds * source.sr)) // 2)
+        recording.add(source, start)
+        if recording.is_full:
+            break
 
 
 def _before_middle(segments: Sequence[Segment], seconds: float) -> Fraction:

@@ -27,6 +27,6 @@ def segments(view: FileView, start: int, seconds: float) -> Iterator[Segment]:
 
 
 def _stream_info(head: bytes) -> tuple[int, int, int | None]:
-    """Rate, channels and frames: 20 bits of rate, 3 of channels, 5 of sample size, 36 of frames (0: unknown)."""
+    """Rate, channels and frames: 20 bits, 3 bits, (5 bits of sample size,) 36 bits; 0 frames: unknown."""
     (packed,) = struct.unpack_from(">Q", head, 18)
     return packed >> 44, (packed >> 41 & 7) + 1, packed & (1 << 36) - 1 or None

@@ -37,12 +37,12 @@ class Format(NamedTuple):
 
 
 class NotSupported(AudioRejected):
-    """A known format that libsndfile does not decode; FFmpeg may."""
+    """A known format that libsndfile does not decode; FFmpeg decodes it if it has a demuxer."""
 
-    def __init__(self, name: str, demuxer: str | None) -> None:
-        hint = ": needs the option --ffmpeg and the extra genremill[ffmpeg]" if demuxer else ""
+    def __init__(self, name: str, demuxer: str | None, start: int) -> None:
+        hint = "; decoding it needs --ffmpeg and the extra genremill[ffmpeg]" if demuxer else ""
         super().__init__(AudioReason.CODEC_REFUSED, name + hint)
-        self.demuxer = demuxer
+        self.demuxer, self.start = demuxer, start
 
 
 def _format(name: str, start: bytes, demuxer: str | None, read: Reader = _none) -> Format:
@@ -113,14 +113,14 @@ def _segments(view: FileView, start: int, head: bytes, seconds: float) -> Iterat
     if known := _first(_READ, head):
         yield from _read(known, view, start, seconds)
         return
-    _refuse(_OTHERS, head)
+    _refuse(_OTHERS, head, start)
     is_mp3 = False
     for segment in mpeg.segments(view, start, seconds):
         is_mp3 = True
         yield segment
     if is_mp3:
         return
-    _refuse(_SHORT, head)
+    _refuse(_SHORT, head, start)
     # Zeros, junk, or a tag of a wrong size.
     for position in view.matches(_EMBEDDED, 0, min(view.size, _SEARCHED)):
         if known := _first(_READ, view.read(position, _HEAD)):
@@ -131,11 +131,14 @@ def _segments(view: FileView, start: int, head: bytes, seconds: float) -> Iterat
 
 
 def _read(known: Format, view: FileView, start: int, seconds: float) -> Iterator[Segment]:
+    is_first = True
     try:
-        yield from known.read(view, start, seconds)
+        for segment in known.read(view, start, seconds):
+            yield segment
+            is_first = False
     except AudioRejected as err:
-        if err.reason is AudioReason.CODEC_REFUSED:
-            raise NotSupported(err.detail, known.demuxer) from err
+        if err.reason is AudioReason.CODEC_REFUSED and is_first:
+            raise NotSupported(err.detail, known.demuxer, start) from err
         raise
 
 
@@ -144,6 +147,6 @@ def _first(formats: tuple[Format, ...], head: bytes) -> Format | None:
     return next((known for known in formats if known.start.match(head)), None)
 
 
-def _refuse(formats: tuple[Format, ...], head: bytes) -> None:
+def _refuse(formats: tuple[Format, ...], head: bytes, start: int) -> None:
     if known := _first(formats, head):
-        raise NotSupported(known.name, known.demuxer)
+        raise NotSupported(known.name, known.demuxer, start)

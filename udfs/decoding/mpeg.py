@@ -29,6 +29,8 @@ _MARGIN_S = 0.5
 """Seconds to count beyond the requested ones, because decoders drop samples at both ends of a segment."""
 _DECODER_DELAY = 529
 """Samples of delay of every decoder."""
+_RESYNC = 1024
+"""Bytes without frames over which decoders search for the next frame."""
 _CHUNK = 1 << 16
 _VBRI = 36
 """Where the tag of Fraunhofer's encoder is in a frame."""
@@ -136,6 +138,7 @@ def segments(view: FileView, start: int, seconds: float) -> Iterator[Segment]:
             break
         position, lost = _next(view, growing.pieces[-1][1])
         growing.lost += lost
+        is_file = is_file and lost <= _RESYNC
     if growing:
         yield growing.segment(view, is_file=is_file, is_whole=position is None)
 
@@ -190,9 +193,9 @@ def _run(view: FileView, start: int, seconds: float) -> _Growing:
         frame = _frame(data[at : at + 4])
         if frame is None or frame.format != kind or position + frame.length > view.size:
             break
-        if data[at + kind.xing : at + kind.xing + 4] in _TAGS or data[at + _VBRI : at + _VBRI + 4] in _TAGS:
-            if _tag(view.read(position, 200), kind):  # the first frame of another file
-                break
+        names = (data[at + kind.xing : at + kind.xing + 4], data[at + _VBRI : at + _VBRI + 4])
+        if (names[0] in _TAGS or names[1] in _TAGS) and _tag(view.read(position, 200), kind):
+            break  # the first frame of another file
         frames += 1
         position += frame.length
     end = min(position, view.size)

@@ -46,7 +46,7 @@ class Recording:
         return self._left_s < _ENOUGH_S
 
     def add(self, source: Source, start: int) -> None:
-        """Appends the frames of a segment from `start` on, mixed to mono and resampled, up to what is left."""
+        """Appends what is still needed of a segment from frame `start` on, mono and resampled."""
         frames = int(self._left_s * source.sr)
         if source.frames is not None:
             frames = min(frames, max(0, source.frames - start))
@@ -79,6 +79,8 @@ class Recording:
         resampler = soxr.ResampleStream(source.sr, self._sr, 1, "float32", "HQ")
         mono = np.empty(min(BLOCK, frames), np.float32)
         for block in source.blocks(start, frames):
+            if len(block) > len(mono):
+                mono = np.empty(len(block), np.float32)
             mixed = _mix(block, mono[: len(block)])
             self._level.add(mixed)
             decoded += len(mixed)

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.errors import UsageError
 
+REVISION = 2
+"""Increase it if files can be decoded that were rejected before; they are then tried again."""
 Signal = npt.NDArray[np.float32]
 
 
@@ -32,6 +34,11 @@ class DecodeSettings:
     ffmpeg: bool = False
     """Whether FFmpeg decodes the formats that libsndfile lacks."""
 
+    @property
+    def decoder(self) -> str:
+        """The decoders, with the revision of how files are read: other decoders may read a bad file."""
+        return f"libsndfile {REVISION}" + (" and FFmpeg" if self.ffmpeg else "")
+
     def __post_init__(self) -> None:
         if self.sr < 1 or not 0 < self.seconds < math.inf:
             raise UsageError(f"sr {self.sr}, seconds {self.seconds}: expected positive and finite numbers")
@@ -50,6 +57,15 @@ class Budget:
     of stereo at 44.1 kHz. It limits time, not memory, because decoding works block by block."""
     resample_ratio: float = 32.0
     """Between the rate of the file and `sr`, in either direction; 384 kHz to 22.05 kHz is 17.4."""
+
+    def check(self, file_sr: int, channels: int, sr: int) -> None:
+        """Raises `AudioRejected` if the rate or the channels of a file are above the limits."""
+        if not self.min_sr <= file_sr <= self.max_sr:
+            raise over_budget(f"{file_sr:,} Hz", f"{self.min_sr:,} to {self.max_sr:,}")
+        if not 1 <= channels <= self.channels:
+            raise over_budget(f"{channels} channels", f"1 to {self.channels}")
+        if max(file_sr / sr, sr / file_sr) > self.resample_ratio:
+            raise over_budget(f"{file_sr:,} Hz to {sr:,}", f"a ratio of at most {self.resample_ratio:g}")
 
 
 @dataclass(frozen=True)

@@ -28,4 +28,7 @@ class Source(Protocol):
         """Frames that the segment should have; None if nobody knows."""
 
     def blocks(self, start: int, frames: int) -> Iterator[Block]:
-        """At most `frames` frames from `start` on; the next block overwrites the one before."""
+        """At most `frames` frames from `start` on, in blocks of about `BLOCK`, never empty.
+
+        The next block may overwrite the one before.
+        """

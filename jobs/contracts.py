@@ -135,6 +135,7 @@ REJECTS = Table(
         etag=_TEXT,
         fingerprint=_TEXT,
         run_id=_TEXT,
+        decoder=_TEXT,  # of audio: the decoders that tried it, and their revision
     ),
     not_null=("stage", "key", "reason", "run_id"),
 )

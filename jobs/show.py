@@ -25,6 +25,7 @@ from genremill.jobs import command
 from genremill.jobs.inspection import sheet as track_sheet
 from genremill.jobs.inspection.sheet import TrackSheet
 from genremill.jobs.inspection.sheet_text import fact, lines_of, tag_text
+from genremill.udfs.decoding import ffmpeg
 from genremill.udfs.decoding.settings import Decoded, DecodeSettings, Offset
 
 SR = 22050
@@ -46,6 +47,8 @@ class Config:
     """Seconds of audio to draw."""
     offset: Offset = Offset.START
     """Part of the audio to draw: the start or the middle."""
+    ffmpeg: bool = False
+    """Also decode formats that libsndfile lacks with FFmpeg; needs the extra genremill[ffmpeg]."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
         raise UsageError(f"--out {cfg.out}: expected a file name that ends in .png")
     if cfg.out is not None and storage.exists(cfg.out) and not storage.is_object(cfg.out):
         raise UsageError(f"--out {cfg.out} is a folder; expected a file")
+    if cfg.ffmpeg:
+        ffmpeg.require()
     AudioStore(cfg.audio_root)
     return cfg
 
@@ -135,7 +140,7 @@ def _decode(cfg: Config, audio_uri: str) -> Decoded:
     from genremill.udfs.decoding.sandbox import Sandbox
 
     store = AudioStore(cfg.audio_root)
-    settings = DecodeSettings(sr=SR, seconds=cfg.seconds, offset=cfg.offset)
+    settings = DecodeSettings(sr=SR, seconds=cfg.seconds, offset=cfg.offset, ffmpeg=cfg.ffmpeg)
     with store.open(store.stat(audio_uri)) as audio, Sandbox() as sandbox:
         return sandbox.decode(audio.fd, settings)
 

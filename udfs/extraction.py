@@ -16,7 +16,7 @@ from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.audio.store import AudioObject, AudioStore
 from genremill.infra.progress import DONE, RejectCounts
 from genremill.udfs import compiled
-from genremill.udfs.decoding import spotify_analysis
+from genremill.udfs.decoding import ffmpeg, spotify_analysis
 from genremill.udfs.decoding.sandbox import Sandbox
 from genremill.udfs.decoding.settings import DecodeSettings
 from genremill.udfs.dsp.augmentation import Augmentation
@@ -70,6 +70,8 @@ def make_extract(settings: Extractor, reject_counts: RejectCounts) -> BatchFunct
 
     def extract(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         _make_ready(settings.features)
+        if settings.decode.ffmpeg:
+            ffmpeg.require()
         sandbox = _sandbox()
         for frame in frames:
             objects = [_window_rows(settings, sandbox, row) for row in frame.to_dict("records")]

@@ -47,6 +47,7 @@ def rejected(rows: DataFrame, run_id: str, positions_count_blocks: bool) -> Data
         F.lit(None).cast("string").alias("etag"),
         F.lit(None).cast("string").alias("fingerprint"),
         F.lit(run_id).alias("run_id"),
+        F.lit(None).cast("string").alias("decoder"),
     )
 
 

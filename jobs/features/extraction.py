@@ -68,7 +68,7 @@ def _extractors(cfg: Config, store: AudioStore) -> list[Extractor]:
         features = registry.named(name, vggish_weights=cfg.vggish_weights)
         for variant in (None, *dict.fromkeys(cfg.augment)):
             seconds = cfg.seconds * (FASTEST if variant else 1)
-            decode = DecodeSettings(sr=features.sr, seconds=seconds, offset=cfg.offset)
+            decode = DecodeSettings(sr=features.sr, seconds=seconds, offset=cfg.offset, ffmpeg=cfg.ffmpeg)
             augmentation = Augmentation(variant, cfg.seconds) if variant else None
             windows = window_seconds(cfg, features)
             extractors.append(Extractor(store, features, decode, windows, augmentation))

@@ -8,6 +8,7 @@ import tyro
 
 from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import OptionalFile, Uris
+from genremill.udfs.decoding import ffmpeg
 from genremill.udfs.decoding.settings import Offset
 from genremill.udfs.dsp.augmentation import Variant
 from genremill.udfs.feature_sets import registry
@@ -35,6 +36,9 @@ class Options:
     """File with the weights of the feature set vggish, .safetensors or .npz."""
     augment: tuple[Variant, ...] = ()
     """Also extract features of these variants of the training audio."""
+    ffmpeg: bool = False
+    """Also decode formats that libsndfile lacks, such as AAC, ALAC and WMA, with FFmpeg; needs the extra
+    genremill[ffmpeg]."""
     max_rejects: float = 0.05
     """Largest share of the tracks with audio that may be without features; above it, the exit code is 3."""
 
@@ -55,6 +59,8 @@ def check(cfg: Config) -> None:
         raise UsageError(f"--features: expected one or more of {', '.join(registry.FEATURE_SETS)}")
     if not 0.1 <= cfg.seconds <= MOST_SECONDS:
         raise UsageError(f"--seconds {cfg.seconds:g}: expected 0.1 to {MOST_SECONDS}")
+    if cfg.ffmpeg:
+        ffmpeg.require()
     if not 0 <= cfg.max_rejects <= 1:
         raise UsageError(f"--max-rejects {cfg.max_rejects:g}: expected a share from 0 to 1")
     for name in cfg.features:

@@ -67,7 +67,7 @@ def of_tracks(extracted: DataFrame, tracks: DataFrame) -> DataFrame:
     return extracted.join(tracks.select("track_id", "audio_uri", "content"), "content", "inner")
 
 
-def rejects_of(rejected: DataFrame, fingerprint: str, run_id: str) -> DataFrame:
+def rejects_of(rejected: DataFrame, fingerprint: str, decoder: str, run_id: str) -> DataFrame:
     """Rows of `rejects`."""
     is_whole = F.col("reason").isin(*OF_THE_PATH) | _is_about(F.col("detail"), F.col("audio_uri"))
     columns = {
@@ -78,6 +78,7 @@ def rejects_of(rejected: DataFrame, fingerprint: str, run_id: str) -> DataFrame:
         "etag": F.col("etag"),
         "fingerprint": F.lit(fingerprint),
         "run_id": F.lit(run_id),
+        "decoder": F.when(~F.col("reason").isin(*OF_THE_PATH), F.lit(decoder)),
     }
     return rejected.select(*(columns[name].alias(name) for name in REJECTS.schema.names))
 

@@ -116,9 +116,11 @@ class SetExtraction:
         return feature_cache.rows_of(self.spark, self.work.warehouse, self.fingerprint)
 
     def _rejects(self) -> DataFrame:
-        """Rejects of earlier runs under this fingerprint."""
+        """Rejects of earlier runs under this fingerprint, by the same decoders: others may read the file."""
         rejects = feature_cache.rejects(self.spark, self.work.warehouse)
-        return rejects.where((F.col("stage") == missing.STAGE) & (F.col("fingerprint") == self.fingerprint))
+        of_the_set = (F.col("stage") == missing.STAGE) & (F.col("fingerprint") == self.fingerprint)
+        same_decoder = F.col("decoder") == self.settings.decode.decoder
+        return rejects.where(of_the_set & (same_decoder | F.col("reason").isin(*missing.OF_THE_PATH)))
 
     def _missing(self, name: str) -> DataFrame:
         found = missing.missing(self.tracks, self.objects, self._rows(), self._rejects())
@@ -170,7 +172,8 @@ class SetExtraction:
     def _append_rejects(self, results: DataFrame) -> Counter[str]:
         """Writes the rejects that no earlier run has written; returns the number of tracks by reason."""
         rejected = missing.new_rejects(results, self._rejects())
-        new = missing.rejects_of(rejected, self.fingerprint, self.work.run_id)
+        decoder = self.settings.decode.decoder
+        new = missing.rejects_of(rejected, self.fingerprint, decoder, self.work.run_id)
         counts = Counter({row["reason"]: row["count"] for row in new.groupBy("reason").count().collect()})
         if counts:
             snapshots.append(self.work, REJECTS, new.coalesce(1))

@@ -196,10 +196,14 @@ FAULTS = (
     Fault("inf.wav", lambda: _poisoned(-np.inf), AudioReason.NON_FINITE),
     Fault("flac-named.mp3", lambda: good("FLAC")),
     Fault("behind-id3.flac", lambda: id3(good("FLAC"))),
+    Fault("whole.aiff", lambda: good("AIFF")),
+    Fault("cut.aiff", lambda: good("AIFF")[: len(good("AIFF")) // 3], AudioReason.TRUNCATED),
     Fault("behind-id3.mp3", lambda: id3(good("MP3"))),
     Fault("behind-id3.caf", lambda: id3(good("CAF")), AudioReason.CODEC_REFUSED),
     Fault("rare.caf", lambda: good("CAF"), AudioReason.CODEC_REFUSED),
-    Fault("rare.aiff", lambda: good("AIFF"), AudioReason.CODEC_REFUSED),
+    Fault(
+        "mu-law.aiff", lambda: encoded(tone(), container="AIFF", subtype="ULAW"), AudioReason.CODEC_REFUSED
+    ),
     Fault("rare.au", lambda: good("AU"), AudioReason.CODEC_REFUSED),
     Fault("rare.w64", lambda: good("W64"), AudioReason.CODEC_REFUSED),
     Fault("rare.m4a", lambda: b"\0\0\0\x20ftypM4A " + bytes(500), AudioReason.CODEC_REFUSED),

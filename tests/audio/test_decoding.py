@@ -1,5 +1,6 @@
 """Decoded signals are identical to librosa, and every bad file gets its reason."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import soundfile
 
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.errors import UsageError
-from genremill.udfs.decoding import decode as decoding, header as audio_header
-from genremill.udfs.decoding.header import Codec
+from genremill.udfs.decoding import decode as decoding, formats
+from genremill.udfs.decoding.recording import MIN_PEAK
+from genremill.udfs.decoding.segments import Codec, FileView, Segment
 from genremill.udfs.decoding.settings import Budget, Decoded, DecodeSettings, Offset, capacity
 from tests.audio.audio_faults_corpus import (
     FAULTS,
@@ -38,6 +40,14 @@ def decode(path: Path, settings: DecodeSettings = SETTINGS, budget: Budget | Non
     fd = os.open(path, os.O_RDONLY)
     try:
         return decoding.decode(fd, settings, budget)
+    finally:
+        os.close(fd)
+
+
+def segments(path: Path) -> list[Segment]:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return list(formats.segments(FileView(fd), math.inf))
     finally:
         os.close(fd)
 
@@ -138,12 +148,14 @@ def test_a_truncated_mp3_without_xing_header_looks_complete(tmp_path: Path) -> N
 
 
 def test_a_variable_bit_rate_mp3_without_xing_header_is_complete(tmp_path: Path) -> None:
-    # libsndfile estimates the length from the bit rate of the first frame, and stops there without an error.
+    # libsndfile estimates the length from the bit rate of the first frame, and would stop there.
     loud_then_soft = tone(10 * SR) * np.where(np.arange(10 * SR) < SR, 1, 1e-3)[:, None].astype(np.float32)
     mp3 = encoded(loud_then_soft, container="MP3", bitrate_mode="VARIABLE", compression_level=0.2)
     path = written(tmp_path, without_xing(mp3))
     assert soundfile.info(path).duration < 9
-    assert reason(path) is AudioReason.TRUNCATED
+    decoded = decode(path)
+    assert decoded.coverage == 1
+    assert decoded.seconds_decoded == pytest.approx(10, abs=0.1)
 
 
 def test_a_flac_of_unknown_length_is_decoded(tmp_path: Path) -> None:
@@ -228,7 +240,7 @@ def test_levels_just_above_and_below_silence(tmp_path: Path) -> None:
     quiet = tone() / np.abs(tone()).max() + 0.5
     quiet = (quiet - quiet.mean()).astype(np.float32)
     quiet /= np.abs(quiet).max()
-    for level, refused in ((1.01 * decoding.MIN_PEAK, False), (0.99 * decoding.MIN_PEAK, True)):
+    for level, refused in ((1.01 * MIN_PEAK, False), (0.99 * MIN_PEAK, True)):
         path = written(tmp_path, encoded(quiet * np.float32(level), subtype="FLOAT"))
         if refused:
             assert reason(path) is AudioReason.SILENT
@@ -260,25 +272,21 @@ def test_the_signal_is_written_to_the_given_buffer(tmp_path: Path) -> None:
         (wav(bytes(400), declared=0x7FFFF000), (Codec.WAV, SR, 1, 200)),
         (long_flac(0.1), (Codec.FLAC, 44100, 2, 242 * 65535)),
         (good("OGG"), (Codec.VORBIS, SR, 1, FRAMES)),
-        (good("MP3"), (Codec.MP3, SR, 1, None)),
+        (good("MP3"), (Codec.MP3, SR, 1, FRAMES)),
     ],
     ids=["wav", "cut", "placeholder", "flac", "ogg", "mp3"],
 )
 def test_headers_are_read(data: bytes, expected: tuple[object, ...], tmp_path: Path) -> None:
-    fd = os.open(written(tmp_path, data), os.O_RDONLY)
-    header = audio_header.read(fd)
-    os.close(fd)
-    assert (header.codec, header.sr, header.channels, header.frames) == expected
+    (segment,) = segments(written(tmp_path, data))
+    assert (segment.codec, segment.sr, segment.channels, segment.frames) == expected
 
 
 def test_the_frames_of_an_mp3_are_counted(tmp_path: Path) -> None:
     mp3 = without_xing(constant_rate_mp3())
     for data in (mp3, mp3 + b"TAG" + bytes(125)):
-        fd = os.open(written(tmp_path, data), os.O_RDONLY)
-        frames = audio_header.read(fd).frames
-        os.close(fd)
-        assert frames is not None
-        assert FRAMES <= frames <= FRAMES + 4 * 576
+        (segment,) = segments(written(tmp_path, data))
+        assert segment.frames is not None
+        assert FRAMES <= segment.frames <= FRAMES + 4 * 576
 
 
 @pytest.mark.parametrize(("sr", "seconds"), [(0, 30), (SR, 0), (SR, float("inf")), (SR, float("nan"))])

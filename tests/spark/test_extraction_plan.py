@@ -46,7 +46,10 @@ def rows(spark: SparkSession) -> Frame:
 @pytest.fixture
 def rejects(spark: SparkSession) -> Frame:
     return lambda *known: spark.createDataFrame(
-        [("extract", *reject[:2], reject[3] if reject[3:] else "", reject[2], "f", "r0") for reject in known],
+        [
+            ("extract", *reject[:2], reject[3] if reject[3:] else "", reject[2], "f", "r0", "d")
+            for reject in known
+        ],
         REJECTS.schema,
     )
 
@@ -158,7 +161,7 @@ def test_a_refused_uri_is_written_without_its_secrets(spark: SparkSession) -> No
         [("t", uri, None, refused.reason.value, refused.detail), ("b", "/b.wav", "e", "silent", "peak 0")],
         "track_id string, audio_uri string, etag string, reason string, detail string",
     )
-    known = {row["key"]: row["detail"] for row in missing.rejects_of(found, "f", "r").collect()}
+    known = {row["key"]: row["detail"] for row in missing.rejects_of(found, "f", "d", "r").collect()}
     assert known == {"t": "'https://…@host/a.mp3?…': https: is not read", "b": "/b.wav: peak 0"}
 
 

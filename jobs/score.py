@@ -96,7 +96,7 @@ def model_of(warehouse: Warehouse, cfg: Config) -> ModelVersion:
 def resolve(warehouse: Warehouse, cfg: Config) -> ScoreInputs:
     """The inputs of a scoring; raises on every error that is visible without Spark."""
     check(cfg)
-    model, tracks = model_of(warehouse, cfg), job_inputs.current_tracks(warehouse)
+    model, tracks = model_of(warehouse, cfg), job_inputs.newest_tracks(warehouse)
     features = input_selection.of_model(warehouse, tracks, model.card)
     return ScoreInputs(warehouse, tracks, features, model, cfg.limit)
 

@@ -11,7 +11,7 @@ from genremill.jobs.catalog.columns import resolve, text
 from genremill.jobs.catalog.table_reader import read_table, reading
 from genremill.jobs.contracts import Split
 from genremill.jobs.flags import in_section
-from genremill.jobs.job_inputs import current_tracks
+from genremill.jobs.job_inputs import newest_tracks
 from genremill.jobs.nights import steps as night_steps
 from genremill.jobs.nights.record import Night, State
 from genremill.jobs.nights.steps import Config
@@ -23,7 +23,7 @@ REWRITES = {
     "train": "models",
     "evaluate": "reports",
     "score": "tags",
-    "publish": "tags/_current.json",
+    "publish": "_generation.json",
 }
 """What each step writes."""
 
@@ -50,7 +50,7 @@ class PlannedStep:
 
 
 def clips_to_decode(spark: SparkSession, work: command.Run, cfg: Config, from_table: bool) -> Clips:
-    """Audio of the current tracks, or of the table if `ingest` would run, that is not in the cache."""
+    """Audio of the newest tracks, or of the table if `ingest` would run, that is not in the cache."""
     if not cfg.audio_root:
         return Clips()
     from genremill.jobs.features import extraction  # here: numba takes long
@@ -58,7 +58,7 @@ def clips_to_decode(spark: SparkSession, work: command.Run, cfg: Config, from_ta
     if from_table:
         tracks = _from_table(spark, cfg)
     else:
-        tracks = extraction.with_audio(spark, work.warehouse, current_tracks(work.warehouse))
+        tracks = extraction.with_audio(spark, work.warehouse, newest_tracks(work.warehouse))
     count = tracks.count() if tracks is not None else 0
     if tracks is None or not count:
         return Clips()

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import command, generations
+from genremill.jobs import command
 from genremill.jobs.command import Common
-from genremill.jobs.generations import Entry
+from genremill.jobs.generations import history
+from genremill.jobs.generations.history import Entry
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES
 
 
@@ -50,7 +51,7 @@ def _current(warehouse: Warehouse) -> command.Outcome:
 
 
 def _history(warehouse: Warehouse) -> command.Outcome:
-    entries = generations.history(warehouse)
+    entries = history.entries(warehouse)
     lines = [line for entry in entries for line in _lines(entry)]
     return command.Outcome({"generations": [_as_json(entry) for entry in entries]}, "\n".join(lines))
 

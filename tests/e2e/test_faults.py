@@ -18,8 +18,8 @@ from genremill.infra.stores.objects import Conflict
 from genremill.infra.stores.s3 import S3Store
 from genremill.infra.stores.s3_client import RetrySettings
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import generations
 from genremill.jobs.catalog.table_reader import check_whole, read_table
+from genremill.jobs.generations import together
 from genremill.models.training import checkpoints
 from genremill.models.training.checkpoints import Checkpoint, Progress
 from tests.conftest import catalog, s3_jars, write_csv
@@ -146,7 +146,7 @@ def test_a_lost_response_to_the_pointer_update_is_no_conflict(
     warehouse = Warehouse.at(shop.bucket.uri(name))
     staged = warehouse.runs("tags")[-1]
     proxy.plan(_to(rf"PUT .*/{file}", fault))
-    warehouse.publish_together(generations.made_with(warehouse, staged), "r1", audited_against=None)
+    warehouse.publish_together(together.made_with(warehouse, staged), "r1", audited_against=None)
     assert warehouse.require("tags", "publish") == staged
     assert warehouse.lagging() == []
     assert proxy.faults == {fault: 1}

@@ -9,8 +9,9 @@ from genremill.infra import records, storage
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.stores.objects import Conflict
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
-from genremill.jobs import command, generations, publish
-from genremill.jobs.generations import State, Why
+from genremill.jobs import command, publish
+from genremill.jobs.generations import history, together
+from genremill.jobs.generations.history import State, Why
 
 TABLES = ("tracks", "genre_profiles", "genre_map", "tags")
 SPLIT = {"by": "artist", "fractions": [0.8, 0.1, 0.1], "seed": 0}
@@ -62,7 +63,7 @@ def published(warehouse: Warehouse, number: int) -> Snapshot:
 
 def make_current(warehouse: Warehouse, tags: Snapshot) -> None:
     warehouse.publish_together(
-        generations.made_with(warehouse, tags), "r", audited_against=warehouse.current("tags")
+        together.made_with(warehouse, tags), "r", audited_against=warehouse.current("tags")
     )
 
 
@@ -219,7 +220,7 @@ def test_tags_that_were_audited_against_other_tags_change_nothing(warehouse: War
     mine = tags_of(warehouse, 3, 1, 1)
     published(warehouse, 2)
     with pytest.raises(Conflict, match="published to by another job; nothing has changed"):
-        warehouse.publish_together(generations.made_with(warehouse, mine), "r", audited)
+        warehouse.publish_together(together.made_with(warehouse, mine), "r", audited)
     assert current_runs(warehouse) == pointer_runs(warehouse) == all_of(2)
 
 
@@ -328,12 +329,12 @@ def test_a_warehouse_of_version_0_1_0_is_upgraded_by_a_publication_or_a_rollback
     warehouse: Warehouse,
 ) -> None:
     as_version_0_1_0(warehouse)
-    generations.upgrade(warehouse)
-    generations.upgrade(warehouse)
-    together = {"tracks": run_id(2), "genre_map": run_id(2), "tags": run_id(2)}
-    assert current_runs(warehouse) == pointer_runs(warehouse) == together
+    together.upgrade(warehouse)
+    together.upgrade(warehouse)
+    second = {"tracks": run_id(2), "genre_map": run_id(2), "tags": run_id(2)}
+    assert current_runs(warehouse) == pointer_runs(warehouse) == second
     assert publish.main(["--warehouse", warehouse.uri, "--rollback"]) == 0
-    assert current_runs(warehouse) == pointer_runs(warehouse) == dict.fromkeys(together, run_id(1))
+    assert current_runs(warehouse) == pointer_runs(warehouse) == dict.fromkeys(second, run_id(1))
 
 
 def test_a_damaged_record_of_the_generation_is_a_storage_error(warehouse: Warehouse) -> None:
@@ -357,7 +358,7 @@ def test_the_history_lists_current_staged_past_refused_and_withdrawn_generations
     made(warehouse, "tracks", 7)
     found = {
         (entry.tables.get("tags") or entry.tables["tracks"]).run_id: (entry.state, entry.why, entry.reason)
-        for entry in generations.history(warehouse)
+        for entry in history.entries(warehouse)
     }
     assert found == {
         run_id(1): (State.PAST, Why.PUBLISHED, ""),

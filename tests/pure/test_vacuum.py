@@ -37,7 +37,7 @@ def snapshot(
     warehouse: Warehouse, table: str, run_id: str, written_at: str = "2026-01-01T00:00:00Z", **details: str
 ) -> Snapshot:
     """A complete run with one file."""
-    made = Snapshot(run_id, f"{table}/run={run_id}", 1, "", {}, "", written_at, dict(details))
+    made = Snapshot(run_id, f"{table}/run={run_id}", 1, "", {}, "", written_at, dict(details), checked=True)
     put(warehouse, f"{table}/run={run_id}/part-0.parquet")
     warehouse.finish(table, made)
     return made
@@ -148,6 +148,53 @@ def test_the_tracks_and_the_model_of_kept_tags_are_kept(
     assert gone == {f"tracks/run={run_id(night)}" for night in (1, 2)} | {
         f"models/fcnn/{run_id(night)}" for night in (0, 2)
     }
+
+
+def test_a_staged_run_that_jobs_build_on_is_kept_beside_a_newer_refused_run(
+    warehouse: Warehouse, vacuum: Callable[..., list[str]]
+) -> None:
+    tags_of_nights(warehouse, 2)
+    for night in (2, 3, 4):
+        snapshot(warehouse, "tracks", run_id(night))
+    for night in (3, 4):
+        warehouse.refuse("tracks", run_id(night), "drift")
+    backdate(warehouse)
+    aged(warehouse)
+    gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
+    assert gone == {f"tags/run={run_id(0)}", *(f"tracks/run={run_id(night)}" for night in (0, 3))}
+
+
+def test_the_genre_map_and_profiles_of_a_kept_model_are_kept(
+    warehouse: Warehouse, vacuum: Callable[..., list[str]]
+) -> None:
+    for night in range(4):
+        for table in ("genre_profiles", "genre_map"):
+            warehouse.publish(table, snapshot(warehouse, table, run_id(night)))
+    model = f"models/fcnn/{run_id(1)}"
+    put(warehouse, f"{model}/model.safetensors")
+    card = {"snapshots": {"tracks": "", "genre_map": run_id(1)}}
+    storage.write_atomic(warehouse.path(model, "model.json"), json.dumps(card).encode())
+    for table in ("genre_profiles", "genre_map"):
+        backdate(warehouse, f"{table}/_current.json")
+    aged(warehouse)
+    gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
+    tables = ("genre_profiles", "genre_map")
+    assert gone == {f"{table}/run={run_id(night)}" for table in tables for night in (0, 2)}
+
+
+def test_a_generation_within_keep_runs_can_be_rolled_back_to(
+    warehouse: Warehouse, vacuum: Callable[..., list[str]]
+) -> None:
+    tags_of_nights(warehouse, 3)
+    for night in (3, 4, 5):  # newer, but refused
+        snapshot(warehouse, "tracks", run_id(night))
+        warehouse.refuse("tracks", run_id(night), "drift")
+    backdate(warehouse)
+    aged(warehouse)
+    vacuum("--keep-runs", "2", "--yes")
+    assert cli.main(["publish", "--warehouse", warehouse.uri, "--rollback"]) == 0
+    assert warehouse.require("tracks", "ingest").run_id == run_id(1)
+    assert cli.main(["publish", "--warehouse", warehouse.uri, "--rollback"]) == 2
 
 
 ABANDONED = (

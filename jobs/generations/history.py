@@ -1,58 +1,12 @@
-"""Which snapshots become current together with tags, and the generations of a warehouse as a list."""
+"""The generations of a warehouse as a list: what is current, staged or past, and why."""
 
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from genremill.infra.warehouse import CurrentGeneration, Generation, Snapshot, Warehouse
-from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
-
-
-def made_with(warehouse: Warehouse, tags: Snapshot) -> dict[str, Snapshot]:
-    """The snapshots that become current together with tags, by table; without runs that were removed.
-
-    These are the tracks that were tagged and the genre map that the model was trained with. A table that tags
-    do not name, or a genre map of another warehouse, stands with its newest run.
-    """
-    details = TagsDetails.of(tags)
-    genre_map = warehouse.finished("genre_map", details.genre_map_version or "") or warehouse.newest(
-        "genre_map"
-    )
-    runs = {
-        "tracks": warehouse.finished("tracks", details.tracks_run),
-        "genre_profiles": warehouse.finished("genre_profiles", genre_map.run_id) if genre_map else None,
-        "genre_map": genre_map,
-        "tags": tags,
-    }
-    found = {name: runs[name] if name in runs else warehouse.newest(name) for name in SNAPSHOT_TABLES}
-    return {name: snapshot for name, snapshot in found.items() if snapshot is not None}
-
-
-def recorded(warehouse: Warehouse) -> CurrentGeneration | None:
-    """The current generation and its history; those of version 0.1.0 are made from the pointers.
-
-    None if no tags are current.
-    """
-    tags = warehouse.current("tags")
-    if (generation := warehouse.generation()) or tags is None:
-        return generation
-
-    def of(run: Snapshot) -> Generation:
-        return Generation(run.written_at, run.run_id, made_with(warehouse, run))
-
-    return CurrentGeneration(
-        tags.published_at,
-        tags.snapshot.run_id,
-        made_with(warehouse, tags.snapshot),
-        previous=tuple(map(of, tags.previous)),
-        withdrawn=tuple(map(of, tags.withdrawn)),
-    )
-
-
-def upgrade(warehouse: Warehouse) -> None:
-    """Writes the record of the generations, if version 0.1.0 published the current tags without one."""
-    if warehouse.generation() is None and (generation := recorded(warehouse)):
-        warehouse.start_generations(generation)
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs.generations.together import made_with, recorded
+from genremill.jobs.snapshot_details import SNAPSHOT_TABLES
 
 
 class State(enum.StrEnum):
@@ -84,11 +38,10 @@ class Entry:
     """Why it was refused."""
 
 
-def history(warehouse: Warehouse) -> list[Entry]:
+def entries(warehouse: Warehouse) -> list[Entry]:
     """The generations of a warehouse, newest first; runs that were staged and removed are not listed."""
-    entries = [*_published(warehouse), *_unpublished(warehouse)]
-    entries.sort(key=lambda entry: (entry.time, entry.state is State.STAGED), reverse=True)
-    return entries
+    found = [*_published(warehouse), *_unpublished(warehouse)]
+    return sorted(found, key=lambda entry: (entry.time, entry.state is State.STAGED), reverse=True)
 
 
 def _published(warehouse: Warehouse) -> Iterator[Entry]:

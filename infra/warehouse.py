@@ -1,20 +1,30 @@
 """A warehouse: snapshot tables behind atomic pointers, models, reports, rejects.
 
-A snapshot's run folder (`<table>/run=<run_id>/`) never changes once its `_run.json` is there; the pointer
-`<table>/_current.json` is that record plus the history, and is replaced last, in one step.
+A snapshot's run folder (`<table>/run=<run_id>/`) never changes once its `_run.json` is there. Before a
+warehouse has current tags, the pointer `<table>/_current.json` decides which run of a table is current. After
+that, `_generation.json` decides it for all tables at once. Both files are replaced last, in one step.
 """
 
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from genremill.infra import records, storage
 from genremill.infra.errors import UsageError
+from genremill.infra.generations import (
+    HISTORY,
+    TAGS as TAGS,
+    Current as Current,
+    CurrentGeneration as CurrentGeneration,
+    Generation as Generation,
+    Snapshot as Snapshot,
+)
 from genremill.infra.stores.objects import Conflict
 
-POINTER = "_current.json"
-HISTORY = 50
-"""Largest number of earlier runs in a pointer, and of withdrawn ones."""
+POINTER, GENERATION = "_current.json", "_generation.json"
+REFUSED = "_refused.json"
+"""File in the folder of a run that an audit refused."""
 
 
 def new_run_id() -> str:
@@ -24,51 +34,11 @@ def new_run_id() -> str:
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """One immutable run of a snapshot table; `path` is relative to the warehouse, `written_at` is in UTC."""
+class Refusal:
+    """Why an audit refused a run, and when."""
 
-    run_id: str
-    path: str
-    rows: int
-    schema_hash: str
-    inputs: dict[str, str]
-    """What it was made from: digests and run ids by name, and the settings. Equal inputs give equal rows."""
-    code_version: str
-    written_at: str
-    details: dict[str, Any] = field(default_factory=dict)
-    """What readers of this table need in addition to its columns; see `jobs.snapshot_details`."""
-
-
-@dataclass(frozen=True)
-class Pointer:
-    """What a pointer file contains in addition to the record of the current snapshot."""
-
-    published_at: str
-    previous: tuple[Snapshot, ...]
-    withdrawn: tuple[Snapshot, ...]
-    """Runs that were rolled back; a run with the same inputs is published only if the user names it."""
-
-
-@dataclass(frozen=True)
-class Current(Pointer):
-    """The content of `_current.json`."""
-
-    snapshot: Snapshot
-
-    def withdrew(self, snapshot: Snapshot) -> Snapshot | None:
-        """The run made from the same inputs that was rolled back, if there is one."""
-        return next((run for run in self.withdrawn if run.inputs == snapshot.inputs), None)
-
-    def to_json(self) -> bytes:
-        """The text of the pointer file; the fields of the snapshot are at its top level."""
-        record = vars(self).copy()
-        return records.to_json(vars(record.pop("snapshot")) | record)
-
-    @classmethod
-    def from_json(cls, data: bytes, source: str) -> "Current":
-        """Reads a pointer file; if it is damaged, raises a `StorageError` that names `source`."""
-        history = records.from_json(data, Pointer, source)
-        return cls(**vars(history), snapshot=records.from_json(data, Snapshot, source))
+    why: str
+    refused_at: str
 
 
 @dataclass(frozen=True)
@@ -76,6 +46,8 @@ class Warehouse:
     """One URI that holds all tables, models and reports."""
 
     uri: str
+    builds_on: Mapping[str, Snapshot] = field(default_factory=dict, hash=False)
+    """Snapshots that jobs build on instead of the newest staged ones, by table; a night sets them."""
 
     @classmethod
     def at(cls, location: str) -> "Warehouse":
@@ -99,7 +71,25 @@ class Warehouse:
 
     def current(self, table: str) -> Current | None:
         """The current snapshot of a table and its history, or None before the first run."""
-        return self._pointer(table)[0]
+        return self.all_current(table).get(table)
+
+    def all_current(self, *tables: str) -> dict[str, Current]:
+        """The current snapshots of those tables that have one, all of the same generation."""
+        generation = self.generation()
+        of_table = generation.pointer if generation else lambda table: self._pointer(table)[0]
+        return {table: current for table in tables if (current := of_table(table))}
+
+    def generation(self) -> CurrentGeneration | None:
+        """The current generation; None in a warehouse without tags, or which version 0.1.0 wrote."""
+        return self._generation()[0]
+
+    def _generation(self) -> tuple[CurrentGeneration | None, str | None]:
+        """The current generation, and the version of its file."""
+        path = self.path(GENERATION)
+        if not storage.is_object(path):
+            return None, None
+        data, version = storage.read_version(path)
+        return records.from_json(data, CurrentGeneration, path), version
 
     def _pointer(self, table: str) -> tuple[Current | None, str | None]:
         """The pointer of a table, and the version of its file."""
@@ -144,30 +134,110 @@ class Warehouse:
         """All complete runs of a table, oldest first."""
         return [found for run_id in self.run_ids(table) if (found := self.finished(table, run_id))]
 
-    def publish(self, table: str, snapshot: Snapshot, audited_against: Current | None = None) -> Current:
-        """Makes a complete run the current one, in one atomic step.
+    def candidates(self, table: str) -> list[Snapshot]:
+        """The complete runs that are newer than the current one, newest first, and the current one last.
 
-        If two jobs publish at the same time, one raises `Conflict`. So does a job whose run was audited
-        against a snapshot that is no longer current.
+        Before tags are current, every table becomes current at once: then there are no newer runs.
         """
+        pointers = self.all_current(table, TAGS)
+        current = [pointers[table].snapshot] if table in pointers else []
+        since = current[0].run_id if current else ""
+        ids = [run_id for run_id in reversed(self.run_ids(table)) if run_id > since and TAGS in pointers]
+        newer = [run for run_id in ids if (run := self.finished(table, run_id)) and run.checked]
+        return newer + current
+
+    def newest(self, table: str) -> Snapshot | None:
+        """The snapshot that jobs build on: the newest staged run, or the current one if none is staged.
+
+        A run is staged if it is newer than every run that was current, and no audit has refused it.
+        """
+        if table in self.builds_on:
+            return self.builds_on[table]
+        current, last = self.current(table), self.last_published(table)
+        staged = (run for run in self.candidates(table) if run.run_id > last)
+        usable = (run for run in staged if not self.refusal(table, run.run_id))
+        return next(usable, current.snapshot if current else None)
+
+    def refuse(self, table: str, run_id: str, why: str) -> None:
+        """Marks a run that an audit refused: jobs do not build on it, but it can still be published."""
+        refusal = records.to_json(Refusal(why, storage.utc_now()))
+        storage.write_atomic(f"{self.run_path(table, run_id)}/{REFUSED}", refusal)
+
+    def refusal(self, table: str, run_id: str) -> Refusal | None:
+        """Why an audit refused a run, or None."""
+        mark = f"{self.run_path(table, run_id)}/{REFUSED}"
+        return records.from_json(storage.read_bytes(mark), Refusal, mark) if storage.is_object(mark) else None
+
+    def publish(self, table: str, snapshot: Snapshot, audited_against: Current | None = None) -> bool:
+        """Makes a complete run current in one atomic step, if no tags are current; else it stays staged.
+
+        Returns whether it is current. If two jobs publish at the same time, one raises `Conflict`. So does a
+        job whose run was audited against a snapshot that is no longer current.
+        """
+        if self.current(TAGS):
+            return False
         before, version = self._pointer(table)
         if audited_against is not None and before != audited_against:
             raise Conflict(f"{self.path(table)} was published to by another job; nothing has changed")
         history = (before.snapshot, *before.previous) if before else ()
         previous = tuple(run for run in history if run.run_id != snapshot.run_id)[:HISTORY]
-        withdrawn = tuple(run for run in before.withdrawn if run.inputs != snapshot.inputs) if before else ()
-        return self._switch(table, Current(storage.utc_now(), previous, withdrawn, snapshot), version)
+        pointer = Current(storage.utc_now(), previous, (), snapshot)
+        storage.write_over(self.path(table, POINTER), pointer.to_json(), version)
+        return True
 
-    def roll_back(self, table: str) -> Current:
-        """Makes the previous snapshot current again, and withdraws the one that it replaces."""
-        before, version = self._pointer(table)
+    def start_generations(self, current: CurrentGeneration) -> None:
+        """Writes the first generation; raises `Conflict` if another job has done so."""
+        storage.write_over(self.path(GENERATION), records.to_json(current), None)
+        self.follow()
+
+    def publish_together(
+        self, tables: Mapping[str, Snapshot], published_by: str, audited_against: Current | None
+    ) -> None:
+        """Makes complete runs current together, in one atomic step; then the pointers follow.
+
+        Raises `Conflict`, and changes nothing, if the tags that they were audited against are not current any
+        more, or if another job publishes at the same time.
+        """
+        before, version = self._generation()
+        if (before.pointer(TAGS) if before else None) != audited_against:
+            raise Conflict(f"{self.uri} was published to by another job; nothing has changed")
+        new = Generation(storage.utc_now(), published_by, dict(tables))
+        after = before.followed_by(new) if before else CurrentGeneration(**vars(new))
+        storage.write_over(self.path(GENERATION), records.to_json(after), version)
+        for table, snapshot in tables.items():
+            storage.remove_object(f"{self.run_path(table, snapshot.run_id)}/{REFUSED}")
+        self.follow()
+
+    def roll_back(self, published_by: str) -> CurrentGeneration:
+        """Makes the generation before current again, and withdraws the one that it replaces."""
+        before, version = self._generation()
         if before is None or not before.previous:
-            raise UsageError(f"{self.uri}: {table!r} has no earlier snapshot")
-        withdrawn = (before.snapshot, *before.withdrawn)[:HISTORY]
-        back, *previous = before.previous
-        return self._switch(table, Current(storage.utc_now(), tuple(previous), withdrawn, back), version)
+            raise UsageError(f"{self.uri} has no earlier tags to roll back to")
+        after = before.rolled_back(storage.utc_now(), published_by)
+        storage.write_over(self.path(GENERATION), records.to_json(after), version)
+        self.follow()
+        return after
 
-    def _switch(self, table: str, current: Current, version: str | None) -> Current:
-        """Replaces the pointer; raises `Conflict` if it is no longer the version that was read."""
-        storage.write_over(self.path(table, POINTER), current.to_json(), version)
-        return current
+    def lagging(self) -> list[str]:
+        """The tables whose pointers do not follow the current generation yet."""
+        generation = self.generation()
+        pointers = generation.pointers() if generation else {}
+        return [table for table, wanted in pointers.items() if self._pointer(table)[0] != wanted]
+
+    def follow(self) -> None:
+        """Makes the pointers of the tables follow the current generation, also if a killed job did not."""
+        while True:
+            generation, version = self._generation()
+            pointers = generation.pointers() if generation else {}
+            for table, wanted in pointers.items():
+                self._follow(table, wanted)
+            if self._generation()[1] == version:
+                return
+
+    def _follow(self, table: str, wanted: Current | None) -> None:
+        found, version = self._pointer(table)
+        if wanted is None and found is not None:
+            storage.remove_object(self.path(table, POINTER))
+        elif wanted is not None and found != wanted:
+            with suppress(Conflict):  # another job does the same, or a newer generation is there
+                storage.write_over(self.path(table, POINTER), wanted.to_json(), version)

@@ -1,7 +1,7 @@
 """Groups genres into clusters by the average features of their tracks.
 
-Reads `tracks`, and `features` if an input is audio. Writes `genre_profiles` and `genre_map`, which become
-current at the end.
+Reads `tracks`, and `features` if an input is audio. Writes `genre_profiles` and `genre_map`. They become
+current at the end; once tags are current, they become current together with the next tags that use them.
 
     spark-submit jobs/cluster.py --warehouse file:///data/warehouse --method consensus
 """

@@ -127,6 +127,8 @@ def job(
         if not may_create:
             require_warehouse(work.warehouse)
         prepared = ready(work.warehouse, cfg)
+        if writes:
+            work.warehouse.follow()
         scratch = work.warehouse.tmp(work.run_id)
         try:
             with background.beating(scratch) if writes else contextlib.nullcontext():

@@ -15,7 +15,7 @@ from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 from genremill.jobs.features.extraction_settings import Config, check
-from genremill.jobs.job_inputs import current_tracks
+from genremill.jobs.job_inputs import newest_tracks
 
 if TYPE_CHECKING:  # these import numba, which takes long
     from genremill.jobs.features.set_extraction import ExtractionCounts
@@ -25,7 +25,7 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
     """The settings; raises on all errors that can be seen without Spark."""
     check(cfg)
     AudioStore(cfg.audio_root)
-    current_tracks(warehouse)
+    newest_tracks(warehouse)
     return cfg
 
 
@@ -33,7 +33,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Extracts the missing features of each feature set."""
     from genremill.jobs.features import extraction  # here: numba takes long
 
-    snapshot = current_tracks(work.warehouse)
+    snapshot = newest_tracks(work.warehouse)
     tracks = extraction.with_audio(spark, work.warehouse, snapshot)
     count = tracks.count()
     if not count:

@@ -1,7 +1,7 @@
 """Reads and checks a track table, and writes one row per track with all its genres.
 
-Reads a CSV or Parquet table. Writes `tracks`, which becomes current at the end, and `rejects`: the bad
-rows, each with a reason.
+Reads a CSV or Parquet table. Writes `tracks` and `rejects`: the bad rows, each with a reason. The tracks
+become current at the end; once tags are current, they become current together with the next tags.
 
     spark-submit jobs/ingest.py --warehouse file:///data/warehouse --tracks file:///data/tracks.csv
 """
@@ -70,20 +70,24 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     with_audio = unique.where(F.col("audio_uri").isNotNull()).count() if has_audio else 0
     uses = chosen.understanding.uses
     details = TracksDetails(chosen.features, rule, table.kept, with_audio, table.is_synthetic, uses)
-    snapshot = snapshots.write(work, TRACKS, tracks, made_from, details)
-    _check_sum(spark, work.warehouse, snapshot, table)
-    since = changes_since(spark, work.warehouse, snapshot, current, table.bad_rows)
-    if since is not None:
-        LOGGER.info("compared with the current tracks: %s", since)
-        summary["changes"] = dataclasses.asdict(since)
-        since.check(table.source, cfg.max_vanished, summary)
-    work.warehouse.publish("tracks", snapshot, audited_against=current)
+
+    def check(written: Snapshot) -> None:
+        _check_sum(spark, work.warehouse, written, table)
+        since = changes_since(spark, work.warehouse, written, current, table.bad_rows)
+        if since is not None:
+            LOGGER.info("compared with the current tracks: %s", since)
+            summary["changes"] = dataclasses.asdict(since)
+            since.check(table.source, cfg.max_vanished, summary)
+
+    snapshot = snapshots.write(work, TRACKS, tracks, made_from, details, check=check)
+    is_current = work.warehouse.publish("tracks", snapshot, audited_against=current)
+    summary["current"] = is_current
     summary |= (counted := counts(snapshots.read(spark, work.warehouse, snapshot)))
     splits = str(counted["splits"]).strip("{}").replace("'", "")
     text = (
         f"tracks: {snapshot.rows:,} tracks from {table.total:,} rows ({table.rejected:,} rejected), "
         f"{counted['recordings']:,} recordings, splits: {splits}"
-    )
+    ) + ("" if is_current else f"; {snapshots.STAGED}")
     LOGGER.info("%s", text)
     return command.Outcome(summary, text)
 

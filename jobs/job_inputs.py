@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 
 from genremill.infra import records
+from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import snapshots
 from genremill.jobs.features.model_inputs import ModelInputs
@@ -41,9 +42,17 @@ class PredictionInputs(JobInputs):
     model: ModelVersion
 
 
-def current_tracks(warehouse: Warehouse) -> Snapshot:
-    """The current snapshot of `tracks`."""
-    return warehouse.require("tracks", "ingest --tracks …")
+def newest_tracks(warehouse: Warehouse) -> Snapshot:
+    """The snapshot of `tracks` that a job builds on: the newest staged one, or the current one."""
+    tracks = warehouse.newest("tracks") or warehouse.require("tracks", "ingest --tracks …")
+    log_if_staged(warehouse, "tracks", tracks)
+    return tracks
+
+
+def log_if_staged(warehouse: Warehouse, table: str, snapshot: Snapshot) -> None:
+    """Says that a job builds on a staged run; a night, which sets what its jobs build on, says it once."""
+    if table not in warehouse.builds_on and snapshot.run_id > warehouse.last_published(table):
+        LOGGER.info("reading %s of run %s: %s", table, snapshot.run_id, snapshots.STAGED)
 
 
 def settings_record(settings: object) -> str:

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import command, nightly
+from genremill.jobs import command, ingest, nightly
 from genremill.jobs.command import Common
 from genremill.jobs.flags import in_section
 from genremill.jobs.nights import estimates, record as night_record, steps as night_steps
@@ -44,7 +44,8 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     night = night_steps.steps(spark, work, cfg)
     with in_section("ingest", cfg):
         from_table = night[0].due() is not None
-    clips = estimates.clips_to_decode(spark, work, cfg, from_table)
+    building = night_steps.building(work, ingest.inputs(night_steps.ingest_settings(cfg)))
+    clips = estimates.clips_to_decode(spark, building, cfg, from_table)
     new = clips.decode + clips.copy
     known = {"extract": f"{new:,} clips are not in the cache" if new else None}
     reasons = night_steps.expected(night, cfg, known)

@@ -1,7 +1,7 @@
-"""Audits staged tags and makes them current, or refuses them; also rolls back.
+"""Audits staged tags and makes them current with their tracks and genre map, or refuses; also rolls back.
 
-Reads the staged and the current `tags`, their `tracks` and `features`. Writes `tags/_current.json`, or
-`reports/<run_id>/audit.html` if it refuses the tags.
+Reads the staged and the current `tags`, their `tracks` and `features`. Writes `_generation.json` and the
+pointers of the tables, or `reports/<run_id>/audit.html` if it refuses the tags.
 
     spark-submit jobs/publish.py --warehouse file:///data/warehouse
 """
@@ -18,7 +18,8 @@ from genremill.jobs.audits import findings as audit_findings, page as audit_page
 from genremill.jobs.audits.audit import Limits, resolve
 from genremill.jobs.audits.content import MISSING_TAGS, ROW_COUNT
 from genremill.jobs.contracts import TAGS, ContractError
-from genremill.jobs.snapshot_details import TagsDetails
+from genremill.jobs.generations import together
+from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Config(Limits):
     run: str | None = None
     """Run of `tags` to publish. [the newest staged run]"""
     rollback: bool = False
-    """Make the previous snapshot of `tags` current again."""
+    """Make the earlier tags current again, together with their tracks and genre map."""
 
 
 def staged(warehouse: Warehouse, run_id: str | None) -> Snapshot:
@@ -38,33 +39,58 @@ def staged(warehouse: Warehouse, run_id: str | None) -> Snapshot:
         if snapshot is None:
             raise UsageError(f"--run {run_id}: no complete run of tags in {warehouse.uri} has this id")
         return snapshot
-    last = warehouse.last_published("tags")
-    unpublished = [run for run in warehouse.runs("tags") if run.run_id > last]
+    unpublished = _unpublished(warehouse)
     if not unpublished:
         raise UsageError(f"{warehouse.uri} has no staged tags: run `genremill score` first")
-    newest, tracks = unpublished[-1], warehouse.current("tracks")
+    newest, tracks = unpublished[-1], warehouse.newest("tracks")
     tracks_run = TagsDetails.of(newest).tracks_run
-    if tracks is not None and tracks.snapshot.run_id != tracks_run:
+    if tracks is not None and tracks.run_id > tracks_run:
         raise UsageError(
             f"the staged tags of run {newest.run_id} belong to the tracks of run {tracks_run}, but the "
-            f"current tracks are of run {tracks.snapshot.run_id}: "
+            f"newest tracks are of run {tracks.run_id}: "
             f"run `genremill score` again, or publish these tags with --run {newest.run_id}"
         )
     return newest
 
 
-def ready(warehouse: Warehouse, cfg: Config) -> Config:
-    """The settings; raises on all errors that can be seen without Spark."""
+def _unpublished(warehouse: Warehouse) -> list[Snapshot]:
+    """The complete runs of `tags` that are newer than every run that was current, oldest first."""
+    last = warehouse.last_published("tags")
+    return [run for run in warehouse.runs("tags") if run.run_id > last]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A publication or a rollback that can start."""
+
+    cfg: Config
+    is_interrupted: bool
+    """Whether an earlier run of the same command ended before the pointers of all tables had followed."""
+
+
+def ready(warehouse: Warehouse, cfg: Config) -> Request:
+    """The request; raises on all errors that can be seen without Spark."""
     cfg.check()
+    if _is_interrupted(warehouse, cfg):
+        return Request(cfg, is_interrupted=True)
     if cfg.rollback:
         earlier(warehouse)
     else:
         staged(warehouse, cfg.run)
-    return cfg
+    return Request(cfg, is_interrupted=False)
+
+
+def _is_interrupted(warehouse: Warehouse, cfg: Config) -> bool:
+    generation = warehouse.generation()
+    if generation is None or generation.is_rollback != cfg.rollback or not warehouse.lagging():
+        return False
+    return cfg.run == generation.tags.run_id if cfg.run else cfg.rollback or not _unpublished(warehouse)
 
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Audits the staged tags and publishes them."""
+    if not work.dry_run:
+        together.upgrade(work.warehouse)
     candidate = staged(work.warehouse, cfg.run)
     current = work.warehouse.current("tags")
     if current and not cfg.run and (withdrawn := current.withdrew(candidate)):
@@ -82,7 +108,10 @@ def _audit_and_publish(
     try:
         TAGS.checked_rows(tags, work.warehouse.path(candidate.path))
     except ContractError as err:
-        raise AuditRefused(_refusal(candidate, str(err))) from err
+        message = _refusal(candidate, str(err))
+        if not work.dry_run:
+            work.warehouse.refuse("tags", candidate.run_id, message)
+        raise AuditRefused(message) from err
     inputs = resolve(work.warehouse, candidate, current)
     findings, comparison = audit_findings.measure(spark, work, inputs, cfg)
     for audit in findings.audits:
@@ -92,19 +121,31 @@ def _audit_and_publish(
         message = _refusal(candidate, "; ".join(map(str, findings.refused)))
         if work.dry_run:
             raise AuditRefused(message)
-        if not any(audit.name in (MISSING_TAGS, ROW_COUNT) for audit in findings.refused):
+        if any(audit.name in (MISSING_TAGS, ROW_COUNT) for audit in findings.refused):
+            work.warehouse.refuse("tags", candidate.run_id, message)
+        else:
+            _refuse(work.warehouse, candidate, message)
             _refuse_model(work.warehouse, candidate, current)
         report = audit_page.write(spark, work, inputs, findings, comparison)
         raise AuditRefused(f"{message}; see {report}", summary | {"published": None, "report": report})
     if work.dry_run:
         return command.Outcome(summary, f"dry run: the tags of run {candidate.run_id} pass all audits")
-    work.warehouse.publish("tags", candidate, audited_against=current)
+    tables = together.made_with(work.warehouse, candidate)
+    work.warehouse.publish_together(tables, work.run_id, audited_against=current)
     model_registry.allow(work.warehouse, TagsDetails.of(candidate).model_version)
     return command.Outcome(summary, f"tags: run {candidate.run_id} is current, {candidate.rows:,} rows")
 
 
 def _refusal(candidate: Snapshot, why: str) -> str:
     return f"the tags of run {candidate.run_id} are refused: {why}; the current tags stay current"
+
+
+def _refuse(warehouse: Warehouse, refused: Snapshot, why: str) -> None:
+    """Marks the tags, and the staged tracks and genre map that would have become current with them."""
+    current = warehouse.all_current(*SNAPSHOT_TABLES)
+    for table, snapshot in together.made_with(warehouse, refused).items():
+        if table not in current or current[table].snapshot.run_id != snapshot.run_id:
+            warehouse.refuse(table, snapshot.run_id, why)
 
 
 def _refuse_model(warehouse: Warehouse, refused: Snapshot, kept: Current | None) -> None:
@@ -115,27 +156,41 @@ def _refuse_model(warehouse: Warehouse, refused: Snapshot, kept: Current | None)
 
 
 def earlier(warehouse: Warehouse) -> tuple[Snapshot, Snapshot]:
-    """The current snapshot of `tags` and the one before it."""
-    current = warehouse.current("tags")
-    if current is None or not current.previous:
+    """The current snapshot of `tags` and the one before it; raises if what belongs to it was removed."""
+    generation = together.recorded(warehouse)
+    if generation is None or not generation.previous:
         raise UsageError(f"{warehouse.uri} has no earlier tags to roll back to")
-    target = current.previous[0]
-    if warehouse.finished("tags", target.run_id) is None:
-        raise UsageError(f"the earlier tags, run {target.run_id}, were removed from {warehouse.uri}")
-    return current.snapshot, target
+    target = generation.previous[0]
+    runs = {"tracks": TagsDetails.of(target.tags).tracks_run}
+    runs |= {table: snapshot.run_id for table, snapshot in target.tables.items()}
+    removed = [f"{table}, run {run}" for table, run in runs.items() if not warehouse.finished(table, run)]
+    if removed:
+        raise UsageError(
+            f"the earlier tags, run {target.tags.run_id}, cannot become current again: these runs were "
+            f"removed from {warehouse.uri}: {'; '.join(removed)}"
+        )
+    return generation.tags, target.tags
 
 
 def roll_back(work: command.Run) -> command.Outcome:
-    """Makes the previous snapshot of `tags` current again, without Spark."""
+    """Makes the earlier tags current again with their tracks and genre map, without Spark."""
     current, target = earlier(work.warehouse)
     if not work.dry_run:
-        _refuse_model(work.warehouse, current, work.warehouse.roll_back("tags"))
+        together.upgrade(work.warehouse)
+        work.warehouse.roll_back(work.run_id)
+        _refuse_model(work.warehouse, current, work.warehouse.current("tags"))
     summary = {"published": target.run_id, "rolled_back": current.run_id, "rows": target.rows}
     return command.Outcome(summary, f"tags: rolled back to run {target.run_id}, {target.rows:,} rows")
 
 
-def _run(work: command.Run, cfg: Config) -> command.Outcome:
-    return roll_back(work) if cfg.rollback else command.with_spark("publish", run)(work, cfg)
+def _run(work: command.Run, request: Request) -> command.Outcome:
+    current = work.warehouse.generation()
+    if request.is_interrupted and current:  # the pointers have followed by now
+        summary = {"published": current.tags.run_id, "rows": current.tags.rows}
+        return command.Outcome(summary, f"tags: run {current.tags.run_id} is current; nothing was left to do")
+    if request.cfg.rollback:
+        return roll_back(work)
+    return command.with_spark("publish", run)(work, request.cfg)
 
 
 main = command.job("publish", __doc__, Config, ready, _run)

@@ -99,7 +99,7 @@ def resolve(warehouse: Warehouse, cfg: Config, model: ModelVersion | None = None
     Raises on every error that is visible without Spark.
     """
     check(cfg)
-    model, tracks = model or model_of(warehouse, cfg), job_inputs.current_tracks(warehouse)
+    model, tracks = model or model_of(warehouse, cfg), job_inputs.newest_tracks(warehouse)
     features = input_selection.of_model(warehouse, tracks, model.card)
     return ScoreInputs(warehouse, tracks, features, model, cfg.limit)
 

@@ -1,6 +1,6 @@
 """Reads, writes and checkpoints tables. No other module touches the Parquet files of a snapshot."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 
 from pyspark.sql import DataFrame, SparkSession
@@ -12,6 +12,9 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.command import Run
 from genremill.jobs.contracts import ContractError, Table, types_of
 from genremill.jobs.snapshot_details import SnapshotDetails
+
+STAGED = "staged, becomes current with the tags"
+"""What a job says about a run that does not become current at once."""
 
 
 def read(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot) -> DataFrame:
@@ -31,10 +34,12 @@ def write(
     inputs: Mapping[str, str],
     details: SnapshotDetails,
     expected_rows: int | None = None,
+    check: Callable[[Snapshot], None] = lambda snapshot: None,
 ) -> Snapshot:
     """Writes a snapshot, checks what was written, and records it; `Warehouse.publish` makes it current.
 
-    Raises `ContractError` if a check fails. The run then has no record, `_run.json`, and is never published.
+    Raises `ContractError` if a check fails; `check` can raise other errors. The run then has no record,
+    `_run.json`, and is never published.
     """
     path = run.warehouse.run_path(table.name, run.run_id)
     df.write.parquet(path)
@@ -48,11 +53,13 @@ def write(
         code_version=code_version(),
         written_at=storage.utc_now(),
         details=records.to_builtins(details),
+        checked=True,
     )
     if expected_rows is not None and snapshot.rows != expected_rows:
         raise ContractError(
             f"table {table.name} at {path}: expected {expected_rows:,} rows, found {snapshot.rows:,}"
         )
+    check(snapshot)
     run.warehouse.finish(table.name, snapshot)
     return snapshot
 

@@ -4,7 +4,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import command, model_registry, snapshots
+from genremill.jobs import command, job_inputs, model_registry, snapshots
 from genremill.jobs.catalog.recordings import folded
 from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.contracts import Split
@@ -27,6 +27,7 @@ def resolve(warehouse: Warehouse, version: str | None) -> PredictionInputs:
         raise UsageError(
             f"{model.version} was trained on run {run_id!r} of tracks, which {warehouse.uri} no longer has"
         )
+    job_inputs.log_if_staged(warehouse, "tracks", tracks)
     features = input_selection.of_model(warehouse, tracks, model.card)
     return PredictionInputs(warehouse, tracks, features, model)
 

@@ -1,4 +1,4 @@
-"""Clusters the genres of (track, genre) pairs and publishes the map."""
+"""Clusters the genres of (track, genre) pairs and publishes the map, or stages it once tags are current."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -68,7 +68,9 @@ def fit(spark: SparkSession, work: command.Run, inputs: ClusterInputs, pairs: Da
     for contract, rows in ((GENRE_PROFILES, _profile_rows(sums)), (GENRE_MAP, map_rows)):
         df = spark.createDataFrame(rows, contract.schema).coalesce(1)
         snapshot = snapshots.write(work, contract, df, inputs.made_from, details)
-        work.warehouse.publish(contract.name, snapshot)
+        summary["current"] = work.warehouse.publish(contract.name, snapshot)
+    if not summary["current"]:
+        LOGGER.info("the genre map of run %s is %s", work.run_id, snapshots.STAGED)
     return command.Outcome(summary, _text(clustering))
 
 

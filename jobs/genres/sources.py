@@ -76,7 +76,7 @@ def check(cfg: Config) -> None:
 def resolve(warehouse: Warehouse, cfg: Config) -> ClusterInputs:
     """The inputs of a clustering; raises on every error that is visible without Spark."""
     check(cfg)
-    tracks = job_inputs.current_tracks(warehouse)
+    tracks = job_inputs.newest_tracks(warehouse)
     is_file = cfg.map is not None and cfg.map != REPORT_A
     return ClusterInputs(
         warehouse=warehouse,

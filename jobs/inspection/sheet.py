@@ -7,7 +7,7 @@ import numpy as np
 from pyspark.sql import Row, SparkSession, functions as F
 
 from genremill.infra import storage
-from genremill.infra.warehouse import Warehouse
+from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import snapshots
 from genremill.jobs.features import cache as feature_cache, input_selection
 from genremill.jobs.features.cache import CachedSet
@@ -74,15 +74,16 @@ class TrackSheet:
 
 def read(spark: SparkSession, warehouse: Warehouse, track: str) -> TrackSheet | None:
     """The sheet of the current track with this id, or with this audio_uri; None without such a track."""
-    current = warehouse.current("tracks")
-    if current is None:
+    current = warehouse.all_current("tracks", "tags")
+    if "tracks" not in current:
         return None
-    tracks = snapshots.read(spark, warehouse, current.snapshot)
+    snapshot = current["tracks"].snapshot
+    tracks = snapshots.read(spark, warehouse, snapshot)
     matches = (F.col("track_id") == track) | (F.col("audio_uri") == track)
     row = tracks.where(matches).orderBy(F.col("track_id") != track, "track_id").first()
     if row is None:
         return None
-    names = TracksDetails.of(current.snapshot).feature_names
+    names = TracksDetails.of(snapshot).feature_names
     unchanged = ("track_id", "title", "album", "split", "duration_s", "audio_uri")
     return TrackSheet(
         **{name: row[name] for name in unchanged},
@@ -90,7 +91,9 @@ def read(spark: SparkSession, warehouse: Warehouse, track: str) -> TrackSheet | 
         genres=tuple(row["genres"]),
         table_features=_table_features(names, row["table_features"]),
         audio_features=_audio_features(spark, warehouse, row),
-        tag=_tag(spark, warehouse, row["track_id"]),
+        tag=_tag(spark, warehouse, row["track_id"], snapshot, current["tags"].snapshot)
+        if "tags" in current
+        else None,
     )
 
 
@@ -121,12 +124,11 @@ def _by_channel(cached: CachedSet, values: list[float]) -> list[float]:
     return list(map(float, rows.sum(axis=0) / steps))
 
 
-def _tag(spark: SparkSession, warehouse: Warehouse, track_id: str) -> Tag | None:
-    current = warehouse.current("tags")
-    if current is None:
-        return None
-    tags = snapshots.read(spark, warehouse, current.snapshot)
-    row = tags.where(F.col("track_id") == track_id).first()
+def _tag(
+    spark: SparkSession, warehouse: Warehouse, track_id: str, tracks: Snapshot, tags: Snapshot
+) -> Tag | None:
+    rows = snapshots.read(spark, warehouse, tags)
+    row = rows.where(F.col("track_id") == track_id).first()
     if row is None:
         return None
     newer = row.asDict()  # tags of older versions do not have these columns
@@ -137,15 +139,15 @@ def _tag(spark: SparkSession, warehouse: Warehouse, track_id: str) -> Tag | None
         inputs=tuple(row["inputs"]),
         clusters={entry["cluster_id"]: _short(entry["probability"]) for entry in newer.get("clusters") or ()},
         blend=newer.get("blend"),
-        by_input=_by_input(spark, warehouse, track_id, row["model_version"]),
+        by_input=_by_input(spark, warehouse, track_id, tracks, row["model_version"]),
     )
 
 
 def _by_input(
-    spark: SparkSession, warehouse: Warehouse, track_id: str, model: str
+    spark: SparkSession, warehouse: Warehouse, track_id: str, tracks: Snapshot, model: str
 ) -> dict[str, dict[str, float]]:
     """The predictions of the inputs that the track has; empty if the model does not fuse several inputs."""
-    folder, tracks = warehouse.path("models", model), warehouse.require("tracks", "ingest --tracks …")
+    folder = warehouse.path("models", model)
     if not storage.is_object(f"{folder}/model.json"):  # the model was removed
         return {}
     card = read_card(folder)

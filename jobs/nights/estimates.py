@@ -12,7 +12,7 @@ from genremill.jobs.catalog.row_checks import typed_rows, with_numbered_ids
 from genremill.jobs.catalog.table_reader import reading
 from genremill.jobs.contracts import Split
 from genremill.jobs.flags import in_section
-from genremill.jobs.job_inputs import current_tracks
+from genremill.jobs.job_inputs import newest_tracks
 from genremill.jobs.nights import steps as night_steps
 from genremill.jobs.nights.record import Night, State
 from genremill.jobs.nights.steps import Config
@@ -24,7 +24,7 @@ REWRITES = {
     "train": "models",
     "evaluate": "reports",
     "score": "tags",
-    "publish": "tags/_current.json",
+    "publish": "_generation.json",
 }
 """What each step writes."""
 
@@ -51,7 +51,7 @@ class PlannedStep:
 
 
 def clips_to_decode(spark: SparkSession, work: command.Run, cfg: Config, from_table: bool) -> Clips:
-    """Audio of the current tracks, or of the table if `ingest` would run, that is not in the cache."""
+    """Audio of the newest tracks, or of the table if `ingest` would run, that is not in the cache."""
     if not cfg.audio_root:
         return Clips()
     from genremill.jobs.features import extraction  # here: numba takes long
@@ -59,7 +59,7 @@ def clips_to_decode(spark: SparkSession, work: command.Run, cfg: Config, from_ta
     if from_table:
         tracks = _from_table(spark, work, cfg)
     else:
-        tracks = extraction.with_audio(spark, work.warehouse, current_tracks(work.warehouse))
+        tracks = extraction.with_audio(spark, work.warehouse, newest_tracks(work.warehouse))
     count = tracks.count() if tracks is not None else 0
     if tracks is None or not count:
         return Clips()

@@ -96,8 +96,7 @@ class Night:
 
 def current_tables(warehouse: Warehouse) -> dict[str, Snapshot]:
     """The current snapshot of each table that has one."""
-    pointers = {table: warehouse.current(table) for table in SNAPSHOT_TABLES}
-    return {table: current.snapshot for table, current in pointers.items() if current is not None}
+    return {table: current.snapshot for table, current in warehouse.all_current(*SNAPSHOT_TABLES).items()}
 
 
 def completed(spark: SparkSession, warehouse: Warehouse, night: Night, before: dict[str, Snapshot]) -> Night:

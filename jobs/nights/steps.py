@@ -129,19 +129,46 @@ def expected(
     return reasons
 
 
+def building(night: command.Run, table: dict[str, str]) -> command.Run:
+    """The run of a night, whose jobs build on the tracks made from this table and on the newest genre map.
+
+    Also if they were refused or rolled back: the same table then gives the same tags, which `publish` knows.
+    """
+    warehouse = night.warehouse
+    made = {
+        "tracks": [run for run in warehouse.candidates("tracks") if run.inputs == table],
+        "genre_map": warehouse.candidates("genre_map"),
+    }
+    builds_on = {name: runs[0] for name, runs in made.items() if runs}
+    return dataclasses.replace(night, warehouse=dataclasses.replace(warehouse, builds_on=builds_on))
+
+
 @dataclass(frozen=True)
 class _Jobs:
     """The jobs of one night. Each method returns the work of one job, or None."""
 
     spark: SparkSession
-    work: command.Run
+    night: command.Run
     cfg: Config
 
+    @property
+    def work(self) -> command.Run:
+        """The run of the night; its jobs build on what the night has made or found so far."""
+        return building(self.night, self._table)
+
+    @cached_property
+    def _table(self) -> dict[str, str]:
+        """What the track table of this night is: digests of its files, and the settings."""
+        return ingest.inputs(ingest_settings(self.cfg))
+
     def ingest(self) -> Due | None:
-        settings, current = ingest_settings(self.cfg), self.work.warehouse.current("tracks")
-        inputs = ingest.inputs(settings)
-        reason = changes(current.snapshot.inputs, inputs) if current else "there is no track table yet"
-        return Due(reason, lambda: ingest.run(self.spark, self.work, settings)) if reason else None
+        warehouse, settings = self.night.warehouse, ingest_settings(self.cfg)
+        if any(run.inputs == self._table for run in warehouse.candidates("tracks")):
+            return None
+        newest = warehouse.newest("tracks")
+        reason = newest and changes(newest.inputs, self._table)
+        reason = reason or "there is no track table yet"
+        return Due(reason, lambda: ingest.run(self.spark, self.night, settings))
 
     def extract(self) -> Due | None:
         """`extract` itself finds out which audio is new; a dry run of it counts the new files."""
@@ -163,8 +190,8 @@ class _Jobs:
         return "--audio-root is missing" if self._with_audio() else "no track has an audio path"
 
     def _with_audio(self) -> int:
-        tracks = self.work.warehouse.current("tracks")
-        return TracksDetails.of(tracks.snapshot).with_audio if tracks else 0
+        tracks = self.work.warehouse.newest("tracks")
+        return TracksDetails.of(tracks).with_audio if tracks else 0
 
     def cluster(self) -> Due | None:
         """A new genre map only serves training: new tracks alone are not a reason until a model is due."""
@@ -173,14 +200,14 @@ class _Jobs:
             inputs = inputs or cluster_inputs(self.work.warehouse, self.cfg.cluster)
             return cluster.run(self.spark, self.work, inputs)
 
-        current = self.work.warehouse.current("genre_map")
-        if current is None:
+        newest = self.work.warehouse.newest("genre_map")
+        if newest is None:
             return Due("there is no genre map yet", run)
         if self._lost_values:
             return None
         inputs = cluster_inputs(self.work.warehouse, self.cfg.cluster)
-        reason = lasting_changes(current.snapshot.inputs, inputs.made_from)
-        if reason is None and (moved := changes(current.snapshot.inputs, inputs.made_from)):
+        reason = lasting_changes(newest.inputs, inputs.made_from)
+        if reason is None and (moved := changes(newest.inputs, inputs.made_from)):
             due = training_due(self.spark, self.work.warehouse, self.cfg.train)
             reason = f"{moved}; a new model is due" if due else None
         return Due(reason, lambda: run(inputs)) if reason else None
@@ -245,7 +272,7 @@ class _Jobs:
 
     def publish(self) -> Due | None:
         """Tags that were rolled back are not published again until they are named."""
-        scored, current = self._scored(), self.work.warehouse.current("tags")
+        scored, current = self._scored(), self.night.warehouse.current("tags")
         settings = dataclasses.replace(self.cfg.publish, run=scored.run_id if scored else None)
         if current and (scored is None or current.snapshot.inputs == scored.inputs):
             return None
@@ -254,7 +281,7 @@ class _Jobs:
             LOGGER.warning("these tags were rolled back; to publish them again, %s", again)
             return None
         reason = f"run {scored.run_id} is staged" if current and scored else "no tags are current yet"
-        return Due(reason, lambda: publish.run(self.spark, self.work, settings))
+        return Due(reason, lambda: publish.run(self.spark, self.night, settings))
 
     def _scored(self) -> Snapshot | None:
         """The newest complete run of tags that was made from the same inputs."""

@@ -108,7 +108,7 @@ def _kept_runs_and_models(listing: Listing, keep_runs: int, whole_models: set[st
     """The newest runs and models, recently current runs, and the runs and models that these depend on."""
     runs = {table: listing.warehouse.runs(table) for table in SNAPSHOT_TABLES}
     kept = {
-        table: {run.run_id for run in runs[table][-keep_runs:]} | _recently_current(listing, table, keep_runs)
+        table: {run.run_id for run in runs[table][-keep_runs:]} | _in_use(listing, table, keep_runs)
         for table in SNAPSHOT_TABLES
     }
     tags = [TagsDetails.of(run) for run in runs["tags"] if run.run_id in kept["tags"]]
@@ -118,22 +118,25 @@ def _kept_runs_and_models(listing: Listing, keep_runs: int, whole_models: set[st
     # `evaluate` needs the tracks that a model was trained on.
     trained_on = {_record_text(listing, f"{path}/model.json", "snapshots", "tracks") for path in models}
     kept["tracks"] |= trained_on | {tag.tracks_run for tag in tags}
-    kept["genre_map"] |= {tag.genre_map_version or "" for tag in tags}
+    # Tags become current with the genre map of their model and its profiles.
+    maps = {_record_text(listing, f"{path}/model.json", "snapshots", "genre_map") for path in models}
+    kept["genre_map"] |= maps | {tag.genre_map_version or "" for tag in tags}
+    kept["genre_profiles"] |= kept["genre_map"]
     return models | {f"{table}/run={run_id}" for table, run_ids in kept.items() for run_id in run_ids}
 
 
-def _recently_current(listing: Listing, table: str, keep_runs: int) -> set[str]:
-    """The newest runs of a pointer's history, and those that were replaced after `before_s`."""
-    current = listing.warehouse.current(table)
-    if current is None:
-        return set()
+def _in_use(listing: Listing, table: str, keep_runs: int) -> set[str]:
+    """The run that jobs build on, the newest runs that were current, and those replaced after `before_s`."""
+    current, newest = listing.warehouse.current(table), listing.warehouse.newest(table)
+    if current is None or newest is None:
+        return {newest.run_id} if newest else set()
     replaced_at = (current.published_at, *(run.written_at for run in current.previous))
     recent = [
         run
         for run, time in zip(current.previous, replaced_at, strict=False)
         if storage.utc_seconds(time) >= listing.before_s
     ]
-    return {run.run_id for run in [*(current.snapshot, *current.previous)[:keep_runs], *recent]}
+    return {run.run_id for run in [newest, *(current.snapshot, *current.previous)[:keep_runs], *recent]}
 
 
 def _record_text(listing: Listing, name: str, *keys: str) -> str:

@@ -58,8 +58,10 @@ def resolve(warehouse: Warehouse, cfg: Config) -> TrainingInputs:
     from genremill.models import zoo  # here: torch takes seconds
 
     check(cfg)
-    current_map, tracks = warehouse.current("genre_map"), job_inputs.current_tracks(warehouse)
-    if cfg.labels is Labels.CLUSTER and current_map is None:
+    genre_map, tracks = warehouse.newest("genre_map"), job_inputs.newest_tracks(warehouse)
+    if genre_map is not None:
+        job_inputs.log_if_staged(warehouse, "genre_map", genre_map)
+    if cfg.labels is Labels.CLUSTER and genre_map is None:
         raise UsageError("--labels cluster needs a genre map: run `genremill cluster` first")
     asked = cfg.inputs or zoo.inputs_of_parts(cfg.part_names)
     features = input_selection.chosen(warehouse, tracks, asked, zoo.entry(cfg.model), cfg.use_popularity)
@@ -69,7 +71,7 @@ def resolve(warehouse: Warehouse, cfg: Config) -> TrainingInputs:
         tracks=tracks,
         features=features,
         settings=cfg,
-        genre_map=current_map.snapshot if current_map else None,
+        genre_map=genre_map,
         variants=input_selection.of_variants(warehouse, features, cfg.augment),
     )
 

@@ -53,7 +53,7 @@ class Moment:
                 "extract": r"GET /[^?]*/in/.*\.(wav|flac|ogg|mp3)",
                 "train": r"PUT /[^?]*/epoch-00005/model\.json",
                 "score": r"(PUT|POST) /[^?]*/tags/run(=|%3D).*part-",
-                "publish": r"PUT /[^?]*/tags/_current\.json",
+                "publish": r"PUT /[^?]*/_generation\.json",
             }[job]
         )
         self._left = HALF_WAY.get(job, 1)

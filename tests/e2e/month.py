@@ -219,12 +219,12 @@ def _cut_short(month: Month, number: int) -> None:
 
 def _drifted(month: Month, number: int) -> None:
     """The tags of a drifted feed are refused twice, with a page that shows the reason."""
-    before = month.current("tags")
+    before = (month.current("tracks"), month.current("tags"))
     month.feed.write(month.file, number, change=drifted)
     for _ in range(2):
         night = month.night(number, expected_code=2)
         assert "drift of features" in night.error
-        assert month.current("tags") == before
+        assert (month.current("tracks"), month.current("tags")) == before
         page = night.step("publish").summary["report"].removeprefix("file://")  # type: ignore[union-attr]
         assert Path(page).read_text().count("loudness = ") == 10
     again = [one.name for one in month.nights[-1].steps if one.state is not State.SKIPPED]
@@ -247,10 +247,11 @@ def _rolled_back(month: Month, number: int) -> None:
     before = month.current("tags")
     month.usual(number)
     where = ["--warehouse", month.warehouse.uri, "--json"]
+    assert cli.main(["score", *where]) == 0
     assert cli.main(["publish", *where, "--rollback"]) == 0
     assert month.current("tags").run_id == before.run_id
+    assert month.current("tracks").run_id == before.details["tracks_run"]
     month.night(number)
-    assert cli.main(["score", *where]) == 0
     assert cli.main(["publish", *where]) == 2, "the same tags under another run id"
     month.night(number)
     assert month.current("tags").run_id == before.run_id

@@ -19,6 +19,7 @@ from genremill.infra.stores.s3 import S3Store
 from genremill.infra.stores.s3_client import RetrySettings
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs.catalog.table_reader import check_whole, read_table
+from genremill.jobs.generations import together
 from genremill.models.training import checkpoints
 from genremill.models.training.checkpoints import Checkpoint, Progress
 from tests.conftest import catalog, s3_jars, write_csv
@@ -135,36 +136,38 @@ def test_a_track_table_that_cannot_be_read_is_an_error_to_retry(
     assert result.exit_code == 4, result.output
 
 
+@pytest.mark.parametrize("file", ["_generation.json", "tags/_current.json"])
 @pytest.mark.parametrize("fault", LOST_ANSWERS)
 def test_a_lost_response_to_the_pointer_update_is_no_conflict(
-    shop: Shop, proxy: FaultyProxy, fault: Fault
+    shop: Shop, proxy: FaultyProxy, fault: Fault, file: str
 ) -> None:
-    name = f"lost-{fault.name}"
+    name = f"lost-{fault.name}-{file[0]}"
     shop.bucket.copy("scored", name)
     warehouse = Warehouse.at(shop.bucket.uri(name))
     staged = warehouse.runs("tags")[-1]
-    proxy.plan(_to(r"PUT .*/_current\.json", fault))
-    assert warehouse.publish("tags", staged) == warehouse.current("tags")
+    proxy.plan(_to(rf"PUT .*/{file}", fault))
+    warehouse.publish_together(together.made_with(warehouse, staged), "r1", audited_against=None)
+    assert warehouse.require("tags", "publish") == staged
+    assert warehouse.lagging() == []
     assert proxy.faults == {fault: 1}
 
 
 def test_a_publication_between_read_and_write_is_kept(shop: Shop, proxy: FaultyProxy) -> None:
     shop.bucket.copy("tagged", "race")
     warehouse = Warehouse.at(shop.bucket.uri("race"))
-    mine = warehouse.runs("tags")[-1]
+    audited, mine = warehouse.current("tags"), warehouse.runs("tags")[-1]
     other = dataclasses.replace(mine, run_id="another")
 
     def other_first(request: Request) -> None:
         if request.method == "PUT":
             proxy.plan(first())
-            warehouse.publish("tags", other)
+            warehouse.publish_together({"tags": other}, "r1", audited)
 
     proxy.plan(other_first)
     with pytest.raises(Conflict, match="meanwhile"):
-        warehouse.publish("tags", mine)
-    current = warehouse.current("tags")
-    assert current is not None
-    assert current.snapshot == other
+        warehouse.publish_together({"tags": mine}, "r2", audited)
+    assert warehouse.require("tags", "publish") == other
+    assert warehouse.lagging() == []
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,8 @@ def test_nightly_publishes_staged_tags_and_keeps_a_rollback(catalog: Catalog) ->
     catalog.run("publish", "--run", new, *any_model)
     assert set(catalog.run("nightly", *flags)["steps"].values()) == {"skipped"}
     # As if killed between score and publish: the staged tags are published, and not computed again.
-    (Path(catalog.uri) / "tags" / "_current.json").unlink()
+    for file in ("_generation.json", "tags/_current.json"):
+        Path(catalog.uri, file).unlink()
     steps = catalog.run("nightly", *flags)["steps"]
     assert [name for name, result in steps.items() if result != "skipped"] == ["publish"]
     assert catalog.run("tables")["tags"]["run_id"] == new

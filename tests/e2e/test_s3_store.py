@@ -115,14 +115,15 @@ def snapshot(run_id: str) -> Snapshot:
 
 def test_one_of_several_concurrent_publishers_wins(root: str) -> None:
     warehouse = Warehouse.at(root)
-    warehouse.publish("tags", snapshot("first"))
+    warehouse.publish_together({"tags": snapshot("first")}, "r0", audited_against=None)
     audited = warehouse.current("tags")
     barrier = threading.Barrier(8)
 
     def publish(number: int) -> str:
         barrier.wait()
         try:
-            warehouse.publish("tags", snapshot(f"publisher-{number}"), audited_against=audited)
+            tags = snapshot(f"publisher-{number}")
+            warehouse.publish_together({"tags": tags}, f"r{number}", audited_against=audited)
         except Conflict:
             return "refused"
         return f"publisher-{number}"
@@ -134,6 +135,7 @@ def test_one_of_several_concurrent_publishers_wins(root: str) -> None:
     assert current is not None
     assert current.snapshot.run_id in outcomes
     assert [previous.run_id for previous in current.previous] == ["first"]
+    assert warehouse.lagging() == []
 
 
 def test_a_lease_on_s3_has_one_holder_and_expires(root: str, monkeypatch: pytest.MonkeyPatch) -> None:

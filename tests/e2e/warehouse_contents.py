@@ -9,6 +9,8 @@ import pyarrow.dataset as ds
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
 SNAPSHOTS = ("tracks", "genre_profiles", "genre_map", "tags")
+NEWEST = "newest "
+"""What the name of a table begins with that stands for its newest run, staged or current."""
 _BY_RUN = {"model_version", "genre_map_version", "tracks_run", "run_id"}
 """Columns that name a run."""
 
@@ -25,12 +27,12 @@ class Place:
     root: str
 
     def contents(self) -> Contents:
-        """The current tables, and the newest model, report and staged tags."""
+        """The current tables, the newest run of each, and the newest model and report."""
         found = {table: self.snapshot(table) for table in SNAPSHOTS}
+        found |= {f"{NEWEST}{table}": self._newest_rows(table) for table in SNAPSHOTS}
         return found | {
             "features": self._features(),
             "rejects": self._rejects(),
-            "staged": self._staged(),
             "model": self._model(),
             "report": self._report(),
         }
@@ -57,16 +59,21 @@ class Place:
         return _sorted(newest.values())
 
     def _rejects(self) -> list[str]:
-        """All rejected audio, and the rejected rows of the current track table."""
-        current = self._current("tracks")
+        """All rejected audio, and the rejected rows of the newest track table."""
+        newest = self._newest("tracks")
         runs = [run for run in self.folders("rejects") if run.startswith("run=")]
         rows = [row for run in runs for row in self._rows(f"rejects/{run}")]
-        run_id = current["run_id"] if current else None
+        run_id = newest.removeprefix("run=") if newest else None
         return _sorted(row for row in rows if row["stage"] != "ingest" or row["run_id"] == run_id)
 
-    def _staged(self) -> list[str]:
-        complete = [run for run in self.folders("tags") if self.is_file(f"tags/{run}/_run.json")]
-        return _sorted(self._rows(f"tags/{complete[-1]}")) if complete else []
+    def _newest_rows(self, table: str) -> list[str]:
+        newest = self._newest(table)
+        return _sorted(self._rows(f"{table}/{newest}")) if newest else []
+
+    def _newest(self, table: str) -> str | None:
+        """The folder of the newest complete run of a table, staged or current."""
+        runs = [run for run in self.folders(table) if self.is_file(f"{table}/{run}/_run.json")]
+        return runs[-1] if runs else None
 
     def _model(self) -> list[str]:
         runs = [f"{name}/{run}" for name in self.folders("models") for run in self.folders(f"models/{name}")]

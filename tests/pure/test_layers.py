@@ -27,6 +27,7 @@ JOB_ROOMS = (
     ("jobs.catalog",),
     ("jobs.model_registry",),
     ("jobs.snapshots",),
+    ("jobs.generations",),
     ("jobs.snapshot_details",),
     ("jobs.command",),
     ("jobs.flags", "jobs.contracts"),

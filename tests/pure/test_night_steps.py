@@ -14,6 +14,12 @@ from genremill.jobs.nights.steps import Config, Due, Step
 SPARK: Any = None
 
 
+def settings(folder: Path, **settings: Any) -> Config:
+    """The settings of a night on a table in a folder."""
+    (folder / "t.csv").touch()
+    return Config(tracks=str(folder / "t.csv"), **settings)
+
+
 def due_if(reason: str | None) -> Due | None:
     return Due(reason, lambda: command.Outcome({})) if reason else None
 
@@ -35,7 +41,7 @@ def test_score_runs_with_the_inputs_that_its_reason_was_computed_from(
     monkeypatch.setattr(score, "resolve", resolve)
     monkeypatch.setattr(score, "run", run)
     work = command.Run(Warehouse.at(str(tmp_path)), "r1")
-    cfg = Config(tracks="t.csv", score=score.Config(model_version="linear/r1"))
+    cfg = settings(tmp_path, score=score.Config(model_version="linear/r1"))
     (step,) = (one for one in night_steps.steps(SPARK, work, cfg) if one.name == "score")
     due = step.due()
     assert due is not None
@@ -46,7 +52,7 @@ def test_score_runs_with_the_inputs_that_its_reason_was_computed_from(
 
 def test_without_audio_extract_says_why_it_has_no_work(tmp_path: Path) -> None:
     work = command.Run(Warehouse.at(str(tmp_path)), "r1")
-    by_name = {step.name: step for step in night_steps.steps(SPARK, work, Config(tracks="t.csv"))}
+    by_name = {step.name: step for step in night_steps.steps(SPARK, work, settings(tmp_path))}
     assert by_name["extract"].due() is None
     assert by_name["extract"].why_idle() == "no track has an audio path"
     assert by_name["train"].why_idle() == "nothing has changed"
@@ -88,7 +94,7 @@ def test_evaluate_compares_all_named_model_versions(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(evaluate, "ready", lambda warehouse, cfg: cfg.model_version)
     monkeypatch.setattr(evaluate, "run", run)
     work = command.Run(Warehouse.at(str(tmp_path)), "r3")
-    cfg = Config(tracks="t.csv", evaluate=evaluate.Config(model_version=versions))
+    cfg = settings(tmp_path, evaluate=evaluate.Config(model_version=versions))
     (step,) = (step for step in night_steps.steps(SPARK, work, cfg) if step.name == "evaluate")
     due = step.due()
     assert due is not None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,7 @@ def snapshot(
     warehouse: Warehouse, table: str, run_id: str, written_at: str = "2026-01-01T00:00:00Z", **details: str
 ) -> Snapshot:
     """A complete run with one file."""
-    made = Snapshot(run_id, f"{table}/run={run_id}", 1, "", {}, "", written_at, dict(details))
+    made = Snapshot(run_id, f"{table}/run={run_id}", 1, "", {}, "", written_at, dict(details), checked=True)
     put(warehouse, f"{table}/run={run_id}/part-0.parquet")
     warehouse.finish(table, made)
     return made
@@ -63,24 +64,25 @@ def tags_of_nights(warehouse: Warehouse, nights: int) -> None:
     for night in range(nights):
         tracks = snapshot(warehouse, "tracks", run_id(night))
         details = {"tracks_run": run_id(night), "model_version": "fcnn/0", "genre_map_version": ""}
-        warehouse.publish("tracks", tracks)
-        warehouse.publish("tags", snapshot(warehouse, "tags", run_id(night), **details))
+        publish(warehouse, tracks=tracks, tags=snapshot(warehouse, "tags", run_id(night), **details))
 
 
-def backdate_pointers(warehouse: Warehouse, *tables: str) -> None:
-    """Changes the time of the last publication to a time long ago."""
-    for table in tables or ("tracks", "tags"):
-        pointer = warehouse.path(table, "_current.json")
-        text = storage.read_bytes(pointer).decode()
-        now = str(warehouse.current(table).published_at)  # type: ignore[union-attr]
-        storage.write_atomic(pointer, text.replace(now, "2026-01-20T00:00:00Z").encode())
+def publish(warehouse: Warehouse, **tables: Snapshot) -> None:
+    warehouse.publish_together(tables, tables["tags"].run_id, warehouse.current("tags"))
+
+
+def backdate(warehouse: Warehouse, record: str = "_generation.json") -> None:
+    """Changes the times of all publications to a time long ago."""
+    text = storage.read_bytes(warehouse.path(record)).decode()
+    old = re.sub('"published_at": "[^"]*"', '"published_at": "2026-01-20T00:00:00Z"', text)
+    storage.write_atomic(warehouse.path(record), old.encode())
 
 
 def test_runs_beyond_keep_runs_are_removed_and_the_newest_are_kept(
     warehouse: Warehouse, vacuum: Callable[..., list[str]]
 ) -> None:
     tags_of_nights(warehouse, 5)
-    backdate_pointers(warehouse)
+    backdate(warehouse)
     aged(warehouse)
     gone = vacuum("--keep-runs", "2", "--yes")
     assert {name.rpartition("/")[0] for name in gone} == {
@@ -94,7 +96,7 @@ def test_nothing_is_removed_without_yes_or_in_a_dry_run(
     warehouse: Warehouse, vacuum: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     tags_of_nights(warehouse, 3)
-    backdate_pointers(warehouse)
+    backdate(warehouse)
     aged(warehouse)
     assert vacuum("--keep-runs", "1") == []
     assert f"tags/run={run_id(0)}" in capsys.readouterr().out
@@ -121,7 +123,7 @@ def test_the_tracks_that_a_kept_model_is_evaluated_on_are_kept(
     put(warehouse, f"{model}/model.safetensors")
     card = {"snapshots": {"tracks": run_id(1)}}
     storage.write_atomic(warehouse.path(model, "model.json"), json.dumps(card).encode())
-    backdate_pointers(warehouse, "tracks")
+    backdate(warehouse, "tracks/_current.json")
     aged(warehouse)
     gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
     assert gone == {f"tracks/run={run_id(night)}" for night in (0, 2)}
@@ -131,20 +133,68 @@ def test_the_tracks_and_the_model_of_kept_tags_are_kept(
     warehouse: Warehouse, vacuum: Callable[..., list[str]]
 ) -> None:
     for night in range(4):
-        warehouse.publish("tracks", snapshot(warehouse, "tracks", run_id(night)))
+        snapshot(warehouse, "tracks", run_id(night))
         put(
             warehouse,
             f"models/fcnn/{run_id(night)}/model.safetensors",
             f"models/fcnn/{run_id(night)}/model.json",
         )
     details = {"tracks_run": run_id(0), "model_version": f"fcnn/{run_id(1)}", "genre_map_version": ""}
-    warehouse.publish("tags", snapshot(warehouse, "tags", run_id(0), **details))
-    backdate_pointers(warehouse)
+    tracks = snapshot(warehouse, "tracks", run_id(0))
+    publish(warehouse, tracks=tracks, tags=snapshot(warehouse, "tags", run_id(0), **details))
+    backdate(warehouse)
     aged(warehouse)
     gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
     assert gone == {f"tracks/run={run_id(night)}" for night in (1, 2)} | {
         f"models/fcnn/{run_id(night)}" for night in (0, 2)
     }
+
+
+def test_a_staged_run_that_jobs_build_on_is_kept_beside_a_newer_refused_run(
+    warehouse: Warehouse, vacuum: Callable[..., list[str]]
+) -> None:
+    tags_of_nights(warehouse, 2)
+    for night in (2, 3, 4):
+        snapshot(warehouse, "tracks", run_id(night))
+    for night in (3, 4):
+        warehouse.refuse("tracks", run_id(night), "drift")
+    backdate(warehouse)
+    aged(warehouse)
+    gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
+    assert gone == {f"tags/run={run_id(0)}", *(f"tracks/run={run_id(night)}" for night in (0, 3))}
+
+
+def test_the_genre_map_and_profiles_of_a_kept_model_are_kept(
+    warehouse: Warehouse, vacuum: Callable[..., list[str]]
+) -> None:
+    for night in range(4):
+        for table in ("genre_profiles", "genre_map"):
+            warehouse.publish(table, snapshot(warehouse, table, run_id(night)))
+    model = f"models/fcnn/{run_id(1)}"
+    put(warehouse, f"{model}/model.safetensors")
+    card = {"snapshots": {"tracks": "", "genre_map": run_id(1)}}
+    storage.write_atomic(warehouse.path(model, "model.json"), json.dumps(card).encode())
+    for table in ("genre_profiles", "genre_map"):
+        backdate(warehouse, f"{table}/_current.json")
+    aged(warehouse)
+    gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
+    tables = ("genre_profiles", "genre_map")
+    assert gone == {f"{table}/run={run_id(night)}" for table in tables for night in (0, 2)}
+
+
+def test_a_generation_within_keep_runs_can_be_rolled_back_to(
+    warehouse: Warehouse, vacuum: Callable[..., list[str]]
+) -> None:
+    tags_of_nights(warehouse, 3)
+    for night in (3, 4, 5):  # newer, but refused
+        snapshot(warehouse, "tracks", run_id(night))
+        warehouse.refuse("tracks", run_id(night), "drift")
+    backdate(warehouse)
+    aged(warehouse)
+    vacuum("--keep-runs", "2", "--yes")
+    assert cli.main(["publish", "--warehouse", warehouse.uri, "--rollback"]) == 0
+    assert warehouse.require("tracks", "ingest").run_id == run_id(1)
+    assert cli.main(["publish", "--warehouse", warehouse.uri, "--rollback"]) == 2
 
 
 ABANDONED = (

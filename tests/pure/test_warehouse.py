@@ -1,4 +1,4 @@
-"""Pointers and runs: the current run changes in one atomic step, and only to a complete run."""
+"""Pointers and runs: before the first tags, each table becomes current alone, in one atomic step."""
 
 from pathlib import Path
 
@@ -11,57 +11,36 @@ from genremill.infra.warehouse import Snapshot, Warehouse, new_run_id
 
 def _snapshot(run_id: str, rows: int = 3) -> Snapshot:
     return Snapshot(
-        run_id, f"tags/run={run_id}", rows, "hash", {"tracks": "x"}, "0.1.0", "2026-01-01T00:00:00Z"
+        run_id, f"tracks/run={run_id}", rows, "hash", {"table": "x"}, "0.1.0", "2026-01-01T00:00:00Z"
     )
 
 
 def _finished(warehouse: Warehouse, run_id: str) -> Snapshot:
     snapshot = _snapshot(run_id)
-    warehouse.finish("tags", snapshot)
+    warehouse.finish("tracks", snapshot)
     return snapshot
 
 
 def test_a_pointer_records_the_earlier_snapshots(tmp_path: Path) -> None:
     warehouse = Warehouse.at(str(tmp_path))
-    assert warehouse.current("tags") is None
+    assert warehouse.current("tracks") is None
     for run_id in ("1", "2", "3"):
-        warehouse.publish("tags", _finished(warehouse, run_id))
-    current = warehouse.current("tags")
+        assert warehouse.publish("tracks", _finished(warehouse, run_id))
+    current = warehouse.current("tracks")
     assert current is not None
     assert current.snapshot == _snapshot("3")
     assert [snapshot.run_id for snapshot in current.previous] == ["2", "1"]
+    assert warehouse.last_published("tracks") == "3"
 
 
-def test_rolling_back_withdraws_the_run(tmp_path: Path) -> None:
+def test_a_run_compared_with_an_outdated_snapshot_is_not_published(tmp_path: Path) -> None:
     warehouse = Warehouse.at(str(tmp_path))
-    for run_id in ("1", "2"):
-        warehouse.publish("tags", _finished(warehouse, run_id))
-    current = warehouse.roll_back("tags")
-    assert (current.snapshot.run_id, [snapshot.run_id for snapshot in current.withdrawn]) == ("1", ["2"])
-    with pytest.raises(UsageError, match="no earlier snapshot"):
-        warehouse.roll_back("tags")
-    again = warehouse.publish("tags", _snapshot("2"))
-    assert (again.snapshot.run_id, again.withdrawn) == ("2", ())
-
-
-def test_a_run_audited_against_an_outdated_snapshot_is_not_published(tmp_path: Path) -> None:
-    warehouse = Warehouse.at(str(tmp_path))
-    seen = warehouse.publish("tags", _finished(warehouse, "1"))
-    warehouse.publish("tags", _finished(warehouse, "2"))
+    warehouse.publish("tracks", _finished(warehouse, "1"))
+    seen = warehouse.current("tracks")
+    warehouse.publish("tracks", _finished(warehouse, "2"))
     with pytest.raises(StorageError, match="published to by another job"):
-        warehouse.publish("tags", _finished(warehouse, "3"), audited_against=seen)
-    current = warehouse.current("tags")
-    assert current is not None
-    assert current.snapshot.run_id == "2"
-
-
-def test_the_last_published_run_can_be_a_withdrawn_run(tmp_path: Path) -> None:
-    warehouse = Warehouse.at(str(tmp_path))
-    assert warehouse.last_published("tags") == ""
-    for run_id in ("1", "2"):
-        warehouse.publish("tags", _finished(warehouse, run_id))
-    warehouse.roll_back("tags")
-    assert warehouse.last_published("tags") == "2"
+        warehouse.publish("tracks", _finished(warehouse, "3"), audited_against=seen)
+    assert warehouse.require("tracks", "ingest").run_id == "2"
 
 
 def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
@@ -75,8 +54,8 @@ def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> N
 def test_a_run_without_a_record_is_not_listed(tmp_path: Path) -> None:
     warehouse = Warehouse.at(str(tmp_path))
     _finished(warehouse, "1")
-    (tmp_path / "tags" / "run=2").mkdir()
-    assert [snapshot.run_id for snapshot in warehouse.runs("tags")] == ["1"]
+    (tmp_path / "tracks" / "run=2").mkdir()
+    assert [snapshot.run_id for snapshot in warehouse.runs("tracks")] == ["1"]
 
 
 def test_the_error_for_a_missing_table_names_the_job_that_writes_it(tmp_path: Path) -> None:

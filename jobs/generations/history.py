@@ -1,0 +1,87 @@
+"""The generations of a warehouse as a list: what is current, staged or past, and why."""
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs.generations.together import made_with, recorded
+from genremill.jobs.snapshot_details import SNAPSHOT_TABLES
+
+
+class State(enum.StrEnum):
+    """Where a generation stands: what readers get, what they may get next, or what they once got."""
+
+    CURRENT = "current"
+    STAGED = "staged"
+    PAST = "past"
+
+
+class Why(enum.StrEnum):
+    """The last event of a generation."""
+
+    PUBLISHED = "published"
+    ROLLED_BACK = "rolled back"
+    STAGED = "staged"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A generation in the history of a warehouse."""
+
+    state: State
+    why: Why
+    time: str
+    tables: dict[str, Snapshot]
+    reason: str = ""
+    """Why it was refused."""
+
+
+def entries(warehouse: Warehouse) -> list[Entry]:
+    """The generations of a warehouse, newest first; runs that were staged and removed are not listed."""
+    found = [*_published(warehouse), *_unpublished(warehouse)]
+    return sorted(found, key=lambda entry: (entry.time, entry.state is State.STAGED), reverse=True)
+
+
+def _published(warehouse: Warehouse) -> Iterator[Entry]:
+    """The current, the earlier and the withdrawn generations."""
+    now = recorded(warehouse)
+    if now is None:
+        current = warehouse.all_current(*SNAPSHOT_TABLES)
+        if current:
+            time = max(each.published_at for each in current.values())
+            tables = {name: each.snapshot for name, each in current.items()}
+            yield Entry(State.CURRENT, Why.PUBLISHED, time, tables)
+        return
+    yield Entry(State.CURRENT, Why.PUBLISHED, now.published_at, now.tables)
+    for each in now.previous:
+        yield Entry(State.PAST, Why.PUBLISHED, each.published_at, each.tables)
+    for each in now.withdrawn:
+        yield Entry(State.PAST, Why.ROLLED_BACK, each.published_at, each.tables)
+
+
+def _unpublished(warehouse: Warehouse) -> Iterator[Entry]:
+    """Tags that were never current with what they were made from, and newer snapshots without tags."""
+    current, last = warehouse.current("tags"), warehouse.last_published("tags")
+    known = (current.snapshot, *current.previous, *current.withdrawn) if current else ()
+    published = {run.run_id for run in known}
+    listed = set()
+    for tags in warehouse.runs("tags"):
+        if tags.run_id not in published:
+            state = State.STAGED if tags.run_id > last else State.PAST
+            tables, refusal = made_with(warehouse, tags), warehouse.refusal("tags", tags.run_id)
+            listed |= {(name, run.run_id) for name, run in tables.items()}
+            if refusal:
+                yield Entry(state, Why.REFUSED, refusal.refused_at, tables, refusal.why)
+            else:
+                yield Entry(state, Why.STAGED, tags.written_at, tables)
+    now = {name: each.snapshot.run_id for name, each in warehouse.all_current(*SNAPSHOT_TABLES).items()}
+    newest = {name: run for name in SNAPSHOT_TABLES if name != "tags" and (run := warehouse.newest(name))}
+    waiting = {
+        name: run
+        for name, run in newest.items()
+        if run.run_id != now.get(name) and (name, run.run_id) not in listed
+    }
+    if waiting:
+        yield Entry(State.STAGED, Why.STAGED, max(run.written_at for run in waiting.values()), waiting)

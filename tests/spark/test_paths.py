@@ -4,11 +4,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import Row, SparkSession
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
-from genremill.jobs import cli
+from genremill.infra.warehouse import Warehouse
+from genremill.jobs import cli, command
+from genremill.jobs.catalog.settings import Options
 from genremill.jobs.catalog.table_reader import check_files, read_table
 
 NAMES = [
@@ -34,11 +36,22 @@ DECOYS = ["axb.csv", "ab.csv", "a.csv", "b.csv", "a b x.csv"]
 """Files that some of the names would match as a pattern."""
 
 
-def read(spark: SparkSession, location: str, *, multiline: bool = False) -> list[str]:
+def rows_of(spark: SparkSession, scratch: Path, uri: str, *, multiline: bool = False) -> list[Row]:
+    """The rows of a table."""
+    work = command.Run(Warehouse.at(str(scratch / "w")), "run")
+    return read_table(spark, work, uri, Options(multiline=multiline)).rows.collect()
+
+
+def read(spark: SparkSession, scratch: Path, location: str) -> list[str]:
     """The ids of a table, after the check without Spark."""
     uri = storage.absolute_uri(location)
     check_files(uri)
-    return sorted(row["id"] for row in read_table(spark, uri, ",", multiline).collect())
+    return sorted(row["id"] for row in rows_of(spark, scratch, uri))
+
+
+@pytest.fixture
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scratch")
 
 
 @pytest.fixture
@@ -50,29 +63,31 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_only_the_named_file_is_read(
-    spark: SparkSession, folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, folder: Path, scratch: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / name).write_text("id,genre\nright,rock\n")
     monkeypatch.chdir(folder)
     for location in (f"{folder}/{name}", f"file://{quote(str(folder / name))}", f"./{name}"):
-        assert read(spark, location) == ["right"]
+        assert read(spark, scratch, location) == ["right"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_line_breaks_are_read_in_a_file_of_any_name(spark: SparkSession, folder: Path, name: str) -> None:
+def test_line_breaks_are_read_in_a_file_of_any_name(
+    spark: SparkSession, folder: Path, scratch: Path, name: str
+) -> None:
     (folder / name).write_text('id,genre\nright,"ro\nck"\n')
-    table = read_table(spark, f"file://{folder}/{name}", ",", True)
-    assert [(row["id"], row["genre"]) for row in table.collect()] == [("right", "ro\nck")]
+    rows = rows_of(spark, scratch, f"file://{folder}/{name}", multiline=True)
+    assert [(row["id"], row["genre"]) for row in rows] == [("right", "ro\nck")]
 
 
 @pytest.mark.parametrize("name", ["a b#%?*é", "[x]{y}", "2026-11-28T02:15:00", "dt=a:b"])
 def test_a_folder_of_any_name_with_files_of_any_name_is_read(
-    spark: SparkSession, tmp_path: Path, name: str
+    spark: SparkSession, tmp_path: Path, scratch: Path, name: str
 ) -> None:
     (tmp_path / name).mkdir()
     for number, file in enumerate(NAMES):
         (tmp_path / name / file).write_text(f"id,genre\n{number},rock\n")
-    assert read(spark, f"{tmp_path}/{name}") == sorted(map(str, range(len(NAMES))))
+    assert read(spark, scratch, f"{tmp_path}/{name}") == sorted(map(str, range(len(NAMES))))
 
 
 @pytest.mark.parametrize("name", ["t[0].parquet", "t_02:15:00.parquet", "a?b%20 é.parquet"])

@@ -91,11 +91,13 @@ def test_a_folder_of_any_name_with_files_of_any_name_is_read(
 
 
 @pytest.mark.parametrize("name", ["t[0].parquet", "t_02:15:00.parquet", "a?b%20 é.parquet"])
-def test_a_parquet_file_of_any_name_is_read(spark: SparkSession, folder: Path, name: str) -> None:
+def test_a_parquet_file_of_any_name_is_read(
+    spark: SparkSession, folder: Path, scratch: Path, name: str
+) -> None:
     frame = spark.createDataFrame([("right", "rock")], "id string, genre string")
     frame.coalesce(1).write.parquet(f"file://{folder}/written")
     next((folder / "written").glob("*.parquet")).rename(folder / name)
-    assert read(spark, f"{folder}/{name}") == ["right"]
+    assert read(spark, scratch, f"{folder}/{name}") == ["right"]
 
 
 def test_a_reject_names_the_file_as_it_is_written(spark: SparkSession, folder: Path) -> None:
@@ -106,20 +108,22 @@ def test_a_reject_names_the_file_as_it_is_written(spark: SparkSession, folder: P
     assert key.endswith("/a b+c%20é.csv:2")
 
 
-def test_a_literal_percent_code_in_a_plain_path_is_not_decoded(spark: SparkSession, folder: Path) -> None:
+def test_a_literal_percent_code_in_a_plain_path_is_not_decoded(
+    spark: SparkSession, folder: Path, scratch: Path
+) -> None:
     (folder / "a%20b.csv").write_text("id,genre\nencoded,rock\n")
     (folder / "a b.csv").write_text("id,genre\nblank,rock\n")
-    assert read(spark, f"{folder}/a%20b.csv") == ["encoded"]
-    assert read(spark, f"file://{folder}/a%20b.csv") == ["blank"]
-    assert read(spark, f"file://{folder}/a%2520b.csv") == ["encoded"]
+    assert read(spark, scratch, f"{folder}/a%20b.csv") == ["encoded"]
+    assert read(spark, scratch, f"file://{folder}/a%20b.csv") == ["blank"]
+    assert read(spark, scratch, f"file://{folder}/a%2520b.csv") == ["encoded"]
 
 
-def test_a_folder_before_two_dots_may_be_a_link(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_folder_before_two_dots_may_be_a_link(spark: SparkSession, tmp_path: Path, scratch: Path) -> None:
     (tmp_path / "real" / "deep").mkdir(parents=True)
     (tmp_path / "real" / "t.csv").write_text("id,genre\nright,rock\n")
     (tmp_path / "t.csv").write_text("id,genre\nwrong,rock\n")
     (tmp_path / "link").symlink_to(tmp_path / "real" / "deep")
-    assert read(spark, f"{tmp_path}/link/../t.csv") == ["right"]
+    assert read(spark, scratch, f"{tmp_path}/link/../t.csv") == ["right"]
 
 
 def test_a_name_that_is_no_text_is_a_permanent_error(tmp_path: Path) -> None:

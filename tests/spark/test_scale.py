@@ -14,7 +14,9 @@ from genremill.jobs import ingest, replica
 from genremill.jobs.catalog.columns import Columns, resolve
 from genremill.jobs.catalog.recordings import track_groups
 from genremill.jobs.catalog.row_checks import checked_rows
+from genremill.jobs.catalog.settings import Options
 from genremill.jobs.catalog.table_reader import read_table
+from genremill.jobs.command import Run
 from tests.conftest import catalog, write_csv
 
 COPIES = 3
@@ -117,7 +119,8 @@ def test_typed_and_text_columns_give_the_same_numbers(spark: SparkSession, tmp_p
     found = []
     for name, table in (("typed", typed), ("text", text)):
         pq.write_table(table, tmp_path / f"{name}.parquet")
-        raw = read_table(spark, f"file://{tmp_path}/{name}.parquet", ",", multiline=False)
+        work = Run(Warehouse.at(str(tmp_path / "warehouse")), "r1")
+        raw = read_table(spark, work, f"file://{tmp_path}/{name}.parquet", Options()).rows
         layout = resolve(raw, Columns(features=("duration_ms", "tempo", "explicit", "plays")), name)
         checked = checked_rows(raw, layout)
         values = checked.select("track_id", "duration_s", "table_features", "problem.reason")

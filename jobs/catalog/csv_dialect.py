@@ -101,16 +101,25 @@ class Dialect:
     delimiter: str = ","
     escape: str = '"'
 
-    def records(self, lines: Iterable[str]) -> Iterator[tuple[list[str], int]]:
-        """The records that are not blank, each with the number of its lines."""
+    def records(self, lines: Iterable[str]) -> Iterator[tuple[list[str], list[str]]]:
+        """The fields and the lines of all records that are not blank."""
+        used: list[str] = []
+
+        def noted() -> Iterator[str]:
+            for line in lines:
+                used.append(line)
+                yield line
+
+        for fields in self._reader(noted()):
+            if len(fields) > 1 or "".join(fields).strip():
+                yield fields, used[:]
+            used.clear()
+
+    def _reader(self, lines: Iterable[str], strict: bool = False) -> Iterator[list[str]]:
         doubled = self.escape == '"'
         escape = None if doubled else self.escape
-        reader = csv.reader(lines, delimiter=self.delimiter, doublequote=doubled, escapechar=escape)
-        before = 0
-        for fields in reader:
-            if fields:
-                yield fields, reader.line_num - before
-            before = reader.line_num
+        delimiter = self.delimiter
+        return csv.reader(lines, delimiter=delimiter, doublequote=doubled, escapechar=escape, strict=strict)
 
     def sampled(self, text: str) -> list[list[str]]:
         """The first records of a text, up to one that is too long to be sampled."""
@@ -127,20 +136,26 @@ class Dialect:
     def spans_lines(self, lines: Iterable[str], columns: int, whole: bool = True) -> bool | None:
         """Whether all records that span lines are complete; None if no record spans lines.
 
-        Line breaks in fields make complete records. A quote that is never closed makes records with the wrong
-        number of fields. `whole`: whether the text ends with the file, and not within a record.
+        Line breaks in fields make complete records. A quote that is never closed makes others. `whole`:
+        whether the text ends with the file, and not within a record.
         """
         complete, last = None, None
         try:
-            for fields, count in self.records(lines):
+            for _, used in self.records(lines):
                 if last is False:
                     return False
-                complete, last = (True, last) if last else (complete, None)
-                if count > 1:
-                    last = len(fields) == columns
+                complete = last or complete
+                last = self._is_complete(used, columns) if len(used) > 1 else None
         except csv.Error:
             return False
-        return last if whole and last is not None else complete
+        return complete if last is None or not whole else last
+
+    def _is_complete(self, lines: list[str], columns: int) -> bool:
+        """Whether lines are one record whose quotes are all closed before a delimiter or the end."""
+        try:
+            return [len(fields) for fields in self._reader(lines, strict=True)] == [columns]
+        except csv.Error:
+            return False
 
 
 def separator_line(text: str) -> tuple[str, str] | None:

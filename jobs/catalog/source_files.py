@@ -172,7 +172,8 @@ class _Limited(io.RawIOBase):
         except (OSError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as err:  # type: ignore[attr-defined]
             if self.file.packing is Packing.NONE:
                 raise StorageError(f"cannot read {self.file.uri}: {err}") from err
-            raise UsageError(f"{self.file}: the file cannot be unpacked, it may be damaged: {err}") from err
+            message = f"{self.file} cannot be read as a table: it cannot be unpacked and may be damaged"
+            raise UsageError(f"{message}: {err}") from err
         buffer[: len(data)] = data
         self.done += len(data)
         if self.done > max(SMALL, MAX_RATIO * self.file.size) and self.file.packing is not Packing.NONE:

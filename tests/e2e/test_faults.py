@@ -18,7 +18,9 @@ from genremill.infra.stores.objects import Conflict
 from genremill.infra.stores.s3 import S3Store
 from genremill.infra.stores.s3_client import RetrySettings
 from genremill.infra.warehouse import Warehouse
+from genremill.jobs.catalog.settings import Options
 from genremill.jobs.catalog.table_reader import check_whole, read_table
+from genremill.jobs.command import Run
 from genremill.jobs.generations import together
 from genremill.models.training import checkpoints
 from genremill.models.training.checkpoints import Checkpoint, Progress
@@ -205,11 +207,11 @@ def test_rows_lost_in_a_truncated_response_are_an_error(spark: SparkSession, tmp
     path.write_text("\n" + path.read_text() + "\n \t\n")
     shutil.copy(path, tmp_path / "more.csv")
     uri = storage.absolute_uri(str(tmp_path))
-    count = read_table(spark, uri, ",", multiline=False).count()
-    check_whole(spark, uri, count)
-    assert count == 10
-    with pytest.raises(StorageError, match="9 rows were read; a second read found 10"):
-        check_whole(spark, uri, 9)
+    table = read_table(spark, Run(Warehouse.at(str(tmp_path / "warehouse")), "r1"), uri, Options())
+    check_whole(table, table.rows.count())
+    assert table.expected_rows == 10
+    with pytest.raises(StorageError, match="9 rows were read; another read found 10"):
+        check_whole(table, 9)
 
 
 def _to(pattern: str, fault: Fault) -> Callable[[Request], Fault | None]:

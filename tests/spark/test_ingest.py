@@ -241,9 +241,9 @@ def test_an_invalid_split_file_is_a_usage_error(
 @pytest.mark.parametrize(
     ("text", "flags", "message"),
     [
-        ("", [], "is empty; expected a CSV or Parquet table"),
+        ("", [], "is empty; expected a CSV, Parquet or Excel table"),
         ("track_id,tempo\n", [], "it has a header and no rows"),
-        ("track_id;tempo\na;1\n", [], "The delimiter looks like ';'"),
+        ("track_id;tempo\na;1\n", ["--delimiter", ","], "Found 1 columns: 'track_id;tempo'"),
         ("track_id||tempo\na||1\n", ["--delimiter", "||"], "--delimiter '||': expected one character"),
         (f"{'a' * 140_000}\n", [], "the first line is not a header"),
         ("id,tempo\na,1\n", [], "no column 'track_id', but 'id' may be the id: add --columns.id id, or"),

@@ -1,0 +1,263 @@
+"""CSV tables as people write them: encodings, delimiters, quotes, line breaks, packed files."""
+
+import bz2
+import gzip
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyspark.sql import SparkSession
+
+from genremill.infra.errors import UsageError
+from genremill.jobs.catalog import csv_files, source_files
+from tests.conftest import real_data
+from tests.spark.tables_as_written import cells, malformed, read
+
+PLAIN = b"id,title\n1,a\n2,b\n"
+ROWS = [("1", "a"), ("2", "b")]
+
+
+def zipped(**members: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name.replace("__", "/").replace("_", "."), data)
+    return out.getvalue()
+
+
+def tarred() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("t.csv"))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "rows", "description"),
+    [
+        ("\ufeffid;tempo\n1;0,5\n2;-7,25\n".encode(), [("1", "0,5"), ("2", "-7,25")], "delimiter ';'"),
+        (b'"Length (min, s)"|id\n3|1\n', [("3", "1")], "delimiter '|'"),
+        ("id\ttitle\n1\ta, b\n".encode("utf-16"), [("1", "a, b")], "encoding utf-16,"),
+        ("id,title\n1,Ünder\n".encode("utf-16-le"), [("1", "Ünder")], "encoding utf-16-le"),
+        ("id,title\n1,Ünder\n".encode("utf-16-be"), [("1", "Ünder")], "encoding utf-16-be"),
+        ("id,title\n1,Beyoncé “live” €\n".encode("cp1252"), [("1", "Beyoncé “live” €")], "encoding cp1252"),
+        (b"id,title\n1,m\xfasica \x81\n", [("1", "música \x81")], "encoding cp1252"),
+        ("id,title\n1,música\n".encode(), [("1", "música")], "encoding utf-8"),
+        (b"id\n1\n2\n", [("1",), ("2",)], "delimiter ','"),
+        (b"id,title\n1,a;b\n2,c;d\n", [("1", "a;b"), ("2", "c;d")], "delimiter ','"),
+        (b"sep=;\r\nid;title\r\n1;a\r\n", [("1", "a")], "delimiter ';'"),
+        (b'id,title\n1,"The \\"Best\\", live"\n', [("1", 'The "Best", live')], r"quotes escaped as \""),
+        (
+            b'id,title\n1,"The ""Best"", live"\n2,"C:\\"\n',
+            [("1", 'The "Best", live'), ("2", "C:\\")],
+            "utf-8",
+        ),
+        (b'id,title\n1,"two\nlines"\n2,b\n', [("1", "two\nlines"), ("2", "b")], "line breaks"),
+        (b'title,id\n"two\r\nlines",1\r\nb,2\r\n', [("two\nlines", "1"), ("b", "2")], "line breaks"),
+        (b'title,id\n"two\n,\nlines",1\r\nb,2\r\n', [("two\n,\nlines", "1"), ("b", "2")], "line breaks"),
+        (b'"id\n",title\n1,a\n2,b\n', ROWS, "line breaks"),
+        (b"id,title\n1,a\r\n2,b\r\n", ROWS, "utf-8"),
+        (b"id,title\r1,a\r2,b\r", ROWS, "utf-8"),
+        (b"\n \t\nid,title\n1,a\n\n2,b\n\n", ROWS, "utf-8"),
+        (b'id,title\n1,12" mix\n2,b\n', [("1", '12" mix'), ("2", "b")], "utf-8"),
+    ],
+)
+def test_text_is_read_as_it_was_written(
+    spark: SparkSession, tmp_path: Path, data: bytes, rows: list[tuple[str]], description: str
+) -> None:
+    (tmp_path / "t.csv").write_bytes(data)
+    table = read(spark, tmp_path, tmp_path / "t.csv")
+    assert cells(table) == rows
+    assert malformed(table) == []
+    assert description in table.format.description
+    places = table.rows.select("_file").distinct().collect()
+    assert [place[0].rpartition("/")[2] for place in places] == ["t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "rows"),
+    [
+        ("t.csv.gz", gzip.compress(PLAIN), ROWS),
+        ("t.csv.bz2", bz2.compress(PLAIN), ROWS),
+        ("t.csv.zst", pa.compress(PLAIN, "zstd", asbytes=True), ROWS),
+        ("t.csv", gzip.compress(PLAIN) + gzip.compress(b"3,c\n"), [*ROWS, ("3", "c")]),
+        ("t.csv.gz", PLAIN, ROWS),
+        ("t.gz", zipped(data_csv=PLAIN), ROWS),
+        ("t.zip", zipped(data__a_csv=PLAIN, __MACOSX___a_csv=b"x", README_md=b"about"), ROWS),
+        ("t.zip", zipped(a_txt="id\ttitle\n1\té\n".encode("utf-16")), [("1", "é")]),
+        ("t.xlsx", PLAIN, ROWS),
+    ],
+)
+def test_packed_files_are_recognized_by_their_bytes(
+    spark: SparkSession, tmp_path: Path, name: str, data: bytes, rows: list[tuple[str]]
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    table = read(spark, tmp_path, tmp_path / name)
+    assert cells(table) == rows
+    assert [row["_file"].rpartition("/")[2] for row in table.rows.collect()] == [name] * len(rows)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\n<!DOCTYPE html><html>503</html>", "found a web page"),
+        (b'[{"id": 1}]', "found a JSON file"),
+        (b'{"id": 1}\n{"id": 2}\n', "found a JSON file"),
+        (tarred(), "found a tar archive"),
+        (gzip.compress(tarred()), "found a tar archive"),
+        (
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600),
+            "an old Excel file (.xls) or an Excel file with a password",
+        ),
+        (b"7z\xbc\xaf\x27\x1c", "found a 7-Zip archive"),
+        (b"\x80\x04\x95.", "found a pickle file"),
+        (b"SQLite format 3\x00", "found an SQLite database"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "`git lfs pull`"),
+        (gzip.compress(b""), "the packed file is empty"),
+        (gzip.compress(gzip.compress(PLAIN)), "packed more than once (gzip)"),
+        (gzip.compress(PLAIN * 999)[:60], "it cannot be unpacked and may be damaged"),
+        (zipped(a_csv=PLAIN, b_csv=PLAIN), "found 2 files: 'a.csv', 'b.csv'"),
+        (zipped(a_csv=PLAIN)[:60], "the zip archive is damaged"),
+        (zipped(mimetype=b"application/vnd.oasis.opendocument.spreadsheet"), "found an OpenDocument table"),
+        (b"id, ID \n1,2\n", "more than one column is named 'id'"),
+        (b"id,_file\n1,2\n", "ingest adds a column '_file'"),
+        (b"id,m\xfasica\n1,\xc3\xa9\xc3\xa9\n", "the header has bytes that are not UTF-8"),
+        ("id,title\n1,a\n".encode("utf-16")[:-1], "the file is not text in the encoding utf-16"),
+    ],
+)
+def test_other_files_are_refused_with_what_they_are(
+    spark: SparkSession, tmp_path: Path, data: bytes, message: str
+) -> None:
+    (tmp_path / "t.csv").write_bytes(data)
+    with pytest.raises(UsageError) as error:
+        cells(read(spark, tmp_path, tmp_path / "t.csv"))
+    assert message in str(error.value)
+    assert "t.csv" in str(error.value)
+
+
+def test_header_names_have_nothing_around_them(spark: SparkSession, tmp_path: Path) -> None:
+    header = ' id ,\tTrack Name\u00a0,\u200b\'mode\',"\nkey ",,…1,…1 ,"a""b"\n'
+    (tmp_path / "t.csv").write_text(header + "1,2,3,4,5,6,7,8\n", newline="")
+    table = read(spark, tmp_path, tmp_path / "t.csv", ignore=("…1",))
+    assert table.rows.columns[:-4] == ["id", "Track Name", "mode", "key", "_c4", 'a"b']
+    assert cells(table) == [("1", "2", "3", "4", "5", "8")]
+    assert table.ignored == ("…1", "…1")
+
+
+def test_damaged_rows_of_a_utf8_file_are_rejected(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("id,title\n1,é\n2,ü\n3,ñ\n".encode() + b"4,\xe9t\xe9\n5,b\n")
+    table = read(spark, tmp_path, tmp_path / "t.csv")
+    assert [text.partition(": ")[0] for text in malformed(table)] == ["the row has bytes that are not UTF-8"]
+    assert "1 rows with bytes that are not utf-8" in table.format.description
+    forced = read(spark, tmp_path, tmp_path / "t.csv", encoding="latin1")
+    assert cells(forced)[3] == ("4", "été")
+    assert malformed(forced) == []
+
+
+def test_a_quote_that_is_never_closed_costs_its_row(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b'id,title\n1,"two\n2,b\n3,"c ""x"""\n4,"d"\n')
+    table = read(spark, tmp_path, tmp_path / "t.csv")
+    assert [text.partition(": ")[2] for text in malformed(table)] == ['1,"two']
+    assert "pass --multiline" in malformed(table)[0]
+    assert cells(table)[1:] == [("2", "b"), ("3", 'c "x"'), ("4", "d")]
+
+
+@pytest.mark.parametrize(
+    ("late", "row", "description"),
+    [
+        (b"z,\xe9t\xe9\n", ("z", "été"), "encoding cp1252"),
+        (b'z,"two\nlines"\n', ("z", "two\nlines"), "line breaks in quoted fields"),
+        (b'z,"a \\"b\\", c"\n', ("z", 'a "b", c'), r"quotes escaped as \""),
+    ],
+)
+def test_what_comes_after_the_sample_is_found(
+    spark: SparkSession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    late: bytes,
+    row: tuple[str],
+    description: str,
+) -> None:
+    monkeypatch.setattr(csv_files, "SAMPLE", 64)
+    data = b"id,title\n" + b"".join(b"%d,a\n" % number for number in range(40))
+    for name, packed in (("t.csv", data + late), ("t.csv.gz", gzip.compress(data + late))):
+        (tmp_path / name).write_bytes(packed)
+        table = read(spark, tmp_path, tmp_path / name)
+        assert cells(table)[-1] == row
+        assert len(cells(table)) == 41
+        assert malformed(table) == []
+        assert description in table.format.description
+        assert table.expected_rows == (None if "line breaks" in description else 41)
+
+
+def test_files_of_a_folder_may_differ_in_encoding_but_not_in_columns(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    folder = tmp_path / "days"
+    for day, data in (("a", "id,title\n1,é\n".encode()), ("b:1", "id,title\n2,ü\n".encode("cp1252"))):
+        (folder / f"dt=2026-{day.replace(':', '%3A')}").mkdir(parents=True)
+        (folder / f"dt=2026-{day.replace(':', '%3A')}" / "t.csv").write_bytes(data)
+    (folder / "_SUCCESS").touch()
+    (folder / ".t.csv.crc").write_bytes(b"crc")
+    (folder / "empty.csv").touch()
+    table = read(spark, tmp_path, folder)
+    assert sorted(cells(table)) == [("1", "é", "2026-a"), ("2", "ü", "2026-b:1")]
+    assert table.partition_columns == ("dt",)
+    (folder / "other.csv").write_text("id;title\n3;x\n")
+    with pytest.raises(UsageError, match=r"other.csv: expected the header of .*'id;title' instead of 'id'"):
+        read(spark, tmp_path, folder)
+    (folder / "other.csv").write_bytes(b"PAR1")
+    with pytest.raises(UsageError, match=r"expected files of one kind"):
+        read(spark, tmp_path, folder)
+
+
+def test_a_packed_file_that_expands_without_end_is_refused(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_files, "SMALL", 1 << 20)
+    (tmp_path / "t.zip").write_bytes(zipped(a_csv=b"id,title\n" + b"0," * (1 << 22)))
+    with pytest.raises(UsageError, match="expands to more than 200 times its size"):
+        cells(read(spark, tmp_path, tmp_path / "t.zip"))
+
+
+@pytest.mark.parametrize("flags", [{"encoding": "klingon"}, {"encoding": "base64"}, {"delimiter": "||"}])
+def test_wrong_flags_are_refused(spark: SparkSession, tmp_path: Path, flags: dict[str, Any]) -> None:
+    (tmp_path / "t.csv").write_bytes(PLAIN)
+    with pytest.raises(UsageError, match=f"--{next(iter(flags))} .*expected"):
+        read(spark, tmp_path, tmp_path / "t.csv", **flags)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "row", "value"),
+    [
+        ("latin1.csv", "track_genre", 7, "música"),
+        ("european.csv", "danceability", 0, "0,255"),
+        ("excel-unicode.txt", "track_genre", 7, "pop"),
+        ("archive.zip", "track_genre", 7, "pop"),
+        ("lastcol-newline.csv", "track_name", 5, "Part one\nPart two"),
+        ("spark-written.csv", "track_name", 7, 'The "Best", live'),
+        ("spark-written.csv", "track_name", 9, 'Say "Hi"'),
+        ("mixed-eol.csv", "track_genre", 7, "pop"),
+    ],
+)
+def test_the_collected_cases(
+    spark: SparkSession, tmp_path: Path, name: str, column: str, row: int, value: str
+) -> None:
+    path = real_data(f"cases/tables/{name}")
+    for flags in ({}, {"multiline": True}):
+        table = read(spark, tmp_path, path, **flags)
+        rows = table.rows.collect()
+        assert len(rows) == 60
+        assert rows[row][column] == value
+        assert malformed(table) == []
+
+
+def test_the_collected_public_tables(spark: SparkSession, tmp_path: Path) -> None:
+    songs = read(spark, tmp_path, real_data("cases/public/Spotify-2000.csv"))
+    assert (songs.rows.count(), len(songs.rows.columns), malformed(songs)) == (1994, 18, [])
+    playlists = read(spark, tmp_path, real_data("cases/public/playlists-pipe.csv"))
+    assert (playlists.rows.count(), len(playlists.rows.columns), malformed(playlists)) == (3123, 28, [])

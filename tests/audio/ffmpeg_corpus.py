@@ -1,9 +1,10 @@
 """Files in formats that libsndfile lacks, encoded by PyAV."""
 
 import functools
-import io
+import tempfile
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import cast
 
 import av
@@ -46,9 +47,11 @@ def made(
 ) -> bytes:
     """The bytes of a file with a tone; `faststart` puts the index of an MP4 first."""
     layout = "stereo" if channels == 2 else "mono"
-    out = io.BytesIO()
     options = {"movflags": "faststart"} if faststart else {}
-    with av.open(out, "w", format=encoding.container, options=options) as container:
+    with (
+        tempfile.NamedTemporaryFile() as out,  # FFmpeg opens it again to move the index
+        av.open(out.name, "w", format=encoding.container, options=options) as container,
+    ):
         stream = cast(av.AudioStream, container.add_stream(encoding.codec, rate=encoding.sr, layout=layout))
         stream.bit_rate = 128_000
         stream.codec_context.open()
@@ -60,4 +63,5 @@ def made(
         for piece in (*resampler.resample(frame), *resampler.resample(None)):
             container.mux(stream.encode(piece))
         container.mux(stream.encode(None))
-    return out.getvalue()
+        container.close()
+        return Path(out.name).read_bytes()

@@ -63,7 +63,7 @@ def frame_length(mp3: bytes) -> int:
     kbps = (0, *((32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320) if is_1 else ()))
     kbps = kbps if is_1 else (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
     rate = rates[mp3[1] >> 3 & 3][mp3[2] >> 2 & 3]
-    return (144 if is_1 else 72) * 1000 * kbps[mp3[2] >> 4] // rate + (mp3[2] >> 1 & 1)
+    return int((144 if is_1 else 72) * 1000 * kbps[mp3[2] >> 4] // rate + (mp3[2] >> 1 & 1))
 
 
 def xing(mp3: bytes, frames: int | None, size: int | None = None) -> bytes:

@@ -58,7 +58,7 @@ _READ = (
 _EMBEDDED = re.compile(
     rb"(?:RIFF|RF64)[\0-\xff]{4}WAVEfmt |FORM[\0-\xff]{4}AIF[FC]|fLaC[\0\x80]\0\0\x22|OggS\0\x02\0{8}"
 )
-_OTHERS = (
+OTHERS = (
     _format("M4A or MP4 (AAC or ALAC)", rb"....(?:ftyp|moov|mdat|wide)", "mov"),
     _format("WMA (ASF)", rb"0&\xb2u\x8e\x66\xcf\x11", "asf"),
     _format("Matroska or WebM", rb"\x1aE\xdf\xa3", "matroska"),
@@ -85,7 +85,7 @@ _OTHERS = (
     _format("AAC (ADIF)", rb"ADIF", None),
 )
 """Known formats that libsndfile does not decode, or that are not accepted because few people use them."""
-_SHORT = (
+SHORT = (
     _format("AAC (ADTS)", rb"\xff[\xf0\xf1\xf8\xf9]", "aac"),
     _format("MPEG layer 2", rb"\xff[\xfc\xfd\xf4\xf5]", "mp3"),
     _format("AC-3", rb"\x0bw", "ac3"),
@@ -113,14 +113,14 @@ def _segments(view: FileView, start: int, head: bytes, seconds: float) -> Iterat
     if known := _first(_READ, head):
         yield from _read(known, view, start, seconds)
         return
-    _refuse(_OTHERS, head, start)
+    _refuse(OTHERS, head, start)
     is_mp3 = False
     for segment in mpeg.segments(view, start, seconds):
         is_mp3 = True
         yield segment
     if is_mp3:
         return
-    _refuse(_SHORT, head, start)
+    _refuse(SHORT, head, start)
     # Zeros, junk, or a tag of a wrong size.
     for position in view.matches(_EMBEDDED, 0, min(view.size, _SEARCHED)):
         if known := _first(_READ, view.read(position, _HEAD)):

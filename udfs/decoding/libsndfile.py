@@ -35,6 +35,7 @@ class LibsndfileSource:
         self.sr: int = file.samplerate
         self.channels: int = file.channels
         self.frames = frames
+        self.lost = 0
 
     def blocks(self, start: int, frames: int) -> Iterator[Block]:
         """At most `frames` frames from `start` on; the next block overwrites the one before."""

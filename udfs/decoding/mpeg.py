@@ -32,7 +32,9 @@ _DECODER_DELAY = 529
 _RESYNC = 1024
 """Bytes without frames over which decoders search for the next frame."""
 _CHUNK = 1 << 16
-_VBRI = 36
+_MOST_TAG = 200
+"""Bytes from the start of a frame to the end of its tag."""
+_V, _VBRI = ord("V"), 36
 """Where the tag of Fraunhofer's encoder is in a frame."""
 
 
@@ -183,23 +185,42 @@ def _run(view: FileView, start: int, seconds: float) -> _Growing:
     first = _frame(view.read(start, 4))
     if first is None:
         raise ValueError(f"no frame at byte {start}")
-    kind, tag = first.format, _tag(view.read(start, 200), first.format)
+    kind, tag = first.format, _tag(view.read(start, _MOST_TAG), first.format)
     position, frames, most = start + first.length, 1, seconds * kind.sr / kind.samples + 1
-    base, data = position, b""
-    while frames < most:
-        at = position - base
-        if at + 40 > len(data):
-            base, at, data = position, 0, view.read(position, _CHUNK)
-        frame = _frame(data[at : at + 4])
-        if frame is None or frame.format != kind or position + frame.length > view.size:
-            break
-        names = (data[at + kind.xing : at + kind.xing + 4], data[at + _VBRI : at + _VBRI + 4])
-        if (names[0] in _TAGS or names[1] in _TAGS) and _tag(view.read(position, 200), kind):
-            break  # the first frame of another file
-        frames += 1
-        position += frame.length
+    lengths: dict[bytes, int] = {}
+    has_ended = False
+    while frames < most and not has_ended:
+        data = view.read(position, _CHUNK).ljust(_CHUNK, b"\0")
+        length, count, has_ended = _follow(data, view.size - position, kind, most - frames, lengths)
+        position += length
+        frames += count
     end = min(position, view.size)
     return _Growing(kind, tag, start + first.length, frames - (tag is not None), 0, [(start, end)])
+
+
+def _follow(
+    data: bytes, size: int, kind: _Format, most: float, lengths: dict[bytes, int]
+) -> tuple[int, int, bool]:
+    """Bytes and number of the frames at the start of `data`, and whether something else follows them.
+
+    This is the loop over all frames, 0.5 ms for 30 s. `size` are the bytes up to the end of the file;
+    `lengths` keeps the length of a frame by its header, 0 for another format.
+    """
+    at, frames, xing = 0, 0, kind.xing
+    while at < len(data) - _MOST_TAG and frames < most:
+        head = data[at : at + 4]
+        length = lengths.get(head)
+        if length is None:
+            frame = _frame(head)
+            length = lengths[head] = frame.length if frame and frame.format == kind else 0
+        if not length or at + length > size:
+            return at, frames, True
+        may_be_tag = data[at + xing] in b"XI" or data[at + _VBRI] == _V
+        if may_be_tag and _tag(data[at : at + _MOST_TAG], kind):
+            return at, frames, True  # the first frame of another file
+        at += length
+        frames += 1
+    return at, frames, False
 
 
 @functools.lru_cache(maxsize=1024)
@@ -213,9 +234,6 @@ def _frame(head: bytes) -> _Frame | None:
     kind = _Format(version, _RATES[version][rate], 1 if head[3] >> 6 == 3 else 2)
     length = kind.samples // 8 * 1000 * _KBPS[version == 3][kbps] // kind.sr + (head[2] >> 1 & 1)
     return _Frame(length, kind)
-
-
-_TAGS = (b"Xing", b"Info", b"VBRI")
 
 
 def _tag(head: bytes, kind: _Format) -> _Tag | None:

@@ -109,6 +109,15 @@ def segments(view: FileView, start: int, seconds: float) -> Iterator[Segment]:
     yield stream.segment(is_file=is_file)
 
 
+def starts(view: FileView, start: int) -> Iterator[int]:
+    """Where the streams begin that follow each other, also those of unknown codecs."""
+    position, stream, begins = start, _Stream(start), False
+    while page := _next_page(view, position, stream):
+        if page.begins and not begins:
+            yield page.start
+        position, begins = page.end, page.begins
+
+
 def _next_page(view: FileView, position: int, stream: _Stream) -> _Page | None:
     """The first page from `position` on; None at the end of the file."""
     start: int | None = position

@@ -57,7 +57,7 @@ class Recording:
             raise over_budget(f"{self._size:,} bytes after decoding", expected)
         decoded = self._append(source, start, frames)
         self._decoded_s += decoded / source.sr
-        self._expected_s += (decoded if source.frames is None else frames) / source.sr
+        self._expected_s += (decoded + source.lost if source.frames is None else frames) / source.sr
         self._left_s -= frames / source.sr
 
     def decoded(self) -> Decoded:

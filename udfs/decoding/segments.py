@@ -86,8 +86,6 @@ class SplicedFile(io.RawIOBase):
         self._fd, self._pieces, self._prefix = fd, pieces, prefix
         self._starts: list[int] = []
         self._size, self._position = len(prefix), 0
-        self.most_read = 0
-        """The end of what was read, in bytes from the start."""
         for start, end in pieces:
             self._starts.append(self._size)
             self._size += end - start
@@ -119,7 +117,6 @@ class SplicedFile(io.RawIOBase):
                 break
             self._position += count
             filled += count
-        self.most_read = max(self.most_read, self._position)
         return filled
 
     def _read_piece(self, out: memoryview) -> int:

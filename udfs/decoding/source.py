@@ -27,6 +27,10 @@ class Source(Protocol):
     def frames(self) -> int | None:
         """Frames that the segment should have; None if nobody knows."""
 
+    @property
+    def lost(self) -> int:
+        """Frames that could not be decoded, after decoding; they count if nobody knows `frames`."""
+
     def blocks(self, start: int, frames: int) -> Iterator[Block]:
         """At most `frames` frames from `start` on, in blocks of about `BLOCK`, never empty.
 

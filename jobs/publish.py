@@ -132,6 +132,7 @@ def _audit_and_publish(
         return command.Outcome(summary, f"dry run: the tags of run {candidate.run_id} pass all audits")
     tables = together.made_with(work.warehouse, candidate)
     work.warehouse.publish_together(tables, work.run_id, audited_against=current)
+    summary["tables"] = {table: snapshot.run_id for table, snapshot in tables.items()}
     model_registry.allow(work.warehouse, TagsDetails.of(candidate).model_version)
     return command.Outcome(summary, f"tags: run {candidate.run_id} is current, {candidate.rows:,} rows")
 

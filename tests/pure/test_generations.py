@@ -343,6 +343,14 @@ def test_a_damaged_record_of_the_generation_is_a_storage_error(warehouse: Wareho
         warehouse.current("tags")
 
 
+def test_a_damaged_pointer_of_a_table_is_repaired(warehouse: Warehouse) -> None:
+    published(warehouse, 1)
+    storage.write_atomic(warehouse.path("tracks", "_current.json"), b"{")
+    assert current_runs(warehouse) == all_of(1)
+    warehouse.follow()
+    assert pointer_runs(warehouse) == all_of(1)
+
+
 def test_the_history_lists_current_staged_past_refused_and_withdrawn_generations(
     warehouse: Warehouse,
 ) -> None:

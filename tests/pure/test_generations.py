@@ -110,6 +110,21 @@ def test_once_tags_are_current_a_new_run_stays_staged_and_jobs_build_on_it(wareh
     assert current_runs(warehouse) == {"tracks": run_id(2), "genre_map": run_id(3), "tags": run_id(4)}
 
 
+def test_tags_without_a_genre_map_become_current_with_the_newest_one(warehouse: Warehouse) -> None:
+    published(warehouse, 1)
+    for table, number in (("genre_profiles", 2), ("genre_map", 2), ("genre_profiles", 3)):
+        made(warehouse, table, number)
+    tags = tags_of(warehouse, 4, 1)
+    tables = together.made_with(warehouse, tags)
+    assert {table: run.run_id for table, run in tables.items()} == {
+        "tracks": run_id(1),
+        "genre_profiles": run_id(2),
+        "genre_map": run_id(2),
+        "tags": run_id(4),
+    }
+    assert together.made_from(warehouse, tags).keys() == {"tracks", "tags"}
+
+
 def test_before_tags_are_current_an_unpublished_run_is_not_built_on(warehouse: Warehouse) -> None:
     warehouse.publish("tracks", made(warehouse, "tracks", 1))
     made(warehouse, "tracks", 2)

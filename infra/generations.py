@@ -116,10 +116,13 @@ class CurrentGeneration(Generation):
         known = {snapshot.run_id, *(run.run_id for run in earlier)}
         return Current([*since][-1].published_at, earlier, _runs(table, self.withdrawn, known), snapshot)
 
-    def pointers(self) -> dict[str, Current | None]:
-        """The pointer of each table that this or an earlier generation has."""
+    def pointers(self) -> dict[str, bytes | None]:
+        """The text of the pointer file of each table; None for a table that only other generations have."""
         names = [name for each in (self, *self.previous, *self.withdrawn) for name in each.tables]
-        return {name: self.pointer(name) for name in dict.fromkeys(names)}
+        return {
+            name: pointer.to_json() if (pointer := self.pointer(name)) else None
+            for name in dict.fromkeys(names)
+        }
 
     def _alone(self) -> Generation:
         return Generation(self.published_at, self.published_by, self.tables)

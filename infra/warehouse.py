@@ -86,18 +86,14 @@ class Warehouse:
     def _generation(self) -> tuple[CurrentGeneration | None, str | None]:
         """The current generation, and the version of its file."""
         path = self.path(GENERATION)
-        if not storage.is_object(path):
-            return None, None
-        data, version = storage.read_version(path)
-        return records.from_json(data, CurrentGeneration, path), version
+        data, version = _read(path)
+        return None if data is None else records.from_json(data, CurrentGeneration, path), version
 
     def _pointer(self, table: str) -> tuple[Current | None, str | None]:
         """The pointer of a table, and the version of its file."""
-        pointer = self.path(table, POINTER)
-        if not storage.is_object(pointer):
-            return None, None
-        data, version = storage.read_version(pointer)
-        return Current.from_json(data, pointer), version
+        path = self.path(table, POINTER)
+        data, version = _read(path)
+        return None if data is None else Current.from_json(data, path), version
 
     def require(self, table: str, made_by: str) -> Snapshot:
         """The current snapshot of a table; if there is none, the error names the job that makes it."""
@@ -222,22 +218,31 @@ class Warehouse:
         """The tables whose pointers do not follow the current generation yet."""
         generation = self.generation()
         pointers = generation.pointers() if generation else {}
-        return [table for table, wanted in pointers.items() if self._pointer(table)[0] != wanted]
+        return [table for table, text in pointers.items() if _read(self.path(table, POINTER))[0] != text]
 
     def follow(self) -> None:
         """Makes the pointers of the tables follow the current generation, also if a killed job did not."""
         while True:
             generation, version = self._generation()
             pointers = generation.pointers() if generation else {}
-            for table, wanted in pointers.items():
-                self._follow(table, wanted)
+            for table, text in pointers.items():
+                _replace(self.path(table, POINTER), text)
             if self._generation()[1] == version:
                 return
 
-    def _follow(self, table: str, wanted: Current | None) -> None:
-        found, version = self._pointer(table)
-        if wanted is None and found is not None:
-            storage.remove_object(self.path(table, POINTER))
-        elif wanted is not None and found != wanted:
-            with suppress(Conflict):  # another job does the same, or a newer generation is there
-                storage.write_over(self.path(table, POINTER), wanted.to_json(), version)
+
+def _read(path: str) -> tuple[bytes | None, str | None]:
+    """The bytes of a record and the version of its file, or None for both if there is no such file."""
+    return storage.read_version(path) if storage.is_object(path) else (None, None)
+
+
+def _replace(pointer: str, text: bytes | None) -> None:
+    """Writes the text of a pointer file, or removes the file, if it does not have this text yet."""
+    found, version = _read(pointer)
+    if found == text:
+        return
+    if text is None:
+        storage.remove_object(pointer)
+        return
+    with suppress(Conflict):  # another job does the same, or a newer generation is there
+        storage.write_over(pointer, text, version)

@@ -25,7 +25,7 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
     """The settings; raises on all errors that can be seen without Spark."""
     check(cfg)
     AudioStore(cfg.audio_root)
-    newest_tracks(warehouse)
+    warehouse.require("tracks", "ingest --tracks …")
     return cfg
 
 

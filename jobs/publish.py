@@ -125,13 +125,14 @@ def _audit_and_publish(
             work.warehouse.refuse("tags", candidate.run_id, message)
         else:
             _refuse(work.warehouse, candidate, message)
-            _refuse_model(work.warehouse, candidate, current)
+            _refuse_model(work.warehouse, candidate, current.snapshot if current else None)
         report = audit_page.write(spark, work, inputs, findings, comparison)
         raise AuditRefused(f"{message}; see {report}", summary | {"published": None, "report": report})
     if work.dry_run:
         return command.Outcome(summary, f"dry run: the tags of run {candidate.run_id} pass all audits")
     tables = together.made_with(work.warehouse, candidate)
     work.warehouse.publish_together(tables, work.run_id, audited_against=current)
+    summary["tables"] = {table: snapshot.run_id for table, snapshot in tables.items()}
     model_registry.allow(work.warehouse, TagsDetails.of(candidate).model_version)
     return command.Outcome(summary, f"tags: run {candidate.run_id} is current, {candidate.rows:,} rows")
 
@@ -141,17 +142,17 @@ def _refusal(candidate: Snapshot, why: str) -> str:
 
 
 def _refuse(warehouse: Warehouse, refused: Snapshot, why: str) -> None:
-    """Marks the tags, and the staged tracks and genre map that would have become current with them."""
+    """Marks the tags, and the staged tracks and genre map that they were made from."""
     current = warehouse.all_current(*SNAPSHOT_TABLES)
-    for table, snapshot in together.made_with(warehouse, refused).items():
+    for table, snapshot in together.made_from(warehouse, refused).items():
         if table not in current or current[table].snapshot.run_id != snapshot.run_id:
             warehouse.refuse(table, snapshot.run_id, why)
 
 
-def _refuse_model(warehouse: Warehouse, refused: Snapshot, kept: Current | None) -> None:
+def _refuse_model(warehouse: Warehouse, refused: Snapshot, kept: Snapshot | None) -> None:
     """Marks a new model whose tags were refused or rolled back: `score` then uses it only if it is named."""
     version = TagsDetails.of(refused).model_version
-    if kept is not None and TagsDetails.of(kept.snapshot).model_version != version:
+    if kept is not None and TagsDetails.of(kept).model_version != version:
         model_registry.refuse(warehouse, version, refused.run_id)
 
 
@@ -177,8 +178,8 @@ def roll_back(work: command.Run) -> command.Outcome:
     current, target = earlier(work.warehouse)
     if not work.dry_run:
         together.upgrade(work.warehouse)
+        _refuse_model(work.warehouse, current, target)  # first: a retry must not go back twice
         work.warehouse.roll_back(work.run_id)
-        _refuse_model(work.warehouse, current, work.warehouse.current("tags"))
     summary = {"published": target.run_id, "rolled_back": current.run_id, "rows": target.rows}
     return command.Outcome(summary, f"tags: rolled back to run {target.run_id}, {target.rows:,} rows")
 

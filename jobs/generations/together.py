@@ -4,24 +4,32 @@ from genremill.infra.warehouse import CurrentGeneration, Generation, Snapshot, W
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
 
 
-def made_with(warehouse: Warehouse, tags: Snapshot) -> dict[str, Snapshot]:
-    """The snapshots that become current together with tags, by table; without runs that were removed.
+def made_from(warehouse: Warehouse, tags: Snapshot) -> dict[str, Snapshot]:
+    """The tags, and the runs that they name: the tracks that were tagged, and the genre map of the model.
 
-    These are the tracks that were tagged and the genre map that the model was trained with. A table that tags
-    do not name, or a genre map of another warehouse, stands with its newest run.
+    Runs that were removed, and the genre map of a model of another warehouse, are missing.
     """
     details = TagsDetails.of(tags)
-    genre_map = warehouse.finished("genre_map", details.genre_map_version or "") or warehouse.newest(
-        "genre_map"
-    )
-    runs = {
-        "tracks": warehouse.finished("tracks", details.tracks_run),
-        "genre_profiles": warehouse.finished("genre_profiles", genre_map.run_id) if genre_map else None,
-        "genre_map": genre_map,
-        "tags": tags,
+    named = {
+        "tracks": details.tracks_run,
+        "genre_profiles": details.genre_map_version,
+        "genre_map": details.genre_map_version,
     }
-    found = {name: runs[name] if name in runs else warehouse.newest(name) for name in SNAPSHOT_TABLES}
-    return {name: snapshot for name, snapshot in found.items() if snapshot is not None}
+    found = {table: warehouse.finished(table, run_id) for table, run_id in named.items() if run_id}
+    return {table: snapshot for table, snapshot in found.items() if snapshot} | {"tags": tags}
+
+
+def made_with(warehouse: Warehouse, tags: Snapshot) -> dict[str, Snapshot]:
+    """The snapshots that become current together with tags, by table: those that they were made from.
+
+    A table of which the tags name no run stands with its newest run. Tags always name their tracks.
+    """
+    named = made_from(warehouse, tags)
+    others = [table for table in SNAPSHOT_TABLES if table not in named and table != "tracks"]
+    found = named | {table: warehouse.newest(table) for table in others}
+    if genre_map := found.get("genre_map"):
+        found["genre_profiles"] = warehouse.finished("genre_profiles", genre_map.run_id)
+    return {table: snapshot for table in SNAPSHOT_TABLES if (snapshot := found.get(table))}
 
 
 def recorded(warehouse: Warehouse) -> CurrentGeneration | None:

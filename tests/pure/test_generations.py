@@ -12,59 +12,12 @@ from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command, publish
 from genremill.jobs.generations import history, together
 from genremill.jobs.generations.history import State, Why
-
-TABLES = ("tracks", "genre_profiles", "genre_map", "tags")
-SPLIT = {"by": "artist", "fractions": [0.8, 0.1, 0.1], "seed": 0}
-DETAILS = {"tracks": {"features": [], "split": SPLIT}}
+from tests.pure.generation_cases import TABLES, made, make_current, published, run_id, tags_of
 
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse.at(str(tmp_path / "warehouse"))
-
-
-def run_id(number: int) -> str:
-    return f"20260101T00000{number}-000000"
-
-
-def made(warehouse: Warehouse, table: str, number: int, **details: str) -> Snapshot:
-    """A complete run of a table, with the details that the jobs read."""
-    run = run_id(number)
-    snapshot = Snapshot(
-        run,
-        f"{table}/run={run}",
-        number,
-        "hash",
-        {"from": f"{table}{number}"},
-        "0.1.0",
-        f"2026-01-01T00:00:0{number}Z",
-        DETAILS.get(table, {}) | details,
-        checked=True,
-    )
-    warehouse.finish(table, snapshot)
-    return snapshot
-
-
-def tags_of(warehouse: Warehouse, number: int, tracks: int, genre_map: int | None = None) -> Snapshot:
-    """Staged tags of a run of tracks, by a model that was trained with a genre map."""
-    version = {} if genre_map is None else {"genre_map_version": run_id(genre_map)}
-    return made(warehouse, "tags", number, model_version="m/1", tracks_run=run_id(tracks), **version)
-
-
-def published(warehouse: Warehouse, number: int) -> Snapshot:
-    """New tracks, genre map and tags, which are published together."""
-    made(warehouse, "tracks", number)
-    for table in ("genre_profiles", "genre_map"):
-        made(warehouse, table, number)
-    tags = tags_of(warehouse, number, number, number)
-    make_current(warehouse, tags)
-    return tags
-
-
-def make_current(warehouse: Warehouse, tags: Snapshot) -> None:
-    warehouse.publish_together(
-        together.made_with(warehouse, tags), "r", audited_against=warehouse.current("tags")
-    )
 
 
 def current_runs(warehouse: Warehouse) -> dict[str, str]:
@@ -108,6 +61,21 @@ def test_once_tags_are_current_a_new_run_stays_staged_and_jobs_build_on_it(wareh
     assert warehouse.current("genre_map") is None
     make_current(warehouse, tags_of(warehouse, 4, 2, 3))
     assert current_runs(warehouse) == {"tracks": run_id(2), "genre_map": run_id(3), "tags": run_id(4)}
+
+
+def test_tags_without_a_genre_map_become_current_with_the_newest_one(warehouse: Warehouse) -> None:
+    published(warehouse, 1)
+    for table, number in (("genre_profiles", 2), ("genre_map", 2), ("genre_profiles", 3)):
+        made(warehouse, table, number)
+    tags = tags_of(warehouse, 4, 1)
+    tables = together.made_with(warehouse, tags)
+    assert {table: run.run_id for table, run in tables.items()} == {
+        "tracks": run_id(1),
+        "genre_profiles": run_id(2),
+        "genre_map": run_id(2),
+        "tags": run_id(4),
+    }
+    assert together.made_from(warehouse, tags).keys() == {"tracks", "tags"}
 
 
 def test_before_tags_are_current_an_unpublished_run_is_not_built_on(warehouse: Warehouse) -> None:
@@ -341,6 +309,14 @@ def test_a_damaged_record_of_the_generation_is_a_storage_error(warehouse: Wareho
     storage.write_atomic(warehouse.path("_generation.json"), b'{"tables": {')
     with pytest.raises(StorageError, match=r"_generation\.json is not a valid CurrentGeneration record"):
         warehouse.current("tags")
+
+
+def test_a_damaged_pointer_of_a_table_is_repaired(warehouse: Warehouse) -> None:
+    published(warehouse, 1)
+    storage.write_atomic(warehouse.path("tracks", "_current.json"), b"{")
+    assert current_runs(warehouse) == all_of(1)
+    warehouse.follow()
+    assert pointer_runs(warehouse) == all_of(1)
 
 
 def test_the_history_lists_current_staged_past_refused_and_withdrawn_generations(

@@ -1,5 +1,6 @@
 """Steps of a night: their inputs and reasons."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,9 +8,10 @@ from typing import Any
 import pytest
 
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs import command, evaluate, score
+from genremill.jobs import command, evaluate, ingest, score
 from genremill.jobs.nights import reasons, steps as night_steps
 from genremill.jobs.nights.steps import Config, Due, Step
+from tests.pure.generation_cases import made, published, run_id
 
 SPARK: Any = None
 
@@ -48,6 +50,54 @@ def test_score_runs_with_the_inputs_that_its_reason_was_computed_from(
     due.run()
     assert used == resolved
     assert len(resolved) == 1
+
+
+def newest_tracks(warehouse: Warehouse) -> str:
+    newest = warehouse.newest("tracks")
+    assert newest is not None
+    return newest.run_id
+
+
+def test_a_night_builds_on_the_tracks_of_its_table_even_if_they_were_refused(tmp_path: Path) -> None:
+    cfg, warehouse = settings(tmp_path), Warehouse.at(str(tmp_path / "warehouse"))
+    table = ingest.inputs(night_steps.ingest_settings(cfg))
+    published(warehouse, 1)
+    refused = made(warehouse, "tracks", 2)
+    warehouse.finish("tracks", dataclasses.replace(refused, inputs=table))
+    warehouse.refuse("tracks", run_id(2), "drift")
+    work = command.Run(warehouse, "r1")
+    (step,) = (one for one in night_steps.steps(SPARK, work, cfg) if one.name == "ingest")
+    assert step.due() is None
+    assert newest_tracks(night_steps.building(work, table).warehouse) == run_id(2)
+    assert newest_tracks(warehouse) == run_id(1)
+
+
+def test_a_night_with_a_changed_table_reads_it_and_does_not_build_on_refused_tracks(tmp_path: Path) -> None:
+    cfg, warehouse = settings(tmp_path), Warehouse.at(str(tmp_path / "warehouse"))
+    table = ingest.inputs(night_steps.ingest_settings(cfg))
+    published(warehouse, 1)
+    made(warehouse, "tracks", 2)
+    warehouse.refuse("tracks", run_id(2), "drift")
+    work = command.Run(warehouse, "r1")
+    (step,) = (one for one in night_steps.steps(SPARK, work, cfg) if one.name == "ingest")
+    due = step.due()
+    assert due is not None
+    assert due.reason.startswith("from: tracks1 → none; tracks: none → ")
+    assert newest_tracks(night_steps.building(work, table).warehouse) == run_id(1)
+    warehouse.finish("tracks", dataclasses.replace(made(warehouse, "tracks", 3), inputs=table))
+    assert step.due() is None
+    assert newest_tracks(night_steps.building(work, table).warehouse) == run_id(3)
+
+
+def test_a_night_builds_on_the_tracks_of_its_table_after_a_rollback(tmp_path: Path) -> None:
+    cfg, warehouse = settings(tmp_path), Warehouse.at(str(tmp_path / "warehouse"))
+    table = ingest.inputs(night_steps.ingest_settings(cfg))
+    published(warehouse, 1)
+    published(warehouse, 2, inputs=table)
+    warehouse.roll_back("r")
+    work = command.Run(warehouse, "r1")
+    assert newest_tracks(night_steps.building(work, table).warehouse) == run_id(2)
+    assert newest_tracks(warehouse) == run_id(1)
 
 
 def test_without_audio_extract_says_why_it_has_no_work(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from pyspark.sql import SparkSession, functions as F
+from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import storage
 from genremill.infra.flag_types import Uri
 from genremill.infra.log import LOGGER
-from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command, snapshots
 from genremill.jobs.catalog import column_table, source_rows
 from genremill.jobs.catalog.settings import Options, file_digest
@@ -57,19 +57,11 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     source = storage.absolute_uri(cfg.tracks)
     if work.dry_run:
         return _dry_run(spark, work, source, cfg)
-    made_from, rule = inputs(cfg), cfg.split_rule
+    made_from = inputs(cfg)
     table = source_rows.read(spark, work, source, cfg)
-    chosen = table.chosen
-    unique = snapshots.checkpoint(work, unique_tracks(table.rows, chosen.positions, table.kept), "tracks")
     current = work.warehouse.current("tracks")
-    groups = grouped(work, unique, chosen.features)
-    split = split_tracks(spark, work.warehouse, groups, rule, cfg.split_file, current)
-    tracks = split.select(*TRACKS.schema.names, *map(quoted, table.kept))
+    tracks, details = _tracks(spark, work, cfg, table, current)
     summary = table.summary()
-    has_audio = chosen.understanding.roles.audio_uri is not None
-    with_audio = unique.where(F.col("audio_uri").isNotNull()).count() if has_audio else 0
-    uses = chosen.understanding.uses
-    details = TracksDetails(chosen.features, rule, table.kept, with_audio, table.is_synthetic, uses)
 
     def check(written: Snapshot) -> None:
         _check_sum(spark, work.warehouse, written, table)
@@ -90,6 +82,26 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     ) + ("" if is_current else f"; {snapshots.STAGED}")
     LOGGER.info("%s", text)
     return command.Outcome(summary, text)
+
+
+def _tracks(
+    spark: SparkSession, work: command.Run, cfg: Config, table: SourceRows, current: Current | None
+) -> tuple[DataFrame, TracksDetails]:
+    """The rows of `tracks`, and the details of their snapshot."""
+    chosen, rule = table.chosen, cfg.split_rule
+    unique = snapshots.checkpoint(work, unique_tracks(table.rows, chosen.positions, table.kept), "tracks")
+    groups = grouped(work, unique, chosen.features)
+    split = split_tracks(spark, work.warehouse, groups, rule, cfg.split_file, current)
+    has_audio = chosen.understanding.roles.audio_uri is not None
+    details = TracksDetails(
+        chosen.features,
+        rule,
+        table.kept,
+        with_audio=unique.where(F.col("audio_uri").isNotNull()).count() if has_audio else 0,
+        synthetic=table.is_synthetic,
+        columns=chosen.understanding.uses,
+    )
+    return split.select(*TRACKS.schema.names, *map(quoted, table.kept)), details
 
 
 def _dry_run(spark: SparkSession, work: command.Run, source: str, cfg: Config) -> command.Outcome:

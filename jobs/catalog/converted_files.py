@@ -4,6 +4,7 @@ The copies are in the scratch folder of the run. Every file is converted as a st
 """
 
 import contextlib
+import itertools
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -26,12 +27,13 @@ class ConvertedFiles:
 
     def __init__(self, folder: str) -> None:
         self.folder = f"{folder}/table-{uuid.uuid4().hex[:8]}"
+        self.numbers = itertools.count()
         self.origins: dict[str, str] = {}
         """URI of the user's file by name of the converted file."""
 
     def add(self, file: SourceFile, extension: str) -> str:
         """The URI for the converted form of a file."""
-        name = f"{len(self.origins):06d}.{extension}"
+        name = f"{next(self.numbers):06d}.{extension}"
         self.origins[name] = file.uri
         return f"{self.folder}/{name}"
 

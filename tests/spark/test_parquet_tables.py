@@ -137,7 +137,7 @@ def workbook(**sheets: list[list[Any]]) -> bytes:
 
 def test_excel_cells_are_read_as_excel_shows_them(spark: SparkSession, tmp_path: Path) -> None:
     day, time = datetime.datetime(2026, 11, 27), datetime.time(3, 45)
-    rows = [
+    rows: list[list[Any]] = [
         [],
         [None, " id ", "day", "live", "plays", "tempo", "length", "title"],
         [0, "007", day, True, 3.0, 120.5, time, "two\nlines"],
@@ -200,5 +200,5 @@ def test_the_collected_cases(
 def test_an_excel_form_of_a_public_table_equals_its_csv_form(spark: SparkSession, tmp_path: Path) -> None:
     songs = read(spark, tmp_path, real_data("cases/public/Spotify-2000.csv"))
     rows = cells(songs)
-    (tmp_path / "t.xlsx").write_bytes(workbook(songs=[songs.rows.columns[:-4], *map(list, rows)]))
+    (tmp_path / "t.xlsx").write_bytes(workbook(songs=[list(row) for row in (songs.rows.columns[:-4], *rows)]))
     assert sorted(map(str, cells(read(spark, tmp_path, tmp_path / "t.xlsx")))) == sorted(map(str, rows))

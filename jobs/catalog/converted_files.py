@@ -4,9 +4,10 @@ The copies are in the scratch folder of the run. Every file is converted as a st
 """
 
 import contextlib
+import itertools
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
 import pyarrow as pa
@@ -26,12 +27,13 @@ class ConvertedFiles:
 
     def __init__(self, folder: str) -> None:
         self.folder = f"{folder}/table-{uuid.uuid4().hex[:8]}"
+        self.numbers = itertools.count()
         self.origins: dict[str, str] = {}
         """URI of the user's file by name of the converted file."""
 
     def add(self, file: SourceFile, extension: str) -> str:
         """The URI for the converted form of a file."""
-        name = f"{len(self.origins):06d}.{extension}"
+        name = f"{next(self.numbers):06d}.{extension}"
         self.origins[name] = file.uri
         return f"{self.folder}/{name}"
 
@@ -54,15 +56,22 @@ def copy_bytes(file: SourceFile, to: str) -> None:
         shutil.copyfileobj(content, out, BLOCK)
 
 
-def copy_text(file: SourceFile, encoding: str, to: str, skip: int = 0) -> None:
+def copy_text(
+    file: SourceFile,
+    encoding: str,
+    to: str,
+    skip: int = 0,
+    change: Callable[[Iterable[str]], Iterable[str]] | None = None,
+) -> None:
     """Writes a text in UTF-8 without its first `skip` characters; each line ends with a line feed.
 
+    `change` gets the lines and returns the lines to write.
     Bytes that are not UTF-8 in a UTF-8 file are copied; other wrong bytes are a `UsageError`.
     """
     with opened(file) as content, create(to) as out, decoding(file, encoding):
         text = reader_of(content, encoding)
         text.read(skip)
-        while part := text.read(BLOCK):
+        for part in change(text) if change else iter(lambda: text.read(BLOCK), ""):
             out.write(part.encode("utf-8", "surrogateescape"))
 
 

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from genremill.infra.errors import UsageError
 
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_RECORDS = 500
+MAX_LINES = 50
+"""The most lines of a record in a file with quotes that are never closed."""
+UNCLOSED = "a quoted field is not closed on its line; if fields contain line breaks, pass --multiline"
 WHOLE_SHARE = 0.5
 """A delimiter is possible if at least this share of the records has as many fields as the header."""
 MIN_NUL_SHARE = 0.3
@@ -149,6 +153,30 @@ class Dialect:
         except csv.Error:
             return False
         return complete if last is None or not whole else last
+
+    def with_marks(self, lines: Iterable[str], columns: int) -> Iterator[str]:
+        """The lines, and instead of a record that is not closed on its line a row with too many fields.
+
+        Spark would read such a record without its end, as if it were whole.
+        """
+        waiting = iter(lines)
+        while line := next(waiting, ""):
+            if '"' not in line or self._is_closed(line):
+                yield line
+                continue
+            used = [line, *itertools.islice(waiting, MAX_LINES)]
+            sizes = range(2, len(used) + 1)
+            size = next((size for size in sizes if self._is_complete(used[:size], columns)), 1)
+            waiting = itertools.chain(used[size:], waiting)
+            record = "".join(used[:size]).strip().replace("\n", " ").replace('"', "'")
+            yield f'"{UNCLOSED}: {record}"' + self.delimiter * columns + "\n"
+
+    def _is_closed(self, line: str) -> bool:
+        """Whether a line does not end within a quoted field."""
+        try:
+            return bool(list(self._reader([line], strict=True)))
+        except csv.Error as err:
+            return "unexpected end of data" not in str(err)
 
     def _is_complete(self, lines: list[str], columns: int) -> bool:
         """Whether lines are one record whose quotes are all closed before a delimiter or the end."""

@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from pyspark.sql import SparkSession
@@ -50,6 +51,8 @@ class CsvText:
     whole: bool
     """Whether the sample is the whole file."""
     place: str = ""
+    marked: bool = False
+    """Whether records that span lines are marked at `place`, because Spark reads line by line."""
     facts: Facts | None = None
     spans_lines: bool | None = None
     """Whether all records that span lines are complete; None if no record spans lines."""
@@ -81,11 +84,6 @@ class CsvTable:
     dialect: Dialect
     names: tuple[str, ...]
     multiline: bool
-
-    @property
-    def is_ambiguous(self) -> bool:
-        """Whether a quoted field is not closed on its line, although the table is read line by line."""
-        return not self.multiline and any(text.spans_lines is not None for text in self.texts)
 
     @property
     def undecodable(self) -> int:
@@ -184,18 +182,20 @@ def _placed(table: CsvTable, converted: ConvertedFiles, forced: bool) -> CsvTabl
     """Decides whether fields contain line breaks, and converts the files that Spark cannot read."""
     spans = {text.spans_lines for text in table.texts}
     multiline = forced or (True in spans and False not in spans)
-    texts = [_placed_text(text, converted, multiline) for text in table.texts]
-    return replace(table, texts=tuple(texts), multiline=multiline)
+    table = replace(table, multiline=multiline)
+    return replace(table, texts=tuple(_placed_text(text, converted, table) for text in table.texts))
 
 
-def _placed_text(text: CsvText, converted: ConvertedFiles, multiline: bool) -> CsvText:
-    if text.place and (text.place != text.file.uri or text.is_readable(multiline)):
-        return text
-    if text.is_readable(multiline):
+def _placed_text(text: CsvText, converted: ConvertedFiles, table: CsvTable) -> CsvText:
+    mark = text.spans_lines is not None and not table.multiline
+    if text.is_readable(table.multiline) and not mark:
         return replace(text, place=text.file.uri)
+    if text.place and text.place != text.file.uri and text.marked == mark:
+        return text
     place = converted.add(text.file, "csv")
-    copy_text(text.file, text.encoding, place, text.skip)
-    return replace(text, place=place)
+    marks = partial(table.dialect.with_marks, columns=len(table.names)) if mark else None
+    copy_text(text.file, text.encoding, place, text.skip, marks)
+    return replace(text, place=place, marked=mark)
 
 
 def _scanned(

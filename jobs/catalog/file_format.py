@@ -25,36 +25,39 @@ class Packing(enum.StrEnum):
     ZIP = "zip"
 
 
-_PACKED = {b"\x1f\x8b": Packing.GZIP, b"BZh": Packing.BZIP2, b"\x28\xb5\x2f\xfd": Packing.ZSTD}
+_PACKED = {b"\x1f\x8b": Packing.GZIP, b"\x28\xb5\x2f\xfd": Packing.ZSTD}
+_BZIP2 = re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)")
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
-_REFUSED = (
-    (
-        b"\xd0\xcf\x11\xe0",
-        "an old Excel file (.xls) or an Excel file with a password; save it as .xlsx without a password",
-    ),
-    (b"7z\xbc\xaf", "a 7-Zip archive; unpack it first"),
-    (b"Rar!", "a RAR archive; unpack it first"),
-    (b"\xfd7zXZ", "an xz file; unpack it first"),
-    (b"\x04\x22\x4d\x18", "an LZ4 file; unpack it first"),
-    (b"ARROW1", "an Arrow (Feather) file; save it as Parquet"),
-    (b"FEA1", "a Feather file; save it as Parquet"),
-    (b"ORC", "an ORC file; save it as Parquet"),
-    (b"Obj\x01", "an Avro file; save it as Parquet"),
-    (b"SQLite format 3", "an SQLite database; export the table as CSV"),
-    (b"\x89HDF", "an HDF5 file; save the table as Parquet"),
-    (b"%PDF", "a PDF document"),
-    (b"version https://git-lfs", "a pointer of Git LFS instead of the file itself; run `git lfs pull`"),
-)
-"""The first bytes of files that are not read, and what such a file is."""
-_PAGE = re.compile(rb"\s*<(!doctype|html|head|body|\?xml|error)", re.IGNORECASE)
-_JSON = re.compile(rb'\s*(\[\s*)?\{\s*["}]|\s*\[\s*[\["]')
-_PICKLE = re.compile(rb"\x80[\x02-\x05]")
+_REFUSED = {
+    rb"\xd0\xcf\x11\xe0": "an old Excel file (.xls) or one with a password; save it as .xlsx without one",
+    rb".{257}ustar": "a tar archive; unpack it first",
+    rb"7z\xbc\xaf": "a 7-Zip archive; unpack it first",
+    rb"Rar!\x1a": "a RAR archive; unpack it first",
+    rb"\xfd7zXZ": "an xz file; unpack it first",
+    rb"\x04\x22\x4d\x18": "an LZ4 file; unpack it first",
+    rb"ARROW1\x00|FEA1\x00": "an Arrow or Feather file; save it as Parquet",
+    rb"ORC[\x00-\x09\x0b-\x1f]": "an ORC file; save it as Parquet",
+    rb"Obj\x01": "an Avro file; save it as Parquet",
+    rb"SQLite format 3": "an SQLite database; export the table as CSV",
+    rb"\x89HDF": "an HDF5 file; save the table as Parquet",
+    rb"\x80[\x02-\x05]": "a pickle file; save the table as Parquet",
+    rb"%PDF-": "a PDF document",
+    rb"version https://git-lfs": "a pointer of Git LFS instead of the file itself; run `git lfs pull`",
+    rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype|html|head|body|\?xml|error)": "a web page, perhaps an error message",
+    rb"""(\xef\xbb\xbf)?\s*(\[\s*)?[\[{]\s*["}{\[]""": "a JSON file; save the table as CSV or Parquet",
+}
+"""What a file is that is not read, by the pattern of its first bytes."""
+_CONTROL = re.compile(rb"[\x02-\x08\x0e-\x1f]")
+MAX_CONTROL_SHARE = 0.05
+"""Text has fewer control characters than this share of its bytes."""
 
 
 def packing_of(start: bytes) -> Packing:
     """How a file that starts with these bytes is packed; an Excel file counts as a zip archive."""
     if start.startswith(_ZIP):
         return Packing.ZIP
+    if _BZIP2.match(start):
+        return Packing.BZIP2
     return next((packing for magic, packing in _PACKED.items() if start.startswith(magic)), Packing.NONE)
 
 
@@ -62,18 +65,11 @@ def kind_of(start: bytes, source: str) -> Kind:
     """What unpacked bytes are; raises `UsageError` if they are not a table, and says what they are."""
     if start.startswith(b"PAR1"):
         return Kind.PARQUET
-    what = next((what for magic, what in _REFUSED if start.startswith(magic)), None)
-    without_bom = start.removeprefix(b"\xef\xbb\xbf")
-    if start[257:262] == b"ustar":
-        what = "a tar archive; unpack it first"
-    elif _PICKLE.match(start):
-        what = "a pickle file; save the table as Parquet"
-    elif _PAGE.match(without_bom):
-        what = "a web page or an XML document; it may be the error message of a download"
-    elif _JSON.match(without_bom):
-        what = "a JSON file; save the table as CSV or Parquet"
-    elif what is None and packing_of(start) is not Packing.NONE:
-        what = f"packed more than once ({packing_of(start)}); unpack it first"
+    what = next((what for pattern, what in _REFUSED.items() if re.match(pattern, start, re.DOTALL)), None)
+    if what is None and packing_of(start) is not Packing.NONE:
+        what = f"a file that is packed more than once ({packing_of(start)}); unpack it first"
+    elif what is None and len(_CONTROL.findall(start)) > MAX_CONTROL_SHARE * len(start):
+        what = "a binary file of an unknown format"
     if what:
         raise UsageError(f"{source}: expected a CSV, Parquet or Excel table; found {what}")
     return Kind.CSV

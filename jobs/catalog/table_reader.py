@@ -177,24 +177,13 @@ def _text_rows(spark: SparkSession, table: CsvTable, ignore: Sequence[str]) -> D
     )
     if table.multiline:
         reader = reader.option("lineSep", "\n")
-    if table.is_ambiguous:  # a field that is not closed keeps its quote
-        reader = reader.option("unescapedQuoteHandling", "BACK_TO_DELIMITER")
     schema = T.StructType([T.StructField(name, T.StringType()) for name in (*names, MALFORMED)])
     rows = reader.schema(schema).csv(places)
-    return rows.withColumn(MALFORMED, F.coalesce(MALFORMED, *_hidden_faults(table, names)))
-
-
-def _hidden_faults(table: CsvTable, names: Sequence[str]) -> Iterator[Column]:
-    """What is wrong in rows that look whole; the checks are only made where a scan has found such rows."""
+    if not table.undecodable:
+        return rows
     cells = F.concat_ws(table.dialect.delimiter, *map(quoted, names))
-    if table.undecodable:
-        fault = F.concat(F.lit("the row has bytes that are not UTF-8: "), cells)
-        yield F.when(cells.contains("\ufffd"), fault)
-    if table.is_ambiguous:
-        last = F.col(quoted(names[-1]))
-        quotes = F.length(last) - F.length(F.replace(last, F.lit('"'), F.lit("")))
-        advice = "a quoted field is not closed on its line; if fields contain line breaks, pass --multiline: "
-        yield F.when(last.startswith('"') & (quotes % 2 == 1), F.concat(F.lit(advice), cells))
+    fault = F.concat(F.lit("the row has bytes that are not UTF-8: "), cells)
+    return rows.withColumn(MALFORMED, F.coalesce(MALFORMED, F.when(cells.contains("\ufffd"), fault)))
 
 
 def _parquet(

@@ -63,6 +63,7 @@ def tarred() -> bytes:
         (b"id,title\n1,a\r\n2,b\r\n", ROWS, "utf-8"),
         (b"id,title\r1,a\r2,b\r", ROWS, "utf-8"),
         (b"\n \t\nid,title\n1,a\n\n2,b\n\n", ROWS, "utf-8"),
+        (b"BZh,FEA1\n1,2\n", [("1", "2")], "utf-8"),
         (b'id,title\n1,12" mix\n2,b\n', [("1", '12" mix'), ("2", "b")], "utf-8"),
     ],
 )
@@ -111,11 +112,12 @@ def test_packed_files_are_recognized_by_their_bytes(
         (gzip.compress(tarred()), "found a tar archive"),
         (
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600),
-            "an old Excel file (.xls) or an Excel file with a password",
+            "an old Excel file (.xls) or one with a password",
         ),
         (b"7z\xbc\xaf\x27\x1c", "found a 7-Zip archive"),
         (b"\x80\x04\x95.", "found a pickle file"),
         (b"SQLite format 3\x00", "found an SQLite database"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "a binary file of an unknown format"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "`git lfs pull`"),
         (gzip.compress(b""), "the packed file is empty"),
         (gzip.compress(gzip.compress(PLAIN)), "packed more than once (gzip)"),
@@ -158,12 +160,22 @@ def test_damaged_rows_of_a_utf8_file_are_rejected(spark: SparkSession, tmp_path:
     assert malformed(forced) == []
 
 
-def test_a_quote_that_is_never_closed_costs_its_row(spark: SparkSession, tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_bytes(b'id,title\n1,"two\n2,b\n3,"c ""x"""\n4,"d"\n')
+def test_a_record_that_cannot_be_whole_is_rejected_once_with_advice(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    text = 'id,title\n1,"two\n2,b\n3,"c ""x"""\n4,"d"\n5,"real\nbreak"\n6,"x" y\n'
+    (tmp_path / "t.csv").write_text(text)
     table = read(spark, tmp_path, tmp_path / "t.csv")
-    assert [text.partition(": ")[2] for text in malformed(table)] == ['1,"two']
-    assert "pass --multiline" in malformed(table)[0]
-    assert cells(table)[1:] == [("2", "b"), ("3", 'c "x"'), ("4", "d")]
+    assert [cell for cell in cells(table) if not cell[0].startswith("a quoted")] == [
+        ("2", "b"),
+        ("3", 'c "x"'),
+        ("4", "d"),
+        ("6", '"x" y'),
+    ]
+    assert [text.partition("pass --multiline: ")[2][:14] for text in malformed(table)] == [
+        "1,'two\",,",
+        "5,'real break'",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -248,8 +260,8 @@ def test_the_collected_cases(
     spark: SparkSession, tmp_path: Path, name: str, column: str, row: int, value: str
 ) -> None:
     path = real_data(f"cases/tables/{name}")
-    for flags in ({}, {"multiline": True}):
-        table = read(spark, tmp_path, path, **flags)
+    for multiline in (False, True):
+        table = read(spark, tmp_path, path, multiline=multiline)
         rows = table.rows.collect()
         assert len(rows) == 60
         assert rows[row][column] == value

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from genremill.infra import storage
-from genremill.infra.errors import StorageError
+from genremill.infra.errors import StorageError, StorageRefused
 from genremill.infra.log import LOGGER
 
 ALIVE = "_alive"
@@ -35,14 +35,19 @@ def repeated(action: Callable[[], object], every_s: float, join_s: float | None 
 
 @contextlib.contextmanager
 def beating(folder: str, period_s: float = PERIOD_S) -> Iterator[None]:
-    """Rewrites the heartbeat in a folder regularly until the block ends."""
+    """Rewrites the heartbeat in a folder regularly until the block ends.
 
-    def beat() -> None:
+    Raises `StorageRefused` at the start if the folder cannot be written.
+    """
+
+    def beat(*, first: bool = False) -> None:
         try:
             storage.write_atomic(f"{folder}/{ALIVE}", storage.utc_now().encode())
         except StorageError as err:  # if the storage is down permanently, the job itself will fail
+            if first and isinstance(err, StorageRefused):
+                raise  # for example, the warehouse is read-only: the job would fail at its end
             LOGGER.warning("cannot write the heartbeat: %s", err)
 
-    beat()
+    beat(first=True)
     with repeated(beat, period_s):
         yield

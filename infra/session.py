@@ -106,6 +106,7 @@ def _started(app_name: str) -> SparkSession:
     if not _under_spark_submit():
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         _use_loopback_if_needed()
+        _use_utf8()
         log4j = Path(__file__).parent / "deploy" / "log4j2.properties"
         bar = {"spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower()}
         log = {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile=file:{log4j}"}
@@ -125,6 +126,13 @@ def _use_loopback_if_needed() -> None:
     if name := host_name.unresolved():
         LOGGER.info("%s. This local session uses %s", host_name.advice(name), host_name.LOOPBACK)
         os.environ[host_name.LOCAL_IP] = host_name.LOOPBACK
+
+
+def _use_utf8() -> None:
+    """Java encodes the names of files as the locale says, and Python as UTF-8."""
+    locale = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "")
+    if "utf" not in locale.lower():
+        os.environ["LC_ALL"] = "C.UTF-8"
 
 
 def _start_java(conf: SparkConf) -> None:

@@ -63,9 +63,8 @@ def check_host_name() -> str:
     name = host_name.unresolved()
     if name is None:
         return socket.gethostname()
-    return (
-        f"{host_name.advice(name)}. Until then, local jobs use {host_name.LOOPBACK}, and spark-submit fails"
-    )
+    until_then = f"until then, local jobs use {host_name.LOOPBACK}, and spark-submit fails"
+    return f"{host_name.advice(name)}; {until_then}"
 
 
 def check_import(module: str, package: str) -> str:

@@ -50,13 +50,13 @@ def parse(
         description += f"\n\nThese are the main flags: `genremill {job} --help-all` lists all {len(flags)}."
     both = all_flags(config, common)
     # Over a file, both --x and --no-x exist, so that the command line can change the file's value.
-    pairs = () if file else (tyro.conf.FlagCreatePairsOff,)
+    pairs = () if file is not None else (tyro.conf.FlagCreatePairsOff,)
     parsed: Any = tyro.cli(
         both,
         prog=f"genremill {job}",
         description=description,
         args=["--help" if argument == "--help-all" else argument for argument in argv],
-        default=default_of(both, _values(job, file, flags) if file else {}),
+        default=default_of(both, {} if file is None else _values(job, file, flags)),
         config=(tyro.conf.EnumChoicesFromValues, *pairs),
         registry=registry(hidden),
     )

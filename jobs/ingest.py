@@ -39,7 +39,7 @@ def inputs(cfg: Config) -> dict[str, str]:
     """What the result depends on: the files of the table and the settings."""
     settings = dataclasses.asdict(cfg)
     del settings["max_vanished"]  # it decides whether the result is published, not what it is
-    files = {"tracks": cfg.tracks} | ({"split_file": cfg.split_file} if cfg.split_file else {})
+    files = {"tracks": cfg.tracks} | ({} if cfg.split_file is None else {"split_file": cfg.split_file})
     digests = {name: file_digest(name, location) for name, location in files.items()}
     return digests | {"settings": json.dumps(settings, sort_keys=True)}
 

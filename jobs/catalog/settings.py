@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from genremill.infra import storage
-from genremill.infra.errors import UsageError
+from genremill.infra.errors import StorageRefused, UsageError
 from genremill.infra.flag_types import OptionalFile
 from genremill.jobs.catalog.columns import Columns
 from genremill.jobs.catalog.splits import DrawnSplit
@@ -78,7 +78,10 @@ class Options:
 
 def file_digest(field: str, location: str) -> str:
     """A digest of the files that a flag names."""
+    flag = f"--{field.replace('_', '-')}"
     try:
         return storage.inventory(storage.absolute_uri(location)).digest
     except UsageError as err:
-        raise UsageError(f"--{field.replace('_', '-')} {err}") from err
+        raise UsageError(f"{flag} {err}") from err
+    except StorageRefused as err:
+        raise UsageError(f"{flag}: {err}") from err

@@ -179,7 +179,10 @@ class Warehouse:
         previous = tuple(run for run in history if run.run_id != snapshot.run_id)[:HISTORY]
         pointer = Current(storage.utc_now(), previous, (), snapshot)
         storage.write_over(self.path(table, POINTER), pointer.to_json(), version)
-        return True
+        if self.generation() is None:
+            return True
+        self.follow()  # the first tags became current meanwhile
+        return False
 
     def start_generations(self, current: CurrentGeneration) -> None:
         """Writes the first generation; raises `Conflict` if another job has done so."""

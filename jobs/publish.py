@@ -108,23 +108,23 @@ def _audit_and_publish(
     try:
         TAGS.checked_rows(tags, work.warehouse.path(candidate.path))
     except ContractError as err:
-        message = _refusal(candidate, str(err))
         if not work.dry_run:
-            work.warehouse.refuse("tags", candidate.run_id, message)
-        raise AuditRefused(message) from err
+            work.warehouse.refuse("tags", candidate.run_id, str(err))
+        raise AuditRefused(_refusal(candidate, str(err))) from err
     inputs = resolve(work.warehouse, candidate, current)
     findings, comparison = audit_findings.measure(spark, work, inputs, cfg)
     for audit in findings.audits:
         (LOGGER.info if audit.passed else LOGGER.warning)("audit %s: %s", audit.verdict, audit)
     summary = {"published": candidate.run_id, "rows": candidate.rows} | findings.as_json()
     if findings.refused:
-        message = _refusal(candidate, "; ".join(map(str, findings.refused)))
+        why = "; ".join(map(str, findings.refused))
+        message = _refusal(candidate, why)
         if work.dry_run:
             raise AuditRefused(message)
         if any(audit.name in (MISSING_TAGS, ROW_COUNT) for audit in findings.refused):
-            work.warehouse.refuse("tags", candidate.run_id, message)
+            work.warehouse.refuse("tags", candidate.run_id, why)
         else:
-            _refuse(work.warehouse, candidate, message)
+            _refuse(work.warehouse, candidate, why)
             _refuse_model(work.warehouse, candidate, current.snapshot if current else None)
         report = audit_page.write(spark, work, inputs, findings, comparison)
         raise AuditRefused(f"{message}; see {report}", summary | {"published": None, "report": report})

@@ -86,6 +86,25 @@ def test_before_tags_are_current_an_unpublished_run_is_not_built_on(warehouse: W
     assert newest.run_id == run_id(1)
 
 
+def test_a_run_that_is_published_while_the_first_tags_become_current_stays_staged(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.publish("tracks", made(warehouse, "tracks", 1))
+    tags, whole = tags_of(warehouse, 2, 1), storage.write_over
+
+    def tags_first(uri: str, data: bytes, version: str | None) -> None:
+        monkeypatch.setattr(storage, "write_over", whole)
+        make_current(warehouse, tags)
+        whole(uri, data, storage.read_version(uri)[1])
+
+    monkeypatch.setattr(storage, "write_over", tags_first)
+    assert not warehouse.publish("tracks", made(warehouse, "tracks", 3))
+    assert current_runs(warehouse) == pointer_runs(warehouse) == {"tracks": run_id(1), "tags": run_id(2)}
+    newest = warehouse.newest("tracks")
+    assert newest is not None
+    assert newest.run_id == run_id(3)
+
+
 def test_jobs_do_not_build_on_refused_unchecked_or_withdrawn_runs(warehouse: Warehouse) -> None:
     published(warehouse, 1)
     made(warehouse, "tracks", 2)

@@ -10,13 +10,13 @@ class AudioReason(enum.StrEnum):
     MISSING = "missing"  # the object does not exist
     CHANGED = "changed"  # the object was replaced between listing and reading
     EMPTY = "empty"  # zero bytes
-    NOT_AUDIO = "not_audio"  # the first bytes do not belong to a known format
-    CODEC_REFUSED = "codec_refused"  # the container or codec is not supported
+    NOT_AUDIO = "not_audio"  # no known format was found
+    CODEC_REFUSED = "codec_refused"  # the container or codec is not supported, or only with FFmpeg
     HEADER_OVER_BUDGET = "header_over_budget"  # rate, channels, frames or bytes are above the limits
     DECODE_FAILED = "decode_failed"  # the decoder reported an error
     DECODE_CRASHED = "decode_crashed"  # the decoder process died or ran out of memory
     DECODE_TIMEOUT = "decode_timeout"  # decoding took too long
-    TRUNCATED = "truncated"  # fewer than 90 % of the declared frames could be decoded
+    TRUNCATED = "truncated"  # less than 90 % of the audio that should be there could be decoded
     TOO_SHORT = "too_short"  # fewer than 2,048 samples at the rate of the feature set
     SILENT = "silent"  # the peak is below -90 dBFS after removing the mean
     NON_FINITE = "non_finite"  # a sample or a feature is NaN or infinite

@@ -18,6 +18,7 @@ from genremill.jobs.features import cache as feature_cache, set_extraction
 from genremill.jobs.synthetic.clips import SR, clip, style_of
 from genremill.udfs.feature_sets import registry
 from genremill.udfs.feature_sets.gtzan57 import Gtzan57
+from tests.audio.ffmpeg_corpus import ENCODINGS, made
 from tests.e2e.test_kills import killed_when
 
 GOOD, MANY = 8, 150
@@ -116,6 +117,36 @@ def test_only_changed_and_repaired_audio_is_decoded_again(audio: Audio) -> None:
     assert {key: after[key] for key in before if key[0] not in ("t0", "again")} == {
         key: before[key] for key in before if key[0] not in ("t0", "again")
     }
+
+
+def test_a_format_that_needs_ffmpeg_is_tried_again_when_ffmpeg_is_turned_on(audio: Audio) -> None:
+    (audio.clips / "html.mp3").write_bytes(made(ENCODINGS[0], 3, 440.0))
+    found = audio.extract("--max-rejects", "1")
+    assert found["rejected"]["codec_refused"] == 1
+    (detail,) = feature_cache.rejects(audio.spark, audio.warehouse).where("key = 'html.mp3'").collect()
+    assert "M4A" in detail["detail"]
+    assert "--ffmpeg" in detail["detail"]
+    bad = len(BAD) - 1  # one file is missing
+    with_ffmpeg = audio.extract("--max-rejects", "1", "--ffmpeg")
+    assert with_ffmpeg["fingerprint"] == found["fingerprint"]
+    assert (with_ffmpeg["decoded"], with_ffmpeg["without"]) == (bad, found["without"] - 1)
+    assert ("html.mp3", 0) in audio.features(found["fingerprint"])
+    before = audio.files()
+    for flags in (["--ffmpeg"], []):
+        assert audio.extract("--max-rejects", "1", *flags)["decoded"] == 0
+    assert audio.files() == before
+
+
+def test_what_an_earlier_version_rejected_is_tried_again_once(audio: Audio) -> None:
+    found = audio.extract("--max-rejects", "1")
+    (run,) = audio.warehouse.run_ids("rejects")
+    folder = Path(audio.uri) / "rejects" / f"run={run}"
+    earlier = audio.spark.read.parquet(str(folder)).drop("decoder").toPandas()
+    shutil.rmtree(folder)
+    audio.spark.createDataFrame(earlier).write.parquet(str(folder))
+    assert audio.extract("--max-rejects", "1")["decoded"] == len(BAD) - 1
+    assert audio.extract("--max-rejects", "1")["decoded"] == 0
+    assert found["decoded"] == GOOD + len(BAD) - 1
 
 
 def test_a_plan_counts_the_audio_of_a_table_before_it_is_ingested(audio: Audio, tmp_path: Path) -> None:

@@ -39,7 +39,10 @@ _MOST_UNREAD = 1 << 16
 def require() -> None:
     """Raises `UsageError` if PyAV is not installed."""
     if importlib.util.find_spec("av") is None:
-        raise UsageError("--ffmpeg needs the package av: pip install 'genremill[ffmpeg]'")
+        raise UsageError(
+            "--ffmpeg needs the package av, which is not installed here; "
+            "install the extra genremill[ffmpeg], or the package itself: pip install av"
+        )
 
 
 class FfmpegSource:

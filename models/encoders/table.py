@@ -55,7 +55,7 @@ class TableEncoder(Encoder):
     def learn(self, samples: Samples) -> None:
         """Fits scales and categories on raw train rows; a row of NaN lacks the features."""
         x_BF = joined_rows(samples, self.inputs)
-        has_B: npt.NDArray[np.bool_] = ~np.isnan(x_BF).all(axis=1)
+        has_B: npt.NDArray[np.bool_] = np.any(~np.isnan(x_BF), axis=1)
         if not has_B.any():
             raise UsageError(
                 f"--inputs: none of {len(has_B):,} train tracks has {' and '.join(self.inputs)}: leave it out"

@@ -68,8 +68,8 @@ def make_sum(
                 sums = part.of_bucket(index)
                 totals[bucket] = totals[bucket] + sums if bucket in totals else sums
         for bucket, total in totals.items():
-            sums = (total.counts_BG, total.sums_BGD, total.squares_BDD, total.lacking_BDD)
-            arrays = [pa.array([bucket], pa.int32()), *(pa.array([part.tobytes()]) for part in sums)]
+            numbers = (total.counts_BG, total.sums_BGD, total.squares_BDD, total.lacking_BDD)
+            arrays = [pa.array([bucket], pa.int32()), *(pa.array([part.tobytes()]) for part in numbers)]
             yield pa.RecordBatch.from_arrays(arrays, names=COLUMNS)
 
     return sum_up

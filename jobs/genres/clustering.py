@@ -114,7 +114,7 @@ def _means(
             genre_N = np.array([number[genre] for genre in part.column("genre").to_pylist()])
             yield encoded(encoder, matrix(part.column("values")).astype(np.float32)[:, positions]), genre_N
 
-    return genre_means(encoded_parts(), len(genres))
+    return genre_means(encoded_parts(), len(genres), len(encoded_names(encoder)))
 
 
 def _sums(

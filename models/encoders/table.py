@@ -55,7 +55,7 @@ class TableEncoder(Encoder):
     def learn(self, samples: Samples) -> None:
         """Fits scales and categories on raw train rows; a row of NaN lacks the features."""
         x_BF = joined_rows(samples, self.inputs)
-        has_B = ~np.isnan(x_BF).all(axis=1)
+        has_B: npt.NDArray[np.bool_] = np.any(~np.isnan(x_BF), axis=1)
         if not has_B.any():
             raise UsageError(
                 f"--inputs: none of {len(has_B):,} train tracks has {' and '.join(self.inputs)}: leave it out"
@@ -155,7 +155,8 @@ def _of_known(
 ) -> npt.NDArray[np.float32]:
     """A statistic of the known values of each column; 0 if none is known."""
     known = (x_B[~np.isnan(x_B)] for x_B in x_BN.T)
-    return np.stack([statistic(x_B if len(x_B) else np.zeros(1)) for x_B in known]).astype(np.float32)
+    none = np.zeros(1, np.float32)
+    return np.stack([statistic(x_B if len(x_B) else none) for x_B in known]).astype(np.float32)
 
 
 def _grid(x_BN: npt.NDArray[np.float32], scaling: Scaling) -> npt.NDArray[np.float32]:

@@ -173,17 +173,17 @@ def most_telling(x_NF: NDArray[Any], genre_N: NDArray[Any], count: int) -> tuple
     return tuple(np.sort(varying[np.argsort(-ratio, kind="stable")[:count]]).tolist())
 
 
-def genre_means(parts: Iterable[tuple[Floats, Integers]], genres: int) -> Floats:
+def genre_means(parts: Iterable[tuple[Floats, Integers]], genres: int, width: int) -> Floats:
     """Mean of the known inputs of each genre, (G, D), over batches of encoded inputs and indices of genres.
 
     If none is known for a genre, it is the mean over all genres, or else 0.
     """
-    sums_GD, known_GD = 0.0, 0.0
+    sums_GD, known_GD = np.zeros((2, genres, width))
     for x_ND, genre_N in parts:
         known_ND = ~np.isnan(x_ND)
         members = csr_array((np.ones(len(x_ND)), (genre_N, np.arange(len(x_ND)))), shape=(genres, len(x_ND)))
-        sums_GD = sums_GD + members @ np.where(known_ND, x_ND, 0)
-        known_GD = known_GD + members @ known_ND.astype(np.float64)
+        sums_GD += members @ np.where(known_ND, x_ND, 0)
+        known_GD += members @ known_ND.astype(np.float64)
     overall_D = sums_GD.sum(axis=0) / np.maximum(known_GD.sum(axis=0), 1)
     return np.where(known_GD > 0, sums_GD / np.maximum(known_GD, 1), overall_D)
 

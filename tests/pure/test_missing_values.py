@@ -33,7 +33,8 @@ def test_only_the_features_of_the_model_count_and_one_that_the_tracks_lack_is_mi
     assert has.tolist() == [True, False, False, False, False, True]
     np.testing.assert_array_equal(rows, [[3, NAN, 1], [9, NAN, 7]])
     rows, has = feature_rows(LISTS, (None, None))
-    assert (rows.shape, has.any()) == ((0, 2), False)
+    assert rows.shape == (0, 2)
+    assert not has.any()
 
 
 def test_a_distance_with_missing_values_is_the_mean_over_them() -> None:
@@ -90,7 +91,7 @@ def _pairs() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArra
 
 def test_profiles_are_the_means_and_covariances_of_the_known_values() -> None:
     x_ND, genre_N, bucket_N = _pairs()
-    means_GD = genre_means([(x_ND[:2500], genre_N[:2500]), (x_ND[2500:], genre_N[2500:])], 3)
+    means_GD = genre_means([(x_ND[:2500], genre_N[:2500]), (x_ND[2500:], genre_N[2500:])], 3, 2)
     expected_GD = np.stack([np.nanmean(x_ND[genre_N == genre], axis=0) for genre in range(3)])
     np.testing.assert_allclose(means_GD, expected_GD)
     sums = partial_sums(x_ND, genre_N, bucket_N, ("a", "b", "c"), 4, means_GD)
@@ -106,13 +107,13 @@ def test_profiles_are_the_means_and_covariances_of_the_known_values() -> None:
 
 def test_a_genre_without_a_known_value_has_the_mean_of_all_genres() -> None:
     x_ND = np.array([[1.0, NAN], [NAN, NAN], [3.0, NAN]])
-    means_GD = genre_means([(x_ND, np.array([0, 1, 0]))], 2)
+    means_GD = genre_means([(x_ND, np.array([0, 1, 0]))], 2, 2)
     np.testing.assert_array_equal(means_GD, [[2, 0], [2, 0]])
 
 
 def test_sums_of_batches_with_missing_values_add_up() -> None:
     x_ND, genre_N, bucket_N = _pairs()
-    means_GD = genre_means([(x_ND, genre_N)], 3)
+    means_GD = genre_means([(x_ND, genre_N)], 3, 2)
     whole = partial_sums(x_ND, genre_N, bucket_N, ("a", "b", "c"), 4, means_GD)
     halves = [
         partial_sums(x_ND[half], genre_N[half], bucket_N[half], ("a", "b", "c"), 4, means_GD)

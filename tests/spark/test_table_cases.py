@@ -198,8 +198,8 @@ def test_rows_without_ids(spark: SparkSession, tmp_path: Path) -> None:
 
 def test_mostly_missing_columns_are_dropped(spark: SparkSession, tmp_path: Path) -> None:
     table = pd.read_csv(real_data("cases/tables/plain.csv"), dtype=str)
-    table.loc[table.index[:40], "energy"] = "?"
-    table.loc[table.index[:20], "valence"] = "n.n."
+    table.loc[table.index % 3 > 0, "energy"] = "?"
+    table.loc[table.index % 3 == 0, "valence"] = "n.n."
     table.to_csv(tmp_path / "t.csv", index=False)
     flags = ["--missing", "n.n."]
     found = Ingested(spark, tmp_path, str(tmp_path / "t.csv"), *flags)

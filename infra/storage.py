@@ -25,8 +25,6 @@ _MALFORMED = re.compile(r"(s3[an]?|https?|hdfs|gs|abfss?):/.*", re.IGNORECASE | 
 """A URI that lacks a slash. A folder of such a name can be written with `./` before it."""
 _SIGNATURE = re.compile(r"\?.*(X-Amz-|AWSAccessKeyId=|Signature=)", re.IGNORECASE | re.DOTALL)
 """The query of a signed URI. Other question marks belong to the name."""
-_FULL = ("file:///", "s3a://")
-"""Beginnings of full URIs."""
 
 Store: TypeAlias = LocalStore | S3Store
 _STORES: dict[str, Store] = {"file": LocalStore(), "s3a": S3Store()}
@@ -91,9 +89,8 @@ def _refuse_secrets(uri: str) -> None:
 
 
 def _store(uri: str) -> tuple[Store, str]:
-    """The store of a URI, and the full URI, which is not decoded again."""
-    _refuse_secrets(uri)
-    absolute = uri if uri.startswith(_FULL) else absolute_uri(uri)
+    """The store of a URI, and the full URI; a full `file:` URI is not decoded again."""
+    absolute = uri if uri.startswith("file:///") else absolute_uri(uri)
     return _STORES[absolute.partition("://")[0]], absolute
 
 

@@ -124,8 +124,7 @@ def job(
         writes = isinstance(common, Writing) and not common.dry_run
         work = Run(Warehouse.at(common.warehouse), new_run_id(), dry_run=not writes)
         start_log(work.run_id, name)
-        if not may_create:
-            require_warehouse(work.warehouse)
+        require_warehouse(work.warehouse, may_create)
         prepared = ready(work.warehouse, cfg)
         if writes:
             work.warehouse.follow()
@@ -161,9 +160,12 @@ def check_seed(seed: int) -> None:
         raise UsageError(f"--seed {seed}: expected 0 to {(1 << 32) - 1}")
 
 
-def require_warehouse(warehouse: Warehouse) -> None:
-    """Raises `UsageError` if there is nothing at the URI of a warehouse."""
-    if not storage.exists(warehouse.uri):
+def require_warehouse(warehouse: Warehouse, may_create: bool = False) -> None:
+    """Raises `UsageError` if there is no warehouse and it may not be created.
+
+    Raises `StorageRefused` if it cannot be created, because there is no such bucket.
+    """
+    if not storage.exists(warehouse.uri) and not may_create:
         raise UsageError(
             f"--warehouse {warehouse.uri}: there is no warehouse at this place. Correct the URI, or create "
             f"the warehouse with `genremill nightly` or `genremill ingest`"

@@ -87,7 +87,7 @@ def of_night(warehouse: Warehouse, with_refused: bool = False) -> tuple[str, str
 
 def folder_of(warehouse: Warehouse, version: str | None = None) -> tuple[str, str]:
     """Version and folder of a named model version, or of the newest; raises `UsageError` if there is none."""
-    version = version or newest(warehouse)
+    version = newest(warehouse) if version is None else version
     folder = warehouse.path("models", version)
     if version.count("/") != 1 or ".." in version or not storage.is_object(f"{folder}/model.json"):
         raise UsageError(

@@ -78,7 +78,7 @@ def transform(tracks: DataFrame, inputs: ScoreInputs) -> DataFrame:
 
 def check(cfg: Config) -> None:
     """Raises `UsageError` on settings that are wrong for every warehouse."""
-    if cfg.model and cfg.model_version:
+    if cfg.model is not None and cfg.model_version is not None:
         raise UsageError("--model and --model-version both name a model; expected only one of them")
     if cfg.limit is not None and cfg.limit < 1:
         raise UsageError(f"--limit {cfg.limit}: expected 1 or more")
@@ -86,7 +86,7 @@ def check(cfg: Config) -> None:
 
 def model_of(warehouse: Warehouse, cfg: Config) -> ModelVersion:
     """The model that the flags name, or the newest one of the warehouse."""
-    if not cfg.model:
+    if cfg.model is None:
         return model_registry.read_version(warehouse, cfg.model_version)
     folder = storage.absolute_uri(cfg.model)
     card = read_card(folder)

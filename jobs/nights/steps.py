@@ -58,7 +58,7 @@ class Config:
     @property
     def trains(self) -> bool:
         """Whether the night may train and evaluate a model; it does not if `score` gets a model by name."""
-        return not (self.score.model or self.score.model_version)
+        return self.score.model is None and self.score.model_version is None
 
 
 def ingest_settings(cfg: Config) -> ingest.Config:

@@ -5,7 +5,8 @@ import socket
 
 import pytest
 
-from genremill.infra import host_name, log, session
+from genremill.infra import host_name, session
+from genremill.infra.log import LOGGER
 from genremill.jobs import doctor
 
 
@@ -25,7 +26,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_local_session_uses_the_loopback_address(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(log.LOGGER, "propagate", True)
+    monkeypatch.setattr(LOGGER, "propagate", True)
     caplog.set_level("INFO", "genremill")
     monkeypatch.setenv("SPARK_LOCAL_IP", "")
     session._use_loopback_if_needed()

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -124,3 +125,10 @@ def test_no_folder_of_jobs_is_named_like_a_job() -> None:
 def test_no_module_is_named_like_one_of_the_standard_library() -> None:
     leaves = {name.split(".")[-1] for name in _modules()} | {name.split(".")[0] for name in _modules()}
     assert not leaves & sys.stdlib_module_names
+
+
+def test_only_one_module_makes_readers_of_spark() -> None:
+    """Other readers would take `?` or `[` in the path of a table for a pattern."""
+    readers = re.compile(r"\b(spark|sparkSession)\.read\b(?!\()")
+    found = {name for name, path in _modules().items() if readers.search(path.read_text())}
+    assert found == {"infra.readers"}

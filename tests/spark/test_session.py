@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,15 +81,17 @@ def test_java_that_dies_is_an_error_to_retry(printed: dict[str, str]) -> None:
     assert error.startswith("4 ")
 
 
-def test_a_session_starts_on_a_machine_whose_name_cannot_be_resolved() -> None:
+def test_a_session_starts_without_an_address_and_without_a_utf8_locale(tmp_path: Path) -> None:
     own_name = ["unshare", "--uts"]
     if subprocess.run([*own_name, "true"], capture_output=True, check=False).returncode:
         pytest.skip("unshare --uts is not allowed here")
     code = (
         "from genremill.infra.session import spark_session\n"
-        "with spark_session('t') as spark: print(spark.range(3).count())"
+        f"with spark_session('t') as spark: print(spark.read.text('file://{tmp_path}/Beyoncé.csv').count())"
     )
+    (tmp_path / "Beyoncé.csv").write_text("a\nb\nc\n")
     command = [*own_name, "sh", "-c", 'hostname no-such-name && exec "$0" -c "$1"', sys.executable, code]
     environment = {name: value for name, value in os.environ.items() if name != "SPARK_LOCAL_IP"}
+    environment["LC_ALL"] = "C"
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.stdout.strip() == "3", done.stderr

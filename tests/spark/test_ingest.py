@@ -293,6 +293,9 @@ def test_a_wrong_path_is_a_usage_error(
     assert "or an empty folder" in capsys.readouterr().err
     (tmp_path / "t.parquet").write_text("<html>503 Slow Down</html>")
     assert Ingested(spark, tmp_path, str(tmp_path / "t.parquet")).exit_code == 2
+    assert "t.parquet: expected a CSV, Parquet or Excel table; found a web page" in capsys.readouterr().err
+    (tmp_path / "t.parquet").write_text("503 Slow Down")
+    assert Ingested(spark, tmp_path, str(tmp_path / "t.parquet")).exit_code == 2
     assert "the file is not Parquet, although its name ends in .parquet" in capsys.readouterr().err
 
 

@@ -9,6 +9,7 @@ from typing import cast
 
 import av
 import numpy as np
+import numpy.typing as npt
 
 from tests.audio.whole_files_corpus import pure
 
@@ -46,7 +47,12 @@ def made(
     encoding: Encoding, seconds: float, pitch: float, channels: int = 1, *, faststart: bool = False
 ) -> bytes:
     """The bytes of a file with a tone; `faststart` puts the index of an MP4 first."""
-    layout = "stereo" if channels == 2 else "mono"
+    return encoded(encoding, pure(seconds, pitch, encoding.sr, channels), faststart=faststart)
+
+
+def encoded(encoding: Encoding, y: npt.NDArray[np.float32], *, faststart: bool = False) -> bytes:
+    """The bytes of a file with a signal of shape (frames, channels)."""
+    layout = "stereo" if y.shape[1] == 2 else "mono"
     options = {"movflags": "faststart"} if faststart else {}
     with (
         tempfile.NamedTemporaryFile() as out,  # FFmpeg opens it again to move the index
@@ -55,7 +61,6 @@ def made(
         stream = cast(av.AudioStream, container.add_stream(encoding.codec, rate=encoding.sr, layout=layout))
         stream.bit_rate = 128_000
         stream.codec_context.open()
-        y = pure(seconds, pitch, encoding.sr, channels)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(y.T), format="fltp", layout=layout)
         frame.sample_rate, frame.pts, frame.time_base = encoding.sr, 0, Fraction(1, encoding.sr)
         size = stream.codec_context.frame_size or 4096

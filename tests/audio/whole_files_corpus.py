@@ -47,6 +47,14 @@ def constant(seconds: float, pitch: float, sr: int = 44100, channels: int = 1) -
     return mp3[frame_length(mp3) :]
 
 
+def free_format(seconds: float, pitch: float) -> bytes:
+    """An MP3 in free format: its headers do not say the bit rate."""
+    mp3 = bytearray(constant(seconds, pitch, 48000))
+    for at in range(0, len(mp3) - 3, frame_length(bytes(mp3))):
+        mp3[at + 2] &= 0x0D
+    return bytes(mp3)
+
+
 def variable(seconds: float, pitch: float) -> bytes:
     """An MP3 of variable bit rate without a Xing header; its second half is soft."""
     y = pure(seconds, pitch)
@@ -154,6 +162,7 @@ WHOLE = (
         lambda: constant(4, HIGH) + b"LYRICSBEGIN" + b"la" * 9000 + b"LYRICS200" + id3v1(),
         ONE,
     ),
+    Whole("free-format.mp3", lambda: free_format(4, HIGH), ONE),
     Whole("variable.mp3", lambda: variable(4, HIGH), ONE),
     Whole("xing-too-few.mp3", lambda: xing(HIGH_4, 20), ONE),
     Whole("xing-too-few-bytes-too.mp3", lambda: xing(HIGH_4, 20, 8000), ONE),

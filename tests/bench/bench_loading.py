@@ -1,5 +1,7 @@
 """Time to load 30 s of 44.1 kHz stereo with `librosa.load`, with our decoder, and with it in the sandbox.
 
+The second table compares the decoders: libsndfile, FFmpeg (PyAV), and our decoder with one of them.
+
 The loaders take turns, and processor time is measured (with that of the child process), so that the ratios
 also hold on a busy machine; each figure is the best of its rounds. `read` is libsndfile alone, without mixing
 and resampling: no loader that uses libsndfile can have a better ratio than `at most`. The share of the
@@ -16,18 +18,24 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import av
 import librosa
 import numpy as np
 import soundfile
 
 from genremill.infra.audio.faults import AudioRejected
+from genremill.udfs.decoding import ffmpeg
 from genremill.udfs.decoding.decode import decode
+from genremill.udfs.decoding.recording import Recording
 from genremill.udfs.decoding.sandbox import Sandbox
-from genremill.udfs.decoding.settings import DecodeSettings
+from genremill.udfs.decoding.segments import FileView
+from genremill.udfs.decoding.settings import Budget, DecodeSettings
+from tests.audio.ffmpeg_corpus import ENCODINGS, encoded as encoded_by_ffmpeg
 
 ROUNDS = 40
 SOURCE_SR, SECONDS = 44100, 30
 FEATURES_MS = 28.0
+DEMUXERS = {"ogg": "ogg", "mp3": "mp3", "flac": "flac", "aac": "mov", "alac": "mov", "wma": "asf"}
 SETTINGS = DecodeSettings(sr=22050, seconds=SECONDS)
 
 
@@ -106,8 +114,61 @@ def main() -> None:
                 f"{ms['sandbox']:9.1f}{ms['librosa'] / ms['sandbox']:7.2f}{isolation:11.2f}"
                 f"{isolation / (ms['sandbox'] + FEATURES_MS):7.1%}"
             )
+        print_decoders(Path(folder))
         print(f"shortest file, wall time: {direct:.2f} ms, in the sandbox {isolated:.2f} ms")
     print(f"a new child, wall time: {start_ms():.0f} ms")
+
+
+def ffmpeg_read(path: Path) -> None:
+    """Decodes a file with FFmpeg to float32, as `soundfile.read` does, without mixing and resampling."""
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        stream.codec_context.thread_count = 1
+        resampler = av.AudioResampler(format="flt")
+        for frame in container.decode(stream):
+            for converted in resampler.resample(frame):
+                converted.to_ndarray()
+
+
+def ours_with_ffmpeg(path: Path, demuxer: str) -> None:
+    """Our decoder, with FFmpeg also for a format that libsndfile decodes."""
+    with (
+        path.open("rb") as file,
+        contextlib.closing(ffmpeg.sources(FileView(file.fileno()), 0, demuxer)) as found,
+    ):
+        recording = Recording(SETTINGS, Budget(), None)
+        for source in found:
+            recording.add(source, 0)
+        recording.decoded()
+
+
+def print_decoders(folder: Path) -> None:
+    """Prints the time of each decoder by format."""
+    for name, made_by in (("aac", ENCODINGS[0]), ("alac", ENCODINGS[2]), ("wma", ENCODINGS[3])):
+        (folder / f"clip.{name}").write_bytes(encoded_by_ffmpeg(made_by, clip()))
+    print("decoders: ms of processor time; decoding alone, and with mixing and resampling")
+    names = ("libsndfile", "FFmpeg", "librosa.load", "ours", "ours, FFmpeg")
+    print(" " * 6 + "".join(f"{name:>14}" for name in names))
+    for suffix, demuxer in DEMUXERS.items():
+        path = folder / f"clip.{suffix}"
+        load: dict[str, Callable[[], object]] = {
+            "FFmpeg": partial(ffmpeg_read, path),
+            "ours, FFmpeg": partial(ours_with_ffmpeg, path, demuxer),
+        }
+        if path.suffix in (".ogg", ".mp3", ".flac"):
+            load |= {
+                "libsndfile": partial(soundfile.read, path, dtype="float32"),
+                "librosa.load": partial(librosa.load, path, sr=SETTINGS.sr),
+                "ours": partial(ours, path),
+            }
+        ms = best_of(load, dict.fromkeys(load, own_ms))
+        print(f"{suffix:6}" + "".join(f"{ms[name]:14.1f}" if name in ms else f"{'':14}" for name in names))
+
+
+def ours(path: Path) -> None:
+    """Our decoder with libsndfile."""
+    with path.open("rb") as file:
+        decode(file.fileno(), SETTINGS)
 
 
 def start_ms() -> float:

@@ -114,12 +114,13 @@ def _segments(view: FileView, start: int, head: bytes, seconds: float) -> Iterat
         yield from _read(known, view, start, seconds)
         return
     _refuse(OTHERS, head, start)
-    is_mp3 = False
-    for segment in mpeg.segments(view, start, seconds):
-        is_mp3 = True
-        yield segment
-    if is_mp3:
-        return
+    for found in (mpeg.segments(view, start, seconds), mpeg.free_format(view, start)):
+        is_mp3 = False
+        for segment in found:
+            is_mp3 = True
+            yield segment
+        if is_mp3:
+            return
     _refuse(SHORT, head, start)
     # Zeros, junk, or a tag of a wrong size.
     for position in view.matches(_EMBEDDED, 0, min(view.size, _SEARCHED)):

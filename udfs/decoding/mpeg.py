@@ -145,6 +145,27 @@ def segments(view: FileView, start: int, seconds: float) -> Iterator[Segment]:
         yield growing.segment(view, is_file=is_file, is_whole=position is None)
 
 
+def free_format(view: FileView, start: int) -> Iterator[Segment]:
+    """The segment of an MP3 whose frames have one length that no header declares; none if it is not one."""
+    data = view.read(start, _CHUNK)
+    if data[2:3] == b"" or data[2] >> 4:
+        return
+    frame = _frame(bytes((*data[:2], data[2] | 0x10, *data[3:4])))  # with any bit rate
+    if frame is None:
+        return
+    kind = frame.format
+
+    def is_header(at: int) -> bool:
+        same = data[at : at + 2] == data[:2] and len(data) > at + 2
+        return same and data[at + 2] & 0xFD == data[2] & 0xFD  # all but the padding
+
+    starts = (at for at in range(kind.xing, 4096) if is_header(at))
+    length = next((at for at in starts if is_header(2 * at) or is_header(2 * at + 1)), None)
+    if length is not None:
+        frames = (view.size - start) // length * kind.samples
+        yield Segment(Codec.MP3, kind.sr, kind.channels, frames, pieces=((start, view.size),))
+
+
 def _first(view: FileView, start: int) -> int | None:
     """Where the first frame is: usually directly after the tags."""
     if _is_start(view, start, least=1):

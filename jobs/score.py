@@ -117,6 +117,9 @@ def run(spark: SparkSession, work: command.Run, inputs: ScoreInputs) -> command.
     if work.dry_run:
         return command.Outcome({"tracks": snapshot.rows} | summary, "dry run: nothing scored")
     LOGGER.info("scoring %d tracks with %s", snapshot.rows, model.version)
+    if gone := {*model_registry.table_features(model.card)} - {*TracksDetails.of(snapshot).feature_names}:
+        names = ", ".join(sorted(gone))
+        LOGGER.warning("the tracks do not have these features of the model, so they are missing: %s", names)
     expected = min(snapshot.rows, inputs.limit or snapshot.rows)
     with progress(spark, "score", snapshot.rows):
         staged = snapshots.write(work, TAGS, tags, inputs.made_from, inputs.details, expected)

@@ -13,10 +13,14 @@ INTERNAL_COLUMNS = ("problem", "known", "numbers", "row_digest", *OWN_COLUMNS)
 def typed_rows(raw: DataFrame, form: RowFormat, kept: tuple[str, ...]) -> DataFrame:
     """Every row of the table, parsed; `problem` (reason, detail) is null if the row is good."""
     carried = (*kept, FILE, BLOCK, POSITION)
-    read = raw.select(*map(quoted, dict.fromkeys((*columns_read(form), *carried))))
+    names = list(dict.fromkeys((*columns_read(form), *carried)))
+    # `mapInArrow` takes a dot in the name of a column for a part of a struct, so the names are numbers.
+    numbered = {name: f"column_{number}" for number, name in enumerate(names)}
+    read = raw.select(*(F.col(quoted(name)).alias(number) for name, number in numbered.items()))
     own = raw.sparkSession.createDataFrame([], SCHEMA).schema
-    schema = T.StructType([*own.fields, *(raw.schema[name] for name in carried)])
-    return read.mapInArrow(make_read_rows(form, carried), schema)
+    schema = T.StructType([*own.fields, *(read.schema[numbered[name]] for name in carried)])
+    rows = read.mapInArrow(make_read_rows(form, names, [numbered[name] for name in carried]), schema)
+    return rows.select(*own.names, *(F.col(numbered[name]).alias(name) for name in carried))
 
 
 def with_numbered_ids(rows: DataFrame) -> DataFrame:

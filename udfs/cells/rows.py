@@ -65,12 +65,16 @@ class RowFormat:
     """Further texts that stand for a missing value."""
 
 
-def make_read_rows(form: RowFormat, kept: Sequence[str]) -> BatchFunction:
-    """A `mapInArrow` function from the rows of a table to `SCHEMA`, followed by the `kept` columns."""
+def make_read_rows(form: RowFormat, names: Sequence[str], carried: Sequence[str]) -> BatchFunction:
+    """A `mapInArrow` function from the rows of a table to `SCHEMA`, followed by the `carried` columns.
+
+    `names` are the names of the columns in the table, in order.
+    """
 
     def read_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            columns = track_columns(batch, form) | {name: batch.column(name) for name in kept}
+            own = track_columns(batch.rename_columns(list(names)), form)
+            columns = own | {name: batch.column(name) for name in carried}
             yield pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
     return read_rows

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from genremill.jobs.catalog.column_names import unit_of_time, words
 from genremill.udfs.cells.lists import ListFormat, is_structured
-from genremill.udfs.cells.numbers import (
+from genremill.udfs.cells.numeric import (
     NumberFormat,
     clock_seconds,
     mode_number,

@@ -11,7 +11,7 @@ from genremill.jobs.catalog import column_contents as contents
 from genremill.jobs.catalog.column_names import is_id, is_popularity
 from genremill.jobs.catalog.columns import Columns, Roles
 from genremill.jobs.catalog.sample import Sample
-from genremill.udfs.cells.numbers import Floats, NumberFormat, numbers
+from genremill.udfs.cells.numeric import Floats, NumberFormat, numbers
 
 LIKELY_NUMERIC = 0.5
 """A column of text may be a feature if at least this share of its first values are numbers."""

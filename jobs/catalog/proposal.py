@@ -11,7 +11,7 @@ from genremill.jobs.catalog import column_contents as contents
 from genremill.jobs.catalog.column_names import look_alikes, words
 from genremill.jobs.catalog.columns import NONE, ROLES, Columns
 from genremill.jobs.catalog.sample import Sample
-from genremill.udfs.cells.numbers import NumberFormat
+from genremill.udfs.cells.numeric import NumberFormat
 
 _AUDIO = re.compile(r".*\.(mp3|wav|flac|ogg|opus|m4a|aac|aiff?|wma)", re.IGNORECASE)
 _FEWEST_PER_LABEL, _MOST_LABELS = 3, 2000

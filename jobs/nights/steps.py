@@ -215,8 +215,8 @@ class _Jobs:
     @cached_property
     def _lost_values(self) -> str | None:
         """The columns that have lost so many values that `publish` will refuse the tags, as text."""
-        tracks, limit = self.work.warehouse.current("tracks"), self.cfg.publish.max_missing_rise
-        return missing_values.refused(self.work.warehouse, tracks.snapshot, limit) if tracks else None
+        tracks, limit = self.work.warehouse.newest("tracks"), self.cfg.publish.max_missing_rise
+        return missing_values.refused(self.work.warehouse, tracks, limit) if tracks else None
 
     def why_no_training(self) -> str:
         return f"values are missing: {self._lost_values}" if self._lost_values else "nothing has changed"

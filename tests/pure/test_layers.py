@@ -35,7 +35,7 @@ JOB_ROOMS = (
 )
 """The rooms of the first floor in the same order; rooms in one line do not import each other, and neither do
 commands."""
-MOST_FILES_AT_THE_TOP_OF_JOBS = 25
+MOST_FILES_AT_THE_TOP_OF_JOBS = 26
 
 
 @functools.cache

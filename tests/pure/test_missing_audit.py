@@ -90,19 +90,17 @@ def test_the_first_columns_are_named_and_the_others_are_counted(tmp_path: Path) 
 
 
 def test_no_model_is_trained_while_a_column_is_missing(tmp_path: Path) -> None:
-    warehouse = Warehouse.at(str(tmp_path))
-    _publish(warehouse, "tracks", tracks("t1", BEFORE))
-    _publish(warehouse, "tags", tags("r1", "t1"))
-    _publish(warehouse, "genre_map", replace(tracks("g1", {}), path="genre_map/run=g1"))
-    _publish(warehouse, "tracks", tracks("t2", {"energy": 0.05, "key": 0.0}))
+    warehouse = Warehouse.at(str(tmp_path / "warehouse"))
+    genre_map = replace(tracks("g1", {}), path="genre_map/run=g1")
+    together = {"tracks": tracks("t1", BEFORE), "genre_map": genre_map, "tags": tags("r1", "t1")}
+    for table, snapshot in together.items():
+        warehouse.finish(table, snapshot)
+    warehouse.publish_together(together, "r1", audited_against=None)
+    warehouse.finish("tracks", replace(tracks("t2", {"energy": 0.05, "key": 0.0}), checked=True))
     work = command.Run(warehouse, "r3")
-    by_name = {step.name: step for step in night_steps.steps(SPARK, work, Config(tracks="t.csv"))}
+    (tmp_path / "t.csv").touch()
+    settings = Config(tracks=str(tmp_path / "t.csv"))
+    by_name = {step.name: step for step in night_steps.steps(SPARK, work, settings)}
     for name in ("cluster", "train"):
         assert by_name[name].due() is None
         assert by_name[name].why_idle() == "values are missing: tempo 0.0% → no longer a feature"
-
-
-def _publish(warehouse: Warehouse, table: str, snapshot: Snapshot) -> None:
-    """Makes a snapshot without rows current."""
-    warehouse.finish(table, snapshot)
-    warehouse.publish(table, snapshot)

@@ -38,7 +38,7 @@ def save(warehouse: Warehouse, version: str, *, by_nightly: bool) -> str:
 def publish(warehouse: Warehouse, run_id: str, version: str, folder: str = "") -> None:
     details = TagsDetails(model_version=version, tracks_run="r0", model=folder)
     tags = Snapshot(run_id, f"tags/run={run_id}", 1, "", {}, "", "", records.to_builtins(details))
-    warehouse.publish("tags", tags)
+    warehouse.publish_together({"tags": tags}, run_id, audited_against=warehouse.current("tags"))
 
 
 def used(warehouse: Warehouse) -> str:

@@ -36,7 +36,7 @@ def test_details_of_version_0_1_are_read() -> None:
 
 def test_details_are_stored_under_the_same_keys() -> None:
     features = [STORED["features"][0] | {"missing": 0.0}]
-    assert records.to_builtins(READ) == STORED | {"features": features, "synthetic": False}
+    assert records.to_builtins(READ) == STORED | {"features": features, "synthetic": False, "columns": []}
     assert TracksDetails.of(snapshot(records.to_builtins(READ))) == READ
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from genremill.udfs.arrow_rows import BatchFunction, lists
 from genremill.udfs.cells.lists import ListFormat, name_lists
-from genremill.udfs.cells.numbers import Floats, NumberFormat, numbers
+from genremill.udfs.cells.numeric import Floats, NumberFormat, numbers
 from genremill.udfs.cells.text import NAME_MARKERS, VALUE_MARKERS, clean, without_names, without_values
 
 MALFORMED_ROW, NO_ID = "malformed_row", "no_id"

@@ -1,6 +1,6 @@
 """Reads and checks a track table, and writes one row per track with all its genres.
 
-Reads a CSV or Parquet table. Writes `tracks` and `rejects`: the bad rows, each with a reason. The tracks
+Reads a CSV, Excel or Parquet table, and prints what it understood of each column. Writes `tracks` and `rejects`: the bad rows, each with a reason. The tracks
 become current at the end; once tags are current, they become current together with the next tags.
 
     spark-submit jobs/ingest.py --warehouse file:///data/warehouse --tracks file:///data/tracks.csv
@@ -32,7 +32,7 @@ class Config(Options):
     """The track table, and how it is read and split."""
 
     tracks: Uri
-    """Path or URI of the track table, CSV or Parquet."""
+    """Path or URI of the track table: CSV, Excel or Parquet."""
 
 
 def inputs(cfg: Config) -> dict[str, str]:

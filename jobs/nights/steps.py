@@ -42,7 +42,7 @@ class Config:
     )
     """The flags that --help shows."""
     tracks: Uri
-    """Path or URI of the track table, CSV or Parquet."""
+    """Path or URI of the track table: CSV, Excel or Parquet."""
     audio_root: Uris = ()
     """Folders or URI prefixes from which audio may be read. [no audio]"""
     mlflow: OptionalUri = None

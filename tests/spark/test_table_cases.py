@@ -1,13 +1,14 @@
 """Tables that people have published or complained about, each with the right answer."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from genremill.jobs import evaluate, ingest, train
+from genremill.jobs import evaluate, ingest, init, train
 from tests.conftest import real_data
 from tests.spark.ingested import Ingested
 
@@ -208,3 +209,54 @@ def test_mostly_missing_columns_are_dropped(spark: SparkSession, tmp_path: Path)
     assert found.uses()["valence"]["missing"] == pytest.approx(1 / 3)
     wide = Ingested(spark, tmp_path, str(tmp_path / "t.csv"), *flags, "--max-missing", "0.7")
     assert set(wide.features) == CORE
+
+
+def test_latin_1(spark: SparkSession, tmp_path: Path) -> None:
+    rows = case(spark, tmp_path, "latin1.csv").rows().values()
+    assert {row["artists"][0] for row in rows} >= {"Beyoncé", "Beyoncè"}
+    assert "música" in {genre for row in rows for genre in row["genres"]}
+    assert not any(
+        "\ufffd" in text for row in rows for text in (row["title"], *row["artists"], *row["genres"])
+    )
+
+
+def test_line_ends_of_two_kinds(spark: SparkSession, tmp_path: Path) -> None:
+    rows = case(spark, tmp_path, "mixed-eol.csv", "--multiline").rows().values()
+    assert {tuple(row["genres"]) for row in rows} == {("pop",), ("rock",), ("jazz",)}
+
+
+def test_a_line_break_in_the_last_column(spark: SparkSession, tmp_path: Path) -> None:
+    found = case(spark, tmp_path, "lastcol-newline.csv")
+    assert found.current.snapshot.rows == 60
+    assert all((row["title"] or "").startswith("Song ") for row in found.rows().values())
+
+
+def test_quotes_as_spark_writes_them(spark: SparkSession, tmp_path: Path) -> None:
+    titles = {row["title"] for row in case(spark, tmp_path, "spark-written.csv").rows().values()}
+    assert {'The "Best", live', 'Say "Hi"'} <= titles
+
+
+@pytest.mark.parametrize("name", ["archive.zip", "excel-unicode.txt", "dates.parquet", "days", "plain.csv"])
+def test_a_table_is_read_whole(spark: SparkSession, tmp_path: Path, name: str) -> None:
+    found = case(spark, tmp_path, name)
+    assert found.current.snapshot.rows == 60
+    assert set(found.features) == CORE
+    assert not any(value is None for row in found.rows().values() for value in row["table_features"])
+
+
+def test_colons_in_the_name_of_a_file(spark: SparkSession, tmp_path: Path) -> None:
+    copy = tmp_path / "tracks_2026-11-28T02:15:00.csv"
+    shutil.copy(real_data("cases/tables/plain.csv"), copy)
+    assert Ingested(spark, tmp_path, str(copy)).current.snapshot.rows == 60
+
+
+def test_an_excel_file_of_a_public_table(spark: SparkSession, tmp_path: Path) -> None:
+    table = pd.read_csv(real_data("cases/public/Spotify-2000.csv"), sep=";", encoding="utf-8-sig")
+    table.to_excel(tmp_path / "t.xlsx", index=False)
+    assert init.main(["--tracks", str(tmp_path / "t.xlsx"), "--output", str(tmp_path / "c.yaml")]) == 0
+    found = Ingested(spark, tmp_path, str(tmp_path / "t.xlsx"), "--config", str(tmp_path / "c.yaml"))
+    assert found.current.snapshot.rows == 1994
+    assert len(found.features) == 11
+    durations = [row["duration_s"] for row in found.rows().values() if row["duration_s"]]
+    assert max(durations) == 1412
+    assert len(durations) == 1993

@@ -1,7 +1,8 @@
 """Reads and checks a track table, and writes one row per track with all its genres.
 
-Reads a CSV, Excel or Parquet table, and prints what it understood of each column. Writes `tracks` and `rejects`: the bad rows, each with a reason. The tracks
-become current at the end; once tags are current, they become current together with the next tags.
+Reads a CSV, Excel or Parquet table, and prints what it understood of each column. Writes `tracks`, which
+becomes current at the end, or with the tags if tags are current; and `rejects`: the bad rows, each with a
+reason.
 
     spark-submit jobs/ingest.py --warehouse file:///data/warehouse --tracks file:///data/tracks.csv
 """

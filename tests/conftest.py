@@ -58,6 +58,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object) -> str | None:
+    """Bytes have no place in the name of a test: packed ones hold the time, which differs between workers."""
+    return "bytes" if isinstance(val, bytes) else None
+
+
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> str:
     """A CSV file of rows that override `BASE_ROW`."""
     with path.open("w", newline="") as out:

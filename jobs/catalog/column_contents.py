@@ -28,7 +28,7 @@ WORDS_SHARE = 0.9
 _THOUSANDS = {
     sign: re.compile(rf"[+-]?[1-9]\d{{0,2}}({re.escape(sign)}\d{{3}})+", re.ASCII) for sign in (",", ".")
 }
-_DECIMAL = re.compile(r"[+-]?\d*([.,])\d+(?:[eE][+-]?\d+)?\s*[A-Za-z%°]*", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?\d*+([.,])\d++(?:[eE][+-]?\d++)?\s*[A-Za-z%°]*", re.ASCII)
 _DATE = re.compile(
     r"\d{4}([-/.]\d{1,2}([-/.]\d{1,2})?([ T,].*)?)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}([ T,].*)?|"
     r"\d{1,2}[- ][A-Za-z]{3,9}[- ,]*(\d{2,4})?|[A-Za-z]{3,9}[- ]\d{1,2},? ?(\d{4})?|\d{1,2}:\d{2}:\d{2}"

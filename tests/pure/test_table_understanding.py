@@ -265,3 +265,24 @@ def test_typed_and_text_columns_give_the_same_numbers() -> None:
     assert from_typed.values("tempo")[2] is None
     assert math.isnan(from_typed.values("tempo")[4] or 0)
     assert from_typed.values("duration_ms")[1] is None
+
+
+@pytest.mark.parametrize(
+    ("start", "repeated", "end"),
+    [
+        ("", "1", "x"),
+        ("1.", "1", "e"),
+        ("", "1", ":00:00"),
+        ("", ",", ""),
+        ("[", "'", ""),
+        ("[", "['a',", "]"),
+    ],
+)
+def test_very_long_cells_are_read_in_linear_time(start: str, repeated: str, end: str) -> None:
+    cell = start + repeated * 100_000 + end
+    table = Read(
+        {"x": ["1", "2", "3", cell], "length": ["1:00", "2:00", "3:00", cell], "artists": ["[]", cell]},
+        Columns(duration="length"),
+    )
+    assert math.isnan(table.values("x")[3] or 0)
+    assert table.columns["duration_s"][:3] == [60, 120, 180]

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 FLOAT_MAX = 3.4028234663852886e38
 _FAST = {".": r"^-?\d+(\.\d+)?([eE]-?\d+)?$", ",": r"^-?\d+(,\d+)?([eE]-?\d+)?$"}
 """Text that Arrow's own parser reads, once a decimal comma is a point."""
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?", re.ASCII)
+"""The quantifiers are possessive: otherwise a cell with a million digits and a letter would take hours."""
 _UNIT = re.compile(r"(.*[\d.,])\s*([A-Za-z%°µ/]{1,12}\.?)", re.ASCII | re.DOTALL)
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,3}):([0-5]?\d(?:[.,]\d+)?)", re.ASCII)
 _GROUPS = {
@@ -57,7 +58,7 @@ def clock_seconds(cell: str) -> float | None:
     >>> clock_seconds("3:45"), clock_seconds("1:02:03.5"), clock_seconds("3.45")
     (225.0, 3723.5, None)
     """
-    match = _CLOCK.fullmatch(cell)
+    match = _CLOCK.fullmatch(cell) if len(cell) <= _LONGEST else None
     if match is None:
         return None
     return int(match[1] or 0) * 3600 + int(match[2]) * 60 + float(match[3].replace(",", "."))

@@ -4,10 +4,13 @@ By default, `*`, `?`, brackets, braces and backslashes make a path a pattern, an
 error.
 """
 
+from collections.abc import Sequence
+
 from pyspark.sql import DataFrameReader, SparkSession
 
 from genremill.infra import storage
 
+_PATTERN = frozenset("*?[]{}\\")
 _NO_PATTERNS = {"__globPaths__": "false"}
 """Spark sets this option for the paths of tables in its own catalog."""
 _NO_CHECKSUMS = {
@@ -25,6 +28,18 @@ def warehouse_reader(spark: SparkSession) -> DataFrameReader:
 def file_reader(spark: SparkSession, *uris: str) -> DataFrameReader:
     """A reader of the files of a user, whose names may contain any character."""
     return warehouse_reader(spark).options(**(_NO_CHECKSUMS if any(map(have_colons, uris)) else {}))
+
+
+def path_groups(uris: Sequence[str]) -> list[list[str]]:
+    """The files in groups that one reader can read.
+
+    Spark takes a path with characters of a pattern for all paths of its reader, unless it is the only one.
+
+    >>> path_groups(["file:///a.csv", "file:///a?.csv", "file:///b.csv"])
+    [['file:///a.csv', 'file:///b.csv'], ['file:///a?.csv']]
+    """
+    plain = [uri for uri in uris if not _PATTERN & set(uri)]
+    return [*([plain] if plain else []), *([uri] for uri in uris if _PATTERN & set(uri))]
 
 
 def have_colons(uri: str) -> bool:

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from pyspark.sql import SparkSession, functions as F
 
-from genremill.infra.readers import file_reader
+from genremill.infra.readers import file_reader, path_groups
 from genremill.jobs.catalog import csv_dialect
 from genremill.jobs.catalog.csv_dialect import UNDECODABLE, Dialect
 
@@ -45,9 +45,9 @@ def line_facts(spark: SparkSession, places: Sequence[str], dialect: Dialect) -> 
     if dialect.escape != '"':
         unescaped = F.replace(F.replace(value, F.lit(r"\\"), F.lit("")), F.lit(r"\""), F.lit(""))
     quotes = F.octet_length(unescaped) - F.octet_length(F.replace(unescaped, F.lit('"'), F.lit("")))
-    rows = (
-        file_reader(spark, *places)
-        .text(list(places))
+    frames = [
+        file_reader(spark, *group)
+        .text(group)
         .groupBy(F.col("_metadata.file_path").alias("file"))
         .agg(
             # Most lines begin with a visible character, for which the pattern would take longer.
@@ -56,8 +56,10 @@ def line_facts(spark: SparkSession, places: Sequence[str], dialect: Dialect) -> 
             F.count_if(quotes % 2 == 1).alias("odd"),
             F.count_if(value.contains(r"\"")).alias("escaped"),
         )
-    )
-    found = {row.pop("file"): Facts(**row) for row in (row.asDict() for row in rows.collect())}
+        for group in path_groups(places)
+    ]
+    rows = [row.asDict() for frame in frames for row in frame.collect()]
+    found = {row.pop("file"): Facts(**row) for row in rows}
     by_key = {_key(unquote(path)): facts for path, facts in found.items()}
     return {place: by_key.get(_key(place), Facts(0)) for place in places}
 
@@ -70,13 +72,16 @@ def _key(uri: str) -> str:
 
 def backslash_evidence(spark: SparkSession, places: Sequence[str], delimiter: str) -> int:
     """`csv_dialect.backslash_evidence` of lines that have a backslash before a quote."""
-    lines = (
-        file_reader(spark, *places)
-        .text(list(places))
+    lines = [
+        row["value"]
+        for group in path_groups(places)
+        for row in file_reader(spark, *group)
+        .text(group)
         .where(F.col("value").contains(r"\""))
         .limit(EVIDENCE_LINES)
-    )
-    return csv_dialect.backslash_evidence("\n".join(row["value"] for row in lines.collect()), delimiter)
+        .collect()
+    ]
+    return csv_dialect.backslash_evidence("\n".join(lines), delimiter)
 
 
 def lines_beyond_ascii(spark: SparkSession, place: str) -> int:

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Protocol
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, functions as F, types a
 
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.log import LOGGER
-from genremill.infra.readers import file_reader
+from genremill.infra.readers import file_reader, path_groups
 from genremill.infra.session import is_permanent
 from genremill.jobs import command
 from genremill.jobs.catalog.converted_files import ConvertedFiles
@@ -140,9 +141,13 @@ def _csv(
     kept = [name for name in found.names if name not in options.ignored]
     _check_names(kept, uri)
     partitions = _partition_columns(files, found.names, options.ignored)
-    rows = _text_rows(spark, found, options.ignored)
     place = _place(F.monotonically_increasing_id(), converted)
-    rows = _with_partitions(rows.select(*map(quoted, (*kept, MALFORMED)), *place), partitions)
+    columns: list[Column | str] = [*map(quoted, (*kept, MALFORMED)), *place]
+    parts = [
+        _text_rows(spark, found, group, options.ignored).select(*columns)
+        for group in path_groups([text.place for text in found.texts])
+    ]
+    rows = _with_partitions(reduce(DataFrame.unionByName, parts), partitions)
     first = found.texts[0]
     shown = FileFormat(
         Kind.CSV,
@@ -159,11 +164,10 @@ def _csv(
     return SourceTable(uri, rows, shown, partitions, ignored, expected_rows=found.rows)
 
 
-def _text_rows(spark: SparkSession, table: CsvTable, ignore: Sequence[str]) -> DataFrame:
-    """The fields of all records as text; `_malformed` has the raw text of a record that is not whole."""
+def _text_rows(spark: SparkSession, table: CsvTable, places: list[str], ignore: Sequence[str]) -> DataFrame:
+    """The fields of some files as text; `_malformed` has the raw text of a record that is not whole."""
     # A column to ignore may have the name of another column.
     names = [f"_ignored_{at}" if name in ignore else name for at, name in enumerate(table.names)]
-    places = [text.place for text in table.texts]
     reader = file_reader(spark, *places).options(
         header=True,
         sep=table.dialect.delimiter,

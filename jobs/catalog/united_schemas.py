@@ -6,7 +6,7 @@ from functools import reduce
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F, types as T
 
-from genremill.infra.readers import file_reader
+from genremill.infra.readers import file_reader, path_groups
 from genremill.jobs.catalog.csv_dialect import clean_name
 from genremill.jobs.catalog.parquet_files import ParquetFile
 from genremill.jobs.contracts import quoted
@@ -31,7 +31,11 @@ def read_parquet(spark: SparkSession, files: Sequence[ParquetFile], place: Seque
     for file in files:
         alike.setdefault(file.schema.remove_metadata().to_string(), []).append(file)
     spelled: dict[str, str] = {}
-    groups = [_group(spark, some, spelled) for some in alike.values()]
+    groups = [
+        _group(spark, places, some[0].schema, spelled)
+        for some in alike.values()
+        for places in path_groups([file.place for file in some])
+    ]
     types = {name: _type_of(name, groups) for name in spelled.values()}
     united = [
         frame.select(*(_as(columns.get(name), kind).alias(name) for name, kind in types.items()), *place)
@@ -40,11 +44,10 @@ def read_parquet(spark: SparkSession, files: Sequence[ParquetFile], place: Seque
     return reduce(DataFrame.unionByName, united)
 
 
-def _group(spark: SparkSession, files: Sequence[ParquetFile], spelled: dict[str, str]) -> Group:
-    places = [file.place for file in files]
+def _group(spark: SparkSession, places: list[str], schema: pa.Schema, spelled: dict[str, str]) -> Group:
     frame = file_reader(spark, *places).parquet(*places)
     columns = {}
-    for column in files[0].schema:
+    for column in schema:
         name = clean_name(column.name)
         value = _value(column)
         kind = frame.select(value).schema[0].dataType

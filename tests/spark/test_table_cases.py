@@ -228,7 +228,7 @@ def test_line_ends_of_two_kinds(spark: SparkSession, tmp_path: Path) -> None:
 def test_a_line_break_in_the_last_column(spark: SparkSession, tmp_path: Path) -> None:
     found = case(spark, tmp_path, "lastcol-newline.csv")
     assert found.current.snapshot.rows == 60
-    assert all((row["title"] or "").startswith("Song ") for row in found.rows().values())
+    assert found.rows()["id00005"]["title"] == "Part one Part two"
 
 
 def test_quotes_as_spark_writes_them(spark: SparkSession, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ _GROUPS = {
 }
 """Numbers with a separator of thousands, by decimal sign."""
 _MULTIPLES = {"k": 1e3, "m": 1e6, "mio": 1e6, "b": 1e9, "bn": 1e9}
-_TRUTHS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
+_TRUTHS = {"true": 1.0, "false": 0.0}
 _MODES = {"major": 1.0, "maj": 1.0, "dur": 1.0, "minor": 0.0, "min": 0.0, "moll": 0.0}
 _KEY = re.compile(r"([a-g])\s*(#|♯|sharp|b|♭|flat)?(?:\s*(?:major|minor|maj|min|m))?", re.IGNORECASE)
 _PITCHES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
@@ -179,6 +179,6 @@ def _parsed(column: pa.StringArray, form: NumberFormat) -> Floats:
 
 
 def _truths(cells: pa.StringArray) -> Floats | None:
-    """1 and 0 for words such as TRUE and no; None if there are other cells."""
+    """1 and 0 for TRUE and FALSE; None if there are other cells."""
     index = pc.index_in(pc.utf8_lower(cells), pa.array(_TRUTHS, pa.string()))
     return np.array([*_TRUTHS.values()])[index.to_numpy()] if not index.null_count else None

@@ -67,13 +67,17 @@ def take_sample(table: DataFrame) -> Sample:
     rows = table.take(SAMPLE_ROWS)
     position = {name: index for index, name in enumerate(table.columns)}
     types = {field.name: field.dataType for field in table.schema if field.name not in OWN_COLUMNS}
-    columns = {
-        name: pa.array([_plain(row[position[name]]) for row in rows], to_arrow_type(kind))
-        for name, kind in types.items()
-    }
+    columns = {name: _column([row[position[name]] for row in rows], kind) for name, kind in types.items()}
     files = [row[position[FILE]] for row in rows]
     number = {name: index for index, name in enumerate(dict.fromkeys(files))}
     return Sample(columns, types, np.array([number[name] for name in files], np.int64))
+
+
+def _column(values: list[Any], kind: T.DataType) -> pa.Array:
+    """Text, numbers and truth values as they are; values of other types as text."""
+    if isinstance(kind, (T.StringType, T.NumericType, T.BooleanType)):
+        return pa.array(values, to_arrow_type(kind))
+    return pa.array([None if value is None else str(_plain(value)) for value in values], pa.string())
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (a value of any type of Spark)

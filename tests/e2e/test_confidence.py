@@ -41,13 +41,13 @@ def test_tracks_below_the_target_precision_get_no_tag(spark: SparkSession, catal
 
 def test_a_feed_in_other_units_has_mostly_outliers(spark: SparkSession, catalog: Catalog) -> None:
     model = next(Path(catalog.uri).glob("models/linear/*"))
-    with Path(catalog.tracks).open() as lines, (catalog.folder / "hertz.csv").open("w", newline="") as out:
+    with Path(catalog.tracks).open() as lines, (catalog.folder / "thousandths.csv").open("w", newline="") as out:
         reader = csv.DictReader(lines)
         writer = csv.DictWriter(out, reader.fieldnames or [])
         writer.writeheader()
-        writer.writerows(row | {"tempo": f"{float(row['tempo'] or 1) / 6000}"} for row in reader)
+        writer.writerows(row | {"tempo": f"{1000 * float(row['tempo'] or 1)}"} for row in reader)
     other = Catalog(catalog.folder / "other", catalog.capsys)
-    other.run("ingest", "--tracks", str(catalog.folder / "hertz.csv"))
+    other.run("ingest", "--tracks", str(catalog.folder / "thousandths.csv"))
     tags = spark.read.parquet(other.run("score", "--model", str(model))["path"])
     assert tags.where("status = 'outlier' AND label IS NULL AND size(top) = 5").count() > 0.95 * tags.count()
 

@@ -61,7 +61,9 @@ def resolved(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> R
 
 def _ingest(folder: Path, uri: str, count: int, genres: tuple[str, ...]) -> None:
     lines = ["track_id,artists,track_name,tempo,track_genre,audio_uri"]
-    lines += [f"t{i},Artist {i},Title {i},{i},{genres[i % len(genres)]},/clips/{i}.wav" for i in range(count)]
+    lines += [
+        f"t{i},Artist {i},Title {i},{i}.5,{genres[i % len(genres)]},/clips/{i}.wav" for i in range(count)
+    ]
     (folder / "tracks.csv").write_text("\n".join(lines))
     flags = ["--tracks", str(folder / "tracks.csv"), "--max-vanished", "1"]
     assert cli.main(["ingest", "--warehouse", uri, *flags]) == 0

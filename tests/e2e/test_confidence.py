@@ -41,7 +41,10 @@ def test_tracks_below_the_target_precision_get_no_tag(spark: SparkSession, catal
 
 def test_a_feed_in_other_units_has_mostly_outliers(spark: SparkSession, catalog: Catalog) -> None:
     model = next(Path(catalog.uri).glob("models/linear/*"))
-    with Path(catalog.tracks).open() as lines, (catalog.folder / "thousandths.csv").open("w", newline="") as out:
+    with (
+        Path(catalog.tracks).open() as lines,
+        (catalog.folder / "thousandths.csv").open("w", newline="") as out,
+    ):
         reader = csv.DictReader(lines)
         writer = csv.DictWriter(out, reader.fieldnames or [])
         writer.writeheader()

@@ -1,9 +1,9 @@
 """Missing values in all jobs: a missing value costs a value, and a missing column is refused by name."""
 
-from pathlib import re
+import re
+from pathlib import Path
 
 import numpy as np
-import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genremill.infra import storage
-from genremill.infra.errors import StorageError, UsageError
+from genremill.infra.errors import UsageError
 from genremill.jobs.catalog.converted_files import ROWS, ConvertedFiles, copy_bytes, write_parquet
 from genremill.jobs.catalog.csv_dialect import clean_name
 from genremill.jobs.catalog.file_format import Packing
@@ -54,7 +54,7 @@ def _parquet_file(source: SourceFile, ignore: Sequence[str], converted: Converte
         raise UsageError(f"{source} cannot be read as a Parquet table: {err}") from err
     except OSError as err:
         if storage.is_s3(place):
-            raise StorageError(f"cannot read {source.uri}: {err}") from err
+            raise storage.read_error(source.uri, err) from err
         raise UsageError(f"{source} cannot be read as a Parquet table: {err}") from err
 
 

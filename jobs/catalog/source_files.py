@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from genremill.infra import storage
-from genremill.infra.errors import StorageError, UsageError
+from genremill.infra.errors import UsageError
 from genremill.jobs.catalog.file_format import Kind, Packing, kind_of, packing_of
 
 START = 512
@@ -136,7 +136,7 @@ def local_copy(uri: str) -> Iterator[Path]:
             with store.open_input_stream(path) as content:
                 shutil.copyfileobj(content, copy, BLOCK)
         except OSError as err:
-            raise StorageError(f"cannot read {uri}: {err}") from err
+            raise storage.read_error(uri, err) from err
         copy.flush()
         yield Path(copy.name)
 
@@ -170,8 +170,8 @@ class _Limited(io.RawIOBase):
         try:
             data = self.content.read(len(buffer))
         except (OSError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as err:  # type: ignore[attr-defined]
-            if self.file.packing is Packing.NONE:
-                raise StorageError(f"cannot read {self.file.uri}: {err}") from err
+            if self.file.packing is Packing.NONE and isinstance(err, OSError):
+                raise storage.read_error(self.file.uri, err) from err
             message = f"{self.file} cannot be read as a table: it cannot be unpacked and may be damaged"
             raise UsageError(f"{message}: {err}") from err
         buffer[: len(data)] = data

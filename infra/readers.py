@@ -43,5 +43,5 @@ def path_groups(uris: Sequence[str]) -> list[list[str]]:
 
 
 def have_colons(uri: str) -> bool:
-    """Whether the local files at a URI have names that Hadoop takes for URIs."""
+    """Whether a local file at a URI has a colon in its name. Hadoop reads such a name as a URI."""
     return not storage.is_s3(uri) and any(":" in file.name for file in storage.data_files(uri))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame, functions as F, types as T
 
 from genremill.infra.errors import GenremillError
+from genremill.udfs.cells.rows import Reason as Reason
 
 
 class ContractError(GenremillError):
@@ -22,13 +23,6 @@ class Split(enum.StrEnum):
     TEST = "test"
     UNLISTED = "unlisted"  # not in the split file: not used for training or metrics
     ROWS = "rows"  # each (track, genre) pair has its own split
-
-
-class Reason(enum.StrEnum):
-    """Why a row of a track table is in `rejects`; for audio see `AudioReason`."""
-
-    MALFORMED_ROW = "malformed_row"  # more or fewer fields than the header
-    NO_ID = "no_id"  # no id; in a table without ids, no value at all
 
 
 class Status(enum.StrEnum):

@@ -167,7 +167,7 @@ def _values(job: str, file: str, flags: dict[str, Flag]) -> dict[str, Any]:
 
 
 def _for_job(job: str, settings: dict[str, Any], flags: dict[str, Flag]) -> dict[str, Any]:
-    """The settings of one job; those of a file without sections for jobs are returned unchanged."""
+    """The settings of one job. If a file has no sections for jobs, all its settings are for this job."""
     names = {flag.partition(".")[0] for flag in flags}
     if not SECTIONS & settings.keys() or SECTIONS & names:  # nightly and plan have all sections
         return settings

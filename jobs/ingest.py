@@ -110,7 +110,7 @@ def _dry_run(spark: SparkSession, work: command.Run, source: str, cfg: Config) -
     table = source_rows.open_table(spark, work, source, cfg)
     understanding = source_rows.understood(table, cfg)
     lines = [f"{table.uri}: {table.format.description}", "", *column_table.lines(understanding.uses), ""]
-    text = "\n".join([*lines, "dry run: nothing written; the figures are those of the first rows"])
+    text = "\n".join([*lines, "dry run: nothing was written. The figures are from the first rows only."])
     summary = {"format": table.format.description} | source_rows.columns_summary(understanding)
     return command.Outcome(summary, text)
 

@@ -9,9 +9,9 @@ from pyspark.sql import types as T
 
 from genremill.jobs.catalog import column_contents as contents
 from genremill.jobs.catalog.column_names import is_id, is_popularity
-from genremill.jobs.catalog.columns import Columns, Roles
+from genremill.jobs.catalog.columns import Columns, Roles, flag_of
 from genremill.jobs.catalog.sample import Sample
-from genremill.udfs.cells.numeric import Floats, NumberFormat, numbers
+from genremill.udfs.cells.numeric import Floats, NumberFormat, numbers, plain_number
 
 LIKELY_NUMERIC = 0.5
 """A column of text may be a feature if at least this share of its first values are numbers."""
@@ -45,8 +45,8 @@ class Measured:
             cells = column.drop_null().to_pylist()
             form = contents.number_format(cells, name, decimal, is_duration=is_duration)
         note = _note(form)
-        missing_numbers = tuple(float(text) for text in sorted(markers) if _is_number(text))
-        form = dataclasses.replace(form, missing=missing_numbers)
+        marked = tuple(number for text in sorted(markers) if (number := plain_number(text)) is not None)
+        form = dataclasses.replace(form, missing=marked)
         if is_duration:
             values, _ = numbers(column, form)
             scale, unit = contents.milliseconds(values[~np.isnan(values)], name, form.unit, clock=form.clock)
@@ -55,10 +55,6 @@ class Measured:
         filled = len(values) - int(missing.sum())
         parsed = int((~np.isnan(values)).sum()) / filled if filled else 1.0
         return cls(form, values, 1.0 - filled / len(values) if len(values) else 0.0, parsed, note)
-
-
-def _is_number(text: str) -> bool:
-    return contents.numeric_share([text], NumberFormat()) == 1.0
 
 
 def _note(form: NumberFormat) -> str:
@@ -90,14 +86,11 @@ def use_of(
     measured: Measured | None,
 ) -> Use:
     """The use of a column; `measured` is None if its type has no numbers."""
-    if name in columns.ignore:
-        return Use(IGNORED, "named by --columns.ignore")
     of_column = roles.by_column.get(name, [])
     kept = [KEPT] if name in columns.keep else []
     uses = [*(role.replace("_", " ") for role in of_column), *kept]
-    reasons = [_role_reason(role, columns) for role in of_column[:1]] + ["named by --columns.keep"] * len(
-        kept
-    )
+    reasons = [_role_reason(role, columns) for role in of_column[:1]]
+    reasons += ["named by --columns.keep"] if kept else []
     is_number = {"popularity", "duration"} & {*of_column}
     if columns.features:
         feature = (
@@ -118,7 +111,7 @@ def use_of(
 
 def _role_reason(role: str, columns: Columns) -> str:
     default = getattr(columns, role) == getattr(Columns, role)
-    return "has the default name" if default else f"named by --columns.{role.replace('_', '-')}"
+    return "has the default name" if default else f"named by {flag_of(role)}"
 
 
 def _feature(name: str, columns: Columns) -> str:

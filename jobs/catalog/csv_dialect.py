@@ -126,7 +126,7 @@ class Dialect:
         return csv.reader(lines, delimiter=delimiter, doublequote=doubled, escapechar=escape, strict=strict)
 
     def sampled(self, text: str) -> list[list[str]]:
-        """The first records of a text, up to one that is too long to be sampled."""
+        """The first records of a text. The sample ends before a record that is too long."""
         found = []
         try:
             for fields, _ in self.records(io.StringIO(text, newline="")):

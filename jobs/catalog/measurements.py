@@ -14,7 +14,6 @@ from genremill.jobs.snapshot_details import ColumnUse, Feature
 
 NUMERIC_SHARE = 0.99
 """A column is a feature if at least this share of its values are numbers."""
-_OF_ROLES = ("title", "album", "artists", "genre", "popularity", "duration", "audio_uri")
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,11 @@ class Chosen:
 def count_values(rows: DataFrame, understanding: Understanding) -> Counts:
     """Counts the missing values of each column that is read, over the good rows."""
     form, roles = understanding.row_format, understanding.roles
-    blank = {role: F.col(column).isNull() for role, column in (("title", "title"), ("album", "album"))}
-    blank |= {"audio_uri": F.col("audio_uri").isNull()}
+    blank = {role: F.col(role).isNull() for role in ("title", "album", "audio_uri", "popularity")}
+    blank["duration"] = F.col("duration_s").isNull()
     blank |= {"artists": F.size("artists") == 0, "genre": F.size("genres") == 0}
-    blank |= {"popularity": F.col("popularity").isNull(), "duration": F.col("duration_s").isNull()}
     numbers = {column.name: F.get("numbers", F.lit(at)) for at, column in enumerate(form.features)}
-    names = {role: name for role in _OF_ROLES if (name := getattr(roles, role)) and name not in numbers}
+    names = {role: name for role in blank if (name := getattr(roles, role)) and name not in numbers}
     row = rows.agg(
         F.count("*").alias("good"),
         *(F.count_if(blank[role]).alias(f"missing {name}") for role, name in names.items()),

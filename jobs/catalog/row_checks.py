@@ -2,7 +2,7 @@
 
 from pyspark.sql import DataFrame, Window, functions as F, types as T
 
-from genremill.jobs.catalog.table_reader import BLOCK, FILE, OWN_COLUMNS, POSITION
+from genremill.jobs.catalog.table_reader import BLOCK, FILE, OWN_COLUMNS, POSITION, url_decoded
 from genremill.jobs.contracts import quoted
 from genremill.udfs.cells.rows import SCHEMA, RowFormat, columns_read, make_read_rows
 
@@ -11,7 +11,7 @@ INTERNAL_COLUMNS = ("problem", "known", "numbers", "row_digest", *OWN_COLUMNS)
 
 
 def typed_rows(raw: DataFrame, form: RowFormat, kept: tuple[str, ...]) -> DataFrame:
-    """Every row of the table, parsed; `problem` (reason, detail) is null if the row is good."""
+    """Every row of the table, parsed, with an id; `problem` (reason, detail) is null if the row is good."""
     carried = (*kept, FILE, BLOCK, POSITION)
     names = list(dict.fromkeys((*columns_read(form), *carried)))
     # `mapInArrow` takes a dot in the name of a column for a part of a struct, so the names are numbers.
@@ -20,10 +20,11 @@ def typed_rows(raw: DataFrame, form: RowFormat, kept: tuple[str, ...]) -> DataFr
     own = raw.sparkSession.createDataFrame([], SCHEMA).schema
     schema = T.StructType([*own.fields, *(read.schema[numbered[name]] for name in carried)])
     rows = read.mapInArrow(make_read_rows(form, names, [numbered[name] for name in carried]), schema)
-    return rows.select(*own.names, *(F.col(numbered[name]).alias(name) for name in carried))
+    rows = rows.select(*own.names, *(F.col(numbered[name]).alias(name) for name in carried))
+    return _with_numbered_ids(rows) if form.id is None else rows
 
 
-def with_numbered_ids(rows: DataFrame) -> DataFrame:
+def _with_numbered_ids(rows: DataFrame) -> DataFrame:
     """Rows whose ids were made, with a number after the id if rows with the same id differ."""
     rank = F.dense_rank().over(Window.partitionBy("track_id").orderBy("row_digest"))
     numbered = F.when(F.col("rank") > 1, F.concat_ws("-", "track_id", "rank")).otherwise(F.col("track_id"))
@@ -41,8 +42,7 @@ def rejected(rows: DataFrame, run_id: str, positions_count_blocks: bool) -> Data
         row_number = F.col(POSITION) - F.col("first") + F.col("before") + 1
     else:
         row_number = F.col(POSITION) + 1
-    file = F.url_decode(F.replace(FILE, F.lit("+"), F.lit("%2B")))  # in a path, a plus is no blank
-    place = F.concat_ws(":", file, row_number.cast("string"))
+    place = F.concat_ws(":", url_decoded(F.col(FILE)), row_number.cast("string"))
     return bad.select(
         F.lit("ingest").alias("stage"),
         F.coalesce("track_id", place).alias("key"),

@@ -13,7 +13,7 @@ from genremill.jobs import command, snapshots
 from genremill.jobs.catalog import column_table
 from genremill.jobs.catalog.labels import other_spellings, with_one_spelling
 from genremill.jobs.catalog.measurements import Chosen, choose_features
-from genremill.jobs.catalog.row_checks import INTERNAL_COLUMNS, rejected, typed_rows, with_numbered_ids
+from genremill.jobs.catalog.row_checks import INTERNAL_COLUMNS, rejected, typed_rows
 from genremill.jobs.catalog.sample import take_sample
 from genremill.jobs.catalog.settings import Options
 from genremill.jobs.catalog.table_reader import SourceTable, check_whole, read_table, reading
@@ -99,7 +99,6 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
     form = understanding.row_format
     with reading(source):
         rows = snapshots.checkpoint(work, typed_rows(opened.rows, form, options.columns.keep), "rows")
-    rows = with_numbered_ids(rows) if form.id is None else rows
     total = rows.count()
     if storage.is_s3(source):
         check_whole(opened, total)

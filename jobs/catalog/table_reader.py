@@ -261,9 +261,13 @@ def _with_partitions(rows: DataFrame, names: Sequence[str]) -> DataFrame:
     return rows.withColumns({name: _partition_value(name) for name in names})
 
 
+def url_decoded(value: Column) -> Column:
+    """A path without percent codes; in a path, a plus is no blank. Text that has no valid codes stays."""
+    return F.coalesce(F.try_url_decode(F.replace(value, F.lit("+"), F.lit("%2B"))), value)
+
+
 def _partition_value(name: str) -> Column:
     value = F.regexp_extract(FILE, f".*/{re.escape(_encoded(name))}=([^/]*)/", 1)
     for _ in range(2):  # once for the URI, once for Hive, which encodes characters such as the colon
-        encoded = F.regexp_replace(value, r"\+", "%2B")
-        value = F.coalesce(F.try_url_decode(encoded), value)
+        value = url_decoded(value)
     return F.when(~value.isin("", _NO_PARTITION), value)

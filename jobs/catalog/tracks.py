@@ -49,7 +49,7 @@ class TrackChanges:
 def unique_tracks(rows: DataFrame, positions: Sequence[int], kept: Sequence[str]) -> DataFrame:
     """One row per track_id, with all its genres; if good rows differ, the one with the largest values.
 
-    `positions` are those of the features in `numbers`; a value that is not a number becomes null.
+    `positions` says where the features are in `numbers`. A value that is not a number becomes null.
     """
     own = ("popularity", "duration_s", "table_features", "title", "album", "artists", "audio_uri")
     values = (*own, *map(quoted, kept))

@@ -10,13 +10,15 @@ from pyspark.sql import types as T
 from genremill.infra.errors import UsageError
 from genremill.jobs.catalog import column_contents as contents
 from genremill.jobs.catalog.column_uses import IGNORED, ROW_NUMBERS, Measured, Use, use_of
-from genremill.jobs.catalog.columns import ROLES, Columns, Roles, find_roles
+from genremill.jobs.catalog.columns import ROLES, Columns, Roles, find_roles, flag_of
 from genremill.jobs.catalog.sample import Sample
 from genremill.jobs.catalog.table_reader import MALFORMED
 from genremill.jobs.snapshot_details import ColumnUse, Feature, Kind
 from genremill.udfs.cells.lists import ListFormat
 from genremill.udfs.cells.rows import ListColumn, NumberColumn, RowFormat
 from genremill.udfs.cells.text import without_names
+
+_LISTS = "text, or lists of text"
 
 
 @dataclass(frozen=True)
@@ -118,17 +120,9 @@ def _check_types(
     for role, name in dataclasses.asdict(roles).items():
         if name is None or isinstance(sample.types[name], expected.get(role, T.AtomicType)):
             continue
-        wanted = (
-            "text or whole numbers"
-            if role == "id"
-            else "text, or lists of text"
-            if role in expected
-            else "text"
-        )
-        raise UsageError(
-            f"{source}: --columns.{role.replace('_', '-')} {name}: expected {wanted}, found "
-            f"{sample.types[name].simpleString()}"
-        )
+        wanted = {"id": "text or whole numbers", "artists": _LISTS, "genre": _LISTS}.get(role, "text")
+        found = sample.types[name].simpleString()
+        raise UsageError(f"{source}: {flag_of(role)} {name}: expected {wanted}, found {found}")
     for name in (*columns.features, *filter(None, (roles.popularity, roles.duration))):
         if name not in measured:
             raise UsageError(

@@ -33,7 +33,7 @@ def made_with(warehouse: Warehouse, tags: Snapshot) -> dict[str, Snapshot]:
 
 
 def recorded(warehouse: Warehouse) -> CurrentGeneration | None:
-    """The current generation and its history; those of version 0.1.0 are made from the pointers.
+    """The current generation and its history. Version 0.1.0 wrote none; they are then made from the pointers.
 
     None if no tags are current.
     """

@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from genremill.infra import storage
 from genremill.jobs import command
 from genremill.jobs.catalog import source_rows
-from genremill.jobs.catalog.row_checks import typed_rows, with_numbered_ids
+from genremill.jobs.catalog.row_checks import typed_rows
 from genremill.jobs.catalog.table_reader import reading
 from genremill.jobs.contracts import Split
 from genremill.jobs.flags import in_section
@@ -78,7 +78,6 @@ def _from_table(spark: SparkSession, work: command.Run, cfg: Config) -> DataFram
         if form.audio_uri is None:
             return None
         rows = typed_rows(table.rows, form, ())
-        rows = with_numbered_ids(rows) if form.id is None else rows
     tracks = (
         rows.where(F.col("problem").isNull())
         .select("track_id", "audio_uri")

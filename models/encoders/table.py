@@ -114,7 +114,7 @@ class TableEncoder(Encoder):
     def indicators(self, x_BF: Tensor) -> Tensor:
         """Indicators of the categories seen in training, then of missing values, shape (B, C + M).
 
-        Those of a category are all 0 for a new code and for a missing one.
+        All indicators of a category are 0 if its code is new or missing.
         """
         categories_BC = torch.eq(x_BF[:, self.category_feature_C], self.category_value_C)
         return torch.cat([categories_BC, x_BF[:, self.missing_M].isnan()], dim=1).to(x_BF.dtype)

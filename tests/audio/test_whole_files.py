@@ -1,4 +1,4 @@
-"""A part of a file is never taken for the whole: every segment is decoded, or the file is rejected."""
+"""Every part of a file is decoded, or the file is rejected."""
 
 import os
 from collections.abc import Callable

@@ -39,7 +39,7 @@ def tags_of(warehouse: Warehouse, number: int, tracks: int, genre_map: int | Non
 
 
 def published(warehouse: Warehouse, number: int, inputs: dict[str, str] | None = None) -> Snapshot:
-    """New tracks, genre map and tags, which are published together; `inputs` are those of the tracks."""
+    """Publishes new tracks, genre map and tags together. The tracks were made from `inputs`."""
     tracks = made(warehouse, "tracks", number)
     if inputs is not None:
         warehouse.finish("tracks", dataclasses.replace(tracks, inputs=inputs))

@@ -285,3 +285,8 @@ def test_very_long_cells_are_read_in_linear_time(start: str, repeated: str, end:
     )
     assert math.isnan(table.values("x")[3] or 0)
     assert table.columns["duration_s"][:3] == [60, 120, 180]
+
+
+def test_a_further_marker_may_look_like_a_truth_value_or_a_written_number() -> None:
+    table = Read({"x": ["1", "true", "1,234", "2"]}, missing=["true", "1,234"])
+    assert table.values("x") == [1, None, None, 2]

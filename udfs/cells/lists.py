@@ -20,7 +20,7 @@ _ITEM = re.compile(rf"\s*(?:[uUbB]?({_QUOTED})|([^,]*))\s*(?:,|$|(?=['\"]))")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _NAMED = re.compile(rf"""['"](?:{"|".join(NAME_FIELDS)})['"]\s*:\s*({_QUOTED})""")
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r"}
-_BRACKETS = {"[": "]", "{": "}", "(": ")"}
+_BRACKETS = {"[": "]", "{": "}"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def is_structured(cell: str) -> bool:
     >>> is_structured("['a']"), is_structured("{pop,rock}"), is_structured("(What's the Story)")
     (True, True, False)
     """
-    return len(cell) > 1 and cell[0] in "[{" and cell[-1] == _BRACKETS[cell[0]]
+    return len(cell) > 1 and cell[-1] == _BRACKETS.get(cell[0])
 
 
 @functools.lru_cache(maxsize=1 << 16)

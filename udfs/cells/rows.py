@@ -3,6 +3,7 @@
 Shape suffixes: B rows of a batch, F candidates for features.
 """
 
+import enum
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +15,8 @@ import pyarrow.compute as pc
 from genremill.udfs.arrow_rows import BatchFunction, lists
 from genremill.udfs.cells.lists import ListFormat, name_lists
 from genremill.udfs.cells.numeric import Floats, NumberFormat, numbers
-from genremill.udfs.cells.text import NAME_MARKERS, VALUE_MARKERS, clean, without_names, without_values
+from genremill.udfs.cells.text import NAME_MARKERS, are_missing_values, clean, without_names, without_values
 
-MALFORMED_ROW, NO_ID = "malformed_row", "no_id"
 SCHEMA = (
     "track_id string, row_digest string, title string, album string, audio_uri string, "
     "artists array<string>, genres array<string>, popularity double, duration_s double, "
@@ -24,6 +24,13 @@ SCHEMA = (
 )
 _DETAIL = 200
 """Largest number of characters in the detail of a problem."""
+
+
+class Reason(enum.StrEnum):
+    """Why a row of a track table is in `rejects`; for audio see `AudioReason`."""
+
+    MALFORMED_ROW = "malformed_row"  # more or fewer fields than the header
+    NO_ID = "no_id"  # no id; in a table without ids, no value at all
 
 
 @dataclass(frozen=True)
@@ -127,8 +134,7 @@ class _Reader:
     def labels(self, column: ListColumn) -> pa.ListArray:
         """Names without the markers of a missing label, in any case."""
         found = self.names(column, pa.array(self.form.missing, pa.string()))
-        known = pa.array(VALUE_MARKERS | {marker.lower() for marker in self.form.missing}, pa.string())
-        is_missing = pc.is_in(pc.utf8_lower(found.flatten()), known)
+        is_missing = are_missing_values(found.flatten(), self.form.missing)
         if not pc.any(is_missing).as_py():
             return found
         return name_lists(found, ListFormat(), found.flatten().filter(is_missing).unique())
@@ -165,14 +171,14 @@ def _problem(batch: pa.RecordBatch, form: RowFormat, ids: pa.StringArray) -> pa.
     text = pa.string()
     detail = pa.scalar(f"{form.id} is blank" if form.id else "the row is empty")
     no_id = pc.is_null(ids)
-    reason = pc.if_else(no_id, pa.scalar(NO_ID), pa.scalar(None, text))
+    reason = pc.if_else(no_id, pa.scalar(Reason.NO_ID.value), pa.scalar(None, text))
     details = pc.if_else(no_id, detail, pa.scalar(None, text))
     undecoded = pc.fill_null(pc.match_substring(ids, "\ufffd"), False)
-    reason = pc.if_else(undecoded, pa.scalar(MALFORMED_ROW), reason)
+    reason = pc.if_else(undecoded, pa.scalar(Reason.MALFORMED_ROW.value), reason)
     details = pc.if_else(undecoded, pa.scalar("the id has bytes that are not of the encoding"), details)
     if form.malformed is not None:
         raw = batch.column(form.malformed)
-        reason = pc.if_else(pc.is_valid(raw), pa.scalar(MALFORMED_ROW), reason)
+        reason = pc.if_else(pc.is_valid(raw), pa.scalar(Reason.MALFORMED_ROW.value), reason)
         details = pc.coalesce(pc.utf8_slice_codeunits(raw, 0, _DETAIL), details)
     return pa.StructArray.from_arrays([reason, details], names=["reason", "detail"], mask=pc.is_null(reason))
 

@@ -15,7 +15,7 @@ VALUE_MARKERS = frozenset(
         *("null", "nan", "none", "?", "empty_field", "-", "unknown"),
     }
 )
-"""Cells without a value in numbers and labels, in lower case: those of `pandas.read_csv`, and others."""
+"""Texts, in lower case, that stand for a missing number or label. `pandas.read_csv` knows most of them."""
 
 _ODD = r"[^!-~ ]|&|^ | $|  "
 """Finds the cells that `clean_text` may change."""
@@ -56,8 +56,13 @@ def without_names(column: pa.StringArray, markers: frozenset[str] = frozenset())
 
 def without_values(column: pa.StringArray, markers: frozenset[str] = frozenset()) -> pa.StringArray:
     """The cells of clean text, null where a number or a label is missing; `markers` are further markers."""
+    return _without(column, are_missing_values(column, markers))
+
+
+def are_missing_values(column: pa.StringArray, markers: frozenset[str]) -> pa.BooleanArray:
+    """Whether each cell of clean text stands for a missing number or label, in any case."""
     known = pa.array(VALUE_MARKERS | {marker.lower() for marker in markers}, pa.string())
-    return _without(column, pc.is_in(pc.utf8_lower(column), known))
+    return pc.is_in(pc.utf8_lower(column), known)
 
 
 def _without(column: pa.StringArray, missing: pa.BooleanArray) -> pa.StringArray:

@@ -242,7 +242,9 @@ def data_files(uri: str) -> list[StoredObject]:
         return [file]
     files = list(store.objects(uri))
     if not files and not store.folders(uri):
-        raise UsageError(f"{uri}: no such file or folder, or an empty folder")
+        is_pattern = re.search(r"[*?{\[]", uri)
+        hint = "; * ? [ ] { } in a path stand for themselves, not for a pattern" if is_pattern else ""
+        raise UsageError(f"{uri}: no such file or folder, or an empty folder{hint}")
     found = [file for file in files if not re.search(r"(^|/)[._]", file.name)]
     if wrong := [file.name for file in found if _is_not_text(file.name)]:
         raise UsageError(f"{uri}: the name {wrong[0]!r} is not valid UTF-8; rename the file")

@@ -125,6 +125,7 @@ def job(
         work = Run(Warehouse.at(common.warehouse), new_run_id(), dry_run=not writes)
         start_log(work.run_id, name)
         require_warehouse(work.warehouse, may_create)
+        is_new = not storage.exists(work.warehouse.uri)
         prepared = ready(work.warehouse, cfg)
         if writes:
             work.warehouse.follow()
@@ -134,6 +135,8 @@ def job(
                 outcome = run(work, prepared)
         finally:
             _remove(scratch)
+            if not writes:
+                _remove_empty(work.warehouse, is_new)
         LOGGER.info("done in %.1f s", time.monotonic() - started)
         return dataclasses.replace(outcome, summary={"run_id": work.run_id} | outcome.summary)
 
@@ -170,6 +173,13 @@ def require_warehouse(warehouse: Warehouse, may_create: bool = False) -> None:
             f"--warehouse {warehouse.uri}: there is no warehouse at this place. Correct the URI, or create "
             f"the warehouse with `genremill nightly` or `genremill ingest`"
         )
+
+
+def _remove_empty(warehouse: Warehouse, is_new: bool) -> None:
+    """Removes the folders that a run which writes nothing has created for its scratch files."""
+    storage.remove_empty_folder(warehouse.path("_tmp"))
+    if is_new:
+        storage.remove_empty_folder(warehouse.uri)
 
 
 def _remove(scratch: str) -> None:

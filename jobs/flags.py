@@ -169,12 +169,10 @@ def _values(job: str, file: str, flags: dict[str, Flag]) -> dict[str, Any]:
 def _for_job(job: str, settings: dict[str, Any], flags: dict[str, Flag]) -> dict[str, Any]:
     """The settings of one job. If a file has no sections for jobs, all its settings are for this job."""
     names = {flag.partition(".")[0] for flag in flags}
-    if not SECTIONS & settings.keys() or SECTIONS & names:  # nightly and plan have all sections
+    if not SECTIONS & settings.keys() or names >= SECTIONS:  # nightly and plan have all sections
         return settings
     shared = {
-        key: value
-        for key, value in settings.items()
-        if str(key).replace("_", "-") in names and key not in SECTIONS
+        key: value for key, value in settings.items() if str(key).replace("_", "-") in names and key != job
     }
     section = settings.get(job) or {}
     return shared | (section if isinstance(section, dict) else {job: section})

@@ -20,9 +20,9 @@ from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command, snapshots
 from genremill.jobs.catalog import column_table, source_rows
 from genremill.jobs.catalog.settings import Options, file_digest
+from genremill.jobs.catalog.source_files import source_files
 from genremill.jobs.catalog.source_rows import SourceRows
 from genremill.jobs.catalog.splits import split_tracks
-from genremill.jobs.catalog.table_reader import check_files
 from genremill.jobs.catalog.tracks import changes_since, counts, grouped, unique_tracks
 from genremill.jobs.contracts import TRACKS, ContractError, quoted
 from genremill.jobs.snapshot_details import TracksDetails
@@ -49,7 +49,7 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
     """The settings; raises on all errors that can be seen without Spark."""
     cfg.check()
     inputs(cfg)
-    check_files(storage.absolute_uri(cfg.tracks))
+    source_files(storage.absolute_uri(cfg.tracks))
     return cfg
 
 

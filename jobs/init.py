@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import Uri, Uris
+from genremill.infra.terminal import plain
 from genremill.infra.warehouse import Warehouse, new_run_id
 from genremill.jobs import command
 from genremill.jobs.catalog import column_table
@@ -48,7 +49,7 @@ def write(common: command.NoFlags, options: Options) -> command.Outcome:
         )
     source = storage.absolute_uri(options.tracks)
     with tempfile.TemporaryDirectory(prefix="genremill-init-") as scratch:
-        work = command.Run(Warehouse.at(scratch), new_run_id())
+        work = command.Run(Warehouse.at(scratch), new_run_id(), dry_run=True)
         return command.with_spark("init", _propose)(
             work, dataclasses.replace(options, tracks=source, output=output)
         )
@@ -56,18 +57,19 @@ def write(common: command.NoFlags, options: Options) -> command.Outcome:
 
 def _propose(spark: "SparkSession", work: command.Run, options: Options) -> command.Outcome:
     from genremill.jobs.catalog import config_file, proposal, source_rows
-    from genremill.jobs.catalog.sample import take_sample
     from genremill.jobs.catalog.settings import Options as IngestOptions
     from genremill.jobs.catalog.understanding import understand
 
     table = source_rows.open_table(spark, work, options.tracks, IngestOptions())
-    sample = take_sample(table.rows)
+    sample = source_rows.first_rows(table)
     if not sample.rows:
         raise UsageError(f"--tracks {options.tracks}: it has a header and no rows; expected at least one row")
     found = proposal.guesses(sample)
     if sys.stdin.isatty() and sys.stdout.isatty():
         found = [_asked(guess, list(sample.columns)) for guess in found]
-    understood = understand(sample, proposal.columns_of(found), f"--tracks {options.tracks}", frozenset())
+    understood = understand(
+        sample, proposal.columns_of(found), f"--tracks {options.tracks}", frozenset(), table.left_out
+    )
     text = config_file.file_text(
         options.tracks, options.audio_root, found, understood.uses, table.format.description
     )
@@ -79,16 +81,24 @@ def _asked(guess: Guess, columns: Sequence[str]) -> Guess:
     """The guess, or the column that the user types instead; asks only if the guess is not certain."""
     if guess.is_certain:
         return guess
-    print(f"Which column is the {guess.role.replace('_', ' ')}? {guess.value!r} is a guess {guess.reason}.")
-    print(f"  others: {', '.join(guess.others or columns)}")
+    print(f"Which column holds the {guess.role.replace('_', ' ')}? Proposed: {guess.value} ({guess.reason}).")
+    print(plain(f"  others: {', '.join(guess.others or columns)}"))
     while True:
-        answer = input(f"  column, or none [{guess.value}]: ").strip() or guess.value
+        answer = _typed(f"  column, or none [{guess.value}]: ") or guess.value
         if answer in (*columns, "none"):
             column = None if answer == "none" else answer
             return dataclasses.replace(
                 guess, column=column, reason="chosen by the user", others=(), is_certain=True
             )
         print(f"  the table has no column {answer!r}")
+
+
+def _typed(prompt: str) -> str:
+    """What the user types; an end of the input is an empty answer."""
+    try:
+        return input(plain(prompt)).strip()
+    except EOFError:
+        return ""
 
 
 def _report(output: str, found: Sequence[Guess], table: Sequence[str]) -> list[str]:

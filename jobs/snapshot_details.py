@@ -49,7 +49,7 @@ class ColumnUse:
     """What `ingest` understood of one column of the track table."""
 
     column: str
-    use: str  # its roles and uses, such as "genre, kept" or "numeric feature"
+    uses: tuple[str, ...]  # its roles and uses, such as ("genre", "kept") or ("numeric feature",)
     reason: str
     parsed: float | None = None  # share of the values that are numbers; None if it is not read as numbers
     missing: float = 0.0  # share of the rows without a value

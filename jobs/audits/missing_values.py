@@ -1,5 +1,6 @@
 """Columns of the track table that have lost values since the tracks of the current tags."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,34 +10,50 @@ from genremill.jobs.audits.audit import Audit, AuditInputs
 from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
 
 MISSING_VALUES = "missing values"
+_NAMES = frozenset({"title", "album", "artists"})
+"""Roles of columns that the audit compares, besides the features."""
 SHOWN = 5
 """Columns that the audit names."""
 
 
 @dataclass(frozen=True)
 class MissingRise:
-    """A feature, and the share of tracks without a value before and now."""
+    """A column, and the share of tracks or rows without a value before and now."""
 
-    feature: str
+    column: str
     before: float
     after: float | None
-    """None if the tracks do not have the feature any more."""
+    """None if the tracks do not have the column any more."""
 
     @property
     def rise(self) -> float:
-        """By how much the share has risen; 1 if the feature is gone."""
+        """By how much the share has risen; 1 if the column is gone."""
         return 1.0 if self.after is None else self.after - self.before
 
     def __str__(self) -> str:
-        after = "no longer a feature" if self.after is None else f"{self.after:.1%}"
-        return f"{self.feature} {self.before:.1%} → {after}"
+        after = "no longer used" if self.after is None else f"{self.after:.1%}"
+        return f"{self.column} {self.before:.1%} → {after}"
 
 
 def rises(before: Snapshot, now: Snapshot) -> list[MissingRise]:
-    """The features of two snapshots of `tracks`, the largest rise first."""
-    after = {feature.name: feature.missing for feature in TracksDetails.of(now).features}
-    features = TracksDetails.of(before).features
-    return _sorted([MissingRise(each.name, each.missing, after.get(each.name)) for each in features])
+    """The features and the names of two snapshots of `tracks`, the largest rise first."""
+    after = _missing(TracksDetails.of(now))
+    return _sorted(
+        [
+            MissingRise(name, missing, after.get(name))
+            for name, missing in _missing(TracksDetails.of(before)).items()
+        ]
+    )
+
+
+def _missing(details: TracksDetails) -> dict[str, float]:
+    """The share of missing values of each feature, title, album and artists.
+
+    New tracks without a genre are usual, so of the genres only the loss of all of them counts.
+    """
+    names = {use.column: use.missing for use in details.columns if _NAMES & {*use.uses}}
+    genres = {use.column: math.floor(use.missing) for use in details.columns if "genre" in use.uses}
+    return names | genres | {feature.name: feature.missing for feature in details.features}
 
 
 def audit(inputs: AuditInputs, limit: float) -> Audit:
@@ -45,7 +62,7 @@ def audit(inputs: AuditInputs, limit: float) -> Audit:
     if inputs.current_tracks is not None:
         found = rises(inputs.current_tracks, inputs.tracks)
     if inputs.current is None or inputs.has_new_model:
-        there = {*TracksDetails.of(inputs.tracks).feature_names, *(rise.feature for rise in found)}
+        there = {*TracksDetails.of(inputs.tracks).feature_names, *(rise.column for rise in found)}
         needed = model_registry.table_features(inputs.card)
         found = _sorted([*found, *(MissingRise(name, 0.0, None) for name in needed if name not in there)])
     if inputs.current is not None and inputs.current_tracks is None and not found:
@@ -63,7 +80,7 @@ def refused(warehouse: Warehouse, tracks: Snapshot, limit: float) -> str | None:
 
 
 def _sorted(found: Sequence[MissingRise]) -> list[MissingRise]:
-    return sorted(found, key=lambda each: (-each.rise, each.feature))
+    return sorted(found, key=lambda each: (-each.rise, each.column))
 
 
 def _named(found: Sequence[MissingRise], limit: float) -> str:

@@ -12,7 +12,7 @@ _WIDEST = {"column": 28, "use": 28, "examples": 44}
 def cells_of(use: ColumnUse) -> tuple[str, ...]:
     """One column as the cells of a row of the table."""
     parsed = "" if use.parsed is None else f"{use.parsed:.1%}"
-    return use.column, use.use, parsed, f"{use.missing:.1%}", " | ".join(use.examples), use.reason
+    return use.column, ", ".join(use.uses), parsed, f"{use.missing:.1%}", " | ".join(use.examples), use.reason
 
 
 def lines(uses: Sequence[ColumnUse]) -> list[str]:

@@ -10,13 +10,13 @@ from pyspark.sql import types as T
 from genremill.jobs.catalog import column_contents as contents
 from genremill.jobs.catalog.column_names import is_id, is_popularity
 from genremill.jobs.catalog.columns import Columns, Roles, flag_of
+from genremill.jobs.catalog.left_out import IGNORED
 from genremill.jobs.catalog.sample import Sample
 from genremill.udfs.cells.numeric import Floats, NumberFormat, numbers, plain_number
 
 LIKELY_NUMERIC = 0.5
 """A column of text may be a feature if at least this share of its first values are numbers."""
-IGNORED, KEPT, NUMERIC, ONE_HOT = "ignored", "kept", "numeric feature", "one-hot feature"
-ROW_NUMBERS = "row numbers: whole numbers in the order of the rows"
+KEPT, NUMERIC, ONE_HOT = "kept", "numeric feature", "one-hot feature"
 _DATES = (T.DateType, T.TimestampType, T.TimestampNTZType, T.DayTimeIntervalType)
 
 
@@ -31,6 +31,8 @@ class Measured:
     """Share of the rows without a value."""
     parsed: float
     """Share of the values that are numbers; 1 if there is no value."""
+    is_row_number: bool
+    """Whether the values count the rows of each file."""
     note: str = ""
     """How the numbers are written, if it is not plain."""
 
@@ -54,7 +56,8 @@ class Measured:
         values, missing = numbers(column, form)
         filled = len(values) - int(missing.sum())
         parsed = int((~np.isnan(values)).sum()) / filled if filled else 1.0
-        return cls(form, values, 1.0 - filled / len(values) if len(values) else 0.0, parsed, note)
+        share = 1.0 - filled / len(values) if len(values) else 0.0
+        return cls(form, values, share, parsed, contents.is_row_number(values, sample.file), note)
 
 
 def _note(form: NumberFormat) -> str:
@@ -71,7 +74,7 @@ def _note(form: NumberFormat) -> str:
 class Use:
     """What `ingest` does with a column, and why."""
 
-    use: str
+    uses: tuple[str, ...]
     reason: str
     is_candidate: bool = False
     """Whether it becomes a feature, if all its values allow it."""
@@ -91,22 +94,26 @@ def use_of(
     uses = [*(role.replace("_", " ") for role in of_column), *kept]
     reasons = [_role_reason(role, columns) for role in of_column[:1]]
     reasons += ["named by --columns.keep"] if kept else []
-    is_number = {"popularity", "duration"} & {*of_column}
+    is_number = bool({"popularity", "duration"} & {*of_column})
     if columns.features:
-        feature = (
-            Use(_feature(name, columns), "named by --columns.features", True)
-            if name in columns.features
-            else None
-        )
+        feature = _named_feature(name, columns)
     elif (uses and not is_number) or (is_number and kept):
         feature = None
     else:
-        feature = _feature_use(name, sample, columns, partitions, measured, has_role=bool(is_number))
+        feature = _feature_use(name, sample, columns, partitions, measured, has_role=is_number)
     if feature is None:
-        return Use(", ".join(uses) or IGNORED, "; ".join(reasons) or "not named by --columns.features")
+        return Use(tuple(uses) or (IGNORED,), "; ".join(reasons) or "not named by --columns.features")
     if feature.is_candidate:
-        uses.append(feature.use)
-    return Use(", ".join(uses) or feature.use, "; ".join(reasons) or feature.reason, feature.is_candidate)
+        uses += feature.uses
+    return Use(tuple(uses) or feature.uses, "; ".join(reasons) or feature.reason, feature.is_candidate)
+
+
+def _named_feature(name: str, columns: Columns) -> Use | None:
+    return (
+        Use((_feature(name, columns),), "named by --columns.features", True)
+        if name in columns.features
+        else None
+    )
 
 
 def _role_reason(role: str, columns: Columns) -> str:
@@ -129,23 +136,23 @@ def _feature_use(
 ) -> Use:
     """The use of a column without a role, or of the popularity or the duration."""
     if name in partitions:
-        return Use(IGNORED, "from the names of folders")
+        return Use((IGNORED,), "from the names of folders")
     if measured is None:
         kind = sample.types[name]
-        return Use(IGNORED, "dates" if isinstance(kind, _DATES) else f"its type is {kind.simpleString()}")
+        return Use((IGNORED,), "dates" if isinstance(kind, _DATES) else f"its type is {kind.simpleString()}")
     if measured.parsed < LIKELY_NUMERIC:
         cells = sample.text(name, frozenset()).drop_null().to_pylist()
-        return Use(IGNORED, "dates" if contents.are_date_texts(cells) else "text")
+        return Use((IGNORED,), "dates" if contents.are_date_texts(cells) else "text")
     if not has_role and (reason := _not_measured(name, sample, columns, measured)):
-        return Use(IGNORED, reason)
-    return Use(_feature(name, columns), measured.note or "numbers", True)
+        return Use((IGNORED,), reason)
+    return Use((_feature(name, columns),), measured.note or "numbers", True)
 
 
 def _not_measured(name: str, sample: Sample, columns: Columns, measured: Measured) -> str:
     """Why the numbers of a column say nothing about the sound of a track; empty if they may."""
     values = measured.values
-    if contents.is_row_number(values, sample.file):
-        return ROW_NUMBERS
+    if measured.is_row_number:
+        return "row numbers: whole numbers in the order of the rows"
     if is_id(name):
         return "ids, by its name"
     if contents.are_dates(values):

@@ -1,5 +1,6 @@
 """The columns of a track table that the user names, and the column of each role."""
 
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 
@@ -112,7 +113,7 @@ def _refuse_look_alikes(
     columns: Columns, roles: dict[str, str | None], names: Sequence[str], source: str
 ) -> None:
     """Raises if a column of a default name is missing, and others may have its role."""
-    used = {*filter(None, roles.values()), *columns.ignore, *columns.keep, *columns.features}
+    used = {*filter(None, roles.values()), *columns.ignore, *columns.features}
     free = [name for name in names if name not in used]
     problems = []
     for role in ROLES:
@@ -134,10 +135,9 @@ def _refuse_look_alikes(
 def _advice(role: str, default: str, alike: Sequence[str]) -> str:
     """The flag to add for a role whose column has another name."""
     others = f" (or {', '.join(map(repr, alike[1:4]))})" if alike[1:] else ""
-    value = alike[0] if alike[0].replace("_", "").isalnum() else f'"{alike[0]}"'
     return (
         f"no column {default!r}, but {alike[0]!r}{others} may be the {role.replace('_', ' ')}: add "
-        f"{flag_of(role)} {value}, or {flag_of(role)} {NONE}"
+        f"{flag_of(role)} {shlex.quote(alike[0])}, or {flag_of(role)} {NONE}"
     )
 
 

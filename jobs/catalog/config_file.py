@@ -65,7 +65,7 @@ def file_text(
 
 
 def _line_of(use: ColumnUse) -> str:
-    return f"    #   {_scalar(use.column)}: {_plain(use.use)} ({_plain(use.reason)})"
+    return f"    #   {_scalar(use.column)}: {', '.join(use.uses)} ({_plain(use.reason)})"
 
 
 def _comment(guess: Guess) -> str:
@@ -80,5 +80,6 @@ def _plain(text: str) -> str:
 
 def _scalar(value: str) -> str:
     """A value as YAML on one line, with quotes where it needs them."""
-    text: str = yaml.safe_dump(value, allow_unicode=True, width=10**9)
+    style = None if value.isprintable() else '"'
+    text: str = yaml.safe_dump(value, allow_unicode=True, width=10**9, default_style=style)
     return text.removesuffix("\n").removesuffix("\n...")

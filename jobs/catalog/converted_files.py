@@ -25,7 +25,9 @@ ROWS = 1 << 16
 class ConvertedFiles:
     """The scratch folder of a run for converted files, and which file each of them was made from."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, lines: int | None = None) -> None:
+        self.lines = lines
+        """Number of lines of a text or rows of a workbook that are converted; None for all."""
         self.folder = f"{folder}/table-{uuid.uuid4().hex[:8]}"
         self.numbers = itertools.count()
         self.origins: dict[str, str] = {}
@@ -62,16 +64,19 @@ def copy_text(
     to: str,
     skip: int = 0,
     change: Callable[[Iterable[str]], Iterable[str]] | None = None,
+    lines: int | None = None,
 ) -> None:
     """Writes a text in UTF-8 without its first `skip` characters; each line ends with a line feed.
 
-    `change` gets the lines and returns the lines to write.
+    `change` gets the lines and returns the lines to write. At most `lines` lines are read, or all.
     Bytes that are not UTF-8 in a UTF-8 file are copied; other wrong bytes are a `UsageError`.
     """
     with opened(file) as content, create(to) as out, decoding(file, encoding):
         text = reader_of(content, encoding)
         text.read(skip)
-        for part in change(text) if change else iter(lambda: text.read(BLOCK), ""):
+        whole = change is None and lines is None
+        read = iter(lambda: text.read(BLOCK), "") if whole else itertools.islice(text, lines)
+        for part in change(read) if change else read:
             out.write(part.encode("utf-8", "surrogateescape"))
 
 

@@ -5,6 +5,7 @@ import csv
 import io
 import itertools
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, TextIO
@@ -159,15 +160,17 @@ class Dialect:
 
         Spark would read such a record without its end, as if it were whole.
         """
-        waiting = iter(lines)
-        while line := next(waiting, ""):
+        rest, ahead = iter(lines), deque[str]()
+        while line := ahead.popleft() if ahead else next(rest, ""):
             if '"' not in line or self._is_closed(line):
                 yield line
                 continue
-            used = [line, *itertools.islice(waiting, MAX_LINES)]
+            ahead.extend(itertools.islice(rest, MAX_LINES - len(ahead)))
+            used = [line, *ahead]
             sizes = range(2, len(used) + 1)
             size = next((size for size in sizes if self._is_complete(used[:size], columns)), 1)
-            waiting = itertools.chain(used[size:], waiting)
+            for _ in range(size - 1):
+                ahead.popleft()
             record = "".join(used[:size]).strip().replace("\n", " ").replace('"', "'")
             yield f'"{UNCLOSED}: {record}"' + self.delimiter * columns + "\n"
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 from pyspark.sql import SparkSession
 
@@ -15,6 +14,7 @@ from genremill.jobs.catalog.converted_files import ConvertedFiles, copy_text, de
 from genremill.jobs.catalog.csv_dialect import Dialect, reader_of
 from genremill.jobs.catalog.csv_scan import Facts, sample_facts
 from genremill.jobs.catalog.file_format import Packing
+from genremill.jobs.catalog.settings import Options
 from genremill.jobs.catalog.source_files import SourceFile, opened
 
 SAMPLE = 1 << 20
@@ -22,22 +22,6 @@ SAMPLE = 1 << 20
 _ENDINGS = {Packing.NONE: "", Packing.GZIP: ".gz", Packing.BZIP2: ".bz2"}
 """How the names of packed files end that Spark unpacks; it does not look at the bytes."""
 _CODECS = (".gz", ".bz2", ".zst", ".lz4", ".snappy", ".deflate", ".xz", ".passthrough")
-
-
-class CsvFlags(Protocol):
-    """The flags about CSV files."""
-
-    @property
-    def delimiter(self) -> str | None:
-        """One character, or None to detect it."""
-
-    @property
-    def encoding(self) -> str | None:
-        """An encoding of Python, or None to detect it."""
-
-    @property
-    def multiline(self) -> bool:
-        """Whether fields contain line breaks; False to detect it."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +86,7 @@ def csv_table(
     spark: SparkSession,
     converted: ConvertedFiles,
     files: Sequence[SourceFile],
-    flags: CsvFlags,
+    flags: Options,
     scan: bool,
 ) -> CsvTable:
     """Detects the dialect of CSV files, and converts those that Spark cannot read.
@@ -194,7 +178,7 @@ def _placed_text(text: CsvText, converted: ConvertedFiles, table: CsvTable) -> C
         return text
     place = converted.add(text.file, "csv")
     marks = partial(table.dialect.with_marks, columns=len(table.names)) if mark else None
-    copy_text(text.file, text.encoding, place, text.skip, marks)
+    copy_text(text.file, text.encoding, place, text.skip, marks, converted.lines)
     return replace(text, place=place, marked=mark)
 
 

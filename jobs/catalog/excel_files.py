@@ -21,9 +21,10 @@ from genremill.jobs.catalog.source_files import SourceFile, local_copy
 Row: TypeAlias = list[str | None]
 
 
-def copy_excel(file: SourceFile, malformed: str) -> str:
+def copy_excel(file: SourceFile, malformed: str, lines: int | None) -> str:
     """Writes the first sheet with cells to `file.copy`, a Parquet file of text, and returns the sheet's name.
 
+    Reads at most `lines` rows, or all.
     The first row that is not blank is the header. A row with cells beyond the header has its text in the
     column `malformed`.
     """
@@ -32,7 +33,7 @@ def copy_excel(file: SourceFile, malformed: str) -> str:
             book = openpyxl.load_workbook(path, read_only=True, data_only=True)
             try:
                 name, rows = _first_table(book, file)
-                _write(rows, file.copy, malformed)
+                _write(itertools.islice(rows, lines), file.copy, malformed)
             finally:
                 book.close()
     except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, ParseError) as err:

@@ -1,5 +1,6 @@
 """Spellings of one genre: labels that differ only in case, width, dashes or blanks."""
 
+import json
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -29,6 +30,5 @@ def with_one_spelling(rows: DataFrame, spellings: dict[str, str]) -> DataFrame:
     """The rows with each genre in its most frequent spelling."""
     if not spellings:
         return rows
-    pairs = [F.lit(text) for pair in spellings.items() for text in pair]
-    best_of = F.create_map(*pairs)
+    best_of = F.from_json(F.lit(json.dumps(spellings)), "map<string,string>")
     return rows.withColumn("genres", F.transform("genres", lambda genre: F.coalesce(best_of[genre], genre)))

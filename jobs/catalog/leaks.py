@@ -11,13 +11,14 @@ _LEAVES_PER_LABEL = 4
 """A column that names the label has one range of values per label; a measured one has no such ranges."""
 
 
-def leaking(rows: DataFrame, candidates: int, total: int) -> dict[int, float]:
+def leaking(rows: DataFrame, candidates: int, labeled_rows: int) -> dict[int, float]:
     """The candidates that give the label away, by position, with their accuracy on held-out rows.
 
-    `rows` has the columns `numbers` and `genres`; a sample of them is drawn by the hash of the track.
+    `rows` has the columns `numbers` and `genres`, and `labeled_rows` of them have a genre. The hash of the
+    track draws a sample of these.
     """
     labeled = rows.where((F.size("genres") > 0) & (F.size("numbers") > 0))
-    every = max(total // SAMPLE_ROWS, 1)
+    every = max(labeled_rows // SAMPLE_ROWS, 1)
     order = F.xxhash64("track_id")
     drawn = labeled.where(F.pmod(order, F.lit(every)) == 0).orderBy(order).limit(2 * SAMPLE_ROWS)
     sample = drawn.select("numbers", F.get("genres", F.lit(0)).alias("genre")).toArrow()

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, functions as F
 
 from genremill.infra.log import LOGGER
-from genremill.jobs.catalog.column_uses import IGNORED
+from genremill.jobs.catalog.column_uses import NUMERIC, ONE_HOT
 from genremill.jobs.catalog.leaks import leaking
+from genremill.jobs.catalog.left_out import IGNORED
 from genremill.jobs.catalog.understanding import Understanding
 from genremill.jobs.snapshot_details import ColumnUse, Feature
 
@@ -21,6 +22,7 @@ class Counts:
     """Numbers of rows of a table."""
 
     good: int
+    labeled: int
     missing: Mapping[str, int]
     """Rows without a value, by column."""
     not_numbers: Mapping[str, int]
@@ -44,19 +46,23 @@ def count_values(rows: DataFrame, understanding: Understanding) -> Counts:
     blank = {role: F.col(role).isNull() for role in ("title", "album", "audio_uri", "popularity")}
     blank["duration"] = F.col("duration_s").isNull()
     blank |= {"artists": F.size("artists") == 0, "genre": F.size("genres") == 0}
-    numbers = {column.name: F.get("numbers", F.lit(at)) for at, column in enumerate(form.features)}
+    numbers = {column.name: F.get("numbers", F.lit(number)) for number, column in enumerate(form.features)}
     names = {role: name for role in blank if (name := getattr(roles, role)) and name not in numbers}
     row = rows.agg(
-        F.count("*").alias("good"),
-        *(F.count_if(blank[role]).alias(f"missing {name}") for role, name in names.items()),
-        *(F.count_if(number.isNull()).alias(f"missing {name}") for name, number in numbers.items()),
-        *(F.count_if(F.isnan(number)).alias(f"text {name}") for name, number in numbers.items()),
-    ).first()
-    counts: dict[str, int] = row.asDict() if row else {"good": 0}
+        F.count("*"),
+        F.count_if(F.size("genres") > 0),
+        *(F.count_if(blank[role]) for role in names),
+        *(F.count_if(number.isNull()) for number in numbers.values()),
+        *(F.count_if(F.isnan(number)) for number in numbers.values()),
+    ).collect()[0]
+    good, labeled, *counts = row
+    columns = (*names.values(), *numbers)
+    missing, not_numbers = counts[: len(columns)], counts[len(columns) :]
     return Counts(
-        counts["good"],
-        {name: counts[f"missing {name}"] for name in (*names.values(), *numbers)},
-        {name: counts[f"text {name}"] for name in numbers},
+        good,
+        labeled,
+        dict(zip(columns, missing, strict=True)),
+        dict(zip(numbers, not_numbers, strict=True)),
     )
 
 
@@ -68,7 +74,7 @@ def choose_features(rows: DataFrame, understanding: Understanding, max_missing: 
     counts = count_values(rows, understanding)
     names = [column.name for column in understanding.row_format.features]
     named = set(understanding.columns.features)
-    leaks = leaking(rows, len(names), counts.good)
+    leaks = leaking(rows, len(names), counts.labeled)
     accuracy_of = {names[position]: accuracy for position, accuracy in leaks.items()}
     why_not = {
         name: reason
@@ -119,5 +125,5 @@ def _measured_use(use: ColumnUse, counts: Counts, why_not: str | None) -> Column
         )
     if why_not is None:
         return use
-    kept = [part for part in use.use.split(", ") if not part.endswith("feature")]
-    return dataclasses.replace(use, use=", ".join(kept) or IGNORED, reason=why_not)
+    others = tuple(other for other in use.uses if other not in (NUMERIC, ONE_HOT))
+    return dataclasses.replace(use, uses=others or (IGNORED,), reason=why_not)

@@ -13,6 +13,7 @@ from genremill.infra.errors import UsageError
 from genremill.jobs.catalog.converted_files import ROWS, ConvertedFiles, copy_bytes, write_parquet
 from genremill.jobs.catalog.csv_dialect import clean_name
 from genremill.jobs.catalog.file_format import Packing
+from genremill.jobs.catalog.own_columns import MALFORMED, check_names
 from genremill.jobs.catalog.source_files import SourceFile
 
 _MAX_PRECISION = 38
@@ -65,6 +66,8 @@ def _readable(
     schema = content.schema_arrow
     names = tuple(schema.names)
     kept = pa.schema([column for column in schema if not {column.name, clean_name(column.name)} & {*ignore}])
+    own = {MALFORMED} if source.copy else set()  # a converted workbook
+    check_names([clean_name(name) for name in kept.names if name not in own], str(source))
     strange = _strange_columns(content.schema, names)
     if not strange and len({name.lower() for name in names}) == len(names):
         return ParquetFile(source, place, kept, names)

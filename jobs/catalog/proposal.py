@@ -63,7 +63,8 @@ def _guess(role: str, names: Sequence[str], sample: Sample) -> Guess:
     if role == "id":
         reason = "no column has ids; they are made from title, artists, album and duration"
         return Guess(role, None, reason)
-    return Guess(role, None, "no column has such a name")
+    is_certain = role not in ("title", "artists", "genre")  # tags without them are hardly useful
+    return Guess(role, None, "no column has such a name", is_certain=is_certain)
 
 
 def _by_value(role: str, names: Sequence[str], sample: Sample) -> list[str]:

@@ -2,7 +2,8 @@
 
 from pyspark.sql import DataFrame, Window, functions as F, types as T
 
-from genremill.jobs.catalog.table_reader import BLOCK, FILE, OWN_COLUMNS, POSITION, url_decoded
+from genremill.jobs.catalog.own_columns import BLOCK, FILE, OWN_COLUMNS, POSITION
+from genremill.jobs.catalog.table_reader import url_decoded
 from genremill.jobs.contracts import quoted
 from genremill.udfs.cells.rows import SCHEMA, RowFormat, columns_read, make_read_rows
 

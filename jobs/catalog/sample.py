@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Row, types as T
 from pyspark.sql.pandas.types import to_arrow_type
 
-from genremill.jobs.catalog.table_reader import FILE, OWN_COLUMNS
+from genremill.jobs.catalog.own_columns import FILE, OWN_COLUMNS
 from genremill.udfs.cells.text import clean, without_values
 
 SAMPLE_ROWS = 10_000

@@ -17,7 +17,7 @@ class Options:
     """How the track table is read and split."""
 
     split: DrawnSplit = "artist"
-    """Unit that is never divided between splits: artist, recording, or row (as in most reports; leaks)."""
+    """Unit that is never divided between splits: artist, recording, or rows (as in most reports; leaks)."""
     fractions: Fractions = (0.8, 0.1, 0.1)
     """Shares of the train, validation and test splits."""
     split_seed: int = 0
@@ -56,11 +56,6 @@ class Options:
         if not inside or abs(sum(self.fractions) - 1) > 1e-6 or self.fractions[0] == 0:
             shown = " ".join(f"{share:g}" for share in self.fractions)
             raise UsageError(f"--fractions {shown}: expected three shares that add up to 1, train above 0")
-
-    @property
-    def ignored(self) -> tuple[str, ...]:
-        """The columns that are not read."""
-        return self.columns.ignore
 
     @property
     def markers(self) -> frozenset[str]:

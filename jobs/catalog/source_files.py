@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -169,7 +170,7 @@ class _Limited(io.RawIOBase):
         """Reads the next bytes into a buffer, and returns their number."""
         try:
             data = self.content.read(len(buffer))
-        except (OSError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as err:  # type: ignore[attr-defined]
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as err:
             if self.file.packing is Packing.NONE and isinstance(err, OSError):
                 raise storage.read_error(self.file.uri, err) from err
             message = f"{self.file} cannot be read as a table: it cannot be unpacked and may be damaged"

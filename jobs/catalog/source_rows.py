@@ -1,6 +1,7 @@
 """The rows of a track table, checked: good rows become tracks, bad rows go to `rejects`."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,12 +15,15 @@ from genremill.jobs.catalog import column_table
 from genremill.jobs.catalog.labels import other_spellings, with_one_spelling
 from genremill.jobs.catalog.measurements import Chosen, choose_features
 from genremill.jobs.catalog.row_checks import INTERNAL_COLUMNS, rejected, typed_rows
-from genremill.jobs.catalog.sample import take_sample
+from genremill.jobs.catalog.sample import Sample, take_sample
 from genremill.jobs.catalog.settings import Options
 from genremill.jobs.catalog.table_reader import SourceTable, check_whole, read_table, reading
-from genremill.jobs.catalog.understanding import LeftOut, Understanding, understand
+from genremill.jobs.catalog.understanding import Understanding, understand
 from genremill.jobs.contracts import REJECTS, TAGS, TRACKS
 from genremill.jobs.snapshot_details import SYNTHETIC_COLUMN
+
+SHOWN_SPELLINGS = 20
+"""Largest number of spellings that are logged one by one."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,15 @@ def open_table(spark: SparkSession, work: command.Run, source: str, options: Opt
 
 def understood(table: SourceTable, options: Options) -> Understanding:
     """What the columns of a table mean, from its first rows."""
-    with reading(table.uri):
-        sample = take_sample(table.rows)
+    sample = first_rows(table)
     _refuse_clashes(options.columns.keep)
-    left_out = LeftOut(table.ignored, table.unreadable, table.partition_columns)
-    return understand(sample, options.columns, f"--tracks {table.uri}", options.markers, left_out)
+    return understand(sample, options.columns, f"--tracks {table.uri}", options.markers, table.left_out)
+
+
+def first_rows(table: SourceTable) -> Sample:
+    """The rows from which the meaning of the columns is guessed."""
+    with reading(table.uri):
+        return take_sample(table.rows)
 
 
 def read(spark: SparkSession, work: command.Run, source: str, options: Options) -> SourceRows:
@@ -116,6 +124,8 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
     is_synthetic = SYNTHETIC_COLUMN in opened.rows.columns
     table = SourceRows(opened, chosen, rows, total, is_synthetic, rejects, spellings)
     _log(table)
+    if options.split == "artist" and understanding.roles.artists is None:
+        LOGGER.warning("the table has no artists: each recording counts as one artist when tracks are split")
     return table
 
 
@@ -130,8 +140,10 @@ def _log(table: SourceRows) -> None:
     ):
         if shown := ", ".join(f"{count:,} in {name}" for name, count in by_column.items() if count):
             LOGGER.info("%s: %s", what, shown)
-    for spelling, best in table.spellings.items():
+    for spelling, best in itertools.islice(table.spellings.items(), SHOWN_SPELLINGS):
         LOGGER.info("genre %r is read as %r, its most frequent spelling", spelling, best)
+    if (more := len(table.spellings) - SHOWN_SPELLINGS) > 0:
+        LOGGER.info("%s more genres are read as their most frequent spelling", f"{more:,}")
 
 
 def _refuse_clashes(kept: Sequence[str]) -> None:
@@ -148,7 +160,7 @@ def _write_rejects(work: command.Run, rows: DataFrame, positions_count_blocks: b
     """Writes the bad rows, if there are any, and returns their number by reason."""
     bad = rows.where(F.col("problem").isNotNull()).groupBy("problem.reason").count().collect()
     counts = {row["reason"]: row["count"] for row in sorted(bad)}
-    if counts and not work.dry_run:
+    if counts:
         snapshots.append(work, REJECTS, rejected(rows, work.run_id, positions_count_blocks))
         written = snapshots.read_run(rows.sparkSession, work.warehouse, REJECTS, work.run_id)
         REJECTS.checked_rows(written, f"run {work.run_id}")

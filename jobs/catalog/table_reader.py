@@ -2,11 +2,9 @@
 
 import contextlib
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Protocol
 from urllib.parse import quote
 
 from py4j.protocol import Py4JJavaError
@@ -20,18 +18,19 @@ from genremill.infra.session import is_permanent
 from genremill.jobs import command
 from genremill.jobs.catalog.converted_files import ConvertedFiles
 from genremill.jobs.catalog.csv_dialect import clean_name
-from genremill.jobs.catalog.csv_files import CsvFlags, CsvTable, csv_table
+from genremill.jobs.catalog.csv_files import CsvTable, csv_table
 from genremill.jobs.catalog.excel_files import copy_excel
 from genremill.jobs.catalog.file_format import FileFormat, Kind
+from genremill.jobs.catalog.left_out import LeftOut
+from genremill.jobs.catalog.own_columns import BLOCK, FILE, MALFORMED, POSITION, check_names
 from genremill.jobs.catalog.parquet_files import parquet_files
+from genremill.jobs.catalog.settings import Options
 from genremill.jobs.catalog.source_files import SourceFile, source_files
 from genremill.jobs.catalog.united_schemas import read_parquet
 from genremill.jobs.contracts import quoted
 
-MALFORMED = "_malformed"
-FILE, BLOCK, POSITION = "_file", "_block", "_position"
-"""The place of a row: file, start of its block in bytes, and a number that increases within the block."""
-OWN_COLUMNS = (MALFORMED, FILE, BLOCK, POSITION)
+DRY_RUN_LINES = 100_000
+"""Lines of a converted file that a dry run reads; its sample needs fewer, unless records span many lines."""
 
 _FILE_ERROR = re.compile(
     "FAILED_READ_FILE|header does not conform|COLUMN_ALREADY_EXISTS|CANNOT_MERGE_SCHEMAS"
@@ -42,18 +41,6 @@ _STORAGE_ERROR = re.compile(r"(org\.apache\.(hadoop\.fs\.s3a|http)|software\.ama
 _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
-class ReadOptions(CsvFlags, Protocol):
-    """The flags that decide how a table is read."""
-
-    @property
-    def limit(self) -> int | None:
-        """The number of rows that are read, or None for all."""
-
-    @property
-    def ignored(self) -> tuple[str, ...]:
-        """Columns that are not read."""
-
-
 @dataclass(frozen=True)
 class SourceTable:
     """A track table as it was written."""
@@ -62,12 +49,7 @@ class SourceTable:
     rows: DataFrame
     """All columns but the ignored ones, and `OWN_COLUMNS`. CSV and Excel columns are text."""
     format: FileFormat
-    partition_columns: tuple[str, ...] = ()
-    """Columns from the names of folders, such as `dt=20261127`."""
-    ignored: tuple[str, ...] = ()
-    """Columns that exist, but are not read because --columns.ignore names them."""
-    unreadable: dict[str, str] = field(default_factory=dict)
-    """Parquet columns that cannot be read and are left out, with their types."""
+    left_out: LeftOut
     expected_rows: int | None = None
     """Number of rows by a count of all lines; None if lines are not rows or were not counted."""
 
@@ -77,26 +59,21 @@ class SourceTable:
         return self.format.kind is Kind.CSV
 
 
-def read_table(spark: SparkSession, work: command.Run, uri: str, options: ReadOptions) -> SourceTable:
+def read_table(spark: SparkSession, work: command.Run, uri: str, options: Options) -> SourceTable:
     """All columns of a CSV, Excel or Parquet table, and the place of each row.
 
     A CSV row with more or fewer fields than the header has `_malformed` set to its raw text. Files that Spark
     cannot read are converted in the scratch folder of the run.
     """
     files = source_files(uri)
-    converted = ConvertedFiles(work.warehouse.tmp(work.run_id))
+    converted = ConvertedFiles(work.warehouse.tmp(work.run_id), DRY_RUN_LINES if work.dry_run else None)
     with reading(uri):
         if files[0].kind is Kind.CSV:
             table = _csv(spark, work, uri, files, converted, options)
         else:
-            table = _parquet(spark, uri, files, converted, options.ignored)
+            table = _parquet(spark, uri, files, converted, options.columns.ignore)
     LOGGER.info("%s", f"--tracks {uri}: {table.format.description}")
     return table
-
-
-def check_files(uri: str) -> None:
-    """Raises `UsageError` if the files cannot be a table; needs no Spark."""
-    source_files(uri)
 
 
 def check_whole(table: SourceTable, rows: int) -> None:
@@ -135,16 +112,16 @@ def _csv(
     uri: str,
     files: Sequence[SourceFile],
     converted: ConvertedFiles,
-    options: ReadOptions,
+    options: Options,
 ) -> SourceTable:
     found = csv_table(spark, converted, files, options, scan=not (work.dry_run or options.limit))
-    kept = [name for name in found.names if name not in options.ignored]
-    _check_names(kept, uri)
-    partitions = _partition_columns(files, found.names, options.ignored)
+    kept = [name for name in found.names if name not in options.columns.ignore]
+    check_names(kept, f"--tracks {uri}")
+    partitions = _partition_columns(files, found.names, options.columns.ignore)
     place = _place(F.monotonically_increasing_id(), converted)
     columns: list[Column | str] = [*map(quoted, (*kept, MALFORMED)), *place]
     parts = [
-        _text_rows(spark, found, group, options.ignored).select(*columns)
+        _text_rows(spark, found, group, options.columns.ignore).select(*columns)
         for group in path_groups([text.place for text in found.texts])
     ]
     rows = _with_partitions(reduce(DataFrame.unionByName, parts), partitions)
@@ -160,8 +137,8 @@ def _csv(
         inside=first.file.member,
         undecodable_rows=found.undecodable,
     )
-    ignored = tuple(name for name in found.names if name in options.ignored)
-    return SourceTable(uri, rows, shown, partitions, ignored, expected_rows=found.rows)
+    ignored = _ignored(files, found.names, options.columns.ignore)
+    return SourceTable(uri, rows, shown, LeftOut(ignored, {}, partitions), found.rows)
 
 
 def _text_rows(spark: SparkSession, table: CsvTable, places: list[str], ignore: Sequence[str]) -> DataFrame:
@@ -201,35 +178,18 @@ def _parquet(
     kind, sheet, sources = files[0].kind, "", list(files)
     if kind is Kind.EXCEL:
         sources = [replace(file, copy=converted.add(file, "parquet")) for file in files]
-        sheets = [copy_excel(file, MALFORMED) for file in sources]
+        sheets = [copy_excel(file, MALFORMED, converted.lines) for file in sources]
         sheet = sheets[0]
     found = parquet_files(sources, ignore, converted)
     names = dict.fromkeys(clean_name(name) or "_c0" for file in found for name in file.names)
-    for file in found:
-        own = [MALFORMED] if kind is Kind.EXCEL else []
-        _check_names([clean_name(name) for name in file.schema.names if name not in own], uri)
     partitions = _partition_columns(files, names, ignore)
     rows = read_parquet(spark, found, _place(F.col("_metadata.row_index"), converted))
     if kind is not Kind.EXCEL:
         rows = rows.withColumn(MALFORMED, F.lit(None).cast("string"))
     unreadable = {name: kind for file in found for name, kind in file.unreadable.items()}
     shown = FileFormat(kind, files=len(files), packing=files[0].packing, inside=sheet or files[0].member)
-    ignored = tuple(name for name in names if name in ignore)
-    return SourceTable(uri, _with_partitions(rows, partitions), shown, partitions, ignored, unreadable)
-
-
-def _check_names(names: Iterable[str], uri: str) -> None:
-    """Raises if two names differ at most in case, or if a name is one of `OWN_COLUMNS`."""
-    counts = Counter(name.lower() for name in names)
-    if twice := [name for name, count in counts.items() if count > 1]:
-        shown = ", ".join(map(repr, twice[:5]))
-        raise UsageError(
-            f"--tracks {uri}: more than one column is named {shown}, apart from case and blanks; rename one "
-            f"of them, or leave them out with --columns.ignore"
-        )
-    if taken := [name for name in counts if name in OWN_COLUMNS]:
-        message = f"ingest adds a column {taken[0]!r}; rename this column in the table"
-        raise UsageError(f"--tracks {uri}: {message}")
+    left_out = LeftOut(_ignored(files, names, ignore), unreadable, partitions)
+    return SourceTable(uri, _with_partitions(rows, partitions), shown, left_out)
 
 
 def _place(position: Column, converted: ConvertedFiles) -> list[Column]:
@@ -254,6 +214,12 @@ def _partition_columns(
     taken = {name.lower() for name in (*names, *ignore)}
     found = dict.fromkeys(name for file in files for name in file.partitions)
     return tuple(name for name in found if name.lower() not in taken)
+
+
+def _ignored(files: Sequence[SourceFile], names: Iterable[str], ignore: Sequence[str]) -> tuple[str, ...]:
+    """The columns to ignore that exist, in the files or in the names of the folders."""
+    folders = (name for file in files for name in file.partitions)
+    return tuple(name for name in dict.fromkeys((*names, *folders)) if name in ignore)
 
 
 def _with_partitions(rows: DataFrame, names: Sequence[str]) -> DataFrame:

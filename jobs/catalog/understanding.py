@@ -2,23 +2,24 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pyarrow.compute as pc
 from pyspark.sql import types as T
 
 from genremill.infra.errors import UsageError
 from genremill.jobs.catalog import column_contents as contents
-from genremill.jobs.catalog.column_uses import IGNORED, ROW_NUMBERS, Measured, Use, use_of
+from genremill.jobs.catalog.column_uses import Measured, Use, use_of
 from genremill.jobs.catalog.columns import ROLES, Columns, Roles, find_roles, flag_of
+from genremill.jobs.catalog.left_out import LeftOut
+from genremill.jobs.catalog.own_columns import MALFORMED
 from genremill.jobs.catalog.sample import Sample
-from genremill.jobs.catalog.table_reader import MALFORMED
 from genremill.jobs.snapshot_details import ColumnUse, Feature, Kind
-from genremill.udfs.cells.lists import ListFormat
+from genremill.udfs.cells.lists import NAME_FIELDS, ListFormat
 from genremill.udfs.cells.rows import ListColumn, NumberColumn, RowFormat
 from genremill.udfs.cells.text import without_names
 
-_LISTS = "text, or lists of text"
+_LISTS = "text, or lists of text or of structs with a field such as name or title"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Understanding:
     row_format: RowFormat
     uses: tuple[ColumnUse, ...]
     """All columns of the table, in order."""
+    row_numbers: tuple[str, ...]
+    """Columns without a role that count the rows."""
 
     def feature(self, name: str, missing: float) -> Feature:
         """The feature that a column is."""
@@ -40,28 +43,6 @@ class Understanding:
         """The same, in which some columns have another use or other figures."""
         uses = tuple(changed.get(use.column, use) for use in self.uses)
         return dataclasses.replace(self, uses=uses)
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """Columns of a table that are no features whatever their values are."""
-
-    ignored: tuple[str, ...] = ()
-    """Columns that exist, but are not read."""
-    unreadable: Mapping[str, str] = field(default_factory=dict)
-    """Columns that cannot be read, with their types."""
-    partitions: tuple[str, ...] = ()
-    """Columns from the names of folders."""
-
-    @property
-    def uses(self) -> tuple[ColumnUse, ...]:
-        """The columns without values."""
-        ignored = (ColumnUse(name, IGNORED, "named by --columns.ignore") for name in self.ignored)
-        unreadable = (
-            ColumnUse(name, IGNORED, f"its type cannot be read: {kind}")
-            for name, kind in self.unreadable.items()
-        )
-        return (*ignored, *unreadable)
 
 
 _NOTHING = LeftOut()
@@ -79,7 +60,7 @@ def understand(
     if unreadable := [name for name in left_out.unreadable if name in named]:
         kinds = ", ".join(f"{name!r} ({left_out.unreadable[name]})" for name in unreadable)
         raise UsageError(
-            f"{source}: cannot read the column {kinds}, which a flag names; expected another type"
+            f"{source}: a flag names the column {kinds}, whose type cannot be read; choose another column"
         )
     roles = find_roles(columns, list(sample.columns), source, left_out.ignored)
     measured = _measured(sample, roles, markers)
@@ -88,9 +69,16 @@ def understand(
         name: use_of(name, sample, columns, roles, left_out.partitions, measured.get(name))
         for name in sample.columns
     }
-    form = _row_format(sample, columns, roles, markers, uses, measured)
+    row_numbers = tuple(
+        name for name, column in measured.items() if column.is_row_number and name not in roles.by_column
+    )
+    left_out_of_ids = {roles.genre, *row_numbers, *left_out.partitions}
+    form = dataclasses.replace(
+        _row_format(sample, columns, roles, markers, uses, measured),
+        identity=tuple(sorted({*sample.columns} - left_out_of_ids)),
+    )
     described = tuple(_described(name, use, sample, form, measured.get(name)) for name, use in uses.items())
-    return Understanding(columns, roles, form, (*described, *left_out.uses))
+    return Understanding(columns, roles, form, (*described, *left_out.uses), row_numbers)
 
 
 def _measured(sample: Sample, roles: Roles, markers: frozenset[str]) -> dict[str, Measured]:
@@ -117,17 +105,31 @@ def _check_types(
     text = (T.StringType, T.IntegralType, T.DecimalType)
     lists = (*text, T.ArrayType, T.StructType, T.BooleanType, T.FractionalType)
     expected: dict[str, tuple[type, ...]] = {"id": text, "artists": lists, "genre": lists}
+    wanted_of = {"id": "text or whole numbers", "artists": _LISTS, "genre": _LISTS}
+    wanted_of |= {"popularity": "numbers", "duration": "numbers"}
     for role, name in dataclasses.asdict(roles).items():
-        if name is None or isinstance(sample.types[name], expected.get(role, T.AtomicType)):
+        if name is None:
             continue
-        wanted = {"id": "text or whole numbers", "artists": _LISTS, "genre": _LISTS}.get(role, "text")
-        found = sample.types[name].simpleString()
+        kind = sample.types[name]
+        if isinstance(kind, expected.get(role, T.AtomicType)) and _has_names(kind):
+            continue
+        wanted, found = wanted_of.get(role, "text"), kind.simpleString()
         raise UsageError(f"{source}: {flag_of(role)} {name}: expected {wanted}, found {found}")
     for name in (*columns.features, *filter(None, (roles.popularity, roles.duration))):
         if name not in measured:
             raise UsageError(
                 f"{source}: column {name!r}: expected numbers, found {sample.types[name].simpleString()}"
             )
+
+
+def _has_names(kind: T.DataType) -> bool:
+    """Whether a type is one value, or a struct with the field of a name, or a list of these."""
+    if isinstance(kind, T.ArrayType):
+        return not isinstance(kind.elementType, T.ArrayType) and _has_names(kind.elementType)
+    if isinstance(kind, T.StructType):
+        named = next((name for name in NAME_FIELDS if name in kind.names), None)
+        return named is not None and isinstance(kind[named].dataType, T.AtomicType)
+    return isinstance(kind, T.AtomicType)
 
 
 def _row_format(
@@ -154,9 +156,6 @@ def _row_format(
         popularity=number[roles.popularity] if roles.popularity else None,
         duration=number[roles.duration] if roles.duration else None,
         features=tuple(number[name] for name in ordered),
-        identity=tuple(
-            name for name, use in uses.items() if name != roles.genre and use.reason != ROW_NUMBERS
-        ),
         malformed=MALFORMED,
         missing=markers,
     )
@@ -188,7 +187,12 @@ def _described(name: str, use: Use, sample: Sample, form: RowFormat, measured: M
     if is_number and measured and measured.note and measured.note not in reason:
         reason += f"; {measured.note}"
     if measured and is_number:
-        return ColumnUse(name, use.use, reason, measured.parsed, measured.missing, sample.examples(name))
-    cells = sample.text(name, frozenset()) if sample.is_text(name) else sample.columns[name]
+        return ColumnUse(name, use.uses, reason, measured.parsed, measured.missing, sample.examples(name))
+    cells = sample.columns[name]
+    if sample.is_text(name):
+        is_name = name in (form.title, form.album, form.artists.name)
+        cells = (
+            without_names(sample.clean(name), form.missing) if is_name else sample.text(name, form.missing)
+        )
     missing = pc.sum(pc.is_null(cells, nan_is_null=True)).as_py() or 0
-    return ColumnUse(name, use.use, reason, None, missing / max(sample.rows, 1), sample.examples(name))
+    return ColumnUse(name, use.uses, reason, None, missing / max(sample.rows, 1), sample.examples(name))

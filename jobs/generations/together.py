@@ -22,11 +22,11 @@ def made_from(warehouse: Warehouse, tags: Snapshot) -> dict[str, Snapshot]:
 def made_with(warehouse: Warehouse, tags: Snapshot) -> dict[str, Snapshot]:
     """The snapshots that become current together with tags, by table: those that they were made from.
 
-    A table of which the tags name no run stands with its newest run. Tags always name their tracks.
+    If the tags name no genre map, the newest one becomes current with them. Tags always name their tracks.
     """
-    named = made_from(warehouse, tags)
-    others = [table for table in SNAPSHOT_TABLES if table not in named and table != "tracks"]
-    found = named | {table: warehouse.newest(table) for table in others}
+    found: dict[str, Snapshot | None] = {**made_from(warehouse, tags)}
+    if not TagsDetails.of(tags).genre_map_version:
+        found["genre_map"] = warehouse.newest("genre_map")
     if genre_map := found.get("genre_map"):
         found["genre_profiles"] = warehouse.finished("genre_profiles", genre_map.run_id)
     return {table: snapshot for table in SNAPSHOT_TABLES if (snapshot := found.get(table))}

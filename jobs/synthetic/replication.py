@@ -14,11 +14,10 @@ from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import Uri
 from genremill.jobs import command
 from genremill.jobs.catalog import source_rows
-from genremill.jobs.catalog.column_uses import ROW_NUMBERS
 from genremill.jobs.catalog.columns import Columns, Roles
+from genremill.jobs.catalog.own_columns import MALFORMED, OWN_COLUMNS
 from genremill.jobs.catalog.settings import Options as TableOptions
 from genremill.jobs.catalog.splits import unit_hash
-from genremill.jobs.catalog.table_reader import MALFORMED, OWN_COLUMNS
 from genremill.jobs.contracts import quoted
 
 JITTER = 0.05
@@ -158,8 +157,7 @@ def read_original(spark: SparkSession, work: command.Run, options: Options) -> O
         raise UsageError(f"--columns.id {options.columns.id}: expected a column with ids")
     known = raw.where(F.col(MALFORMED).isNull() & _text(roles.id).isNotNull()).drop(*OWN_COLUMNS)
     # The numbers of the rows would not be row numbers in the copies.
-    row_numbers = [use.column for use in understood.uses if use.reason == ROW_NUMBERS]
-    known = known.drop(*row_numbers).withColumns({name: _number(name) for name in names})
+    known = known.drop(*understood.row_numbers).withColumns({name: _number(name) for name in names})
     genres: dict[str, int] = {}
     if roles.genre:
         counts = known.groupBy(_text(roles.genre).alias("genre")).count().where("genre is not null")

@@ -32,7 +32,7 @@ def extracted(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("augmented")
     lines = ["track_id,artists,track_name,tempo,track_genre,audio_uri"]
     lines += [
-        f"t{at},Artist {at},Title {at},{at},{('rock', 'jazz')[at % 2]},/clips/{at}.wav"
+        f"t{at},Artist {at},Title {at},{60 + at % 7},{('rock', 'jazz')[at % 2]},/clips/{at}.wav"
         for at in range(TRACKS)
     ]
     (folder / "tracks.csv").write_text("\n".join(lines))

@@ -86,11 +86,11 @@ def test_a_column_that_disappears_overnight_is_refused_by_name_and_nothing_is_tr
     night = ["nightly", "--warehouse", catalog.uri, *flags]
     assert cli.main(night) == 2
     errors = catalog.capsys.readouterr().err
-    assert re.search(r"missing values 1 \(limit 0\.1\): tempo 0\.\d% → no longer a feature", errors), errors
+    assert re.search(r"missing values 1 \(limit 0\.1\): tempo 0\.\d% → no longer used", errors), errors
     assert "train: skipped because values are missing: tempo" in errors
     assert catalog.run("tables")["tags"]["run_id"] == before
     page = _newest_page(Path(catalog.uri, "reports"))
-    assert re.search(r"tempo 0\.\d% → no longer a feature", page)
+    assert re.search(r"tempo 0\.\d% → no longer used", page)
     limits = ["missing-rise", "churn-new", "loss", "drift", "class-shift"]
     lenient = [word for limit in limits for word in (f"--publish.max-{limit}", "1")]
     accepted = catalog.run("nightly", *flags, *lenient)

@@ -9,8 +9,9 @@ from pyspark.sql import types as T
 from pyspark.sql.pandas.types import from_arrow_type
 
 from genremill.jobs.catalog.columns import Columns
+from genremill.jobs.catalog.left_out import LeftOut
 from genremill.jobs.catalog.sample import Sample
-from genremill.jobs.catalog.understanding import LeftOut, Understanding, understand
+from genremill.jobs.catalog.understanding import Understanding, understand
 from genremill.udfs.cells.rows import track_columns
 
 

@@ -17,6 +17,7 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli, command, flags
 from genremill.jobs.cli import JOBS, TOOLS
 from genremill.jobs.nights.steps import Config
+from genremill.jobs.studies.grid import Config as StudyConfig
 from genremill.jobs.training.settings import Config as TrainConfig
 
 ON_A_WAREHOUSE = [job for job in JOBS if job not in ("nightly", "ingest", "plan")]
@@ -349,6 +350,12 @@ def test_errors_that_need_no_spark_are_reported_before_spark_starts(
     assert cli.main([*given, "--warehouse", warehouse.uri]) == 2
     assert message in capsys.readouterr().err
     assert not Path(warehouse.uri.removeprefix("file://"), "_tmp").exists()
+
+
+def test_a_job_with_a_section_of_another_job_reads_that_section(tmp_path: Path) -> None:
+    file = yaml_of(tmp_path, "tracks: t.csv\ningest: {columns: {id: none}}\ntrain: {model: linear}\nscore:\n")
+    _, cfg = flags.parse("study", "", StudyConfig, command.Writing, ["--warehouse", "w", "--config", file])
+    assert cfg.train.model == "linear"
 
 
 @pytest.mark.parametrize("job", ["extract", "cluster", "train", "study"])

@@ -78,6 +78,14 @@ def test_tags_without_a_genre_map_become_current_with_the_newest_one(warehouse: 
     assert together.made_from(warehouse, tags).keys() == {"tracks", "tags"}
 
 
+def test_tags_of_a_genre_map_that_is_gone_are_not_current_with_another_one(warehouse: Warehouse) -> None:
+    made(warehouse, "tracks", 1)
+    for table in ("genre_profiles", "genre_map"):
+        made(warehouse, table, 2)
+    tags = tags_of(warehouse, 3, tracks=1, genre_map=1)
+    assert {*together.made_with(warehouse, tags)} == {"tracks", "tags"}
+
+
 def test_before_tags_are_current_an_unpublished_run_is_not_built_on(warehouse: Warehouse) -> None:
     warehouse.publish("tracks", made(warehouse, "tracks", 1))
     made(warehouse, "tracks", 2)

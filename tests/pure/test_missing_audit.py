@@ -49,7 +49,7 @@ def inputs(tmp_path: Path, now: dict[str, float]) -> AuditInputs:
         (BEFORE, 0.0, ""),
         (BEFORE | {"tempo": 0.08, "new": 0.9}, 0.08, ""),
         (BEFORE | {"energy": 0.31, "tempo": 0.2}, 0.26, "energy 5.0% → 31.0%, tempo 0.0% → 20.0%"),
-        ({"tempo": 0.0, "energy": 0.0}, 1.0, "key 0.0% → no longer a feature"),
+        ({"tempo": 0.0, "energy": 0.0}, 1.0, "key 0.0% → no longer used"),
     ],
 )
 def test_a_rise_is_measured_and_its_columns_are_named(
@@ -61,6 +61,25 @@ def test_a_rise_is_measured_and_its_columns_are_named(
     assert found.verdict is (Verdict.REFUSED if note else Verdict.PASSED)
 
 
+def test_titles_artists_and_the_loss_of_all_genres_count(tmp_path: Path) -> None:
+    def with_names(snapshot: Snapshot, **missing: float) -> Snapshot:
+        uses = [
+            {"column": name, "uses": [role], "reason": "", "missing": missing[role]}
+            for name, role in (("song", "title"), ("singer", "artists"), ("style", "genre"))
+            if role in missing
+        ]
+        return replace(snapshot, details=snapshot.details | {"columns": uses})
+
+    before = with_names(tracks("t1", BEFORE), title=0.0, artists=0.1, genre=0.2)
+    given = replace(inputs(tmp_path, BEFORE), current_tracks=before)
+    now = with_names(given.tracks, title=0.05, artists=1.0, genre=0.9)
+    audited = missing_values.audit(replace(given, tracks=now), 0.1)
+    assert audited.note == "singer 10.0% → 100.0%"
+    now = with_names(given.tracks, title=0.0, genre=1.0)
+    audited = missing_values.audit(replace(given, tracks=now), 0.1)
+    assert audited.note == "singer 10.0% → no longer used, style 0.0% → 100.0%"
+
+
 def test_the_limit_1_accepts_that_a_column_is_gone(tmp_path: Path) -> None:
     assert missing_values.audit(inputs(tmp_path, {}), 1.0).verdict is Verdict.PASSED
 
@@ -69,7 +88,7 @@ def test_a_feature_that_only_a_new_model_needs_counts(tmp_path: Path) -> None:
     same = inputs(tmp_path, BEFORE)
     needs_more = replace(same.card, features=(*same.card.features, FeatureSpec("valence", False)))
     other = replace(same, card=needs_more, staged=tags("r2", "t2", "linear/r2"))
-    expected = Audit(missing_values.MISSING_VALUES, 1.0, 0.1, note="valence 0.0% → no longer a feature")
+    expected = Audit(missing_values.MISSING_VALUES, 1.0, 0.1, note="valence 0.0% → no longer used")
     assert missing_values.audit(other, 0.1) == expected
     first = replace(other, current=None, current_tracks=None)
     assert missing_values.audit(first, 0.1) == expected
@@ -85,8 +104,8 @@ def test_without_the_earlier_tracks_it_is_not_measured(tmp_path: Path) -> None:
 def test_the_first_columns_are_named_and_the_others_are_counted(tmp_path: Path) -> None:
     many = replace(inputs(tmp_path, {}), current_tracks=tracks("t1", dict.fromkeys("gfedcba", 0.0)))
     note = missing_values.audit(many, 0.1).note
-    assert note.startswith("a 0.0% → no longer a feature, b ")
-    assert note.endswith("e 0.0% → no longer a feature and 2 more")
+    assert note.startswith("a 0.0% → no longer used, b ")
+    assert note.endswith("e 0.0% → no longer used and 2 more")
 
 
 def test_no_model_is_trained_while_a_column_is_missing(tmp_path: Path) -> None:
@@ -103,4 +122,4 @@ def test_no_model_is_trained_while_a_column_is_missing(tmp_path: Path) -> None:
     by_name = {step.name: step for step in night_steps.steps(SPARK, work, settings)}
     for name in ("cluster", "train"):
         assert by_name[name].due() is None
-        assert by_name[name].why_idle() == "values are missing: tempo 0.0% → no longer a feature"
+        assert by_name[name].why_idle() == "values are missing: tempo 0.0% → no longer used"

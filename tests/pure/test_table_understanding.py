@@ -155,6 +155,7 @@ def test_durations(name: str, cells: list[Any], seconds: list[float | None], uni
         (["Unknown", "?"], [["Unknown"], ["?"]]),
         (["NA", "empty_field"], [[], []]),
         (["A\0da", "A\rda"], [["Ada"], ["A da"]]),
+        (['["Ad\\ud83d", "Bo"]', "['Ad\\ud83d\\ude00']"], [["Ad", "Bo"], ["Ad😀"]]),
     ],
 )
 def test_artists(cells: list[str], expected: list[list[str]]) -> None:
@@ -196,6 +197,8 @@ def test_artists_in_arrow_lists(values: pa.Array) -> None:
         (["r&amp;b", "r&b"], [["r&b"], ["r&b"]]),
         (["Unknown", "NONE", "?", "rock"], [[], [], [], ["rock"]]),
         (['{pop,"hip hop"}', "{pop}"], [["pop", "hip hop"], ["pop"]]),
+        (["[{'genre_id': '21', 'genre_title': 'Hip-Hop'}]", "[]"], [["Hip-Hop"], []]),
+        (["{'name': 'Jazz'}", '{"name": "Pop"}'], [["Jazz"], ["Pop"]]),
     ],
 )
 def test_genres(cells: list[str], expected: list[list[str]]) -> None:
@@ -206,10 +209,10 @@ def test_genres(cells: list[str], expected: list[list[str]]) -> None:
     ("names", "flag"),
     [
         (["artist_name"], "--columns.artists artist_name"),
-        (["Artist(s)"], '--columns.artists "Artist(s)"'),
+        (["Artist(s)"], "--columns.artists 'Artist(s)'"),
         (["performer", "tempo"], "--columns.artists performer"),
-        (["Top Genre"], '--columns.genre "Top Genre"'),
-        (["Length (Duration)"], '--columns.duration "Length (Duration)"'),
+        (["Top Genre"], "--columns.genre 'Top Genre'"),
+        (["Length (Duration)"], "--columns.duration 'Length (Duration)'"),
         (["track_popularity"], "--columns.popularity track_popularity"),
         (["Title"], "--columns.title Title"),
     ],
@@ -219,6 +222,11 @@ def test_a_look_alike_is_refused(names: list[str], flag: str) -> None:
         Read({name: ["a", "b"] for name in names})
     assert flag in str(refused.value)
     assert f"{flag.split()[0]} none" in str(refused.value)
+
+
+def test_a_look_alike_that_is_kept_is_refused_too() -> None:
+    with pytest.raises(UsageError, match=r"--columns.artists artist_name, or --columns.artists none"):
+        Read({"artist_name": ["Ada", "Bo"]}, Columns(keep=("artist_name",)))
 
 
 def test_none_says_that_there_is_no_such_column() -> None:
@@ -241,7 +249,32 @@ def test_ids_are_made_from_names_or_from_the_whole_row() -> None:
     assert table.columns["problem"][4] == {"reason": "no_id", "detail": "the row is empty"}
 
 
+@pytest.mark.parametrize(
+    "flags", [Columns(id="none", features=("tempo",)), Columns(id="none", keep=("row",))]
+)
+def test_row_numbers_and_folder_names_are_not_part_of_a_made_id(flags: Columns) -> None:
+    def ids(first: int, day: str, tempo: pa.Array) -> list[str]:
+        table = {"row": [first + number for number in range(3)], "tempo": tempo, "dt": [day]}
+        made: list[str] = Read(table, flags, partitions=("dt",)).columns["track_id"]
+        return made
+
+    expected = ids(0, "20261127", pa.array([90, 95, 91]))
+    assert ids(1, "20261128", pa.array([90.0, 95.0, 91.0])) == expected
+    assert ids(0, "20261127", pa.array([90.0, 95.5, 91.0]))[1] != expected[1]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.list_(pa.string())), pa.list_(pa.struct([("genre_id", pa.int64())]))]
+)
+def test_lists_without_names_are_refused(kind: pa.DataType) -> None:
+    for flags in (Columns(artists="v"), Columns(genre="v")):
+        with pytest.raises(UsageError, match="v: expected text, or lists of text or of structs with"):
+            Read({"v": pa.nulls(3, kind)}, flags)
+
+
 def test_a_type_that_a_role_cannot_have_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"--columns.popularity v: expected numbers, found array"):
+        Read({"v": [[1.0], [2.0]]}, Columns(popularity="v"))
     with pytest.raises(
         UsageError, match=r"--columns.id track_id: expected text or whole numbers, found double"
     ):

@@ -8,8 +8,9 @@ from pyspark.sql import SparkSession
 from genremill.infra import storage
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs.catalog.columns import Columns
+from genremill.jobs.catalog.own_columns import OWN_COLUMNS
 from genremill.jobs.catalog.settings import Options
-from genremill.jobs.catalog.table_reader import OWN_COLUMNS, SourceTable, read_table, reading
+from genremill.jobs.catalog.table_reader import SourceTable, read_table, reading
 from genremill.jobs.command import Run
 
 

@@ -147,7 +147,7 @@ def test_header_names_have_nothing_around_them(spark: SparkSession, tmp_path: Pa
     table = read(spark, tmp_path, tmp_path / "t.csv", ignore=("…1",))
     assert table.rows.columns[:-4] == ["id", "Track Name", "mode", "key", "_c4", 'a"b']
     assert cells(table) == [("1", "2", "3", "4", "5", "8")]
-    assert table.ignored == ("…1", "…1")
+    assert table.left_out.ignored == ("…1",)
 
 
 def test_damaged_rows_of_a_utf8_file_are_rejected(spark: SparkSession, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_files_of_a_folder_may_differ_in_encoding_but_not_in_columns(
     (folder / "empty.csv").touch()
     table = read(spark, tmp_path, folder)
     assert sorted(cells(table)) == [("1", "é", "2026-a"), ("2", "ü", "2026-b:1")]
-    assert table.partition_columns == ("dt",)
+    assert table.left_out.partitions == ("dt",)
     (folder / "other.csv").write_text("id;title\n3;x\n")
     with pytest.raises(UsageError, match=r"other.csv: expected the header of .*'id;title' instead of 'id'"):
         read(spark, tmp_path, folder)

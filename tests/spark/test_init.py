@@ -77,6 +77,31 @@ def test_lines_that_are_not_certain_are_marked(
     assert columns_of(text) | expected == columns_of(text)
 
 
+def test_roles_that_no_column_has_are_marked_and_names_stay_on_one_line(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    table = pd.DataFrame({"who\nis it": ["Ada", "Bo"] * 10, "kind": ["x", "y"] * 10, "tempo": range(90, 110)})
+    table.to_excel(tmp_path / "t.xlsx", index=False)
+    text = proposed(tmp_path, str(tmp_path / "t.xlsx"))
+    marked = [line.split(":")[0].strip() for line in text.splitlines() if "# check" in line]
+    assert marked == ["title", "artists", "genre"]
+    assert yaml.safe_load(text).keys() >= {"tracks", "ingest"}
+    assert yaml.safe_load(text)["ingest"] == {"columns": columns_of(text)}
+
+
+def test_a_terminal_that_is_closed_takes_the_proposal(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", closed)
+    text = proposed(tmp_path, str(real_data("tidytuesday-spotify/spotify_songs.csv")))
+    assert columns_of(text)["genre"] == "playlist_genre"
+
+
 def test_a_terminal_is_asked(spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter(["no such column", "playlist_subgenre"])
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)

@@ -59,10 +59,10 @@ def test_every_type_is_read_or_converted(spark: SparkSession, tmp_path: Path) ->
         name.strip(): kind for name, (_, kind, _) in columns.items()
     }
     assert cells(table) == [tuple(value for _, _, value in columns.values())]
-    assert table.unreadable == {}
+    assert table.left_out.unreadable == {}
     assert table.rows.collect()[0]["_file"].endswith("/t.parquet")
     some = read(spark, tmp_path, tmp_path / "t.parquet", ignore=("half", "a.b", "nothing"))
-    assert some.ignored == ("half", "a.b")
+    assert some.left_out.ignored == ("half", "a.b")
     assert not {"half", "a.b"} & {*some.rows.columns}
 
 
@@ -94,11 +94,11 @@ def test_folders_of_partitions_are_columns_of_text(spark: SparkSession, tmp_path
     write(folder / "dt=007" / "market=__HIVE_DEFAULT_PARTITION__" / "2.parquet", id=["b"])
     table = read(spark, tmp_path, folder)
     assert sorted(cells(table)) == [("a", "20261127", "a+b"), ("b", "007", None)]
-    assert table.partition_columns == ("dt", "market")
-    assert read(spark, tmp_path, folder, ignore=("dt",)).partition_columns == ("market",)
-    assert (
-        read(spark, tmp_path, folder / "dt=007" / "market=__HIVE_DEFAULT_PARTITION__").partition_columns == ()
-    )
+    assert table.left_out.partitions == ("dt", "market")
+    without = read(spark, tmp_path, folder, ignore=("dt",)).left_out
+    assert (without.ignored, without.partitions) == (("dt",), ("market",))
+    inner = folder / "dt=007" / "market=__HIVE_DEFAULT_PARTITION__"
+    assert read(spark, tmp_path, inner).left_out.partitions == ()
 
 
 def test_names_that_differ_in_case_are_refused_unless_one_is_ignored(
@@ -108,6 +108,12 @@ def test_names_that_differ_in_case_are_refused_unless_one_is_ignored(
     with pytest.raises(UsageError, match="more than one column is named 'tempo'"):
         read(spark, tmp_path, tmp_path / "t.parquet")
     assert cells(read(spark, tmp_path, tmp_path / "t.parquet", ignore=("Tempo",))) == [("a", 1)]
+    equal = pa.Table.from_arrays([pa.array(["a"]), pa.array([1]), pa.array([2])], names=["id", "x", "x"])
+    pq.write_table(equal, tmp_path / "equal.parquet")
+    (tmp_path / "equal.xlsx").write_bytes(workbook(songs=[["id", "x", "x"], ["a", 1, 2]]))
+    for name in ("equal.parquet", "equal.xlsx"):
+        with pytest.raises(UsageError, match=f"{name}: more than one column is named 'x'"):
+            read(spark, tmp_path, tmp_path / name)
 
 
 def test_parquet_is_recognized_by_its_bytes(spark: SparkSession, tmp_path: Path) -> None:

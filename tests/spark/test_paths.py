@@ -11,7 +11,8 @@ from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import cli, command
 from genremill.jobs.catalog.settings import Options
-from genremill.jobs.catalog.table_reader import check_files, read_table
+from genremill.jobs.catalog.source_files import source_files
+from genremill.jobs.catalog.table_reader import read_table
 
 NAMES = [
     "a b.csv",
@@ -45,7 +46,7 @@ def rows_of(spark: SparkSession, scratch: Path, uri: str, *, multiline: bool = F
 def read(spark: SparkSession, scratch: Path, location: str) -> list[str]:
     """The ids of a table, after the check without Spark."""
     uri = storage.absolute_uri(location)
-    check_files(uri)
+    source_files(uri)
     return sorted(row["id"] for row in rows_of(spark, scratch, uri))
 
 
@@ -130,5 +131,5 @@ def test_a_name_that_is_no_text_is_a_permanent_error(tmp_path: Path) -> None:
     (tmp_path / "caf\udce9.csv").write_text("id,genre\nt0,rock\n")
     for location in (str(tmp_path), f"{tmp_path}/caf\udce9.csv", f"file://{tmp_path}/caf%E9.csv"):
         with pytest.raises(UsageError, match="not valid UTF-8; rename the file"):
-            check_files(storage.absolute_uri(location))
+            source_files(storage.absolute_uri(location))
         assert cli.main(["ingest", "--warehouse", f"{tmp_path}/wh", "--tracks", location]) == 2

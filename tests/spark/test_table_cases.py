@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import SparkSession, functions as F
 
-from genremill.jobs import evaluate, ingest, init, train
+from genremill.infra.warehouse import Warehouse
+from genremill.jobs import command, evaluate, ingest, init, train
+from genremill.jobs.catalog import table_reader
+from genremill.jobs.catalog.leaks import leaking
+from genremill.jobs.catalog.settings import Options
 from tests.conftest import real_data
 from tests.spark.ingested import Ingested
 
@@ -34,7 +38,10 @@ def test_a_row_index_is_no_feature(spark: SparkSession, tmp_path: Path, name: st
     found = case(spark, tmp_path, name)
     assert column not in found.features
     use = found.uses()[column]
-    assert (use["use"], use["reason"]) == ("ignored", "row numbers: whole numbers in the order of the rows")
+    assert (use["uses"], use["reason"]) == (
+        ["ignored"],
+        "row numbers: whole numbers in the order of the rows",
+    )
 
 
 def test_a_blank_cell_is_a_missing_value(spark: SparkSession, tmp_path: Path) -> None:
@@ -138,7 +145,7 @@ def test_dates_and_other_types_of_pandas(spark: SparkSession, tmp_path: Path) ->
 def test_folder_names_are_no_features(spark: SparkSession, tmp_path: Path) -> None:
     found = case(spark, tmp_path, "hive")
     assert set(found.features) == CORE
-    assert found.uses()["dt"]["use"] == "ignored"
+    assert found.uses()["dt"]["uses"] == ["ignored"]
 
 
 def test_a_code_of_the_genre_is_no_feature(
@@ -174,10 +181,40 @@ def test_a_dry_run_prints_the_columns_and_writes_nothing(
     lines = capsys.readouterr().out.splitlines()
     (streams,) = (line for line in lines if line.startswith("streams"))
     assert "ignored" in streams
-    assert not list((tmp_path / "w").rglob("*.parquet"))
+    assert not (tmp_path / "w").exists()
     assert ingest.main([*flags, "--json"]) == 0
     columns = json.loads(capsys.readouterr().out)["columns"]
-    assert {use["column"]: use["use"] for use in columns}["tempo"] == "numeric feature"
+    assert {use["column"]: use["uses"] for use in columns}["tempo"] == ["numeric feature"]
+
+
+def test_a_dry_run_converts_only_the_first_lines_and_removes_them(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_reader, "DRY_RUN_LINES", 30)
+    table = pd.read_csv(real_data("cases/tables/plain.csv"), dtype=str)
+    table["track_name"] = "Beyonc\xe9"
+    table.to_csv(tmp_path / "t.csv", index=False, encoding="latin-1")
+    table.to_excel(tmp_path / "t.xlsx", index=False)
+    (tmp_path / "mine").mkdir()
+    for name in ("t.csv", "t.xlsx"):
+        work = command.Run(Warehouse.at(str(tmp_path / "scratch")), "r", dry_run=True)
+        opened = table_reader.read_table(spark, work, str(tmp_path / name), Options())
+        assert opened.rows.count() == 29
+        for warehouse in ("new", "mine"):
+            flags = ["--warehouse", str(tmp_path / warehouse), "--tracks", str(tmp_path / name), "--dry-run"]
+            assert ingest.main(flags) == 0
+    assert not (tmp_path / "new").exists()
+    assert not list((tmp_path / "mine").iterdir())
+
+
+def test_a_leak_among_few_labeled_rows_is_found(spark: SparkSession) -> None:
+    label = F.when(F.col("id") < 200, F.col("id") % 4)
+    rows = spark.range(100_000).select(
+        F.col("id").cast("string").alias("track_id"),
+        F.array(F.col("id") % 4, F.rand(1)).alias("numbers"),
+        F.when(label.isNotNull(), F.array(label.cast("string"))).otherwise(F.array()).alias("genres"),
+    )
+    assert leaking(rows, 2, labeled_rows=200) == {0: 1.0}
 
 
 def test_rows_without_ids(spark: SparkSession, tmp_path: Path) -> None:

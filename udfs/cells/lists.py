@@ -1,9 +1,10 @@
 """Cells with several names: `['a', 'b']`, JSON, `a;b`, `a, b`, Arrow lists, and lists of structs."""
 
+import contextlib
 import functools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,10 @@ import pyarrow.compute as pc
 
 from genremill.udfs.cells.text import clean, clean_text
 
-NAME_FIELDS = ("name", "title", "label", "genre", "artist", "value")
+NAME_FIELDS = (
+    *("name", "title", "label", "genre", "artist", "value"),
+    *("genre_title", "genre_name", "artist_name", "display_name"),
+)
 """Fields of a struct that hold its name, the likeliest first."""
 _QUOTED = r"'(?:[^'\\]|\\.)*'|" + r'"(?:[^"\\]|\\.)*"'
 _ITEM = re.compile(rf"\s*(?:[uUbB]?({_QUOTED})|([^,]*))\s*(?:,|$|(?=['\"]))")
@@ -56,14 +60,24 @@ def parse_list(cell: str) -> tuple[str, ...]:
     >>> parse_list("['a' 'b']"), parse_list("[pop, hip hop]"), parse_list("[{'id': 3, 'name': 'Jazz'}]")
     (('a', 'b'), ('pop', 'hip hop'), ('Jazz',))
     """
-    try:
-        return tuple(_names(json.loads(cell)))
-    except (ValueError, RecursionError):
-        inner = cell[1:-1].strip()
-    if inner.startswith("{"):
-        return tuple(_unquoted(name) for name in _NAMED.findall(inner))
-    found = (match[1] or match[2].strip() for match in _ITEM.finditer(inner))
-    return tuple(_unquoted(item) for item in found if item and item != "None")
+    return tuple(map(_without_surrogates, _items(cell)))
+
+
+def _items(cell: str) -> Iterator[str]:
+    with contextlib.suppress(ValueError, RecursionError):
+        yield from list(_names(json.loads(cell)))
+        return
+    inner = cell[1:-1].strip()
+    if inner.startswith("{") or _NAMED.search(cell):
+        found: Iterable[str] = _NAMED.findall(cell)
+    else:
+        found = (match[1] or match[2].strip() for match in _ITEM.finditer(inner))
+    yield from (_unquoted(item) for item in found if item and item != "None")
+
+
+def _without_surrogates(text: str) -> str:
+    """The text with pairs of surrogates as one character, and without single ones, which are no text."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "ignore")
 
 
 def _names(value: Any) -> Iterator[str]:  # noqa: ANN401 (what JSON can hold)

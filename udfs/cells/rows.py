@@ -65,7 +65,7 @@ class RowFormat:
     """Its numbers are milliseconds."""
     features: tuple[NumberColumn, ...] = ()
     identity: tuple[str, ...] = ()
-    """All columns by which rows without an id differ: all but the label and the number of the row."""
+    """The columns by which rows without an id differ: not the label, row numbers and names of folders."""
     malformed: str | None = None
     """Column with the raw text of a row that cannot be read."""
     missing: frozenset[str] = field(default_factory=frozenset)
@@ -190,7 +190,8 @@ def _made_ids(
 
     The id is a digest of title, artists, album and duration, or of the whole row if it has no artist.
     """
-    rows = zip(*(batch.column(name).to_pylist() for name in form.identity), strict=True)
+    columns_of_ids = [map(_plain, batch.column(name).to_pylist()) for name in form.identity]
+    rows = zip(*columns_of_ids, strict=True) if columns_of_ids else [()] * batch.num_rows
     named = (columns[name].to_pylist() for name in ("title", "artists", "album", "duration_s"))
     pairs: list[tuple[str | None, str | None]] = []
     for cells, (title, artists, *others) in zip(rows, zip(*named, strict=True), strict=True):
@@ -198,6 +199,11 @@ def _made_ids(
         pairs.append((_digest((title, artists, *others)) if whole and artists else whole, whole))
     ids, digests = zip(*pairs, strict=True) if pairs else ((), ())
     return pa.array(ids, pa.string()), pa.array(digests, pa.string())
+
+
+def _plain(value: object) -> object:
+    """The same value for a number that is an integer in one file and a float in another."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _digest(values: object) -> str:

@@ -178,12 +178,6 @@ def remove(uri: str) -> None:
     store.remove(uri)
 
 
-def remove_empty_folder(uri: str) -> None:
-    """Removes a folder if nothing is in it."""
-    store, uri = _store(uri)
-    store.remove_empty_folder(uri)
-
-
 def remove_object(uri: str) -> None:
     """Removes one object; does nothing if it does not exist."""
     store, uri = _store(uri)

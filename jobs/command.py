@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from genremill.infra import background, storage
@@ -125,7 +126,7 @@ def job(
         work = Run(Warehouse.at(common.warehouse), new_run_id(), dry_run=not writes)
         start_log(work.run_id, name)
         require_warehouse(work.warehouse, may_create)
-        is_new = not storage.exists(work.warehouse.uri)
+        left_empty = [] if writes else _missing_folders(work.warehouse)
         prepared = ready(work.warehouse, cfg)
         if writes:
             work.warehouse.follow()
@@ -135,8 +136,9 @@ def job(
                 outcome = run(work, prepared)
         finally:
             _remove(scratch)
-            if not writes:
-                _remove_empty(work.warehouse, is_new)
+            for folder in left_empty:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
         LOGGER.info("done in %.1f s", time.monotonic() - started)
         return dataclasses.replace(outcome, summary={"run_id": work.run_id} | outcome.summary)
 
@@ -175,11 +177,15 @@ def require_warehouse(warehouse: Warehouse, may_create: bool = False) -> None:
         )
 
 
-def _remove_empty(warehouse: Warehouse, is_new: bool) -> None:
-    """Removes the folders that a run which writes nothing has created for its scratch files."""
-    storage.remove_empty_folder(warehouse.path("_tmp"))
-    if is_new:
-        storage.remove_empty_folder(warehouse.uri)
+def _missing_folders(warehouse: Warehouse) -> list[Path]:
+    """The local folders that scratch files would create and leave behind, the innermost first."""
+    if storage.is_s3(warehouse.uri):
+        return []
+    return [
+        path
+        for folder in (warehouse.path("_tmp"), warehouse.uri)
+        if not (path := storage.local_path(folder)).exists()
+    ]
 
 
 def _remove(scratch: str) -> None:

@@ -86,11 +86,6 @@ class LocalStore:
         """Removes a folder and everything below it; does nothing if it does not exist."""
         shutil.rmtree(path_of(uri), ignore_errors=True)
 
-    def remove_empty_folder(self, uri: str) -> None:
-        """Removes a folder if nothing is in it."""
-        with contextlib.suppress(OSError):
-            path_of(uri).rmdir()
-
     def remove_object(self, uri: str) -> None:
         """Removes one object; does nothing if it does not exist."""
         with _faults("remove", uri), contextlib.suppress(NotADirectoryError):

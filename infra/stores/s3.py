@@ -97,9 +97,6 @@ class S3Store:
                 code = failed[0].get("Code", "unknown error")
                 raise StorageError(f"cannot remove {len(failed)} objects under {uri}: {code}")
 
-    def remove_empty_folder(self, uri: str) -> None:
-        """Does nothing, because a folder on S3 is never empty."""
-
     def remove_object(self, uri: str) -> None:
         """Removes one object; does nothing if it does not exist."""
         bucket, key = _parts(uri)

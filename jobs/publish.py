@@ -18,7 +18,7 @@ from genremill.jobs.audits import findings as audit_findings, page as audit_page
 from genremill.jobs.audits.audit import Limits, resolve
 from genremill.jobs.audits.content import MISSING_TAGS, ROW_COUNT
 from genremill.jobs.contracts import TAGS, ContractError
-from genremill.jobs.generations import together
+from genremill.jobs.generations import members
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
 
 
@@ -90,7 +90,7 @@ def _is_interrupted(warehouse: Warehouse, cfg: Config) -> bool:
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Audits the staged tags and publishes them."""
     if not work.dry_run:
-        together.upgrade(work.warehouse)
+        members.upgrade(work.warehouse)
     candidate = staged(work.warehouse, cfg.run)
     current = work.warehouse.current("tags")
     if current and not cfg.run and (withdrawn := current.withdrew(candidate)):
@@ -130,7 +130,7 @@ def _audit_and_publish(
         raise AuditRefused(f"{message}; see {report}", summary | {"published": None, "report": report})
     if work.dry_run:
         return command.Outcome(summary, f"dry run: the tags of run {candidate.run_id} pass all audits")
-    tables = together.made_with(work.warehouse, candidate)
+    tables = members.generation_of(work.warehouse, candidate)
     work.warehouse.publish_together(tables, work.run_id, audited_against=current)
     summary["tables"] = {table: snapshot.run_id for table, snapshot in tables.items()}
     model_registry.allow(work.warehouse, TagsDetails.of(candidate).model_version)
@@ -144,7 +144,7 @@ def _refusal(candidate: Snapshot, why: str) -> str:
 def _refuse(warehouse: Warehouse, refused: Snapshot, why: str) -> None:
     """Marks the tags, and the staged tracks and genre map that they were made from."""
     current = warehouse.all_current(*SNAPSHOT_TABLES)
-    for table, snapshot in together.made_from(warehouse, refused).items():
+    for table, snapshot in members.named_by(warehouse, refused).items():
         if table not in current or current[table].snapshot.run_id != snapshot.run_id:
             warehouse.refuse(table, snapshot.run_id, why)
 
@@ -158,7 +158,7 @@ def _refuse_model(warehouse: Warehouse, refused: Snapshot, kept: Snapshot | None
 
 def earlier(warehouse: Warehouse) -> tuple[Snapshot, Snapshot]:
     """The current snapshot of `tags` and the one before it; raises if what belongs to it was removed."""
-    generation = together.recorded(warehouse)
+    generation = members.recorded(warehouse)
     if generation is None or not generation.previous:
         raise UsageError(f"{warehouse.uri} has no earlier tags to roll back to")
     target = generation.previous[0]
@@ -177,7 +177,7 @@ def roll_back(work: command.Run) -> command.Outcome:
     """Makes the earlier tags current again with their tracks and genre map, without Spark."""
     current, target = earlier(work.warehouse)
     if not work.dry_run:
-        together.upgrade(work.warehouse)
+        members.upgrade(work.warehouse)
         _refuse_model(work.warehouse, current, target)  # first: a retry must not go back twice
         work.warehouse.roll_back(work.run_id)
     summary = {"published": target.run_id, "rolled_back": current.run_id, "rows": target.rows}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs.generations.together import made_with, recorded
+from genremill.jobs.generations.members import generation_of, recorded
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES
 
 
@@ -70,7 +70,7 @@ def _unpublished(warehouse: Warehouse) -> Iterator[Entry]:
     for tags in warehouse.runs("tags"):
         if tags.run_id not in published:
             state = State.STAGED if tags.run_id > last else State.PAST
-            tables, refusal = made_with(warehouse, tags), warehouse.refusal("tags", tags.run_id)
+            tables, refusal = generation_of(warehouse, tags), warehouse.refusal("tags", tags.run_id)
             listed |= {(name, run.run_id) for name, run in tables.items()}
             if refusal:
                 yield Entry(state, Why.REFUSED, refusal.refused_at, tables, refusal.why)

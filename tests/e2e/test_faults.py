@@ -22,7 +22,7 @@ from genremill.infra.warehouse import Warehouse
 from genremill.jobs.catalog.settings import Options
 from genremill.jobs.catalog.table_reader import check_whole, read_table
 from genremill.jobs.command import Run
-from genremill.jobs.generations import together
+from genremill.jobs.generations import members
 from genremill.models.training import checkpoints
 from genremill.models.training.checkpoints import Checkpoint, Progress
 from tests.conftest import catalog, s3_jars, write_csv
@@ -157,7 +157,7 @@ def test_a_lost_response_to_the_pointer_update_is_no_conflict(
     warehouse = Warehouse.at(shop.bucket.uri(name))
     staged = warehouse.runs("tags")[-1]
     proxy.plan(_to(rf"PUT .*/{file}", fault))
-    warehouse.publish_together(together.made_with(warehouse, staged), "r1", audited_against=None)
+    warehouse.publish_together(members.generation_of(warehouse, staged), "r1", audited_against=None)
     assert warehouse.require("tags", "publish") == staged
     assert warehouse.lagging() == []
     assert proxy.faults == {fault: 1}

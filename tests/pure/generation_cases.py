@@ -3,7 +3,7 @@
 import dataclasses
 
 from genremill.infra.warehouse import Snapshot, Warehouse
-from genremill.jobs.generations import together
+from genremill.jobs.generations import members
 
 TABLES = ("tracks", "genre_profiles", "genre_map", "tags")
 SPLIT = {"by": "artist", "fractions": [0.8, 0.1, 0.1], "seed": 0}
@@ -52,5 +52,5 @@ def published(warehouse: Warehouse, number: int, inputs: dict[str, str] | None =
 
 def make_current(warehouse: Warehouse, tags: Snapshot) -> None:
     warehouse.publish_together(
-        together.made_with(warehouse, tags), "r", audited_against=warehouse.current("tags")
+        members.generation_of(warehouse, tags), "r", audited_against=warehouse.current("tags")
     )

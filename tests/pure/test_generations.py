@@ -10,7 +10,7 @@ from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.stores.objects import Conflict
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command, publish
-from genremill.jobs.generations import history, together
+from genremill.jobs.generations import history, members
 from genremill.jobs.generations.history import State, Why
 from tests.pure.generation_cases import TABLES, made, make_current, published, run_id, tags_of
 
@@ -68,14 +68,14 @@ def test_tags_without_a_genre_map_become_current_with_the_newest_one(warehouse: 
     for table, number in (("genre_profiles", 2), ("genre_map", 2), ("genre_profiles", 3)):
         made(warehouse, table, number)
     tags = tags_of(warehouse, 4, 1)
-    tables = together.made_with(warehouse, tags)
+    tables = members.generation_of(warehouse, tags)
     assert {table: run.run_id for table, run in tables.items()} == {
         "tracks": run_id(1),
         "genre_profiles": run_id(2),
         "genre_map": run_id(2),
         "tags": run_id(4),
     }
-    assert together.made_from(warehouse, tags).keys() == {"tracks", "tags"}
+    assert members.named_by(warehouse, tags).keys() == {"tracks", "tags"}
 
 
 def test_tags_of_a_genre_map_that_is_gone_are_not_current_with_another_one(warehouse: Warehouse) -> None:
@@ -83,7 +83,7 @@ def test_tags_of_a_genre_map_that_is_gone_are_not_current_with_another_one(wareh
     for table in ("genre_profiles", "genre_map"):
         made(warehouse, table, 2)
     tags = tags_of(warehouse, 3, tracks=1, genre_map=1)
-    assert {*together.made_with(warehouse, tags)} == {"tracks", "tags"}
+    assert {*members.generation_of(warehouse, tags)} == {"tracks", "tags"}
 
 
 def test_before_tags_are_current_an_unpublished_run_is_not_built_on(warehouse: Warehouse) -> None:
@@ -215,7 +215,7 @@ def test_tags_that_were_audited_against_other_tags_change_nothing(warehouse: War
     mine = tags_of(warehouse, 3, 1, 1)
     published(warehouse, 2)
     with pytest.raises(Conflict, match="published to by another job; nothing has changed"):
-        warehouse.publish_together(together.made_with(warehouse, mine), "r", audited)
+        warehouse.publish_together(members.generation_of(warehouse, mine), "r", audited)
     assert current_runs(warehouse) == pointer_runs(warehouse) == all_of(2)
 
 
@@ -324,8 +324,8 @@ def test_a_warehouse_of_version_0_1_0_is_upgraded_by_a_publication_or_a_rollback
     warehouse: Warehouse,
 ) -> None:
     as_version_0_1_0(warehouse)
-    together.upgrade(warehouse)
-    together.upgrade(warehouse)
+    members.upgrade(warehouse)
+    members.upgrade(warehouse)
     second = {"tracks": run_id(2), "genre_map": run_id(2), "tags": run_id(2)}
     assert current_runs(warehouse) == pointer_runs(warehouse) == second
     assert publish.main(["--warehouse", warehouse.uri, "--rollback"]) == 0

@@ -4,7 +4,7 @@ from genremill.infra.warehouse import CurrentGeneration, Generation, Snapshot, W
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
 
 
-def made_from(warehouse: Warehouse, tags: Snapshot) -> dict[str, Snapshot]:
+def named_by(warehouse: Warehouse, tags: Snapshot) -> dict[str, Snapshot]:
     """The tags, and the runs that they name: the tracks that were tagged, and the genre map of the model.
 
     Runs that were removed, and the genre map of a model of another warehouse, are missing.
@@ -19,12 +19,12 @@ def made_from(warehouse: Warehouse, tags: Snapshot) -> dict[str, Snapshot]:
     return {table: snapshot for table, snapshot in found.items() if snapshot} | {"tags": tags}
 
 
-def made_with(warehouse: Warehouse, tags: Snapshot) -> dict[str, Snapshot]:
+def generation_of(warehouse: Warehouse, tags: Snapshot) -> dict[str, Snapshot]:
     """The snapshots that become current together with tags, by table: those that they were made from.
 
     If the tags name no genre map, the newest one becomes current with them. Tags always name their tracks.
     """
-    found: dict[str, Snapshot | None] = {**made_from(warehouse, tags)}
+    found: dict[str, Snapshot | None] = {**named_by(warehouse, tags)}
     if not TagsDetails.of(tags).genre_map_version:
         found["genre_map"] = warehouse.newest("genre_map")
     if genre_map := found.get("genre_map"):
@@ -42,12 +42,12 @@ def recorded(warehouse: Warehouse) -> CurrentGeneration | None:
         return generation
 
     def of(run: Snapshot) -> Generation:
-        return Generation(run.written_at, run.run_id, made_with(warehouse, run))
+        return Generation(run.written_at, run.run_id, generation_of(warehouse, run))
 
     return CurrentGeneration(
         tags.published_at,
         tags.snapshot.run_id,
-        made_with(warehouse, tags.snapshot),
+        generation_of(warehouse, tags.snapshot),
         previous=tuple(map(of, tags.previous)),
         withdrawn=tuple(map(of, tags.withdrawn)),
     )

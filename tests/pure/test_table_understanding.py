@@ -272,6 +272,20 @@ def test_lists_without_names_are_refused(kind: pa.DataType) -> None:
             Read({"v": pa.nulls(3, kind)}, flags)
 
 
+def test_ids_are_text_whatever_their_type() -> None:
+    whole = Read({"track_id": [7, 1 << 40]}, Columns(id="track_id", title="none"))
+    blank = Read({"track_id": [7.0, math.nan, 1 << 40]}, Columns(id="track_id", title="none"))
+    assert whole.columns["track_id"] == ["7", str(1 << 40)]
+    assert blank.columns["track_id"] == ["7", None, str(1 << 40)]
+
+
+@pytest.mark.parametrize("marker", ["nan", "None", "NULL", "N/A", "", " "])
+def test_a_missing_id_is_no_id(marker: str) -> None:
+    table = Read({"track_id": ["a", marker], "track_name": ["A", "B"]}, Columns(id="track_id"))
+    assert table.columns["track_id"] == ["a", None]
+    assert table.columns["problem"][1] == {"reason": "no_id", "detail": "track_id is blank"}
+
+
 def test_a_type_that_a_role_cannot_have_is_refused() -> None:
     with pytest.raises(UsageError, match=r"--columns.popularity v: expected numbers, found array"):
         Read({"v": [[1.0], [2.0]]}, Columns(popularity="v"))

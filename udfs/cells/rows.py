@@ -94,7 +94,7 @@ def track_columns(batch: pa.RecordBatch, form: RowFormat) -> dict[str, pa.Array]
     """
     read = _Reader(batch, form)
     columns = {
-        "track_id": read.text(form.id),
+        "track_id": read.name(form.id),
         "row_digest": pa.nulls(batch.num_rows, pa.string()),
         "title": read.name(form.title),
         "album": read.name(form.album),
@@ -121,7 +121,11 @@ class _Reader:
     def text(self, name: str | None) -> pa.StringArray:
         if name is None:
             return pa.nulls(self.batch.num_rows, pa.string())
-        return clean(self.batch.column(name).cast(pa.string()))
+        cells = self.batch.column(name)
+        if not pa.types.is_floating(cells.type):
+            return clean(cells.cast(pa.string()))
+        whole = cells.cast(pa.int64(), safe=False).cast(pa.string())  # a blank made integers floats
+        return pc.if_else(pc.equal(cells, pc.floor(cells)), whole, cells.cast(pa.string()))
 
     def name(self, name: str | None) -> pa.StringArray:
         return without_names(self.text(name), self.form.missing)

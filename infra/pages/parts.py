@@ -58,8 +58,8 @@ class TableCell:
     def safe_text(self) -> str:
         """The text, with an apostrophe before each line that a spreadsheet would take for a formula.
 
-        >>> TableCell("=cmd()|").safe_text, TableCell("-3.1e-06").safe_text
-        ("'=cmd()|", '-3.1e-06')
+        >>> TableCell("=cmd()|").safe_text, TableCell("-3.1e-06").safe_text, TableCell("-7 | -9").safe_text
+        ("'=cmd()|", '-3.1e-06', '-7 | -9')
         """
         lines = self.text.split("\n")
         return "\n".join(f"'{line}" if _is_formula(line) else line for line in lines)
@@ -88,4 +88,5 @@ class Figure:
 
 
 def _is_formula(line: str) -> bool:
-    return line.lstrip().startswith(("=", "+", "-", "@")) and not _NUMBERS.fullmatch(line)
+    numbers = all(_NUMBERS.fullmatch(part) for part in line.split(" | "))
+    return line.lstrip().startswith(("=", "+", "-", "@")) and not numbers

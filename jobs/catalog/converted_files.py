@@ -4,11 +4,12 @@ The copies are in the scratch folder of the run. Every file is converted as a st
 """
 
 import contextlib
+import csv
 import itertools
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO
+from typing import IO, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -62,29 +63,29 @@ def copy_text(
     file: SourceFile,
     encoding: str,
     to: str,
-    skip: int = 0,
-    change: Callable[[Iterable[str]], Iterable[str]] | None = None,
+    change: Callable[[TextIO], Iterable[str]] | None = None,
     lines: int | None = None,
 ) -> None:
-    """Writes a text in UTF-8 without its first `skip` characters; each line ends with a line feed.
+    """Writes a text in UTF-8; each line ends with a line feed.
 
-    `change` gets the lines and returns the lines to write. At most `lines` lines are read, or all.
+    `change` gets the text and returns the lines to write. At most `lines` lines are written, or all.
     Bytes that are not UTF-8 in a UTF-8 file are copied; other wrong bytes are a `UsageError`.
     """
     with opened(file) as content, create(to) as out, decoding(file, encoding):
         text = reader_of(content, encoding)
-        text.read(skip)
         whole = change is None and lines is None
-        read = iter(lambda: text.read(BLOCK), "") if whole else itertools.islice(text, lines)
-        for part in change(read) if change else read:
+        changed = change(text) if change else text
+        for part in iter(lambda: text.read(BLOCK), "") if whole else itertools.islice(changed, lines):
             out.write(part.encode("utf-8", "surrogateescape"))
 
 
 @contextlib.contextmanager
 def decoding(file: SourceFile, encoding: str) -> Iterator[None]:
-    """Turns bytes that are not in the encoding into a `UsageError`."""
+    """Turns bytes that are not in the encoding, and fields that are too long, into a `UsageError`."""
     try:
         yield
+    except csv.Error as err:
+        raise UsageError(f"{file}: the file cannot be read as CSV: {err}") from err
     except UnicodeError as err:
         raise UsageError(
             f"{file}: the file is not text in the encoding {encoding}: {err}; pass its encoding with "

@@ -1,4 +1,4 @@
-"""The dialect of a CSV text, found in a sample: encoding, delimiter, quotes, line breaks, header."""
+"""The dialect of a CSV text, found in a sample: encoding, quotes, line breaks."""
 
 import codecs
 import csv
@@ -10,15 +10,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, TextIO
 
-from genremill.infra.errors import UsageError
-
-DELIMITERS = (",", ";", "\t", "|")
 SAMPLE_RECORDS = 500
 MAX_LINES = 50
 """The most lines of a record in a file with quotes that are never closed."""
 UNCLOSED = "a quoted field is not closed on its line; if fields contain line breaks, pass --multiline"
-WHOLE_SHARE = 0.5
-"""A delimiter is possible if at least this share of the records has as many fields as the header."""
 MIN_NUL_SHARE = 0.3
 """UTF-16 without a byte order mark has NUL in at least this share of either the odd or the even bytes."""
 
@@ -36,7 +31,8 @@ _AROUND = "\x00-\x20\x7f-\xa0\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f\u2060\
 """Blanks, control characters and invisible characters, as a class of a regular expression."""
 _BLANK_ENDS = re.compile(f"^[{_AROUND}]+|[{_AROUND}]+$")
 _QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "„": "“", "«": "»"}
-_SEP_LINE = re.compile(r'"?sep=(.)"?[ ,;\t|]*(\r\n|\n|\r)', re.IGNORECASE)
+_SINGLE_QUOTED = re.compile(r"\s*'[^'\r\n]+'(.)'[^'\r\n]+'(\1'[^'\r\n]+')*(\r\n|\n|\r)")
+"""A header with two or more names in single quotes."""
 
 
 def _as_latin1(error: UnicodeError) -> tuple[str, int]:
@@ -105,6 +101,8 @@ class Dialect:
 
     delimiter: str = ","
     escape: str = '"'
+    """A backslash if it is written before quotes in fields; `"` if they are doubled."""
+    quote: str = '"'
 
     def records(self, lines: Iterable[str]) -> Iterator[tuple[list[str], list[str]]]:
         """The fields and the lines of all records that are not blank."""
@@ -122,9 +120,22 @@ class Dialect:
 
     def _reader(self, lines: Iterable[str], strict: bool = False) -> Iterator[list[str]]:
         doubled = self.escape == '"'
-        escape = None if doubled else self.escape
-        delimiter = self.delimiter
-        return csv.reader(lines, delimiter=delimiter, doublequote=doubled, escapechar=escape, strict=strict)
+        return csv.reader(
+            lines,
+            delimiter=self.delimiter,
+            quotechar=self.quote,
+            doublequote=doubled,
+            escapechar=None if doubled else self.escape,
+            strict=strict,
+        )
+
+    def requoted(self, lines: Iterable[str]) -> Iterator[str]:
+        """The lines with double quotes around the fields; a quote within a field may be written once."""
+        end = re.escape(self.delimiter) + self.quote
+        within = re.compile(rf"(?<=[^{end}\\]){self.quote}(?=[^{end}\r\n])")
+        for fields in self._reader(within.sub(self.quote * 2, line) for line in lines):
+            quoted = ('"' + field.replace('"', '""') + '"' if field else "" for field in fields)
+            yield from io.StringIO(self.delimiter.join(quoted) + "\n", newline="")
 
     def sampled(self, text: str) -> list[list[str]]:
         """The first records of a text. The sample ends before a record that is too long."""
@@ -189,29 +200,21 @@ class Dialect:
             return False
 
 
-def separator_line(text: str) -> tuple[str, str] | None:
-    r"""The delimiter in the first line that Excel understands, and the line; None if there is no such line.
+def single_quoted(text: str) -> Dialect | None:
+    """The dialect of a text with fields in single quotes; None for other texts.
 
-    >>> separator_line("sep=;\r\ntrack_id;tempo\r\n")
-    (';', 'sep=;\r\n')
+    All names of its header are quoted, and most cells that start with a quote end with one.
     """
-    line = _SEP_LINE.match(text)
-    return (line[1], line[0]) if line else None
-
-
-def detected_delimiter(text: str) -> str:
-    """The delimiter for which most records have as many fields as the header; `,` if that is not clear."""
-    scores = {delimiter: _score(Dialect(delimiter).sampled(text)) for delimiter in DELIMITERS}
-    best = max(DELIMITERS, key=lambda delimiter: scores[delimiter])
-    return best if scores[best] > 0 else ","
-
-
-def _score(records: list[list[str]]) -> float:
-    if not records or len(records[0]) < 2:
-        return 0.0
-    header, *rows = map(len, records)
-    share = sum(columns == header for columns in rows) / len(rows) if rows else 1.0
-    return share**2 * (header - 1) if share >= WHOLE_SHARE else 0.0
+    header = _SINGLE_QUOTED.match(text)
+    if header is None:
+        return None
+    cells, end = text[header.end() :], re.escape(header[1]) + r"\r\n"
+    starts = len(re.findall(rf"(?<=[{end}])'", "\n" + cells))
+    ends = len(re.findall(rf"'(?=[{end}]|$)", cells))
+    if starts > 2 * ends or not starts:
+        return None
+    escaped = len(re.findall(rf"\\'(?=[^{end}])", cells)) > cells.count("''")
+    return Dialect(header[1], "\\" if escaped else '"', "'")
 
 
 def backslash_evidence(text: str, delimiter: str) -> int:
@@ -228,18 +231,6 @@ def backslash_evidence(text: str, delimiter: str) -> int:
     escaped = len(re.findall(rf'\\"(?=[^"{end}])', text))
     doubled = len(re.findall(rf'(?<![\\{end}])""(?=[^{end}])', "\n" + text))
     return (escaped > doubled) - (escaped < doubled)
-
-
-def header(text: str, dialect: Dialect, source: str) -> list[str]:
-    """The column names in the first record; raises `UsageError` if it cannot be a header."""
-    try:
-        names, _ = next(dialect.records(io.StringIO(text, newline="")), ([], 0))
-    except csv.Error as err:
-        raise UsageError(f"{source}: the first line is not a header: {err}") from err
-    cleaned = [clean_name(name) for name in names]
-    if UNDECODABLE.search("".join(names)):
-        raise UsageError(f"{source}: the header has bytes that are not UTF-8; pass --encoding")
-    return [name or f"_c{number}" for number, name in enumerate(cleaned)]
 
 
 def clean_name(name: str) -> str:

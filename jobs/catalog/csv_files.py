@@ -1,15 +1,16 @@
 """CSV files as a DataFrame of text: detects the dialect, and converts the files that Spark cannot read."""
 
 import io
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import TextIO
 
 from pyspark.sql import SparkSession
 
 from genremill.infra.errors import UsageError
-from genremill.jobs.catalog import csv_dialect, csv_scan
+from genremill.jobs.catalog import csv_dialect, csv_header, csv_scan
 from genremill.jobs.catalog.converted_files import ConvertedFiles, copy_text, decoding
 from genremill.jobs.catalog.csv_dialect import Dialect, reader_of
 from genremill.jobs.catalog.csv_scan import Facts, sample_facts
@@ -34,6 +35,10 @@ class CsvText:
     """Its first lines."""
     whole: bool
     """Whether the sample is the whole file."""
+    single_quoted: Dialect | None = None
+    """The dialect of the file if its quotes are single ones; `sample` and a copy have double ones."""
+    skip: int = 0
+    """The number of characters above the header."""
     place: str = ""
     marked: bool = False
     """Whether records that span lines are marked at `place`, because Spark reads line by line."""
@@ -42,10 +47,9 @@ class CsvText:
     """Whether all records that span lines are complete; None if no record spans lines."""
 
     @property
-    def skip(self) -> int:
-        """The number of characters before the header: the line `sep=;` of Excel."""
-        line = csv_dialect.separator_line(self.sample)
-        return len(line[1]) if line else 0
+    def lines_above(self) -> int:
+        """The number of lines above the header."""
+        return len(list(io.StringIO(self.sample[: self.skip], newline="")))
 
     @property
     def table(self) -> str:
@@ -57,7 +61,13 @@ class CsvText:
         ending = _ENDINGS.get(self.file.packing)
         named = self.file.uri.endswith(ending or "") and (bool(ending) or not self.file.uri.endswith(_CODECS))
         carriage = multiline and "\r" in self.sample
-        return self.encoding == "utf-8" and ending is not None and named and not self.skip and not carriage
+        changed = self.skip or self.single_quoted or self.file.is_hidden or carriage
+        return self.encoding == "utf-8" and ending is not None and named and not changed
+
+    def lines(self, text: TextIO) -> Iterator[str]:
+        """The lines of the file from the header on, with double quotes."""
+        lines = itertools.islice(text, self.lines_above, None)
+        return self.single_quoted.requoted(lines) if self.single_quoted else lines
 
 
 @dataclass(frozen=True)
@@ -97,9 +107,10 @@ def csv_table(
     size = max(SAMPLE // len(files), SAMPLE // 16)
     texts = _each(files, lambda file: _sampled(file, encoding, size))
     dialect = _dialect(texts, flags.delimiter)
-    names = csv_dialect.header(texts[0].table, dialect, str(files[0]))
-    for text in texts:
-        _check_header(text, texts[0], names, dialect)
+    texts = [_with_header(text, dialect) for text in texts]
+    names = _column_names(texts, dialect)
+    if len(names) == 1 and flags.delimiter is None:
+        csv_header.check_delimiter(texts[0].table, names[0], str(files[0]))
     texts = [replace(text, spans_lines=_sample_spans(text, dialect, len(names))) for text in texts]
     table = _placed(CsvTable(tuple(texts), dialect, tuple(names), False), converted, flags.multiline)
     if scan:
@@ -132,7 +143,10 @@ def _sampled(file: SourceFile, encoding: str | None, size: int) -> CsvText:
     encoding = encoding or csv_dialect.detected_encoding(data)
     with decoding(file, encoding):
         text = csv_dialect.decoded_start(data, encoding, whole)
-    return CsvText(file, encoding, text, whole, facts=sample_facts(text) if whole else None)
+        single_quoted = csv_dialect.single_quoted(text)
+        if single_quoted:
+            text = "".join(single_quoted.requoted(io.StringIO(text, newline="")))
+    return CsvText(file, encoding, text, whole, single_quoted)
 
 
 def _dialect(texts: Sequence[CsvText], delimiter: str | None) -> Dialect:
@@ -140,15 +154,29 @@ def _dialect(texts: Sequence[CsvText], delimiter: str | None) -> Dialect:
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise UsageError(rf"--delimiter {delimiter!r}: expected one character, or \t")
     if delimiter is None:
-        line = csv_dialect.separator_line(texts[0].sample)
-        delimiter = line[0] if line else csv_dialect.detected_delimiter(texts[0].table)
+        line = csv_header.separator_line(texts[0].sample)
+        delimiter = line[0] if line else csv_header.detected_delimiter(texts[0].sample)
     evidence = sum(csv_dialect.backslash_evidence(text.sample, delimiter) for text in texts)
     return Dialect(delimiter, "\\" if evidence > 0 else '"')
 
 
+def _with_header(text: CsvText, dialect: Dialect) -> CsvText:
+    text = replace(text, skip=csv_header.above_header(text.sample, dialect))
+    return replace(text, facts=sample_facts(text.table) if text.whole else None)
+
+
+def _column_names(texts: Sequence[CsvText], dialect: Dialect) -> list[str]:
+    """The names in the header, which is the same in all files."""
+    header = csv_header.header(texts[0].table, dialect, str(texts[0].file))
+    for text in texts:
+        _check_header(text, texts[0], header, dialect)
+    rows = [fields for text in texts for fields in dialect.sampled(text.table)[1:]]
+    return csv_header.column_names(header, rows, str(texts[0].file))
+
+
 def _check_header(text: CsvText, first: CsvText, names: list[str], dialect: Dialect) -> None:
     """Raises if a file has other columns than the first file."""
-    found = csv_dialect.header(text.table, dialect, str(text.file))
+    found = csv_header.header(text.table, dialect, str(text.file))
     if found != names:
         pairs = ((one, other) for one, other in zip(names, found, strict=False) if one != other)
         expected, other = next(pairs, (f"{len(names)} columns", f"{len(found)} columns"))
@@ -177,8 +205,13 @@ def _placed_text(text: CsvText, converted: ConvertedFiles, table: CsvTable) -> C
     if text.place and text.place != text.file.uri and text.marked == mark:
         return text
     place = converted.add(text.file, "csv")
-    marks = partial(table.dialect.with_marks, columns=len(table.names)) if mark else None
-    copy_text(text.file, text.encoding, place, text.skip, marks, converted.lines)
+
+    def marked(content: TextIO) -> Iterable[str]:
+        lines = text.lines(content)
+        return table.dialect.with_marks(lines, len(table.names)) if mark else lines
+
+    change = marked if mark or text.skip or text.single_quoted else None
+    copy_text(text.file, text.encoding, place, change, converted.lines)
     return replace(text, place=place, marked=mark)
 
 
@@ -213,6 +246,5 @@ def _with_scanned_lines(text: CsvText, table: CsvTable) -> CsvText:
     if text.whole or not (text.facts and (text.facts.odd or text.spans_lines is not None)):
         return text
     with opened(text.file) as content, decoding(text.file, text.encoding):
-        lines = reader_of(content, text.encoding)
-        lines.read(text.skip)
+        lines = text.lines(reader_of(content, text.encoding))
         return replace(text, spans_lines=table.dialect.spans_lines(lines, len(table.names)))

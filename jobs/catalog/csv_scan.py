@@ -32,9 +32,8 @@ class Facts:
 
 
 def sample_facts(text: str) -> Facts:
-    """The facts about a text that is a whole file; its line breaks in fields are looked at elsewhere."""
+    """The facts about a text from the header on; its line breaks in fields are looked at elsewhere."""
     lines = [line for line in _LINE_END.split(text) if re.search(_WRITTEN, line)]
-    lines = lines[1:] if csv_dialect.separator_line(text) else lines
     return Facts(len(lines), sum(bool(UNDECODABLE.search(line)) for line in lines))
 
 

@@ -4,53 +4,91 @@ import datetime
 import itertools
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TypeAlias
 from xml.etree.ElementTree import ParseError
 
 import openpyxl
 import pyarrow as pa
 from openpyxl.cell.cell import Cell
+from openpyxl.utils.escape import unescape
 from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.workbook.workbook import Workbook
+from openpyxl.worksheet.worksheet import Worksheet
 
 from genremill.infra.errors import UsageError
 from genremill.jobs.catalog.converted_files import ROWS, write_parquet
 from genremill.jobs.catalog.csv_dialect import clean_name
+from genremill.jobs.catalog.csv_header import header_row
 from genremill.jobs.catalog.source_files import SourceFile, local_copy
 
 Row: TypeAlias = list[str | None]
+FIRST_ROWS = 50
+"""Rows of a sheet, without blank ones, in which its header is looked for."""
+_DAMAGES = (
+    *(InvalidFileException, zipfile.BadZipFile, ParseError),
+    *(KeyError, IndexError, ValueError, AttributeError, TypeError),
+)
+"""What openpyxl raises for workbooks that are damaged, or that have parts it does not know."""
 
 
-def copy_excel(file: SourceFile, malformed: str, lines: int | None) -> str:
-    """Writes the first sheet with cells to `file.copy`, a Parquet file of text, and returns the sheet's name.
+@dataclass(frozen=True)
+class Sheet:
+    """The sheet of a workbook that is read."""
 
-    Reads at most `lines` rows, or all.
-    The first row that is not blank is the header. A row with cells beyond the header has its text in the
-    column `malformed`.
+    name: str
+    lines_above: int
+    """Rows above the header that have cells, such as a title."""
+    others: tuple[str, ...]
+    """The other sheets that have cells."""
+
+
+def copy_excel(file: SourceFile, malformed: str, lines: int | None) -> Sheet:
+    """Writes a sheet to `file.copy`, a Parquet file of text, and says which.
+
+    It is the sheet with the fullest row among its first rows, and the first of equals. The first row with
+    more than half as many cells is the header. A row with cells beyond the header has its text in the column
+    `malformed`. Reads at most `lines` rows, or all.
     """
     try:
         with local_copy(file.uri) as path:
             book = openpyxl.load_workbook(path, read_only=True, data_only=True)
             try:
-                name, rows = _first_table(book, file)
+                sheet, rows = _table(book, file)
                 _write(itertools.islice(rows, lines), file.copy, malformed)
             finally:
                 book.close()
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, ParseError) as err:
+    except _DAMAGES as err:
         raise UsageError(f"{file}: the Excel file is damaged: {err}; save it again, or as CSV") from err
-    return name
+    return sheet
 
 
-def _first_table(book: Workbook, file: SourceFile) -> tuple[str, Iterator[Row]]:
-    for sheet in book.worksheets:
-        sheet.reset_dimensions()  # some programs write wrong ones, and the rows would be cut
-        rows = (row for cells in sheet.iter_rows() if any(row := list(map(_text, cells))))
-        if first := next(rows, None):
-            return sheet.title, itertools.chain([first], rows)
-    raise UsageError(f"{file}: the Excel file has no cells; expected a table in one of its sheets")
+def _table(book: Workbook, file: SourceFile) -> tuple[Sheet, Iterator[Row]]:
+    """The sheet that is read, and its rows from the header on."""
+    filled = {sheet: _filled(sheet) for sheet in book.worksheets}
+    filled = {sheet: counts for sheet, counts in filled.items() if counts}
+    if not filled:
+        raise UsageError(f"{file}: the Excel file has no cells; expected a table in one of its sheets")
+    best = max(filled, key=lambda sheet: max(filled[sheet]))
+    above = header_row(filled[best], max(filled[best]))
+    others = tuple(sheet.title for sheet in filled if sheet is not best)
+    return Sheet(best.title, above, others), itertools.islice(_rows(best), above, None)
+
+
+def _filled(sheet: Worksheet) -> list[int]:
+    """The number of cells in each of the first rows."""
+    return [sum(map(bool, row)) for row in itertools.islice(_rows(sheet), FIRST_ROWS)]
+
+
+def _rows(sheet: Worksheet) -> Iterator[Row]:
+    """The rows that are not blank."""
+    sheet.reset_dimensions()  # some programs write wrong ones, and the rows would be cut
+    return (row for cells in sheet.iter_rows() if any(row := list(map(_text, cells))))
 
 
 def _text(cell: Cell) -> str | None:
+    if isinstance(cell.value, str):
+        return unescape(cell.value) or None
     return as_written(cell.value, cell.number_format if cell.is_date else "")
 
 

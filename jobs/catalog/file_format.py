@@ -31,6 +31,7 @@ _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _REFUSED = {
     rb"\xd0\xcf\x11\xe0": "an old Excel file (.xls) or one with a password; save it as .xlsx without one",
     rb".{257}ustar": "a tar archive; unpack it first",
+    rb"PK\x03\x04.{26}(\[Content_T|_rels/|docProps/|xl/)": "an Excel file in an archive; unpack it first",
     rb"7z\xbc\xaf": "a 7-Zip archive; unpack it first",
     rb"Rar!\x1a": "a RAR archive; unpack it first",
     rb"\xfd7zXZ": "an xz file; unpack it first",
@@ -90,6 +91,10 @@ class FileFormat:
     """Whether quoted fields may contain line breaks."""
     inside: str = ""
     """The member of a zip archive or the sheet of an Excel file that was read."""
+    other_sheets: tuple[str, ...] = ()
+    """The sheets with cells that were not read."""
+    lines_above: int = 0
+    """Lines above the header that are not read, such as a title."""
     undecodable_rows: int = 0
     """Rows with bytes that are not in the encoding; they are rejected."""
 
@@ -99,17 +104,23 @@ class FileFormat:
 
         >>> FileFormat(Kind.CSV, encoding="cp1252", delimiter=";").description
         "one CSV file, encoding cp1252, delimiter ';'"
+        >>> FileFormat(Kind.EXCEL, inside="Data", other_sheets=("Readme",), lines_above=2).description
+        "one Excel file, sheet 'Data' (not read: 'Readme'), without 2 lines above the header"
         """
         count = f"{self.files:,} {self.kind} files" if self.files > 1 else f"one {self.kind} file"
         parts = [count + ("" if self.packing is Packing.NONE else f" ({self.packing})")]
         if self.inside:
+            others = ", ".join(map(repr, self.other_sheets))
             parts.append(f"{'sheet' if self.kind is Kind.EXCEL else 'member'} {self.inside!r}")
+            parts[-1] += f" (not read: {others})" if others else ""
         if self.kind is Kind.CSV:
             parts += [f"encoding {self.encoding}", f"delimiter {self.delimiter!r}"]
             if self.escape == "\\":
                 parts.append(r"quotes escaped as \"")
             if self.multiline:
                 parts.append("line breaks in quoted fields, so one task reads each file")
+        if self.lines_above:
+            parts.append(f"without {self.lines_above} line{'s' * (self.lines_above > 1)} above the header")
         if self.undecodable_rows:
             parts.append(f"{self.undecodable_rows:,} rows with bytes that are not {self.encoding}")
         return ", ".join(parts)

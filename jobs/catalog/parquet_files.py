@@ -44,7 +44,7 @@ def parquet_files(
 
 def _parquet_file(source: SourceFile, ignore: Sequence[str], converted: ConvertedFiles) -> ParquetFile:
     place = source.copy or source.uri
-    if source.packing is not Packing.NONE:
+    if source.packing is not Packing.NONE or (source.is_hidden and not source.copy):
         place = converted.add(source, "parquet")
         copy_bytes(source, place)
     store, path = storage.arrow(place)

@@ -22,7 +22,13 @@ START = 512
 BLOCK = 1 << 20
 MAX_RATIO, SMALL = 200, 1 << 30
 """A packed file is refused if it expands to more than this multiple of its size, and to more bytes."""
-_TABLE_NAME = re.compile(r"(?i)\.(csv|tsv|tab|txt|parquet|pq|xlsx|xlsm)(\.gz|\.bz2|\.zst)?$")
+_TABLE_NAMES = [
+    re.compile(rf"(?i)\.({endings})(\.gz|\.bz2|\.zst)?$")
+    for endings in ("csv|tsv|tab|parquet|pq|xlsx|xlsm", "txt")
+]
+"""How names of tables in an archive end; the first pattern that any name has decides."""
+_ABOUT = re.compile(r"(?i)(^|/)(readme|licen[cs]e)([^/]*\.(txt|md|rst|html?|pdf))?$")
+"""Names of files that describe a table."""
 _HIDDEN = re.compile(r"(^|/)(__MACOSX/|[._][^/]*$)")
 
 
@@ -50,10 +56,16 @@ class SourceFile:
         folders = self.name.split("/")[:-1]
         return dict(folder.split("=", 1) for folder in folders if "=" in folder)
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether Spark skips the file because of its name."""
+        return self.name.rpartition("/")[2].startswith((".", "_"))
+
 
 def source_files(uri: str) -> list[SourceFile]:
     """The files of a table that are not empty, recognized; raises `UsageError` if they are not a table."""
     listed = storage.data_files(uri)
+    listed = [file for file in listed if not _ABOUT.search(file.name)] or listed
     if sum(file.size for file in listed) == 0:
         raise UsageError(f"--tracks {uri}: the file is empty; expected a CSV, Parquet or Excel table")
     nested = [name for name in storage.folders(uri) if "=" not in name and name[0] not in "._"]
@@ -104,7 +116,9 @@ def _inside_zip(file: SourceFile) -> SourceFile:
     if "xl/workbook.bin" in names or "opendocument" in kind:
         what = "an OpenDocument table" if kind else "a binary Excel file (.xlsb)"
         raise UsageError(f"{file}: expected a CSV, Parquet or Excel table; found {what}; save it as .xlsx")
-    tables = [name for name in names if _TABLE_NAME.search(name)] or names
+    names = [name for name in names if not _ABOUT.search(name)] or names
+    found = ([name for name in names if pattern.search(name)] for pattern in _TABLE_NAMES)
+    tables = next(filter(None, found), names)
     if len(tables) != 1:
         shown = ", ".join(map(repr, tables[:10])) + (" …" if tables[10:] else "")
         raise UsageError(

@@ -135,6 +135,7 @@ def _csv(
         escape=found.dialect.escape,
         multiline=found.multiline,
         inside=first.file.member,
+        lines_above=first.lines_above,
         undecodable_rows=found.undecodable,
     )
     ignored = _ignored(files, found.names, options.columns.ignore)
@@ -175,11 +176,13 @@ def _parquet(
     ignore: Sequence[str],
 ) -> SourceTable:
     """The rows of Parquet files, or of Excel files as Parquet files of text."""
-    kind, sheet, sources = files[0].kind, "", list(files)
+    kind, sources = files[0].kind, list(files)
+    shown = FileFormat(kind, files=len(files), packing=files[0].packing, inside=files[0].member)
     if kind is Kind.EXCEL:
         sources = [replace(file, copy=converted.add(file, "parquet")) for file in files]
         sheets = [copy_excel(file, MALFORMED, converted.lines) for file in sources]
-        sheet = sheets[0]
+        first = sheets[0]
+        shown = replace(shown, inside=first.name, other_sheets=first.others, lines_above=first.lines_above)
     found = parquet_files(sources, ignore, converted)
     names = dict.fromkeys(clean_name(name) or "_c0" for file in found for name in file.names)
     partitions = _partition_columns(files, names, ignore)
@@ -187,7 +190,6 @@ def _parquet(
     if kind is not Kind.EXCEL:
         rows = rows.withColumn(MALFORMED, F.lit(None).cast("string"))
     unreadable = {name: kind for file in found for name, kind in file.unreadable.items()}
-    shown = FileFormat(kind, files=len(files), packing=files[0].packing, inside=sheet or files[0].member)
     left_out = LeftOut(_ignored(files, names, ignore), unreadable, partitions)
     return SourceTable(uri, _with_partitions(rows, partitions), shown, left_out)
 

@@ -49,7 +49,7 @@ def tarred() -> bytes:
         ("id,title\n1,música\n".encode(), [("1", "música")], "encoding utf-8"),
         (b"id\n1\n2\n", [("1",), ("2",)], "delimiter ','"),
         (b"id,title\n1,a;b\n2,c;d\n", [("1", "a;b"), ("2", "c;d")], "delimiter ','"),
-        (b"sep=;\r\nid;title\r\n1;a\r\n", [("1", "a")], "delimiter ';'"),
+        (b"sep=;\r\nid;title\r\n1;a\r\n", [("1", "a")], "delimiter ';', without 1 line above the header"),
         (b'id,title\n1,"The \\"Best\\", live"\n', [("1", 'The "Best", live')], r"quotes escaped as \""),
         (
             b'id,title\n1,"The ""Best"", live"\n2,"C:\\"\n',
@@ -89,6 +89,13 @@ def test_text_is_read_as_it_was_written(
         ("t.csv.gz", PLAIN, ROWS),
         ("t.gz", zipped(data_csv=PLAIN), ROWS),
         ("t.zip", zipped(data__a_csv=PLAIN, __MACOSX___a_csv=b"x", README_md=b"about"), ROWS),
+        ("t.zip", zipped(a_dat=PLAIN, readme_txt=b"about"), ROWS),
+        ("t.zip", zipped(a_csv=PLAIN, README_txt=b"about", notes_txt=b"more"), ROWS),
+        ("t.zip", zipped(readme_txt=PLAIN), ROWS),
+        ("README.txt", PLAIN, ROWS),
+        (".hidden.csv", PLAIN, ROWS),
+        ("_x.csv", PLAIN, ROWS),
+        ("_x.csv.gz", gzip.compress(PLAIN), ROWS),
         ("t.zip", zipped(a_txt="id\ttitle\n1\té\n".encode("utf-16")), [("1", "é")]),
         ("t.xlsx", PLAIN, ROWS),
     ],
@@ -123,11 +130,20 @@ def test_packed_files_are_recognized_by_their_bytes(
         (gzip.compress(gzip.compress(PLAIN)), "packed more than once (gzip)"),
         (gzip.compress(PLAIN * 999)[:60], "it cannot be unpacked and may be damaged"),
         (zipped(a_csv=PLAIN, b_csv=PLAIN), "found 2 files: 'a.csv', 'b.csv'"),
+        (zipped(a_csv=PLAIN, licenses_csv=PLAIN), "found 2 files: 'a.csv', 'licenses.csv'"),
+        (zipped(a_xlsx=zipped(docProps__app_xml=b"x"), README_md=b"about"), "an Excel file in an archive"),
+        (gzip.compress(zipped(xl__workbook_xml=b"x")), "an Excel file in an archive; unpack it first"),
+        (zipped(a_zip=zipped(a_csv=PLAIN)), "packed more than once (zip)"),
         (zipped(a_csv=PLAIN)[:60], "the zip archive is damaged"),
         (zipped(mimetype=b"application/vnd.oasis.opendocument.spreadsheet"), "found an OpenDocument table"),
         (b"id, ID \n1,2\n", "more than one column is named 'id'"),
         (b"id,_file\n1,2\n", "ingest adds a column '_file'"),
         (b"id,m\xfasica\n1,\xc3\xa9\xc3\xa9\n", "the header has bytes that are not UTF-8"),
+        (b"id,title\n1,a,b\n2,c,d\n", "the rows have 3 fields, the header has 2"),
+        (b"id,title,tempo\n1,a\n2,b\n", "the rows have 2 fields, the header has 3"),
+        (b"id^title^tempo\n1^a^3\n2^b, c^4\n", "pass --delimiter '^'"),
+        (b"id~title~tempo\n1~a~3\n", "found one column, 'id~title~tempo', with '~'"),
+        (b'id title tempo\n1 "a b" 3\n2 c 4\n', "pass --delimiter ' '"),
         ("id,title\n1,a\n".encode("utf-16")[:-1], "the file is not text in the encoding utf-16"),
     ],
 )
@@ -148,6 +164,60 @@ def test_header_names_have_nothing_around_them(spark: SparkSession, tmp_path: Pa
     assert table.rows.columns[:-4] == ["id", "Track Name", "mode", "key", "_c4", 'a"b']
     assert cells(table) == [("1", "2", "3", "4", "5", "8")]
     assert table.left_out.ignored == ("…1",)
+
+
+@pytest.mark.parametrize(
+    ("data", "names", "rows", "above"),
+    [
+        ("My songs\n\nid,title,tempo\n1,a,3\n2,,4\n", "id title tempo", ["1 a 3", "2 None 4"], 2),
+        ("# by X, 2024\r\n# y\r\nid;title;tempo\r\n1;a;3,5\r\n", "id title tempo", ["1 a 3,5"], 2),
+        ('sep=;\n"two\nlines";;\nid;title;tempo\n1;a;3\n', "id title tempo", ["1 a 3"], 3),
+        ("Songs,,,\n,Names,,Sound\nid,title,a,b\n1,c,2,3\n", "id title a b", ["1 c 2 3"], 2),
+        ("Songs\r'id'\t'title'\r1\ta\r2\tb\r", "id title", ["1 a", "2 b"], 1),
+        ("id,artists\n1,a;b;c\n2,d;e;f\n", "id artists", ["1 a;b;c", "2 d;e;f"], 0),
+        ("id,,title\n1,2,a\n2,3,b\n", "id _c1 title", ["1 2 a", "2 3 b"], 0),
+        ("id,title\n1,a\n2,b,c,d,e\n3,c\n", "id title", ["1 a", "2 b", "3 c"], 0),
+        ("id,a,b,c\n1,,,\n2,,,3\n", "id a b c", ["1 None None None", "2 None None 3"], 0),
+        ("my own song titles\none two\nthree\nfour five six\n", "my own song titles", 3, 0),
+        ("id,title\n1,a,\n2,b,\n", "id title _c2", ["1 a None", "2 b None"], 0),
+        ("id;title\r\n1;0,5;\r\n2;b;\r\n", "id title _c2", ["1 0,5 None", "2 b None"], 0),
+        ("id|title|\n1|a\n2|b\n", "id title", ["1 a", "2 b"], 0),
+        ("id,title,\n1,a,\n2,b,\n", "id title _c2", ["1 a None", "2 b None"], 0),
+        ("id,title,tempo\n1,a\n2,b,3\n", "id title tempo", 2, 0),
+        ("'id','title'\n'1','a, b'\n'2','O''Hara \"x\"'\n", "id title", ["1 a, b", '2 O\'Hara "x"'], 0),
+        ("'id';'title'\r\n1;'Rock 'n' Roll'\r\n2;''\r\n", "id title", ["1 Rock 'n' Roll", "2 None"], 0),
+        ("'id','title'\n'1','Don\\'t'\n'2','b\nc'\n", "id title", ["1 Don't", "2 b\nc"], 0),
+        ("'id','title'\n1,'Til\n2,'Twas\n3,b\n", "id title", ["1 'Til", "2 'Twas", "3 b"], 0),
+        ("'id',title\n'1',a\n", "id title", ["'1' a"], 0),
+    ],
+)
+def test_the_header_and_quotes_are_found(
+    spark: SparkSession, tmp_path: Path, data: str, names: str, rows: list[str] | int, above: int
+) -> None:
+    (tmp_path / "t.csv").write_bytes(data.encode())
+    table = read(spark, tmp_path, tmp_path / "t.csv")
+    found = [" ".join(map(str, row)) for row in cells(table)]
+    assert found == rows if isinstance(rows, list) else len(found) == rows
+    assert " ".join(table.rows.columns[:-4]) == names
+    assert table.expected_rows in (len(found), None)
+    assert table.format.lines_above == above
+    assert ("above the header" in table.format.description) == bool(above)
+
+
+def test_titles_and_single_quotes_of_large_files(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_files, "SAMPLE", 64)
+    rows = [(str(number), f"Rock 'n' {number}") for number in range(40)]
+    text = "Songs\nid,title\n" + "".join(",".join(row) + "\n" for row in rows)
+    (tmp_path / "title.csv").write_text(text + 'z,"two\nlines"\n')
+    (tmp_path / "quotes.csv").write_text("'id','title'\n" + "".join(f"'{id_}','{t}'\n" for id_, t in rows))
+    (tmp_path / "latin1.csv").write_bytes((text + "z,é\n").encode("latin-1"))
+    for name, last in (("title", [("z", "two\nlines")]), ("quotes", []), ("latin1", [("z", "é")])):
+        table = read(spark, tmp_path, tmp_path / f"{name}.csv")
+        assert cells(table) == [*rows, *last]
+        assert table.rows.columns[:2] == ["id", "title"]
+        assert malformed(table) == []
 
 
 def test_damaged_rows_of_a_utf8_file_are_rejected(spark: SparkSession, tmp_path: Path) -> None:
@@ -216,6 +286,8 @@ def test_files_of_a_folder_may_differ_in_encoding_but_not_in_columns(
     (folder / "_SUCCESS").touch()
     (folder / ".t.csv.crc").write_bytes(b"crc")
     (folder / "empty.csv").touch()
+    for name in ("README.md", "LICENSE", "readme_songs.txt"):
+        (folder / name).write_text("# About\n")
     table = read(spark, tmp_path, folder)
     assert sorted(cells(table)) == [("1", "é", "2026-a"), ("2", "ü", "2026-b:1")]
     assert table.left_out.partitions == ("dt",)

@@ -3,7 +3,9 @@
 import datetime
 import decimal
 import io
+import re
 import uuid
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,9 @@ def test_parquet_is_recognized_by_its_bytes(spark: SparkSession, tmp_path: Path)
     packed = read(spark, tmp_path, tmp_path / "t.gz")
     assert cells(packed) == [("a",)]
     assert packed.rows.collect()[0]["_file"].endswith("/t.gz")
+    for name in (".hidden.parquet", "_x.parquet"):
+        (tmp_path / name).write_bytes(whole)
+        assert cells(read(spark, tmp_path, tmp_path / name)) == [("a",)]
     (tmp_path / "t.parquet").write_bytes(whole[:-10])
     with pytest.raises(UsageError, match=r"t.parquet cannot be read as a Parquet table"):
         read(spark, tmp_path, tmp_path / "t.parquet")
@@ -164,9 +169,55 @@ def test_excel_cells_are_read_as_excel_shows_them(spark: SparkSession, tmp_path:
     assert {row["_file"].rpartition("/")[2] for row in table.rows.collect()} == {"t.xlsx"}
 
 
+SONGS: list[list[Any]] = [["id", "title", "tempo"], [1, "a_x000D_\nb", 2], [2, "_x005F_x000D_", 3]]
+
+
+@pytest.mark.parametrize(
+    ("sheets", "description"),
+    [
+        ({"Data": SONGS}, "sheet 'Data'"),
+        ({"Data": [["My songs"], [], *SONGS]}, "sheet 'Data', without 1 line above the header"),
+        ({"Data": [[None, "Names"], [], ["by X"], *SONGS]}, "sheet 'Data', without 2 lines above the header"),
+        ({"Readme": [["About"]] * 9, "Data": SONGS}, "sheet 'Data' (not read: 'Readme')"),
+        (
+            {"Summary": [["genre", "count"], ["pop", 2]], "empty": [], "Data": SONGS, "2": SONGS},
+            "sheet 'Data' (not read: 'Summary', '2')",
+        ),
+    ],
+)
+def test_the_fullest_sheet_is_read_from_its_header_on(
+    spark: SparkSession, tmp_path: Path, sheets: dict[str, list[list[Any]]], description: str
+) -> None:
+    (tmp_path / "t.xlsx").write_bytes(workbook(**sheets))
+    table = read(spark, tmp_path, tmp_path / "t.xlsx")
+    assert table.format.description == f"one Excel file, {description}"
+    assert table.rows.columns[:-4] == ["id", "title", "tempo"]
+    assert cells(table) == [("1", "a\r\nb", "2"), ("2", "_x000D_", "3")]
+
+
+def with_chart_sheet() -> bytes:
+    book = openpyxl.Workbook()
+    book.create_chartsheet("Chart")
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
+
+
+def damaged(pattern: str, text: str) -> bytes:
+    """A workbook in whose XML some text is replaced."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(workbook(songs=SONGS))) as book, zipfile.ZipFile(out, "w") as changed:
+        for name in book.namelist():
+            changed.writestr(name, re.sub(pattern, text, book.read(name).decode()))
+    return out.getvalue()
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
+        (with_chart_sheet(), "the Excel file is damaged"),
+        (damaged('t="inlineStr"><is><t>id</t></is>', 't="s"><v>99</v>'), "the Excel file is damaged"),
+        (damaged(' sheetId="1"', ""), "the Excel file is damaged"),
         (workbook(empty=[[None]]), "the Excel file has no cells"),
         (workbook(songs=[["id", "ID"], [1, 2]]), "more than one column is named 'id'"),
         (workbook(songs=[["id"], [1]])[:-300], "the zip archive is damaged"),

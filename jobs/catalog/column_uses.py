@@ -122,7 +122,7 @@ def _role_reason(role: str, columns: Columns) -> str:
 
 
 def _feature(name: str, columns: Columns) -> str:
-    return ONE_HOT if name in columns.categorical else NUMERIC
+    return ONE_HOT if columns.is_categorical(name) else NUMERIC
 
 
 def _feature_use(
@@ -159,6 +159,6 @@ def _not_measured(name: str, sample: Sample, columns: Columns, measured: Measure
         return "dates"
     if is_popularity(name):
         return "popularity, by its name: it changes from day to day"
-    if name not in columns.categorical and contents.are_ids(values):
+    if not columns.is_categorical(name) and contents.are_ids(values):
         return "ids: whole numbers that are all different"
     return ""

@@ -192,3 +192,22 @@ def test_codes_are_found_whatever_the_case_and_the_punctuation(name: str) -> Non
 def test_other_numbers_are_no_codes(name: str, flags: Columns) -> None:
     understood = Read({"tempo": TEMPO, name: [0, 4, 4]}, flags).understood
     assert understood.feature(name, 0).kind == "numeric"
+
+
+@pytest.mark.parametrize(
+    "values", [["", " "], ["nan", "?"], pa.array([None], pa.float64()), pa.array([None], pa.bool_())]
+)
+def test_a_column_without_values_is_said_to_have_none(values: Any) -> None:
+    table = Read({"tempo": TEMPO, "x": values})
+    (use,) = (use for use in table.understood.uses if use.column == "x")
+    assert (use.uses, use.reason) == (("ignored",), "no values in the first rows")
+    assert (use.parsed, use.missing) == (None, 1)
+    assert table.features == ["tempo", "x"], "later rows may have values"
+
+
+def test_a_column_with_one_value_has_values() -> None:
+    table = Read({"tempo": TEMPO, "x": ["", "1.5", ""], "duration_ms": ["", "", ""]})
+    uses = {use.column: use for use in table.understood.uses}
+    assert (uses["x"].uses, uses["x"].parsed) == (("numeric feature",), 1)
+    assert uses["duration_ms"].uses == ("duration", "numeric feature")
+    assert uses["duration_ms"].parsed is None

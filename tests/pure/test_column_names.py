@@ -107,9 +107,13 @@ def test_a_usual_name_is_likelier_than_one_that_only_has_the_word(
 
 
 def test_a_name_that_only_has_the_word_is_to_be_checked() -> None:
-    found = {guess.role: guess for guess in guesses(sample_of({"album_artist": ["A"], "Titre": ["B"]}))}
-    assert not found["artists"].is_certain
-    assert found["title"].is_certain
+    def is_certain(*names: str) -> bool:
+        found = guesses(sample_of({name: ["a", "b"] for name in names}))
+        return next(guess.is_certain for guess in found if guess.role == "artists")
+
+    assert not is_certain("album_artist", "Titre")
+    assert is_certain("Interprète", "album_artist", "artist_location")
+    assert not is_certain("Interprète", "performer")
 
 
 @pytest.mark.parametrize(

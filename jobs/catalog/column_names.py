@@ -2,142 +2,97 @@
 
 import itertools
 import re
-from collections.abc import Sequence
-
-ALIASES = {
-    "id": (
-        *(
-            "trackid",
-            "songid",
-            "spotifyid",
-            "recordingid",
-            "trackuri",
-            "spotifytrackuri",
-            "spotifyuri",
-            "uri",
-        ),
-        *("id", "uuid", "guid", "isrc", "mbid", "trackmbid", "spotifytrackid", "idtrack", "trackkey"),
-    ),
-    "title": (
-        *(
-            "trackname",
-            "tracktitle",
-            "songname",
-            "songtitle",
-            "title",
-            "track",
-            "song",
-            "name",
-            "titel",
-            "titre",
-        ),
-        *("titulo", "cancion", "recordingtitle", "recordingname"),
-    ),
-    "album": (
-        *("albumname", "albumtitle", "trackalbumname", "album", "release", "releasename", "releasetitle"),
-        "spotifyalbumname",
-    ),
-    "artists": (
-        *("artists", "artistnames", "artistname", "trackartists", "trackartist", "artist", "artistsname"),
-        *(
-            "allartists",
-            "performers",
-            "performer",
-            "interpret",
-            "interpreten",
-            "interprete",
-            "singer",
-            "band",
-        ),
-        *("artista", "artistas", "musician", "songartist", "maincredit", "primaryartist", "mainartist"),
-    ),
-    "genre": (
-        *("trackgenre", "genre", "genres", "topgenre", "genretop", "musicgenre", "maingenre", "primarygenre"),
-        *("trackgenres", "songgenre", "playlistgenre", "artistgenres", "artistgenre", "genero", "stil"),
-    ),
-    "popularity": (
-        *("trackpopularity", "popularity", "songpopularity", "trackpop", "pop", "spotifypopularity"),
-        *("popularityscore", "spotifytrackpopularity"),
-    ),
-    "duration": (
-        *("durationms", "trackdurationms", "duration", "trackduration", "lengthduration", "length"),
-        *("tracklength", "songlength", "songdurationms", "songduration", "durations", "durationsec"),
-        *("durationseconds", "durationinms", "durationmin", "durationminutes", "lengthms", "lengths"),
-        *("lengthsec", "lengthseconds", "playtime", "runtime", "dauer", "laenge", "duree", "duracion"),
-    ),
-    "audio_uri": (
-        *(
-            "audiouri",
-            "audiopath",
-            "audiofile",
-            "audiofilepath",
-            "audiourl",
-            "audiofilename",
-            "audiolocation",
-        ),
-        "pathtoaudio",
-    ),
-}
-"""Names that people give to the column of a role, reduced as by `reduced`, the likeliest first."""
+import unicodedata
 
 _POPULAR = frozenset(
     {
-        *("popularity", "popular", "followers", "follower", "plays", "play", "playcount", "playcounts"),
-        *("streams", "stream", "streamcount", "listeners", "listens", "listen", "views", "viewcount"),
         *(
+            "play",
+            "listen",
+            "view",
+            "pageviews",
             "likes",
+            "likecount",
             "dislikes",
-            "scrobbles",
-            "hotttnesss",
+            "hit",
+            "fan",
+            "user",
+            "save",
+        ),
+        *(
             "hotness",
             "familiarity",
-            "favorites",
-            "favourites",
+            "interest",
+            "sale",
+            "reach",
+            "spin",
+            "airplay",
+            "shazam",
+            "tiktok",
+            "posts",
         ),
-        *("charts", "playlists", "downloads", "shares", "comments", "interest", "sales", "pageviews"),
-        *("rank", "ranking"),
+        *("shares", "sharecount", "comments", "commentcount", "vote", "upvote", "downvote", "rating"),
+        *("rank", "ranking", "chart", "peakposition", "peakpos", "weekon", "trackscore"),
+        *("trackpop", "songpop", "artistpop", "albumpop", "beliebtheit", "aufrufe"),
     }
 )
-"""Words for how much a track is heard or liked on the day when the table is made."""
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+"""Terms for how much a track is heard or liked on the day when the table is made."""
+_POPULAR_PARTS = (
+    *("popular", "follower", "listener", "subscriber", "playcount", "playlist", "stream", "scrobble"),
+    *("favorit", "favourit", "download", "views", "hotttnes"),
+)
+"""Parts of words that say the same, also where a name is written without blanks."""
+_WORD = re.compile(r"[A-Z]+s?(?![a-z])|[A-Z]?[a-z]+|\d+")
 _UNITS = {
     **dict.fromkeys(("ms", "msec", "msecs", "millis", "milliseconds", "millisecond"), "ms"),
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "sekunden"), "s"),
     **dict.fromkeys(("min", "mins", "minute", "minutes", "minuten"), "min"),
 }
+_AROUND_DURATION = frozenset(
+    {
+        *("track", "song", "audio", "recording", "total", "play", "playing", "run", "in", "of"),
+        *("h", "hh", "m", "mm", "s", "min"),
+    }
+)
+_DURATION = _UNITS.keys() - _AROUND_DURATION | {
+    *("length", "lengths", "duration", "durations", "time", "playtime", "runtime", "dauer", "lange", "ss"),
+}
+"""Words for a duration; those of `_AROUND_DURATION` may also mean something else."""
+
+
+def _without_accents(name: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", name)
+    return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
 def reduced(name: str) -> str:
-    """A name without case, blanks and punctuation.
+    """A name without case, accents, blanks and punctuation.
 
-    >>> reduced("Artist(s)"), reduced("Length (Duration)"), reduced("trackName")
-    ('artists', 'lengthduration', 'trackname')
+    >>> reduced("Artist(s)"), reduced("Length (Duration)"), reduced("trackName"), reduced("Durée")
+    ('artists', 'lengthduration', 'trackname', 'duree')
     """
-    return "".join(character for character in name.casefold() if character.isalnum())
+    return "".join(character for character in _without_accents(name).casefold() if character.isalnum())
 
 
 def words(name: str) -> list[str]:
-    """The words of a name in lower case.
+    """The words of a name in lower case, without accents.
 
-    >>> words("in_spotifyPlaylists"), words("Beats Per Minute (BPM)")
-    (['in', 'spotify', 'playlists'], ['beats', 'per', 'minute', 'bpm'])
+    >>> words("in_spotifyPlaylists"), words("Beats Per Minute (BPM)"), words("artistIDs")
+    (['in', 'spotify', 'playlists'], ['beats', 'per', 'minute', 'bpm'], ['artist', 'ids'])
     """
-    return [word.lower() for word in _WORD.findall(name)]
+    return [word.lower() for word in _WORD.findall(_without_accents(name))]
 
 
-def look_alikes(role: str, names: Sequence[str]) -> list[str]:
-    """The columns whose names say that they may have a role, the likeliest first.
+def terms(name: str) -> set[str]:
+    """The words of a name, also in the singular, the pairs of neighboring words, and the whole name.
 
-    >>> look_alikes("artists", ["artist_id", "Artist", "performer"])
-    ['Artist', 'performer']
+    >>> sorted(terms("Track Names"))
+    ['name', 'names', 'track', 'trackname', 'tracknames']
     """
-    order = {alias: position for position, alias in enumerate(ALIASES[role])}
-    found = [name for name in names if reduced(name) in order]
-    if role == "popularity":
-        found += [
-            name for name in names if name not in found and words(name)[:1] in (["pop"], ["popularity"])
-        ]
-    return sorted(found, key=lambda name: order.get(reduced(name), len(order)))
+    found = words(name)
+    singular = [word.removesuffix("s") for word in found]
+    pairs = {first + second for first, second in itertools.pairwise(singular)}
+    return {*found, *singular, *pairs, reduced(name)}
 
 
 def is_popularity(name: str) -> bool:
@@ -146,9 +101,9 @@ def is_popularity(name: str) -> bool:
     >>> is_popularity("artist_followers"), is_popularity("playCount"), is_popularity("tempo")
     (True, True, False)
     """
-    found = words(name)
-    pairs = {first + second for first, second in itertools.pairwise(found)}
-    return bool(_POPULAR & {*found, *pairs}) or found == ["pop"]
+    whole = reduced(name)
+    is_popular = whole == "pop" or bool(_POPULAR & terms(name))
+    return is_popular or any(part in whole for part in _POPULAR_PARTS)
 
 
 def is_id(name: str) -> bool:
@@ -158,6 +113,16 @@ def is_id(name: str) -> bool:
     (True, True, False, True)
     """
     return words(name)[-1:] in (["id"], ["ids"], ["uuid"], ["guid"], ["isrc"], ["upc"], ["ean"], ["barcode"])
+
+
+def is_duration(name: str) -> bool:
+    """Whether a name has only words that the name of a duration has.
+
+    >>> is_duration("Length (mm:ss)"), is_duration("total seconds"), is_duration("time_signature")
+    (True, True, False)
+    """
+    found = {*words(name)}
+    return bool(found & _DURATION) and found <= _DURATION | _AROUND_DURATION
 
 
 def unit_of_time(name: str) -> str | None:

@@ -29,8 +29,8 @@ class Measured:
     """NaN if a value is missing or not a number."""
     missing: float
     """Share of the rows without a value."""
-    parsed: float
-    """Share of the values that are numbers; 1 if there is no value."""
+    parsed: float | None
+    """Share of the values that are numbers; None if there is no value."""
     is_row_number: bool
     """Whether the values count the rows of each file."""
     note: str = ""
@@ -55,7 +55,7 @@ class Measured:
             form, note = dataclasses.replace(form, scale=scale, least=0.0), f"read as {unit}"
         values, missing = numbers(column, form)
         filled = len(values) - int(missing.sum())
-        parsed = int((~np.isnan(values)).sum()) / filled if filled else 1.0
+        parsed = int((~np.isnan(values)).sum()) / filled if filled else None
         share = 1.0 - filled / len(values) if len(values) else 0.0
         return cls(form, values, share, parsed, contents.is_row_number(values, sample.file), note)
 
@@ -110,7 +110,7 @@ def use_of(
 
 def _named_feature(name: str, columns: Columns) -> Use | None:
     return (
-        Use((_feature(name, columns),), "named by --columns.features", True)
+        Use((feature_kind(name, columns),), "named by --columns.features", True)
         if name in columns.features
         else None
     )
@@ -121,8 +121,9 @@ def _role_reason(role: str, columns: Columns) -> str:
     return "has the default name" if default else f"named by {flag_of(role)}"
 
 
-def _feature(name: str, columns: Columns) -> str:
-    return ONE_HOT if name in columns.categorical else NUMERIC
+def feature_kind(name: str, columns: Columns) -> str:
+    """The use of a column that is a feature."""
+    return ONE_HOT if columns.is_categorical(name) else NUMERIC
 
 
 def _feature_use(
@@ -140,12 +141,14 @@ def _feature_use(
     if measured is None:
         kind = sample.types[name]
         return Use((IGNORED,), "dates" if isinstance(kind, _DATES) else f"its type is {kind.simpleString()}")
-    if measured.parsed < LIKELY_NUMERIC:
+    if measured.parsed is not None and measured.parsed < LIKELY_NUMERIC:
         cells = sample.text(name, frozenset()).drop_null().to_pylist()
         return Use((IGNORED,), "dates" if contents.are_date_texts(cells) else "text")
     if not has_role and (reason := _not_measured(name, sample, columns, measured)):
         return Use((IGNORED,), reason)
-    return Use((_feature(name, columns),), measured.note or "numbers", True)
+    if measured.parsed is None and not has_role:
+        return Use((IGNORED,), "no values in the first rows", True)
+    return Use((feature_kind(name, columns),), measured.note or "numbers", True)
 
 
 def _not_measured(name: str, sample: Sample, columns: Columns, measured: Measured) -> str:
@@ -159,6 +162,6 @@ def _not_measured(name: str, sample: Sample, columns: Columns, measured: Measure
         return "dates"
     if is_popularity(name):
         return "popularity, by its name: it changes from day to day"
-    if name not in columns.categorical and contents.are_ids(values):
+    if not columns.is_categorical(name) and contents.are_ids(values):
         return "ids: whole numbers that are all different"
     return ""

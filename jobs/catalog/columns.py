@@ -1,11 +1,12 @@
 """The columns of a track table that the user names, and the column of each role."""
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 
 from genremill.infra.errors import UsageError
-from genremill.jobs.catalog.column_names import look_alikes
+from genremill.jobs.catalog.column_names import reduced
+from genremill.jobs.catalog.look_alikes import look_alikes
 
 NONE = "none"
 """The value of a flag that says that the table has no such column."""
@@ -43,6 +44,14 @@ class Columns:
     keep: tuple[str, ...] = ()
     """Columns to copy to the tables `tracks` and `tags`."""
 
+    def is_categorical(self, name: str) -> bool:
+        """Whether the numbers of a column are codes; case, blanks and punctuation of its name do not count.
+
+        >>> Columns().is_categorical("Time Signature"), Columns().is_categorical("keyboard")
+        (True, False)
+        """
+        return reduced(name) in map(reduced, self.categorical)
+
 
 ROLES = ("id", "title", "album", "artists", "genre", "popularity", "duration", "audio_uri")
 
@@ -79,17 +88,23 @@ def flag_of(field: str) -> str:
     return f"--columns.{field.replace('_', '-')}"
 
 
-def find_roles(columns: Columns, names: Sequence[str], source: str, ignored: Sequence[str] = ()) -> Roles:
+def find_roles(
+    columns: Columns,
+    names: Sequence[str],
+    source: str,
+    ignored: Sequence[str],
+    fits: Callable[[str, str], bool],
+) -> Roles:
     """The column of each role; raises `UsageError` if one is missing, or has another name than the default.
 
     One error names all columns that are missing, and the flag to add for each. `ignored` are columns that
-    exist, but are not read.
+    exist, but are not read; `fits` says whether the values of a column may have a role.
     """
     _refuse_missing(columns, [*names, *ignored], source)
     _refuse_contradictions(columns)
     asked = {role: str(getattr(columns, role)) for role in ROLES}
     roles = {role: name if name in names else None for role, name in asked.items()}
-    _refuse_look_alikes(columns, roles, names, source)
+    _refuse_look_alikes(columns, roles, names, source, fits)
     return Roles(**roles)
 
 
@@ -110,7 +125,11 @@ def _refuse_missing(columns: Columns, names: Sequence[str], source: str) -> None
 
 
 def _refuse_look_alikes(
-    columns: Columns, roles: dict[str, str | None], names: Sequence[str], source: str
+    columns: Columns,
+    roles: dict[str, str | None],
+    names: Sequence[str],
+    source: str,
+    fits: Callable[[str, str], bool],
 ) -> None:
     """Raises if a column of a default name is missing, and others may have its role."""
     used = {*filter(None, roles.values()), *columns.ignore, *columns.features}
@@ -120,7 +139,7 @@ def _refuse_look_alikes(
         default = getattr(Columns, role)
         if roles[role] is not None or getattr(columns, role) != default or default in columns.ignore:
             continue
-        alike = look_alikes(role, free)
+        alike = look_alikes(role, free, fits)
         if alike:
             problems.append(_advice(role, default, alike))
         elif role == "id":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, functions as F
 
 from genremill.infra.log import LOGGER
-from genremill.jobs.catalog.column_uses import NUMERIC, ONE_HOT
+from genremill.jobs.catalog.column_uses import NUMERIC, ONE_HOT, feature_kind
 from genremill.jobs.catalog.leaks import leaking
 from genremill.jobs.catalog.left_out import IGNORED
 from genremill.jobs.catalog.understanding import Understanding
@@ -89,7 +89,11 @@ def choose_features(rows: DataFrame, understanding: Understanding, max_missing: 
         understanding.feature(names[at], (counts.missing[names[at]] + counts.not_numbers[names[at]]) / good)
         for at in positions
     )
-    uses = {use.column: _measured_use(use, counts, why_not.get(use.column)) for use in understanding.uses}
+    kinds = {name: feature_kind(name, understanding.columns) for name in names if name not in why_not}
+    uses = {
+        use.column: _measured_use(use, counts, kinds.get(use.column), why_not.get(use.column))
+        for use in understanding.uses
+    }
     return Chosen(understanding.with_uses(uses), features, positions, counts)
 
 
@@ -112,8 +116,11 @@ def _why_not(name: str, counts: Counts, max_missing: float, leak: float | None) 
     return ""
 
 
-def _measured_use(use: ColumnUse, counts: Counts, why_not: str | None) -> ColumnUse:
-    """A column with the figures of all rows; a rejected candidate is only what it is besides a feature."""
+def _measured_use(use: ColumnUse, counts: Counts, kind: str | None, why_not: str | None) -> ColumnUse:
+    """A column with the figures of all rows; a rejected candidate is only what it is besides a feature.
+
+    A column without values in the first rows is a feature of this kind if later rows have values.
+    """
     if use.column not in counts.missing:
         return use
     missing, good = counts.missing[use.column], max(counts.good, 1)
@@ -121,9 +128,9 @@ def _measured_use(use: ColumnUse, counts: Counts, why_not: str | None) -> Column
     if use.column in counts.not_numbers:
         filled = counts.good - missing
         use = dataclasses.replace(
-            use, parsed=(filled - counts.not_numbers[use.column]) / filled if filled else 1.0
+            use, parsed=(filled - counts.not_numbers[use.column]) / filled if filled else None
         )
     if why_not is None:
-        return use
+        return dataclasses.replace(use, uses=(kind,)) if kind and use.uses == (IGNORED,) else use
     others = tuple(other for other in use.uses if other not in (NUMERIC, ONE_HOT))
     return dataclasses.replace(use, uses=others or (IGNORED,), reason=why_not)

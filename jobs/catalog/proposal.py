@@ -1,6 +1,7 @@
 """A proposal for the columns of a track table, and the configuration file that holds it."""
 
 import dataclasses
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -8,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from genremill.jobs.catalog import column_contents as contents
-from genremill.jobs.catalog.column_names import look_alikes, words
+from genremill.jobs.catalog.column_names import words
 from genremill.jobs.catalog.columns import NONE, ROLES, Columns
+from genremill.jobs.catalog.look_alikes import is_clear, look_alikes
+from genremill.jobs.catalog.role_values import fits
 from genremill.jobs.catalog.sample import Sample
 from genremill.udfs.cells.numeric import NumberFormat
 
@@ -50,13 +53,15 @@ def guesses(sample: Sample) -> list[Guess]:
 
 def _guess(role: str, names: Sequence[str], sample: Sample) -> Guess:
     default = str(getattr(Columns, role))
-    by_name = look_alikes(role, names)
+    alike = look_alikes(role, names, functools.partial(fits, sample))
+    clear = [name for name in alike if is_clear(role, name)]
+    by_name = clear or alike
     by_value = [name for name in _by_value(role, names, sample) if name not in by_name]
     if default in names:
         return Guess(role, default, "has the default name")
     if by_name and (role != "id" or _is_unique(sample, by_name[0])):
         others = tuple(by_name[1:] + by_value) if role in ("id", "genre", "artists", "title") else ()
-        return Guess(role, by_name[0], "by its name", others, is_certain=not others)
+        return Guess(role, by_name[0], "by its name", others, is_certain=bool(clear) and not others)
     if by_value:
         is_certain = role == "audio_uri" and len(by_value) == 1
         return Guess(role, by_value[0], "by its values", tuple(by_value[1:]), is_certain)

@@ -1,6 +1,7 @@
 """What `ingest` understands of a track table: the role or the use of each column, and why."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from genremill.jobs.catalog.column_uses import Measured, Use, use_of
 from genremill.jobs.catalog.columns import ROLES, Columns, Roles, find_roles, flag_of
 from genremill.jobs.catalog.left_out import LeftOut
 from genremill.jobs.catalog.own_columns import MALFORMED
+from genremill.jobs.catalog.role_values import fits
 from genremill.jobs.catalog.sample import Sample
 from genremill.jobs.snapshot_details import ColumnUse, Feature, Kind
 from genremill.udfs.cells.lists import NAME_FIELDS, ListFormat
@@ -38,7 +40,7 @@ class Understanding:
 
     def feature(self, name: str, missing: float) -> Feature:
         """The feature that a column is."""
-        kind = Kind.CATEGORICAL if name in self.columns.categorical else Kind.NUMERIC
+        kind = Kind.CATEGORICAL if self.columns.is_categorical(name) else Kind.NUMERIC
         return Feature(name, kind, name == self.roles.popularity, missing)
 
     def with_uses(self, changed: Mapping[str, ColumnUse]) -> "Understanding":
@@ -64,7 +66,8 @@ def understand(
         raise UsageError(
             f"{source}: a flag names the column {kinds}, whose type cannot be read; choose another column"
         )
-    roles = find_roles(columns, list(sample.columns), source, left_out.ignored)
+    may_have = functools.partial(fits, sample)
+    roles = find_roles(columns, list(sample.columns), source, left_out.ignored, may_have)
     measured = _measured(sample, roles, markers)
     _check_types(sample, columns, roles, measured, source)
     uses = {

@@ -172,7 +172,7 @@ def read_original(spark: SparkSession, work: command.Run, options: Options) -> O
         raise UsageError(f"--tracks {source}: no row has an id")
     whole_numbers = frozenset(name for name in names if sums[name])
     common = max(genres, key=genres.__getitem__, default=None)
-    numbers = tuple(name for name in names if name not in options.columns.categorical)
+    numbers = tuple(name for name in names if not options.columns.is_categorical(name))
     return Original(rows, roles, roles.id, numbers, sums["_number"] + 1, whole_numbers, common)
 
 

@@ -128,3 +128,21 @@ def test_public_tables(spark: SparkSession, tmp_path: Path) -> None:
         "duration": "Length (Duration)",
         "audio-uri": "none",
     }
+
+
+def test_a_column_without_values_in_the_first_rows_is_a_feature_of_the_whole_table(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genremill.jobs.catalog.sample.SAMPLE_ROWS", 10)
+    rows = [{"late": f"{number * 7 % 5}.5" if number >= 10 else "", "never": ""} for number in range(30)]
+    table = pd.DataFrame([BASE_ROW | row | more for row, more in zip(catalog(30), rows, strict=True)]).drop(
+        columns=""
+    )
+    table.to_csv(tmp_path / "t.csv", index=False)
+    text = proposed(tmp_path, str(tmp_path / "t.csv"))
+    for name in ("late", "never"):
+        assert f"{name}: ignored (no values in the first rows)" in text
+    found = Ingested(spark, tmp_path, str(tmp_path / "t.csv"))
+    uses = {name: (use["uses"], use["parsed"]) for name, use in found.uses().items()}
+    assert "late" in found.features
+    assert (uses["late"], uses["never"]) == ((["numeric feature"], 1), (["ignored"], None))

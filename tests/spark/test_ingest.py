@@ -91,7 +91,7 @@ def test_a_bad_value_costs_the_value_and_a_bad_row_the_row(
 ) -> None:
     bad: dict[str, dict[str, Any]] = {
         "missing": {"energy": ""},
-        "nan": {"valence": "NaN"},
+        "not-a-number": {"valence": "NaN"},
         "inf": {"valence": "Infinity"},
         "huge": {"valence": "1e300"},
         "text": {"loudness": "loud"},

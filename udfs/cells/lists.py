@@ -98,15 +98,17 @@ def _items(cell: str) -> Iterator[str]:
     found: Iterable[str]
     if _is_call(cell):
         found = re.findall(_QUOTED_OR_CUT, _TYPE.sub("", cell), re.DOTALL)
-    elif inner.startswith("{") or _NAMED.search(cell):
-        found = _of_dictionaries(cell)
+    elif (named := _NAMED.findall(cell)) or inner.startswith("{"):
+        found = _of_dictionaries(cell, named)
     else:
         found = (match[1] or match[2].strip() for match in _ITEM.finditer(inner))
     yield from (_unquoted(item) for item in found if item and item != "None")
 
 
-def _of_dictionaries(cell: str) -> list[str]:
+def _of_dictionaries(cell: str, named: Sequence[tuple[str, str]]) -> list[str]:
     """The name of each dictionary: its likeliest field, or else the names in dictionaries within it."""
+    if len({field for field, _ in named}) == 1:
+        return [value for _, value in named]
     names: list[list[str]] = [[]]
     fields: list[dict[str, str]] = []
     for match in _NAMED_OR_BRACE.finditer(cell):
@@ -119,7 +121,7 @@ def _of_dictionaries(cell: str) -> list[str]:
             names[-1] += next(([own[name]] for name in NAME_FIELDS if name in own), inner)
         elif field and fields:
             fields[-1][field] = value
-    return names[0] or [value for _, value in _NAMED.findall(cell)]
+    return names[0] or [value for _, value in named]
 
 
 def _without_surrogates(text: str) -> str:

@@ -14,6 +14,7 @@ from genremill.jobs.catalog import column_contents as contents
 from genremill.jobs.catalog.column_uses import Measured, Use, use_of
 from genremill.jobs.catalog.columns import ROLES, Columns, Roles, find_roles, flag_of
 from genremill.jobs.catalog.left_out import LeftOut
+from genremill.jobs.catalog.list_contents import label_list_format, name_list_format
 from genremill.jobs.catalog.own_columns import MALFORMED
 from genremill.jobs.catalog.role_values import fits
 from genremill.jobs.catalog.sample import Sample
@@ -177,13 +178,13 @@ def _artist_format(sample: Sample, name: str | None, separator: str | None) -> L
         return ListFormat(separator=separator)
     if name is None or not sample.is_text(name):
         return ListFormat()
-    return contents.name_list_format(without_names(sample.clean(name)).drop_null().to_pylist())
+    return name_list_format(without_names(sample.clean(name)).drop_null().to_pylist())
 
 
 def _genre_format(sample: Sample, name: str | None, markers: frozenset[str]) -> ListFormat:
     if name is None or not sample.is_text(name):
         return ListFormat()
-    return contents.label_list_format(sample.text(name, markers).drop_null().to_pylist())
+    return label_list_format(sample.text(name, markers).drop_null().to_pylist())
 
 
 def _described(name: str, use: Use, sample: Sample, form: RowFormat, measured: Measured | None) -> ColumnUse:

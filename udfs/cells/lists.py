@@ -1,10 +1,10 @@
-"""Cells with several names: `['a', 'b']`, JSON, `a;b`, `a, b`, Arrow lists, and lists of structs."""
+"""Cells with several names: `['a', 'b']`, JSON, `c("a", "b")`, `a;b`, Arrow lists, and lists of structs."""
 
 import contextlib
 import functools
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,14 +15,24 @@ import pyarrow.compute as pc
 from genremill.udfs.cells.text import clean, clean_text
 
 NAME_FIELDS = (
-    *("name", "title", "label", "genre", "artist", "value"),
+    *("name", "title", "label", "genre", "artist", "value", "tag"),
     *("genre_title", "genre_name", "artist_name", "display_name"),
 )
 """Fields of a struct that hold its name, the likeliest first."""
 _QUOTED = r"'(?:[^'\\]|\\.)*'|" + r'"(?:[^"\\]|\\.)*"'
 _ITEM = re.compile(rf"\s*(?:[uUbB]?({_QUOTED})|([^,]*))\s*(?:,|$|(?=['\"]))")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
-_NAMED = re.compile(rf"""['"](?:{"|".join(NAME_FIELDS)})['"]\s*:\s*({_QUOTED})""")
+_NAMED = re.compile(rf"""['"]({"|".join(NAME_FIELDS)})['"]\s*:\s*({_QUOTED})""")
+_QUOTED_OR_CUT = r"'(?:[^'\\]|\\.)*+(?:'|$)|" + r'"(?:[^"\\]|\\.)*+(?:"|$)'
+"""With this, text with many quotes of which one is not closed is read in linear time."""
+_NAMED_OR_BRACE = re.compile(rf"{_NAMED.pattern}|{_QUOTED_OR_CUT}|([{{}}])", re.DOTALL)
+_EMPTY = r"(?:set|frozenset|list|tuple|c|character)\(0?\)"
+_FIRST_ITEM = rf"\s*[uUbB]?(?:{_QUOTED})\s*"
+_CALL = re.compile(rf"[a-z]*\(\s*[\[{{]?{_FIRST_ITEM}(?:[\]}},'\"].*)?\)|{_EMPTY}", re.DOTALL)
+"""A tuple, or a call such as `c("a", "b")` in R, `array(['a'], dtype=object)`, `set()` or `character(0)`."""
+_LITERAL = re.compile(rf"\[(?:\s*\{{\s*['\"].*\}}\s*|{_FIRST_ITEM}(?:[,'\"].*)?)\]", re.DOTALL)
+"""A list whose first item is in quotes or braces, so it is no name."""
+_TYPE = re.compile(r",\s*dtype=.*", re.DOTALL)
 _CONTROLS = {"n": "\n", "t": "\t", "r": "\r"}
 _BRACKETS = {"[": "]", "{": "}"}
 
@@ -34,7 +44,7 @@ class ListFormat:
     structured: bool = False
     """Whether a cell is a list such as `['a', 'b']`; an Arrow list always is one."""
     separator: str | None = None
-    """Text between the names; None if a cell is one name."""
+    """Text between the names of a cell that is not a list; None if it is one name."""
 
     def __str__(self) -> str:
         if self.structured:
@@ -47,18 +57,35 @@ def is_structured(cell: str) -> bool:
 
     >>> is_structured("['a']"), is_structured("{pop,rock}"), is_structured("(What's the Story)")
     (True, True, False)
+    >>> is_structured("('a', 'b')"), is_structured("set()")
+    (True, True)
     """
-    return len(cell) > 1 and cell[-1] == _BRACKETS.get(cell[0])
+    return len(cell) > 1 and (cell[-1] == _BRACKETS.get(cell[0]) or _is_call(cell))
+
+
+def _is_call(cell: str) -> bool:
+    return cell[-1:] == ")" and _CALL.fullmatch(cell) is not None
+
+
+def is_literal(cell: str) -> bool:
+    """Whether a cell cannot be a name, but only a list in the syntax of a programming language.
+
+    >>> is_literal("['a', 'b']"), is_literal("[{'name': 'a'}]"), is_literal('c("a", "b")'), is_literal("[a]")
+    (True, True, True, False)
+    """
+    return _LITERAL.fullmatch(cell) is not None or _is_call(cell)
 
 
 @functools.lru_cache(maxsize=1 << 16)
 def parse_list(cell: str) -> tuple[str, ...]:
-    r"""The names in a written list: of Python, JSON, numpy, Java or PostgreSQL, or dictionaries with a name.
+    r"""The names in a written list: of Python, JSON, numpy, R, Java or PostgreSQL, or of dictionaries.
 
     >>> parse_list("['Guns N\\' Roses', \"Rock'n'Roll\"]"), parse_list('["a", "b"]')
     (("Guns N' Roses", "Rock'n'Roll"), ('a', 'b'))
     >>> parse_list("['a' 'b']"), parse_list("[pop, hip hop]"), parse_list("[{'id': 3, 'name': 'Jazz'}]")
     (('a', 'b'), ('pop', 'hip hop'), ('Jazz',))
+    >>> parse_list('c("a", "b")'), parse_list("array(['a'], dtype='<U1')"), parse_list("set()")
+    (('a', 'b'), ('a',), ())
     """
     return tuple(map(_without_surrogates, _items(cell)))
 
@@ -68,11 +95,33 @@ def _items(cell: str) -> Iterator[str]:
         yield from list(_names(json.loads(cell)))
         return
     inner = cell[1:-1].strip()
-    if inner.startswith("{") or _NAMED.search(cell):
-        found: Iterable[str] = _NAMED.findall(cell)
+    found: Iterable[str]
+    if _is_call(cell):
+        found = re.findall(_QUOTED_OR_CUT, _TYPE.sub("", cell), re.DOTALL)
+    elif (named := _NAMED.findall(cell)) or inner.startswith("{"):
+        found = _of_dictionaries(cell, named)
     else:
         found = (match[1] or match[2].strip() for match in _ITEM.finditer(inner))
     yield from (_unquoted(item) for item in found if item and item != "None")
+
+
+def _of_dictionaries(cell: str, named: Sequence[tuple[str, str]]) -> list[str]:
+    """The name of each dictionary: its likeliest field, or else the names in dictionaries within it."""
+    if len({field for field, _ in named}) == 1:
+        return [value for _, value in named]
+    names: list[list[str]] = [[]]
+    fields: list[dict[str, str]] = []
+    for match in _NAMED_OR_BRACE.finditer(cell):
+        field, value, brace = match.groups()
+        if brace == "{":
+            names.append([])
+            fields.append({})
+        elif brace and fields:
+            own, inner = fields.pop(), names.pop()
+            names[-1] += next(([own[name]] for name in NAME_FIELDS if name in own), inner)
+        elif field and fields:
+            fields[-1][field] = value
+    return names[0] or [value for _, value in named]
 
 
 def _without_surrogates(text: str) -> str:
@@ -112,7 +161,7 @@ def name_lists(column: pa.Array, form: ListFormat, missing: pa.Array) -> pa.List
         return _filled(*_of_arrow(column), missing)
     column = clean(column)
     if form.structured:
-        parts = [_parts(cell) for cell in column.to_pylist()]
+        parts = [_parts(cell, form.separator) for cell in column.to_pylist()]
         counts = np.array([len(part) for part in parts], np.int64)
         names = pa.array([clean_text(name) for part in parts for name in part], pa.string())
     elif form.separator:
@@ -124,10 +173,12 @@ def name_lists(column: pa.Array, form: ListFormat, missing: pa.Array) -> pa.List
     return _filled(names, counts, missing)
 
 
-def _parts(cell: str | None) -> tuple[str, ...]:
+def _parts(cell: str | None, separator: str | None) -> Sequence[str]:
     if cell is None:
         return ()
-    return parse_list(cell) if is_structured(cell) else (cell,)
+    if is_structured(cell):
+        return parse_list(cell)
+    return cell.split(separator) if separator else (cell,)
 
 
 def _of_arrow(column: pa.Array) -> tuple[pa.StringArray, np.ndarray[Any, np.dtype[np.int64]]]:

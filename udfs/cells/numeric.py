@@ -10,13 +10,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from genremill.udfs.cells.durations import clock_seconds
+from genremill.udfs.cells.text import narrow
+
 FLOAT_MAX = 3.4028234663852886e38
 _FAST = {".": r"^-?\d+(\.\d+)?([eE]-?\d+)?$", ",": r"^-?\d+(,\d+)?([eE]-?\d+)?$"}
 """Text that Arrow's own parser reads, once a decimal comma is a point."""
 _NUMBER = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?", re.ASCII)
 """The quantifiers are possessive: otherwise a cell with a million digits and a letter would take hours."""
 _UNIT = re.compile(r"(.*[\d.,])\s*([A-Za-z%°µ/]{1,12}\.?)", re.ASCII | re.DOTALL)
-_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,3}):([0-5]?\d(?:[.,]\d+)?)", re.ASCII)
 _GROUPS = {
     ".": re.compile(r"[+-]?\d{1,3}(?:([,' \u2019])\d{3})(?:\1\d{3})*(?:\.\d+)?", re.ASCII),
     ",": re.compile(r"[+-]?\d{1,3}(?:([.' \u2019])\d{3})(?:\1\d{3})*(?:,\d+)?", re.ASCII),
@@ -25,7 +27,11 @@ _GROUPS = {
 _MULTIPLES = {"k": 1e3, "m": 1e6, "mio": 1e6, "b": 1e9, "bn": 1e9}
 _TRUTHS = {"true": 1.0, "false": 0.0}
 _MODES = {"major": 1.0, "maj": 1.0, "dur": 1.0, "minor": 0.0, "min": 0.0, "moll": 0.0}
-_KEY = re.compile(r"([a-g])\s*(#|♯|sharp|b|♭|flat)?(?:\s*(?:major|minor|maj|min|m))?", re.IGNORECASE)
+_KEY = re.compile(
+    r"([a-g])[\s-]*(#|♯|sharp|b|♭|flat)?(?:\s*/\s*[a-g][\s-]*(?:#|♯|sharp|b|♭|flat))?"
+    r"(?:[\s-]*(?:major|minor|maj|min|m|dur|moll))?",
+    re.IGNORECASE,
+)
 _PITCHES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 _LONGEST = 64
 """A longer cell is not a number with a unit or a separator of thousands."""
@@ -43,7 +49,7 @@ class NumberFormat:
     words: str = ""
     """`key` for names of pitches, which become 0 (C) to 11, `mode` for major (1) and minor (0)."""
     clock: bool = False
-    """Whether `3:45` is a number of seconds."""
+    """Whether `3:45` and `3 min 45 s` are numbers of seconds."""
     scale: float = 1.0
     """Factor on every number, such as 1000 for seconds in a column of milliseconds."""
     missing: tuple[float, ...] = ()
@@ -52,23 +58,13 @@ class NumberFormat:
     """Values up to this one stand for a missing value."""
 
 
-def clock_seconds(cell: str) -> float | None:
-    """The seconds of `m:ss` or `h:mm:ss`; None if the cell is neither.
-
-    >>> clock_seconds("3:45"), clock_seconds("1:02:03.5"), clock_seconds("3.45")
-    (225.0, 3723.5, None)
-    """
-    match = _CLOCK.fullmatch(cell) if len(cell) <= _LONGEST else None
-    if match is None:
-        return None
-    return int(match[1] or 0) * 3600 + int(match[2]) * 60 + float(match[3].replace(",", "."))
-
-
 def pitch_class(cell: str) -> float | None:
     """The number of a pitch, C is 0; None if the cell names no pitch.
 
     >>> pitch_class("A#"), pitch_class("Bb"), pitch_class("Cb"), pitch_class("F♯ minor"), pitch_class("H")
     (10.0, 10.0, 11.0, 6.0, None)
+    >>> pitch_class("A-flat"), pitch_class("C#/Db"), pitch_class("E Moll")
+    (8.0, 1.0, 4.0)
     """
     match = _KEY.fullmatch(cell)
     if match is None:
@@ -81,6 +77,11 @@ def pitch_class(cell: str) -> float | None:
 def mode_number(cell: str) -> float | None:
     """1 for major and 0 for minor; None for another word."""
     return _MODES.get(cell.lower())
+
+
+def truth(cell: str) -> float | None:
+    """1 for `TRUE` and 0 for `FALSE`, in any case; None for another word."""
+    return _TRUTHS.get(cell.lower())
 
 
 def split_unit(cell: str) -> tuple[str, str]:
@@ -99,7 +100,7 @@ def plain_number(cell: str, decimal: str = ".") -> float | None:
     >>> plain_number("1,234.5"), plain_number("1.234,5", ","), plain_number("0,5"), plain_number("+.5")
     (1234.5, 1234.5, None, 0.5)
     """
-    cell = cell.replace("\u2212", "-")
+    cell = narrow(cell)
     if len(cell) <= _LONGEST and (match := _GROUPS[decimal].fullmatch(cell)):
         cell = cell.replace(match[1], "")
     cell = cell.replace(",", ".") if decimal == "," and "." not in cell else cell
@@ -117,7 +118,7 @@ def _numeric_value(cell: str, form: NumberFormat) -> float | None:
     value = plain_number(text, form.decimal) if unit else None
     if value is not None and unit != form.unit:
         return value * _MULTIPLES[unit] if unit in _MULTIPLES and form.unit in _MULTIPLES else None
-    return value * _MULTIPLES.get(unit, 1.0) if value is not None else _TRUTHS.get(cell.lower())
+    return value * _MULTIPLES.get(unit, 1.0) if value is not None else truth(cell)
 
 
 def parser(form: NumberFormat) -> Callable[[str], float | None]:
@@ -173,7 +174,8 @@ def _parsed(column: pa.StringArray, form: NumberFormat) -> Floats:
         parsed = _truths(cells) if not form.words else None
         if parsed is None:
             read = parser(form)
-            parsed = [math.nan if (value := read(cell)) is None else value for cell in cells.to_pylist()]
+            found = (read(narrow(cell)) for cell in cells.to_pylist())
+            parsed = [math.nan if value is None else value for value in found]
         values[slow.to_numpy(zero_copy_only=False)] = parsed
     return values
 

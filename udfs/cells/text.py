@@ -1,8 +1,11 @@
 """Text as people write it: entities, white space, control characters, and markers of a missing value."""
 
-import html
+import functools
+import itertools
 import re
 import unicodedata
+from html import unescape
+from html.entities import html5
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,10 +15,14 @@ NAME_MARKERS = frozenset({"empty_field", "nan", "NA", "N/A", "NULL", "None"})
 VALUE_MARKERS = frozenset(
     {
         *("#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>", "n/a", "na"),
-        *("null", "nan", "none", "?", "empty_field", "-", "unknown"),
+        *("null", "nan", "none", "?", "empty_field", "-", "--", "unknown", "n.a.", r"\n"),
+        *("#div/0!", "#name?", "#null!", "#num!", "#ref!", "#value!"),
     }
 )
-"""Texts, in lower case, that stand for a missing number or label. `pandas.read_csv` knows most of them."""
+r"""Texts, in lower case, that stand for a missing number or label.
+
+`pandas.read_csv` knows most of them. MySQL and Hive write `\N`, and Excel writes its errors.
+"""
 
 _ODD = r"[^!-~ ]|&|^ | $|  "
 """Finds the cells that `clean_text` may change."""
@@ -24,7 +31,14 @@ _UNWANTED = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]"
 )
 """Control characters, and characters without width that change no word. Joiners (U+200C, U+200D) stay."""
-_DASHES = re.compile("[\u2010-\u2015\u2212\u2043\ufe58\ufe63\uff0d]")
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2043\ufe58\ufe63\uff0d"
+_APOSTROPHES = re.compile("[\u2018\u2019\u02bc\u2032\u00b4`]")
+_NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+"""The wide forms of ASCII characters, as East Asian keyboards write them."""
+_HYPHENS = dict.fromkeys(map(ord, _DASHES), "-")
+_ASCII = _NARROW | _HYPHENS
+_WIDE = {narrow: wide for wide, narrow in _NARROW.items()}
+_LONGEST_OF_MIXED_WIDTH = 3
 _SEPARATORS = re.compile(r"[\s_\-\u200c\u200d]+")
 
 
@@ -36,8 +50,25 @@ def clean_text(text: str) -> str:
     """
     for _ in range(2):  # a text that was escaped twice
         if "&" in text:
-            text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+            text = _ENTITY.sub(_decoded, text)
     return " ".join(_UNWANTED.sub("", unicodedata.normalize("NFC", text)).split())
+
+
+def _decoded(entity: re.Match[str]) -> str:
+    """The character of an entity: none if no character has its number, the text if it has no such name."""
+    text = entity[0]
+    if text[1] == "#":
+        return unescape(text).replace("\ufffd", "")
+    return html5.get(text[1:], text)
+
+
+def narrow(text: str) -> str:
+    r"""The text with wide characters as in ASCII, and every dash as `-`.
+
+    >>> narrow("\u22127\uff0e\uff12"), narrow("\u2013"), narrow("10\u00b2")
+    ('-7.2', '-', '10²')
+    """
+    return text if text.isascii() else text.translate(_ASCII)
 
 
 def clean(column: pa.StringArray) -> pa.StringArray:
@@ -60,9 +91,25 @@ def without_values(column: pa.StringArray, markers: frozenset[str] = frozenset()
 
 
 def are_missing_values(column: pa.StringArray, markers: frozenset[str]) -> pa.BooleanArray:
-    """Whether each cell of clean text stands for a missing number or label, in any case."""
-    known = pa.array(VALUE_MARKERS | {marker.lower() for marker in markers}, pa.string())
-    return pc.is_in(pc.utf8_lower(column), known)
+    """Whether each cell of clean text stands for a missing number or label, in any case and width."""
+    return pc.is_in(pc.utf8_lower(column), _known(markers))
+
+
+@functools.cache
+def _known(markers: frozenset[str]) -> pa.StringArray:
+    known = VALUE_MARKERS | {narrow(marker).lower() for marker in markers}
+    return pa.array({form for marker in known for form in _forms(marker)}, pa.string())
+
+
+def _forms(marker: str) -> set[str]:
+    """The marker with each kind of dash, and with some or all characters wide; in a long marker, all are."""
+    forms = {marker.replace("-", dash) for dash in "-" + _DASHES}
+    wide = [form.translate(_WIDE) for form in forms]
+    if len(marker) > _LONGEST_OF_MIXED_WIDTH:
+        return forms.union(wide)
+    return forms.union(
+        wide, map("".join, itertools.product(*zip(marker, marker.translate(_WIDE), strict=True)))
+    )
 
 
 def _without(column: pa.StringArray, missing: pa.BooleanArray) -> pa.StringArray:
@@ -70,10 +117,11 @@ def _without(column: pa.StringArray, missing: pa.BooleanArray) -> pa.StringArray
 
 
 def folded_label(label: str) -> str:
-    r"""A key that is equal for labels which differ only in case, width, dashes or blanks.
+    r"""A key that is equal for labels which differ only in case, width, dashes, apostrophes or blanks.
 
     >>> folded_label("Hip\u2010Hop") == folded_label("hip hop") == folded_label("ＨＩＰ－ＨＯＰ")
     True
     """
-    text = _DASHES.sub("-", unicodedata.normalize("NFKC", label)).casefold()
+    text = unicodedata.normalize("NFKC", _APOSTROPHES.sub("'", label))
+    text = text.translate(_HYPHENS).casefold()
     return _SEPARATORS.sub("", text) or text

@@ -232,16 +232,16 @@ def test_keys_in_words() -> None:
     ],
 )
 def test_clock_times_in_a_column_of_any_name(cells: list[str], expected: list[float]) -> None:
-    assert Read({"Time": cells}).values("Time") == expected
+    assert Read({"Started": cells}).values("Started") == expected
 
 
 @pytest.mark.parametrize("cells", [["08:30", "14:05", "23:10"], ["00:03:45", "00:04:10"], ["3:45", "a", "b"]])
 def test_times_of_the_day_are_no_features(cells: list[str]) -> None:
-    assert Read({"Time": cells}).features == []
+    assert Read({"Started": cells}).features == []
 
 
 MARKERS = [
-    *("--", "–", "—", "？", "Ｎ／Ａ", "N／A", "ｎａｎ", "\\N", "n.a.", "N.A.", "－"),
+    *("--", "–", "—", "？", "Ｎ／Ａ", "ｎａｎ", "\\N", "n.a.", "N.A.", "－"),
     *("#DIV/0!", "#VALUE!", "#REF!", "#NAME?"),
 ]
 

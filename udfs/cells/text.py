@@ -1,7 +1,6 @@
 """Text as people write it: entities, white space, control characters, and markers of a missing value."""
 
 import functools
-import itertools
 import re
 import unicodedata
 from html import unescape
@@ -38,7 +37,6 @@ _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _HYPHENS = dict.fromkeys(map(ord, _DASHES), "-")
 _ASCII = _NARROW | _HYPHENS
 _WIDE = {narrow: wide for wide, narrow in _NARROW.items()}
-_LONGEST_OF_MIXED_WIDTH = 3
 _SEPARATORS = re.compile(r"[\s_\-\u200c\u200d]+")
 
 
@@ -102,14 +100,9 @@ def _known(markers: frozenset[str]) -> pa.StringArray:
 
 
 def _forms(marker: str) -> set[str]:
-    """The marker with each kind of dash, and with some or all characters wide; in a long marker, all are."""
+    """The marker with each kind of dash, each in plain and in wide characters."""
     forms = {marker.replace("-", dash) for dash in "-" + _DASHES}
-    wide = [form.translate(_WIDE) for form in forms]
-    if len(marker) > _LONGEST_OF_MIXED_WIDTH:
-        return forms.union(wide)
-    return forms.union(
-        wide, map("".join, itertools.product(*zip(marker, marker.translate(_WIDE), strict=True)))
-    )
+    return forms | {form.translate(_WIDE) for form in forms}
 
 
 def _without(column: pa.StringArray, missing: pa.BooleanArray) -> pa.StringArray:

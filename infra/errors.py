@@ -46,3 +46,7 @@ class StorageRefused(StorageError):
     """The storage refuses a path, for example because it is read-only: a retry would fail too."""
 
     exit_code = ExitCode.USAGE
+
+
+class DamagedRecord(StorageRefused):
+    """A JSON record of the warehouse is not what a job wrote: a retry would fail too."""

@@ -10,6 +10,8 @@ from itertools import takewhile
 from typing import Any
 
 from genremill.infra import records
+from genremill.infra.errors import DamagedRecord
+from genremill.infra.records import Count, InnerPath, Name, RunId, Time
 
 TAGS = "tags"
 """The table whose publication makes a new generation."""
@@ -17,13 +19,24 @@ HISTORY = 50
 """Largest number of earlier runs or generations in a record, and of withdrawn ones."""
 
 
+class DamagedPointer(DamagedRecord):
+    """A file that decides which runs are current is damaged."""
+
+    def __init__(self, message: str) -> None:
+        recovery = (
+            "`genremill publish --run RUN_ID` with a run of tags writes it again; "
+            "before the first tags, remove the file"
+        )
+        super().__init__(f"{message}; {recovery}")
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """One immutable run of a snapshot table; `path` is relative to the warehouse, `written_at` is in UTC."""
 
-    run_id: str
-    path: str
-    rows: int
+    run_id: RunId
+    path: InnerPath
+    rows: Count
     schema_hash: str
     inputs: dict[str, str]
     """What it was made from: digests and run ids by name, and the settings. Equal inputs give equal rows."""
@@ -39,7 +52,7 @@ class Snapshot:
 class Pointer:
     """What a pointer file contains in addition to the record of the current snapshot."""
 
-    published_at: str
+    published_at: Time
     previous: tuple[Snapshot, ...]
     withdrawn: tuple[Snapshot, ...]
     """Runs that were rolled back; a run with the same inputs is published only if the user names it."""
@@ -62,19 +75,23 @@ class Current(Pointer):
 
     @classmethod
     def from_json(cls, data: bytes, source: str) -> "Current":
-        """Reads a pointer file; if it is damaged, raises a `StorageError` that names `source`."""
-        history = records.from_json(data, Pointer, source)
-        return cls(**vars(history), snapshot=records.from_json(data, Snapshot, source))
+        """Reads a pointer file; if it is damaged, raises a `DamagedPointer` that names `source`."""
+        history = records.from_json(data, Pointer, source, DamagedPointer)
+        return cls(**vars(history), snapshot=records.from_json(data, Snapshot, source, DamagedPointer))
 
 
 @dataclass(frozen=True)
 class Generation:
     """Snapshots that become current together, by table."""
 
-    published_at: str
+    published_at: Time
     published_by: str
     """The run of `publish` or `nightly` that made them current."""
-    tables: dict[str, Snapshot]
+    tables: dict[Name, Snapshot]
+
+    def __post_init__(self) -> None:
+        if TAGS not in self.tables:
+            raise ValueError(f"a generation without {TAGS}")
 
     @property
     def tags(self) -> Snapshot:
@@ -92,6 +109,11 @@ class CurrentGeneration(Generation):
     """Generations that were rolled back, newest first."""
     is_rollback: bool = False
     """Whether it became current by a rollback."""
+
+    @classmethod
+    def from_json(cls, data: bytes, source: str) -> "CurrentGeneration":
+        """Reads `_generation.json`; if it is damaged, raises a `DamagedPointer` that names `source`."""
+        return records.from_json(data, cls, source, DamagedPointer)
 
     def followed_by(self, new: Generation) -> "CurrentGeneration":
         """The record after a publication; the history no longer has generations with the same tags."""

@@ -12,11 +12,15 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
 
 from genremill.infra import records, storage
 from genremill.infra.background import repeated
-from genremill.infra.errors import StorageError, UsageError
+from genremill.infra.errors import DamagedRecord, StorageError, UsageError
 from genremill.infra.log import LOGGER
+from genremill.infra.records import Count
 from genremill.infra.stores.objects import Conflict
 
 EXPIRY_S = 60.0
@@ -38,12 +42,12 @@ class Holder:
 
     run_id: str
     host: str
-    pid: int
-    started: str
+    pid: Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)]
+    started: Annotated[str, msgspec.Meta(min_length=1)]
     """Start of the process in the clock of its machine, because a later process may get the same pid."""
     since: str
     token: str
-    renewed: int = 0
+    renewed: Count = 0
 
     @classmethod
     def this_process(cls, run_id: str) -> "Holder":
@@ -132,7 +136,7 @@ class Lease:
             if storage.is_object(self.uri):
                 raise
             return None, None  # released in the meantime
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(DamagedRecord):
             return records.from_json(data, Holder, self.uri), version
         return None, version
 

@@ -1,12 +1,26 @@
 """JSON records as dataclasses, whose fields are checked against their types when they are read."""
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from genremill.infra.errors import GenremillError, StorageError
+from genremill.infra.errors import DamagedRecord, GenremillError
 
 RecordT = TypeVar("RecordT")
+
+_NAME = r"(?!\.{1,2}(?:/|\Z))[^/\\:%\x00-\x1f]+"
+Name = Annotated[str, msgspec.Meta(pattern=rf"\A{_NAME}\Z")]
+"""A name of one file or folder."""
+RunId = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{_NAME})?\Z")]
+"""A run id, or "" for none."""
+InnerPath = Annotated[str, msgspec.Meta(pattern=rf"\A{_NAME}(?:/{_NAME})*\Z")]
+"""A relative path that stays inside the warehouse."""
+Time = Annotated[str, msgspec.Meta(pattern=r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")]
+"""A time from `storage.utc_now`."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""A number of rows, files or bytes."""
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+"""A duration."""
 
 
 def to_json(record: object) -> bytes:
@@ -22,7 +36,7 @@ def _as_float(value: object) -> float:
 
 
 def from_json(
-    data: bytes | str, kind: type[RecordT], source: str, error: type[GenremillError] = StorageError
+    data: bytes | str, kind: type[RecordT], source: str, error: type[GenremillError] = DamagedRecord
 ) -> RecordT:
     """The record of type `kind` that a JSON text holds; raises `error` for invalid JSON or a wrong type.
 
@@ -32,6 +46,11 @@ def from_json(
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as err:
         raise error(f"{source} is not a valid {kind.__name__} record: {err}") from err
+
+
+def json_object(data: bytes | str, source: str) -> dict[str, Any]:
+    """The JSON object that a text holds; raises `DamagedRecord` for anything else."""
+    return from_json(data, dict, source)
 
 
 def to_builtins(record: object) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TypeAlias
 from pyarrow.fs import FileSystem
 
 from genremill.infra.audio.paths import BUCKET, CREDENTIALS, MAX_KEY_BYTES, redacted, split
-from genremill.infra.errors import StorageError, StorageRefused, UsageError
+from genremill.infra.errors import DamagedRecord, StorageError, StorageRefused, UsageError
 from genremill.infra.stores.local import LocalStore, path_of
 from genremill.infra.stores.objects import StoredObject, Upload
 from genremill.infra.stores.s3 import S3Store
@@ -265,5 +265,8 @@ def utc_now() -> str:
 
 
 def utc_seconds(utc: str) -> float:
-    """Seconds since the epoch of a time from `utc_now`."""
-    return calendar.timegm(time.strptime(utc, UTC))
+    """Seconds since the epoch of a time from `utc_now`; raises `DamagedRecord` for any other text."""
+    try:
+        return calendar.timegm(time.strptime(utc, UTC))
+    except ValueError as err:
+        raise DamagedRecord(f"a record of the warehouse has the time {utc!r}, which does not exist") from err

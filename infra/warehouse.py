@@ -7,11 +7,10 @@ that, `_generation.json` decides it for all tables at once. Both files are repla
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from genremill.infra import records, storage
-from genremill.infra.errors import UsageError
+from genremill.infra import pointers, records, storage
+from genremill.infra.errors import DamagedRecord, UsageError
 from genremill.infra.generations import (
     HISTORY,
     TAGS as TAGS,
@@ -20,6 +19,7 @@ from genremill.infra.generations import (
     Generation as Generation,
     Snapshot as Snapshot,
 )
+from genremill.infra.log import LOGGER
 from genremill.infra.stores.objects import Conflict
 
 POINTER, GENERATION = "_current.json", "_generation.json"
@@ -86,13 +86,13 @@ class Warehouse:
     def _generation(self) -> tuple[CurrentGeneration | None, str | None]:
         """The current generation, and the version of its file."""
         path = self.path(GENERATION)
-        data, version = _read(path)
-        return None if data is None else records.from_json(data, CurrentGeneration, path), version
+        data, version = pointers.read(path)
+        return None if data is None else CurrentGeneration.from_json(data, path), version
 
     def _pointer(self, table: str) -> tuple[Current | None, str | None]:
         """The pointer of a table, and the version of its file."""
         path = self.path(table, POINTER)
-        data, version = _read(path)
+        data, version = pointers.read(path)
         return None if data is None else Current.from_json(data, path), version
 
     def require(self, table: str, made_by: str) -> Snapshot:
@@ -121,25 +121,33 @@ class Warehouse:
             return None
         return records.from_json(storage.read_bytes(record), Snapshot, record)
 
+    def readable(self, table: str, run_id: str) -> Snapshot | None:
+        """The record of a complete run, or None with a warning if it is damaged."""
+        try:
+            return self.finished(table, run_id)
+        except DamagedRecord as err:
+            LOGGER.warning("skipping a damaged record: %s", err)
+            return None
+
     def run_ids(self, *table: str) -> list[str]:
         """Ids of the runs that have a folder under a table, complete or not, oldest first."""
         names = storage.folders(self.path(*table))
         return sorted(name.removeprefix("run=") for name in names if name.startswith("run="))
 
     def runs(self, table: str) -> list[Snapshot]:
-        """All complete runs of a table, oldest first."""
-        return [found for run_id in self.run_ids(table) if (found := self.finished(table, run_id))]
+        """All complete runs of a table, oldest first; damaged records are skipped with a warning."""
+        return [found for run_id in self.run_ids(table) if (found := self.readable(table, run_id))]
 
     def candidates(self, table: str) -> list[Snapshot]:
         """The complete runs that are newer than the current one, newest first, and the current one last.
 
         Before tags are current, every table becomes current at once: then there are no newer runs.
         """
-        pointers = self.all_current(table, TAGS)
-        current = [pointers[table].snapshot] if table in pointers else []
+        published = self.all_current(table, TAGS)
+        current = [published[table].snapshot] if table in published else []
         since = current[0].run_id if current else ""
-        ids = [run_id for run_id in reversed(self.run_ids(table)) if run_id > since and TAGS in pointers]
-        newer = [run for run_id in ids if (run := self.finished(table, run_id)) and run.checked]
+        ids = [run_id for run_id in reversed(self.run_ids(table)) if run_id > since and TAGS in published]
+        newer = [run for run_id in ids if (run := self.readable(table, run_id)) and run.checked]
         return newer + current
 
     def newest(self, table: str) -> Snapshot | None:
@@ -160,9 +168,15 @@ class Warehouse:
         storage.write_atomic(f"{self.run_path(table, run_id)}/{REFUSED}", refusal)
 
     def refusal(self, table: str, run_id: str) -> Refusal | None:
-        """Why an audit refused a run, or None."""
+        """Why an audit refused a run, or None; a damaged mark still refuses."""
         mark = f"{self.run_path(table, run_id)}/{REFUSED}"
-        return records.from_json(storage.read_bytes(mark), Refusal, mark) if storage.is_object(mark) else None
+        if not storage.is_object(mark):
+            return None
+        try:
+            return records.from_json(storage.read_bytes(mark), Refusal, mark)
+        except DamagedRecord as err:
+            LOGGER.warning("the reason of a refusal is unknown: %s", err)
+            return Refusal("unknown", "")
 
     def publish(self, table: str, snapshot: Snapshot, audited_against: Current | None = None) -> bool:
         """Makes a complete run current in one atomic step, if no tags are current; else it stays staged.
@@ -217,35 +231,24 @@ class Warehouse:
         self.follow()
         return after
 
+    def set_aside_damaged(self, *tables: str) -> None:
+        """Renames a damaged `_generation.json`, so that the pointers decide again, and damaged pointers."""
+        pointers.set_aside_if_damaged(self.path(GENERATION), CurrentGeneration.from_json)
+        for table in tables:
+            pointers.set_aside_if_damaged(self.path(table, POINTER), Current.from_json)
+
     def lagging(self) -> list[str]:
         """The tables whose pointers do not follow the current generation yet."""
         generation = self.generation()
-        pointers = generation.pointers() if generation else {}
-        return [table for table, text in pointers.items() if _read(self.path(table, POINTER))[0] != text]
+        texts = generation.pointers() if generation else {}
+        return [table for table, text in texts.items() if pointers.read(self.path(table, POINTER))[0] != text]
 
     def follow(self) -> None:
         """Makes the pointers of the tables follow the current generation, also if a killed job did not."""
         while True:
             generation, version = self._generation()
-            pointers = generation.pointers() if generation else {}
-            for table, text in pointers.items():
-                _replace(self.path(table, POINTER), text)
+            texts = generation.pointers() if generation else {}
+            for table, text in texts.items():
+                pointers.replace(self.path(table, POINTER), text)
             if self._generation()[1] == version:
                 return
-
-
-def _read(path: str) -> tuple[bytes | None, str | None]:
-    """The bytes of a record and the version of its file, or None for both if there is no such file."""
-    return storage.read_version(path) if storage.is_object(path) else (None, None)
-
-
-def _replace(pointer: str, text: bytes | None) -> None:
-    """Writes the text of a pointer file, or removes the file, if it does not have this text yet."""
-    found, version = _read(pointer)
-    if found == text:
-        return
-    if text is None:
-        storage.remove_object(pointer)
-        return
-    with suppress(Conflict):  # another job does the same, or a newer generation is there
-        storage.write_over(pointer, text, version)

@@ -113,11 +113,13 @@ def job(
     common_type: type[Common] = Writing,
     *,
     may_create: bool = False,
+    repair: Callable[[Warehouse, ConfigT], None] | None = None,
 ) -> Command[Common, ConfigT]:
     """The command line of a job that runs in a warehouse.
 
     `ready` raises on all errors that can be seen without Spark, before the job starts and before it writes.
-    It returns what `run` gets: the inputs that the job reads, or its settings.
+    It returns what `run` gets: the inputs that the job reads, or its settings. If the job may write, `repair`
+    runs before it.
     """
 
     def in_warehouse(common: Common, cfg: ConfigT) -> Outcome:
@@ -127,6 +129,8 @@ def job(
         start_log(work.run_id, name)
         require_warehouse(work.warehouse, may_create)
         left_empty = [] if writes else _missing_folders(work.warehouse)
+        if writes and repair:
+            repair(work.warehouse, cfg)
         prepared = ready(work.warehouse, cfg)
         if writes:
             work.warehouse.follow()

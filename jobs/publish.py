@@ -80,6 +80,12 @@ def ready(warehouse: Warehouse, cfg: Config) -> Request:
     return Request(cfg, is_interrupted=False)
 
 
+def repair(warehouse: Warehouse, cfg: Config) -> None:
+    """Sets damaged pointers aside, if the user names a complete run to publish instead."""
+    if cfg.run and warehouse.finished("tags", cfg.run):
+        warehouse.set_aside_damaged(*SNAPSHOT_TABLES)
+
+
 def _is_interrupted(warehouse: Warehouse, cfg: Config) -> bool:
     generation = warehouse.generation()
     if generation is None or generation.is_rollback != cfg.rollback or not warehouse.lagging():
@@ -194,7 +200,7 @@ def _run(work: command.Run, request: Request) -> command.Outcome:
     return command.with_spark("publish", run)(work, request.cfg)
 
 
-main = command.job("publish", __doc__, Config, ready, _run)
+main = command.job("publish", __doc__, Config, ready, _run, repair=repair)
 
 if __name__ == "__main__":
     raise SystemExit(main())

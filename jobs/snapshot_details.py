@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from genremill.infra import records
+from genremill.infra.records import InnerPath, RunId
 from genremill.infra.warehouse import Snapshot
 from genremill.models.evaluation.split import SplitBy
 from genremill.models.genres.cluster_method import Trial
@@ -87,9 +88,9 @@ class TracksDetails(SnapshotDetails):
 class TagsDetails(SnapshotDetails):
     """Details of `tags`: what they were made from, as in their columns."""
 
-    model_version: str
-    tracks_run: str
-    genre_map_version: str | None = None
+    model_version: InnerPath
+    tracks_run: RunId
+    genre_map_version: RunId | None = None
     model: str = ""  # folder of the model
     kept: tuple[str, ...] = ()  # columns kept from the source table
 

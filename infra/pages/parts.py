@@ -1,13 +1,14 @@
 """The parts of a page, as data that the macros in `parts.html.j2` draw."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from genremill.infra import storage
+from genremill.infra import records, storage
+from genremill.infra.errors import DamagedRecord
+from genremill.infra.log import LOGGER
 from genremill.infra.pages.formats import MISSING
 from genremill.infra.warehouse import Snapshot, Warehouse
 
@@ -31,10 +32,19 @@ class Header:
         time = f"{(time or storage.utc_now())[:16].replace('T', ' ')} UTC"
         if tracks is None:
             return cls(run_id, time, warehouse.uri, "no tracks yet")
-        location = json.loads(tracks.inputs.get("settings", "{}")).get("tracks", "")
-        file = location.rstrip("/").rpartition("/")[2].partition("?")[0]
+        file = _table_of(tracks).rstrip("/").rpartition("/")[2].partition("?")[0]
         table = f"tracks of run {tracks.run_id}" + (f" from {file}" if file else "")
         return cls(run_id, time, warehouse.uri, table, bool(tracks.details.get("synthetic")))
+
+
+def _table_of(tracks: Snapshot) -> str:
+    """The location of the table that tracks were read from; "" if their record does not say."""
+    try:
+        settings = records.json_object(tracks.inputs.get("settings", "{}"), tracks.path)
+    except DamagedRecord as err:
+        LOGGER.warning("the page does not name the track table: %s", err)
+        return ""
+    return str(settings.get("tracks", ""))
 
 
 @dataclass(frozen=True)

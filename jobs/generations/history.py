@@ -4,6 +4,8 @@ import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from genremill.infra.errors import DamagedRecord
+from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.generations.members import generation_of, recorded
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES
@@ -70,7 +72,7 @@ def _unpublished(warehouse: Warehouse) -> Iterator[Entry]:
     for tags in warehouse.runs("tags"):
         if tags.run_id not in published:
             state = State.STAGED if tags.run_id > last else State.PAST
-            tables, refusal = generation_of(warehouse, tags), warehouse.refusal("tags", tags.run_id)
+            tables, refusal = _tables(warehouse, tags), warehouse.refusal("tags", tags.run_id)
             listed |= {(name, run.run_id) for name, run in tables.items()}
             if refusal:
                 yield Entry(state, Why.REFUSED, refusal.refused_at, tables, refusal.why)
@@ -85,3 +87,12 @@ def _unpublished(warehouse: Warehouse) -> Iterator[Entry]:
     }
     if waiting:
         yield Entry(State.STAGED, Why.STAGED, max(run.written_at for run in waiting.values()), waiting)
+
+
+def _tables(warehouse: Warehouse, tags: Snapshot) -> dict[str, Snapshot]:
+    """What belongs to tags; the tags alone if a record of that is damaged."""
+    try:
+        return generation_of(warehouse, tags)
+    except DamagedRecord as err:
+        LOGGER.warning("skipping a damaged record: %s", err)
+        return {"tags": tags}

@@ -1,5 +1,9 @@
 """Which snapshots become current together with tags, and the upgrade of a warehouse without generations."""
 
+from collections.abc import Iterable, Iterator
+
+from genremill.infra.errors import DamagedRecord
+from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import CurrentGeneration, Generation, Snapshot, Warehouse
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
 
@@ -41,16 +45,22 @@ def recorded(warehouse: Warehouse) -> CurrentGeneration | None:
     if (generation := warehouse.generation()) or tags is None:
         return generation
 
-    def of(run: Snapshot) -> Generation:
-        return Generation(run.written_at, run.run_id, generation_of(warehouse, run))
-
     return CurrentGeneration(
         tags.published_at,
         tags.snapshot.run_id,
         generation_of(warehouse, tags.snapshot),
-        previous=tuple(map(of, tags.previous)),
-        withdrawn=tuple(map(of, tags.withdrawn)),
+        previous=tuple(_readable(warehouse, tags.previous)),
+        withdrawn=tuple(_readable(warehouse, tags.withdrawn)),
     )
+
+
+def _readable(warehouse: Warehouse, past: Iterable[Snapshot]) -> Iterator[Generation]:
+    """The generations of past tags; those with a damaged record are skipped with a warning."""
+    for run in past:
+        try:
+            yield Generation(run.written_at, run.run_id, generation_of(warehouse, run))
+        except DamagedRecord as err:
+            LOGGER.warning("skipping a damaged record: %s", err)
 
 
 def upgrade(warehouse: Warehouse) -> None:

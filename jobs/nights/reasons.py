@@ -2,7 +2,6 @@
 
 import dataclasses
 import enum
-import json
 import math
 import time
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
-from genremill.infra import storage
+from genremill.infra import records, storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import model_registry
@@ -74,7 +73,7 @@ def changes(before: dict[str, str], now: dict[str, str]) -> str | None:
 def _flattened(inputs: dict[str, str]) -> dict[str, Any]:
     """The inputs, and each setting under its own name."""
     flat: dict[str, Any] = {name: value for name, value in inputs.items() if name != "settings"}
-    settings = _by_flag(json.loads(inputs.get("settings") or "{}"))
+    settings = _by_flag(records.json_object(inputs.get("settings") or "{}", "the settings of an earlier run"))
     return flat | {f"--{name}" if name in flat else name: value for name, value in settings.items()}
 
 

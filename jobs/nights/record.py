@@ -2,19 +2,20 @@
 
 import dataclasses
 import enum
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from pyspark.sql import SparkSession, functions as F
 
 from genremill.infra import records, storage
-from genremill.infra.errors import ExitCode, StorageError
+from genremill.infra.errors import DamagedRecord, ExitCode, StorageError
 from genremill.infra.log import LOGGER
 from genremill.infra.readers import warehouse_reader
+from genremill.infra.records import Count, Seconds
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.contracts import REJECTS
+from genremill.jobs.nights.shown import check_shown
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, ColumnUse, TagsDetails, TracksDetails
 
 RECORD = "run.json"
@@ -41,7 +42,7 @@ class StepRecord:
     state: State
     cause: str = ""
     """Why it ran, or looked for work; empty if nothing had changed."""
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
     summary: dict[str, Any] = field(default_factory=dict)
     """The JSON output of the job."""
     exit_code: int = ExitCode.DONE
@@ -53,9 +54,9 @@ class TableRecord:
 
     name: str
     run_before: str | None
-    rows_before: int
+    rows_before: Count
     run_after: str | None
-    rows_after: int
+    rows_after: Count
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Rejected:
 
     stage: str
     reason: str
-    count: int
+    count: Count
     examples: tuple[tuple[str, str], ...] = ()
     """Key and detail of a few of them."""
 
@@ -75,8 +76,8 @@ class Night:
 
     run_id: str
     started_at: str
-    seconds: float = 0.0
-    cores: int = 0
+    seconds: Seconds = 0.0
+    cores: Count = 0
     exit_code: int = ExitCode.DONE
     error: str = ""
     """The message of the error that ended the night."""
@@ -145,9 +146,16 @@ def _metrics(warehouse: Warehouse, tags: Snapshot | None) -> dict[str, Any]:
     report = report_of(warehouse, version) if version else None
     if report is None:
         return {}
-    measured = json.loads(storage.read_bytes(report.replace("report.html", "metrics.json")))
+    uri = report.replace("report.html", "metrics.json")
+    measured = records.json_object(storage.read_bytes(uri), uri)
     figures = {name: measured[name] for name in HEADLINES if measured.get(name) is not None}
-    return {"model_version": version, "split": measured["split"], "report": report} | figures
+    metrics = {"model_version": version, "split": measured.get("split"), "report": report} | figures
+    try:
+        check_shown(metrics, {}, uri)
+    except DamagedRecord as err:
+        LOGGER.warning("the page shows no figures of the model: %s", err)
+        return {}
+    return metrics
 
 
 def report_of(warehouse: Warehouse, version: str) -> str | None:
@@ -155,10 +163,12 @@ def report_of(warehouse: Warehouse, version: str) -> str | None:
     for run_id in reversed(storage.folders(warehouse.path("reports"))):
         uri = warehouse.path("reports", run_id, "metrics.json")
         try:
-            if storage.is_object(uri) and json.loads(storage.read_bytes(uri))["model_version"] == version:
+            if not storage.is_object(uri):
+                continue
+            if records.json_object(storage.read_bytes(uri), uri).get("model_version") == version:
                 return warehouse.path("reports", run_id, "report.html")
-        except (ValueError, KeyError, TypeError):
-            LOGGER.warning("%s is damaged and is ignored", uri)
+        except DamagedRecord as err:
+            LOGGER.warning("%s is damaged and is ignored: %s", uri, err)
     return None
 
 
@@ -169,7 +179,9 @@ def earlier(warehouse: Warehouse, run_id: str, most: int) -> list[Night]:
         uri = warehouse.path("reports", other, RECORD)
         if len(nights) < most and other < run_id and storage.is_object(uri):
             try:
-                nights.append(records.from_json(storage.read_bytes(uri), Night, uri))
+                night = records.from_json(storage.read_bytes(uri), Night, uri)
+                check_shown(night.metrics, {step.name: step.summary for step in night.steps}, uri)
+                nights.append(night)
             except StorageError as err:
                 LOGGER.warning("skipping a damaged record: %s", err)
     return nights

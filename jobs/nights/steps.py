@@ -286,7 +286,7 @@ class _Jobs:
     def _scored(self) -> Snapshot | None:
         """The newest complete run of tags that was made from the same inputs."""
         warehouse, made_from = self.work.warehouse, self._score_inputs.made_from
-        runs = (warehouse.finished("tags", run_id) for run_id in reversed(warehouse.run_ids("tags")))
+        runs = (warehouse.readable("tags", run_id) for run_id in reversed(warehouse.run_ids("tags")))
         return next((tags for tags in runs if tags and tags.inputs == made_from), None)
 
 

@@ -1,11 +1,13 @@
 """What can be removed from a warehouse because no reader needs it."""
 
 import itertools
-import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from genremill.infra import storage
+from genremill.infra import records, storage
+from genremill.infra.errors import DamagedRecord
 from genremill.infra.log import LOGGER
 from genremill.infra.stores.objects import StoredObject, Upload
 from genremill.infra.warehouse import Warehouse
@@ -71,7 +73,8 @@ def _unneeded(listing: Listing, keep_runs: int) -> list[Removal]:
     models = listing.folders("models", "[^/]+", "[^/]+")
     reports, studies = listing.folders("reports", "[^/]+"), listing.folders("studies", "[^/]+")
     whole_models = _whole(models, "model.json")
-    kept = _kept_runs_and_models(listing, keep_runs, whole_models)
+    whole_runs = _whole(runs, "_run.json")
+    kept = _kept_runs_and_models(listing, keep_runs, whole_runs, whole_models)
     old_models = _beyond(listing, "model", models, whole_models, kept)
     remaining = whole_models - {removal.path for removal in old_models}
     by_time = sorted(reports)
@@ -81,7 +84,7 @@ def _unneeded(listing: Listing, keep_runs: int) -> list[Removal]:
     on_models = [path for path, model in models_of.items() if f"models/{model}" in remaining]
     by_age = sorted(studies, key=lambda path: max(stored.modified_s for stored in studies[path]))
     return [
-        *_beyond(listing, "run", runs, _whole(runs, "_run.json"), kept),
+        *_beyond(listing, "run", runs, whole_runs, kept),
         *old_models,
         *_beyond(listing, "report", reports, set(reports), {*by_time[-keep_runs:], *on_models}),
         *_beyond(listing, "study", studies, set(studies), set(by_age[-keep_runs:])),
@@ -104,14 +107,15 @@ def _beyond(
     ]
 
 
-def _kept_runs_and_models(listing: Listing, keep_runs: int, whole_models: set[str]) -> set[str]:
+def _kept_runs_and_models(
+    listing: Listing, keep_runs: int, whole_runs: set[str], whole_models: set[str]
+) -> set[str]:
     """The newest runs and models, recently current runs, and the runs and models that these depend on."""
-    runs = {table: listing.warehouse.runs(table) for table in SNAPSHOT_TABLES}
     kept = {
-        table: {run.run_id for run in runs[table][-keep_runs:]} | _in_use(listing, table, keep_runs)
+        table: _newest_runs(listing, table, keep_runs, whole_runs) | _in_use(listing, table, keep_runs)
         for table in SNAPSHOT_TABLES
     }
-    tags = [TagsDetails.of(run) for run in runs["tags"] if run.run_id in kept["tags"]]
+    tags = list(_details(listing, kept["tags"]))
     models = {f"models/{tag.model_version}" for tag in tags} & whole_models
     for _, versions in itertools.groupby(sorted(whole_models), key=lambda path: path.rpartition("/")[0]):
         models |= set(list(versions)[-keep_runs:])
@@ -123,6 +127,29 @@ def _kept_runs_and_models(listing: Listing, keep_runs: int, whole_models: set[st
     kept["genre_map"] |= maps | {tag.genre_map_version or "" for tag in tags}
     kept["genre_profiles"] |= kept["genre_map"]
     return models | {f"{table}/run={run_id}" for table, run_ids in kept.items() for run_id in run_ids}
+
+
+def _newest_runs(listing: Listing, table: str, keep_runs: int, whole_runs: set[str]) -> set[str]:
+    """The newest runs that can be read, and the runs with a damaged record that are not older."""
+    readable = [run.run_id for run in listing.warehouse.runs(table)]
+    since = min(readable[-keep_runs:], default="")
+    prefix = f"{table}/run="
+    whole = {path.removeprefix(prefix) for path in whole_runs if path.startswith(prefix)}
+    return {run_id for run_id in whole if run_id >= since}
+
+
+def _details(listing: Listing, run_ids: set[str]) -> Iterator[TagsDetails]:
+    """The details of runs of tags, from the pointer if it has them; damaged records are skipped."""
+    current = listing.warehouse.current("tags")
+    known = (current.snapshot, *current.previous, *current.withdrawn) if current else ()
+    for run in {run.run_id: run for run in (*listing.warehouse.runs("tags"), *known)}.values():
+        try:
+            if run.run_id in run_ids:
+                yield TagsDetails.of(run)
+        except DamagedRecord as err:
+            if current and run == current.snapshot:
+                raise
+            LOGGER.warning("skipping a damaged record: %s", err)
 
 
 def _in_use(listing: Listing, table: str, keep_runs: int) -> set[str]:
@@ -140,14 +167,15 @@ def _in_use(listing: Listing, table: str, keep_runs: int) -> set[str]:
 
 
 def _record_text(listing: Listing, name: str, *keys: str) -> str:
-    """A text of a JSON record, found by its keys; empty if there is none."""
+    """A text of a JSON record, found by its keys; empty if there is none, with a warning if it is damaged."""
     uri = listing.warehouse.path(name)
     try:
-        value = json.loads(storage.read_bytes(uri)) if storage.is_object(uri) else {}
+        value: Any = records.json_object(storage.read_bytes(uri), uri) if storage.is_object(uri) else {}
         for key in keys:
-            value = value[key]
-        return str(value)
-    except (ValueError, KeyError, TypeError):
+            value = value.get(key, {})
+        return str(value or "")
+    except (DamagedRecord, AttributeError) as err:
+        LOGGER.warning("%s is damaged and is ignored: %s", uri, err)
         return ""
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from genremill.infra import storage
-from genremill.infra.errors import UsageError
+from genremill.infra import records, storage
+from genremill.infra.errors import DamagedRecord, UsageError
 from genremill.infra.log import LOGGER
 from genremill.jobs.training.settings import Config as TrainConfig
 from genremill.jobs.training.sources import TrainingInputs
@@ -145,11 +145,11 @@ def recorded(folder: str, cells: Iterable[GridPoint]) -> dict[GridPoint, CellRes
         if not storage.is_object(file):
             continue
         try:
-            figures = json.loads(storage.read_bytes(file))
+            figures = records.json_object(storage.read_bytes(file), file)
             if GridPoint(**{name: figures.pop(name) for name in SETTINGS}) != cell:
                 raise ValueError("it belongs to another cell")
             results[cell] = CellResult(cell, **figures)
-        except (ValueError, TypeError, KeyError, AttributeError) as err:
+        except (DamagedRecord, ValueError, TypeError, KeyError) as err:
             LOGGER.warning("%s is damaged and is ignored: %r", file, err)
     return results
 

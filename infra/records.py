@@ -25,7 +25,10 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 
 def to_json(record: object) -> bytes:
     """The record as indented JSON; enums by value, tuples as lists, NaN as null."""
-    return msgspec.json.format(msgspec.json.encode(record, enc_hook=_as_float), indent=1)
+    try:
+        return msgspec.json.format(msgspec.json.encode(record, enc_hook=_as_float), indent=1)
+    except RecursionError as err:  # it was read where fewer functions were active
+        raise DamagedRecord(f"a {type(record).__name__} record has too many nested levels") from err
 
 
 def _as_float(value: object) -> float:

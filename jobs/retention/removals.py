@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from genremill.infra import records, storage
 from genremill.infra.errors import DamagedRecord
 from genremill.infra.log import LOGGER
 from genremill.infra.stores.objects import StoredObject, Upload
-from genremill.infra.warehouse import Warehouse
+from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.retention.listing import Listing
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
 
@@ -111,11 +111,12 @@ def _kept_runs_and_models(
     listing: Listing, keep_runs: int, whole_runs: set[str], whole_models: set[str]
 ) -> set[str]:
     """The newest runs and models, recently current runs, and the runs and models that these depend on."""
+    runs = {table: listing.warehouse.runs(table) for table in SNAPSHOT_TABLES}
     kept = {
-        table: _newest_runs(listing, table, keep_runs, whole_runs) | _in_use(listing, table, keep_runs)
+        table: _newest(table, runs[table][-keep_runs:], whole_runs) | _in_use(listing, table, keep_runs)
         for table in SNAPSHOT_TABLES
     }
-    tags = list(_details(listing, kept["tags"]))
+    tags = list(_details(listing, runs["tags"], kept["tags"]))
     models = {f"models/{tag.model_version}" for tag in tags} & whole_models
     for _, versions in itertools.groupby(sorted(whole_models), key=lambda path: path.rpartition("/")[0]):
         models |= set(list(versions)[-keep_runs:])
@@ -129,20 +130,19 @@ def _kept_runs_and_models(
     return models | {f"{table}/run={run_id}" for table, run_ids in kept.items() for run_id in run_ids}
 
 
-def _newest_runs(listing: Listing, table: str, keep_runs: int, whole_runs: set[str]) -> set[str]:
+def _newest(table: str, newest: Sequence[Snapshot], whole_runs: set[str]) -> set[str]:
     """The newest runs that can be read, and the runs with a damaged record that are not older."""
-    readable = [run.run_id for run in listing.warehouse.runs(table)]
-    since = min(readable[-keep_runs:], default="")
+    since = min((run.run_id for run in newest), default="")
     prefix = f"{table}/run="
     whole = {path.removeprefix(prefix) for path in whole_runs if path.startswith(prefix)}
     return {run_id for run_id in whole if run_id >= since}
 
 
-def _details(listing: Listing, run_ids: set[str]) -> Iterator[TagsDetails]:
+def _details(listing: Listing, runs: Sequence[Snapshot], run_ids: set[str]) -> Iterator[TagsDetails]:
     """The details of runs of tags, from the pointer if it has them; damaged records are skipped."""
     current = listing.warehouse.current("tags")
     known = (current.snapshot, *current.previous, *current.withdrawn) if current else ()
-    for run in {run.run_id: run for run in (*listing.warehouse.runs("tags"), *known)}.values():
+    for run in {run.run_id: run for run in (*runs, *known)}.values():
         try:
             if run.run_id in run_ids:
                 yield TagsDetails.of(run)

@@ -12,6 +12,7 @@ from typing import Any
 from genremill.infra import records, storage
 from genremill.infra.errors import DamagedRecord, UsageError
 from genremill.infra.log import LOGGER
+from genremill.infra.records import Count
 from genremill.jobs.training.settings import Config as TrainConfig
 from genremill.jobs.training.sources import TrainingInputs
 
@@ -85,7 +86,7 @@ class CellResult:
     """The result of a training, at the epoch whose weights a model version would have."""
 
     cell: GridPoint
-    pairs: int
+    pairs: Count
     """Number of validation pairs."""
     accuracy: float | None = None
     """Share of the validation rows whose most likely class is the label; None if the loss was not finite."""
@@ -145,11 +146,12 @@ def recorded(folder: str, cells: Iterable[GridPoint]) -> dict[GridPoint, CellRes
         if not storage.is_object(file):
             continue
         try:
-            figures = records.json_object(storage.read_bytes(file), file)
-            if GridPoint(**{name: figures.pop(name) for name in SETTINGS}) != cell:
-                raise ValueError("it belongs to another cell")
-            results[cell] = CellResult(cell, **figures)
-        except (DamagedRecord, ValueError, TypeError, KeyError) as err:
+            text = storage.read_bytes(file)
+            if records.from_json(text, GridPoint, file) != cell:
+                raise DamagedRecord("it belongs to another cell")
+            figures = records.json_object(text, file) | {"cell": cell}
+            results[cell] = records.from_json(records.to_json(figures), CellResult, file)
+        except DamagedRecord as err:
             LOGGER.warning("%s is damaged and is ignored: %r", file, err)
     return results
 

@@ -16,6 +16,8 @@ from genremill.jobs import cli, publish
 from genremill.jobs.nights import page as night_page, record as night_record
 from genremill.jobs.nights.record import Night, State, StepRecord
 from genremill.jobs.snapshot_details import TagsDetails
+from genremill.jobs.studies import grid
+from genremill.jobs.studies.grid import CellResult, GridPoint
 from tests.pure.damaged_cases import OUTSIDE, damaged_texts, put, with_values
 from tests.pure.generation_cases import TABLES, made, published, run_id
 
@@ -28,6 +30,7 @@ FIGURES = {
     "top1": {"value": 0.4, "low": 0.3, "high": 0.5},
     "top5": 0.5,
 }
+RESULT = CellResult(GridPoint(0.2, 32, 5), 9, 0.5).as_json()
 HOLDER = Holder("r0", "elsewhere", 1, "1", TIME, "t")
 NIGHT = Night("r2", TIME, seconds=1.5, cores=2, metrics=FIGURES)
 
@@ -187,6 +190,28 @@ def test_a_damaged_lease_is_taken_over_when_it_expires(
     assert mine.lost_to == "nobody"
     mine.release()
     assert storage.read_bytes(mine.uri) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *damaged_texts(RESULT, "pairs"),
+        *with_values(RESULT, "accuracy", "high", True),
+        *with_values(RESULT, "epochs", 6),
+    ],
+)
+def test_a_damaged_result_of_a_study_is_trained_again(
+    warehouse: Warehouse, text: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, other = CellResult(GridPoint(0.1, 32, 5), 9, 0.5), GridPoint(0.2, 32, 5)
+    for result in (whole, CellResult(other, 9, 0.5)):
+        grid.record(warehouse.uri, result)
+    file = grid._file(warehouse.uri, other)
+    assert len(grid.recorded(warehouse.uri, (whole.cell, other))) == 2
+    storage.write_atomic(file, text)
+    with caplog.at_level("WARNING"):
+        assert grid.recorded(warehouse.uri, (whole.cell, other)) == {whole.cell: whole}
+    assert f"{file} is damaged and is ignored" in caplog.text
 
 
 @pytest.mark.parametrize("path", ["tags/run=r1", "run=..a", "tags/run=a b", "tags/…/é", "a/b/c.d"])

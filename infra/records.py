@@ -8,12 +8,13 @@ from genremill.infra.errors import DamagedRecord, GenremillError
 
 RecordT = TypeVar("RecordT")
 
-_NAME = r"(?!\.{1,2}(?:/|\Z))[^/\\:%\x00-\x1f]+"
+_NAME = r"(?!(?:\.|%2[eE]){1,2}(?:/|\Z))(?:(?!%2[fF]|%00)[^/\\\x00-\x1f])+"
+"""Not `.`, `..` or a slash in any form, because `file:` URIs are percent-decoded."""
 Name = Annotated[str, msgspec.Meta(pattern=rf"\A{_NAME}\Z")]
 """A name of one file or folder."""
 RunId = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{_NAME})?\Z")]
 """A run id, or "" for none."""
-InnerPath = Annotated[str, msgspec.Meta(pattern=rf"\A{_NAME}(?:/{_NAME})*\Z")]
+InnerPath = Annotated[str, msgspec.Meta(pattern=rf"\A(?![\w+.-]+:){_NAME}(?:/{_NAME})*\Z")]
 """A relative path that stays inside the warehouse."""
 Time = Annotated[str, msgspec.Meta(pattern=r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")]
 """A time from `storage.utc_now`."""

@@ -214,10 +214,25 @@ def test_a_damaged_result_of_a_study_is_trained_again(
     assert f"{file} is damaged and is ignored" in caplog.text
 
 
-@pytest.mark.parametrize("path", ["tags/run=r1", "run=..a", "tags/run=a b", "tags/…/é", "a/b/c.d"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "tags/run=r1",
+        "run=..a",
+        "tags/run=a b",
+        "tags/…/é",
+        "a/b/c.d",
+        "m/my%20model",
+        "m/v:1%",
+        "m/...",
+        "m/%2e%2ea",
+    ],
+)
 def test_plain_relative_paths_are_read(path: str) -> None:
-    snapshot = dataclasses.replace(SNAPSHOT, path=path)
+    details = {"model_version": path, "tracks_run": "r1"}
+    snapshot = dataclasses.replace(SNAPSHOT, path=path, details=details)
     assert records.from_json(records.to_json(snapshot), Snapshot, "_run.json") == snapshot
+    assert TagsDetails.of(snapshot).model_version == path
 
 
 @pytest.mark.parametrize("version", ["../m/1", "/m/1", "s3a://b/m", ""])
@@ -231,12 +246,6 @@ def test_the_model_of_tags_is_inside_the_warehouse(version: str) -> None:
 def test_a_page_is_made_with_damaged_settings(warehouse: Warehouse, settings: str) -> None:
     tracks = dataclasses.replace(SNAPSHOT, inputs={"settings": settings})
     assert Header.of(warehouse, "r1", tracks).table.startswith("tracks of run r1")
-
-
-@pytest.mark.parametrize("time", ["2026-02-30T00:00:00Z", "0000-01-01T00:00:00Z", "", "yesterday"])
-def test_a_time_that_does_not_exist_is_a_damaged_record(time: str) -> None:
-    with pytest.raises(DamagedRecord, match="which does not exist"):
-        storage.utc_seconds(time)
 
 
 def test_a_record_that_is_too_deep_to_write_is_damaged() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from genremill.infra import storage
-from genremill.infra.errors import StorageError, UsageError
+from genremill.infra.errors import DamagedRecord, StorageError, UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse, new_run_id
 
 
@@ -103,3 +103,9 @@ def test_run_ids_sort_by_time() -> None:
     ids = [new_run_id() for _ in range(1000)]
     assert ids == sorted(set(ids))
     assert new_run_id() > "20260101T000000-ffffff"
+
+
+@pytest.mark.parametrize("time", ["2026-02-30T00:00:00Z", "0000-01-01T00:00:00Z", "", "yesterday"])
+def test_a_time_that_does_not_exist_is_a_damaged_record(time: str) -> None:
+    with pytest.raises(DamagedRecord, match="which does not exist"):
+        storage.utc_seconds(time)

@@ -13,6 +13,7 @@ from genremill.infra import background, storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError, UsageError
 from genremill.infra.flag_types import OptionalFile, Uri
 from genremill.infra.log import LOGGER, start_log
+from genremill.infra.stores import local
 from genremill.infra.terminal import json_line, open_streams, plain_lines, print_error, printing
 from genremill.infra.warehouse import Warehouse, new_run_id
 from genremill.jobs import flags
@@ -97,6 +98,12 @@ class Command(Generic[CommonT, ConfigT]):
         except GenremillError as err:
             print_error(f"genremill {self.name}: {err}")
             return err.exit_code
+        except OSError as err:
+            if err.errno is None:
+                raise
+            error = local.system_error(err)
+            print_error(f"genremill {self.name}: {error}")
+            return error.exit_code
         except SystemExit as err:  # tyro has printed what is wrong, or the help; or nobody reads stdout
             return int(err.code or ExitCode.DONE)
         except KeyboardInterrupt:

@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 from genremill.infra import host_name
 from genremill.infra.errors import GenremillError, StorageError, StorageRefused, UsageError
 from genremill.infra.log import LOGGER
-from genremill.infra.stores import s3_access, s3_client
+from genremill.infra.stores import local, s3_access, s3_client
 
 _ALWAYS = {
     "spark.sql.session.timeZone": "UTC",
@@ -50,6 +50,7 @@ _RAISED = {
     for kind in (UsageError, StorageError, StorageRefused, s3_client.AccessDenied)
 }
 """The names of our own errors in the traceback of a Python worker."""
+_SYSTEM_ERROR = re.compile(r"\n\w*Error: \[Errno (\d+)\] (.+)\s*\Z")
 _OTHER_CODE = re.compile(
     r"^(?:\w+\.)*(?:ModuleNotFoundError: |ImportError: |AttributeError: (?=Can't get attribute)"
     r"|PySpark\w+: \[(?:PYTHON_VERSION_MISMATCH|PACKAGE_NOT_INSTALLED)\] )(.+)$",
@@ -195,6 +196,10 @@ def faults() -> Iterator[None]:
         if raised is None:
             raise
         raise raised from err
+    except OSError as err:
+        if err.errno is None:
+            raise
+        raise local.system_error(err) from err
     except PySparkRuntimeError as err:
         if err.getCondition() != "JAVA_GATEWAY_EXITED":
             raise
@@ -241,6 +246,8 @@ def raised_in_worker(text: str) -> GenremillError | None:
     for name, kind in _RAISED.items():
         if name in text:
             return kind(text.rpartition(name)[2].strip())
+    if fault := _SYSTEM_ERROR.search(text):
+        return local.system_error(OSError(int(fault[1]), fault[2]))
     if difference := _OTHER_CODE.search(text):
         return UsageError(
             f"the executors' Python is not the driver's: {difference[1]}; ship it with --archives or install "

@@ -17,7 +17,7 @@ from pyarrow.fs import FileSystem
 
 from genremill.infra.audio.paths import BUCKET, CREDENTIALS, MAX_KEY_BYTES, redacted, split
 from genremill.infra.errors import DamagedRecord, StorageError, StorageRefused, UsageError
-from genremill.infra.stores.local import LocalStore, path_of
+from genremill.infra.stores.local import LocalStore, fault, path_of
 from genremill.infra.stores.objects import StoredObject, Upload
 from genremill.infra.stores.s3 import S3Store
 
@@ -211,14 +211,15 @@ class Inventory:
     digest: str
 
 
-def read_error(uri: str, err: OSError) -> StorageError:
-    """The error for an object that Arrow could not read; a retry does not help if the access is denied.
+def arrow_error(action: str, uri: str, err: OSError) -> StorageError:
+    """The error for an object that Arrow could not read or write; a retry does not help if access is denied.
 
-    >>> read_error("s3a://b/t.csv", OSError("AWS Error ACCESS_DENIED during GetObject")).exit_code.value
+    >>> arrow_error("read", "s3a://b/t.csv", OSError("AWS Error ACCESS_DENIED")).exit_code.value
     2
     """
-    kind = StorageRefused if re.search("ACCESS_DENIED|NO_SUCH_BUCKET", str(err)) else StorageError
-    return kind(f"cannot read {uri}: {err}")
+    if re.search("ACCESS_DENIED|NO_SUCH_BUCKET", str(err)):
+        return StorageRefused(f"cannot {action} {uri}: {err}")
+    return fault(f"cannot {action} {uri}", err)
 
 
 def inventory(uri: str) -> Inventory:

@@ -5,6 +5,9 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from typing import TextIO
+
+from genremill.infra.errors import StorageError
 
 
 def plain(text: str) -> str:
@@ -41,14 +44,40 @@ def json_line(document: object) -> str:
     return "".join(letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in text)
 
 
+def open_streams() -> None:
+    """Replaces stdout or stderr that the caller has closed; what is written to it is dropped."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+
+
+def print_error(text: str) -> None:
+    """Prints plain lines to stderr; if stderr is full or closed, the exit code still says what is wrong."""
+    try:
+        print(plain_lines(text), file=sys.stderr, flush=True)
+    except OSError:
+        _drop(sys.stderr)
+
+
 @contextlib.contextmanager
 def printing(exit_code: int = 0) -> Iterator[None]:
-    """Ends the program without an error message if the reader of stdout, such as `head`, ends first."""
+    """Ends the program without an error message if the reader of stdout, such as `head`, ends first.
+
+    Raises `StorageError` if stdout cannot be written for another reason, such as a full disk.
+    """
     try:
         try:
             yield
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        _drop(sys.stdout)
         raise SystemExit(exit_code) from None
+    except OSError as err:
+        _drop(sys.stdout)
+        raise StorageError(f"cannot write to stdout: {err.strerror}") from err
+
+
+def _drop(stream: TextIO) -> None:
+    """Sends the rest of a stream nowhere, so that the flush at exit does not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

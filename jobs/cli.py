@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
-from genremill.infra.errors import ExitCode
-from genremill.infra.terminal import printing
+from genremill.infra.errors import ExitCode, StorageError
+from genremill.infra.terminal import open_streams, print_error, printing
 
 JOBS = {
     "nightly": "run all steps from ingest to publish; skip steps whose inputs have not changed",
@@ -69,7 +69,7 @@ def _completion(shell: str) -> int:
     from genremill.infra.flag_types import registry
 
     if shell not in SHELLS:
-        print(f"genremill completion: expected one of {', '.join(SHELLS)}; found {shell!r}", file=sys.stderr)
+        print_error(f"genremill completion: expected one of {', '.join(SHELLS)}; found {shell!r}")
         return ExitCode.USAGE
     style = (tyro.conf.EnumChoicesFromValues, tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes)
     arguments = ["--tyro-print-completion", shell]
@@ -97,27 +97,34 @@ def _all_commands() -> Any:  # noqa: ANN401 (a union that is built at run time)
     return functools.reduce(operator.or_, commands)
 
 
-@printing()
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script."""
     command, *arguments = list(sys.argv[1:] if argv is None else argv) or ["help"]
+    open_streams()
     if command == "help" and arguments:
         command, arguments = arguments[0], ["--help-all" if "--all" in arguments else "--help"]
-    if command in ("-h", "--help", "help"):
-        print(HELP)
-        return ExitCode.DONE
-    if command == "--version":
-        print(f"genremill {version('genremill')}")
-        return ExitCode.DONE
-    if command == "completion":
-        return _completion(*arguments[:1] or [""])
+    if command in ("-h", "--help", "help", "--version", "completion"):
+        return _answer(command, arguments)
     if command not in JOBS | TOOLS:
         near = difflib.get_close_matches(command, JOBS | TOOLS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        print(f"genremill: no job is named {command!r}{hint}\n\n{HELP}", file=sys.stderr)
+        print_error(f"genremill: no job is named {command!r}{hint}\n\n{HELP}")
         return ExitCode.USAGE
     exit_code: int = importlib.import_module(f"genremill.jobs.{command}").main(arguments)
     return exit_code
+
+
+def _answer(command: str, arguments: Sequence[str]) -> int:
+    """Prints the help, the version or a completion script."""
+    try:
+        with printing():
+            if command == "completion":
+                return _completion(*arguments[:1] or [""])
+            print(f"genremill {version('genremill')}" if command == "--version" else HELP)
+            return ExitCode.DONE
+    except StorageError as err:
+        print_error(f"genremill: {err}")
+        return err.exit_code
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from genremill.infra import background, storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError, UsageError
 from genremill.infra.flag_types import OptionalFile, Uri
 from genremill.infra.log import LOGGER, start_log
-from genremill.infra.terminal import json_line, plain_lines, printing
+from genremill.infra.stores import local
+from genremill.infra.terminal import json_line, open_streams, plain_lines, print_error, printing
 from genremill.infra.warehouse import Warehouse, new_run_id
 from genremill.jobs import flags
 
@@ -84,23 +85,30 @@ class Command(Generic[CommonT, ConfigT]):
     def __call__(self, argv: Sequence[str] | None = None) -> int:
         """Parses the flags, runs the job, prints its result and returns its exit code."""
         args = sys.argv[1:] if argv is None else argv
+        open_streams()
         try:
             with printing():
                 common, cfg = flags.parse(self.name, self.description, self.config, self.common, args)
             outcome = self.run(common, cfg)
+            with printing(outcome.exit_code):
+                if common.json:
+                    print(json_line(outcome.summary))
+                elif outcome.text:
+                    print(plain_lines(outcome.text))
         except GenremillError as err:
-            print(plain_lines(f"genremill {self.name}: {err}"), file=sys.stderr)
+            print_error(f"genremill {self.name}: {err}")
             return err.exit_code
-        except SystemExit as err:  # tyro has printed what is wrong, or the help
-            return ExitCode.USAGE if err.code else ExitCode.DONE
+        except OSError as err:
+            if err.errno is None:
+                raise
+            error = local.system_error(err)
+            print_error(f"genremill {self.name}: {error}")
+            return error.exit_code
+        except SystemExit as err:  # tyro has printed what is wrong, or the help; or nobody reads stdout
+            return int(err.code or ExitCode.DONE)
         except KeyboardInterrupt:
-            print(f"genremill {self.name}: interrupted; run it again to continue", file=sys.stderr)
+            print_error(f"genremill {self.name}: interrupted; run it again to continue")
             return 130
-        with printing(outcome.exit_code):
-            if common.json:
-                print(json_line(outcome.summary))
-            elif outcome.text:
-                print(plain_lines(outcome.text))
         return outcome.exit_code
 
 

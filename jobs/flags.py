@@ -13,7 +13,6 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from genremill.infra import storage
 from genremill.infra.errors import GenremillError, UsageError
 from genremill.infra.flag_types import registry
 
@@ -146,13 +145,9 @@ def _values(job: str, file: str, flags: dict[str, Flag]) -> dict[str, Any]:
     In a file for `nightly`, another job reads the section of its own name, and the values outside of sections
     that it has a flag for.
     """
-    import yaml
+    from genremill.infra import yaml_files
 
-    uri = storage.required_file("--config", file, "a YAML file")
-    try:
-        settings = yaml.safe_load(storage.read_bytes(uri))
-    except yaml.YAMLError as err:
-        raise UsageError(f"--config {file} is not plain YAML: {err}") from err
+    settings = yaml_files.read("--config", file, "a YAML file")
     if not isinstance(settings, dict):
         raise UsageError(f"--config {file}: expected a mapping of flags to values; found {settings!r:.40}")
     values = {}
@@ -160,7 +155,7 @@ def _values(job: str, file: str, flags: dict[str, Flag]) -> dict[str, Any]:
         if value is None and any(flag.startswith(f"{name}.") for flag in flags):
             continue  # a section in which all lines are comments
         if name not in flags:
-            raise UsageError(f"--config {file}: no flag is named {name!r}{_nearest(name, flags)}")
+            raise UsageError(f"--config {file}: no flag is named {name!r:.200}{_nearest(name, flags)}")
         if value is not None:
             values[name] = _converted(f"--config {file}: {name}", value, flags[name].type)
     return values
@@ -195,7 +190,7 @@ def _converted(flag: str, value: object, kind: type) -> object:
         # Not strict, because YAML reads 1e-3 as text.
         return msgspec.convert([value] if in_list else value, kind, strict=kind is bool)
     except msgspec.ValidationError as err:
-        raise UsageError(f"{flag}: expected {_expected(kind)}; found {value!r}") from err
+        raise UsageError(f"{flag}: expected {_expected(kind)}; found {value!r:.200}") from err
 
 
 def _expected(kind: type) -> str:

@@ -7,7 +7,7 @@ Reads `tracks`, a model version, and `features` if an input is audio. Writes `ta
 
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, SparkSession, types as T
+from pyspark.sql import DataFrame, SparkSession, functions as F, types as T
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
@@ -70,10 +70,14 @@ def transform(tracks: DataFrame, inputs: ScoreInputs) -> DataFrame:
 
     details = inputs.details
     constants = {key: getattr(details, key) for key in ("model_version", "genre_map_version", "tracks_run")}
-    schema = T.StructType([*TAGS.schema.fields, *(tracks.schema[name] for name in details.kept)])
+    # `mapInArrow` takes a dot in the name of a column for a part of a struct, so the names are numbers.
+    numbered = {name: f"kept_{number}" for number, name in enumerate(details.kept)}
+    kept = [T.StructField(number, tracks.schema[name].dataType) for name, number in numbered.items()]
+    schema = T.StructType([*TAGS.schema.fields, *kept])
     tag = make_tag(details.model, inputs.features.positions, constants, schema.names)
-    read = tracks.select("track_id", *inputs.features.columns, *map(quoted, details.kept))
-    return read.mapInArrow(tag, schema)
+    carried = (F.col(quoted(name)).alias(number) for name, number in numbered.items())
+    tags = tracks.select("track_id", *inputs.features.columns, *carried).mapInArrow(tag, schema)
+    return tags.select(*TAGS.schema.names, *(F.col(number).alias(name) for name, number in numbered.items()))
 
 
 def check(cfg: Config) -> None:

@@ -15,6 +15,10 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 _NUMBERS = re.compile(r"–?|([+±−-]?[\d.,]+(e[+-]?\d+)?( (%|s|min|h|MB|to))?( |$))+")
 
 
+MAX_LINE, MAX_WORD = 300, 40
+"""Characters of a line in a cell, beyond which it is cut, and of a word, beyond which it may be broken."""
+
+
 @dataclass(frozen=True)
 class Header:
     """Where a page comes from: its run, the time, the warehouse and the track table."""
@@ -74,6 +78,20 @@ class TableCell:
         lines = self.text.split("\n")
         return "\n".join(f"'{line}" if _is_formula(line) else line for line in lines)
 
+    @property
+    def shown(self) -> str:
+        r"""The safe text, in which long lines end with an ellipsis.
+
+        >>> TableCell("k" * 20_000 + "\nsecond").shown.endswith("kkk…\nsecond")
+        True
+        """
+        return "\n".join(_cut(line) for line in self.safe_text.split("\n"))
+
+    @property
+    def has_long_word(self) -> bool:
+        """Whether a word is so long that it may be broken anywhere."""
+        return any(len(word) > MAX_WORD for word in self.shown.split())
+
 
 class PageTable:
     """Rows of cells under headings. Empty columns are left out, and columns of numbers are aligned right."""
@@ -95,6 +113,10 @@ class Figure:
     name: str
     chart: Markup
     caption: str
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= MAX_LINE else f"{line[: MAX_LINE - 1]}…"
 
 
 def _is_formula(line: str) -> bool:

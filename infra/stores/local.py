@@ -78,7 +78,7 @@ class LocalStore:
         """Replaces an object of this version, or creates it (version None); raises `Conflict` otherwise."""
         path = path_of(uri)
         with _locked(f"{uri.rpartition('/')[0]}/_{path.stem.strip('_')}.lock"):
-            if (self.read(uri)[1] if path.is_file() else None) != version:
+            if (self.read(uri)[1] if self.state(uri) else None) != version:
                 raise Conflict(f"{uri} {REPLACED}")
             self.write(uri, data)
 
@@ -116,7 +116,8 @@ def _locked(uri: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.open("w")
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with _faults("lock", uri):
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -126,8 +127,22 @@ def _faults(action: str, uri: str) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        kind = StorageRefused if err.errno in PERMANENT else StorageError
-        raise kind(f"cannot {action} {uri}: {err.strerror}") from err
+        raise fault(f"cannot {action} {uri}", err) from err
+
+
+def fault(what: str, err: OSError) -> StorageError:
+    """The error for a fault of the operating system; `StorageRefused` if it is permanent."""
+    kind = StorageRefused if err.errno in PERMANENT else StorageError
+    return kind(f"{what}: {err.strerror or err}")
+
+
+def system_error(err: OSError) -> StorageError:
+    """The error for a fault of the operating system elsewhere, such as a full folder for temporary files.
+
+    >>> str(system_error(OSError(28, "No space left on device", "/tmp/x")))
+    'cannot use /tmp/x: No space left on device'
+    """
+    return fault(f"cannot use {err.filename}" if err.filename else "the operating system reports", err)
 
 
 def _described(status: os.stat_result, name: str) -> StoredObject:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genremill.infra import storage
-from genremill.infra.errors import StorageError, UsageError
+from genremill.infra.errors import UsageError
 from genremill.jobs.catalog.csv_dialect import reader_of
 from genremill.jobs.catalog.source_files import BLOCK, SourceFile, opened
 
@@ -41,16 +41,23 @@ class ConvertedFiles:
         return f"{self.folder}/{name}"
 
 
-def create(uri: str) -> IO[bytes]:
+@contextlib.contextmanager
+def create(uri: str) -> Iterator[IO[bytes]]:
     """A new object that is written as a stream."""
     store, path = storage.arrow(uri)
     try:
         if not storage.is_s3(uri):
             storage.local_path(uri).parent.mkdir(parents=True, exist_ok=True)
-        stream: IO[bytes] = store.open_output_stream(path)
+        stream = store.open_output_stream(path)
     except OSError as err:
-        raise StorageError(f"cannot write {uri}: {err}") from err
-    return stream
+        raise storage.arrow_error("write", uri, err) from err
+    try:
+        with stream:
+            yield stream
+    except OSError as err:
+        if err.errno is None:  # the file that is converted is damaged
+            raise
+        raise storage.arrow_error("write", uri, err) from err
 
 
 def copy_bytes(file: SourceFile, to: str) -> None:

@@ -55,7 +55,7 @@ def _parquet_file(source: SourceFile, ignore: Sequence[str], converted: Converte
         raise UsageError(f"{source} cannot be read as a Parquet table: {err}") from err
     except OSError as err:
         if storage.is_s3(place):
-            raise storage.read_error(source.uri, err) from err
+            raise storage.arrow_error("read", source.uri, err) from err
         raise UsageError(f"{source} cannot be read as a Parquet table: {err}") from err
 
 

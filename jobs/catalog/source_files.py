@@ -135,6 +135,8 @@ def _archive(path: Path, file: SourceFile) -> Iterator[zipfile.ZipFile]:
             yield archive
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as err:
         raise UsageError(f"{file}: the zip archive is damaged or cannot be read: {err}") from err
+    except OSError as err:
+        raise storage.arrow_error("read", file.uri, err) from err
     except RuntimeError as err:  # a member that needs a password
         raise UsageError(f"{file}: {err}; unpack the archive first") from err
 
@@ -151,7 +153,7 @@ def local_copy(uri: str) -> Iterator[Path]:
             with store.open_input_stream(path) as content:
                 shutil.copyfileobj(content, copy, BLOCK)
         except OSError as err:
-            raise storage.read_error(uri, err) from err
+            raise storage.arrow_error("read", uri, err) from err
         copy.flush()
         yield Path(copy.name)
 
@@ -166,7 +168,10 @@ def opened(file: SourceFile) -> Iterator[IO[bytes]]:
         else:
             store, path = storage.arrow(file.uri)
             codec = None if file.packing is Packing.NONE else file.packing.value
-            content = stack.enter_context(store.open_input_stream(path, compression=codec))
+            try:
+                content = stack.enter_context(store.open_input_stream(path, compression=codec))
+            except OSError as err:
+                raise storage.arrow_error("read", file.uri, err) from err
         yield io.BufferedReader(_Limited(content, file), BLOCK)
 
 
@@ -186,7 +191,7 @@ class _Limited(io.RawIOBase):
             data = self.content.read(len(buffer))
         except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as err:
             if self.file.packing is Packing.NONE and isinstance(err, OSError):
-                raise storage.read_error(self.file.uri, err) from err
+                raise storage.arrow_error("read", self.file.uri, err) from err
             message = f"{self.file} cannot be read as a table: it cannot be unpacked and may be damaged"
             raise UsageError(f"{message}: {err}") from err
         buffer[: len(data)] = data

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import yaml
 from pyspark.sql import DataFrame, functions as F
 
-from genremill.infra import storage
+from genremill.infra import storage, yaml_files
 from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import OptionalFile
 from genremill.infra.warehouse import Warehouse
@@ -92,11 +91,7 @@ def read_map(source: str) -> dict[str, str]:
     """Genre to cluster name, from a YAML file or the map of report A."""
     if source == REPORT_A:
         return REPORT_A_MAP
-    uri = storage.required_file("--map", source, f"YAML of `genre: cluster`, or {REPORT_A}")
-    try:
-        clusters = yaml.safe_load(storage.read_bytes(uri))
-    except yaml.YAMLError as err:
-        raise UsageError(f"--map {source} is not plain YAML: {err}") from err
+    clusters = yaml_files.read("--map", source, f"YAML of `genre: cluster`, or {REPORT_A}")
     if not isinstance(clusters, dict) or not all(isinstance(name, str | int) for name in clusters.values()):
         raise UsageError(f"--map {source}: expected YAML with a line `genre: cluster` for each genre")
     return {str(genre): str(name) for genre, name in clusters.items()}

@@ -3,6 +3,7 @@
 A genre has a tempo, a scale, a brightness, and shares of chords, bass, drums and noise. Tracks vary them.
 """
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,11 +86,13 @@ def clip_name(number: int) -> str:
 
 def write_clip(folder: str, number: int, genre: int, genres: int, seed: int) -> None:
     """Writes a clip; two clips are bad files, as in real collections."""
-    path = storage.local_path(f"{folder}/{clip_name(number)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    name, audio = clip_name(number), io.BytesIO()
+    kind = name.rpartition(".")[2]
     y = clip(style_of(genre, genres), np.random.default_rng([seed, number]))
-    sf.write(path, y, SR, subtype=FORMATS[path.suffix[1:]])
+    sf.write(audio, y, SR, format=kind, subtype=FORMATS[kind])
+    data = audio.getvalue()
     if number == NOT_AUDIO:
-        path.write_text("<html><body>503 Slow Down</body></html>")
+        data = b"<html><body>503 Slow Down</body></html>"
     elif number == TRUNCATED:
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+        data = data[: len(data) // 3]
+    storage.write_atomic(f"{folder}/{name}", data)

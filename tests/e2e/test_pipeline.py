@@ -8,6 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from genremill.jobs import cli, command, evaluate
+from genremill.jobs.contracts import quoted
 from genremill.jobs.nights import steps as night_steps
 from tests.e2e.conftest import FAST, Catalog
 
@@ -136,14 +137,18 @@ def test_a_model_of_another_warehouse_tags_a_catalog_without_labels(
 
 def test_kept_columns_reach_the_tags(spark: SparkSession, tmp_path: Path, catalog: Catalog) -> None:
     lines = Path(catalog.tracks).read_text().splitlines()
-    kept = [lines[0] + ",isrc", *(f"{line},X{at}" for at, line in enumerate(lines[1:]))]
+    names = ["isrc", "rel.date", "a`b", "top[0]", "label.x"]
+    kept = [f"{lines[0]},{','.join(names)}"]
+    kept += [f"{line}{''.join(f',{name}{at}' for name in names)}" for at, line in enumerate(lines[1:])]
     (tmp_path / "kept.csv").write_text("\n".join(kept))
-    catalog.run("ingest", "--tracks", str(tmp_path / "kept.csv"), "--columns.keep", "isrc")
+    catalog.run("ingest", "--tracks", str(tmp_path / "kept.csv"), "--columns.keep", *names)
     catalog.run("score")
     catalog.run("publish")
     tables = catalog.run("tables")
     tags, tracks = (spark.read.parquet(tables[name]["path"]) for name in ("tags", "tracks"))
-    assert tags.join(tracks, ["track_id", "isrc"], "inner").count() == tables["tags"]["rows"]
+    both = [frame.select("track_id", *map(quoted, names)) for frame in (tags, tracks)]
+    assert both[0].exceptAll(both[1]).count() == 0
+    assert both[0].count() == both[1].count() == tables["tags"]["rows"]
 
 
 def test_nightly_skips_what_has_not_changed(spark: SparkSession, catalog: Catalog) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from genremill.infra import session
-from genremill.infra.errors import UsageError
+from genremill.infra.errors import ExitCode, UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli, command, flags
 from genremill.jobs.cli import JOBS, TOOLS
@@ -159,6 +159,40 @@ def test_a_reader_of_stdout_that_goes_away_is_no_error(tmp_path: Path, arguments
     done = subprocess.run(command_line, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
     os.close(stdout)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),
+    [("--help", "1"), ("--version", ""), ("train --help", ""), ("tables --json --warehouse {}", "")],
+)
+def test_a_full_stdout_is_one_error_that_a_retry_may_fix(
+    tmp_path: Path, arguments: str, unbuffered: str
+) -> None:
+    (tmp_path / "note.txt").touch()
+    command_line = [sys.executable, "-m", "genremill", *arguments.format(tmp_path).split()]
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command_line, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment
+        )
+    assert done.returncode == ExitCode.RETRY
+    assert re.fullmatch(r"genremill( \w+)?: cannot write to stdout: No space left on device\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [("--version", 0), ("tables --warehouse {}", 0), ("tables --warehouse {}/none", 2), ("trane", 2)],
+)
+@pytest.mark.parametrize("streams", [">&-", "2>&-", ">&- 2>/dev/full"])
+def test_the_exit_code_does_not_depend_on_closed_or_full_streams(
+    tmp_path: Path, arguments: str, exit_code: int, streams: str
+) -> None:
+    (tmp_path / "note.txt").touch()
+    line = f"{sys.executable} -m genremill {arguments.format(tmp_path)} {streams}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode == exit_code
+    assert "Traceback" not in done.stderr
+    assert exit_code == 0 or not done.stdout  # errors never go to stdout
 
 
 def test_the_version_and_the_module() -> None:

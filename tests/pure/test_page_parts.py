@@ -80,6 +80,37 @@ def test_a_table_leaves_out_empty_columns_and_rejects_a_row_of_another_width() -
         PageTable(["a", "b"], [["1", "2"], ["1"]])
 
 
+@pytest.mark.parametrize(
+    ("text", "shown", "kind"),
+    [
+        ("k" * 20_000, "k" * 299 + "…", "text long"),
+        ("a word " * 3_000, ("a word " * 3_000)[:299] + "…", "text"),
+        ("=" * 20_000, "'" + "=" * 298 + "…", "text long"),
+        ("k" * 301 + "\nsecond: missing", "k" * 299 + "…\nsecond: missing", "text long"),
+        ("k" * 41, "k" * 41, "text long"),
+        ("k" * 40, "k" * 40, "text"),
+        ("a title of 300 letters ".ljust(300, "."), "a title of 300 letters ".ljust(300, "."), "text long"),
+        ("7lmeHLHBe4nmXzuXc0HDjk", "7lmeHLHBe4nmXzuXc0HDjk", "text"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_long_text_is_cut_and_its_title_is_the_whole_text(text: str, shown: str, kind: str) -> None:
+    parts: Any = _environment().globals["parts"]
+    page = parts.table("T", ["Key", "Detail"], [[text, text]])
+    assert texts(page, "th")[-1] == texts(page, "td")[0] == shown
+    cells = [found for tag, found in read(page).elements if tag == "td" or found.get("scope") == "row"]
+    whole = "'" + text if text.startswith("=") else text
+    for cell in cells:
+        assert cell["class"] == kind
+        assert cell.get("title") == (None if shown == text else whole)
+
+
+def test_the_title_of_a_cut_text_is_escaped() -> None:
+    parts: Any = _environment().globals["parts"]
+    page = parts.table("T", ["Key"], [['" onmouseover="alert(1)' + "k" * 400]])
+    assert not [found for _, found in read(page).elements if "onmouseover" in found]
+
+
 def test_line_chart_places_points_between_its_axes() -> None:
     axis = Axis("share", 0.0, 1.0)
     series = [Series("guide", [(0, 0)], guide=True), Series("s", [(0, 0), (1, 1)])]

@@ -120,6 +120,12 @@ def test_a_file_is_refused_where_a_folder_is_expected(
     assert "it has no model.json" in message
 
 
+def test_a_clip_that_cannot_be_written_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "clips").touch()
+    message = refused(capsys, "demo", "--out", f"{folder}/new.csv", "--clips", "1", "--tracks", "20")
+    assert f"cannot write file://{folder}/clips/0000.wav" in message
+
+
 def test_a_nul_in_a_configuration_file_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "c.yaml").write_text('tracks: "/tmp/a\\0b.csv"')
     where = ("--warehouse", f"{folder}/wh", "--config", f"{folder}/c.yaml")

@@ -118,8 +118,8 @@ def _distributions(card: ModelCard) -> nn.ModuleDict:
 def _described(card: ModelCard, path: str) -> dict[str, Tensor]:
     """The names, shapes and types of the tensors that a card describes; their values take no memory.
 
-    Networks are built with operations in place, such as `mul_`: on this device the others import the compiler
-    of PyTorch, which takes three seconds.
+    Networks are built by `normal` and operations in place: on this device `torch.randn` and others
+    import the compiler of PyTorch or sympy, which takes one to three seconds.
     """
     if not card.sha256:
         raise UsageError(

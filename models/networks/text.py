@@ -21,7 +21,7 @@ from genremill.models.encoders.table import TableEncoder
 from genremill.models.encoders.text import TextEncoder
 from genremill.models.encoders.text_tokens import FIELDS
 from genremill.models.features import EVIDENCE, FOLD, TEXT
-from genremill.models.networks.base import Batches, Network
+from genremill.models.networks.base import Batches, Network, normal
 from genremill.models.networks.periodic_mlp import PeriodicMLP
 from genremill.models.recipe import Size
 
@@ -45,7 +45,7 @@ class TokenEmbedding(Network):
     def __init__(self, encoder: TextEncoder, classes: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.token_VD = nn.Parameter(torch.randn(len(encoder.hash_V) + 1, TOKEN_VALUES).mul_(0.02))
+        self.token_VD = nn.Parameter(normal(0.02, len(encoder.hash_V) + 1, TOKEN_VALUES))
         self.dropout = nn.Dropout(0.1)
         self.head = nn.Linear(len(FIELDS) * TOKEN_VALUES, classes)
 

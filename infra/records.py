@@ -1,11 +1,15 @@
 """JSON records as dataclasses, whose fields are checked against their types when they are read."""
 
+import re
+import reprlib
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from genremill.infra.errors import DamagedRecord, GenremillError
 
+SHOWN = 200
+"""Characters of a long message that are shown, at its start and at its end."""
 RecordT = TypeVar("RecordT")
 
 _NAME = r"(?!(?:\.|%2[eE]){1,2}(?:/|\Z))(?:(?!%2[fF]|%00)[^/\\\x00-\x1f])+"
@@ -49,7 +53,35 @@ def from_json(
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as err:
-        raise error(f"{source} is not a valid {kind.__name__} record: {err}") from err
+        raise error(
+            f"{source} is not a valid {kind.__name__} record: {_shortened(str(err))}{_found(data, str(err))}"
+        ) from err
+
+
+def _shortened(text: str) -> str:
+    """The text, without its middle if it is long."""
+    return text if len(text) <= 2 * SHOWN else f"{text[:SHOWN]} … {text[-SHOWN:]}"
+
+
+def _found(data: bytes | str, problem: str) -> str:
+    """What a JSON text has at the byte or field that an error of msgspec names."""
+    text = data.encode() if isinstance(data, str) else data
+    if place := re.search(r"\(byte (\d+)\)", problem):
+        byte = int(place[1])
+        return f"; found {text[max(byte - 40, 0) : byte + 10].decode(errors='replace')!r}"
+    path = re.search(r" - at `\$(\.[^`]*)`", problem)
+    return f"; found {reprlib.repr(_value(text, path[1]))}" if path else ""
+
+
+def _value(text: bytes, path: str) -> object:
+    """The value at a path such as `.history[0].epoch`, or the dictionary at the first `[...]` of it."""
+    try:
+        value = msgspec.json.decode(text)
+        for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", path.partition("[...]")[0]):
+            value = value[name or int(index)]
+    except (msgspec.MsgspecError, RecursionError, LookupError, TypeError):
+        return None  # the text is invalid behind the value, or has a name twice
+    return value
 
 
 def json_object(data: bytes | str, source: str) -> dict[str, Any]:

@@ -21,6 +21,10 @@ DISTRIBUTIONS = "clouds."
 """Prefix of the tensors of the training distributions, which are stored beside those of the network."""
 
 
+MOST_HEADER = 1 << 24
+"""Limit on the bytes of a weights file that are not values of tensors."""
+
+
 class DamagedWeights(UsageError):
     """A weights file is missing, or has another sha256 or format than expected."""
 
@@ -93,16 +97,52 @@ def load(folder: str) -> Model:
     Raises `UsageError` if the weights do not match the card or are not finite.
     """
     card = read_card(folder)
+    described = _described(card, f"{folder}/model.json")
+    _check_length(f"{folder}/model.safetensors", card, described)
     tensors = read_weights(f"{folder}/model.safetensors", card.sha256)
-    network = build(card)
-    features = {name: tuple(of for of in card.features if of.input == name) for name in card.outlier_limits}
-    distributions = nn.ModuleDict({name: TrainingDistribution(own) for name, own in features.items()})
-    _check(folder, card.model, network.state_dict() | _prefixed(distributions), tensors)
+    _check(folder, card.model, described, tensors)
+    network, distributions = build(card), _distributions(card)
     network.load_state_dict({name: tensors[name] for name in network.state_dict()})
     distributions.load_state_dict(
         {name: tensors[DISTRIBUTIONS + name] for name in distributions.state_dict()}
     )
     return Model(card, network.eval(), distributions)
+
+
+def _distributions(card: ModelCard) -> nn.ModuleDict:
+    """The training distributions that a card describes, before their tensors are loaded."""
+    features = {name: tuple(of for of in card.features if of.input == name) for name in card.outlier_limits}
+    return nn.ModuleDict({name: TrainingDistribution(own) for name, own in features.items()})
+
+
+def _described(card: ModelCard, path: str) -> dict[str, Tensor]:
+    """The names, shapes and types of the tensors that a card describes; their values take no memory.
+
+    Networks are built by `normal` and operations in place: on this device `torch.randn` and others
+    import the compiler of PyTorch or sympy, which takes one to three seconds.
+    """
+    if not card.sha256:
+        raise UsageError(
+            f"{path} is not a valid ModelCard record: expected sha256 with 64 digits, found none"
+        )
+    try:
+        with torch.device("meta"):
+            return build(card).state_dict() | _prefixed(_distributions(card))
+    except (UsageError, ArithmeticError, KeyError, RuntimeError, ValueError) as err:
+        raise UsageError(f"{path} is not a valid ModelCard record: {err}") from err
+
+
+def _check_length(uri: str, card: ModelCard, described: dict[str, Tensor]) -> None:
+    """Raises unless a weights file can hold the tensors that a card describes, and not much more."""
+    least = sum(tensor.nbytes for tensor in described.values())
+    found = storage.inventory(uri).size_bytes
+    if not least <= found <= least + MOST_HEADER:
+        sizes = f"{len(card.classes)} classes, {len(card.features)} features, {card.size}"
+        raise DamagedWeights(
+            f"{uri} is not a safetensors file of {card.model}: found {found:,} bytes; expected "
+            f"{least:,} bytes and a header for the sizes in model.json ({sizes}, categories "
+            f"{card.categories}, tokens {card.tokens}, shapes {card.shapes})"
+        )
 
 
 def _prefixed(distributions: nn.ModuleDict) -> dict[str, Tensor]:

@@ -4,6 +4,8 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from genremill.models.ranges import Name
+
 TABLE, TEXT = "table", "text"
 """Names of two inputs: the raw table features of a track, and the tokens of its title, album and artists.
 Other inputs have the name of their feature set."""
@@ -48,10 +50,10 @@ class Scaling(enum.StrEnum):
 class FeatureSpec:
     """A raw feature: its name, whether it is categorical, whether it is a popularity, and its input."""
 
-    name: str
+    name: Name
     categorical: bool
     is_popularity: bool = False
-    input: str = TABLE
+    input: Name = TABLE
     has_missing: bool = False
     """Whether the model has an indicator of its missing values, because train rows lack some."""
 

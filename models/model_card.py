@@ -14,6 +14,17 @@ from genremill.infra.errors import UsageError
 from genremill.models.evaluation.drift import Histogram
 from genremill.models.features import TABLE, TEXT, FeatureSpec
 from genremill.models.pooling import Pooling
+from genremill.models.ranges import (
+    Confidence,
+    Count,
+    LabelKind,
+    Name,
+    NotNegative,
+    Sha256,
+    Share,
+    Temperature,
+    Time,
+)
 from genremill.models.recipe import Recipe, Size
 
 MOST_CATEGORIES = 1_000_000
@@ -22,6 +33,8 @@ MOST_VALUES = 1 << 20
 """Limit on the values in a row of a sequence or an image, for the same reason."""
 MOST_PAIRS = 100_000_000
 """Limit on tokens times classes: a network keeps a number for each pair."""
+MOST_BYTES = 1 << 28
+"""Limit on the size of a card, which is read as a whole."""
 FORMAT = 3
 """Increases when the meaning of a field changes. Cards with another format are rejected."""
 
@@ -30,19 +43,19 @@ FORMAT = 3
 class Cluster:
     """The cluster of a class in the genre map that the model was trained with."""
 
-    id: int
-    name: str
+    id: Count
+    name: Name
 
 
 @dataclass(frozen=True)
 class Thresholds:
     """The confidence that a prediction needs to become a tag; below it the model abstains."""
 
-    precision: float
+    precision: Share
     """Target share of correct tags."""
-    overall: float
+    overall: Confidence
     """For predictions that belong to no cluster."""
-    by_cluster: dict[str, float]
+    by_cluster: dict[str, Confidence]
     """Threshold by cluster name."""
 
     def of(self, cluster: Cluster | None) -> float:
@@ -58,14 +71,14 @@ class Epoch:
     `train_cross_entropy` and `validation_loss` are the cross-entropy of the predictions and can be compared.
     """
 
-    epoch: int
+    epoch: Count
     train_loss: float
     train_accuracy: float
     validation_loss: float | None
     validation_accuracy: float | None
-    learning_rate: float
+    learning_rate: NotNegative
     seconds: float
-    rows: int
+    rows: Count
     train_cross_entropy: float | None = None
     """None in models of version 0.1.0, which did not record it."""
 
@@ -79,16 +92,16 @@ class TrainingRecord:
     """The settings of the `train` job."""
     made_from: dict[str, str] = field(default_factory=dict)
     """Versions of the inputs that the model was trained on."""
-    genres: tuple[str, ...] = ()
+    genres: tuple[Name, ...] = ()
     """Genres of all tracks, including those that are not classes."""
     seed: int = 0
-    rows: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, Count] = field(default_factory=dict)
     """Pairs of (track, label) by split."""
-    class_rows: dict[str, int] = field(default_factory=dict)
+    class_rows: dict[str, Count] = field(default_factory=dict)
     """Train pairs by class."""
     histograms: tuple[Histogram, ...] = ()
     """Distribution of each feature in the train split."""
-    best_epoch: int = 0
+    best_epoch: Count = 0
     history: tuple[Epoch, ...] = ()
     by_nightly: bool = False
     """Whether `nightly` trained the model, so that its tags may become current without a flag."""
@@ -98,49 +111,49 @@ class TrainingRecord:
 class ModelCard:
     """What is needed to build the network, check its weights and interpret its predictions."""
 
-    model: str
-    classes: tuple[str, ...]
+    model: Name
+    classes: tuple[Name, ...]
     features: tuple[FeatureSpec, ...]
     """Raw features of the vector inputs, in the order in which the network takes them."""
     size: Size
     categories: int
     """One-hot columns of all categorical features together."""
-    labels: str
+    labels: LabelKind
     """What the classes are: genre or cluster."""
     use_popularity: bool
     clusters: dict[str, Cluster]
     """Cluster by class; empty without a genre map."""
-    genre_map: dict[str, int]
+    genre_map: dict[str, Count]
     """Cluster id by genre; empty without a genre map."""
-    inputs: tuple[str, ...] = (TABLE,)
+    inputs: tuple[Name, ...] = (TABLE,)
     """Names of the inputs in order, such as `table`, `text` and feature sets."""
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Shapes of inputs that are not vectors: (steps, channels) or (channels, height, width)."""
     tokens: int = 0
     """Size of the vocabulary of track names."""
-    parts: tuple[str, ...] = ()
+    parts: tuple[Name, ...] = ()
     """The models that `hybrid` combines."""
-    fingerprints: dict[str, str] = field(default_factory=dict)
+    fingerprints: dict[str, Name] = field(default_factory=dict)
     """Fingerprint of each feature set among the inputs."""
     pooling: Pooling = Pooling.MEAN
     """How the predictions for the windows of a track are combined."""
     together: dict[str, dict[str, float]] = field(default_factory=dict)
     """By class and other class: share of the first's train tracks that also have the second, if not rare."""
-    temperature: float = 1.0
+    temperature: Temperature = 1.0
     """Calibrates the probabilities of a track, see `calibration.tempered`."""
     thresholds: Thresholds | None = None
     """Minimum confidence of a tag; None if the model never abstains."""
-    outlier_limits: dict[str, float] = field(default_factory=dict)
+    outlier_limits: dict[str, NotNegative] = field(default_factory=dict)
     """By input: the greatest distance from the train tracks at which a track is still tagged."""
-    snapshots: dict[str, str] = field(default_factory=dict)
+    snapshots: dict[str, Name] = field(default_factory=dict)
     """Run ids of the tables that the model was trained on."""
     training: TrainingRecord = field(default_factory=TrainingRecord)
     metrics: dict[str, Epoch] = field(default_factory=dict)
     """The epoch whose weights are kept, under the key `validation`."""
     code_version: str = ""
     git_revision: str | None = None
-    created_at: str = ""
-    sha256: str = ""
+    created_at: Time = ""
+    sha256: Sha256 = ""
 
     @cached_property
     def together_CC(self) -> csc_array:
@@ -181,12 +194,17 @@ class ModelCard:
 
 def _input_problems(card: ModelCard) -> Iterator[str]:
     vectors = tuple(name for name in card.inputs if name not in card.shapes and name != TEXT)
-    if tuple(dict.fromkeys(feature.input for feature in card.features)) != vectors:
-        yield f"the features do not belong to the inputs {card.inputs}, in this order"
+    if (found := tuple(dict.fromkeys(feature.input for feature in card.features))) != vectors:
+        yield f"the features do not belong to the inputs without `shapes`: expected {vectors}, found {found}"
     if unknown := card.shapes.keys() - set(card.inputs):
         yield f"shapes of unknown inputs: {', '.join(sorted(unknown))}"
     if unknown := card.outlier_limits.keys() - set(card.inputs):
         yield f"outlier limits of unknown inputs: {', '.join(sorted(unknown))}"
+    for name, values in {"inputs": card.inputs, "parts": card.parts}.items():
+        if len(set(values)) != len(values) or not (values or name == "parts"):
+            yield f"{name} {values}: expected distinct names"
+    if (count := len(card.training.histograms)) not in (0, len(card.features)):
+        yield f"training.histograms: expected one for each of {len(card.features)} features, found {count}"
 
 
 def _size_problems(card: ModelCard) -> Iterator[str]:
@@ -208,10 +226,8 @@ def _confidence_problems(card: ModelCard) -> Iterator[str]:
     shares = [(name, share) for others in card.together.values() for name, share in others.items()]
     if unknown := (card.together.keys() | dict(shares).keys()) - set(card.classes):
         yield f"`together` has unknown classes: {', '.join(sorted(unknown))}"
-    if not all(0 <= share <= 1 for _, share in shares):
-        yield "a share of tracks with two classes is not from 0 to 1"
-    if not 0 < card.temperature < math.inf:
-        yield f"temperature {card.temperature}: expected a number above 0"
+    if wrong := [share for _, share in shares if not 0 <= share <= 1]:
+        yield f"`together`: a share of tracks with two classes is not from 0 to 1, but {wrong[0]}"
 
 
 def read_card(folder: str) -> ModelCard:
@@ -221,5 +237,9 @@ def read_card(folder: str) -> ModelCard:
         raise UsageError(
             f"{folder} is not a model: it has no model.json. Models are folders with model.json and "
             "model.safetensors; pickles (.pt, .pth, .joblib) are never opened"
+        )
+    if (size := storage.inventory(path).size_bytes) > MOST_BYTES:
+        raise UsageError(
+            f"{path} is not a valid ModelCard record: found {size:,} bytes, expected {MOST_BYTES:,} at most"
         )
     return ModelCard.from_json(storage.read_bytes(path), path)

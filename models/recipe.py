@@ -4,6 +4,11 @@ import enum
 import math
 from dataclasses import dataclass, replace
 
+from genremill.models.ranges import Count, FrequencyDeviation, NotNegative, Positive, Share
+
+RANGES = (("width", 1, 65_536), ("depth", 1, 100), ("members", 1, 100), ("rows", 0, 1 << 32))
+"""Least and greatest sizes."""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -12,19 +17,17 @@ class Size:
     width: int = 256
     depth: int = 2
     members: int = 1
-    dropout: float = 0.0
-    frequency_deviation: float = 1.0
+    dropout: Share = 0.0
+    frequency_deviation: FrequencyDeviation = 1.0
     """Standard deviation of the initial frequencies of periodic embeddings, for inputs of unit variance."""
     rows: int = 0
     """Train rows that `knn` keeps."""
 
     def __post_init__(self) -> None:
-        for name, most in {"width": 65_536, "depth": 100, "members": 100}.items():
+        for name, least, most in RANGES:
             value = getattr(self, name)
-            if not isinstance(value, int) or not 1 <= value <= most:
-                raise ValueError(f"{name} {value!r}: expected 1 to {most}")
-        if not (type(self.rows) is int and self.rows >= 0):
-            raise ValueError(f"rows {self.rows!r}: expected 0 or more")
+            if type(value) is not int or not least <= value <= most:
+                raise ValueError(f"{name} {value!r}: expected {least} to {most}")
 
 
 class Watch(enum.StrEnum):
@@ -47,20 +50,20 @@ class Schedule(enum.StrEnum):
 class Recipe:
     """Settings of the training loop."""
 
-    epochs: int
-    batch: int
-    learning_rate: float
+    epochs: Count
+    batch: Positive
+    learning_rate: NotNegative
     schedule: Schedule = Schedule.CONSTANT
-    gamma: float = 0.9
-    step_epochs: int = 10
-    warmup: float = 0.3
-    weight_decay: float = 0.0
-    beta2: float = 0.999
-    label_smoothing: float = 0.0
-    patience: int | None = None
+    gamma: NotNegative = 0.9
+    step_epochs: Positive = 10
+    warmup: Share = 0.3
+    weight_decay: NotNegative = 0.0
+    beta2: Share = 0.999
+    label_smoothing: Share = 0.0
+    patience: Count | None = None
     """Epochs without a better validation metric before training stops; None never stops early."""
     watch: Watch = Watch.LOSS
-    min_delta: float = 0.0
+    min_delta: NotNegative = 0.0
     """Smallest change of the metric that counts as better."""
 
     def rate(self, step: int, steps_per_epoch: int) -> float:

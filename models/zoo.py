@@ -168,6 +168,8 @@ def encoder(card: ModelCard) -> Encoder:
             return TableEncoder(card.features, known.scaling, card.categories)
         case InputKind.SEVERAL if known.is_partial:
             return Encoders({name: _of_input(card, name) for name in card.inputs})
+        case InputKind.SEVERAL if not card.parts:
+            raise UsageError(f"{card.model} has no parts; expected 1 or more")
         case InputKind.SEVERAL:
             return Encoders({part: encoder(_of_part(card, part)) for part in card.parts})
         case _:

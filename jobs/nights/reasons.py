@@ -159,7 +159,7 @@ def _new_labels(tracks: DataFrame, card: ModelCard) -> str | None:
 
 
 def _too_old(card: ModelCard, cfg: Config) -> str | None:
-    if cfg.max_age_days is None:
+    if cfg.max_age_days is None or not card.created_at:
         return None
     days = (time.time() - storage.utc_seconds(card.created_at)) / 86_400
     reason = f"the model is {days:.1f} days old, more than --train.max-age-days"

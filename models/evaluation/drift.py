@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from genremill.models.ranges import Count
+
 QUANTILES = 10
 """Number of quantile intervals between the edges of a histogram."""
 PSEUDO_COUNT = 0.5
@@ -23,7 +25,14 @@ class Histogram:
     """
 
     edges: tuple[float, ...]
-    counts: tuple[int, ...]
+    counts: tuple[Count, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.counts) != 2 * len(self.edges) + 1 or sorted(set(self.edges)) != list(self.edges):
+            raise ValueError(
+                f"{len(self.counts)} counts of {len(self.edges)} edges: expected rising edges, "
+                "and twice as many counts and one"
+            )
 
     @classmethod
     def of(cls, values_N: npt.NDArray[np.floating]) -> "Histogram":

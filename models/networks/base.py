@@ -60,6 +60,12 @@ class Network(nn.Module):
         return logits_HBC.softmax(dim=-1).mean(dim=0)
 
 
+def normal(deviation: float, *shape: int) -> Tensor:
+    """Normal random numbers of mean 0, equal to those of `torch.randn`; no numbers on the device `meta`."""
+    values = torch.empty(shape)
+    return values if values.is_meta else values.normal_(0.0, deviation)
+
+
 class LayeredNetwork(Network):
     """A stack of layers on the encoded inputs. The last is linear; `width` is the number of its inputs."""
 

@@ -67,8 +67,8 @@ class Fusion(Network):
         if joint and isinstance(table, TableEncoder) and TEXT in self.inputs:
             self.networks[BOTH] = NumbersBesideNames(copy.deepcopy(table), classes, size)
             self.inputs_of[BOTH] = (TABLE, TEXT)
-        self.belief_II = nn.Buffer(DOUBT * (1 - torch.eye(len(self.networks))))
-        self.log_share_C = nn.Buffer(torch.full((classes,), 1 / classes).log())
+        self.belief_II = nn.Buffer(torch.full((len(self.networks),) * 2, DOUBT).fill_diagonal_(0))
+        self.log_share_C = nn.Buffer(torch.full((classes,), -math.log(classes)))
 
     @property
     def _networks(self) -> dict[str, Network]:

@@ -60,7 +60,7 @@ class NearestNeighbors(Network):
                 f"{MOST_VALUES:,} values at most. Use --per-class N to take fewer rows"
             )
         self.mean_M = nn.Buffer(torch.zeros(views))
-        self.map_MD = nn.Buffer(torch.eye(views))
+        self.map_MD = nn.Buffer(torch.zeros(views, views).fill_diagonal_(1))
         self.row_RP = nn.Buffer(torch.zeros(size.rows, kept))
         self.label_R = nn.Buffer(torch.zeros(size.rows, dtype=torch.long))
 

@@ -15,7 +15,7 @@ from torch.nn.functional import relu
 
 from genremill.models.encoders.base import Inputs, joined
 from genremill.models.encoders.table import TableEncoder
-from genremill.models.networks.base import Network
+from genremill.models.networks.base import Network, normal
 from genremill.models.recipe import Size
 
 FREQUENCIES = 24
@@ -29,7 +29,7 @@ class _PeriodicEmbedding(nn.Module):
     def __init__(self, features: int, deviation: float) -> None:
         super().__init__()
         waves = 2 * FREQUENCIES
-        self.frequency_NP = nn.Parameter(torch.randn(features, FREQUENCIES) * deviation)
+        self.frequency_NP = nn.Parameter(normal(deviation, features, FREQUENCIES))
         self.weight_NSD = _uniform(waves, features, waves, EMBEDDING)
         self.bias_N1D = _uniform(waves, features, 1, EMBEDDING)
 
@@ -66,10 +66,13 @@ class PeriodicMLP(Network):
         self.embedding = _PeriodicEmbedding(encoder.numeric_count, size.frequency_deviation)
         self.dropout = nn.Dropout(size.dropout)
         # Initial scales make members differ: one per numeric input, one for all categories together.
-        number_HN = torch.randn(size.members, encoder.numeric_count).repeat_interleave(EMBEDDING, dim=1)
+        number_HN = normal(1.0, size.members, encoder.numeric_count).repeat_interleave(EMBEDDING, dim=1)
         others = [encoder.encoded_count - encoder.numeric_count, *([beside] if beside else [])]
-        other_HI = [torch.randn(size.members, 1).expand(-1, count) for count in others]
-        scale_HI = torch.cat([number_HN, *other_HI], dim=1)
+        scale_HI = torch.empty(size.members, number_HN.shape[1] + sum(others))
+        parts = torch.split(scale_HI, [number_HN.shape[1], *others], dim=1)
+        values = [number_HN, *(normal(1.0, size.members, 1) for _ in others)]
+        for part_HI, value_HI in zip(parts, values, strict=True):
+            part_HI.copy_(value_HI)
         self.hidden = nn.ModuleList()
         for _ in range(size.depth):
             self.hidden.append(_SharedLinear(scale_HI, size.width))

@@ -10,6 +10,8 @@ first stands for no token), F folds of artists, D values per token, W inputs of 
 layer, H heads, C classes.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, normalize
@@ -19,7 +21,7 @@ from genremill.models.encoders.table import TableEncoder
 from genremill.models.encoders.text import TextEncoder
 from genremill.models.encoders.text_tokens import FIELDS
 from genremill.models.features import EVIDENCE, FOLD, TEXT
-from genremill.models.networks.base import Batches, Network
+from genremill.models.networks.base import Batches, Network, normal
 from genremill.models.networks.periodic_mlp import PeriodicMLP
 from genremill.models.recipe import Size
 
@@ -43,7 +45,7 @@ class TokenEmbedding(Network):
     def __init__(self, encoder: TextEncoder, classes: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.token_VD = nn.Parameter(torch.randn(len(encoder.hash_V) + 1, TOKEN_VALUES) * 0.02)
+        self.token_VD = nn.Parameter(normal(0.02, len(encoder.hash_V) + 1, TOKEN_VALUES))
         self.dropout = nn.Dropout(0.1)
         self.head = nn.Linear(len(FIELDS) * TOKEN_VALUES, classes)
 
@@ -79,7 +81,7 @@ class TokenCounts(Network):
         # Half precision: three digits are enough, and reading a batch takes a third of the time.
         self.odds_VC = nn.Buffer(torch.zeros(tokens + 1, classes, dtype=torch.float16))
         self.told_V = nn.Buffer(torch.zeros(tokens + 1))
-        self.log_share_C = nn.Buffer(torch.full((classes,), 1 / classes).log())
+        self.log_share_C = nn.Buffer(torch.full((classes,), -math.log(classes)))
         self._by_others: tuple[Tensor, Tensor] | None = None
         """Odds and weights of tokens without the rows of each fold, shapes (F × V, C) and (F × V,)."""
 

@@ -11,13 +11,21 @@ import numpy.typing as npt
 
 from genremill.jobs.catalog.column_names import unit_of_time, words
 from genremill.udfs.cells.durations import clock_seconds
-from genremill.udfs.cells.numeric import NumberFormat, mode_number, parser, pitch_class, split_unit, truth
+from genremill.udfs.cells.numeric import (
+    Floats,
+    NumberFormat,
+    mode_number,
+    parser,
+    pitch_class,
+    split_unit,
+    truth,
+)
 from genremill.udfs.cells.text import narrow
 
 FEWEST_IN_ORDER, FEWEST_IDS = 8, 20
 """Fewest rows from which numbers are row numbers because they increase, or ids because all are different."""
 ALMOST_ALL = 0.9
-"""Share of the cells that are dates, names of pitches, words for modes and so on if the column has these."""
+"""Share of the cells that are dates, names of pitches, written lists and so on if the column has these."""
 _THOUSANDS = {
     sign: re.compile(rf"[+-]?[1-9]\d{{0,2}}({re.escape(sign)}\d{{3}})+", re.ASCII) for sign in (",", ".")
 }
@@ -46,10 +54,9 @@ _SHORTEST, _LONGEST, _FEW = 1000.0, 36_000_000.0, 0.03
 _MOST_MINUTES = 20
 """A smaller median is a number of minutes, unless the column is said to hold seconds."""
 
-Floats = npt.NDArray[np.float64]
 
-
-def _are_whole(values: Floats) -> bool:
+def are_whole(values: Floats) -> bool:
+    """Whether all numbers are finite and whole."""
     return bool(np.all(np.isfinite(values)) and np.all(values == np.floor(values)))
 
 
@@ -63,7 +70,7 @@ def is_row_number(values: Floats, file: npt.NDArray[np.int64]) -> bool:
     >>> is_row_number(np.array([0.0, 0, 1, 2, 3, 3, 3, 4]), np.zeros(8))
     True
     """
-    if len(values) < 3 or not _are_whole(values):
+    if len(values) < 3 or not are_whole(values):
         return False
     steps = np.diff(values)[np.diff(file) == 0]
     if len(steps) < 2:
@@ -92,7 +99,7 @@ def _are_repeated_row_numbers(values: Floats, steps: Floats) -> bool:
 def are_ids(values: Floats) -> bool:
     """Whether all numbers are whole and different."""
     values = values[~np.isnan(values)]
-    return len(values) >= FEWEST_IDS and _are_whole(values) and len(np.unique(values)) == len(values)
+    return len(values) >= FEWEST_IDS and are_whole(values) and len(np.unique(values)) == len(values)
 
 
 def are_dates(values: Floats) -> bool:
@@ -102,7 +109,7 @@ def are_dates(values: Floats) -> bool:
     (True, False)
     """
     values = values[~np.isnan(values)]
-    if not len(values) or not _are_whole(values) or values.min() < 0:
+    if not len(values) or not are_whole(values) or values.min() < 0:
         return False
     year, month, day = values // 10_000, values // 100 % 100, values % 100
     if np.all((year >= 1900) & (year < 2100) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)):

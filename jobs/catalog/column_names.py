@@ -57,7 +57,7 @@ _AROUND_DURATION = frozenset(
 _DURATION = _UNITS.keys() - _AROUND_DURATION | {
     *("length", "lengths", "duration", "durations", "time", "playtime", "runtime", "dauer", "lange", "ss"),
 }
-"""Words for a duration; those of `_AROUND_DURATION` may also mean something else."""
+"""Words that only the name of a duration has. The words in `_AROUND_DURATION` can stand beside them."""
 
 
 def _without_accents(name: str) -> str:

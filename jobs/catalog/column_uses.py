@@ -36,6 +36,11 @@ class Measured:
     note: str = ""
     """How the numbers are written, if it is not plain."""
 
+    @property
+    def are_whole(self) -> bool:
+        """Whether all values that are there are whole numbers."""
+        return contents.are_whole(self.values[~np.isnan(self.values)])
+
     @classmethod
     def of(
         cls, sample: Sample, name: str, decimal: str, markers: frozenset[str], *, is_duration: bool

@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from genremill.jobs.catalog.column_contents import ALMOST_ALL
 from genremill.udfs.cells.lists import ListFormat, is_literal, is_structured
 
-ALMOST_ALL = 0.9
-"""Share of the cells that are written lists if the column has these."""
 _LABEL_SEPARATORS = (";", "|", ",", " / ")
 _NEVER_IN_A_LABEL = (";", "|")
 

@@ -124,7 +124,7 @@ def is_clear(role: str, name: str) -> bool:
 
 
 def _rank(role: str, name: str) -> int | None:
-    """The place of a name among those of a role, from 0 for the likeliest; None if it is not among them."""
+    """How likely a name has a role: 0 is the likeliest; None if the name does not suggest the role."""
     aliases, likely, vague = ALIASES[role], _TERMS.get(role, ()), _VAGUE.get(role, ())
     if (whole := reduced(name)) in aliases:
         return aliases.index(whole)

@@ -28,5 +28,5 @@ def fits(sample: Sample, role: str, name: str) -> bool:
     is_numeric = 2 * len(found) > int((~missing).sum())
     if role == "duration":
         return is_numeric and not contents.are_dates(found)
-    is_code = len(np.unique(found)) >= _FEWEST_CODES and bool(np.all(found == np.floor(found)))
+    is_code = len(np.unique(found)) >= _FEWEST_CODES and contents.are_whole(found)
     return not is_numeric or (role == "genre" and is_code)

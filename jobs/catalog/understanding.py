@@ -5,7 +5,6 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow.compute as pc
 from pyspark.sql import types as T
 
@@ -20,7 +19,6 @@ from genremill.jobs.catalog.role_values import fits
 from genremill.jobs.catalog.sample import Sample
 from genremill.jobs.snapshot_details import ColumnUse, Feature, Kind
 from genremill.udfs.cells.lists import NAME_FIELDS, ListFormat
-from genremill.udfs.cells.numeric import Floats
 from genremill.udfs.cells.rows import ListColumn, NumberColumn, RowFormat
 from genremill.udfs.cells.text import without_names
 
@@ -119,7 +117,7 @@ def _check_types(
         kind = sample.types[name]
         if isinstance(kind, expected.get(role, T.AtomicType)) and _has_names(kind):
             continue
-        if role == "id" and name in measured and _are_whole(measured[name].values):
+        if role == "id" and name in measured and measured[name].are_whole:
             continue
         wanted, found = wanted_of.get(role, "text"), kind.simpleString()
         raise UsageError(f"{source}: {flag_of(role)} {name}: expected {wanted}, found {found}")
@@ -128,10 +126,6 @@ def _check_types(
             raise UsageError(
                 f"{source}: column {name!r}: expected numbers, found {sample.types[name].simpleString()}"
             )
-
-
-def _are_whole(values: Floats) -> bool:
-    return bool(np.all((values == np.floor(values)) | np.isnan(values)))
 
 
 def _has_names(kind: T.DataType) -> bool:

@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
-
-import msgspec
+from typing import Any
 
 from genremill.infra import records
 from genremill.infra.records import Count
-
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+from genremill.models.ranges import Share
 
 
 @dataclass(frozen=True)

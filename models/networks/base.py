@@ -61,7 +61,7 @@ class Network(nn.Module):
 
 
 def normal(deviation: float, *shape: int) -> Tensor:
-    """Normal random numbers of mean 0, equal to those of `torch.randn`; no numbers on the device `meta`."""
+    """Normal random numbers with mean 0, equal to those of `torch.randn`. On `meta`, there are no values."""
     values = torch.empty(shape)
     return values if values.is_meta else values.normal_(0.0, deviation)
 

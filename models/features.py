@@ -1,6 +1,7 @@
 """Names and types of the raw features of a model."""
 
 import enum
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -38,6 +39,13 @@ class InputKind(enum.StrEnum):
     SEVERAL = "several"  # inputs of more than one shape
 
 
+class Scalers(enum.StrEnum):
+    """Which values the scalers of a model are fitted on."""
+
+    ROBUST = "robust"  # values within the limits of their feature; a value beyond counts as the limit
+    REPORT = "report"  # all values, as in the reports
+
+
 class Scaling(enum.StrEnum):
     """How numeric features are scaled."""
 
@@ -56,6 +64,13 @@ class FeatureSpec:
     input: Name = TABLE
     has_missing: bool = False
     """Whether the model has an indicator of its missing values, because train rows lack some."""
+    limits: tuple[float, float] | None = None
+    """The least and the greatest value that the model distinguishes; None for a category, and without
+    limits."""
+
+    def __post_init__(self) -> None:
+        if self.limits is not None and not -math.inf < self.limits[0] <= self.limits[1] < math.inf:
+            raise ValueError(f"limits {self.limits} of {self.name}: expected two rising finite numbers")
 
     @property
     def source(self) -> str:

@@ -26,7 +26,7 @@ def encoded(encoder: TableEncoder, x_NF: npt.NDArray[np.float32]) -> npt.NDArray
     rows = torch.from_numpy(x_NF)
     one_hot = encoder.indicators(rows).numpy()
     one_hot[np.isnan(x_NF)[:, encoder.category_feature_C.numpy()]] = np.nan
-    raw_NF = x_NF[:, encoder.numeric_N.numpy()].astype(np.float64)
+    raw_NF = encoder.limited(rows).numpy().astype(np.float64)
     if encoder.scaling is Scaling.RANK:
         rank_NF = encoder.numeric(rows).numpy().astype(np.float64)
         rank_NF[np.isnan(raw_NF)] = np.nan

@@ -19,6 +19,7 @@ class AudioReason(enum.StrEnum):
     TRUNCATED = "truncated"  # less than 90 % of the audio that should be there could be decoded
     TOO_SHORT = "too_short"  # fewer than 2,048 samples at the rate of the feature set
     SILENT = "silent"  # the peak is below -90 dBFS after removing the mean
+    TOO_LOUD = "too_loud"  # the peak is more than 20 dB above full scale
     NON_FINITE = "non_finite"  # a sample or a feature is NaN or infinite
 
 

@@ -14,11 +14,10 @@ from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import GENRE_MAP, GENRE_PROFILES
-from genremill.jobs.genres.sources import BUCKETS, ClusterInputs
+from genremill.jobs.genres.sources import BUCKETS, ClusterInputs, Config
 from genremill.jobs.snapshot_details import GenreMapDetails
-from genremill.models.encoders.table import TableEncoder
+from genremill.models.encoders.table import TableEncoder, with_limits
 from genremill.models.features import FeatureSpec, Scaling
-from genremill.models.genres.cluster_method import Method
 from genremill.models.genres.clustering import Clustering, cluster_genres, manual_clusters
 from genremill.models.genres.profiles import Floats, Integers, ProfileSums, genre_means, most_telling
 from genremill.models.training import manifest
@@ -40,7 +39,7 @@ def fit(spark: SparkSession, work: command.Run, inputs: ClusterInputs, pairs: Da
     cfg, counts = inputs.settings, pairs.groupBy("genre").count().collect()
     genres, total = tuple(sorted(row["genre"] for row in counts)), sum(row["count"] for row in counts)
     sample = _sample(pairs, total, len(inputs.features.features))
-    encoder, positions = _fit_encoder(sample, inputs.features.features, cfg.method)
+    encoder, positions = _fit_encoder(sample, inputs.features.features, cfg)
     summed = make_sum(encoder, positions, genres, _means(sample, encoder, positions, genres))
     sums = _sums(spark, work, pairs, summed, genres, len(encoded_names(encoder)))
     if inputs.manual is None:
@@ -89,18 +88,22 @@ def _sample(pairs: DataFrame, total: int, features: int) -> pa.Table:
 
 
 def _fit_encoder(
-    sample: pa.Table, features: tuple[FeatureSpec, ...], method: Method
+    sample: pa.Table, features: tuple[FeatureSpec, ...], cfg: Config
 ) -> tuple[TableEncoder, tuple[int, ...]]:
-    """An encoder fitted on a sample of the pairs, and the positions of the features that it encodes."""
+    """An encoder fitted on a sample of the pairs, and the positions of the features that it encodes.
+
+    With the protocol of the reports, `--fit-on all`, the features have no limits.
+    """
     x_NF = matrix(sample.column("values")).astype(np.float32)
     positions = tuple(range(len(features)))
     if len(features) > MAX_VALUES:
         positions = most_telling(x_NF, sample.column("genre").to_numpy(), MAX_VALUES)
         text = "profiles use %d of %d values: those that separate the genres best"
         LOGGER.info(text, MAX_VALUES, len(features))
-    kept = tuple(features[position] for position in positions)
-    scaling = Scaling.RANK if method.ranked else Scaling.STANDARD
-    return TableEncoder.fit(x_NF[:, positions], kept, scaling), positions
+    x_NF, kept = x_NF[:, positions], tuple(features[position] for position in positions)
+    if cfg.fit_on == "train":
+        kept = with_limits(x_NF, kept)
+    return TableEncoder.fit(x_NF, kept, Scaling.RANK if cfg.method.ranked else Scaling.STANDARD), positions
 
 
 def _means(

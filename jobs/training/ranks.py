@@ -24,9 +24,9 @@ from genremill.jobs.training.settings import Config
 from genremill.jobs.training.sources import Sources
 from genremill.models import artifact, zoo
 from genremill.models.encoders.base import joined_rows
-from genremill.models.encoders.table import codes_in, with_missing_marked
+from genremill.models.encoders.table import codes_in, with_limits, with_missing_marked
 from genremill.models.evaluation.held_out import Labels
-from genremill.models.features import TEXT
+from genremill.models.features import TEXT, Scalers
 from genremill.models.model_card import Cluster, ModelCard
 from genremill.models.training import checkpoints, local_ranks, loop, manifest, plan as training_plan
 from genremill.models.training.checkpoints import FAILURE, Checkpoint, Diverged, Failure
@@ -109,10 +109,11 @@ def _card(cfg: Config, data: TrainingSet, sources: Sources, samples: Samples) ->
     """The card of the untrained model."""
     inputs, genre_map, made_from = data.inputs, sources.genre_map, sources.inputs.made_from
     by_genre, vectors_BF = cfg.labels is Labels.GENRE, joined_rows(samples, inputs.vectors)
+    features = with_missing_marked(vectors_BF, inputs.features)
     return ModelCard(
         model=cfg.model,
         classes=data.classes,
-        features=with_missing_marked(vectors_BF, inputs.features),
+        features=with_limits(vectors_BF, features) if cfg.scaling is Scalers.ROBUST else features,
         size=zoo.entry(cfg.model).size(data.windows[Split.TRAIN]),
         categories=len(codes_in(vectors_BF, inputs.features)),
         labels=cfg.labels.value,
@@ -124,6 +125,7 @@ def _card(cfg: Config, data: TrainingSet, sources: Sources, samples: Samples) ->
         parts=cfg.part_names,
         tokens=0 if data.known is None else len(data.known),
         fingerprints=inputs.fingerprints,
+        scalers=cfg.scaling,
         pooling=cfg.pooling,
         together=data.together,
         snapshots={name: made_from[name] for name in ("tracks", "genre_map") if made_from[name]},

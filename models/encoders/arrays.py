@@ -12,9 +12,13 @@ from torch import Tensor, nn
 
 from genremill.infra.errors import UsageError
 from genremill.models.encoders.base import Encoder, Inputs, Samples
+from genremill.models.features import Scalers
+from genremill.models.limits import limits
 
 LEAST_DEVIATION = 1e-6
 """A channel with a smaller standard deviation counts as constant."""
+MOST_DEVIATIONS = 10.0
+"""Limit on standardized values, unless the scalers are those of the reports."""
 
 
 class ArrayEncoder(Encoder):
@@ -22,11 +26,14 @@ class ArrayEncoder(Encoder):
 
     Sequences are stored as (steps, channels) and returned as (B, C, T). Padding (steps of 0 at the end) stays
     0. Images are (channels, height, width). Channels of several inputs are concatenated.
+
+    Unless the scalers are those of the reports, a value beyond a limit of its channel counts as the limit
+    when the statistics are fitted, and standardized values are limited to ±`MOST_DEVIATIONS`.
     """
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], scalers: Scalers = Scalers.ROBUST) -> None:
         super().__init__()
-        self.shapes = dict(shapes)
+        self.shapes, self.scalers = dict(shapes), scalers
         self.is_sequence = all(len(shape) == 2 for shape in shapes.values())
         places = {shape[:1] if self.is_sequence else shape[1:] for shape in shapes.values()}
         if len(places) != 1:
@@ -61,6 +68,8 @@ class ArrayEncoder(Encoder):
             x_SC = np.moveaxis(x, 1, -1).reshape(-1, shape[0])
         if not len(x_SC):
             return np.stack([np.zeros(x_SC.shape[1]), np.ones(x_SC.shape[1])])
+        if self.scalers is Scalers.ROBUST:
+            x_SC = x_SC.clip(*limits(x_SC))
         return np.stack([x_SC.mean(axis=0, dtype=np.float64), x_SC.std(axis=0, dtype=np.float64)])
 
     def forward(self, inputs: Inputs) -> Tensor:
@@ -68,10 +77,14 @@ class ArrayEncoder(Encoder):
         views = [inputs[name].reshape(-1, *shape) for name, shape in self.shapes.items()]
         if not self.is_sequence:
             image_BCHW = torch.cat(views, dim=1)
-            return (image_BCHW - self.mean_C[:, None, None]) / self.deviation_C[:, None, None]
+            return self._limited((image_BCHW - self.mean_C[:, None, None]) / self.deviation_C[:, None, None])
         x_BTC = torch.cat(views, dim=2)
-        z_BTC = (x_BTC - self.mean_C) / self.deviation_C
+        z_BTC = self._limited((x_BTC - self.mean_C) / self.deviation_C)
         return (z_BTC * real_steps(x_BTC.transpose(1, 2)).transpose(1, 2)).transpose(1, 2)
+
+    def _limited(self, z: Tensor) -> Tensor:
+        """Standardized values within the limits, of any shape."""
+        return z if self.scalers is Scalers.REPORT else z.clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS)
 
 
 def real_steps(x_BCT: Tensor) -> Tensor:

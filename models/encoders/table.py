@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from genremill.infra.errors import UsageError
 from genremill.models.encoders.base import Encoder, Inputs, Samples, joined, joined_rows
 from genremill.models.features import FeatureSpec, Scaling
+from genremill.models.limits import limits
 
 GRID_POINTS = 1001
 """Number of quantiles stored for a rank transform."""
@@ -23,6 +24,8 @@ GRID_POINTS = 1001
 
 class TableEncoder(Encoder):
     """Scales numbers and one-hot encodes categories. Several vectors are concatenated in order.
+
+    A number beyond a limit of its feature counts as the limit, also when scales are fitted.
 
     A missing value is NaN. A missing number is replaced by the median of the train rows, and a missing
     category has no indicator. A feature that train rows lack also gets an indicator of missing values. If
@@ -37,6 +40,8 @@ class TableEncoder(Encoder):
         missing = [index for index, feature in enumerate(features) if feature.has_missing]
         self.encoded_count = len(numeric) + categories + len(missing)
         self.numeric_N = nn.Buffer(torch.tensor(numeric, dtype=torch.long))
+        bounds = [features[index].limits or (-torch.inf, torch.inf) for index in numeric]
+        self.limits_N2 = nn.Buffer(torch.tensor(bounds).reshape(-1, 2), persistent=False)
         self.grid_NG = nn.Buffer(torch.zeros(len(numeric), GRID_POINTS if scaling is Scaling.RANK else 2))
         self.category_feature_C = nn.Buffer(torch.zeros(categories, dtype=torch.long))
         self.category_value_C = nn.Buffer(torch.zeros(categories))
@@ -66,7 +71,7 @@ class TableEncoder(Encoder):
         codes = codes_in(x_BF, self.features)
         self.category_feature_C[:] = torch.tensor([index for index, _ in codes], dtype=torch.long)
         self.category_value_C[:] = torch.tensor([value for _, value in codes])
-        x_BN = x_BF[:, self.numeric_N.numpy()]
+        x_BN = self.limited(torch.from_numpy(x_BF)).numpy()
         self.grid_NG[:] = torch.from_numpy(_grid(x_BN, self.scaling))
         if self.median_N is not None:
             self.median_N[:] = torch.from_numpy(_of_known(x_BN, np.median))
@@ -100,8 +105,12 @@ class TableEncoder(Encoder):
 
     def filled(self, x_BF: Tensor) -> Tensor:
         """Numeric features with replaced missing values, shape (B, N)."""
-        x_BN = x_BF[:, self.numeric_N]
+        x_BN = self.limited(x_BF)
         return torch.where(x_BN.isnan(), self._center_N, x_BN)
+
+    def limited(self, x_BF: Tensor) -> Tensor:
+        """Numeric features within their limits, shape (B, N); NaN if missing."""
+        return x_BF[:, self.numeric_N].clamp(*self.limits_N2.unbind(1))
 
     @property
     def _center_N(self) -> Tensor:
@@ -148,6 +157,14 @@ def with_missing_marked(
         has_missing_F[own_F] = own_BF[~own_BF.all(axis=1)].any(axis=0)
     marked = zip(features, has_missing_F.tolist(), strict=True)
     return tuple(replace(feature, has_missing=has_missing) for feature, has_missing in marked)
+
+
+def with_limits(x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec, ...]) -> tuple[FeatureSpec, ...]:
+    """The features; those that are numbers get the limits of their values in the rows."""
+    return tuple(
+        feature if feature.categorical else replace(feature, limits=(low, high))
+        for feature, (low, high) in zip(features, limits(x_BF).T.tolist(), strict=True)
+    )
 
 
 def _of_known(

@@ -23,7 +23,7 @@ EPOCH = Epoch(1, 2.0, 0.5, 2.1, 0.4, 1e-3, 0.1, 6, 2.0)
 CARD = ModelCard(
     model="linear",
     classes=("a", "b", "c"),
-    features=FEATURES,
+    features=tuple(dataclasses.replace(feature, limits=(-2.5, 2.5)) for feature in FEATURES),
     size=Size(width=8, depth=1),
     categories=0,
     labels="genre",
@@ -63,12 +63,15 @@ WRONG_TYPES: dict[type, list[Any]] = {
     list: [1, "x", {}, [[]], [None], math.nan],
 }
 """Values of other types and numbers that are not finite, by the type of the right value."""
-NULLABLE = "patience validation_loss validation_accuracy train_cross_entropy git_revision thresholds recipe"
+NULLABLE = (
+    "patience validation_loss validation_accuracy train_cross_entropy git_revision thresholds recipe limits"
+)
 SIGNED = (
-    "seed edges seconds train_loss train_accuracy validation_loss validation_accuracy train_cross_entropy"
+    "seed edges limits seconds train_loss train_accuracy validation_loss validation_accuracy "
+    "train_cross_entropy"
 )
 ANY_TEXT = "code_version git_revision made_from"
-CHOICES = "labels pooling schedule watch created_at sha256"
+CHOICES = "labels scalers pooling schedule watch created_at sha256"
 FURTHER: list[tuple[str, Any]] = [
     *(("temperature", value) for value in (0, 1e-40, 1e308, 5e-324)),
     *(("thresholds.overall", value) for value in (2.1, 1e308)),
@@ -81,6 +84,7 @@ FURTHER: list[tuple[str, Any]] = [
     *(("inputs", value) for value in ([], ["table", "table"], ["x"])),
     *(("parts", value) for value in (["mlp4", "mlp4"], [""])),
     *(("sha256", value) for value in ("", "0" * 63, "0" * 65, "g" * 64, "A" * 64)),
+    *(("features.0.limits", value) for value in ([2.0, 1.0], [1.0], [1.0, math.inf], [math.nan, 1.0])),
     ("tokens", 10**18),
     ("categories", 10**18),
     ("training.histograms", [{"edges": [], "counts": [0]}]),

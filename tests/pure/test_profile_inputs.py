@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from genremill.models.encoders.table import TableEncoder
+from genremill.models.encoders.table import TableEncoder, with_limits
 from genremill.models.features import FeatureSpec, Scaling
 from genremill.models.genres.profiles import most_telling
 from genremill.udfs.profile_sums import encoded, encoded_names
@@ -59,3 +59,11 @@ def test_the_best_values_are_found_among_those_with_missing_values() -> None:
     x_NF[rng.random(x_NF.shape) < 0.3] = math.nan
     x_NF[:, 0] = math.nan
     assert most_telling(x_NF, genre_N, 1) == (2,)
+
+
+def test_profiles_of_raw_values_stay_within_the_limits() -> None:
+    x_NF = np.random.default_rng(0).normal([50, 120], [10, 20], (500, 2)).astype(np.float32)
+    x_NF[3] = [1e6, -3e38]
+    encoder = TableEncoder.fit(x_NF, with_limits(x_NF, FEATURES[:2]), Scaling.STANDARD)
+    means = encoded(encoder, x_NF).mean(axis=0)
+    np.testing.assert_allclose(means, [50, 120], rtol=0.02)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from genremill.infra.errors import UsageError
-from genremill.models.encoders.table import TableEncoder, with_missing_marked
+from genremill.models.encoders.table import TableEncoder, with_limits, with_missing_marked
 from genremill.models.features import TABLE, FeatureSpec, Scaling
 
 FEATURES = (FeatureSpec("tempo", False), FeatureSpec("key", True), FeatureSpec("energy", False))
@@ -113,3 +113,59 @@ def test_a_feature_that_no_train_row_has_is_0(scaling: Scaling) -> None:
     encoder = TableEncoder.fit(rows, with_missing_marked(rows, FEATURES), scaling)
     assert torch.isfinite(encoder({TABLE: torch.from_numpy(rows)})).all()
     assert torch.isfinite(encoder({TABLE: torch.from_numpy(ROWS)})).all()
+
+
+NORMAL = np.random.default_rng(0).normal([10, 200], [1, 50], (1000, 2)).astype(np.float32)
+NUMBERS = (FeatureSpec("loudness", False), FeatureSpec("tempo", False))
+
+
+def fitted_on(rows: np.ndarray, scaling: Scaling) -> TableEncoder:
+    """An encoder whose features have the limits of the rows."""
+    return TableEncoder.fit(rows, with_limits(rows, NUMBERS), scaling)
+
+
+@pytest.mark.parametrize("hostile", [1e6, -3e38, 3e38, math.inf, -math.inf, 300.0])
+@pytest.mark.parametrize("scaling", Scaling)
+def test_a_few_hostile_values_change_no_scale(scaling: Scaling, hostile: float) -> None:
+    rows = NORMAL.copy()
+    rows[:10] = hostile  # 1 %
+    clean, poisoned = fitted_on(NORMAL, scaling), fitted_on(rows, scaling)
+    x = torch.from_numpy(NORMAL)
+    ratio = poisoned.numeric(x).std(dim=0) / clean.numeric(x).std(dim=0)
+    assert 0.75 < ratio.min() <= ratio.max() < 1.25
+    assert poisoned.numeric(torch.full((1, 2), hostile)).abs().max() < 7
+
+
+@pytest.mark.parametrize("scaling", Scaling)
+def test_limits_do_not_change_how_ordinary_rows_are_scaled(scaling: Scaling) -> None:
+    without, limited = TableEncoder.fit(NORMAL, NUMBERS, scaling), fitted_on(NORMAL, scaling)
+    for before, after in zip(
+        *(of.numeric(torch.from_numpy(NORMAL)).T for of in (without, limited)), strict=True
+    ):
+        assert np.corrcoef(before, after)[0, 1] > 0.998
+
+
+def test_the_limits_of_a_feature_come_from_its_quantiles_and_ignore_missing_values() -> None:
+    rows = np.column_stack([np.arange(101.0), np.where(np.arange(101) < 2, np.arange(101), np.nan)])
+    features = with_limits(rows.astype(np.float32), (*NUMBERS[:1], FeatureSpec("key", False)))
+    assert features[0].limits == pytest.approx((-22, 122))
+    assert features[1].limits == pytest.approx((0.02 - 0.24, 0.98 + 0.24))
+
+
+@pytest.mark.parametrize(
+    ("values", "limits"),
+    [
+        ([math.nan] * 5, (0, 0)),
+        ([7.0] * 5, (7, 7)),
+        ([0.0] * 199 + [1e6], (0, 0)),
+        ([0.0, 1.0] * 50, (-0.25, 1.25)),
+        ([-math.inf] + [1.0, 2.0] * 50, (0.75, 2.25)),
+    ],
+)
+def test_limits_of_special_columns(values: list[float], limits: tuple[float, float]) -> None:
+    (feature,) = with_limits(np.array(values, np.float32)[:, None], NUMBERS[:1])
+    assert feature.limits == pytest.approx(limits)
+
+
+def test_categories_have_no_limits() -> None:
+    assert [feature.limits is None for feature in with_limits(ROWS, FEATURES)] == [False, True, False]

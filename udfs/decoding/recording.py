@@ -21,6 +21,8 @@ MIN_SAMPLES = 2048
 """Shortest signal at `sr`: one STFT window."""
 MIN_PEAK = 10 ** (-90 / 20)
 """Lowest peak, after removing the mean: below -90 dBFS, one step of 16 bits, a signal counts as silence."""
+MAX_PEAK = 10 ** (20 / 20)
+"""Highest peak: 20 dB above full scale. Samples beyond it are not in the range -1 to 1."""
 MIN_COVERAGE = 0.9
 """Smallest share of the requested part of a file that must be decoded."""
 _ENOUGH_S = 1e-3
@@ -71,6 +73,8 @@ class Recording:
             raise AudioRejected(AudioReason.TOO_SHORT, detail)
         if (peak := self._level.peak()) < MIN_PEAK:
             raise AudioRejected(AudioReason.SILENT, f"peak {peak:.1e}, expected at least {MIN_PEAK:.1e}")
+        if peak > MAX_PEAK:
+            raise AudioRejected(AudioReason.TOO_LOUD, f"peak {peak:.1e}, expected at most {MAX_PEAK:g}")
         return Decoded(self._y[: self._length], coverage, self._decoded_s)
 
     def _append(self, source: Source, start: int, frames: int) -> int:

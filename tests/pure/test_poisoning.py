@@ -1,0 +1,58 @@
+"""Training with hostile rows: the values of 1 % of the rows are chosen to do the most damage."""
+
+import numpy as np
+import pytest
+import torch
+
+from genremill.models import zoo
+from genremill.models.encoders.table import TableEncoder, with_limits
+from genremill.models.features import TABLE, FeatureSpec
+from tests.pure.poisoned_rows import Labeled, poisoned, worst
+
+CLASSES, FEATURES = 6, tuple(FeatureSpec(f"f{number}", False) for number in range(8))
+
+
+def labeled(rows: int, seed: int) -> Labeled:
+    """Rows of six classes that overlap, with features on scales from 0.01 to 1,000."""
+    rng = np.random.default_rng(seed)
+    center_CF = np.random.default_rng(99).normal(0, 0.9, (CLASSES, len(FEATURES)))
+    label_B = rng.integers(CLASSES, size=rows)
+    z_BF = center_CF[label_B] + rng.normal(size=(rows, len(FEATURES)))
+    z_BF[:, 0] = np.exp(z_BF[:, 0])
+    return Labeled((z_BF * np.logspace(-2, 3, len(FEATURES))).astype(np.float32), label_B)
+
+
+TRAINING, HELD_OUT = labeled(4000, 0), labeled(20_000, 1)
+
+
+def accuracy(model: str, rows: Labeled, epochs: int = 12, batch: int = 64) -> float:
+    """Top-1 accuracy on clean held-out rows of a model trained on the rows."""
+    torch.manual_seed(0)
+    entry = zoo.entry(model)
+    encoder = TableEncoder.fit(rows.x_BF, with_limits(rows.x_BF, FEATURES), entry.scaling)
+    network = entry.build(encoder, CLASSES, entry.size(len(rows.label_B)))
+    x, label_B = torch.from_numpy(rows.x_BF), torch.from_numpy(rows.label_B)
+    if network.uses_all_rows:
+        network.fit_train([({TABLE: x}, label_B)])
+    if network.is_trainable:
+        optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+        for _ in range(epochs):
+            for part in torch.randperm(len(x)).split(batch):
+                optimizer.zero_grad()
+                network.loss(network({TABLE: x[part]}), label_B[part], 0.0).backward()
+                optimizer.step()
+    predicted = network.eval().probabilities({TABLE: torch.from_numpy(HELD_OUT.x_BF)}).argmax(dim=1)
+    return float((predicted.numpy() == HELD_OUT.label_B).mean())
+
+
+@pytest.fixture(scope="module")
+def hostile() -> Labeled:
+    """The training rows with the hostile rows that do the most damage to `linear`."""
+    part = Labeled(TRAINING.x_BF[:1000], TRAINING.label_B[:1000])
+    choices = worst(part, lambda rows: -accuracy("linear", rows, epochs=30, batch=1000))
+    return poisoned(TRAINING, choices)
+
+
+@pytest.mark.parametrize("model", ["linear", "fcnn", "mlp4", "knn", "periodic_mlp"])
+def test_hostile_rows_cost_a_point_of_accuracy_at_most(model: str, hostile: Labeled) -> None:
+    assert accuracy(model, hostile) > accuracy(model, TRAINING) - 0.01

@@ -1,10 +1,9 @@
 """How the numbers in a column of text are written: decimal sign, unit, words or minutes and seconds."""
 
-import itertools
 import re
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -39,27 +38,28 @@ _MOST_MINUTES = 20
 """A smaller median is a number of minutes, unless the column is said to hold seconds."""
 
 
-def decimal_sign(columns: Sequence[Sequence[str]]) -> str:
-    """The decimal sign of a table, `,` or `.`: the one that most cells of its columns show.
+def decimal_sign(cells: Iterable[str], default: str = ".") -> str:
+    """The decimal sign in the cells of one or several columns, `,` or `.`; `default` if too few show it.
 
-    >>> decimal_sign([["0,255", "151,474"]]), decimal_sign([["1,412", "201"]]), decimal_sign([["0.5", "1,4"]])
+    >>> decimal_sign(["0,255", "151,474"]), decimal_sign(["1,412", "201"]), decimal_sign(["0.5", "1,4"])
     (',', '.', '.')
-    >>> decimal_sign([["1.234,5"]]), decimal_sign([["1 000.5"]]), decimal_sign([["1.100.000"]])
+    >>> decimal_sign(["1.234,5"]), decimal_sign(["1 000.5"]), decimal_sign(["1.100.000"])
     (',', '.', ',')
     """
-    votes = Counter(filter(None, map(_shown_sign, itertools.chain.from_iterable(columns))))
-    return votes.most_common(1)[0][0] if votes else "."
+    votes = Counter(sign for cell in cells if (sign := _shown_sign(cell)) is not None)
+    sign = next((sign for sign, _ in votes.most_common() if sign), default)
+    return sign if votes[sign] > (1 - ALMOST_ALL) * votes.total() else default
 
 
 def _shown_sign(cell: str) -> str | None:
-    """The decimal sign that a cell shows; None for `1,412`, which may be a whole number."""
+    """The decimal sign that a cell shows; empty for `1,412`, which may be a whole number."""
     number = split_unit(narrow(cell))[0]
     if match := _GROUPS_AND_DECIMALS.fullmatch(number):
         return match[2]
     if match := _SEVERAL_GROUPS.fullmatch(number):
         return _OTHER_SIGN[match[1]]
     match = _DECIMAL.fullmatch(number)
-    return match[1] if match and not _THOUSANDS[match[1]].fullmatch(number) else None
+    return match and ("" if _THOUSANDS[match[1]].fullmatch(number) else match[1])
 
 
 def number_format(
@@ -87,16 +87,13 @@ def number_format(
 
 
 def _decimal_of(counts: Counter[str], decimal: str) -> str:
-    """The decimal sign of one column: of its own cells if many show it, otherwise that of the table.
+    """The decimal sign of one column: of its own cells if enough show it, otherwise that of the table.
 
     Where the smaller numbers are whole, `1,412` and `1.412` are 1412, unless 1.412 is like the smaller ones.
     """
-    signs = Counter(sign for cell in counts.elements() if (sign := _shown_sign(cell)))
-    own = max(",.", key=signs.__getitem__)
-    numbers = [split_unit(cell)[0] for cell in counts]
-    unclear = sum(counts[cell] for cell, number in zip(counts, numbers, strict=True) if _is_unclear(number))
-    if signs[own] > (1 - ALMOST_ALL) * (signs.total() + unclear):
+    if own := decimal_sign(counts.elements(), ""):
         return own
+    numbers = [split_unit(cell)[0] for cell in counts]
     small = [float(number) for number in numbers if _SMALL.fullmatch(number)]
     grouped = {
         sign: [float(number.replace(sign, ".", 1)) for number in numbers if groups.fullmatch(number)]
@@ -106,11 +103,6 @@ def _decimal_of(counts: Counter[str], decimal: str) -> str:
         if 0 < len(grouped[sign]) < len(small) and not grouped[other]:
             return decimal if sign == decimal and _are_alike(grouped[sign], small) else other
     return decimal
-
-
-def _is_unclear(number: str) -> bool:
-    """Whether a number may have a decimal sign or a separator of thousands, such as `1,412`."""
-    return any(groups.fullmatch(number) for groups in _THOUSANDS.values())
 
 
 def _are_alike(first: Sequence[float], second: Sequence[float]) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -95,7 +96,7 @@ def _measured(sample: Sample, roles: Roles, markers: frozenset[str]) -> dict[str
         for name in names
         if sample.is_text(name) and name not in names_of_roles
     ]
-    decimal = decimal_sign(cells)
+    decimal = decimal_sign(itertools.chain.from_iterable(cells))
     return {
         name: Measured.of(sample, name, decimal, markers, is_duration=name == roles.duration)
         for name in names

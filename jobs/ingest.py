@@ -18,7 +18,7 @@ from genremill.infra.flag_types import Uri
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command, snapshots
-from genremill.jobs.catalog import column_table, source_rows
+from genremill.jobs.catalog import column_table, lost_columns, source_rows
 from genremill.jobs.catalog.settings import Options, file_digest
 from genremill.jobs.catalog.source_files import source_files
 from genremill.jobs.catalog.source_rows import SourceRows
@@ -39,7 +39,8 @@ class Config(Options):
 def inputs(cfg: Config) -> dict[str, str]:
     """What the result depends on: the files of the table and the settings."""
     settings = dataclasses.asdict(cfg)
-    del settings["max_vanished"]  # it decides whether the result is published, not what it is
+    for limit in ("max_vanished", "max_lost_columns"):  # they decide about publication, not about the result
+        del settings[limit]
     files = {"tracks": cfg.tracks} | ({} if cfg.split_file is None else {"split_file": cfg.split_file})
     digests = {name: file_digest(name, location) for name, location in files.items()}
     return digests | {"settings": json.dumps(settings, sort_keys=True)}
@@ -61,8 +62,11 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     made_from = inputs(cfg)
     table = source_rows.read(spark, work, source, cfg)
     current = work.warehouse.current("tracks")
-    tracks, details = _tracks(spark, work, cfg, table, current)
     summary = table.summary()
+    if current is not None:
+        before = TracksDetails.of(current.snapshot)
+        lost_columns.check(work.warehouse, source, before, table.chosen, cfg.max_lost_columns, summary)
+    tracks, details = _tracks(spark, work, cfg, table, current)
 
     def check(written: Snapshot) -> None:
         _check_sum(spark, work.warehouse, written, table)

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import pyarrow as pa
 from pyspark.sql import types as T
 
-from genremill.jobs.catalog import column_contents as contents
+from genremill.jobs.catalog import column_contents as contents, number_formats
 from genremill.jobs.catalog.column_names import is_id, is_popularity
 from genremill.jobs.catalog.columns import Columns, Roles, flag_of
 from genremill.jobs.catalog.left_out import IGNORED
-from genremill.jobs.catalog.sample import Sample
+from genremill.jobs.catalog.sample import Sample, first_examples
 from genremill.udfs.cells.numeric import Floats, NumberFormat, numbers, plain_number
 
 LIKELY_NUMERIC = 0.5
@@ -33,6 +34,8 @@ class Measured:
     """Share of the values that are numbers; None if there is no value."""
     is_row_number: bool
     """Whether the values count the rows of each file."""
+    examples: tuple[str, ...]
+    """The first values that are not numbers."""
     note: str = ""
     """How the numbers are written, if it is not plain."""
 
@@ -40,6 +43,11 @@ class Measured:
     def are_whole(self) -> bool:
         """Whether all values that are there are whole numbers."""
         return contents.are_whole(self.values[~np.isnan(self.values)])
+
+    @property
+    def are_other(self) -> bool:
+        """Whether most values are not numbers."""
+        return self.parsed is not None and self.parsed < LIKELY_NUMERIC
 
     @classmethod
     def of(
@@ -50,19 +58,23 @@ class Measured:
         if sample.is_text(name):
             column = sample.text(name, markers)
             cells = column.drop_null().to_pylist()
-            form = contents.number_format(cells, name, decimal, is_duration=is_duration)
+            form = number_formats.number_format(cells, name, decimal, is_duration=is_duration)
         note = _note(form)
         marked = tuple(number for text in sorted(markers) if (number := plain_number(text)) is not None)
         form = dataclasses.replace(form, missing=marked)
         if is_duration:
             values, _ = numbers(column, form)
-            scale, unit = contents.milliseconds(values[~np.isnan(values)], name, form.unit, clock=form.clock)
+            scale, unit = number_formats.milliseconds(
+                values[~np.isnan(values)], name, form.unit, clock=form.clock
+            )
             form, note = dataclasses.replace(form, scale=scale, least=0.0), f"read as {unit}"
         values, missing = numbers(column, form)
         filled = len(values) - int(missing.sum())
         parsed = int((~np.isnan(values)).sum()) / filled if filled else None
         share = 1.0 - filled / len(values) if len(values) else 0.0
-        return cls(form, values, share, parsed, contents.is_row_number(values, sample.file), note)
+        examples = first_examples(column.filter(pa.array(np.isnan(values) & ~missing)))
+        is_row_number = contents.is_row_number(values, sample.file)
+        return cls(form, values, share, parsed, is_row_number, examples, note)
 
 
 def _note(form: NumberFormat) -> str:
@@ -146,7 +158,7 @@ def _feature_use(
     if measured is None:
         kind = sample.types[name]
         return Use((IGNORED,), "dates" if isinstance(kind, _DATES) else f"its type is {kind.simpleString()}")
-    if measured.parsed is not None and measured.parsed < LIKELY_NUMERIC:
+    if measured.are_other:
         cells = sample.text(name, frozenset()).drop_null().to_pylist()
         return Use((IGNORED,), "dates" if contents.are_date_texts(cells) else "text")
     if not has_role and (reason := _not_measured(name, sample, columns, measured)):

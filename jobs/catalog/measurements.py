@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, functions as F
 
 from genremill.infra.log import LOGGER
+from genremill.jobs.catalog.column_contents import ALMOST_ALL
 from genremill.jobs.catalog.column_uses import NUMERIC, ONE_HOT, feature_kind
 from genremill.jobs.catalog.leaks import leaking
 from genremill.jobs.catalog.left_out import IGNORED
 from genremill.jobs.catalog.understanding import Understanding
 from genremill.jobs.snapshot_details import ColumnUse, Feature
-
-NUMERIC_SHARE = 0.99
-"""A column is a feature if at least this share of its values are numbers."""
+from genremill.udfs.cells.rows import EXAMPLES
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,8 @@ class Counts:
     """Rows without a value, by column."""
     not_numbers: Mapping[str, int]
     """Rows with a value that is not a finite number, by column with numbers."""
+    examples: Mapping[str, tuple[str, ...]]
+    """A few values that are not finite numbers, by column that has some."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,15 @@ def count_values(rows: DataFrame, understanding: Understanding) -> Counts:
         labeled,
         dict(zip(columns, missing, strict=True)),
         dict(zip(numbers, not_numbers, strict=True)),
+        _examples(rows) if any(not_numbers) else {},
     )
+
+
+def _examples(rows: DataFrame) -> dict[str, tuple[str, ...]]:
+    """A few values that are not numbers, by column."""
+    values = rows.where(F.col("not_numbers").isNotNull()).select(F.explode("not_numbers"))
+    by_column = values.groupBy("key").agg(F.slice(F.array_sort(F.collect_set("value")), 1, EXAMPLES))
+    return {name: tuple(examples) for name, examples in by_column.collect()}
 
 
 def choose_features(rows: DataFrame, understanding: Understanding, max_missing: float) -> Chosen:
@@ -108,8 +117,8 @@ def _why_not(name: str, counts: Counts, max_missing: float, leak: float | None) 
         )
     if not filled:
         return "it has no values"
-    if parsed < NUMERIC_SHARE * filled:
-        return f"{filled:,} of {counts.good:,} rows have a value, and {parsed:,} of these are numbers"
+    if parsed < ALMOST_ALL * filled:
+        return f"only {parsed:,} of {filled:,} values are numbers"
     if counts.missing[name] > max_missing * counts.good:
         share = counts.missing[name] / counts.good
         return f"{share:.1%} of the rows have no value; expected at most --max-missing {max_missing:g}"
@@ -125,12 +134,14 @@ def _measured_use(use: ColumnUse, counts: Counts, kind: str | None, why_not: str
         return use
     missing, good = counts.missing[use.column], max(counts.good, 1)
     use = dataclasses.replace(use, missing=missing / good)
+    examples = counts.examples.get(use.column, ())
     if use.column in counts.not_numbers:
-        filled = counts.good - missing
-        use = dataclasses.replace(
-            use, parsed=(filled - counts.not_numbers[use.column]) / filled if filled else None
-        )
-    if why_not is None:
-        return dataclasses.replace(use, uses=(kind,)) if kind and use.uses == (IGNORED,) else use
-    others = tuple(other for other in use.uses if other not in (NUMERIC, ONE_HOT))
-    return dataclasses.replace(use, uses=others or (IGNORED,), reason=why_not)
+        filled, others = counts.good - missing, counts.not_numbers[use.column]
+        use = dataclasses.replace(use, parsed=(filled - others) / filled if filled else None)
+    if why_not is not None:
+        uses = tuple(other for other in use.uses if other not in (NUMERIC, ONE_HOT)) or (IGNORED,)
+        return dataclasses.replace(use, uses=uses, reason=why_not, examples=examples or use.examples)
+    if examples:
+        note = f"{others:,} missing because they are not numbers, such as {', '.join(map(repr, examples))}"
+        use = dataclasses.replace(use, reason=f"{use.reason}; {note}")
+    return dataclasses.replace(use, uses=(kind,)) if kind and use.uses == (IGNORED,) else use

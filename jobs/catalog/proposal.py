@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genremill.jobs.catalog import column_contents as contents
 from genremill.jobs.catalog.column_names import words
 from genremill.jobs.catalog.columns import NONE, ROLES, Columns
 from genremill.jobs.catalog.look_alikes import is_clear, look_alikes
+from genremill.jobs.catalog.number_formats import numeric_share
 from genremill.jobs.catalog.role_values import fits
 from genremill.jobs.catalog.sample import Sample
 from genremill.udfs.cells.numeric import NumberFormat
@@ -101,7 +101,7 @@ def _has_labels(sample: Sample, name: str) -> bool:
     """Whether a column of text has few values that recur, and a name for labels."""
     if sample.is_text(name):
         cells = _cells(sample, name)
-        is_number = contents.numeric_share(cells[:1000], NumberFormat()) > 0.5
+        is_number = numeric_share(cells[:1000], NumberFormat()) > 0.5
         labels = Counter(cells)
         if is_number or not 0 < len(labels) <= min(_MOST_LABELS, max(len(cells) / _FEWEST_PER_LABEL, 2)):
             return False

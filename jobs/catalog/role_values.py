@@ -4,6 +4,7 @@ import numpy as np
 from pyspark.sql import types as T
 
 from genremill.jobs.catalog import column_contents as contents
+from genremill.jobs.catalog.number_formats import number_format
 from genremill.jobs.catalog.sample import Sample
 from genremill.udfs.cells.numeric import NumberFormat, numbers
 
@@ -20,7 +21,7 @@ def fits(sample: Sample, role: str, name: str) -> bool:
     if sample.is_text(name):
         column = sample.text(name, frozenset())[:_ROWS]
         cells = column.drop_null().to_pylist()
-        form = contents.number_format(cells, name, ".", is_duration=role == "duration")
+        form = number_format(cells, name, ".", is_duration=role == "duration")
     elif not isinstance(kind, (T.NumericType, T.BooleanType)):
         return role != "duration"
     values, missing = numbers(column, form)

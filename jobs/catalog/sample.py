@@ -11,7 +11,8 @@ from pyspark.sql import DataFrame, Row, types as T
 from pyspark.sql.pandas.types import to_arrow_type
 
 from genremill.jobs.catalog.own_columns import FILE, OWN_COLUMNS
-from genremill.udfs.cells.text import clean, without_values
+from genremill.udfs.cells.rows import EXAMPLES
+from genremill.udfs.cells.text import clean, shown, without_values
 
 SAMPLE_ROWS = 10_000
 
@@ -47,19 +48,14 @@ class Sample:
         return without_values(self._texts[name], markers)
 
     def examples(self, name: str) -> tuple[str, ...]:
-        """The first three different values of a column, as text."""
-        found: dict[str, None] = {}
-        for value in self.columns[name][:1000]:
-            shown = _shown(value.as_py())
-            if shown and len(found) < 3:
-                found[shown] = None
-        return tuple(found)
+        """The first different values of a column, as text."""
+        return first_examples(self.columns[name])
 
 
-def _shown(value: object) -> str:
-    text = "" if value is None else str(value)
-    text = " ".join(text.split())
-    return text if len(text) <= 32 else text[:31] + "…"
+def first_examples(cells: pa.Array) -> tuple[str, ...]:
+    """The first different values, as text; at most `EXAMPLES`."""
+    found = dict.fromkeys(filter(None, (shown(value.as_py()) for value in cells[:1000])))
+    return tuple(found)[:EXAMPLES]
 
 
 def take_sample(table: DataFrame) -> Sample:

@@ -42,6 +42,9 @@ class Options:
     max_vanished: float = 0.2
     """Largest share of the current tracks that may be missing from the table; above it, ingest refuses the
     table."""
+    max_lost_columns: int = 0
+    """Largest number of features and of columns with a role that the table may lose since the current tracks;
+    above it, ingest refuses the table."""
 
     def check(self) -> None:
         """Raises `UsageError` on settings that are wrong for every table."""
@@ -50,6 +53,8 @@ class Options:
         for flag, share in (("vanished", self.max_vanished), ("missing", self.max_missing)):
             if not 0 <= share <= 1:
                 raise UsageError(f"--max-{flag} {share:g}: expected a share from 0 to 1")
+        if self.max_lost_columns < 0:
+            raise UsageError(f"--max-lost-columns {self.max_lost_columns}: expected 0 or more")
         if self.columns.separator == "":
             raise UsageError("--columns.separator: expected at least one character; found an empty text")
         inside = all(0 <= share <= 1 for share in self.fractions)

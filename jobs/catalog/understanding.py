@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,11 +10,11 @@ import pyarrow.compute as pc
 from pyspark.sql import types as T
 
 from genremill.infra.errors import UsageError
-from genremill.jobs.catalog import column_contents as contents
 from genremill.jobs.catalog.column_uses import Measured, Use, use_of
 from genremill.jobs.catalog.columns import ROLES, Columns, Roles, find_roles, flag_of
-from genremill.jobs.catalog.left_out import LeftOut
+from genremill.jobs.catalog.left_out import IGNORED, LeftOut
 from genremill.jobs.catalog.list_contents import label_list_format, name_list_format
+from genremill.jobs.catalog.number_formats import decimal_sign
 from genremill.jobs.catalog.own_columns import MALFORMED
 from genremill.jobs.catalog.role_values import fits
 from genremill.jobs.catalog.sample import Sample
@@ -95,7 +96,7 @@ def _measured(sample: Sample, roles: Roles, markers: frozenset[str]) -> dict[str
         for name in names
         if sample.is_text(name) and name not in names_of_roles
     ]
-    decimal = contents.decimal_sign(cells)
+    decimal = decimal_sign(itertools.chain.from_iterable(cells))
     return {
         name: Measured.of(sample, name, decimal, markers, is_duration=name == roles.duration)
         for name in names
@@ -194,6 +195,8 @@ def _described(name: str, use: Use, sample: Sample, form: RowFormat, measured: M
         reason += f"; {measured.note}"
     if measured and is_number:
         return ColumnUse(name, use.uses, reason, measured.parsed, measured.missing, sample.examples(name))
+    if measured and measured.are_other and use.uses == (IGNORED,):
+        return ColumnUse(name, use.uses, reason, measured.parsed or None, measured.missing, measured.examples)
     cells = sample.columns[name]
     if sample.is_text(name):
         is_name = name in (form.title, form.album, form.artists.name)

@@ -170,7 +170,7 @@ def test_a_flag_has_the_default_that_is_shown(page: str, job: str, flag: str, de
 def test_every_limit_of_an_audit_is_documented() -> None:
     flags = {code(row[1])[0] for row in table("nightly.md", "what is measured")}
     limits = {f"--publish.{one.name.replace('_', '-')}" for one in dataclasses.fields(Limits)}
-    assert flags == limits | {"--ingest.max-vanished"}
+    assert flags == limits | {"--ingest.max-vanished", "--ingest.max-lost-columns"}
 
 
 def test_every_flag_in_text_exists() -> None:

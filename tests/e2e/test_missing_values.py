@@ -86,17 +86,24 @@ def test_a_column_that_disappears_overnight_is_refused_by_name_and_nothing_is_tr
     night = ["nightly", "--warehouse", catalog.uri, *flags]
     assert cli.main(night) == 2
     errors = catalog.capsys.readouterr().err
+    assert "'tempo' was a numeric feature: it has no values. The model in use, " in errors
+    assert errors.rstrip().endswith("running once with --ingest.max-lost-columns 1")
+    assert catalog.run("tables")["tags"]["run_id"] == before
+    assert "&#39;tempo&#39; was a numeric feature" in _newest_page(Path(catalog.uri, "reports"), "night")
+    accepts = ["--ingest.max-lost-columns", "1"]
+    assert cli.main([*night, *accepts]) == 2
+    errors = catalog.capsys.readouterr().err
     assert re.search(r"missing values 1 \(limit 0\.1\): tempo 0\.\d% → no longer used", errors), errors
     assert "train: skipped because values are missing: tempo" in errors
     assert catalog.run("tables")["tags"]["run_id"] == before
-    page = _newest_page(Path(catalog.uri, "reports"))
+    page = _newest_page(Path(catalog.uri, "reports"), "audit")
     assert re.search(r"tempo 0\.\d% → no longer used", page)
     limits = ["missing-rise", "churn-new", "loss", "drift", "class-shift"]
     lenient = [word for limit in limits for word in (f"--publish.max-{limit}", "1")]
-    accepted = catalog.run("nightly", *flags, *lenient)
+    accepted = catalog.run("nightly", *flags, *accepts, *lenient)
     assert accepted["steps"]["train"] != "skipped"
     assert catalog.run("tables")["tags"]["run_id"] != before
 
 
-def _newest_page(reports: Path) -> str:
-    return max(reports.glob("*/audit.html"), key=lambda page: page.parent.name).read_text()
+def _newest_page(reports: Path, name: str) -> str:
+    return max(reports.glob(f"*/{name}.html"), key=lambda page: page.parent.name).read_text()

@@ -15,13 +15,22 @@ import pyarrow.compute as pc
 from genremill.udfs.arrow_rows import BatchFunction, lists
 from genremill.udfs.cells.lists import ListFormat, name_lists
 from genremill.udfs.cells.numeric import Floats, NumberFormat, numbers
-from genremill.udfs.cells.text import NAME_MARKERS, are_missing_values, clean, without_names, without_values
+from genremill.udfs.cells.text import (
+    NAME_MARKERS,
+    are_missing_values,
+    clean,
+    shown,
+    without_names,
+    without_values,
+)
 
 SCHEMA = (
     "track_id string, row_digest string, title string, album string, audio_uri string, "
     "artists array<string>, genres array<string>, popularity double, duration_s double, "
-    "numbers array<float>, problem struct<reason:string,detail:string>"
+    "numbers array<float>, not_numbers map<string,string>, problem struct<reason:string,detail:string>"
 )
+EXAMPLES = 3
+"""Largest number of values of a column that are shown as examples."""
 _DETAIL = 200
 """Largest number of characters in the detail of a problem."""
 
@@ -90,7 +99,8 @@ def make_read_rows(form: RowFormat, names: Sequence[str], carried: Sequence[str]
 def track_columns(batch: pa.RecordBatch, form: RowFormat) -> dict[str, pa.Array]:
     """The columns of `SCHEMA` for a batch of rows.
 
-    In `numbers`, a missing value is null, and a value that is not a finite number is NaN.
+    In `numbers`, a missing value is null, and a value that is not a finite number is NaN. `not_numbers` has
+    a few of the latter as they were written, by column.
     """
     read = _Reader(batch, form)
     columns = {
@@ -104,6 +114,7 @@ def track_columns(batch: pa.RecordBatch, form: RowFormat) -> dict[str, pa.Array]
         "popularity": read.optional(form.popularity),
         "duration_s": pc.divide(read.optional(form.duration), 1000.0),
         "numbers": read.matrix(form.features),
+        "not_numbers": read.not_numbers(form.features),
     }
     if form.id is None:
         columns["track_id"], columns["row_digest"] = _made_ids(batch, form, columns)
@@ -164,6 +175,17 @@ class _Reader:
         values_FB, missing_FB = zip(*(self.number(column) for column in columns), strict=True)
         values_BF = np.stack(values_FB, axis=1).astype(np.float32)
         return lists(values_BF, pa.array(values_BF.ravel(), mask=np.stack(missing_FB, axis=1).ravel()))
+
+    def not_numbers(self, columns: Sequence[NumberColumn]) -> pa.MapArray:
+        """By column, the value of a row that is not a finite number; only the first `EXAMPLES` of a batch."""
+        examples: dict[int, list[tuple[str, str]]] = {}
+        for column in columns:
+            values_B, missing_B = self.number(column)
+            cells = self.batch.column(column.name)
+            for row in np.flatnonzero(np.isnan(values_B) & ~missing_B)[:EXAMPLES]:
+                examples.setdefault(row, []).append((column.name, shown(cells[row].as_py())))
+        rows = [examples.get(row) for row in range(self.batch.num_rows)]
+        return pa.array(rows, pa.map_(pa.string(), pa.string()))
 
 
 def _names_or_text(column: pa.Array) -> pa.Array:

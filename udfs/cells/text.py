@@ -37,6 +37,8 @@ _NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _HYPHENS = dict.fromkeys(map(ord, _DASHES), "-")
 _ASCII = _NARROW | _HYPHENS
 _WIDE = {narrow: wide for wide, narrow in _NARROW.items()}
+_SHOWN = 32
+"""Largest number of characters of a value that is shown."""
 _SEPARATORS = re.compile(r"[\s_\-\u200c\u200d]+")
 
 
@@ -58,6 +60,16 @@ def _decoded(entity: re.Match[str]) -> str:
     if text[1] == "#":
         return unescape(text).replace("\ufffd", "")
     return html5.get(text[1:], text)
+
+
+def shown(value: object) -> str:
+    """A value of a table as a short text; empty if there is none.
+
+    >>> shown(None), shown(1.5), shown("a  b"), len(shown(40 * "a"))
+    ('', '1.5', 'a b', 32)
+    """
+    text = "" if value is None else " ".join(str(value).split())
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 def narrow(text: str) -> str:

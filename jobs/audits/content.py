@@ -1,10 +1,10 @@
 """Audits of the staged tags themselves: their rows, their labels and the share of tracks without a tag."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.sql import Column, DataFrame, functions as F
 
-from genremill.jobs.audits.audit import Audit
+from genremill.jobs.audits.audit import NO_OTHER_TAGS, Audit, NotApplicable, NotMeasured
 from genremill.jobs.contracts import Status
 from genremill.models.evaluation.drift import stability_index
 
@@ -67,7 +67,20 @@ def untagged_audit(staged: LabelCounts, current: LabelCounts | None, max_rise: f
     if current is None:
         return Audit("share of untagged tracks", staged.untagged, MAX_UNTAGGED, refuses=False)
     note = f"{staged.untagged:.1%} of the tracks, {current.untagged:.1%} before"
-    return Audit("increase of untagged tracks", staged.untagged - current.untagged, max_rise, note=note)
+    rise = staged.untagged - current.untagged
+    return Audit("increase of untagged tracks", rise, max_rise, note=note, flag="max-untagged-rise")
+
+
+def label_audit(staged: LabelCounts, current: LabelCounts | None, limit: float) -> Audit:
+    """How far the labels differ from those of the current tags."""
+    audited = Audit("shift of labels", None, limit, flag="max-class-shift")
+    if current is None:
+        return audited.without_value(NO_OTHER_TAGS)
+    if not current.tracks:
+        return audited.without_value(NotApplicable("no current tag has a label"))
+    if not staged.tracks:
+        return audited.without_value(NotMeasured("no staged tag has a label"))
+    return replace(audited, value=label_shift(current.tracks, staged.tracks))
 
 
 def label_shift(before: dict[str, int], now: dict[str, int]) -> float:

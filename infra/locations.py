@@ -38,5 +38,5 @@ def resolved(warehouse: Warehouse, recorded: str) -> str:
     if "://" not in recorded:
         return warehouse.path(recorded)
     model = _MODEL.fullmatch(recorded)
-    inside = warehouse.path(model[1]) if model else recorded
-    return inside if storage.exists(inside) else recorded
+    is_inside = model is not None and storage.exists(inside := warehouse.path(model[1]))
+    return inside if is_inside else recorded

@@ -83,7 +83,7 @@ class Audit:
     def __str__(self) -> str:
         value = self.verdict if self.value is None else f"{self.value:.4g} (limit {self.limit:.4g})"
         can_accept = self.verdict is Verdict.NOT_MEASURED and self.refuses
-        accept = f"; --{self.flag} {ACCEPTS_ALL:g} accepts this" if can_accept else ""
+        accept = f"; `genremill publish --{self.flag} {ACCEPTS_ALL:g}` accepts this" if can_accept else ""
         return f"{self.name} {value}" + (f": {self.note}" if self.note else "") + accept
 
 

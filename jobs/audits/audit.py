@@ -31,10 +31,8 @@ class NotApplicable(NotMeasured):
     """An audit has nothing to compare with."""
 
 
-TRACKS_REMOVED = NotMeasured("the tracks of the current tags were removed")
-NO_OTHER_TAGS = NotApplicable("there are no other tags to compare with")
-
-
+TRACKS_REMOVED = "the tracks of the current tags were removed"
+NO_OTHER_TAGS = "there are no other tags to compare with"
 ACCEPTS_ALL = 1.0
 """With this limit, an audit also accepts that it could not be measured."""
 

@@ -8,7 +8,7 @@ from functools import reduce
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.warehouse import Snapshot
-from genremill.jobs.audits.audit import NO_OTHER_TAGS, Audit, AuditInputs, Limits, NotMeasured
+from genremill.jobs.audits.audit import NO_OTHER_TAGS, Audit, AuditInputs, Limits, NotApplicable, NotMeasured
 from genremill.jobs.audits.content import NO_LABEL
 from genremill.jobs.features import cache as feature_cache, input_selection
 from genremill.models.evaluation.held_out import Labels
@@ -60,7 +60,7 @@ def audit(changes: Churn | None, inputs: AuditInputs, limits: Limits) -> Audit:
     limit, flag = (limits.max_churn_new, "max-churn-new") if is_new else (limits.max_churn, "max-churn")
     audited = Audit("churn", None, limit, flag=flag)
     if changes is None:
-        return audited.without_value(NO_OTHER_TAGS)
+        return audited.without_value(NotApplicable(NO_OTHER_TAGS))
     if not changes.tracks:
         return audited.without_value(NotMeasured("no track has both staged and current tags"))
     note = ", ".join(f"{count:,} by {cause}" for cause, count in changes.causes.items())

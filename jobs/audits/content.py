@@ -12,6 +12,7 @@ MISSING_TAGS, ROW_COUNT = "tracks without tags", "more or fewer rows than tracks
 """Audits that find faults of a run of `score`; they do not lead to the refusal of its model."""
 NO_LABEL = "–"
 """Stands for the label of a track without a label."""
+NO_STAGED_LABELS = "no staged tag has a label"
 MAX_UNTAGGED = 0.5
 """Share of tracks without a tag that is reported at the first publication."""
 
@@ -75,11 +76,11 @@ def label_audit(staged: LabelCounts, current: LabelCounts | None, limit: float) 
     """How far the labels differ from those of the current tags."""
     audited = Audit("shift of labels", None, limit, flag="max-class-shift")
     if current is None:
-        return audited.without_value(NO_OTHER_TAGS)
+        return audited.without_value(NotApplicable(NO_OTHER_TAGS))
     if not current.tracks:
         return audited.without_value(NotApplicable("no current tag has a label"))
     if not staged.tracks:
-        return audited.without_value(NotMeasured("no staged tag has a label"))
+        return audited.without_value(NotMeasured(NO_STAGED_LABELS))
     return replace(audited, value=label_shift(current.tracks, staged.tracks))
 
 
@@ -91,6 +92,10 @@ def label_shift(before: dict[str, int], now: dict[str, int]) -> float:
 
 def training_label_audit(classes: dict[str, int], staged: LabelCounts, limit: float) -> Audit:
     """How far the labels differ from those of the training set; reported only."""
-    note = "" if classes else "the model does not record how many training rows each class had"
-    value = label_shift(classes, staged.tracks) if classes else None
-    return Audit("shift of labels since training", value, limit, refuses=False, note=note)
+    audited = Audit("shift of labels since training", None, limit, refuses=False)
+    if not classes:
+        why = "the model does not record how many training rows each class had"
+        return audited.without_value(NotMeasured(why))
+    if not staged.tracks:
+        return audited.without_value(NotMeasured(NO_STAGED_LABELS))
+    return replace(audited, value=label_shift(classes, staged.tracks))

@@ -79,9 +79,9 @@ def since_current(
 
     def measure() -> Shifts:
         if inputs.current is None:
-            raise NO_OTHER_TAGS
+            raise NotApplicable(NO_OTHER_TAGS)
         if inputs.current_tracks is None:
-            raise TRACKS_REMOVED
+            raise NotMeasured(TRACKS_REMOVED)
         try:
             current = sample(spark, inputs, inputs.current_tracks)
         except UsageError as err:  # those tracks do not have all features of this model

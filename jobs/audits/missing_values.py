@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import model_registry
-from genremill.jobs.audits.audit import TRACKS_REMOVED, Audit, AuditInputs
+from genremill.jobs.audits.audit import TRACKS_REMOVED, Audit, AuditInputs, NotMeasured
 from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
 
 MISSING_VALUES = "missing values"
@@ -66,7 +66,7 @@ def audit(inputs: AuditInputs, limit: float) -> Audit:
         found = _sorted([*found, *(MissingRise(name, 0.0, None) for name in needed if name not in there)])
     audited = Audit(MISSING_VALUES, None, limit, flag="max-missing-rise")
     if inputs.current is not None and inputs.current_tracks is None and not found:
-        return audited.without_value(TRACKS_REMOVED)
+        return audited.without_value(NotMeasured(TRACKS_REMOVED))
     largest = max((rise.rise for rise in found), default=0.0)
     return replace(audited, value=largest, note=_named(found, limit))
 

@@ -34,7 +34,7 @@ FIRST_TAGS, SECOND_TAGS = "20261128T221955-76f593", "20261128T222710-32a079"
 
 @pytest.fixture
 def earlier(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Catalog:
-    """The stored warehouse, unpacked for one test; its records name models in /tmp/compat, where it was made."""
+    """The stored warehouse, unpacked for one test. Its records name models where it was, in `/tmp/compat`."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")
     os.utime(tmp_path / "tracks.csv", (TABLE_TIME_S, TABLE_TIME_S))

@@ -66,7 +66,7 @@ def test_a_new_model_is_refused_if_its_loss_cannot_be_measured(catalog: Catalog)
     staged = catalog.run("score")["staged"]
     catalog.run("publish", *ACCEPT, exit_code=2)
     page = next(Path(catalog.uri).glob("reports/*/audit.html")).read_text()
-    assert "no longer exists; `genremill publish --max-loss 1` accepts this" in page
+    assert "are never opened; `genremill publish --max-loss 1` accepts this" in page
     assert catalog.run("publish", *ACCEPT, "--max-loss", "1", "--run", staged)["published"] == staged
 
 

@@ -125,9 +125,15 @@ def test_why_the_loss_on_held_out_artists_has_no_value(tmp_path: Path, why: str)
     assert why in audit.note
 
 
-def test_the_loss_is_not_measured_if_the_current_model_no_longer_exists(tmp_path: Path) -> None:
-    with pytest.raises(NotMeasured, match="the model linear/r1 no longer exists"):
-        paired_accuracy._card(Warehouse.at(str(tmp_path)), tags("r1", "t1"))
+@pytest.mark.parametrize("card", [None, b'{"format": 99}', b"{"])
+def test_the_loss_is_not_measured_if_the_current_model_cannot_be_read(
+    tmp_path: Path, card: bytes | None
+) -> None:
+    warehouse = Warehouse.at(str(tmp_path))
+    if card is not None:
+        storage.write_atomic(warehouse.path("models", "linear", "r1", "model.json"), card)
+    with pytest.raises(NotMeasured, match="the model linear/r1 of the current tags cannot be read: "):
+        paired_accuracy._card(warehouse, tags("r1", "t1"))
 
 
 def test_other_weights_under_the_same_name_are_a_new_model(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The state of an audit: what blocks publication, what is only reported, and what has nothing to compare."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def _with_split(given: AuditInputs, *, before: dict[str, Any], now: dict[str, An
 
 
 ROWS, OTHER = SPLIT | {"by": "rows"}, SPLIT | {"seed": 1}
-CASES = {
+CASES: dict[str, tuple[Callable[[AuditInputs], AuditInputs], Verdict]] = {
     "there are no other tags": (lambda given: replace(given, current=None), Verdict.NOT_APPLICABLE),
     "the model is the same": (lambda given: given, Verdict.NOT_APPLICABLE),
     "tracks of the current tags were removed": (

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
@@ -11,8 +12,10 @@ from genremill.jobs.audits import paired_accuracy
 from genremill.jobs.audits.audit import AuditInputs, Verdict
 from tests.pure.test_missing_audit import BEFORE, inputs, tags
 
-LABELLED = [("1", "a", ["rock"], "test"), ("2", "b", ["pop"], "test"), ("3", "c", ["pop"], "train")]
-UNLABELLED = [(track, artist, [], split) for track, artist, _, split in LABELLED]
+Rows: TypeAlias = list[tuple[str, str, list[str], str]]
+
+LABELLED: Rows = [("1", "a", ["rock"], "test"), ("2", "b", ["pop"], "test"), ("3", "c", ["pop"], "train")]
+UNLABELLED: Rows = [(track, artist, [], split) for track, artist, _, split in LABELLED]
 ONLY_TRAINING = [*UNLABELLED[:2], LABELLED[2]]
 ROCK, RIGHT, NONE = (("1", "rock"), ("2", "rock")), (("1", "rock"), ("2", "pop")), ()
 
@@ -33,8 +36,8 @@ def test_the_loss_and_why_it_has_no_value(
     spark: SparkSession,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    before: list[tuple[str, str, list[str], str]],
-    now: list[tuple[str, str, list[str], str]],
+    before: Rows,
+    now: Rows,
     staged: tuple[tuple[str, str], ...],
     value: float | None,
     verdict: Verdict,

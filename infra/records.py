@@ -18,7 +18,8 @@ Name = Annotated[str, msgspec.Meta(pattern=rf"\A{_NAME}\Z")]
 """A name of one file or folder."""
 RunId = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{_NAME})?\Z")]
 """A run id, or "" for none."""
-InnerPath = Annotated[str, msgspec.Meta(pattern=rf"\A(?![\w+.-]+:){_NAME}(?:/{_NAME})*\Z")]
+INNER_PATH = rf"(?![\w+.-]+:){_NAME}(?:/{_NAME})*"
+InnerPath = Annotated[str, msgspec.Meta(pattern=rf"\A{INNER_PATH}\Z")]
 """A relative path that stays inside the warehouse."""
 Time = Annotated[str, msgspec.Meta(pattern=r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")]
 """A time from `storage.utc_now`."""

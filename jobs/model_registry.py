@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from genremill.infra import storage
+from genremill.infra import locations, storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
@@ -75,14 +75,19 @@ def of_night(warehouse: Warehouse, with_refused: bool = False) -> tuple[str, str
         ):  # a model of another version of genremill is no model of a night
             if read_card(folder).training.by_nightly:
                 return version, folder
-    details = TagsDetails.of(tags.snapshot)
-    inside = warehouse.path("models", details.model_version)
-    # The warehouse may have moved since the tags were scored; `score --model` uses models from elsewhere.
-    for folder in (inside, details.model):
-        if folder and storage.is_object(f"{folder}/model.json"):
-            return details.model_version, folder
-    LOGGER.warning("the model of the current tags, %s, no longer exists", details.model_version)
+    version, folder = of_tags(warehouse, tags.snapshot)
+    if storage.is_object(f"{folder}/model.json"):
+        return version, folder
+    LOGGER.warning("the model of the current tags, %s, no longer exists", version)
     return folder_of(warehouse, newest(warehouse, with_refused))
+
+
+def of_tags(warehouse: Warehouse, tags: Snapshot) -> tuple[str, str]:
+    """Version and folder of the model that scored tags, whether it still exists or not."""
+    details = TagsDetails.of(tags)
+    return details.model_version, locations.resolved(
+        warehouse, details.model or f"models/{details.model_version}"
+    )
 
 
 def folder_of(warehouse: Warehouse, version: str | None = None) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession, functions as F, types as T
 
-from genremill.infra import storage
+from genremill.infra import locations, storage
 from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import OptionalUri
 from genremill.infra.log import LOGGER
@@ -57,7 +57,7 @@ class ScoreInputs(PredictionInputs):
         """What the record of the tags contains in addition to these inputs."""
         return TagsDetails(
             model_version=self.model.version,
-            model=self.model.folder,
+            model=locations.relative(self.warehouse, self.model.folder),
             genre_map_version=self.model.card.snapshots.get("genre_map"),
             tracks_run=self.tracks.run_id,
             kept=TracksDetails.of(self.tracks).kept,
@@ -74,7 +74,7 @@ def transform(tracks: DataFrame, inputs: ScoreInputs) -> DataFrame:
     numbered = {name: f"kept_{number}" for number, name in enumerate(details.kept)}
     kept = [T.StructField(number, tracks.schema[name].dataType) for name, number in numbered.items()]
     schema = T.StructType([*TAGS.schema.fields, *kept])
-    tag = make_tag(details.model, inputs.features.positions, constants, schema.names)
+    tag = make_tag(inputs.model.folder, inputs.features.positions, constants, schema.names)
     carried = (F.col(quoted(name)).alias(number) for name, number in numbered.items())
     tags = tracks.select("track_id", *inputs.features.columns, *carried).mapInArrow(tag, schema)
     return tags.select(*TAGS.schema.names, *(F.col(number).alias(name) for name, number in numbered.items()))

@@ -9,7 +9,7 @@ the list of files and the pointer files, and starts no Spark.
 
 from dataclasses import dataclass
 
-from genremill.infra.errors import UsageError
+from genremill.infra.errors import ExitCode, UsageError
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 from genremill.jobs.retention.listing import Listing
@@ -41,13 +41,27 @@ def run(work: command.Run, cfg: Config) -> command.Outcome:
     """Finds what can be removed, and removes it with `--yes`."""
     removals = removable(Listing.of(work.warehouse, cfg.min_age_hours), cfg.keep_runs)
     remove = cfg.yes and not work.dry_run
-    for removal in removals if remove else ():
-        removal.remove(work.warehouse)
+    if remove:
+        removals = [removal.removed(work.warehouse) for removal in removals]
+    errors = [removal.error for removal in removals if removal.error]
     size = sum(removal.size_bytes for removal in removals)
-    summary = {"removed": remove, "size_bytes": size, "found": [removal.as_json() for removal in removals]}
+    summary = {
+        "removed": remove and not errors,
+        "size_bytes": size,
+        "found": [removal.as_json() for removal in removals],
+    }
     lines = [f"{removal.size_bytes:>15,} B  {removal.why:<34}{removal.path}" for removal in removals]
-    closing = f"{len(removals)} removed" if remove else f"can be removed with --yes ({len(removals)} items)"
-    return command.Outcome(summary, "\n".join([*lines, f"{size:>15,} B  {closing}"]))
+    closing = (
+        _closing(len(removals), len(errors))
+        if remove
+        else f"can be removed with --yes ({len(removals)} items)"
+    )
+    text = "\n".join([*lines, f"{size:>15,} B  {closing}", *map(str, errors)])
+    return command.Outcome(summary, text, max((error.exit_code for error in errors), default=ExitCode.DONE))
+
+
+def _closing(found: int, left: int) -> str:
+    return f"{found - left} removed" + (f", {left} not removed or not completely:" if left else "")
 
 
 main = command.job("vacuum", __doc__, Config, ready, run)

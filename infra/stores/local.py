@@ -83,8 +83,15 @@ class LocalStore:
             self.write(uri, data)
 
     def remove(self, uri: str) -> None:
-        """Removes a folder and everything below it; does nothing if it does not exist."""
-        shutil.rmtree(path_of(uri), ignore_errors=True)
+        """Removes a folder and everything below it; does nothing if it does not exist.
+
+        Raises an error for the first of the files that cannot be removed, after it has removed the others.
+        """
+        errors: list[OSError] = []
+        shutil.rmtree(path_of(uri), onerror=lambda *failure: errors.append(failure[2][1]))
+        for err in errors:
+            if not isinstance(err, FileNotFoundError):  # another process has removed it
+                raise fault(f"cannot remove {err.filename}", err) from err
 
     def remove_object(self, uri: str) -> None:
         """Removes one object; does nothing if it does not exist."""

@@ -87,15 +87,21 @@ class S3Store:
                 raise Conflict(f"{uri} {REPLACED}") from err
 
     def remove(self, uri: str) -> None:
-        """Removes a folder and everything below it; does nothing if it does not exist."""
+        """Removes a folder and everything below it; does nothing if it does not exist.
+
+        Raises an error for the first of the objects that cannot be removed, after it has removed the others.
+        """
         bucket, _ = _parts(uri)
         keys = [{"Key": entry["Key"]} for entry in self._listed(uri, "Contents")]
+        failed: list[dict[str, str]] = []
         for start in range(0, len(keys), KEYS_PER_DELETION):
             request = {"Objects": keys[start : start + KEYS_PER_DELETION], "Quiet": True}
             delete = methodcaller("delete_objects", Bucket=bucket, Delete=request)
-            if failed := self._ask(delete, uri).get("Errors"):
-                code = failed[0].get("Code", "unknown error")
-                raise StorageError(f"cannot remove {len(failed)} objects under {uri}: {code}")
+            failed += self._ask(delete, uri).get("Errors", ())
+        if failed:
+            key, code = failed[0].get("Key", ""), failed[0].get("Code", "unknown error")
+            kind = s3_client.AccessDenied if code == "AccessDenied" else StorageError
+            raise kind(f"cannot remove s3a://{bucket}/{key}: {code}")
 
     def remove_object(self, uri: str) -> None:
         """Removes one object; does nothing if it does not exist."""

@@ -2,13 +2,13 @@
 
 import enum
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.sql import DataFrame, SparkSession
 
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
-from genremill.jobs import snapshots
+from genremill.jobs import model_registry, snapshots
 from genremill.jobs.snapshot_details import TagsDetails
 from genremill.models.model_card import ModelCard, read_card
 
@@ -18,8 +18,23 @@ class Verdict(enum.StrEnum):
 
     REFUSED = "refused"
     FLAGGED = "flagged"  # over its limit, but this audit does not block publication
-    NOT_MEASURED = "not measured"
+    NOT_MEASURED = "not measured"  # blocks publication of a new model, unless the limit accepts everything
+    NOT_APPLICABLE = "not applicable"  # there is nothing to compare with
     PASSED = "passed"
+
+
+class NotMeasured(Exception):
+    """An audit cannot be measured; the message says why."""
+
+
+class NotApplicable(NotMeasured):
+    """An audit has nothing to compare with."""
+
+
+TRACKS_REMOVED = "the tracks of the current tags were removed"
+NO_OTHER_TAGS = "there are no other tags to compare with"
+ACCEPTS_ALL = 1.0
+"""With this limit, an audit also accepts that it could not be measured."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +43,25 @@ class Audit:
 
     name: str
     value: float | None
-    """None if it could not be measured; `note` says why."""
+    """None if it was not measured; `note` says why."""
     limit: float
     refuses: bool = True
     """Whether a value over the limit blocks publication, or is only reported."""
     note: str = ""
+    flag: str = ""
+    """The flag of the limit."""
+    applies: bool = True
+    """Whether there is something to compare with."""
+
+    def without_value(self, why: NotMeasured) -> "Audit":
+        """The audit if it cannot be measured, or has nothing to compare with."""
+        return replace(self, value=None, note=str(why), applies=not isinstance(why, NotApplicable))
 
     @property
     def verdict(self) -> Verdict:
         """The result."""
+        if not self.applies:
+            return Verdict.NOT_APPLICABLE
         if self.value is None:
             return Verdict.NOT_MEASURED
         if self.value <= self.limit:
@@ -45,12 +70,19 @@ class Audit:
 
     @property
     def passed(self) -> bool:
-        """Whether the value is within the limit, or could not be measured."""
-        return self.verdict in (Verdict.PASSED, Verdict.NOT_MEASURED)
+        """Whether the value is within the limit, or there is nothing to compare with."""
+        return self.verdict in (Verdict.PASSED, Verdict.NOT_APPLICABLE)
+
+    def blocks(self, is_new_model: bool) -> bool:
+        """Whether the audit blocks publication; a new model must be measured, or its limit accept all."""
+        unknown = self.verdict is Verdict.NOT_MEASURED and self.refuses and self.limit < ACCEPTS_ALL
+        return self.verdict is Verdict.REFUSED or (unknown and is_new_model)
 
     def __str__(self) -> str:
-        value = "not measured" if self.value is None else f"{self.value:.4g} (limit {self.limit:.4g})"
-        return f"{self.name} {value}" + (f": {self.note}" if self.note else "")
+        value = self.verdict if self.value is None else f"{self.value:.4g} (limit {self.limit:.4g})"
+        can_accept = self.verdict is Verdict.NOT_MEASURED and self.refuses
+        accept = f"; `genremill publish --{self.flag} {ACCEPTS_ALL:g}` accepts this" if can_accept else ""
+        return f"{self.name} {value}" + (f": {self.note}" if self.note else "") + accept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,15 +135,18 @@ class AuditInputs:
 
     @property
     def has_new_model(self) -> bool:
-        """Whether the current tags were made by another model."""
-        current = TagsDetails.of(self.current or self.staged)
-        return TagsDetails.of(self.staged).model_version != current.model_version
+        """Whether the current tags were made by another model, or by other weights of the same name."""
+        return _model_of(self.staged) != _model_of(self.current or self.staged)
 
     @property
     def has_new_genre_map(self) -> bool:
         """Whether the model of the current tags was trained with another genre map."""
         current = TagsDetails.of(self.current or self.staged)
         return TagsDetails.of(self.staged).genre_map_version != current.genre_map_version
+
+
+def _model_of(tags: Snapshot) -> tuple[str, str | None]:
+    return TagsDetails.of(tags).model_version, tags.inputs.get("sha256")
 
 
 def resolve(warehouse: Warehouse, staged: Snapshot, current: Current | None) -> AuditInputs:
@@ -125,4 +160,5 @@ def resolve(warehouse: Warehouse, staged: Snapshot, current: Current | None) -> 
         )
     before = current.snapshot if current and current.snapshot.run_id != staged.run_id else None
     before_tracks = warehouse.finished("tracks", TagsDetails.of(before).tracks_run) if before else None
-    return AuditInputs(warehouse, read_card(details.model), staged, tracks, before, before_tracks)
+    card = read_card(model_registry.of_tags(warehouse, staged)[1])
+    return AuditInputs(warehouse, card, staged, tracks, before, before_tracks)

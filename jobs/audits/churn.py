@@ -2,13 +2,13 @@
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra.warehouse import Snapshot
-from genremill.jobs.audits.audit import Audit, AuditInputs, Limits
+from genremill.jobs.audits.audit import NO_OTHER_TAGS, Audit, AuditInputs, Limits, NotApplicable, NotMeasured
 from genremill.jobs.audits.content import NO_LABEL
 from genremill.jobs.features import cache as feature_cache, input_selection
 from genremill.models.evaluation.held_out import Labels
@@ -54,12 +54,17 @@ class Churn:
     """Label before, label after, number of tracks."""
 
 
-def audit(changes: Churn, inputs: AuditInputs, limits: Limits) -> Audit:
+def audit(changes: Churn | None, inputs: AuditInputs, limits: Limits) -> Audit:
     """The share of tags that change; a new model or genre map may change more of them."""
     is_new = inputs.has_new_model or inputs.has_new_genre_map
+    limit, flag = (limits.max_churn_new, "max-churn-new") if is_new else (limits.max_churn, "max-churn")
+    audited = Audit("churn", None, limit, flag=flag)
+    if changes is None:
+        return audited.without_value(NotApplicable(NO_OTHER_TAGS))
+    if not changes.tracks:
+        return audited.without_value(NotMeasured("no track has both staged and current tags"))
     note = ", ".join(f"{count:,} by {cause}" for cause, count in changes.causes.items())
-    share = changes.changed / changes.tracks if changes.tracks else 0.0
-    return Audit("churn", share, limits.max_churn_new if is_new else limits.max_churn, note=note)
+    return replace(audited, value=changes.changed / changes.tracks, note=note)
 
 
 def compare(spark: SparkSession, inputs: AuditInputs, current: Snapshot) -> DataFrame:

@@ -1,10 +1,10 @@
 """Audits of the staged tags themselves: their rows, their labels and the share of tracks without a tag."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyspark.sql import Column, DataFrame, functions as F
 
-from genremill.jobs.audits.audit import Audit
+from genremill.jobs.audits.audit import NO_OTHER_TAGS, Audit, NotApplicable, NotMeasured
 from genremill.jobs.contracts import Status
 from genremill.models.evaluation.drift import stability_index
 
@@ -12,6 +12,7 @@ MISSING_TAGS, ROW_COUNT = "tracks without tags", "more or fewer rows than tracks
 """Audits that find faults of a run of `score`; they do not lead to the refusal of its model."""
 NO_LABEL = "–"
 """Stands for the label of a track without a label."""
+NO_STAGED_LABELS = "no staged tag has a label"
 MAX_UNTAGGED = 0.5
 """Share of tracks without a tag that is reported at the first publication."""
 
@@ -67,7 +68,20 @@ def untagged_audit(staged: LabelCounts, current: LabelCounts | None, max_rise: f
     if current is None:
         return Audit("share of untagged tracks", staged.untagged, MAX_UNTAGGED, refuses=False)
     note = f"{staged.untagged:.1%} of the tracks, {current.untagged:.1%} before"
-    return Audit("increase of untagged tracks", staged.untagged - current.untagged, max_rise, note=note)
+    rise = staged.untagged - current.untagged
+    return Audit("increase of untagged tracks", rise, max_rise, note=note, flag="max-untagged-rise")
+
+
+def label_audit(staged: LabelCounts, current: LabelCounts | None, limit: float) -> Audit:
+    """How far the labels differ from those of the current tags."""
+    audited = Audit("shift of labels", None, limit, flag="max-class-shift")
+    if current is None:
+        return audited.without_value(NotApplicable(NO_OTHER_TAGS))
+    if not current.tracks:
+        return audited.without_value(NotApplicable("no current tag has a label"))
+    if not staged.tracks:
+        return audited.without_value(NotMeasured(NO_STAGED_LABELS))
+    return replace(audited, value=label_shift(current.tracks, staged.tracks))
 
 
 def label_shift(before: dict[str, int], now: dict[str, int]) -> float:
@@ -78,6 +92,10 @@ def label_shift(before: dict[str, int], now: dict[str, int]) -> float:
 
 def training_label_audit(classes: dict[str, int], staged: LabelCounts, limit: float) -> Audit:
     """How far the labels differ from those of the training set; reported only."""
-    note = "" if classes else "the model does not record how many training rows each class had"
-    value = label_shift(classes, staged.tracks) if classes else None
-    return Audit("shift of labels since training", value, limit, refuses=False, note=note)
+    audited = Audit("shift of labels since training", None, limit, refuses=False)
+    if not classes:
+        why = "the model does not record how many training rows each class had"
+        return audited.without_value(NotMeasured(why))
+    if not staged.tracks:
+        return audited.without_value(NotMeasured(NO_STAGED_LABELS))
+    return replace(audited, value=label_shift(classes, staged.tracks))

@@ -1,7 +1,8 @@
 """Drift of the model's features since the current tags and since training."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,14 @@ from pyspark.sql import SparkSession
 
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot
-from genremill.jobs.audits.audit import Audit, AuditInputs
+from genremill.jobs.audits.audit import (
+    NO_OTHER_TAGS,
+    TRACKS_REMOVED,
+    Audit,
+    AuditInputs,
+    NotApplicable,
+    NotMeasured,
+)
 from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.features import input_selection
 from genremill.models.evaluation.drift import Histogram, histograms
@@ -27,10 +35,13 @@ Sample = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class FeatureShift:
-    """A feature and its population stability index."""
+    """A feature and the index of its drift: see `models.evaluation.drift`."""
 
     feature: str
     index: float
+
+
+Shifts: TypeAlias = tuple[FeatureShift, ...]
 
 
 def sample(spark: SparkSession, inputs: AuditInputs, tracks: Snapshot) -> Sample:
@@ -49,37 +60,56 @@ def sample(spark: SparkSession, inputs: AuditInputs, tracks: Snapshot) -> Sample
     return matrix(table.column("values"), len(card.features)).astype(np.float32)
 
 
-def since_training(card: ModelCard, staged: Sample) -> tuple[FeatureShift, ...]:
-    """The drift of each feature since training; empty if the model has no histograms."""
-    stored = card.training.histograms
-    return _shifts(card, stored, staged) if stored and len(staged) else ()
+def since_training(card: ModelCard, staged: Sample, limit: float) -> tuple[Shifts, Audit]:
+    """The drift of each feature since training, and its audit, which only reports."""
+
+    def measure() -> Shifts:
+        stored = card.training.histograms
+        if card.features and not stored:
+            raise NotMeasured("the model has no histograms of its training set")
+        return _shifts(card, stored, staged)
+
+    return _audited(Audit("drift since training", None, limit, refuses=False), measure)
 
 
 def since_current(
-    spark: SparkSession, inputs: AuditInputs, staged: Sample
-) -> tuple[tuple[FeatureShift, ...], str]:
-    """The drift of each feature since the tracks of the current tags, or the reason why it is unknown."""
-    if inputs.current_tracks is None:
-        return (), "the tracks of the current tags were removed"
+    spark: SparkSession, inputs: AuditInputs, staged: Sample, limit: float
+) -> tuple[Shifts, Audit]:
+    """The drift of each feature since the tracks of the current tags, and its audit."""
+
+    def measure() -> Shifts:
+        if inputs.current is None:
+            raise NotApplicable(NO_OTHER_TAGS)
+        if inputs.current_tracks is None:
+            raise NotMeasured(TRACKS_REMOVED)
+        try:
+            current = sample(spark, inputs, inputs.current_tracks)
+        except UsageError as err:  # those tracks do not have all features of this model
+            raise NotMeasured(str(err)) from err
+        if len(staged) and not len(current):
+            raise NotApplicable("no track of the current tags has the features of the model")
+        return _shifts(inputs.card, histograms(current), staged)
+
+    return _audited(Audit(DRIFT, None, limit, flag="max-drift"), measure)
+
+
+def _audited(audit: Audit, measure: Callable[[], Shifts]) -> tuple[Shifts, Audit]:
+    """The drift of each feature, and the audit of the largest one."""
     try:
-        current = sample(spark, inputs, inputs.current_tracks)
-    except UsageError as err:  # those tracks do not have all features of this model
-        return (), str(err)
-    if not len(current) or not len(staged):
-        return (), "there are no features"
-    return _shifts(inputs.card, histograms(current), staged), ""
+        shifts = measure()
+    except NotMeasured as err:
+        return (), audit.without_value(err)
+    over = [f"{shift.feature} {shift.index:.2f}" for shift in shifts if shift.index > audit.limit]
+    note = ", ".join(over[:5]) or f"most in {shifts[0].feature}"
+    return shifts, replace(audit, value=shifts[0].index, note=note)
 
 
-def audit(name: str, shifts: tuple[FeatureShift, ...], limit: float, why: str, refuses: bool) -> Audit:
-    """The audit of the largest drift of a feature; `why` says why `shifts` is empty."""
-    if not shifts:
-        return Audit(name, None, limit, refuses, why)
-    over = [f"{shift.feature} {shift.index:.2f}" for shift in shifts if shift.index > limit]
-    return Audit(name, shifts[0].index, limit, refuses, ", ".join(over[:5]) or f"most in {shifts[0].feature}")
-
-
-def _shifts(card: ModelCard, before: Sequence[Histogram], now: Sample) -> tuple[FeatureShift, ...]:
+def _shifts(card: ModelCard, before: Sequence[Histogram], now: Sample) -> Shifts:
     """The index of each feature, largest first."""
+    if not card.features:
+        raise NotApplicable("the model has no features")
+    if not len(now):
+        raise NotMeasured("no track has the features of the model")
     shifts = [
         FeatureShift(feature.name, histogram.shift(values))
         for feature, histogram, values in zip(card.features, before, now.T, strict=True)

@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from genremill.jobs import command, snapshots
 from genremill.jobs.audits import churn, content, drift, missing_values, paired_accuracy
-from genremill.jobs.audits.audit import Audit, AuditInputs, Limits, Verdict
+from genremill.jobs.audits.audit import Audit, AuditInputs, Limits
 from genremill.jobs.audits.churn import Churn
 from genremill.jobs.audits.drift import FeatureShift
 from genremill.models.evaluation.metrics import Interval
@@ -18,6 +18,8 @@ class Findings:
     """The results of all audits of staged tags."""
 
     audits: tuple[Audit, ...]
+    is_new_model: bool = False
+    """Whether the current tags were made by another model."""
     churn: Churn | None = None
     drift: tuple[FeatureShift, ...] = ()
     """Since the tracks of the current tags."""
@@ -30,7 +32,7 @@ class Findings:
     @property
     def refused(self) -> list[Audit]:
         """The audits that block publication."""
-        return [audit for audit in self.audits if audit.verdict is Verdict.REFUSED]
+        return [audit for audit in self.audits if audit.blocks(self.is_new_model)]
 
     def as_json(self) -> dict[str, Any]:
         """The findings in the summary of `publish`."""
@@ -44,35 +46,25 @@ def measure(
     """The findings, and the comparison of staged and current tags by track (None if no tags are current)."""
     card, tags = inputs.card, inputs.read(spark, inputs.staged)
     rows = content.row_audits(tags, inputs.read(spark, inputs.tracks).select("track_id"), card.classes)
-    labels = content.count_labels(tags)
+    labels, before, comparison, changes = content.count_labels(tags), None, None, None
+    if inputs.current is not None:
+        before = content.count_labels(inputs.read(spark, inputs.current))
+        comparison = snapshots.checkpoint(work, churn.compare(spark, inputs, inputs.current), "churn")
+        changes = churn.measure(comparison)
     sample = drift.sample(spark, inputs, inputs.tracks)
-    training_drift = drift.since_training(card, sample)
-    why = (
-        "there are no features"
-        if card.training.histograms
-        else "the model has no histograms of its training set"
-    )
-    audits = [
+    shifts, of_features = drift.since_current(spark, inputs, sample, limits.max_drift)
+    training_drift, since_training = drift.since_training(card, sample, limits.max_drift)
+    gain, loss = paired_accuracy.audit(spark, inputs, limits.max_loss)
+    audits = (
         *rows,
         missing_values.audit(inputs, limits.max_missing_rise),
-        drift.audit("drift since training", training_drift, limits.max_drift, why, refuses=False),
-        content.training_label_audit(card.training.class_rows, labels, limits.max_class_shift),
-    ]
-    if inputs.current is None:
-        audits.append(content.untagged_audit(labels, None, limits.max_untagged_rise))
-        return Findings(tuple(audits), training_drift=training_drift, labels=labels.tracks), None
-    before = content.count_labels(inputs.read(spark, inputs.current))
-    comparison = snapshots.checkpoint(work, churn.compare(spark, inputs, inputs.current), "churn")
-    changes = churn.measure(comparison)
-    shifts, why = drift.since_current(spark, inputs, sample)
-    audits += [
         content.untagged_audit(labels, before, limits.max_untagged_rise),
         churn.audit(changes, inputs, limits),
-        Audit("shift of labels", content.label_shift(before.tracks, labels.tracks), limits.max_class_shift),
-        drift.audit(drift.DRIFT, shifts, limits.max_drift, why, refuses=True),
-    ]
-    gain = None
-    if inputs.has_new_model:
-        gain, loss = paired_accuracy.audit(spark, inputs, limits.max_loss)
-        audits.append(loss)
-    return Findings(tuple(audits), changes, shifts, training_drift, labels.tracks, gain), comparison
+        content.label_audit(labels, before, limits.max_class_shift),
+        of_features,
+        loss,
+        since_training,
+        content.training_label_audit(card.training.class_rows, labels, limits.max_class_shift),
+    )
+    is_new = inputs.has_new_model
+    return Findings(audits, is_new, changes, shifts, training_drift, labels.tracks, gain), comparison

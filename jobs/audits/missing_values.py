@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import model_registry
-from genremill.jobs.audits.audit import Audit, AuditInputs
+from genremill.jobs.audits.audit import TRACKS_REMOVED, Audit, AuditInputs, NotMeasured
 from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
 
 MISSING_VALUES = "missing values"
@@ -37,23 +37,22 @@ class MissingRise:
 
 def rises(before: Snapshot, now: Snapshot) -> list[MissingRise]:
     """The features and the names of two snapshots of `tracks`, the largest rise first."""
-    after = _missing(TracksDetails.of(now))
+    after = _missing(now)
     return _sorted(
-        [
-            MissingRise(name, missing, after.get(name))
-            for name, missing in _missing(TracksDetails.of(before)).items()
-        ]
+        [MissingRise(name, missing, after.get(name)) for name, missing in _missing(before).items()]
     )
 
 
-def _missing(details: TracksDetails) -> dict[str, float]:
+def _missing(tracks: Snapshot) -> dict[str, float]:
     """The share of missing values of each feature, title, album and artists.
 
-    New tracks without a genre are usual, so of the genres only the loss of all of them counts.
+    New tracks without a genre or audio are usual, so of these only the loss of all of them counts.
     """
+    details = TracksDetails.of(tracks)
     names = {use.column: use.missing for use in details.columns if _NAMES & {*use.uses}}
     genres = {use.column: math.floor(use.missing) for use in details.columns if "genre" in use.uses}
-    return names | genres | {feature.name: feature.missing for feature in details.features}
+    audio = {"audio": math.floor(1 - details.with_audio / max(tracks.rows, 1))}
+    return names | genres | audio | {feature.name: feature.missing for feature in details.features}
 
 
 def audit(inputs: AuditInputs, limit: float) -> Audit:
@@ -65,11 +64,11 @@ def audit(inputs: AuditInputs, limit: float) -> Audit:
         there = {*TracksDetails.of(inputs.tracks).feature_names, *(rise.column for rise in found)}
         needed = model_registry.table_features(inputs.card)
         found = _sorted([*found, *(MissingRise(name, 0.0, None) for name in needed if name not in there)])
+    audited = Audit(MISSING_VALUES, None, limit, flag="max-missing-rise")
     if inputs.current is not None and inputs.current_tracks is None and not found:
-        return Audit(MISSING_VALUES, None, limit, note="the tracks of the current tags were removed")
-    return Audit(
-        MISSING_VALUES, max((rise.rise for rise in found), default=0.0), limit, note=_named(found, limit)
-    )
+        return audited.without_value(NotMeasured(TRACKS_REMOVED))
+    largest = max((rise.rise for rise in found), default=0.0)
+    return replace(audited, value=largest, note=_named(found, limit))
 
 
 def refused(warehouse: Warehouse, tracks: Snapshot, limit: float) -> str | None:

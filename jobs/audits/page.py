@@ -50,7 +50,7 @@ def render(run_id: str, findings: Findings, examples: list[Example], header: Hea
         "genremill/jobs/audits/audit.html.j2",
         kind="audit",
         title=f"Tags of run {run_id} were refused",
-        lead=f"The new tags were not published, and {kept}. Over the limit: {reasons}.",
+        lead=f"The new tags were not published, and {kept}. Reasons: {reasons}.",
         header=header,
         publication=publication(findings.as_json()),
         examples=examples,

@@ -7,7 +7,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession, functions as F
 
-from genremill.infra import records, storage
+from genremill.infra import locations, records, storage
 from genremill.infra.errors import DamagedRecord, ExitCode, StorageError
 from genremill.infra.log import LOGGER
 from genremill.infra.readers import warehouse_reader
@@ -149,7 +149,8 @@ def _metrics(warehouse: Warehouse, tags: Snapshot | None) -> dict[str, Any]:
     uri = report.replace("report.html", "metrics.json")
     measured = records.json_object(storage.read_bytes(uri), uri)
     figures = {name: measured[name] for name in HEADLINES if measured.get(name) is not None}
-    metrics = {"model_version": version, "split": measured.get("split"), "report": report} | figures
+    shown = {"split": measured.get("split"), "report": locations.relative(warehouse, report)}
+    metrics = {"model_version": version} | shown | figures
     try:
         check_shown(metrics, {}, uri)
     except DamagedRecord as err:

@@ -1,11 +1,12 @@
 """Runs the steps of a night one after the other and writes the record of the night."""
 
+import dataclasses
 import time
 from typing import Any
 
 from pyspark.sql import Row, SparkSession, functions as F
 
-from genremill.infra import storage
+from genremill.infra import locations, storage
 from genremill.infra.errors import AuditRefused, ExitCode, GenremillError
 from genremill.infra.lease import Lease
 from genremill.infra.log import LOGGER
@@ -46,7 +47,7 @@ def run_and_record(
         cores=spark.sparkContext.defaultParallelism,
         exit_code=code,
         error=str(error or ""),
-        steps=tuple(records),
+        steps=tuple(_stored(work.warehouse, record) for record in records),
     )
     night = night_record.completed(spark, work.warehouse, night, before)
     earlier = night_record.earlier(work.warehouse, work.run_id, night_page.NIGHTS)
@@ -60,7 +61,7 @@ def run_and_record(
         raise error
     lines = _sample(spark, work.warehouse)
     if model_report := night.metrics.get("report"):
-        lines.append(f"report of the model: {model_report}")
+        lines.append(f"report of the model: {work.warehouse.path(model_report)}")
     lines.append(f"report of the night: {report}")
     summary = {"steps": {record.name: _summary(record) for record in records}, "report": report}
     return command.Outcome(summary, "\n".join(lines), code)
@@ -87,6 +88,11 @@ def _run_step(step: Step, cfg: Config, held: Lease) -> tuple[StepRecord, Genremi
     LOGGER.info("%s: done in %.1f s", step.name, seconds)
     state = State.SKIPPED if outcome.nothing_new else State.RAN
     return StepRecord(step.name, state, cause, seconds, outcome.summary, outcome.exit_code), None
+
+
+def _stored(warehouse: Warehouse, record: StepRecord) -> StepRecord:
+    """A step in the record of the night."""
+    return dataclasses.replace(record, summary=locations.relative(warehouse, record.summary))
 
 
 def _since(started: float) -> float:

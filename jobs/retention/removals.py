@@ -3,11 +3,11 @@
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from genremill.infra import records, storage
-from genremill.infra.errors import DamagedRecord
+from genremill.infra.errors import DamagedRecord, StorageError
 from genremill.infra.log import LOGGER
 from genremill.infra.stores.objects import StoredObject, Upload
 from genremill.infra.warehouse import Snapshot, Warehouse
@@ -30,6 +30,8 @@ class Removal:
     objects: int = 0
     size_bytes: int = 0
     upload: Upload | None = None
+    error: StorageError | None = None
+    """Why something is left."""
 
     @classmethod
     def of(cls, why: str, path: str, objects: list[StoredObject]) -> "Removal":
@@ -38,12 +40,32 @@ class Removal:
 
     def as_json(self) -> dict[str, object]:
         """The removal in the JSON document of `vacuum`."""
-        return {name: value for name, value in vars(self).items() if name != "upload"}
+        shown = {name: value for name, value in vars(self).items() if name not in ("upload", "error")}
+        return shown | ({"error": str(self.error)} if self.error else {})
 
-    def remove(self, warehouse: Warehouse) -> None:
-        """Removes the folder, file or upload."""
+    def removed(self, warehouse: Warehouse) -> "Removal":
+        """Removes the folder, file or upload; returns what is gone, with the error if something is left."""
         LOGGER.info("removing %s: %s", self.path, self.why)
         path = warehouse.path(self.path)
+        error = None
+        try:
+            self._remove(warehouse, path)
+        except StorageError as err:
+            error = err
+        objects, size_bytes = self._left(path)
+        if objects and error is None:
+            error = StorageError(f"{path} is still there, although the storage has reported no error")
+        gone = replace(self, objects=self.objects - objects, size_bytes=self.size_bytes - size_bytes)
+        return replace(gone, error=error)
+
+    def _left(self, path: str) -> tuple[int, int]:
+        """How many objects and bytes of the removal are still there."""
+        if self.upload is None and storage.is_object(path):
+            return self.objects, self.size_bytes
+        sizes = [] if self.upload else [stored.size for stored in storage.objects(path)]
+        return len(sizes), sum(sizes)
+
+    def _remove(self, warehouse: Warehouse, path: str) -> None:
         if self.upload is not None:
             storage.abort(warehouse.uri, self.upload)
         elif storage.is_object(path):

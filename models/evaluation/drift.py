@@ -1,4 +1,4 @@
-"""Drift between two distributions: histograms, and the population stability index.
+"""Drift between two distributions: histograms, the population stability index, and heavy tails.
 
 Shape suffixes: N values, E edges, B bins, F features.
 """
@@ -11,8 +11,13 @@ import numpy.typing as npt
 
 from genremill.models.ranges import Count
 
-QUANTILES = 10
-"""Number of quantile intervals between the edges of a histogram."""
+DECILES = np.linspace(0.1, 0.9, 9)
+TAIL = 0.001
+"""Share of the values below the first edge of a histogram, and above the last one."""
+CHANCE = 1e-6
+"""Probability with which a tail of an equal distribution is taken for a heavier one."""
+MAJOR_SHIFT, MAJOR_TAIL = 0.25, 0.005
+"""A tail that has gained this share of the values counts as much as a major shift of the distribution."""
 PSEUDO_COUNT = 0.5
 """Added to each bin, so that an empty bin does not make the index infinite."""
 
@@ -36,21 +41,52 @@ class Histogram:
 
     @classmethod
     def of(cls, values_N: npt.NDArray[np.floating]) -> "Histogram":
-        """A histogram with quantiles of the values as edges. NaN is left out.
+        """A histogram whose edges are deciles of the values and the limits of both tails. NaN is left out.
 
-        >>> Histogram.of(np.array([1.0, 1.0, 2.0]))
-        Histogram(edges=(1.0, 2.0), counts=(0, 2, 0, 1, 0))
+        At least one value is in each tail, so a single extreme value does not move its limit.
+
+        >>> Histogram.of(np.array([0.0, 1.0, 1.0, 2.0]))
+        Histogram(edges=(1.0,), counts=(1, 2, 1))
         """
-        known_N = values_N[~np.isnan(values_N)]
+        known_N = np.sort(values_N[~np.isnan(values_N)])
         if not len(known_N):
             return cls((), (0,))
-        edges_E = np.unique(np.quantile(known_N, np.linspace(0, 1, QUANTILES + 1), method="lower"))
+        tail = min(1 + int(TAIL * len(known_N)), (len(known_N) - 1) // 2)
+        inner_N = known_N[tail : len(known_N) - tail]
+        deciles = np.quantile(inner_N, DECILES, method="lower")
+        edges_E = np.unique([inner_N[0], *deciles, inner_N[-1]])
         return cls(tuple(edges_E.tolist()), tuple(_counts(edges_E, known_N).tolist()))
 
     def shift(self, values_N: npt.NDArray[np.floating]) -> float:
-        """Population stability index of other values against this histogram."""
+        """How far other values have drifted from this histogram. NaN is left out.
+
+        It is the population stability index, or the `tail_index` of the heavier tail if that is larger. The
+        stability index alone hardly sees a few extreme values: 1 % of them raise it by less than 0.1.
+        """
         known_N = values_N[~np.isnan(values_N)]
-        return stability_index(self.counts, _counts(np.array(self.edges), known_N).tolist())
+        counts_B = _counts(np.array(self.edges), known_N)
+        totals = sum(self.counts), len(known_N)
+        tails = (tail_index((self.counts[end], int(counts_B[end])), totals) for end in (0, -1))
+        return max(stability_index(self.counts, counts_B.tolist()), *tails)
+
+
+def tail_index(tail: tuple[int, int], totals: tuple[int, int]) -> float:
+    """The index of a tail, from the number of its values and of all values, before and now.
+
+    It is 0 unless chance explains the tail of now with a probability of less than `CHANCE`. For two samples
+    of one continuous distribution, the number of new values beyond the (k + 1)-th largest earlier one has a
+    negative hypergeometric distribution. The negative binomial distribution, which is used here, is wider.
+
+    >>> tail_index((5, 15), (5000, 5000)), round(tail_index((5, 55), (5000, 5000)), 2)
+    (0.0, 0.5)
+    """
+    from scipy.special import nbdtrc  # here: it takes long
+
+    (before, now), (of_before, of_now) = tail, totals
+    gained = now / max(of_now, 1) - before / max(of_before, 1)
+    if gained <= 0 or not of_before or nbdtrc(now - 1, before + 1, of_before / (of_before + of_now)) > CHANCE:
+        return 0.0
+    return MAJOR_SHIFT * gained / MAJOR_TAIL
 
 
 def histograms(values_NF: npt.NDArray[np.floating]) -> list[Histogram]:

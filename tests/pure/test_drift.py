@@ -1,8 +1,10 @@
 """The stability index and the paired difference, on distributions with known results."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from genremill.models.evaluation.drift import Histogram, stability_index
@@ -30,6 +32,69 @@ def test_values_outside_the_range_of_the_histogram_raise_the_index() -> None:
     assert constant.shift(np.full(1000, 3.0)) > 5
     milliseconds = Histogram.of(np.random.default_rng(0).uniform(1e5, 3e5, 5000))
     assert milliseconds.shift(np.random.default_rng(1).uniform(100, 300, 5000)) > 5
+
+
+def _feature(kind: str, number: int, seed: int = 0) -> npt.NDArray[np.float64]:
+    """Values like those of a column of a music table: loudness, duration, tempo, key or a sparse share."""
+    songs = np.random.default_rng(seed)
+    values = {
+        "loudness": -songs.gamma(4, 2, number),
+        "duration": songs.lognormal(12.3, 0.3, number),
+        "tempo": songs.normal(120, 27, number),
+        "key": songs.integers(0, 12, number).astype(float),
+        "instrumentalness": songs.beta(0.1, 1, number) * (songs.random(number) < 0.4),
+        "heavy": songs.standard_t(2, number),
+    }
+    return values[kind]
+
+
+KINDS = ("loudness", "duration", "tempo", "key", "instrumentalness", "heavy")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tracks", [1500, 5000, 20_000])
+def test_resamples_of_one_catalog_raise_no_alarm(kind: str, tracks: int) -> None:
+    worst = max(
+        Histogram.of(_feature(kind, tracks, 2 * seed)).shift(_feature(kind, tracks, 2 * seed + 1))
+        for seed in range(50)
+    )
+    assert worst < 0.1
+    grown = Histogram.of(_feature(kind, tracks)).shift(_feature(kind, 4 * tracks, seed=1))
+    assert grown < 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("extreme", [1e6, -1e6, -3e38, math.inf])
+def test_one_percent_of_extreme_values_is_a_major_shift(kind: str, extreme: float) -> None:
+    before = _feature(kind, 5000)
+    now = before.copy()
+    now[np.random.default_rng(1).choice(5000, 50, replace=False)] = extreme
+    assert Histogram.of(before).shift(now) > 0.25
+    before[:1] = extreme  # one earlier value of this size does not hide it
+    assert Histogram.of(before).shift(now) > 0.25
+
+
+def test_a_few_extreme_values_of_a_small_catalog_are_not_told_from_chance() -> None:
+    before = _feature("tempo", 300)
+    assert Histogram.of(before).shift(np.concatenate([before[3:], np.full(3, 1e6)])) < 0.1
+
+
+@pytest.mark.parametrize("kind", ["loudness", "duration", "tempo"])
+@pytest.mark.parametrize("wrong", [lambda values: values / 1000, np.zeros_like, lambda values: -values])
+def test_another_unit_and_a_constant_are_a_major_shift(
+    kind: str, wrong: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
+) -> None:
+    values = _feature(kind, 5000)
+    assert Histogram.of(values).shift(wrong(values)) > 1
+
+
+def test_a_histogram_that_an_earlier_version_stored_sees_heavy_tails() -> None:
+    """Its first and last edge are the smallest and the largest value."""
+    earlier = Histogram((0.0, 10.0), (0, 1, 4998, 1, 0))
+    values = np.linspace(0, 10, 5000)
+    assert earlier.shift(values) == pytest.approx(0, abs=1e-9)
+    values[1:51] = 1e6
+    assert earlier.shift(values) > 0.25
 
 
 def test_the_index_is_large_if_only_one_of_several_codes_remains() -> None:

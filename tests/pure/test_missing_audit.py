@@ -80,6 +80,19 @@ def test_titles_artists_and_the_loss_of_all_genres_count(tmp_path: Path) -> None
     assert audited.note == "singer 10.0% → no longer used, style 0.0% → 100.0%"
 
 
+@pytest.mark.parametrize(
+    ("with_audio", "after", "note"),
+    [(100, 0, "audio 0.0% → 100.0%"), (60, 0, "audio 0.0% → 100.0%"), (100, 1, ""), (0, 0, ""), (0, 100, "")],
+)
+def test_the_loss_of_all_audio_counts(tmp_path: Path, with_audio: int, after: int, note: str) -> None:
+    def with_clips(snapshot: Snapshot, number: int) -> Snapshot:
+        return replace(snapshot, details=snapshot.details | {"with_audio": number})
+
+    given = inputs(tmp_path, BEFORE)
+    given = replace(given, current_tracks=with_clips(tracks("t1", BEFORE), with_audio))
+    assert missing_values.audit(replace(given, tracks=with_clips(given.tracks, after)), 0.1).note == note
+
+
 def test_the_limit_1_accepts_that_a_column_is_gone(tmp_path: Path) -> None:
     assert missing_values.audit(inputs(tmp_path, {}), 1.0).verdict is Verdict.PASSED
 
@@ -88,7 +101,8 @@ def test_a_feature_that_only_a_new_model_needs_counts(tmp_path: Path) -> None:
     same = inputs(tmp_path, BEFORE)
     needs_more = replace(same.card, features=(*same.card.features, FeatureSpec("valence", False)))
     other = replace(same, card=needs_more, staged=tags("r2", "t2", "linear/r2"))
-    expected = Audit(missing_values.MISSING_VALUES, 1.0, 0.1, note="valence 0.0% → no longer used")
+    note, flag = "valence 0.0% → no longer used", "max-missing-rise"
+    expected = Audit(missing_values.MISSING_VALUES, 1.0, 0.1, note=note, flag=flag)
     assert missing_values.audit(other, 0.1) == expected
     first = replace(other, current=None, current_tracks=None)
     assert missing_values.audit(first, 0.1) == expected

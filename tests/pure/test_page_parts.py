@@ -228,6 +228,5 @@ def test_the_note_on_two_models_shows_a_difference_of_percentages_in_points(
     spark: Any = None
     found, audit = paired_accuracy.audit(spark, inputs, 0.025)
     assert found == gain
-    assert audit == Audit(
-        "loss on held-out artists", -(gain.low or 0), 0.025, note=f"any-label accuracy {note}"
-    )
+    assert (audit.name, audit.limit) == ("loss on held-out artists", 0.025)
+    assert (audit.value, audit.note) == (-(gain.low or 0), f"any-label accuracy {note}")

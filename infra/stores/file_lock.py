@@ -80,9 +80,10 @@ def _try(lock: int) -> bool:
 
 
 def _sign(lock: int, holder: str) -> None:
-    """Writes who holds the lock into its file."""
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, holder.encode(), 0)
+    """Writes who holds the lock into its file, for the messages of those who wait."""
+    with contextlib.suppress(OSError):  # a full disk, for example, which the job reports itself
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, holder.encode(), 0)
 
 
 def _holder(path: Path, lock: int) -> str:

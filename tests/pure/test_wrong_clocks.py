@@ -5,6 +5,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ def night(warehouse: Warehouse) -> str:
     path = cache.folder_of(warehouse, f"f{run_id}")
     storage.write_atomic(f"{path}/{cache.RECORD}", json.dumps(features | {"used_by": run_id}).encode())
     storage.write_atomic(f"{path}/run={run_id}/part-0.parquet", b"")
-    details = {
+    details: dict[str, dict[str, Any]] = {
         "tracks": {"features": [], "split": {"by": "artist", "fractions": [0.8, 0.1, 0.1], "seed": 0}},
         "tags": {"model_version": model, "tracks_run": run_id, "genre_map_version": run_id},
     }

@@ -1,8 +1,8 @@
 """A lease: an object in the storage that its holder renews, so that two runs do not do the same work at once.
 
 No clocks are compared. A run watches the lease that it finds. If nobody renews it for `EXPIRY_S`, the run
-takes it over. If the holder has ended and its processes are visible here, in the same PID namespace, the run
-takes it over at once.
+takes it over. If the holder was a process of the same PID namespace and has ended, the run takes it over at
+once.
 """
 
 import contextlib

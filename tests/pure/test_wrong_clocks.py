@@ -15,7 +15,7 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli, model_registry
 from genremill.jobs.features import cache
 from genremill.jobs.generations import history
-from genremill.jobs.nights import record as night_record
+from genremill.jobs.nights import reasons, record as night_record
 from genremill.jobs.nights.record import Night
 from tests.conftest import SetClock
 from tests.pure.test_night_model import CARD
@@ -177,3 +177,14 @@ def test_the_study_of_a_live_lease_is_kept_and_a_damaged_lease_is_nothing(
     assert cli.main(["vacuum", "--warehouse", warehouse.uri, "--keep-runs", "1", "--yes"]) == 0
     removed = before - {stored.name for stored in storage.objects(warehouse.uri)}
     assert {name.split("/")[1] for name in removed} == {"b"}
+
+
+@pytest.mark.parametrize(
+    ("age_days", "is_due"), [(-3650, True), (-2, True), (-0.5, False), (0, False), (29, False), (31, True)]
+)
+def test_a_model_from_the_future_counts_as_too_old(age_days: float, is_due: bool) -> None:
+    created_at = time.strftime(storage.UTC, time.gmtime(time.time() - age_days * 24 * HOUR))
+    reason = reasons._too_old(
+        dataclasses.replace(CARD, created_at=created_at), reasons.Config(max_age_days=30)
+    )
+    assert (reason is not None) is is_due

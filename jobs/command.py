@@ -140,11 +140,11 @@ def job(
         if writes and repair:
             repair(warehouse, cfg)
         prepared = ready(warehouse, cfg)
+        if writes:
+            warehouse.follow()
         run_id = run_ids.take(warehouse.uri) if writes else run_ids.from_clock()
         start_log(run_id, name)
         work = Run(warehouse, run_id, dry_run=not writes)
-        if writes:
-            warehouse.follow()
         scratch = work.warehouse.tmp(work.run_id)
         try:
             with background.beating(scratch) if writes else contextlib.nullcontext():

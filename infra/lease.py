@@ -1,7 +1,8 @@
 """A lease: an object in the storage that its holder renews, so that two runs do not do the same work at once.
 
 No clocks are compared. A run watches the lease that it finds. If nobody renews it for `EXPIRY_S`, the run
-takes it over. If the holder was a process of this machine and has ended, the run takes it over at once.
+takes it over. If the holder was a process of the same PID namespace and has ended, the run takes it over at
+once.
 """
 
 import contextlib
@@ -23,11 +24,14 @@ from genremill.infra.log import LOGGER
 from genremill.infra.records import Count
 from genremill.infra.stores.objects import Conflict
 
+SUFFIX = ".lease"
+"""End of the name of every lease."""
 EXPIRY_S = 60.0
 """Time without renewal after which a lease can be taken over. A holder renews it four times as often."""
 LOOK_S = 0.5
 """Pause between two reads of the lease of another run."""
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _HELD: set[str] = set()
 """Tokens of the leases that this process holds or waits for."""
 
@@ -48,17 +52,22 @@ class Holder:
     since: str
     token: str
     renewed: Count = 0
+    boot_id: str = ""
+    pid_namespace: str = ""
+    """A pid is unique in one namespace of one start of a kernel. Earlier versions did not write the two."""
 
     @classmethod
     def this_process(cls, run_id: str) -> "Holder":
         """A holder with a unique token for this process."""
         pid = os.getpid()
-        return cls(run_id, os.uname().nodename, pid, _started(pid), storage.utc_now(), uuid.uuid4().hex)
+        host, boot_id, pid_namespace = _machine()
+        started, token = _started(pid), uuid.uuid4().hex
+        return cls(run_id, host, pid, started, storage.utc_now(), token, 0, boot_id, pid_namespace)
 
     @property
     def is_alive(self) -> bool | None:
-        """Whether it is a running process of this machine; None for a process of another machine."""
-        if self.host != os.uname().nodename:
+        """Whether its process runs; None if this process cannot see the processes of its machine."""
+        if not self.boot_id or (self.host, self.boot_id, self.pid_namespace) != _machine():
             return None
         if self.started != _started(self.pid):
             return False
@@ -82,7 +91,7 @@ class Lease:
         seen: str | None = None
         since = time.monotonic()
         while True:
-            holder, version = self._read()
+            holder, version = _read(self.uri)
             alive = holder.is_alive if holder else None
             name = str(holder or "an unknown run")
             if version is None or alive is False or time.monotonic() - since > EXPIRY_S:
@@ -102,7 +111,7 @@ class Lease:
         if self.lost_to is not None:
             return
         with contextlib.suppress(StorageError):  # the next renewal may succeed
-            holder, version = self._read()
+            holder, version = _read(self.uri)
             if holder is None or holder.token != self.holder.token:
                 self.lost_to = str(holder or "nobody")
                 return
@@ -120,25 +129,11 @@ class Lease:
     def release(self) -> None:
         """Releases the lease, if this process still holds it."""
         try:
-            holder, _ = self._read()
+            holder, _ = _read(self.uri)
             if holder is not None and holder.token == self.holder.token:
                 storage.remove_object(self.uri)
         except StorageError as err:  # the lease will expire
             LOGGER.warning("cannot remove %s: %s", self.uri, err)
-
-    def _read(self) -> tuple[Holder | None, str | None]:
-        """The holder, None if invalid, and the version of the object, None if there is no object."""
-        if not storage.is_object(self.uri):
-            return None, None
-        try:
-            data, version = storage.read_version(self.uri)
-        except StorageError:
-            if storage.is_object(self.uri):
-                raise
-            return None, None  # released in the meantime
-        with contextlib.suppress(DamagedRecord):
-            return records.from_json(data, Holder, self.uri), version
-        return None, version
 
 
 @contextlib.contextmanager
@@ -157,18 +152,40 @@ def held(uri: str, run_id: str, wait: bool = False) -> Iterator[Lease]:
         _HELD.discard(lease.holder.token)
 
 
-def _started(pid: int) -> str:
-    """Start of a process of this machine; "" if it does not exist, "?" on a system without /proc."""
-    stat = Path(f"/proc/{pid}/stat")
-    if not stat.parent.parent.joinpath("self").exists():  # without /proc, only the pid is compared
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return ""
-        except PermissionError:
-            pass
-        return "?"
+def holder_of(uri: str) -> Holder | None:
+    """The holder of a lease; None if there is no lease, or an invalid one."""
+    return _read(uri)[0]
+
+
+def _read(uri: str) -> tuple[Holder | None, str | None]:
+    """The holder, None if invalid, and the version of the object, None if there is no object."""
+    if not storage.is_object(uri):
+        return None, None
     try:
-        return stat.read_text().rpartition(")")[2].split()[19]
+        data, version = storage.read_version(uri)
+    except StorageError:
+        if storage.is_object(uri):
+            raise
+        return None, None  # released in the meantime
+    with contextlib.suppress(DamagedRecord):
+        return records.from_json(data, Holder, uri), version
+    return None, version
+
+
+def _machine() -> tuple[str, str, str]:
+    """Host name, boot id and PID namespace of this process; the last two are empty if /proc lacks them."""
+    host = os.uname().nodename
+    try:
+        if os.readlink("/proc/self") != str(os.getpid()):  # /proc of another namespace
+            return host, "", ""
+        return host, _BOOT_ID.read_text().strip(), os.readlink("/proc/self/ns/pid")
     except OSError:
-        return ""
+        return host, "", ""
+
+
+def _started(pid: int) -> str:
+    """Start of a process that /proc shows; "?" if it shows none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return "?"

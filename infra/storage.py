@@ -131,6 +131,14 @@ def is_object(uri: str) -> bool:
     return store.state(uri) is not None
 
 
+def modified_s(uri: str) -> float:
+    """When an object was written, in seconds since the epoch on the clock of its storage."""
+    store, uri = _store(uri)
+    if (state := store.state(uri)) is None:
+        raise StorageError(f"cannot read {uri}: no such object")
+    return state.modified_s
+
+
 def read_bytes(uri: str) -> bytes:
     """All bytes of an object; raises `StorageError` if it cannot be read."""
     return read_version(uri)[0]

@@ -5,7 +5,6 @@ warehouse has current tags, the pointer `<table>/_current.json` decides which ru
 that, `_generation.json` decides it for all tables at once. Both files are replaced last, in one step.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -25,12 +24,6 @@ from genremill.infra.stores.objects import Conflict
 POINTER, GENERATION = "_current.json", "_generation.json"
 REFUSED = "_refused.json"
 """File in the folder of a run that an audit refused."""
-
-
-def new_run_id() -> str:
-    """A run id that sorts by time: `20261121T105400-3fa9c1`, the second and its fraction in 2^-24 s."""
-    second, nanoseconds = divmod(time.time_ns(), 10**9)
-    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(second))}-{(nanoseconds << 24) // 10**9:06x}"
 
 
 @dataclass(frozen=True)

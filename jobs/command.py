@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from genremill.infra import background, storage
+from genremill.infra import background, run_ids, storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError, UsageError
 from genremill.infra.flag_types import OptionalFile, Uri
 from genremill.infra.log import LOGGER, start_log
 from genremill.infra.stores import local
 from genremill.infra.terminal import json_line, open_streams, plain_lines, print_error, printing
-from genremill.infra.warehouse import Warehouse, new_run_id
+from genremill.infra.warehouse import Warehouse
 from genremill.jobs import flags
 
 if TYPE_CHECKING:  # where pyspark is missing, `doctor` still runs
@@ -133,15 +133,18 @@ def job(
     def in_warehouse(common: Common, cfg: ConfigT) -> Outcome:
         started = time.monotonic()
         writes = isinstance(common, Writing) and not common.dry_run
-        work = Run(Warehouse.at(common.warehouse), new_run_id(), dry_run=not writes)
-        start_log(work.run_id, name)
-        require_warehouse(work.warehouse, may_create)
-        left_empty = [] if writes else _missing_folders(work.warehouse)
+        warehouse = Warehouse.at(common.warehouse)
+        start_log("starting", name)
+        require_warehouse(warehouse, may_create)
+        left_empty = [] if writes else _missing_folders(warehouse)
         if writes and repair:
-            repair(work.warehouse, cfg)
-        prepared = ready(work.warehouse, cfg)
+            repair(warehouse, cfg)
+        prepared = ready(warehouse, cfg)
         if writes:
-            work.warehouse.follow()
+            warehouse.follow()
+        run_id = run_ids.take(warehouse.uri) if writes else run_ids.from_clock()
+        start_log(run_id, name)
+        work = Run(warehouse, run_id, dry_run=not writes)
         scratch = work.warehouse.tmp(work.run_id)
         try:
             with background.beating(scratch) if writes else contextlib.nullcontext():

@@ -20,10 +20,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genremill.infra import host_name, storage
+from genremill.infra import host_name, run_ids, storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError
 from genremill.infra.flag_types import Uri
-from genremill.infra.warehouse import Warehouse, new_run_id
+from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def check_warehouse(location: str) -> str:
     exists = storage.exists(warehouse.uri)
     if not exists and not storage.is_s3(warehouse.uri):
         command.require_warehouse(warehouse)
-    probe = warehouse.tmp(new_run_id())
+    probe = warehouse.tmp(run_ids.from_clock())
     storage.write_atomic(probe, b"probe")
     try:
         if storage.read_bytes(probe) != b"probe":
@@ -139,7 +139,7 @@ def check_connector(location: str) -> str:
     from genremill.infra.readers import warehouse_reader
     from genremill.infra.session import spark_session
 
-    probe = Warehouse.at(location).tmp(new_run_id())
+    probe = Warehouse.at(location).tmp(run_ids.from_clock())
     with spark_session("genremill doctor") as spark:
         try:
             spark.range(3).write.parquet(probe)

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from genremill.infra import storage
+from genremill.infra import run_ids, storage
 from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import Uri, Uris
 from genremill.infra.terminal import plain
-from genremill.infra.warehouse import Warehouse, new_run_id
+from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 from genremill.jobs.catalog import column_table
 from genremill.jobs.catalog.proposal import Guess
@@ -49,7 +49,7 @@ def write(common: command.NoFlags, options: Options) -> command.Outcome:
         )
     source = storage.absolute_uri(options.tracks)
     with tempfile.TemporaryDirectory(prefix="genremill-init-") as scratch:
-        work = command.Run(Warehouse.at(scratch), new_run_id(), dry_run=True)
+        work = command.Run(Warehouse.at(scratch), run_ids.from_clock(), dry_run=True)
         return command.with_spark("init", _propose)(
             work, dataclasses.replace(options, tracks=source, output=output)
         )

@@ -50,7 +50,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     known = {"extract": f"{new:,} clips are not in the cache" if new else None}
     reasons = night_steps.expected(night, cfg, known)
     amounts = {"ingest": float(table.size_bytes), "extract": float(clips.decode)}
-    past = night_record.earlier(work.warehouse, work.run_id, most=50)
+    past = night_record.earlier(work.warehouse, most=50)
     steps = [estimates.planned(name, reason, amounts.get(name), past) for name, reason in reasons.items()]
     hours = [step.core_hours for step in steps if step.core_hours is not None]
     money = None if cfg.price_per_hour is None else sum(hours) * cfg.price_per_hour

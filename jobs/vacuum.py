@@ -7,8 +7,10 @@ the list of files and the pointer files, and starts no Spark.
     genremill vacuum --warehouse s3a://music/warehouse --yes
 """
 
+import time
 from dataclasses import dataclass
 
+from genremill.infra import run_ids
 from genremill.infra.errors import ExitCode, UsageError
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
@@ -39,7 +41,9 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
 
 def run(work: command.Run, cfg: Config) -> command.Outcome:
     """Finds what can be removed, and removes it with `--yes`."""
-    removals = removable(Listing.of(work.warehouse, cfg.min_age_hours), cfg.keep_runs)
+    # A dry run has written nothing whose time could tell the clock of the storage.
+    now_s = time.time() if work.dry_run else run_ids.taken_at_s(work.warehouse.uri)
+    removals = removable(Listing.of(work.warehouse, cfg.min_age_hours, now_s), cfg.keep_runs)
     remove = cfg.yes and not work.dry_run
     if remove:
         removals = [removal.removed(work.warehouse) for removal in removals]

@@ -2,9 +2,10 @@
 
 import csv
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from pyspark.sql import SparkSession
@@ -41,6 +42,22 @@ DATA = Path(os.environ.get("GENREMILL_TEST_DATA", Path(__file__).parent.parent.p
 
 JARS = Path(os.environ.get("GENREMILL_TEST_JARS", DATA.parent / "jars"))
 """Spark's connector for S3."""
+
+SetClock: TypeAlias = Callable[[float], None]
+"""Sets how many seconds the clock of this process is ahead."""
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
+    """Makes the clock of this process wrong; those of the file system and of other processes stay right."""
+    now_ns, gmtime = time.time_ns, time.gmtime
+
+    def set_ahead(seconds: float) -> None:
+        monkeypatch.setattr(time, "time_ns", lambda: now_ns() + int(seconds * 1e9))
+        monkeypatch.setattr(time, "time", lambda: now_ns() / 1e9 + seconds)
+        monkeypatch.setattr(time, "gmtime", lambda s=None: gmtime(time.time() if s is None else s))
+
+    return set_ahead
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups

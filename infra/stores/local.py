@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 from pyarrow.fs import FileSystem, LocalFileSystem
 
 from genremill.infra.errors import StorageError, StorageRefused
+from genremill.infra.stores.file_lock import locked
 from genremill.infra.stores.objects import REPLACED, Conflict, StoredObject, Upload
 
 PERMANENT = frozenset(
@@ -77,7 +77,8 @@ class LocalStore:
     def write_over(self, uri: str, data: bytes, version: str | None) -> None:
         """Replaces an object of this version, or creates it (version None); raises `Conflict` otherwise."""
         path = path_of(uri)
-        with _locked(f"{uri.rpartition('/')[0]}/_{path.stem.strip('_')}.lock"):
+        lock = path.with_name(f"_{path.stem.strip('_')}.lock")
+        with _faults("lock", f"file://{lock}"), locked(lock):
             if (self.read(uri)[1] if self.state(uri) else None) != version:
                 raise Conflict(f"{uri} {REPLACED}")
             self.write(uri, data)
@@ -113,19 +114,6 @@ class LocalStore:
 def path_of(uri: str) -> Path:
     """The path of a `file:///…` URI in the notation of Hadoop, without percent-encoding."""
     return Path(uri.removeprefix("file://"))
-
-
-@contextlib.contextmanager
-def _locked(uri: str) -> Iterator[None]:
-    """Holds a lock on a file until the block ends; other processes wait for it."""
-    path = path_of(uri)
-    with _faults("lock", uri):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("w")
-    with lock:
-        with _faults("lock", uri):
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ _REFUSED = {
     "KeyTooLongError": "the key is longer than S3 allows",
     "PermanentRedirect": "the bucket is in another region; set AWS_REGION",
     "InvalidURI": "the key is not valid",
+    "RequestTimeTooSkewed": "the clock of this machine is wrong; set it, for example with NTP",
 }
 """Codes of errors that a retry would meet again."""
 _AWS = re.compile(r"https://s3(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")

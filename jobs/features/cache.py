@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from genremill.infra import records, storage
 from genremill.infra.errors import UsageError
 from genremill.infra.readers import warehouse_reader
+from genremill.infra.records import RunId
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs.contracts import FEATURES, REJECTS
 
@@ -32,6 +33,8 @@ class FeatureSetRecord:
     created_at: str
     used_at: str | None = None
     """When `extract` last switched to these settings from other settings."""
+    used_by: RunId = ""
+    """The run that did so; its id decides which set is newest. Earlier versions did not write it."""
 
     def __post_init__(self) -> None:
         sizes_fit = self.shape == (len(self.values),) if self.is_vector else len(self.shape) in (2, 3)
@@ -89,7 +92,11 @@ def cached_sets(warehouse: Warehouse) -> list[CachedSet]:
             record = records.from_json(storage.read_bytes(path), FeatureSetRecord, path)
             runs = tuple(runs_of(warehouse, fingerprint))
             sets.append(CachedSet(**vars(record), fingerprint=fingerprint, folder=folder, runs=runs))
-    return sorted(sets, key=lambda cached: (cached.used_at or cached.created_at, cached.fingerprint))
+    return sorted(sets, key=_age)
+
+
+def _age(cached: CachedSet) -> tuple[str, ...]:
+    return cached.used_by, cached.used_at or cached.created_at, cached.fingerprint
 
 
 def filled_sets(warehouse: Warehouse) -> list[CachedSet]:

@@ -92,7 +92,7 @@ def _register(work: command.Run, cfg: Config, extractor: Extractor) -> str:
         reading |= {"augment": extractor.augmentation.variant.value, "augment_revision": REVISION}
     described = base.record(extractor.features, reading) | {"name": extractor.name}
     fingerprint, now = base.fingerprint(described), storage.utc_now()
-    dated = described | {"created_at": now, "used_at": now}
+    dated = described | {"created_at": now, "used_at": now, "used_by": work.run_id}
     record = records.from_json(records.to_json(dated), FeatureSetRecord, extractor.name)
     sets = [cached for cached in feature_cache.cached_sets(work.warehouse) if cached.name == extractor.name]
     if sets and sets[-1].fingerprint == fingerprint:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from genremill.infra.errors import DamagedRecord
 from genremill.infra.log import LOGGER
-from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.infra.warehouse import Generation, Snapshot, Warehouse
 from genremill.jobs.generations.members import generation_of, recorded
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES
 
@@ -35,6 +35,8 @@ class Entry:
     state: State
     why: Why
     time: str
+    run_id: str
+    """The run that published it or made its newest table; runs have an order, and clocks may be wrong."""
     tables: dict[str, Snapshot]
     reason: str = ""
     """Why it was refused."""
@@ -43,7 +45,7 @@ class Entry:
 def entries(warehouse: Warehouse) -> list[Entry]:
     """The generations of a warehouse, newest first; runs that were staged and removed are not listed."""
     found = [*_published(warehouse), *_unpublished(warehouse)]
-    return sorted(found, key=lambda entry: (entry.time, entry.state is State.STAGED), reverse=True)
+    return sorted(found, key=lambda entry: (entry.run_id, entry.state is State.STAGED), reverse=True)
 
 
 def _published(warehouse: Warehouse) -> Iterator[Entry]:
@@ -52,15 +54,17 @@ def _published(warehouse: Warehouse) -> Iterator[Entry]:
     if now is None:
         current = warehouse.all_current(*SNAPSHOT_TABLES)
         if current:
-            time = max(each.published_at for each in current.values())
             tables = {name: each.snapshot for name, each in current.items()}
-            yield Entry(State.CURRENT, Why.PUBLISHED, time, tables)
+            last = max(current.values(), key=lambda each: each.snapshot.run_id)
+            yield Entry(State.CURRENT, Why.PUBLISHED, last.published_at, last.snapshot.run_id, tables)
         return
-    yield Entry(State.CURRENT, Why.PUBLISHED, now.published_at, now.tables)
-    for each in now.previous:
-        yield Entry(State.PAST, Why.PUBLISHED, each.published_at, each.tables)
-    for each in now.withdrawn:
-        yield Entry(State.PAST, Why.ROLLED_BACK, each.published_at, each.tables)
+    yield _of(now, State.CURRENT)
+    yield from (_of(each, State.PAST) for each in now.previous)
+    yield from (_of(each, State.PAST, Why.ROLLED_BACK) for each in now.withdrawn)
+
+
+def _of(generation: Generation, state: State, why: Why = Why.PUBLISHED) -> Entry:
+    return Entry(state, why, generation.published_at, generation.published_by, generation.tables)
 
 
 def _unpublished(warehouse: Warehouse) -> Iterator[Entry]:
@@ -75,9 +79,9 @@ def _unpublished(warehouse: Warehouse) -> Iterator[Entry]:
             tables, refusal = _tables(warehouse, tags), warehouse.refusal("tags", tags.run_id)
             listed |= {(name, run.run_id) for name, run in tables.items()}
             if refusal:
-                yield Entry(state, Why.REFUSED, refusal.refused_at, tables, refusal.why)
+                yield Entry(state, Why.REFUSED, refusal.refused_at, tags.run_id, tables, refusal.why)
             else:
-                yield Entry(state, Why.STAGED, tags.written_at, tables)
+                yield Entry(state, Why.STAGED, tags.written_at, tags.run_id, tables)
     now = {name: each.snapshot.run_id for name, each in warehouse.all_current(*SNAPSHOT_TABLES).items()}
     newest = {name: run for name in SNAPSHOT_TABLES if name != "tags" and (run := warehouse.newest(name))}
     waiting = {
@@ -86,7 +90,8 @@ def _unpublished(warehouse: Warehouse) -> Iterator[Entry]:
         if run.run_id != now.get(name) and (name, run.run_id) not in listed
     }
     if waiting:
-        yield Entry(State.STAGED, Why.STAGED, max(run.written_at for run in waiting.values()), waiting)
+        last_run = max(waiting.values(), key=lambda run: run.run_id)
+        yield Entry(State.STAGED, Why.STAGED, last_run.written_at, last_run.run_id, waiting)
 
 
 def _tables(warehouse: Warehouse, tags: Snapshot) -> dict[str, Snapshot]:

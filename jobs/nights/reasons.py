@@ -162,5 +162,7 @@ def _too_old(card: ModelCard, cfg: Config) -> str | None:
     if cfg.max_age_days is None or not card.created_at:
         return None
     days = (time.time() - storage.utc_seconds(card.created_at)) / 86_400
+    if days < -1:
+        return f"the model has a time in the future, {card.created_at}"
     reason = f"the model is {days:.1f} days old, more than --train.max-age-days"
     return reason if days > cfg.max_age_days else None

@@ -173,12 +173,12 @@ def report_of(warehouse: Warehouse, version: str) -> str | None:
     return None
 
 
-def earlier(warehouse: Warehouse, run_id: str, most: int) -> list[Night]:
-    """The last nights before a run, newest first; damaged records are skipped with a warning."""
+def earlier(warehouse: Warehouse, most: int) -> list[Night]:
+    """The last nights, newest first; damaged records are skipped with a warning."""
     nights: list[Night] = []
     for other in reversed(storage.folders(warehouse.path("reports"))):
         uri = warehouse.path("reports", other, RECORD)
-        if len(nights) < most and other < run_id and storage.is_object(uri):
+        if len(nights) < most and storage.is_object(uri):
             try:
                 night = records.from_json(storage.read_bytes(uri), Night, uri)
                 check_shown(night.metrics, {step.name: step.summary for step in night.steps}, uri)

@@ -50,7 +50,7 @@ def run_and_record(
         steps=tuple(_stored(work.warehouse, record) for record in records),
     )
     night = night_record.completed(spark, work.warehouse, night, before)
-    earlier = night_record.earlier(work.warehouse, work.run_id, night_page.NIGHTS)
+    earlier = night_record.earlier(work.warehouse, night_page.NIGHTS)
     page = night_page.render(night, earlier, night_page.header_of(work.warehouse, night))
     night_record.keep(work.warehouse, night, page)
     if cfg.mlflow:

@@ -86,7 +86,7 @@ def run(spark: SparkSession, folder: Path, options: Options) -> None:
     print(f"Spark {spark.version}\nnight exit   seconds      tags  ran", flush=True)
     month_run = Month(folder, real_feed(folder, options.clips), options.flags)
     if options.first > 1:
-        month_run.nights += reversed(earlier(month_run.warehouse, "~", most=2 * NIGHTS))
+        month_run.nights += reversed(earlier(month_run.warehouse, most=2 * NIGHTS))
     month.run(month_run, print_night, options.first)
     print("every night as expected; objects decoded by fingerprint:", dict(month_run.decoded()))
 

@@ -91,7 +91,7 @@ class Month:
     def night(self, number: int, expected_code: int = 0) -> Night:
         """Runs a night on the current feed and returns its record."""
         code = cli.main(self.command(number))
-        night = earlier(self.warehouse, "~", most=1)[0]
+        night = earlier(self.warehouse, most=1)[0]
         assert code == expected_code == night.exit_code, f"night {number}: exit code {code}: {night.error}"
         self.nights.append(night)
         return night

@@ -50,7 +50,7 @@ class Nights:
     def run(self, *flags: str, exit_code: int = 0) -> Night:
         """Runs a night and returns its record."""
         self.catalog.run("nightly", "--tracks", self.catalog.tracks, *FLAGS, *flags, exit_code=exit_code)
-        return night_record.earlier(self.catalog.warehouse, "~", most=1)[0]
+        return night_record.earlier(self.catalog.warehouse, most=1)[0]
 
     def files(self) -> set[str]:
         """All files of the warehouse, without the reports."""

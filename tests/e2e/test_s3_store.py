@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from genremill.infra import lease, storage
+from genremill.infra import background, lease, run_ids, storage
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.stores import s3_client
 from genremill.infra.stores.objects import Conflict
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli
+from tests.conftest import SetClock
 from tests.e2e.s3_server import OWNER, S3Server, running_s3
 
 BUCKET = "warehouses"
@@ -173,3 +174,30 @@ def test_vacuum_aborts_unfinished_uploads(
     assert cli.main([*vacuum, "--min-age-hours", "0"]) == 0
     assert "upload that nobody ended" in capsys.readouterr().out
     assert storage.uploads(root) == []
+
+
+def test_jobs_that_start_at_once_get_different_run_ids(root: str) -> None:
+    storage.write_atomic(f"{root}/_sequence.json", b'{"last": "20991231T235959-fffff0", "token": ""}')
+    with ThreadPoolExecutor(8) as pool:
+        taken = list(pool.map(lambda _: run_ids.take(root), range(24)))
+    assert len(set(taken)) == 24
+    assert min(taken) == "20991231T235959-fffff1"
+    assert max(taken) == "21000101T000000-000008"
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "message"),
+    [(90_000.0, "is 25.0 hours ahead of the clock of s3a:"), (-7_200.0, "2.0 hours behind"), (0.0, None)],
+)
+def test_a_machine_with_a_wrong_clock_warns_and_removes_nothing_of_a_running_job(
+    root: str, set_clock: SetClock, capsys: pytest.CaptureFixture[str], ahead_s: float, message: str | None
+) -> None:
+    run_id = "20260101T000000-abcdef"
+    for name in (f"_tmp/{run_id}/{background.ALIVE}", f"tags/run={run_id}/part-0.parquet"):
+        storage.write_atomic(f"{root}/{name}", b"1")
+    set_clock(ahead_s)
+    assert cli.main(["vacuum", "--warehouse", root, "--yes"]) == 0
+    log = capsys.readouterr().err
+    assert log.count("the clock of this machine") == (1 if message else 0)
+    assert message is None or message in log
+    assert storage.is_object(f"{root}/tags/run={run_id}/part-0.parquet")

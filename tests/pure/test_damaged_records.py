@@ -72,7 +72,7 @@ def test_the_page_and_the_plan_skip_a_damaged_night_and_name_it(
     night_record.keep(warehouse, whole, "page")
     put(warehouse, "reports/r2/run.json", text)
     with caplog.at_level("WARNING"):
-        earlier = night_record.earlier(warehouse, "r3", most=5)
+        earlier = night_record.earlier(warehouse, most=5)
     assert earlier == [whole]
     assert "reports/r2/run.json" in caplog.text
     assert "m/1" in night_page.render(dataclasses.replace(NIGHT, run_id="r3"), earlier, HEADER)
@@ -88,7 +88,7 @@ def test_a_night_of_another_version_is_no_damaged_night(warehouse: Warehouse) ->
         )
     ):
         put(warehouse, f"reports/r{number}/run.json", json.dumps(text).encode())
-    earlier = night_record.earlier(warehouse, "r9", most=5)
+    earlier = night_record.earlier(warehouse, most=5)
     assert [night.run_id for night in earlier] == ["r3", "r2", "r1", "r0"]
     assert night_page.render(NIGHT, earlier, HEADER)
 

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -138,3 +140,83 @@ def test_a_lease_that_this_process_failed_to_release_is_taken_over_at_once(
     started = time.monotonic()
     with lease.held(uri, "r2"):
         assert time.monotonic() - started < 1.0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "alive"),
+    [
+        ({}, True),
+        ({"started": "1"}, False),  # the pid now belongs to another process
+        ({"pid": 2**22 + 1}, False),
+        ({"host": "elsewhere"}, None),
+        ({"boot_id": "another"}, None),  # the machine has started again, or has the name of another machine
+        ({"pid_namespace": "pid:[1]"}, None),
+        ({"pid_namespace": "pid:[1]", "started": "1"}, None),
+        ({"boot_id": "", "pid_namespace": ""}, None),  # of an earlier version
+    ],
+)
+def test_a_process_is_known_only_in_its_own_namespace_of_this_start(
+    monkeypatch: pytest.MonkeyPatch, overrides: dict[str, object], alive: bool | None
+) -> None:
+    holder = dataclasses.replace(Holder.this_process("r1"), **overrides)  # type: ignore[arg-type]
+    monkeypatch.setattr(lease, "_HELD", {holder.token})
+    assert holder.is_alive is alive
+
+
+def test_without_proc_only_the_expiry_decides(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "readlink", fail)
+    holder = Holder.this_process("r1")
+    assert (holder.boot_id, holder.pid_namespace) == ("", "")
+    assert holder.is_alive is None
+    assert records.from_json(records.to_json(holder), Holder, uri) == holder
+
+
+def test_the_proc_of_another_namespace_says_nothing_about_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    assert Holder.this_process("r1").is_alive is None
+
+
+UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+
+
+@pytest.fixture
+def in_namespace() -> tuple[str, ...]:
+    """The command that runs another one in a PID namespace of its own."""
+    if not shutil.which(UNSHARE[0]) or subprocess.run([*UNSHARE, "true"], capture_output=True).returncode:
+        pytest.skip("this user may not make PID namespaces with `unshare`")
+    return UNSHARE
+
+
+def test_a_holder_in_another_pid_namespace_keeps_its_lease(uri: str, in_namespace: tuple[str, ...]) -> None:
+    code = (
+        "import sys; from genremill.infra import lease; lease.EXPIRY_S = 0.5\n"
+        "with lease.held(sys.argv[1], 'r1'): print('holding', flush=True); sys.stdin.read()"
+    )
+    command = [*in_namespace, sys.executable, "-c", code, uri]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "holding\n"
+        found = lease.holder_of(uri)
+        assert found is not None
+        assert found.host == os.uname().nodename
+        assert found.is_alive is None
+        with pytest.raises(lease.Held, match="run r1"), lease.held(uri, "r2"):
+            pass
+        holder.communicate("")
+    assert not storage.is_object(uri)
+
+
+def test_the_lease_of_a_killed_holder_in_another_pid_namespace_expires(
+    uri: str, in_namespace: tuple[str, ...]
+) -> None:
+    code = (
+        "import os, sys; from genremill.infra import lease; "
+        "made = lease.held(sys.argv[1], 'r1'); made.__enter__(); os._exit(1)"
+    )
+    subprocess.run([*in_namespace, sys.executable, "-c", code, uri], check=False)
+    started = time.monotonic()
+    with lease.held(uri, "r2"):
+        assert time.monotonic() - started > 0.5

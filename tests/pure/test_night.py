@@ -89,7 +89,7 @@ def test_damaged_records_are_skipped(tmp_path: Path, text: str, caplog: pytest.L
         night_record.keep(warehouse, make_night(run_id), "page")
     (tmp_path / "reports" / "r2" / "run.json").write_text(text)
     with caplog.at_level("WARNING"):
-        assert [night.run_id for night in night_record.earlier(warehouse, "r3", most=5)] == ["r1"]
+        assert [night.run_id for night in night_record.earlier(warehouse, most=5)] == ["r1"]
     assert "reports/r2/run.json is not a valid Night record" in caplog.text
 
 
@@ -97,8 +97,8 @@ def test_earlier_nights_are_listed_newest_first(tmp_path: Path) -> None:
     warehouse = Warehouse.at(str(tmp_path))
     for run_id in ("r1", "r2", "r3", "r4"):
         night_record.keep(warehouse, make_night(run_id), "page")
-    assert [night.run_id for night in night_record.earlier(warehouse, "r4", most=5)] == ["r3", "r2", "r1"]
-    assert [night.run_id for night in night_record.earlier(warehouse, "r4", most=1)] == ["r3"]
+    assert [night.run_id for night in night_record.earlier(warehouse, most=5)] == ["r4", "r3", "r2", "r1"]
+    assert [night.run_id for night in night_record.earlier(warehouse, most=1)] == ["r4"]
 
 
 def test_the_page_shows_the_record_and_escapes_all_data() -> None:

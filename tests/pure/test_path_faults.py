@@ -200,6 +200,7 @@ def response(code: str, status: int) -> ClientError:
         (response("InvalidBucketName", 400), ExitCode.USAGE),
         (response("KeyTooLongError", 400), ExitCode.USAGE),
         (response("PermanentRedirect", 301), ExitCode.USAGE),
+        (response("RequestTimeTooSkewed", 403), ExitCode.USAGE),
         (ParamValidationError(report="Invalid bucket name"), ExitCode.USAGE),
         (response("SlowDown", 503), ExitCode.RETRY),
         (response("InternalError", 500), ExitCode.RETRY),

@@ -122,6 +122,6 @@ def test_a_lock_that_the_file_system_does_not_offer_is_an_error_with_its_path(
     def fail(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(fcntl, "flock", fail)
+    monkeypatch.setattr(fcntl, "fcntl", fail)
     with pytest.raises(StorageError, match=r"cannot lock .*/_x\.lock: No locks available"):
         storage.write_over(f"file://{tmp_path}/x.json", b"", None)

@@ -40,7 +40,7 @@ $(DEMO): $(READY) jobs/demo.py jobs/synthetic/catalog.py jobs/synthetic/clips.py
 # One OpenMP thread per process, because pytest's two workers, Spark and torch already share the cores. The files
 # run in the order given, the longest first, so that both workers finish at about the same time.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
-LONG_TESTS := $(patsubst %,tests/e2e/test_%.py,month nights s3_warehouse faults cluster feature_sets known_sounds study augmented_training)
+LONG_TESTS := $(patsubst %,tests/e2e/test_%.py,month nights s3_warehouse faults interrupts cluster feature_sets known_sounds study augmented_training)
 
 test: $(READY) ## Run the tests; SPARK=4.0.0 runs them on that Spark version, in its own venv
 	$(PYTEST) $(addprefix --ignore=,$(LONG_TESTS)) tests/e2e tests jobs udfs models infra

@@ -201,7 +201,10 @@ def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
 
         def _send_error(self, status: int, code: str) -> None:
             body = f"<Error><Code>{code}</Code><Message>a test</Message></Error>".encode()
-            self._send(Answer(status, [("Content-Type", "application/xml")], body), None)
+            headers = [("Content-Type", "application/xml")]
+            if status == 301:
+                headers.append(("x-amz-bucket-region", "eu-central-1"))
+            self._send(Answer(status, headers, body), None)
 
         def _hang_up(self, orderly: bool = False) -> None:
             if not orderly:

@@ -54,7 +54,7 @@ def test_ctrl_c_prints_one_line_and_leaves_no_process(ready: Path, tmp_path: Pat
     shutil.copytree(ready, tmp_path / "copy")
     warehouse = str(tmp_path / "copy" / "warehouse")
     flags = ["--tracks", str(tmp_path / "copy" / "tracks.csv")] if name == "ingest" else []
-    flags += ["--model", "mlp4", "--epochs", "500", "--patience", "500"] if name == "train" else []
+    flags += ["--model", "linear", "--epochs", "2000", "--batch", "16"] if name == "train" else []
     with (tmp_path / "log").open("w") as log:
         job = subprocess.Popen(
             [sys.executable, "-m", "genremill.jobs.cli", name, "--warehouse", warehouse, *flags],

@@ -75,7 +75,7 @@ OUTCOMES = {
         Outcome("ingest", down(FOREVER, after=30), 4),
     ],
     "the body of a record is truncated": [
-        Outcome("tables", to(r"GET .*_current\.json", Fault.CUT), 2, "damaged"),
+        Outcome("tables", to(r"GET .*_(generation|current)\.json", Fault.CUT), 2, "damaged"),
     ],
     "the bodies of all audio objects are truncated": [
         Outcome("extract", to(rf"GET .*{AUDIO}\w", Fault.CUT), 4, "the body broke off"),

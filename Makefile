@@ -10,12 +10,16 @@ TYPING := build/typing/genremill
 DEMO := build/demo/tracks.csv
 TRACKS ?= $(DEMO)
 ARCHIVE := build/genremill-env.tar.gz
+TOOLS := build/tools
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+COMMA := ,
+WITHOUT_HASHES := sed -n 's/ *\\$$//; /^[^\#]*==/p' requirements.lock
 CLUSTER_PORT ?= 7077
 CLUSTER_UI_PORT ?= 8080
 AUDIO_ROOT ?= $(if $(filter $(DEMO),$(TRACKS)),$(dir $(DEMO)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-cluster check check-deploy bench docs archive cluster-up cluster-down clean
+.PHONY: help setup lock run test test-long test-cluster check check-deploy bench docs archive release cluster-up cluster-down clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,8 +29,8 @@ setup: $(READY) ## Create .venv and install genremill with its pinned dependenci
 $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v[:2] not in ((3, 11), (3, 12)) and f"Python 3.11 or 3.12 is needed, found {v[0]}.{v[1]}: make setup PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	sed '$(if $(SPARK),s/^pyspark==.*/pyspark==$(SPARK)/)' requirements.lock | $(BIN)/python -m pip install --quiet --disable-pip-version-check -r /dev/stdin
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	sed '$(if $(SPARK),/^pyspark==/$(COMMA)/[^\\]$$/d)' requirements.lock | $(BIN)/python $(PIP_INSTALL) --require-hashes --no-deps -r /dev/stdin
+	$(BIN)/python $(PIP_INSTALL) --editable . $(if $(SPARK),pyspark==$(SPARK))
 	$(BIN)/python -m genremill.udfs.compiled
 	$(BIN)/genremill doctor
 	touch $(READY)
@@ -40,7 +44,7 @@ $(DEMO): $(READY) jobs/demo.py jobs/synthetic/catalog.py jobs/synthetic/clips.py
 # One OpenMP thread per process, because pytest's two workers, Spark and torch already share the cores. The files
 # run in the order given, the longest first, so that both workers finish at about the same time.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
-LONG_TESTS := $(patsubst %,tests/e2e/test_%.py,month nights s3_warehouse faults cluster feature_sets known_sounds study augmented_training)
+LONG_TESTS := $(patsubst %,tests/e2e/test_%.py,month nights s3_warehouse faults interrupts release s3_outcomes cluster feature_sets known_sounds study augmented_training)
 
 test: $(READY) ## Run the tests; SPARK=4.0.0 runs them on that Spark version, in its own venv
 	$(PYTEST) $(addprefix --ignore=,$(LONG_TESTS)) tests/e2e tests jobs udfs models infra
@@ -74,11 +78,29 @@ archive: $(ARCHIVE) ## Pack the environment for executors into build/genremill-e
 $(ARCHIVE): pyproject.toml requirements.lock $(shell find jobs udfs models infra -name "*.py" -o -name "*.safetensors" -o -name "*.j2")
 	test -x build/archive/bin/python || $(PYTHON) -m venv build/archive
 	rm -rf build/lib build/bdist.*
-	build/archive/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock venv-pack2==0.9.2 .
+	$(WITHOUT_HASHES) > build/constraints.txt
+	build/archive/bin/python $(PIP_INSTALL) --constraint build/constraints.txt venv-pack2==0.9.2 .
 	rm -rf build/lib build/bdist.*
 	build/archive/bin/python -m genremill.udfs.compiled
 	build/archive/bin/venv-pack --quiet --force --prefix build/archive --output $@ $(foreach unused,pip pyspark tests torch/include torch/test,--exclude '*/$(unused)/*')
 	chmod 644 $@
+
+$(TOOLS)/.ready: # in a venv of its own, because the tools need other versions of packages
+	test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python $(PIP_INSTALL) build==1.6.1 cyclonedx-bom==7.5.0 uv==0.13.9
+	touch $@
+
+lock: $(TOOLS)/.ready ## Write the hashes of the versions in requirements.lock; edit a version, then run this
+	sed -n '/^#/p' requirements.lock > build/requirements.lock
+	$(WITHOUT_HASHES) | $(TOOLS)/bin/uv pip compile --quiet --no-deps --generate-hashes --no-header --no-annotate --python-version 3.11 - >> build/requirements.lock
+	mv build/requirements.lock requirements.lock
+
+release: $(TOOLS)/.ready ## Build wheel and source archive in dist/, with a CycloneDX SBOM and SHA256SUMS
+	rm -rf dist build/lib build/bdist.*
+	$(TOOLS)/bin/python -m build --outdir dist
+	rm -rf build/lib build/bdist.*
+	{ cat requirements.lock; grep -o 'torch==[0-9.]*' pyproject.toml; } | $(TOOLS)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file "$$(ls dist/*.whl | sed 's/-py3.*/.cdx.json/')" -
+	cd dist && sha256sum -- * > SHA256SUMS
 
 cluster-up: $(READY) ## Start a standalone Spark master and two workers on 127.0.0.1
 	@$(BIN)/python infra/deploy/cluster.py up --port $(CLUSTER_PORT) --ui-port $(CLUSTER_UI_PORT)
@@ -95,4 +117,4 @@ bench: $(READY) ## Measure speed and accuracy, and print tables
 	for file in tests/bench/bench_*.py; do $(BIN)/python -m tests.bench.$$(basename $$file .py) || exit 1; done
 
 clean: cluster-down ## Remove the venvs and all build results
-	rm -rf .venv .venv-spark-* build .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf .venv .venv-spark-* build dist .mypy_cache .ruff_cache .pytest_cache *.egg-info

@@ -1,14 +1,16 @@
 """The Spark session of a process: how it starts, what Java prints, and what its errors mean."""
 
 import contextlib
+import logging
 import os
 import re
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from py4j.protocol import Py4JJavaError, Py4JNetworkError
+from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import (
     AnalysisException,
@@ -16,10 +18,9 @@ from pyspark.errors import (
     PySparkRuntimeError,
     PythonException,
 )
-from pyspark.java_gateway import launch_gateway
 from pyspark.sql import SparkSession
 
-from genremill.infra import host_name
+from genremill.infra import host_name, java
 from genremill.infra.errors import GenremillError, StorageError, StorageRefused, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.stores import local, s3_access, s3_client
@@ -59,20 +60,11 @@ _OTHER_CODE = re.compile(
 """Errors of a Python worker whose packages differ from the driver's."""
 _REFUSED = re.compile(
     r"URISyntaxException|UnsupportedFileSystemException|AccessDeniedException|AccessControlException"
-    r"|UnknownStoreException|ReadOnlyFileSystemException|ParentNotDirectoryException"
+    r"|UnknownStoreException|AWSRedirectException|ReadOnlyFileSystemException|ParentNotDirectoryException"
     r"|\((Permission denied|Operation not permitted|Read-only file system|Is a directory|Not a directory"
     r"|File name too long|Too many levels of symbolic links)\)"
 )
 """Errors of Java for a path that a retry would meet again."""
-_NOISE = (
-    b"WARNING: Using incubator modules:",
-    b"Setting default log level to",
-    b"To adjust logging level use",
-    b"Using Spark's default log4j profile:",
-    b"NOTE: Picked up JDK_JAVA_OPTIONS:",
-    b"Picked up JAVA_TOOL_OPTIONS:",
-)
-"""Beginnings of the lines that every start of Spark prints on stderr and that do not help users."""
 
 
 def _under_spark_submit() -> bool:
@@ -96,8 +88,13 @@ def spark_session(app_name: str) -> Iterator[SparkSession]:
         try:
             s3_access.share(spark)
             yield spark
+        except Exception as err:
+            if java.silent.is_set():  # the error follows from Ctrl-C
+                raise KeyboardInterrupt from err
+            raise
         finally:
-            with contextlib.suppress(ConnectionRefusedError):  # another error reports that Java died
+            # Another error reports that Java died. After Ctrl-C, Java ends with this process at the latest.
+            with contextlib.suppress(ConnectionRefusedError, Py4JError):
                 spark.stop()
 
 
@@ -119,7 +116,9 @@ def _started(app_name: str) -> SparkSession:
     builder = SparkSession.builder.appName(app_name)
     for key, value in settings.items():
         builder = builder.config(key, value)
-    return builder.getOrCreate()
+    spark = builder.getOrCreate()
+    _handle_interrupts()
+    return spark
 
 
 def _use_loopback_if_needed() -> None:
@@ -137,39 +136,28 @@ def _use_utf8() -> None:
 
 
 def _start_java(conf: SparkConf) -> None:
-    """Starts the JVM, unless it is running, and hides the lines in `_NOISE`; the session uses this JVM."""
+    """Starts the JVM, unless it is running; the session uses it."""
+    java.silent.clear()
     if SparkContext._gateway is not None or _under_spark_submit():
         SparkContext._ensure_initialized(conf=conf)
-        return
-    source, target = os.pipe()
-    reader = threading.Thread(target=_forward, args=(source,), daemon=True)
-    reader.start()
-    try:
-        gateway = launch_gateway(conf, {"stderr": target})  # type: ignore[no-untyped-call]
-    except BaseException:
-        os.close(target)
-        reader.join(1)  # what Java printed explains the error that follows
-        raise
-    os.close(target)
-    SparkContext._ensure_initialized(gateway=gateway, conf=conf)
+    else:
+        SparkContext._ensure_initialized(gateway=java.start(conf), conf=conf)
 
 
-def _forward(source: int) -> None:
-    """Copies lines to stderr, except `_NOISE`; a progress bar is copied before its line ends."""
-    pending = b""
-    while data := os.read(source, 1 << 16):
-        *lines, pending = (pending + data).split(b"\n")
-        shown = b"".join(line + b"\n" for line in lines if not line.startswith(_NOISE))
-        if b"\r" in pending:
-            shown, pending = shown + pending, b""
-        _write(shown)
-    _write(pending)
-    os.close(source)
+def _handle_interrupts() -> None:
+    """Replaces the handler of pyspark, and hides what Java and py4j report after Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        java.silent.set()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread() and not _under_spark_submit():
+        signal.signal(signal.SIGINT, interrupt)
+        logging.getLogger().addFilter(_before_interrupt)
 
 
-def _write(data: bytes) -> None:
-    while data:
-        data = data[os.write(2, data) :]
+def _before_interrupt(_: logging.LogRecord) -> bool:
+    return not java.silent.is_set()
 
 
 @contextlib.contextmanager

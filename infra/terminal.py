@@ -3,11 +3,15 @@
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import TextIO
 
 from genremill.infra.errors import StorageError
+
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit code after Ctrl-C, as shells report it."""
 
 
 def plain(text: str) -> str:
@@ -57,6 +61,13 @@ def print_error(text: str) -> None:
         print(plain_lines(text), file=sys.stderr, flush=True)
     except OSError:
         _drop(sys.stderr)
+
+
+def interrupted(what: str) -> int:
+    """Prints the only line about Ctrl-C, which has no effect from now on, and returns the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    print_error(f"{what}: interrupted; run it again to continue")
+    return INTERRUPTED
 
 
 @contextlib.contextmanager

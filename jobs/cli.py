@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from genremill.infra.errors import ExitCode, StorageError
-from genremill.infra.terminal import open_streams, print_error, printing
+from genremill.infra.terminal import interrupted, open_streams, print_error, printing
 
 JOBS = {
     "nightly": "run all steps from ingest to publish; skip steps whose inputs have not changed",
@@ -110,8 +110,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         print_error(f"genremill: no job is named {command!r}{hint}\n\n{HELP}")
         return ExitCode.USAGE
-    exit_code: int = importlib.import_module(f"genremill.jobs.{command}").main(arguments)
-    return exit_code
+    try:
+        exit_code: int = importlib.import_module(f"genremill.jobs.{command}").main(arguments)
+        return exit_code
+    except KeyboardInterrupt:  # while its modules are imported
+        return interrupted(f"genremill {command}")
 
 
 def _answer(command: str, arguments: Sequence[str]) -> int:

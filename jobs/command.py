@@ -14,7 +14,14 @@ from genremill.infra.errors import ExitCode, GenremillError, StorageError, Usage
 from genremill.infra.flag_types import OptionalFile, Uri
 from genremill.infra.log import LOGGER, start_log
 from genremill.infra.stores import local
-from genremill.infra.terminal import json_line, open_streams, plain_lines, print_error, printing
+from genremill.infra.terminal import (
+    interrupted,
+    json_line,
+    open_streams,
+    plain_lines,
+    print_error,
+    printing,
+)
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import flags
 
@@ -107,8 +114,7 @@ class Command(Generic[CommonT, ConfigT]):
         except SystemExit as err:  # tyro has printed what is wrong, or the help; or nobody reads stdout
             return int(err.code or ExitCode.DONE)
         except KeyboardInterrupt:
-            print_error(f"genremill {self.name}: interrupted; run it again to continue")
-            return 130
+            return interrupted(f"genremill {self.name}")
         return outcome.exit_code
 
 

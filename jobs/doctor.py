@@ -9,10 +9,7 @@ import hashlib
 import importlib
 import os
 import platform
-import re
-import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genremill.infra import host_name, run_ids, storage
+from genremill.infra import host_name, java, run_ids, storage
 from genremill.infra.errors import ExitCode, GenremillError, StorageError
 from genremill.infra.flag_types import Uri
 from genremill.infra.warehouse import Warehouse
@@ -45,17 +42,14 @@ Config = command.NoFlags
 
 def check_java() -> str:
     """The version of Java that Spark will start."""
-    home = os.environ.get("JAVA_HOME")
-    java = str(Path(home) / "bin" / "java") if home else shutil.which("java")
-    if java is None or not Path(java).exists():
+    found = java.installed()
+    if found is None:
         hint = "Debian: apt install openjdk-17-jre-headless"
         raise GenremillError(f"no Java found; install {JAVA_NEEDED} or newer ({hint})")
-    output = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "(\d+)', output)
-    if found is None or int(found[1]) < JAVA_NEEDED:
-        actual = output.splitlines()[0] if output else "not Java"
-        raise GenremillError(f"{java} is {actual}; expected {JAVA_NEEDED} or newer")
-    return f"{found[1]}, {java}"
+    number = java.version_of(found)
+    if number < JAVA_NEEDED:
+        raise GenremillError(f"{found} is Java {number}; expected {JAVA_NEEDED} or newer")
+    return f"{number}, {found}"
 
 
 def check_host_name() -> str:

@@ -22,7 +22,7 @@ from genremill.udfs.decoding.settings import DecodeSettings
 from genremill.udfs.dsp.augmentation import Augmentation
 from genremill.udfs.feature_sets.base import FeatureSet, Window
 
-OBJECT_SCHEMA = "audio_uri string, etag string, size long, reason string, detail string"
+OBJECT_SCHEMA = "audio_uri string, etag string, size long, file string, reason string, detail string"
 WINDOW_SCHEMA = (
     "audio_uri string, etag string, size long, content_hash string, window int, window_start_s double, "
     "values array<float>, coverage float, seconds_decoded double, reason string, detail string"
@@ -97,7 +97,7 @@ def _make_ready(features: FeatureSet) -> None:
 def _object_row(uri: str, result: AudioObject | AudioRejected) -> Row:
     if isinstance(result, AudioRejected):
         return {"audio_uri": uri, "reason": result.reason.value, "detail": result.detail}
-    return {"audio_uri": uri, "etag": result.etag, "size": result.size}
+    return {"audio_uri": uri, "etag": result.etag, "size": result.size, "file": result.file}
 
 
 def _window_rows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:

@@ -7,6 +7,7 @@ class AudioReason(enum.StrEnum):
     """Why an audio object is in `rejects`."""
 
     PATH_REFUSED = "path_refused"  # outside the roots that `--audio-root` allows
+    DENIED = "denied"  # the storage does not allow this user to read the object
     MISSING = "missing"  # the object does not exist
     CHANGED = "changed"  # the object was replaced between listing and reading
     EMPTY = "empty"  # zero bytes

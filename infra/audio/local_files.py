@@ -20,10 +20,11 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
-def state(root: Location, location: Location, uri: str) -> tuple[str, int]:
-    """Etag (size and modification time) and size of a file below a root."""
+def state(root: Location, location: Location, uri: str) -> tuple[str, int, str]:
+    """Etag (size and modification time), size, and device with inode of a file below a root."""
     with _faults(uri), _parent(root, location, uri) as (folder, name):
-        return _state_of(os.lstat(name, dir_fd=folder), uri)
+        status = os.lstat(name, dir_fd=folder)
+        return *_state_of(status, uri), f"{status.st_dev}-{status.st_ino}"
 
 
 @contextlib.contextmanager
@@ -103,5 +104,5 @@ def _faults(uri: str) -> Iterator[None]:
         if err.errno in (errno.ELOOP, errno.EINVAL):  # EINVAL: `realpath` read a link that was replaced
             raise refused(uri, "a link in the path was changed at the same time") from err
         if err.errno in (errno.EACCES, errno.EPERM):  # the root itself could be opened
-            raise refused(uri, "no permission to read it") from err
+            raise AudioRejected(AudioReason.DENIED, f"{redacted(uri)}: no permission to read it") from err
         raise StorageError(f"cannot read {redacted(uri)}: {err.strerror}") from err

@@ -86,7 +86,8 @@ def _state(location: Location, retries: RetrySettings) -> State | AudioRejected:
 def fetch(location: Location, etag: str, size: int, retries: RetrySettings) -> tuple[IO[bytes], str]:
     """The bytes of an object in an unnamed file, at its start, and their sha256.
 
-    Raises `AudioRejected` if the object is missing or has another ETag, `StorageError` if it cannot be read.
+    Raises `AudioRejected` if the object is missing, has another ETag or may not be read, and `StorageError`
+    if the storage fails.
     """
 
     def get(client: Client) -> tuple[IO[bytes], str]:
@@ -108,6 +109,8 @@ def _with_retries(
     except (ObjectMissing, ObjectChanged) as err:
         reason = AudioReason.MISSING if isinstance(err, ObjectMissing) else AudioReason.CHANGED
         raise AudioRejected(reason, f"{what}: {err}") from err
+    except s3_client.AccessDenied as err:
+        raise AudioRejected(AudioReason.DENIED, str(err)) from err
 
 
 def _copy(body: s3_client.Body, size: int) -> tuple[IO[bytes], str]:

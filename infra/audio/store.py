@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from genremill.infra.audio import local_files, paths as audio_paths, s3_objects
 from genremill.infra.audio.faults import AudioReason, AudioRejected
@@ -22,6 +22,8 @@ class AudioObject:
     uri: str
     etag: str
     size: int
+    file: str = field(default="", compare=False)
+    """Device and inode, which are equal for all paths of a file; empty on S3."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +60,16 @@ class AudioStore:
         """The object at each of many URIs, or why there is none; S3 needs fewer requests than with `stat`."""
         located = [self._located(uri) for uri in uris]
         on_s3 = s3_objects.states([item for item in located if isinstance(item, Location)], self.retries)
-        states = [on_s3[item] if isinstance(item, Location) else item for item in located]
+        states: list[tuple[str, int] | tuple[str, int, str] | AudioRejected] = [
+            on_s3[item] if isinstance(item, Location) else item for item in located
+        ]
         return [
             state if isinstance(state, AudioRejected) else AudioObject(uri, *state)
             for uri, state in zip(uris, states, strict=True)
         ]
 
-    def _located(self, uri: str) -> Location | tuple[str, int] | AudioRejected:
-        """The location of an object on S3; etag and size of a local file; or why it must not be read."""
+    def _located(self, uri: str) -> Location | tuple[str, int, str] | AudioRejected:
+        """The location of an object on S3; the state of a local file; or why it must not be read."""
         try:
             root, location = audio_paths.locate(uri, self.roots)
             return location if location.bucket else local_files.state(root, location, uri)

@@ -28,11 +28,14 @@ Result = TypeVar("Result")
 
 _GONE = ("NoSuchKey", "NotFound", "InvalidObjectState")  # the last one: the object is in an archive
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "400")  # HEAD has no other code
+_OTHER_REGION = "the bucket is in another region; set AWS_REGION"
 _REFUSED = {
     "NoSuchBucket": "there is no such bucket",
     "InvalidBucketName": "the name of the bucket is not valid",
     "KeyTooLongError": "the key is longer than S3 allows",
-    "PermanentRedirect": "the bucket is in another region; set AWS_REGION",
+    "PermanentRedirect": _OTHER_REGION,
+    "301": _OTHER_REGION,  # the response to HEAD has no other code
+    "AuthorizationHeaderMalformed": _OTHER_REGION,
     "InvalidURI": "the key is not valid",
     "RequestTimeTooSkewed": "the clock of this machine is wrong; set it, for example with NTP",
 }

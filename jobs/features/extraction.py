@@ -5,13 +5,14 @@ import dataclasses
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import records, storage
+from genremill.infra.audio.faults import AudioReason
 from genremill.infra.audio.store import AudioStore
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import Split
-from genremill.jobs.features import cache as feature_cache
+from genremill.jobs.features import cache as feature_cache, missing
 from genremill.jobs.features.cache import FeatureSetRecord
 from genremill.jobs.features.extraction_settings import Config, window_seconds
 from genremill.jobs.features.set_extraction import ExtractionCounts, SetExtraction
@@ -21,6 +22,9 @@ from genremill.udfs.dsp.augmentation import FASTEST, REVISION, Augmentation
 from genremill.udfs.extraction import Extractor
 from genremill.udfs.feature_sets import base, registry
 from genremill.udfs.feature_sets.base import WHOLE
+
+SAMPLE = 16
+"""Objects on S3 that are requested before all others."""
 
 
 def with_audio(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot) -> DataFrame:
@@ -79,9 +83,29 @@ def _objects(work: command.Run, tracks: DataFrame, store: AudioStore) -> DataFra
     """Every distinct audio object with its etag and size, or the reason why it cannot be read."""
     cores = tracks.sparkSession.sparkContext.defaultParallelism
     # Partitions are ranges of URIs, because neighbors on S3 are listed together.
-    uris = tracks.select("audio_uri").distinct().repartitionByRange(4 * cores, "audio_uri")
-    objects = uris.mapInPandas(extraction.make_stat(store), extraction.OBJECT_SCHEMA)
-    return snapshots.checkpoint(work, objects, "objects")
+    uris = tracks.select("audio_uri").distinct()
+    if any(root.bucket for root in store.roots):
+        # Without access to anything, the requests for all objects would take long.
+        sample = uris.orderBy(F.xxhash64("audio_uri")).limit(SAMPLE).coalesce(1)
+        _check_allowed(_states(sample, store), all_of_them=True)
+    objects = _states(uris.repartitionByRange(4 * cores, "audio_uri"), store)
+    objects = snapshots.checkpoint(work, objects, "objects")
+    _check_allowed(objects)
+    return objects
+
+
+def _states(uris: DataFrame, store: AudioStore) -> DataFrame:
+    return uris.mapInPandas(extraction.make_stat(store), extraction.OBJECT_SCHEMA)
+
+
+def _check_allowed(objects: DataFrame, *, all_of_them: bool = False) -> None:
+    """Raises `StorageError` if access to most of the objects (or to all of them) is denied."""
+    is_denied = F.col("reason").eqNullSafe(AudioReason.DENIED.value)
+    details = F.max(F.when(is_denied, F.col("detail")))
+    row = objects.agg(F.count_if(is_denied), F.count("*"), details).first()
+    denied, count, detail = row or (0, 0, "")
+    if denied == count or not all_of_them:
+        missing.check_allowed(denied, count, detail)
 
 
 def _register(work: command.Run, cfg: Config, extractor: Extractor) -> str:

@@ -1,21 +1,28 @@
 """Which tracks have no features of their current audio, and whether `extract` copies or computes them.
 
 Audio is unchanged if its (audio_uri, etag) is unchanged. On S3, an equal (etag, size) under another key is
-the same audio. The same audio is decoded only once.
+the same audio; on a file system, all paths of a file are. The same audio is decoded only once.
 """
 
 from pyspark.sql import Column, DataFrame, Window, functions as F
 
 from genremill.infra.audio.faults import AudioReason
+from genremill.infra.errors import StorageError
 from genremill.jobs.contracts import FEATURES, REJECTS
 
 STAGE = "extract"
 """Value of `stage` in the rejects of audio."""
-OF_THE_PATH = (AudioReason.MISSING, AudioReason.CHANGED, AudioReason.PATH_REFUSED)
+OF_THE_PATH = (AudioReason.MISSING, AudioReason.CHANGED, AudioReason.PATH_REFUSED, AudioReason.DENIED)
 """Reasons that do not depend on the content; their detail contains the URI without its secrets."""
 PASSING = (*OF_THE_PATH, AudioReason.DECODE_TIMEOUT)
 """Reasons that may disappear although the etag stays the same."""
 _OF_THE_AUDIO = [name for name in FEATURES.schema.names if name not in ("track_id", "audio_uri")]
+
+
+def check_allowed(denied: int, objects: int, detail: str) -> None:
+    """Raises `StorageError` if most of the objects may not be read: it is not the fault of single objects."""
+    if 2 * denied > objects:
+        raise StorageError(f"access denied to {denied:,} of {objects:,} audio objects: {detail}")
 
 
 def content() -> Column:
@@ -31,14 +38,15 @@ def missing(tracks: DataFrame, objects: DataFrame, rows: DataFrame, rejects: Dat
     `rows` are the rows of the cache, and `rejects` those of this fingerprint. Tracks with equal audio have
     the same `source`: the only object that has to be decoded.
     """
-    readable = objects.where(F.col("reason").isNull()).select("audio_uri", "etag", "size")
+    readable = objects.where(F.col("reason").isNull()).select("audio_uri", "etag", "size", "file")
     with_audio = tracks.join(readable, "audio_uri", "inner")
     new = with_audio.join(held(rows), ["track_id", "audio_uri", "etag"], "left_anti")
     known = rejects.where(~F.col("reason").isin(*PASSING)).alias("known")
     is_same_audio = (F.col("track_id") == F.col("key")) & (F.col("new.etag") == F.col("known.etag"))
     bad = is_same_audio & _is_about(F.col("detail"), F.col("audio_uri"))
     new = new.alias("new").join(known, bad, "left_anti").withColumn("content", content())
-    return new.withColumn("source", F.min("audio_uri").over(Window.partitionBy("content")))
+    same_audio = Window.partitionBy("etag", "size", "file")
+    return new.withColumn("source", F.min("audio_uri").over(same_audio)).drop("file")
 
 
 def _is_about(detail: Column, uri: Column) -> Column:
@@ -63,8 +71,10 @@ def copies(tracks: DataFrame, rows: DataFrame) -> DataFrame:
 
 def of_tracks(extracted: DataFrame, tracks: DataFrame) -> DataFrame:
     """The extracted rows and the rejects, for each track that has this audio."""
-    extracted = extracted.withColumn("content", content()).drop("audio_uri")
-    return extracted.join(tracks.select("track_id", "audio_uri", "content"), "content", "inner")
+    extracted = extracted.withColumnRenamed("audio_uri", "source")
+    return extracted.join(
+        tracks.select("track_id", "audio_uri", "source", "etag"), ["source", "etag"], "inner"
+    )
 
 
 def rejects_of(rejected: DataFrame, fingerprint: str, decoder: str, run_id: str) -> DataFrame:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import lease, storage
+from genremill.infra.audio.faults import AudioReason
+from genremill.infra.errors import StorageError
 from genremill.infra.lease import Lease
 from genremill.infra.log import LOGGER
 from genremill.infra.progress import progress, reject_counts
@@ -25,6 +27,7 @@ OBJECTS_A_TASK = 25
 """About a second of work: a killed task loses little, and no task runs long after the others."""
 OBJECTS_A_CORE = 500
 """Objects per core in a batch; features and rejects are written after each batch."""
+DENIED = "reading needs s3:GetObject on S3, and the permission to read on a file system"
 _COMMITTER = "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
 BY_TASK = {
     "mapreduce.fileoutputcommitter.algorithm.version": "2",
@@ -147,8 +150,17 @@ class SetExtraction:
                 part = sources.where(F.pmod(F.xxhash64("audio_uri"), F.lit(batches)) == number)
                 extracted = part.repartition(tasks).mapInPandas(extract, extraction.WINDOW_SCHEMA)
                 extracted.write.mode("append").options(**BY_TASK).parquet(self._pending(self.work.run_id))
+                self._check_allowed(counted.value)
                 rejected += self._write_results(self.work.run_id, fresh, held)
         return rejected
+
+    def _check_allowed(self, counts: Counter[str]) -> None:
+        """Raises `StorageError` if access to most objects so far is denied; none becomes a reject."""
+        try:
+            missing.check_allowed(counts[AudioReason.DENIED], counts.total(), DENIED)
+        except StorageError:
+            storage.remove(self._pending(self.work.run_id))
+            raise
 
     def _write_results(self, run: str, missing_tracks: DataFrame, held: Lease) -> Counter[str]:
         """Writes the results of a run's tasks as features and rejects of their tracks."""

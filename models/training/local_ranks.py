@@ -54,8 +54,11 @@ def _start(plan: Path, rank: int, world: int, gpus: Sequence[str]) -> "subproces
         RENDEZVOUS: f"{plan.parent}/rendezvous",
     } | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
     command = [sys.executable, "-m", "genremill.models.training.local_ranks", str(plan)]
-    # A rank prints to stderr. Its stdin closes when this process ends, and then the rank ends too.
-    return subprocess.Popen(command, env=os.environ | environment, stdin=subprocess.PIPE, stdout=2)
+    # A rank prints to stderr. Its stdin closes when this process ends, and then the rank ends too. It has its
+    # own session, so that Ctrl-C does not reach it.
+    return subprocess.Popen(
+        command, env=os.environ | environment, stdin=subprocess.PIPE, stdout=2, start_new_session=True
+    )
 
 
 def _wait(ranks: Sequence["subprocess.Popen[bytes]"]) -> None:

@@ -138,7 +138,7 @@ def test_emr_has_the_settings_of_the_other_clusters() -> None:
 def test_versions_match_the_package() -> None:
     spec = document("spark-application.yaml")["spec"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    locked = dict(re.findall(r"^(\S+)==(\S+)$", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE))
+    locked = dict(re.findall(r"^(\S+)==(\S+)", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE))
     assert spec["sparkVersion"] == locked["pyspark"]
     assert spec["image"].endswith(f":{project['version']}")
     assert f"genremill:{project['version']}" in (ROOT / "docs" / "deploy" / "docker.md").read_text()

@@ -1,6 +1,8 @@
 """What is installed: the wheel, the package's list of folders, and every entry point of a job."""
 
+import hashlib
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -33,13 +35,39 @@ def test_every_folder_with_code_is_a_package_of_the_wheel() -> None:
     assert [one for one in folders if not (ROOT / one / "__init__.py").exists()] == []
 
 
+def test_all_weights_are_listed_with_source_license_and_digest() -> None:
+    notice = (ROOT / "NOTICE").read_text()
+    listed = dict(
+        re.findall(r"^(\S+)\n  what:.+\n  source:.+\n  license:.+\n  sha256:  (\w+)$", notice, re.M)
+    )
+    weights = _files(".safetensors")
+    assert listed == {str(file): hashlib.sha256((ROOT / file).read_bytes()).hexdigest() for file in weights}
+
+
+def test_every_locked_version_has_hashes_and_torch_is_pinned_elsewhere() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    locked = re.findall(r"^(\S+)==\S+ \\\n((?:    --hash=sha256:\w{64}(?: \\)?\n)+)", lock, re.M)
+    names = re.findall(r"^([^#\s]\S*)==", lock, re.M)
+    assert [name for name, _ in locked] == names
+    assert len(names) > 80
+    assert "torch" not in names
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert any(re.fullmatch(r"torch==[\d.]+", one) for one in project["dependencies"])
+    direct = {re.split(r"[<>=]", one)[0].lower() for one in project["dependencies"]}
+    assert direct - set(names) == {"torch"}
+
+
+def test_the_lock_file_names_no_package_index() -> None:
+    assert re.search(r"://|--(extra-)?index|--find-links", (ROOT / "requirements.lock").read_text()) is None
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which the wheel is installed, with nothing else of this checkout on the path."""
     folder = tmp_path_factory.mktemp("wheel")
     tracked = subprocess.run(["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True, check=True)
     for name in tracked.stdout.split():  # a copy: building leaves files beside the sources
-        if name.startswith((*FLOORS, "pyproject.toml", "README.md", "LICENSE")):
+        if name.startswith((*FLOORS, "pyproject.toml", "README.md", "LICENSE", "NOTICE")):
             (folder / "source" / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / "source" / name).write_bytes((ROOT / name).read_bytes())
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]

@@ -33,6 +33,7 @@ class Fault(enum.Enum):
     LOST_500 = enum.auto()  # the server executes the request; 500 replaces the response
     EXPIRED = enum.auto()  # 400: the session token has expired
     DENIED = enum.auto()  # 403
+    OTHER_REGION = enum.auto()  # 301: the bucket is in another region
 
 
 BAD_DAY = (Fault.SLOW_DOWN, Fault.INTERNAL, Fault.RESET, Fault.SHORT, Fault.CUT)
@@ -43,6 +44,7 @@ _ERRORS = {
     Fault.LOST_500: (500, "InternalError"),
     Fault.EXPIRED: (400, "ExpiredToken"),
     Fault.DENIED: (403, "AccessDenied"),
+    Fault.OTHER_REGION: (301, "PermanentRedirect"),
 }
 
 
@@ -199,7 +201,10 @@ def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
 
         def _send_error(self, status: int, code: str) -> None:
             body = f"<Error><Code>{code}</Code><Message>a test</Message></Error>".encode()
-            self._send(Answer(status, [("Content-Type", "application/xml")], body), None)
+            headers = [("Content-Type", "application/xml")]
+            if status == 301:
+                headers.append(("x-amz-bucket-region", "eu-central-1"))
+            self._send(Answer(status, headers, body), None)
 
         def _hang_up(self, orderly: bool = False) -> None:
             if not orderly:

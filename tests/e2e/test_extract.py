@@ -119,6 +119,24 @@ def test_only_changed_and_repaired_audio_is_decoded_again(audio: Audio) -> None:
     }
 
 
+def test_a_file_with_many_paths_is_decoded_once(audio: Audio) -> None:
+    os.link(audio.clips / "0.wav", audio.clips / "hard.wav")
+    (audio.clips / "soft.wav").symlink_to("0.wav")
+    paths = ["0.wav", "./0.wav", ".//0.wav", "hard.wav", "soft.wav", f"{audio.clips}/0.wav"]
+    paths += [f"file://{audio.clips}/%30.wav", "2.wav"]
+    table = audio.clips.parent / "paths.csv"
+    lines = [f"p{at},g{at % 2},artist {at},{path}" for at, path in enumerate(paths)]
+    table.write_text("\n".join(["track_id,track_genre,artists,audio_uri", *lines]) + "\n")
+    flags = ["--warehouse", audio.uri, "--tracks", str(table), "--max-vanished", "1"]
+    assert cli.main(["ingest", *flags]) == 0
+    found = audio.extract()
+    assert found["decoded"] == 2
+    values = audio.features(found["fingerprint"])
+    assert {key for key in values if key[0].startswith("p")} == {(f"p{at}", 0) for at in range(len(paths))}
+    assert all(values[f"p{at}", 0] == values["p0", 0] for at in range(len(paths) - 1))
+    assert audio.extract()["decoded"] == 0
+
+
 def test_a_format_that_needs_ffmpeg_is_tried_again_when_ffmpeg_is_turned_on(audio: Audio) -> None:
     (audio.clips / "html.mp3").write_bytes(made(ENCODINGS[0], 3, 440.0))
     found = audio.extract("--max-rejects", "1")

@@ -259,17 +259,14 @@ def test_pauses_are_random_and_grow_up_to_a_limit() -> None:
     assert min(retries.pause_s(9) for _ in range(200)) < 0.4
 
 
-def test_denied_access_is_a_storage_error_and_not_a_reject(
+def test_an_object_with_denied_access_is_a_reject(
     environment: pytest.MonkeyPatch, proxy: FaultyProxy
 ) -> None:
     _use_credentials_of(STRANGER, environment)
     store = AudioStore((ROOT,), retries=RETRIES)
-    with pytest.raises(StorageError, match=f"{ROOT}/a.mp3': access denied"):
+    with rejected(AudioReason.DENIED):
         store.stat("a.mp3")
-    with (
-        pytest.raises(StorageError, match=r"access denied \(AccessDenied\)"),
-        store.open(AudioObject("a.mp3", "0" * 32, 1)),
-    ):
+    with rejected(AudioReason.DENIED), store.open(AudioObject("a.mp3", "0" * 32, 1)):
         pass
     assert len(proxy.requests) == 2
 
@@ -286,8 +283,9 @@ def test_messages_do_not_contain_a_signature_from_the_key(proxy: FaultyProxy) ->
 
 def test_messages_do_not_contain_the_credentials(environment: pytest.MonkeyPatch) -> None:
     _use_credentials_of(Identity(OWNER.access_key, "a-wrong-secret"), environment)
-    with pytest.raises(StorageError) as caught:
+    with pytest.raises(AudioRejected) as caught:
         AudioStore((ROOT,), retries=RETRIES).stat("a.mp3")
+    assert "access denied" in str(caught.value)
     assert "wrong" not in str(caught.value)
     assert OWNER.access_key not in str(caught.value)
 

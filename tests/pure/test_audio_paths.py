@@ -1,6 +1,7 @@
 """Paths are input from users: paths outside the roots are rejected before any file or request."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import pickle
@@ -336,6 +337,33 @@ def test_a_large_file_is_not_opened(audio: Path) -> None:
     with nothing_opened(), pytest.raises(AudioRejected, match="6 bytes, expected at most 5") as caught:
         store.open(found).__enter__()
     assert caught.value.reason is AudioReason.HEADER_OVER_BUDGET
+
+
+def test_all_paths_of_a_file_name_the_same_file(audio: Path) -> None:
+    store = AudioStore((str(audio),))
+    os.link(audio / "clips" / "a.mp3", audio / "hard.mp3")
+    (audio / "copy.mp3").write_bytes(INSIDE)
+    spelled = ("clips/a.mp3", "./clips//a.mp3", "inner/a.mp3", "hard.mp3", f"file://{audio}/clips/%61.mp3")
+    assert len({store.stat(uri).file for uri in spelled}) == 1
+    assert store.stat("copy.mp3").file != store.stat("hard.mp3").file
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_a_file_without_permission_is_denied(
+    audio: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    store, really_open = AudioStore((str(audio),)), os.open
+
+    def open_(path: str, flags: int, **where: Any) -> int:
+        if path == "a.mp3":
+            raise OSError(number, os.strerror(number))
+        return really_open(path, flags, **where)
+
+    found = store.stat("clips/a.mp3")
+    monkeypatch.setattr(os, "open", open_)
+    with pytest.raises(AudioRejected, match="no permission") as caught, store.open(found):
+        pass
+    assert caught.value.reason is AudioReason.DENIED
 
 
 def test_a_removed_root_is_a_storage_error_and_not_a_reject(audio: Path) -> None:

@@ -1,3 +1,4 @@
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -5,10 +6,11 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession, types as T
 
 from genremill.infra.audio import paths as audio_paths
+from genremill.infra.errors import StorageError
 from genremill.jobs.contracts import FEATURES, REJECTS
 from genremill.jobs.features import cache as feature_cache, missing
 
-OBJECTS = "audio_uri string, etag string, size long, reason string, detail string"
+OBJECTS = "audio_uri string, etag string, size long, file string, reason string, detail string"
 ROWS = T.StructType([*FEATURES.schema.fields, T.StructField("run", T.StringType())])
 ROW: dict[str, Any] = {
     "track_id": "t0",
@@ -33,7 +35,13 @@ def tracks(spark: SparkSession) -> Frame:
 
 @pytest.fixture
 def objects(spark: SparkSession) -> Frame:
-    return lambda *rows: spark.createDataFrame([(*row, None, None) for row in rows], OBJECTS)
+    return lambda *rows: spark.createDataFrame(
+        [
+            (*row[:3], row[3] if row[3:] else ("" if row[0].startswith("s3") else row[0]), None, None)
+            for row in rows
+        ],
+        OBJECTS,
+    )
 
 
 @pytest.fixture
@@ -115,6 +123,35 @@ def test_on_s3_equal_etag_and_size_are_one_audio(
     there = objects(("s3://b/0.mp3", "e", 5), ("s3a://b/copy.mp3", "e", 5), ("s3://b/2.mp3", "e", 6))
     found = missing.missing(here, there, rows(), rejects()).collect()
     assert len({row["source"] for row in found}) == 2
+
+
+def test_all_paths_of_a_file_have_one_source(
+    tracks: Frame, objects: Frame, rows: Frame, rejects: Frame
+) -> None:
+    here = tracks(*((name, f"/a/{name}.wav") for name in ("one", "link", "copy", "newer")))
+    there = objects(
+        ("/a/one.wav", "e", 5, "1-7"),
+        ("/a/link.wav", "e", 5, "1-7"),
+        ("/a/copy.wav", "e", 5, "1-8"),
+        ("/a/newer.wav", "e2", 5, "1-7"),
+    )
+    lack = missing.missing(here, there, rows(), rejects())
+    sources = {row["track_id"]: row["source"] for row in lack.collect()}
+    assert sources["one"] == sources["link"] == "/a/link.wav"
+    assert len(set(sources.values())) == 3
+    extracted = objects(("/a/link.wav", "e", 5)).drop("file")
+    assert ids(missing.of_tracks(extracted, lack)) == ["link", "one"]
+
+
+@pytest.mark.parametrize(
+    ("denied", "of", "fails"), [(0, 0, False), (1, 2, False), (2, 3, True), (1, 1, True)]
+)
+def test_denied_access_ends_the_job_only_if_most_objects_are_denied(
+    denied: int, of: int, fails: bool
+) -> None:
+    expected = pytest.raises(StorageError, match=f"access denied to {denied} of {of} audio objects: why")
+    with expected if fails else contextlib.nullcontext():
+        missing.check_allowed(denied, of, "why")
 
 
 def test_known_audio_is_copied_with_all_its_windows_once(

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.pure.test_java import fake_java
+
 START = """
 import os
 
+from genremill.infra import java
 from genremill.infra.errors import GenremillError
 from genremill.infra.session import spark_session
 
+java.ANSWER_S = float(os.environ.get("ANSWER_S", java.ANSWER_S))
 try:
     with spark_session("test") as spark:
         print("started", spark.sparkContext.uiWebUrl)
@@ -33,8 +37,10 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def processes() -> dict[str, tuple[str, str]]:
+def processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
     """What each case prints on stdout and stderr; all start together, to save time."""
+    hangs = fake_java(tmp_path_factory.mktemp("java"), "exec sleep 600")
+    cases = CASES | {"Java hangs": {"JAVA_HOME": str(hangs.parents[1]), "ANSWER_S": "1"}}
     running = {
         name: subprocess.Popen(
             [sys.executable, "-c", START],
@@ -43,7 +49,7 @@ def processes() -> dict[str, tuple[str, str]]:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for name, environment in CASES.items()
+        for name, environment in cases.items()
     }
     return {name: process.communicate() for name, process in running.items()}
 
@@ -73,6 +79,13 @@ def test_a_missing_gpu_is_a_usage_error(printed: dict[str, str]) -> None:
 def test_without_java_the_error_names_the_doctor(printed: dict[str, str]) -> None:
     assert printed["no Java"].startswith("2 Java stopped when Spark started it")
     assert "genremill doctor" in printed["no Java"]
+
+
+def test_java_that_hangs_is_a_usage_error_that_names_it(processes: dict[str, tuple[str, str]]) -> None:
+    stdout, stderr = processes["Java hangs"]
+    assert stdout.startswith("2 ")
+    assert "bin/java hangs" in stdout
+    assert stderr == ""
 
 
 def test_java_that_dies_is_an_error_to_retry(printed: dict[str, str]) -> None:

@@ -1,0 +1,91 @@
+"""The `java` that a session would start is asked for its version first, and never for longer than a limit."""
+
+import os
+import re
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from genremill.infra import java
+from genremill.infra.errors import UsageError
+from genremill.jobs import cli
+
+PRINTS_17 = """echo 'openjdk version "17.0.15" 2025-04-15' >&2"""
+HANGS = {
+    "sleeps": "exec sleep 600",
+    "a wrapper that sleeps": "sleep 600; true",
+    "ignores SIGTERM": "trap '' TERM; while true; do sleep 1; done",
+    "leaves a process with its stderr": f"sleep 600 & {PRINTS_17}",
+}
+NOT_JAVA = {"prints nothing": "true", "fails": "exit 3", "another program": "echo 'perl 5' >&2"}
+
+
+def fake_java(folder: Path, script: str) -> Path:
+    """A `java` that runs a shell script, in the `bin` of a JAVA_HOME."""
+    path = folder / "bin" / "java"
+    path.parent.mkdir()
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(java, "ANSWER_S", 0.5)
+
+
+@pytest.mark.parametrize("kind", HANGS)
+def test_java_that_hangs_is_named_and_leaves_no_process(tmp_path: Path, kind: str) -> None:
+    path = fake_java(tmp_path, HANGS[kind])
+    before, started = set(psutil.Process().children()), time.monotonic()
+    with pytest.raises(UsageError, match=f"{re.escape(str(path))} hangs"):
+        java.version_of(str(path))
+    assert time.monotonic() - started < 5
+    assert set(psutil.Process().children()) == before
+    assert not [one for one in psutil.process_iter(["cmdline", "ppid"]) if _is_left(one, path)]
+
+
+def _is_left(process: psutil.Process, path: Path) -> bool:
+    orphan = process.info["ppid"] == 1 and process.info["cmdline"] == ["sleep", "600"]
+    return orphan or str(path) in (process.info["cmdline"] or ())
+
+
+@pytest.mark.parametrize("kind", NOT_JAVA)
+def test_a_program_that_is_not_java_is_named(tmp_path: Path, kind: str) -> None:
+    path = fake_java(tmp_path, NOT_JAVA[kind])
+    with pytest.raises(UsageError, match=f"{re.escape(str(path))} is not Java"):
+        java.version_of(str(path))
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        (HANGS["sleeps"], "bin/java hangs"),
+        (PRINTS_17.replace("17", "11"), "is Java 11; expected 17 or newer"),
+        (PRINTS_17, "17, "),
+    ],
+)
+def test_doctor_names_the_java_that_it_tried(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    script: str,
+    expected: str,
+) -> None:
+    path = fake_java(tmp_path, script)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    cli.main(["doctor"])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if " java " in line)
+    assert expected in line
+    assert str(path) in line
+
+
+def test_the_java_of_java_home_comes_before_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = fake_java(tmp_path, PRINTS_17)
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(path.parent), prepend=os.pathsep)
+    assert java.installed() == str(path)
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path / "none"))
+    assert java.installed() is None

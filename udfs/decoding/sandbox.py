@@ -1,7 +1,8 @@
 """Decoding in a child process with limits, where a malicious or broken file does no harm.
 
 The child is reused. If a file crashes it, blocks it or exceeds its memory, only this file is rejected, and a
-new child starts in 0.2 s. Linux only: it uses memfd, descriptors in messages and parent-death signals.
+new child starts in 0.2 s. Before the first file, the child gives up all rights but to decode: see `confinement`.
+Linux only: it uses memfd, descriptors in messages and parent-death signals.
 """
 
 import contextlib
@@ -23,9 +24,10 @@ from typing import Self
 import numpy as np
 
 from genremill.infra.audio.faults import AudioReason, AudioRejected
-from genremill.infra.errors import StorageError
-from genremill.udfs.decoding.child import MESSAGE_BYTES, READY
-from genremill.udfs.decoding.settings import Budget, Decoded, DecodeSettings, capacity
+from genremill.infra.errors import StorageError, UsageError
+from genremill.udfs.decoding import ffmpeg
+from genremill.udfs.decoding.child import MESSAGE_BYTES
+from genremill.udfs.decoding.settings import Barrier, Budget, Decoded, DecodeSettings, capacity
 from genremill.udfs.decoding.spotify_analysis import COEFFICIENTS
 
 DECODER = "genremill.udfs.decoding.child"
@@ -47,14 +49,21 @@ class Sandbox:
     """A decoder in a child process, which the first file starts; a context manager for one thread.
 
     The thread must live as long as the sandbox, because the child dies with the thread that started it. The
-    child runs `module`, which calls `child.serve`.
+    child runs `module`, which calls `child.serve`. With `Barrier.REQUIRE`, no file is decoded where the kernel
+    lacks a part of the confinement: `UsageError` is raised instead.
     """
 
     def __init__(
-        self, limits: DecodingLimits | None = None, budget: Budget | None = None, *, module: str = DECODER
+        self,
+        limits: DecodingLimits | None = None,
+        budget: Budget | None = None,
+        barrier: Barrier = Barrier.AUTO,
+        *,
+        module: str = DECODER,
     ) -> None:
         self._limits = limits or DecodingLimits()
         self._budget = budget or Budget()
+        self._barrier = barrier
         self._module = module
         self._child: _ChildProcess | None = None
 
@@ -75,6 +84,10 @@ class Sandbox:
             self._child.kill()
             self._child = None
 
+    def lacking(self) -> dict[str, str]:
+        """The parts of the confinement that the kernel lacks, with the error; starts a child if there is none."""
+        return (self._child or self._idle_child(1, ())).lacking
+
     def decode(self, fd: int, settings: DecodeSettings) -> Decoded:
         """Runs `decode.decode` on an open file in the child; the signal is a copy that the caller owns.
 
@@ -83,24 +96,29 @@ class Sandbox:
         signal or error; and `StorageError`, which is not the fault of the file, if no child could be started.
         """
         request = {"settings": dataclasses.asdict(settings), "budget": dataclasses.asdict(self._budget)}
-        return self._request(fd, request, capacity(settings, self._budget))
+        modules = ffmpeg.MODULES if settings.ffmpeg else ()
+        return self._request(fd, request, capacity(settings, self._budget), modules)
 
     def read_analysis(self, fd: int, segments: int) -> Decoded:
         """Runs `spotify_analysis.read` on an open file in the child; raises the same errors as `decode`."""
         return self._request(fd, {"segments": segments}, 2 * COEFFICIENTS * segments)
 
-    def _request(self, fd: int, request: Mapping[str, object], samples: int) -> Decoded:
+    def _request(
+        self, fd: int, request: Mapping[str, object], samples: int, modules: tuple[str, ...] = ()
+    ) -> Decoded:
         """The answer of the child, at most `samples` samples; repeated once if the child gets a SIGKILL."""
         try:
-            return self._request_once(fd, request, samples)
+            return self._request_once(fd, request, samples, modules)
         except AudioRejected as err:
             # A file cannot cause SIGKILL, but a machine without free memory does.
             if (err.reason, err.detail) != (AudioReason.DECODE_CRASHED, signal.SIGKILL.name):
                 raise
-        return self._request_once(fd, request, samples)
+        return self._request_once(fd, request, samples, modules)
 
-    def _request_once(self, fd: int, request: Mapping[str, object], samples: int) -> Decoded:
-        child = self._idle_child(samples)
+    def _request_once(
+        self, fd: int, request: Mapping[str, object], samples: int, modules: tuple[str, ...]
+    ) -> Decoded:
+        child = self._idle_child(samples, modules)
         try:
             return child.answer(fd, request, self._limits.seconds)
         except TimeoutError as err:
@@ -111,15 +129,31 @@ class Sandbox:
             self.close()
             raise AudioRejected(AudioReason.DECODE_CRASHED, str(crash) or child.ending()) from crash
 
-    def _idle_child(self, samples: int) -> "_ChildProcess":
-        """The child; a new one if there is none, if it is not idle, or if its memory is too small."""
-        if self._child and not self._child.can_answer(samples):
+    def _idle_child(self, samples: int, modules: tuple[str, ...]) -> "_ChildProcess":
+        """The child; a new one if there is none, if it is not idle, or if it lacks memory or modules."""
+        if self._child and not self._child.can_answer(samples, modules):
             self.close()
         if self._child is None:
-            self._child = _ChildProcess(
-                self._module, samples, self._limits.memory_bytes, self._limits.start_seconds
-            )
+            self._child = _ChildProcess(self._module, samples, modules, self._limits)
+            self._check_barrier(self._child.lacking)
         return self._child
+
+    def _check_barrier(self, lacking: Mapping[str, str]) -> None:
+        if lacking and self._barrier is Barrier.REQUIRE:
+            self.close()
+            raise UsageError(
+                f"--sandbox require: the kernel of {socket.gethostname()} lacks {named(lacking)}; "
+                f"`genremill doctor` shows this, and SECURITY.md says what it means"
+            )
+
+
+def named(lacking: Mapping[str, str]) -> str:
+    """What the kernel lacks, in one line.
+
+    >>> named({"Landlock": "Function not implemented"})
+    'Landlock (Function not implemented)'
+    """
+    return ", ".join(f"{name} ({why})" for name, why in lacking.items())
 
 
 class _Crash(Exception):
@@ -127,17 +161,22 @@ class _Crash(Exception):
 
 
 class _ChildProcess:
-    """A child process, the parent's end of its channel, and their shared memory of `samples` float32."""
+    """A child process, the parent's end of its channel, and their shared memory of `samples` float32.
 
-    def __init__(self, module: str, samples: int, memory_bytes: int, start_seconds: float) -> None:
+    `modules` are imported before the child gives up the right to open files.
+    """
+
+    def __init__(self, module: str, samples: int, modules: tuple[str, ...], limits: DecodingLimits) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         memory = _shared_memory(4 * samples)
         self._answer_is_due = False
+        self._modules = modules
         self._memory = mmap.mmap(memory, 0, prot=mmap.PROT_READ)
         channel = theirs.fileno()
+        arguments = (*map(str, (channel, memory, limits.memory_bytes)), *modules)
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module, str(channel), str(memory), str(memory_bytes)],
+                [sys.executable, "-P", "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(channel, memory),
@@ -150,13 +189,14 @@ class _ChildProcess:
         finally:
             theirs.close()
             os.close(memory)
-        self._channel.settimeout(start_seconds)
+        self._channel.settimeout(limits.start_seconds)
         greeting = b""
         with contextlib.suppress(OSError):
             greeting = self._channel.recv(MESSAGE_BYTES)
-        if greeting != READY:
+        if not greeting.startswith(b'{"lacking": '):
             self.kill()
             raise StorageError(f"the decoder {module} did not start ({self.ending()}); see its errors above")
+        self.lacking: dict[str, str] = json.loads(greeting)["lacking"]
 
     def answer(self, fd: int, request: Mapping[str, object], seconds: float) -> Decoded:
         """The answer for one file; raises `TimeoutError` or `_Crash` if there is none."""
@@ -172,11 +212,12 @@ class _ChildProcess:
             raise _Crash
         return _decoded(answer, self._memory)
 
-    def can_answer(self, samples: int) -> bool:
-        """Whether the child is alive, owes no answer, has sent nothing unexpected, and has enough memory."""
+    def can_answer(self, samples: int, modules: tuple[str, ...]) -> bool:
+        """Whether the child is alive, owes no answer, has sent nothing unexpected, and has what is needed."""
         waiting = select.poll()
         waiting.register(self._channel, select.POLLIN)
-        return not self._answer_is_due and not waiting.poll(0) and len(self._memory) >= 4 * samples
+        idle = not self._answer_is_due and not waiting.poll(0)
+        return idle and len(self._memory) >= 4 * samples and set(modules) <= set(self._modules)
 
     def kill(self) -> None:
         """Kills the whole process group, and waits for the end of the child."""

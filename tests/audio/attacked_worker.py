@@ -2,8 +2,8 @@
 
     python -m tests.audio.attacked_worker FOLDER [MISSING]
 
-MISSING is a part that the simulated kernel lacks: a filter, which the child inherits, makes its system call fail
-like an unknown one.
+MISSING is a part that the simulated kernel lacks: a filter, which the child inherits, makes its system call
+fail like an unknown one.
 """
 
 import ctypes
@@ -27,7 +27,10 @@ from tests.audio.attacking_decoder import ACTIONS
 MODULE = "tests.audio.attacking_decoder"
 SETTINGS = DecodeSettings(sr=22050, seconds=30)
 PR_SET_CHILD_SUBREAPER = 36
-MISSING = {"landlock": confinement.LANDLOCK_CREATE_RULESET, "seccomp": confinement.SECCOMP[os.uname().machine]}
+MISSING = {
+    "landlock": confinement.LANDLOCK_CREATE_RULESET,
+    "seccomp": confinement.SECCOMP[os.uname().machine],
+}
 
 
 def main(folder: Path, missing: str = "") -> None:

@@ -1,10 +1,9 @@
 """A child for `Sandbox` that does what an attacker would try who controls the decoder.
 
-A file names an action and its targets in JSON. The detail of the rejection says how the action ended: `done`, or
-the name of the error. A system call with senseless arguments is refused if it ends with EPERM.
+A file names an action and its targets in JSON. The detail of the rejection says how the action ended: `done`,
+or the name of the error. A system call with senseless arguments is refused if it ends with EPERM.
 """
 
-import contextlib
 import ctypes
 import errno
 import fcntl
@@ -32,7 +31,7 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PTRACE_ATTACH, X32 = 1, 4, 16, 0x40000000
 
 @dataclass(frozen=True)
 class Targets:
-    """What the worker has: a secret file in a folder, an open file, its address in memory, and two servers."""
+    """What the worker has: a folder with a secret file, an open file, memory, and two servers."""
 
     folder: str
     inherited_fd: int
@@ -184,5 +183,4 @@ def decode(fd: int, settings: DecodeSettings, budget: Budget, out: Signal) -> De
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):
-        serve(decode)
+    serve(decode)

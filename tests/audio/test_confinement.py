@@ -46,7 +46,13 @@ BY_KERNEL = {"let the kernel signal the parent", "userfaultfd", *PROCESSES}
 
 def attacked(folder: Path, user: str, missing: str = "") -> dict[str, Any]:
     """How the actions ended, for a worker of a user on a kernel that lacks a part of the confinement."""
-    command = [sys.executable, "-m", "tests.audio.attacked_worker", str(folder), *([missing] if missing else ())]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.audio.attacked_worker",
+        str(folder),
+        *([missing] if missing else ()),
+    ]
     if user == "root" and os.getuid():
         pytest.skip("only root can run a worker as root")
     if user != "root" and os.getuid() == 0:
@@ -76,7 +82,13 @@ def test_without_seccomp_files_memory_and_tcp_are_still_out_of_reach(user: str, 
     found = attacked(tmp_path, user, "seccomp")
     done = {action for action, end in found["ended"].items() if end == "done"}
     assert done - BY_KERNEL == DONE_WITHOUT_SECCOMP
-    refused = ("read a file", "read the parent's memory", "delete a file", "attach with ptrace", "raise the limits")
+    refused = (
+        "read a file",
+        "read the parent's memory",
+        "delete a file",
+        "attach with ptrace",
+        "raise the limits",
+    )
     assert {found["ended"][action] for action in refused} == {"EACCES", "EPERM"}
     if user == "root":
         assert done >= PROCESSES
@@ -90,7 +102,9 @@ def test_what_the_kernel_lacks_is_reported_and_may_be_required(missing: str, tmp
     found = attacked(tmp_path, "root" if os.getuid() == 0 else "ordinary user", missing)
     why = os.strerror(errno.ENOSYS)
     assert {name.lower(): error for name, error in found["lacking"].items()} == {missing: why}
-    assert re.match(rf"--sandbox require: the kernel of \S+ lacks {missing} \({why}\)", found["require"], re.I)
+    assert re.match(
+        rf"--sandbox require: the kernel of \S+ lacks {missing} \({why}\)", found["require"], re.I
+    )
 
 
 def test_a_whole_barrier_fulfills_require(tmp_path: Path) -> None:
@@ -124,4 +138,4 @@ def test_the_numbers_are_those_of_the_kernels_headers(column: int, header: str, 
     expected = {name: numbers[name] for name in confinement.SYSTEM_CALLS}
     assert {name: both[column] for name, both in confinement.SYSTEM_CALLS.items()} == expected
     assert list(confinement.SECCOMP.values())[column] == numbers["seccomp"]
-    assert confinement.LANDLOCK_CREATE_RULESET == numbers["landlock_create_ruleset"]
+    assert numbers["landlock_create_ruleset"] == confinement.LANDLOCK_CREATE_RULESET

@@ -5,7 +5,6 @@ shared memory, the bytes that decoding may use, and modules that decoding import
 It imports little, because every new child waits for imports.
 """
 
-import array  # noqa: F401: socket.recv_fds imports it late
 import functools
 import importlib
 import json
@@ -26,6 +25,11 @@ from genremill.udfs.decoding.settings import Budget, Decoded, DecodeSettings, Si
 MESSAGE_BYTES = 4096
 """Longest request or answer; each is one message."""
 DETAIL_CHARACTERS = 300
+LATE_MODULES = (
+    "array",
+    *(f"encodings.utf_{kind}" for kind in ("8_sig", "16", "16_be", "16_le", "32", "32_be", "32_le")),
+)
+"""What `socket.recv_fds` and `json.loads` only import when they need it."""
 
 Decode: TypeAlias = Callable[[int, DecodeSettings, Budget, Signal], Decoded]
 """The type of `decode.decode`."""
@@ -37,7 +41,7 @@ def serve(decode: Decode = decoding.decode) -> None:
     The first message says which parts of the confinement the kernel lacks.
     """
     channel_fd, samples_fd, memory_bytes = map(int, sys.argv[1:4])
-    for module in sys.argv[4:]:
+    for module in (*LATE_MODULES, *sys.argv[4:]):
         importlib.import_module(module)
     channel = socket.socket(fileno=channel_fd)
     samples = np.frombuffer(mmap.mmap(samples_fd, 0), np.float32)

@@ -27,7 +27,7 @@ _TCP_ABI, _SCOPES_ABI = 4, 6
 """The ABIs that added the rights to bind and connect TCP, and to reach other processes."""
 
 _SET_MODE_FILTER, _FLAGS = 1, 1 | 4 | 16
-"""The flags: for all threads, without the slow workaround for Spectre of old kernels, errors as error numbers."""
+"""For all threads, without the workaround for Spectre that slows old kernels, and with an error number."""
 _LOAD, _IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _NUMBER, _ARCHITECTURE = 0, 4
 """Positions in `struct seccomp_data`."""
@@ -67,8 +67,10 @@ SYSTEM_CALLS = {
     "rt_sigreturn": (15, 139),
     "sched_yield": (24, 124),
 }
-"""The system calls that decoding needs, with their numbers on x86_64 and aarch64: none opens a file or socket,
-starts a process, or names another process. newfstatat is how the C library asks for the size of an open file."""
+"""The system calls that decoding needs, with their numbers on x86_64 and aarch64.
+
+None opens a file or socket, starts a process, or reaches another one. newfstatat is how the C library asks
+for the size of an open file; with a path, it tells whether a file exists, its size and its times."""
 
 
 def confine(memory_bytes: int, kept: Collection[int]) -> dict[str, str]:
@@ -166,7 +168,11 @@ def install_filter(actions: Mapping[int, int], otherwise: int) -> None:
 
     System calls of another architecture end the process, because their numbers have another meaning.
     """
-    lines = [(_LOAD, 0, 0, _ARCHITECTURE), (_IF_EQUAL, 1, 0, ARCHITECTURES[_machine()]), (_RETURN, 0, 0, _KILL)]
+    lines = [
+        (_LOAD, 0, 0, _ARCHITECTURE),
+        (_IF_EQUAL, 1, 0, ARCHITECTURES[_machine()]),
+        (_RETURN, 0, 0, _KILL),
+    ]
     lines.append((_LOAD, 0, 0, _NUMBER))
     for number, action in actions.items():
         lines += [(_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, action)]

@@ -178,7 +178,7 @@ def check_executors() -> str:
     if wrong:
         raise GenremillError("; ".join(sorted(wrong)))
     places = ", ".join(sorted({row.place for row in rows}))
-    return f"the same packages in {places}; sandbox: {' or '.join(sorted(sandboxes))}"
+    return f"sandbox {' or '.join(sorted(sandboxes))}; the same packages in {places}"
 
 
 def _on_executor(frames: Iterator["pd.DataFrame"]) -> Iterator["pd.DataFrame"]:

@@ -89,7 +89,7 @@ def _thread() -> None:
         raise OSError(errno.EPERM, "") from err
 
 
-def _connect(family: socket.AddressFamily, address: object) -> None:
+def _connect(family: socket.AddressFamily, address: str | tuple[str, int]) -> None:
     with socket.socket(family) as client:
         client.connect(address)
 
@@ -153,6 +153,7 @@ ACTIONS: dict[str, Callable[[Targets], object]] = {
     "signal the parent": lambda _: os.kill(PARENT, 0),
     "signal a thread of the parent": lambda _: _call(234, 131, PARENT, PARENT, 0),
     "let the kernel signal the parent": lambda _: fcntl.fcntl(int(sys.argv[1]), fcntl.F_SETOWN, PARENT),
+    "lock the file": lambda _: fcntl.fcntl(0, fcntl.F_SETLEASE, fcntl.F_RDLCK),
     "raise the limits": lambda _: _raise_limits(),
     "become dumpable": lambda _: _check(LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)),
     "outlive the parent": lambda _: _check(LIBC.prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0)),

@@ -11,9 +11,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from genremill.infra.audio.store import AudioStore
+from genremill.jobs import doctor
+from genremill.jobs.features.extraction import _extractors
+from genremill.jobs.features.extraction_settings import Config
+from genremill.udfs import extraction
 from genremill.udfs.decoding import confinement
+from genremill.udfs.decoding.sandbox import described
+from genremill.udfs.decoding.settings import Barrier
+from genremill.udfs.feature_sets import base
 
 ROOT = Path(__file__).parent.parent.parent
 NOBODY = 65534
@@ -113,6 +122,38 @@ def test_a_whole_barrier_fulfills_require(tmp_path: Path) -> None:
     assert found["require"] == "EPERM"  # the last action is done, and refused
 
 
+def test_the_flag_reaches_the_workers_and_changes_no_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(extraction, "Sandbox", lambda barrier: made.append(barrier))
+    records = []
+    for barrier in Barrier:
+        (extractor,) = _extractors(Config(sandbox=barrier), AudioStore((str(tmp_path),)))
+        extraction._sandbox.__wrapped__(extractor.barrier)
+        records.append((base.fingerprint(base.record(extractor.features, {})), extractor.decode.decoder))
+    assert made == [Barrier.AUTO, Barrier.REQUIRE]
+    assert len(set(records)) == 1
+
+
+def test_doctor_shows_the_sandbox_and_does_not_fail() -> None:
+    outcome = doctor.results_of(doctor.SANDBOX)
+    assert outcome.exit_code == 0
+    assert "NO_NEW_PRIVS" in outcome.text
+    assert described({"seccomp": "Invalid argument"}).endswith(
+        "; the kernel lacks seccomp (Invalid argument)"
+    )
+    assert described({}) == ", ".join(confinement.MEASURES)
+
+
+def test_doctor_shows_the_sandboxes_of_executors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PYTHON_CHECKS", {})
+    (rows,) = doctor._on_executor(iter([pd.DataFrame()]))
+    assert list(rows["name"]) == ["sandbox"]
+    assert rows["ok"].all()
+    assert "NO_NEW_PRIVS" in rows["found"][0]
+
+
 @pytest.mark.parametrize(
     ("abi", "files", "tcp", "scopes"),
     [(1, 13, 0, 0), (2, 14, 0, 0), (3, 15, 0, 0), (4, 15, 3, 0), (5, 16, 3, 0), (6, 16, 3, 3), (9, 16, 3, 3)],
@@ -138,4 +179,5 @@ def test_the_numbers_are_those_of_the_kernels_headers(column: int, header: str, 
     expected = {name: numbers[name] for name in confinement.SYSTEM_CALLS}
     assert {name: both[column] for name, both in confinement.SYSTEM_CALLS.items()} == expected
     assert list(confinement.SECCOMP.values())[column] == numbers["seccomp"]
+    assert list(confinement.FCNTL.values())[column] == numbers["fcntl"]
     assert numbers["landlock_create_ruleset"] == confinement.LANDLOCK_CREATE_RULESET

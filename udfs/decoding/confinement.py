@@ -7,12 +7,14 @@ the kernel's headers `landlock.h`, `seccomp.h`, `audit.h` and `unistd.h`.
 import contextlib
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import resource
 import signal
 import struct
 from collections.abc import Callable, Collection, Mapping
+from typing import TypeAlias
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
@@ -20,6 +22,7 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446
 """System calls with the same numbers on all architectures."""
 SECCOMP = {"x86_64": 317, "aarch64": 277}
+FCNTL = {"x86_64": 72, "aarch64": 25}
 _RULESET_VERSION = 1
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}
 """Number of rights for files by the ABI of Landlock that added the last of them."""
@@ -31,7 +34,10 @@ _SET_MODE_FILTER, _FLAGS = 1, 1 | 4 | 16
 _LOAD, _IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _NUMBER, _ARCHITECTURE = 0, 4
 """Positions in `struct seccomp_data`."""
+_SECOND_ARGUMENT = 24
 ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
+Line: TypeAlias = tuple[int, int, int, int]
+"""A line of a filter: its code, how many lines to skip if equal and if not, and its value."""
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 SYSTEM_CALLS = {
     # memory
@@ -153,9 +159,17 @@ def ruleset(abi: int) -> bytes:
 
 
 def _forbid_system_calls() -> None:
-    """All system calls but `SYSTEM_CALLS` fail with EPERM."""
+    """All system calls but `SYSTEM_CALLS` fail with EPERM; of fcntl, copies of descriptors remain."""
     column = list(ARCHITECTURES).index(_machine())
-    install_filter({numbers[column]: ALLOW for numbers in SYSTEM_CALLS.values()}, failure(errno.EPERM))
+    refused = failure(errno.EPERM)
+    copies = [
+        (_IF_EQUAL, 0, 4, FCNTL[_machine()]),
+        (_LOAD, 0, 0, _SECOND_ARGUMENT),
+        (_IF_EQUAL, 0, 1, fcntl.F_DUPFD_CLOEXEC),
+        (_RETURN, 0, 0, ALLOW),
+        (_RETURN, 0, 0, refused),
+    ]
+    install_filter({numbers[column]: ALLOW for numbers in SYSTEM_CALLS.values()}, refused, copies)
 
 
 def failure(number: int) -> int:
@@ -163,8 +177,8 @@ def failure(number: int) -> int:
     return _ERROR | number
 
 
-def install_filter(actions: Mapping[int, int], otherwise: int) -> None:
-    """Installs a seccomp filter for all threads: an action for each number of a system call.
+def install_filter(actions: Mapping[int, int], otherwise: int, special: Collection[Line] = ()) -> None:
+    """Installs a seccomp filter for all threads: an action for each number of a system call, then `special`.
 
     System calls of another architecture end the process, because their numbers have another meaning.
     """
@@ -176,7 +190,7 @@ def install_filter(actions: Mapping[int, int], otherwise: int) -> None:
     lines.append((_LOAD, 0, 0, _NUMBER))
     for number, action in actions.items():
         lines += [(_IF_EQUAL, 0, 1, number), (_RETURN, 0, 0, action)]
-    lines.append((_RETURN, 0, 0, otherwise))
+    lines += [*special, (_RETURN, 0, 0, otherwise)]
     program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
     described = struct.pack("HP", len(lines), ctypes.addressof(program))
     _system_call(SECCOMP[_machine()], _SET_MODE_FILTER, _FLAGS, described)

@@ -98,6 +98,13 @@ def check_kernels() -> str:
     return f"{len(compiled.kernels())} compiled"
 
 
+def check_sandbox() -> str:
+    """The parts of the decoder's sandbox that hold here; not a failure if the kernel lacks some of them."""
+    sandbox = importlib.import_module("genremill.udfs.decoding.sandbox")
+    with sandbox.Sandbox() as started:
+        return str(sandbox.described(started.lacking()))
+
+
 PYTHON_CHECKS: dict[str, Callable[[], str]] = {
     "genremill": check_package,
     "torch": partial(check_import, "torch", "torch"),
@@ -107,6 +114,8 @@ PYTHON_CHECKS: dict[str, Callable[[], str]] = {
     "numba kernels": check_kernels,
 }
 """The checks for the Python of the driver and of every executor."""
+SANDBOX: dict[str, Callable[[], str]] = {"sandbox": check_sandbox}
+"""A check whose result may differ between machines, because it depends on the kernel."""
 EXECUTOR_SCHEMA = "place string, name string, ok boolean, found string"
 
 
@@ -145,23 +154,25 @@ def check_connector(location: str) -> str:
 
 
 def check_executors() -> str:
-    """The places of genremill on the executors, whose Python packages must equal the driver's."""
+    """The places of genremill on the executors, and their sandboxes; the packages must equal the driver's."""
     from genremill.infra.session import spark_session
 
     with spark_session("genremill doctor") as spark:
         tasks = spark.sparkContext.defaultParallelism
         rows = spark.range(0, tasks, 1, tasks).mapInPandas(_on_executor, EXECUTOR_SCHEMA).distinct().collect()
     here = results_of(PYTHON_CHECKS).summary["checks"]
+    sandboxes = {row.found for row in rows if row.name in SANDBOX}
     wrong = {
         f"{row.place} has {row.name} {row.found}, the driver has {here[row.name]['found']}"
         if row.ok
         else f"{row.place}: {row.name}: {row.found}"
         for row in rows
-        if not row.ok or row.found != here[row.name]["found"]
+        if not row.ok or (row.name in here and row.found != here[row.name]["found"])
     }
     if wrong:
         raise GenremillError("; ".join(sorted(wrong)))
-    return f"the same packages in {', '.join(sorted({row.place for row in rows}))}"
+    places = ", ".join(sorted({row.place for row in rows}))
+    return f"sandbox {' or '.join(sorted(sandboxes))}; the same packages in {places}"
 
 
 def _on_executor(frames: Iterator["pd.DataFrame"]) -> Iterator["pd.DataFrame"]:
@@ -170,7 +181,7 @@ def _on_executor(frames: Iterator["pd.DataFrame"]) -> Iterator["pd.DataFrame"]:
 
     for _ in frames:
         place = f"{socket.gethostname()}:{Path(storage.__file__).parent.parent}"
-        found = results_of(PYTHON_CHECKS).summary["checks"].items()
+        found = results_of(PYTHON_CHECKS | SANDBOX).summary["checks"].items()
         yield pd.DataFrame(
             {"place": place, "name": name, "ok": one["ok"], "found": one["found"]} for name, one in found
         )
@@ -198,6 +209,7 @@ def run(common: Common, cfg: Config) -> command.Outcome:
         "pyspark": partial(check_import, "pyspark.sql", "pyspark"),
         "device": check_device,
         **PYTHON_CHECKS,
+        **SANDBOX,
     }
     if "PYSPARK_GATEWAY_PORT" in os.environ:
         checks["executors"] = check_executors

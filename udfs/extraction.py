@@ -18,7 +18,7 @@ from genremill.infra.progress import DONE, RejectCounts
 from genremill.udfs import compiled
 from genremill.udfs.decoding import ffmpeg, spotify_analysis
 from genremill.udfs.decoding.sandbox import Sandbox
-from genremill.udfs.decoding.settings import DecodeSettings
+from genremill.udfs.decoding.settings import Barrier, DecodeSettings
 from genremill.udfs.dsp.augmentation import Augmentation
 from genremill.udfs.feature_sets.base import FeatureSet, Window
 
@@ -33,7 +33,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Extractor:
-    """Everything needed to turn an audio object into features, except the sandbox of the process."""
+    """Everything needed to turn an audio object into features, except the child process that decodes."""
 
     store: AudioStore
     features: FeatureSet
@@ -42,6 +42,7 @@ class Extractor:
     """Seconds of a window; None for one window over all of the decoded audio."""
     augmentation: Augmentation | None = None
     """How signals are changed; None for no change."""
+    barrier: Barrier = Barrier.AUTO
 
     @property
     def name(self) -> str:
@@ -65,14 +66,14 @@ def make_extract(settings: Extractor, reject_counts: RejectCounts) -> BatchFunct
     """A `mapInPandas` function from (audio_uri, etag, size) to `WINDOW_SCHEMA`, which counts objects.
 
     It returns one row per window of an object, or one row with a reason. Raises `UsageError` if the kernels
-    are not compiled for this machine.
+    are not compiled for this machine, or if the kernel lacks a part of a sandbox that is required.
     """
 
     def extract(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         _make_ready(settings.features)
         if settings.decode.ffmpeg:
             ffmpeg.require()
-        sandbox = _sandbox()
+        sandbox = _sandbox(settings.barrier)
         for frame in frames:
             objects = [_window_rows(settings, sandbox, row) for row in frame.to_dict("records")]
             reject_counts.add(Counter(rows[0].get("reason", DONE) for rows in objects))
@@ -82,9 +83,9 @@ def make_extract(settings: Extractor, reject_counts: RejectCounts) -> BatchFunct
 
 
 @functools.cache
-def _sandbox() -> Sandbox:
+def _sandbox(barrier: Barrier) -> Sandbox:
     """The sandbox of this worker process; its tasks share it. Unlike `cache(Sandbox)`, it can be pickled."""
-    return Sandbox()
+    return Sandbox(barrier=barrier)
 
 
 @functools.cache

@@ -75,7 +75,7 @@ def _extractors(cfg: Config, store: AudioStore) -> list[Extractor]:
             decode = DecodeSettings(sr=features.sr, seconds=seconds, offset=cfg.offset, ffmpeg=cfg.ffmpeg)
             augmentation = Augmentation(variant, cfg.seconds) if variant else None
             windows = window_seconds(cfg, features)
-            extractors.append(Extractor(store, features, decode, windows, augmentation))
+            extractors.append(Extractor(store, features, decode, windows, augmentation, cfg.sandbox))
     return extractors
 
 

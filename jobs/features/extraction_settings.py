@@ -9,7 +9,7 @@ import tyro
 from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import OptionalFile, Uris
 from genremill.udfs.decoding import ffmpeg
-from genremill.udfs.decoding.settings import Offset
+from genremill.udfs.decoding.settings import Barrier, Offset
 from genremill.udfs.dsp.augmentation import Variant
 from genremill.udfs.feature_sets import registry
 from genremill.udfs.feature_sets.base import WHOLE, FeatureSet
@@ -39,6 +39,9 @@ class Options:
     ffmpeg: bool = False
     """Also decode formats that libsndfile lacks, such as AAC, ALAC and WMA, with FFmpeg; needs the extra
     genremill[ffmpeg]."""
+    sandbox: Barrier = Barrier.AUTO
+    """`auto` decodes with the parts of the sandbox that the kernel has, which `doctor` shows; `require` ends
+    the job before a file is decoded if one is lacking."""
     max_rejects: float = 0.05
     """Largest share of the tracks with audio that may be without features; above it, the exit code is 3."""
 

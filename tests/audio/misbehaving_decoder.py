@@ -1,8 +1,9 @@
 """A child for `Sandbox` that decodes files, but first does the action of a file that starts with `do:`."""
 
+import contextlib
+import ctypes
 import mmap
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ def _answer(words: bytes) -> None:
 
 
 def _segfault() -> None:
-    os.kill(os.getpid(), signal.SIGSEGV)
+    ctypes.string_at(0)
 
 
 def _hang() -> None:
@@ -55,8 +56,23 @@ def _grandchild() -> None:
 
 
 def _write_file() -> None:
-    """Writes to a file without a name, so that no file remains if it is allowed."""
-    os.write(os.open("/tmp", os.O_TMPFILE | os.O_WRONLY), b"x")
+    """Makes the shared memory larger, as if it were a file."""
+    os.lseek(int(sys.argv[2]), 0, os.SEEK_END)
+    os.write(int(sys.argv[2]), b"x")
+
+
+def _count_descriptors() -> None:
+    found = 0
+    for fd in range(1024):
+        with contextlib.suppress(OSError):
+            os.fstat(fd)
+            found += 1
+    raise AudioRejected(AudioReason.SILENT, str(found))
+
+
+def _name_modules() -> None:
+    packages = {name.partition(".")[0] for name in sys.modules}
+    raise AudioRejected(AudioReason.SILENT, " ".join(sorted(packages & PACKAGES)))
 
 
 def _print() -> None:
@@ -112,6 +128,8 @@ def _refuse() -> None:
     raise AudioRejected(AudioReason.DECODE_FAILED, "\N{SNOWMAN}" * 5000)
 
 
+PACKAGES = {"av", "librosa", "numba", "pandas", "pyarrow", "pyspark", "scipy", "soundfile", "torch"}
+"""Packages that a worker of Spark imports, or that need much time or memory."""
 ACTIONS = {
     action.__name__.lstrip("_"): action
     for action in (
@@ -122,6 +140,8 @@ ACTIONS = {
         _allocate,
         _map_memory,
         _grandchild,
+        _count_descriptors,
+        _name_modules,
         _write_file,
         _print,
         _garbage,

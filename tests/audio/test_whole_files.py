@@ -7,8 +7,10 @@ from pathlib import Path
 import librosa
 import numpy as np
 import pytest
+import soundfile
 
 from genremill.infra.audio.faults import AudioReason, AudioRejected
+from genremill.udfs.decoding import libsndfile
 from genremill.udfs.decoding.decode import decode
 from genremill.udfs.decoding.settings import Decoded, DecodeSettings, Offset, Signal
 from tests.audio.audio_faults_corpus import wav
@@ -48,6 +50,22 @@ def decoded(data: bytes, folder: Path, seconds: float = 30, offset: Offset = Off
 def pitch(y: Signal) -> float:
     """The strongest frequency in Hz."""
     return float(np.abs(np.fft.rfft(y)).argmax() * SR / len(y))
+
+
+def test_a_library_may_close_the_file_that_it_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closing(libsndfile._Sequential):
+        def __init__(self, file: object) -> None:
+            if isinstance(file, int):
+                os.close(file)
+                raise soundfile.LibsndfileError(1)
+            super().__init__(file)
+
+    expected = decoded(HIGH_4, tmp_path)
+    monkeypatch.setattr(libsndfile, "_Sequential", Closing)
+    found = decoded(HIGH_4, tmp_path)
+    assert found.seconds_decoded == pytest.approx(expected.seconds_decoded, abs=JOIN_S)
 
 
 @pytest.mark.parametrize("whole", WHOLE, ids=lambda whole: str(whole.name))

@@ -209,6 +209,15 @@ def test_the_dockerfile_copies_existing_files_and_does_not_run_as_root() -> None
     assert sum(one.keyword == "FROM" for one in steps) > 2
 
 
+def test_the_image_decodes_with_the_libsndfile_of_debian() -> None:
+    steps = [one.text for one in instructions(DOCKERFILE.read_text()) if one.keyword == "RUN"]
+    installed = next(number for number, step in enumerate(steps) if "libsndfile1=" in step)
+    removed = next(number for number, step in enumerate(steps) if "_soundfile_data" in step)
+    assert installed < removed
+    assert steps[removed].startswith("rm -r ")
+    assert "/usr/lib/.*/libsndfile" in steps[removed]  # the build fails if another one is loaded
+
+
 @pytest.mark.parametrize(("code", "seen"), [(0, 0), (2, 2), (3, 0), (4, 4)])
 def test_entrypoint_starts_the_driver_and_reports_its_exit_code(code: int, seen: int, tmp_path: Path) -> None:
     if shutil.which("tini") is None:

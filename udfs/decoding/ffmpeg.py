@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, FFmpegError
     from av.container import InputContainer
 
+MODULES = ("av", "av.subtitles.codeccontext", "av.subtitles.stream", "logging")
+"""PyAV, and what it imports when it opens a file: the child has to import them while it can open files."""
 _DECLARES_LENGTH = ("mov", "asf", "matroska", "wav", "aiff", "w64", "caf", "wv", "ape", "tta", "dsf", "ogg")
 """Demuxers that read the length from a header or from the last page; others guess it from the bit rate."""
 _START = {

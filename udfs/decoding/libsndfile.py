@@ -83,7 +83,8 @@ def _whole(view: FileView, segment: Segment, seconds: float) -> _Sequential | No
         return None
     os.lseek(view.fd, 0, os.SEEK_SET)
     try:
-        file = _Sequential(view.fd, closefd=False)
+        # A copy: libsndfile 1.2.0 closes the descriptor of a file that it does not understand.
+        file = _Sequential(os.dup(view.fd))
     except soundfile.LibsndfileError:  # for example, it does not skip APE tags
         return None
     needed = min(seconds * segment.sr, segment.frames or 0)

@@ -22,6 +22,13 @@ class Offset(enum.StrEnum):
     MIDDLE = "middle"
 
 
+class Barrier(enum.StrEnum):
+    """Whether files are decoded where the kernel lacks a part of the barrier around the decoder."""
+
+    AUTO = "auto"
+    REQUIRE = "require"
+
+
 @dataclass(frozen=True, kw_only=True)
 class DecodeSettings:
     """What to decode of each file."""

@@ -15,8 +15,6 @@ SHARE = 0.01
 """Share of the hostile rows."""
 INSIDE = 0.99
 """A value this close to a limit is not beyond it, although the hostile rows move the limits."""
-SEARCHES = 2
-"""How often the search changes each choice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +53,13 @@ def poisoned(rows: Labeled, choices: Choices, seed: int = 0) -> Labeled:
 
 
 def worst(rows: Labeled, loss: Loss, seed: int = 0) -> Choices:
-    """The choices that do the most damage, found by changing one choice after the other."""
+    """The choices that do the most damage, found by changing each choice in turn."""
     rng = np.random.default_rng(seed)
     options = len(values_of(rows.x_BF))
     starts = [(*(option,) * rows.x_BF.shape[1], -1) for option in range(1, options)]
     best = max(starts, key=lambda choices: loss(poisoned(rows, choices)))
     found = loss(poisoned(rows, best))
-    for at in np.tile(rng.permutation(len(best)), SEARCHES).tolist():
+    for at in rng.permutation(len(best)).tolist():
         others = range(-1, int(rows.label_B.max()) + 1) if at == len(best) - 1 else range(options)
         for option in others:
             changed = (*best[:at], option, *best[at + 1 :])

@@ -1,0 +1,17 @@
+"""The inputs on which a reader failed once are read or rejected now."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz import audio, documents, harness, tables
+from tests.fuzz.harness import FOUND
+
+TARGETS = {target.name: target for target in (*audio.targets(), *tables.targets(), *documents.targets())}
+
+
+@pytest.mark.parametrize(
+    "path", sorted(FOUND.glob("*/*")), ids=lambda path: f"{path.parent.name}/{path.name}"
+)
+def test_an_input_that_failed_once_is_read_or_rejected(path: Path) -> None:
+    harness.outcome(TARGETS[path.parent.name], path.read_bytes())

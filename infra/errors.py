@@ -3,7 +3,6 @@
 import enum
 from typing import Any
 
-
 SHOWN = 2000
 """Characters of a long message that are shown, at its start and at its end."""
 

@@ -53,9 +53,9 @@ def from_json(
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as err:
-        raise error(
-            f"{source} is not a valid {kind.__name__} record: {shortened(str(err), SHOWN)}{_found(data, str(err))}"
-        ) from err
+        problem = str(err)
+        shown = shortened(problem, SHOWN) + _found(data, problem)
+        raise error(f"{source} is not a valid {kind.__name__} record: {shown}") from err
 
 
 def _found(data: bytes | str, problem: str) -> str:

@@ -33,23 +33,10 @@ _TAGS = (
 )
 _CHUNKS = (
     *(b"RIFF\xff\xff\xff\xffWAVE", b"RF64\xff\xff\xff\xffWAVEds64\x1c\0\0\0" + b"\xff" * 28),
-    *(
-        b"fmt \x10\0\0\0",
-        b"data\xff\xff\xff\xff",
-        b"data\0\0\0\0",
-        b"LIST\0\0\0\0",
-        b"FORM\0\0\0\0AIFC",
-        b"COMM\0\0\0\x12",
-    ),
-    *(
-        b"fLaC\0\0\0\x22",
-        b"OggS\0\x02",
-        b"OggS\0\x04",
-        b"\x01vorbis",
-        b"OpusHead",
-        b"\xff\xfb\x90\x00",
-        b"Xing\0\0\0\x0f",
-    ),
+    *(b"fmt \x10\0\0\0", b"data\xff\xff\xff\xff", b"data\0\0\0\0", b"LIST\0\0\0\0", b"FORM\0\0\0\0AIFC"),
+    *(b"COMM\0\0\0\x12",),
+    *(b"fLaC\0\0\0\x22", b"OggS\0\x02", b"OggS\0\x04", b"\x01vorbis", b"OpusHead", b"\xff\xfb\x90\x00"),
+    *(b"Xing\0\0\0\x0f",),
     *(b"VBRI" + b"\xff" * 18, b"ftypM4A ", b"moov", b"\x1aE\xdf\xa3", b"0&\xb2u\x8ef\xcf\x11"),
 )
 SETTINGS = (

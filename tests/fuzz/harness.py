@@ -11,7 +11,6 @@ import hashlib
 import resource
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -212,7 +211,7 @@ def _kind(err: Exception) -> str:
 @contextlib.contextmanager
 def _deadline(seconds: float) -> Iterator[None]:
     """Raises `TimeoutError` after some seconds; much later, a hang outside Python ends the process."""
-    faulthandler.dump_traceback_later(6 * seconds, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(6 * seconds, exit=True, file=2)
     signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
     try:
         yield

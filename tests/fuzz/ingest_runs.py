@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from genremill.infra.errors import ExitCode
 from genremill.jobs import ingest
 from tests.fuzz.harness import Target, scratch
-from tests.fuzz.tables import csv_inputs, excel_inputs, parquet_inputs
+from tests.fuzz.table_inputs import csv_inputs, excel_inputs, parquet_inputs
 
 
 def ingest_table(data: bytes) -> str:

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import audio, documents, harness, tables
+from tests.fuzz import harness
 from tests.fuzz.harness import FOUND
+from tests.fuzz.test_targets import TARGETS
 
-TARGETS = {target.name: target for target in (*audio.targets(), *tables.targets(), *documents.targets())}
+BY_NAME = {target.name: target for target in TARGETS}
 
 
 @pytest.mark.parametrize(
     "path", sorted(FOUND.glob("*/*")), ids=lambda path: f"{path.parent.name}/{path.name}"
 )
 def test_an_input_that_failed_once_is_read_or_rejected(path: Path) -> None:
-    harness.outcome(TARGETS[path.parent.name], path.read_bytes())
+    harness.outcome(BY_NAME[path.parent.name], path.read_bytes())

@@ -10,13 +10,19 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fuzz import audio, documents, harness, ingest_runs, tables
+from tests.fuzz import audio, harness, ingest_runs, json_records, settings, tables
 from tests.fuzz.harness import PROPERTY, Target
 
 BOUND_S = 180.0
 """The longest time of a bounded run of all targets together, without the start of Spark."""
 MINUTES = float(os.environ.get("GENREMILL_FUZZ_MINUTES", "0"))
-TARGETS = [*audio.targets(), *tables.targets(), *documents.targets(), *ingest_runs.targets()]
+TARGETS = [
+    *audio.targets(),
+    *tables.targets(),
+    *json_records.targets(),
+    *settings.targets(),
+    *ingest_runs.targets(),
+]
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)

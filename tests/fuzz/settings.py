@@ -1,4 +1,4 @@
-"""Settings in YAML, and URIs."""
+"""Settings in YAML and on the command line, and URIs."""
 
 import contextlib
 import io
@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from genremill.infra import records, storage
 from genremill.infra.audio import paths
 from genremill.infra.audio.faults import AudioRejected
-from genremill.infra.errors import DamagedRecord, UsageError
+from genremill.infra.errors import DamagedRecord, ExitCode, UsageError
 from genremill.infra.records import InnerPath
 from genremill.jobs import flags, ingest, tables
 from genremill.jobs.command import Common, Writing
 from genremill.jobs.genres import sources
+from genremill.jobs.nights import steps
 from tests.fuzz.harness import Target, scratch
 from tests.fuzz.json_records import run_reading
 from tests.fuzz.mutations import TEXTS, Strategy, mutated, texts
@@ -70,12 +71,40 @@ def read_yaml(data: bytes) -> None:
     """Reads a file as the settings of `ingest`, and as a map of genres."""
     path = scratch("yaml") / "settings.yaml"
     path.write_bytes(data)
-    with contextlib.suppress(SystemExit, UsageError), contextlib.redirect_stderr(io.StringIO()):
-        _, cfg = flags.parse(
-            "ingest", None, ingest.Config, Writing, ["--warehouse=w", "--tracks=t", f"--config={path}"]
-        )
-        cfg.check()
+    with contextlib.suppress(UsageError):
+        _parse([f"--config={path}"], len(data) % 2 == 0)
     sources.read_map(str(path))
+
+
+def _parse(arguments: list[str], nightly: bool) -> None:
+    """Parses the command line of a job and checks the settings; tyro exits if a value is wrong."""
+    kind = steps.Config if nightly else ingest.Config
+    given = ["--warehouse=w", "--tracks=t", *arguments]
+    try:
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            _, cfg = flags.parse("job", None, kind, Writing, given)
+    except SystemExit as err:
+        if err.code not in (ExitCode.DONE, ExitCode.USAGE):
+            raise AssertionError(f"exit code {err.code}") from err
+        return
+    (cfg.ingest if isinstance(cfg, steps.Config) else cfg).check()
+
+
+_FLAGS = (
+    *("--limit", "--split", "--fractions", "--split-seed", "--columns.id", "--columns.features", "--missing"),
+    *("--max-missing", "--multiline", "--no-multiline", "--json", "--delimiter", "--help", "--x", "--", "-"),
+)
+
+
+def flag_inputs() -> Strategy:
+    """Command lines, with one argument on each line."""
+    line = st.sampled_from(_FLAGS) | st.sampled_from([text for text in TEXTS if "\n" not in text])
+    joined = st.builds("{}={}".format, st.sampled_from(_FLAGS), line)
+    return st.lists(line | joined, max_size=6).map(lambda lines: "\n".join(lines).encode())
+
+
+def read_flags(data: bytes) -> None:
+    _parse(os.fsdecode(data).split("\n"), nightly=False)
 
 
 _ROOTS = [paths.parse_root("/data/audio"), paths.parse_root("s3://bucket/a")]
@@ -127,5 +156,6 @@ def _without_secrets(text: str) -> str:
 def targets() -> list[Target]:
     return [
         Target("yaml", yaml_inputs(), read_yaml, examples=600),
+        Target("flags", flag_inputs(), read_flags, examples=150),
         Target("uris", uri_inputs(), read_uri, examples=1000),
     ]

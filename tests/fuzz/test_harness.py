@@ -1,5 +1,7 @@
 """The harness itself finds a traceback, a hang and a blow-up of memory, and stores the smallest input."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +85,22 @@ def test_the_inputs_depend_on_the_seed_alone(tmp_path: Path) -> None:
 
     assert inputs(None) == inputs(None)
     assert inputs(1) == inputs(1) != inputs(2)
+
+
+def test_the_input_that_ends_the_process_is_kept(tmp_path: Path) -> None:
+    program = (
+        "import signal, sys, time, pathlib\n"
+        "from hypothesis import strategies as st\n"
+        "from tests.fuzz.harness import Target, run\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n"
+        "target = Target('example', st.just(b'x'), lambda _: time.sleep(60), seconds=0.2)\n"
+        "run(target, 60.0, stored=pathlib.Path(sys.argv[1]))\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, timeout=50, text=True)
+    assert ended.returncode == 1
+    assert "in outcome" in ended.stderr
+    assert (tmp_path / "example-running.bin").read_bytes() == b"x"
 
 
 def test_a_run_ends_when_its_time_is_over(tmp_path: Path) -> None:

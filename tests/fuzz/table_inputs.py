@@ -42,6 +42,12 @@ _cells = st.sampled_from(CELLS) | st.sampled_from(CELLS) | texts
 _names = st.sampled_from(NAMES) | st.sampled_from(NAMES) | texts
 
 
+def _headers(width: int) -> st.SearchStrategy[list[str]]:
+    """Names of columns, most of them different and with an id."""
+    good = st.permutations(NAMES[1:]).map(lambda names: ["track_id", *names[: width - 1]])
+    return st.one_of(good, good, good, st.lists(_names, min_size=width, max_size=width))
+
+
 @st.composite
 def csv_files(draw: st.DrawFn) -> bytes:
     """CSV files in many dialects, regular or not."""
@@ -50,7 +56,7 @@ def csv_files(draw: st.DrawFn) -> bytes:
     quote = draw(st.sampled_from(['"', '"', "'", "“", ""]))
     end = draw(st.sampled_from(["\n", "\n", "\r\n", "\r", "\n\n"]))
     row = st.lists(_cells, min_size=width, max_size=width)
-    rows = [draw(st.lists(_names, min_size=width, max_size=width))]
+    rows = [draw(_headers(width))]
     rows += draw(st.lists(row | row | st.lists(_cells, max_size=12), max_size=12))
     rows += rows[1:] * draw(st.sampled_from([0, 0, 0, 1, 60]))
     mode = draw(st.sampled_from(["all", "none", "needed", "open"]))
@@ -145,8 +151,10 @@ _COLUMNS: tuple[tuple[pa.DataType, st.SearchStrategy[object]], ...] = (
 def parquet_tables(draw: st.DrawFn) -> bytes:
     """Parquet files with columns of any type, some of which Spark does not know."""
     rows = draw(st.integers(0, 6))
-    names = draw(st.lists(_names.filter(_is_unicode), min_size=1, max_size=6))
+    names = [name for name in draw(_headers(draw(st.integers(1, 6)))) if _is_unicode(name)]
     columns = [_column(draw, rows) for _ in names]
+    if names and draw(st.booleans()):
+        columns[0] = pa.array([f"t{number}" for number in range(rows)])
     table = pa.Table.from_arrays(columns, names=names)
     out = io.BytesIO()
     try:

@@ -38,6 +38,7 @@ ENCODINGS = (
     "latin-1",
     "cp437",
 )
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 _cells = st.sampled_from(CELLS) | st.sampled_from(CELLS) | texts
 _names = st.sampled_from(NAMES) | st.sampled_from(NAMES) | texts
 
@@ -92,11 +93,11 @@ def packed(draw: st.DrawFn, files: Strategy) -> bytes:
     return data
 
 
-def zipped(members: dict[str, bytes]) -> bytes:
+def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(out, "w") as archive:
         for name, data in members.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
+            archive.writestr(zipfile.ZipInfo(name), data, method)
     return out.getvalue()
 
 
@@ -105,7 +106,7 @@ def csv_inputs() -> Strategy:
         b"track_id,track_name,artists,track_genre,tempo\nt1,A,Ada;Bo,rock,120.5\nt2,B,Bo,pop,\n",
         'track_id;titre;durée\r\n1;"a;b""c"\r\n2;é\r\n'.encode("cp1252"),
         gzip.compress(b"id\ttempo\n1\t2\n", mtime=0),
-        zipped({"a.csv": b"id,genre\n1,rock\n2,pop\n"}),
+        *(zipped({"a.csv": b"id,genre\n1,rock\n2,pop\n"}, method) for method in METHODS),
     ]
     values = [text.encode("utf-8", "surrogatepass") for text in TEXTS]
     files = csv_files()

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+from typing import Any
 
 import yaml
 from hypothesis import strategies as st
@@ -78,7 +79,7 @@ def read_yaml(data: bytes) -> None:
 
 def _parse(arguments: list[str], nightly: bool) -> None:
     """Parses the command line of a job and checks the settings; tyro exits if a value is wrong."""
-    kind = steps.Config if nightly else ingest.Config
+    kind: type[Any] = steps.Config if nightly else ingest.Config
     given = ["--warehouse=w", "--tracks=t", *arguments]
     try:
         with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
@@ -87,7 +88,7 @@ def _parse(arguments: list[str], nightly: bool) -> None:
         if err.code not in (ExitCode.DONE, ExitCode.USAGE):
             raise AssertionError(f"exit code {err.code}") from err
         return
-    (cfg.ingest if isinstance(cfg, steps.Config) else cfg).check()
+    (cfg.ingest if nightly else cfg).check()
 
 
 _FLAGS = (

@@ -121,6 +121,7 @@ def _run_once(target: Target, watch: "_Watch", report: Report, until: float, see
             report.outcomes[watch.outcome(data)] += 1
         except Exception:
             failing.append(data)
+            watch.failing.write_bytes(data)  # in case that the run is killed while it minimizes the input
             raise
 
     test = settings(
@@ -136,6 +137,7 @@ def _run_once(target: Target, watch: "_Watch", report: Report, until: float, see
     except Exception as err:
         if not failing:
             raise
+        watch.failing.unlink()
         raise Failure(_message(target, watch.running.parent, failing[-1], err)) from err
 
 
@@ -162,6 +164,7 @@ class _Watch:
 
     def __init__(self, target: Target, running: Path) -> None:
         self.target, self.running, self.peak = target, running, 0.0
+        self.failing = running.with_name(f"{target.name}-failing.bin")
         self.before = _megabytes("VmRSS")
         running.parent.mkdir(parents=True, exist_ok=True)
 
@@ -176,7 +179,7 @@ class _Watch:
         finally:
             resource.setrlimit(resource.RLIMIT_AS, limits)
             signal.signal(signal.SIGALRM, old)
-        self.running.unlink(missing_ok=True)
+            self.running.unlink(missing_ok=True)
 
     def outcome(self, data: bytes) -> str:
         """The kind of the outcome; raises on an error that is no rejection, a hang, or too much memory.

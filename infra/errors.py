@@ -3,6 +3,18 @@
 import enum
 from typing import Any
 
+SHOWN = 2000
+"""Characters of a long message that are shown, at its start and at its end."""
+
+
+def shortened(text: str, shown: int = SHOWN) -> str:
+    """The text, without its middle if it is long.
+
+    >>> shortened("abcdefgh", 2)
+    'ab … gh'
+    """
+    return text if len(text) <= 2 * shown else f"{text[:shown]} … {text[-shown:]}"
+
 
 class ExitCode(enum.IntEnum):
     """What the exit code of a command means to a scheduler."""
@@ -15,9 +27,15 @@ class ExitCode(enum.IntEnum):
 
 
 class GenremillError(Exception):
-    """The base class of errors raised on purpose, which are printed without a traceback."""
+    """The base class of errors raised on purpose, which are printed without a traceback.
+
+    A long message, which may repeat the content of a file, is shown without its middle.
+    """
 
     exit_code = ExitCode.BUG
+
+    def __str__(self) -> str:
+        return shortened(super().__str__())
 
 
 class UsageError(GenremillError):

@@ -6,10 +6,10 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from genremill.infra.errors import DamagedRecord, GenremillError
+from genremill.infra.errors import DamagedRecord, GenremillError, shortened
 
 SHOWN = 200
-"""Characters of a long message that are shown, at its start and at its end."""
+"""Characters of a long message of msgspec that are shown, at its start and at its end."""
 RecordT = TypeVar("RecordT")
 
 _NAME = r"(?!(?:\.|%2[eE]){1,2}(?:/|\Z))(?:(?!%2[fF]|%00)[^/\\\x00-\x1f])+"
@@ -54,14 +54,9 @@ def from_json(
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as err:
-        raise error(
-            f"{source} is not a valid {kind.__name__} record: {_shortened(str(err))}{_found(data, str(err))}"
-        ) from err
-
-
-def _shortened(text: str) -> str:
-    """The text, without its middle if it is long."""
-    return text if len(text) <= 2 * SHOWN else f"{text[:SHOWN]} … {text[-SHOWN:]}"
+        problem = str(err)
+        shown = shortened(problem, SHOWN) + _found(data, problem)
+        raise error(f"{source} is not a valid {kind.__name__} record: {shown}") from err
 
 
 def _found(data: bytes | str, problem: str) -> str:

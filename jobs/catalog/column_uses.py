@@ -159,13 +159,20 @@ def _feature_use(
         kind = sample.types[name]
         return Use((IGNORED,), "dates" if isinstance(kind, _DATES) else f"its type is {kind.simpleString()}")
     if measured.are_other:
-        cells = sample.text(name, frozenset()).drop_null().to_pylist()
-        return Use((IGNORED,), "dates" if contents.are_date_texts(cells) else "text")
+        return Use((IGNORED,), _not_numbers(name, sample))
     if not has_role and (reason := _not_measured(name, sample, columns, measured)):
         return Use((IGNORED,), reason)
     if measured.parsed is None and not has_role:
         return Use((IGNORED,), "no values in the first rows", True)
     return Use((feature_kind(name, columns),), measured.note or "numbers", True)
+
+
+def _not_numbers(name: str, sample: Sample) -> str:
+    """What a column holds if most of its values are not numbers."""
+    if not sample.is_text(name):
+        return "most of its values are not finite"
+    cells = sample.text(name, frozenset()).drop_null().to_pylist()
+    return "dates" if contents.are_date_texts(cells) else "text"
 
 
 def _not_measured(name: str, sample: Sample, columns: Columns, measured: Measured) -> str:

@@ -1,7 +1,9 @@
 """The files of a track table: their list, their first bytes, and their content, unpacked."""
 
 import contextlib
+import errno
 import io
+import lzma
 import re
 import shutil
 import tempfile
@@ -27,6 +29,8 @@ _TABLE_NAMES = [
     for endings in ("csv|tsv|tab|parquet|pq|xlsx|xlsm", "txt")
 ]
 """How names of tables in an archive end; the first pattern that any name has decides."""
+_DAMAGES = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+"""What the readers of packed files raise for damaged content."""
 _ABOUT = re.compile(r"(?i)(^|/)(readme|licen[cs]e)([^/]*\.(txt|md|rst|html?|pdf))?$")
 """Names of files that describe a table."""
 _HIDDEN = re.compile(r"(^|/)(__MACOSX/|[._][^/]*$)")
@@ -133,10 +137,11 @@ def _archive(path: Path, file: SourceFile) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as err:
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as err:
+        # A damaged archive may refer to a place before its start, which is an invalid argument of a seek.
+        if isinstance(err, OSError) and err.errno != errno.EINVAL:
+            raise storage.arrow_error("read", file.uri, err) from err
         raise UsageError(f"{file}: the zip archive is damaged or cannot be read: {err}") from err
-    except OSError as err:
-        raise storage.arrow_error("read", file.uri, err) from err
     except RuntimeError as err:  # a member that needs a password
         raise UsageError(f"{file}: {err}; unpack the archive first") from err
 
@@ -189,7 +194,7 @@ class _Limited(io.RawIOBase):
         """Reads the next bytes into a buffer, and returns their number."""
         try:
             data = self.content.read(len(buffer))
-        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as err:
+        except _DAMAGES as err:
             if self.file.packing is Packing.NONE and isinstance(err, OSError):
                 raise storage.arrow_error("read", self.file.uri, err) from err
             message = f"{self.file} cannot be read as a table: it cannot be unpacked and may be damaged"

@@ -55,6 +55,14 @@ def test_a_column_of_measured_numbers_is_a_feature(name: str, values: Any) -> No
     assert name in Read({"tempo": TEMPO, name: values}).features
 
 
+@pytest.mark.parametrize("name", ["popularity", "duration_ms", "energy"])
+@pytest.mark.parametrize(
+    "values", [[math.inf, -math.inf, None], pa.array([math.inf, 1.0, -math.inf], pa.float32())]
+)
+def test_a_column_of_infinite_numbers_is_no_feature(name: str, values: Any) -> None:
+    assert Read({"tempo": TEMPO, name: values}).features == ["tempo"]
+
+
 def test_a_column_named_by_a_flag_is_a_feature() -> None:
     assert Read({"tempo": TEMPO, "X": range(ROWS)}, Columns(features=("X", "tempo"))).features == [
         "X",

@@ -21,6 +21,16 @@ PLAIN = b"id,title\n1,a\n2,b\n"
 ROWS = [("1", "a"), ("2", "b")]
 
 
+def damaged_lzma() -> bytes:
+    """A zip archive in which the content of the one member is damaged."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.csv", PLAIN * 99)
+    data = out.getvalue()
+    at = data.index(b"a.csv") + 20
+    return data[:at] + bytes(16) + data[at + 16 :]
+
+
 def zipped(**members: bytes) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -135,6 +145,8 @@ def test_packed_files_are_recognized_by_their_bytes(
         (gzip.compress(zipped(xl__workbook_xml=b"x")), "an Excel file in an archive; unpack it first"),
         (zipped(a_zip=zipped(a_csv=PLAIN)), "packed more than once (zip)"),
         (zipped(a_csv=PLAIN)[:60], "the zip archive is damaged"),
+        (zipped(a_csv=PLAIN * 9)[:40] + zipped(a_csv=PLAIN * 9)[50:], "the zip archive is damaged"),
+        (damaged_lzma(), "it cannot be unpacked and may be damaged"),
         (zipped(mimetype=b"application/vnd.oasis.opendocument.spreadsheet"), "found an OpenDocument table"),
         (b"id, ID \n1,2\n", "more than one column is named 'id'"),
         (b"id,_file\n1,2\n", "ingest adds a column '_file'"),

@@ -11,7 +11,8 @@ import soundfile
 from hypothesis import strategies as st
 
 from genremill.udfs.decoding import formats, spotify_analysis
-from genremill.udfs.decoding.sandbox import DecodingLimits, Sandbox
+from genremill.udfs.decoding.child_process import DecodingLimits
+from genremill.udfs.decoding.sandbox import Sandbox
 from genremill.udfs.decoding.segments import FileView, SplicedFile
 from genremill.udfs.decoding.settings import DecodeSettings, Offset
 from tests.audio.ffmpeg_corpus import ENCODINGS, made

@@ -84,10 +84,10 @@ def _read_all(warehouse: Warehouse) -> None:
     for history in (False, True):
         run_reading(tables.main, Common(warehouse.uri), tables.Config(history=history))
     run_reading(vacuum.main, Writing(warehouse.uri, dry_run=True), vacuum.Config())
-    nights = night_record.earlier(warehouse, "r9", most=5)
+    nights = night_record.earlier(warehouse, most=5)
     night_page.render(NIGHT, nights, Header("r9", "2026-11-21 02:00 UTC", warehouse.uri, "no tracks yet"))
     night_record.report_of(warehouse, "m/1")
-    str(lease.Lease(warehouse.path("_night.lock"), "r9")._read())
+    str(lease.holder_of(warehouse.path("_night.lock")))
     for place, kind in (("study/cell.json", dict), ("manifest.json", Manifest)):
         found = records.from_json(storage.read_bytes(warehouse.path(place)), kind, place)
         assert records.from_json(records.to_json(found), kind, place) == found

@@ -1,9 +1,10 @@
 """What the rows of a whole table show about its columns: missing values, other text, and labels that leak."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from pyspark.sql import DataFrame, functions as F
 
 from genremill.infra.log import LOGGER
@@ -11,6 +12,7 @@ from genremill.jobs.catalog.column_contents import ALMOST_ALL
 from genremill.jobs.catalog.column_uses import NUMERIC, ONE_HOT, feature_kind
 from genremill.jobs.catalog.leaks import leaking
 from genremill.jobs.catalog.left_out import IGNORED
+from genremill.jobs.catalog.plausible_values import Range, limited, plausible_ranges
 from genremill.jobs.catalog.understanding import Understanding
 from genremill.jobs.snapshot_details import ColumnUse, Feature
 from genremill.udfs.cells.rows import EXAMPLES
@@ -28,6 +30,14 @@ class Counts:
     """Rows with a value that is not a finite number, by column with numbers."""
     examples: Mapping[str, tuple[str, ...]]
     """A few values that are not finite numbers, by column that has some."""
+    implausible: Mapping[str, int]
+    """Rows with a number far beyond the other values, by column with numbers."""
+    extremes: Mapping[str, float]
+    """The implausible number that is farthest from 0, by column that has some."""
+
+    def unusable(self, name: str) -> int:
+        """Rows that give no number for a column."""
+        return self.missing[name] + self.not_numbers[name] + self.implausible[name]
 
 
 @dataclass(frozen=True)
@@ -38,16 +48,19 @@ class Chosen:
     features: tuple[Feature, ...]
     positions: tuple[int, ...]
     """Positions of the features in the column `numbers` of the rows."""
+    ranges: tuple[Range, ...]
+    """The plausible numbers of each column in `numbers`."""
     counts: Counts
 
 
-def count_values(rows: DataFrame, understanding: Understanding) -> Counts:
+def count_values(rows: DataFrame, understanding: Understanding, ranges: Sequence[Range]) -> Counts:
     """Counts the missing values of each column that is read, over the good rows."""
     form, roles = understanding.row_format, understanding.roles
     blank = {role: F.col(role).isNull() for role in ("title", "album", "audio_uri", "popularity")}
     blank["duration"] = F.col("duration_s").isNull()
     blank |= {"artists": F.size("artists") == 0, "genre": F.size("genres") == 0}
     numbers = {column.name: F.get("numbers", F.lit(number)) for number, column in enumerate(form.features)}
+    far = {name: each.excludes(numbers[name]) for name, each in zip(numbers, ranges, strict=True)}
     names = {role: name for role in blank if (name := getattr(roles, role)) and name not in numbers}
     row = rows.agg(
         F.count("*"),
@@ -55,16 +68,23 @@ def count_values(rows: DataFrame, understanding: Understanding) -> Counts:
         *(F.count_if(blank[role]) for role in names),
         *(F.count_if(number.isNull()) for number in numbers.values()),
         *(F.count_if(F.isnan(number)) for number in numbers.values()),
+        *(F.count_if(beyond) for beyond in far.values()),
+        *(F.max_by(numbers[name], F.when(beyond, F.abs(numbers[name]))) for name, beyond in far.items()),
     ).collect()[0]
     good, labeled, *counts = row
     columns = (*names.values(), *numbers)
-    missing, not_numbers = counts[: len(columns)], counts[len(columns) :]
+    ends = np.cumsum([len(columns), len(numbers), len(numbers)]).tolist()
+    missing, not_numbers, implausible, extremes = (
+        counts[start:end] for start, end in zip((0, *ends), (*ends, len(counts)), strict=True)
+    )
     return Counts(
         good,
         labeled,
         dict(zip(columns, missing, strict=True)),
         dict(zip(numbers, not_numbers, strict=True)),
         _examples(rows) if any(not_numbers) else {},
+        dict(zip(numbers, implausible, strict=True)),
+        {name: value for name, value in zip(numbers, extremes, strict=True) if value is not None},
     )
 
 
@@ -75,15 +95,16 @@ def _examples(rows: DataFrame) -> dict[str, tuple[str, ...]]:
     return {name: tuple(examples) for name, examples in by_column.collect()}
 
 
-def choose_features(rows: DataFrame, understanding: Understanding, max_missing: float) -> Chosen:
-    """The candidates that are features, judged by all good rows.
+def choose_features(rows: DataFrame, total: int, understanding: Understanding, max_missing: float) -> Chosen:
+    """The candidates that are features, judged by all good rows, `total` or fewer.
 
     A column named by a flag stays, whatever its values are.
     """
-    counts = count_values(rows, understanding)
     names = [column.name for column in understanding.row_format.features]
     named = set(understanding.columns.features)
-    leaks = leaking(rows, len(names), counts.labeled)
+    ranges = plausible_ranges(rows, total, [understanding.columns.is_categorical(name) for name in names])
+    counts = count_values(rows, understanding, ranges)
+    leaks = leaking(limited(rows, ranges), len(names), counts.labeled)
     accuracy_of = {names[position]: accuracy for position, accuracy in leaks.items()}
     why_not = {
         name: reason
@@ -94,16 +115,13 @@ def choose_features(rows: DataFrame, understanding: Understanding, max_missing: 
         LOGGER.warning("column %r is not used as a feature: %s", name, reason)
     positions = tuple(position for position, name in enumerate(names) if name not in why_not)
     good = max(counts.good, 1)
-    features = tuple(
-        understanding.feature(names[at], (counts.missing[names[at]] + counts.not_numbers[names[at]]) / good)
-        for at in positions
-    )
+    features = tuple(understanding.feature(names[at], counts.unusable(names[at]) / good) for at in positions)
     kinds = {name: feature_kind(name, understanding.columns) for name in names if name not in why_not}
     uses = {
         use.column: _measured_use(use, counts, kinds.get(use.column), why_not.get(use.column))
         for use in understanding.uses
     }
-    return Chosen(understanding.with_uses(uses), features, positions, counts)
+    return Chosen(understanding.with_uses(uses), features, positions, ranges, counts)
 
 
 def _why_not(name: str, counts: Counts, max_missing: float, leak: float | None) -> str:
@@ -144,4 +162,7 @@ def _measured_use(use: ColumnUse, counts: Counts, kind: str | None, why_not: str
     if examples:
         note = f"{others:,} missing because they are not numbers, such as {', '.join(map(repr, examples))}"
         use = dataclasses.replace(use, reason=f"{use.reason}; {note}")
+    if (extreme := counts.extremes.get(use.column)) is not None:
+        beyond = f"{counts.implausible[use.column]:,} missing because they are far beyond the other values"
+        use = dataclasses.replace(use, reason=f"{use.reason}; {beyond}, such as {extreme:g}")
     return dataclasses.replace(use, uses=(kind,)) if kind and use.uses == (IGNORED,) else use

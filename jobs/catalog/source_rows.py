@@ -14,6 +14,7 @@ from genremill.jobs import command, snapshots
 from genremill.jobs.catalog import column_table
 from genremill.jobs.catalog.labels import other_spellings, with_one_spelling
 from genremill.jobs.catalog.measurements import Chosen, choose_features
+from genremill.jobs.catalog.plausible_values import limited
 from genremill.jobs.catalog.row_checks import INTERNAL_COLUMNS, rejected, typed_rows
 from genremill.jobs.catalog.sample import Sample, take_sample
 from genremill.jobs.catalog.settings import Options
@@ -72,6 +73,7 @@ class SourceRows:
             "features": [feature.name for feature in self.chosen.features],
             "missing": {name: count for name, count in counts.missing.items() if count},
             "not_numbers": {name: count for name, count in counts.not_numbers.items() if count},
+            "implausible": {name: count for name, count in counts.implausible.items() if count},
             "spellings": self.spellings,
         } | columns_summary(self.chosen.understanding)
 
@@ -118,9 +120,9 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
         why = f"{total:,} of {total:,} rejected ({reasons})" if total else "it has a header and no rows"
         raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` is unchanged")
     good = rows.where(F.col("problem").isNull())
-    chosen = choose_features(good, understanding, options.max_missing)
+    chosen = choose_features(good, total, understanding, options.max_missing)
     spellings = other_spellings(good)
-    rows = with_one_spelling(rows, spellings)
+    rows = limited(with_one_spelling(rows, spellings), chosen.ranges)
     is_synthetic = SYNTHETIC_COLUMN in opened.rows.columns
     table = SourceRows(opened, chosen, rows, total, is_synthetic, rejects, spellings)
     _log(table)
@@ -137,6 +139,7 @@ def _log(table: SourceRows) -> None:
     for what, by_column in (
         ("missing values", counts.missing),
         ("values that are not numbers", counts.not_numbers),
+        ("values far beyond the others, which are now missing", counts.implausible),
     ):
         if shown := ", ".join(f"{count:,} in {name}" for name, count in by_column.items() if count):
             LOGGER.info("%s: %s", what, shown)

@@ -38,7 +38,8 @@ def _chosen(table: dict[str, Any], flags: Columns | None = None) -> Chosen:
     """The table, whose candidates are all features."""
     read = Read(table, flags)
     features = tuple(read.understood.feature(name, 0.0) for name in read.features)
-    return Chosen(read.understood, features, tuple(range(len(features))), Counts(ROWS, ROWS, {}, {}, {}))
+    counts = Counts(ROWS, ROWS, {}, {}, {}, {}, {})
+    return Chosen(read.understood, features, tuple(range(len(features))), (), counts)
 
 
 def _details(table: dict[str, Any], flags: Columns | None = None) -> TracksDetails:

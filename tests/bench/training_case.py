@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from genremill.models import artifact, zoo
+from genremill.models.encoders.table import with_limits
 from genremill.models.encoders.text_tokens import Known
-from genremill.models.features import TEXT, FeatureSpec
+from genremill.models.features import TEXT, FeatureSpec, Scalers
 from genremill.models.model_card import ModelCard
 from genremill.models.networks.base import Network
 from genremill.models.training import checkpoints, local_ranks, manifest
@@ -72,10 +73,11 @@ def fit(
         if name not in shapes and name != TEXT
         for at in range(x.shape[1])
     )
+    names = list(dict.fromkeys(feature.input for feature in features))
     card = ModelCard(
         model=model,
         classes=tuple(str(number) for number in range(int(train.label.max()) + 1)),
-        features=features,
+        features=with_limits(np.hstack([train.inputs[name] for name in names]), features) if names else (),
         size=entry.size(rows),
         categories=0,
         labels="genre",
@@ -84,6 +86,7 @@ def fit(
         genre_map={},
         inputs=tuple(train.inputs),
         shapes=shapes,
+        scalers=Scalers.ROBUST,
         parts=parts,
         tokens=0 if known is None else len(known),
     )

@@ -13,6 +13,8 @@ from genremill.models.limits import limits
 
 SHARE = 0.01
 """Share of the hostile rows."""
+LABELS = 6
+"""Number of labels that the search tries."""
 INSIDE = 0.99
 """A value this close to a limit is not beyond it, although the hostile rows move the limits."""
 
@@ -60,8 +62,8 @@ def worst(rows: Labeled, loss: Loss, seed: int = 0) -> Choices:
     best = max(starts, key=lambda choices: loss(poisoned(rows, choices)))
     found = loss(poisoned(rows, best))
     for at in rng.permutation(len(best)).tolist():
-        others = range(-1, int(rows.label_B.max()) + 1) if at == len(best) - 1 else range(options)
-        for option in others:
+        labels = rng.permutation(int(rows.label_B.max()) + 1)[:LABELS].tolist()
+        for option in (-1, *labels) if at == len(best) - 1 else range(options):
             changed = (*best[:at], option, *best[at + 1 :])
             if changed != best and (damage := loss(poisoned(rows, changed))) > found:
                 best, found = changed, damage

@@ -9,6 +9,7 @@ clock (Kulkarni et al., 2014).
 
 import calendar
 import contextlib
+import math
 import re
 import time
 import uuid
@@ -65,8 +66,11 @@ def take(root: str) -> str:
 
 
 def taken_at_s(root: str) -> float:
-    """When the last run id was taken, in seconds since the epoch on the clock of the storage."""
-    return storage.modified_s(f"{root}/{SEQUENCE}")
+    """When the last run id was taken, in seconds since the epoch on the clock of the storage.
+
+    The second is rounded up, because S3 gives whole seconds.
+    """
+    return math.floor(storage.modified_s(f"{root}/{SEQUENCE}")) + 1
 
 
 def _last(root: str, data: bytes | None) -> str:
@@ -82,7 +86,7 @@ def _last(root: str, data: bytes | None) -> str:
 
 def _compare_clocks(root: str, started_s: float, ended_s: float) -> None:
     """Warns if the storage has not written the sequence between two times of this machine's clock."""
-    written_s = taken_at_s(root)
+    written_s = storage.modified_s(f"{root}/{SEQUENCE}")
     ahead_s = max(started_s - written_s, 0.0) + min(ended_s - written_s, 0.0)
     if abs(ahead_s) > MOST_APART_S:
         LOGGER.warning(

@@ -39,7 +39,7 @@ class InputKind(enum.StrEnum):
     SEVERAL = "several"  # inputs of more than one shape
 
 
-class Scalers(enum.StrEnum):
+class ScalingRule(enum.StrEnum):
     """Which values the scalers of a model are fitted on."""
 
     ROBUST = "robust"  # values within the limits of their feature; a value beyond counts as the limit

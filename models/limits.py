@@ -1,6 +1,6 @@
-"""Limits of the plausible values of a feature, from quantiles that a few hostile rows cannot move far.
+"""Limits of the values of a feature, which 1 % of hostile rows cannot move far.
 
-Shape suffixes: B rows, N features.
+Shape suffixes: B rows, N features, Q quantiles.
 """
 
 import warnings
@@ -9,58 +9,65 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-INNER = (0.02, 0.98)
-"""The quantiles that a limit starts from. So up to 2 % of the rows may have any value."""
-INNER_DEVIATIONS = 2.054
-"""Standard deviations between the median of a normal distribution and these quantiles."""
-REACH = 0.25
-"""How far a limit is beyond its quantile, relative to the distance between the two quantiles. Of 500
-normal values, one is beyond a limit."""
-FAR, FAR_LOG = 50.0, 3.0
-"""How far beyond its quantile a value is an error, relative to the distance between the quantiles, on a
-linear and on a logarithmic scale."""
+Doubles = npt.NDArray[np.float64]
+
+INNER = (0.015, 0.985)
+"""These quantiles are values of ordinary rows, even if 1 % of the rows are hostile."""
+REACH = 4.6
+"""How many median distances from the median a limit is at least: 3.1 standard deviations of normal values."""
+FAR, LEAST = 8.0, 0.5
+"""How far a distance from the median is implausible, on a logarithmic scale: above the quantile .75 of the
+distances by this many times its difference from their median, or from a median lower by `LEAST`."""
 
 
-def limits(x_BN: npt.NDArray[Any], reach: float = REACH) -> npt.NDArray[np.float64]:
-    """The least and the greatest plausible value of each column, shape (2, N); NaN is left out.
-
-    If nearly all values of a column are equal, the limits are its only value. A column without values has
-    the limits 0 and 0.
-
-    >>> limits(np.arange(101.0)[:, None]).T
-    array([[-22., 122.]])
-    """
+def quantiles(x_BN: npt.NDArray[Any], shares: tuple[float, ...]) -> Doubles:
+    """Quantiles of the finite values of each column, shape (Q, N); NaN for a column without any."""
+    if not x_BN.size:
+        return np.full((len(shares), x_BN.shape[1]), np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a column without values
-        low_N, high_N = np.nanquantile(x_BN.astype(np.float64), INNER, axis=0)
-    spread_N = reach * (high_N - low_N)
-    return np.asarray(np.nan_to_num(np.stack([low_N - spread_N, high_N + spread_N])))
+        return np.asarray(np.nanquantile(np.where(np.isfinite(x_BN), x_BN, np.nan), shares, axis=0))
 
 
-def within(x_BN: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The values within the limits of their column, shape (B, N); others are NaN.
+def limits(x_BN: npt.NDArray[Any]) -> Doubles:
+    """The least and the greatest value of each column that a model distinguishes, shape (2, N).
 
-    >>> within(np.array([*range(100), 1e6])[:, None])[-2:].T
-    array([[99., nan]])
+    A limit is the quantile .015 or .985, or `REACH` median distances from the median if that is farther. The
+    distances are those of the values on the same side of the median, so that a column with few values other
+    than 0 keeps them. A column without values has the limits 0 and 0.
+
+    >>> limits(np.arange(101.0)[:, None]).T.round(1)
+    array([[-67.3, 167.3]])
+    >>> limits(np.array([0.0] * 98 + [1.0] * 2)[:, None]).T
+    array([[0. , 4.6]])
     """
-    low_N, high_N = limits(x_BN)
-    return np.where((low_N <= x_BN) & (x_BN <= high_N), x_BN, np.nan)
+    low_N, median_N, high_N = quantiles(x_BN, (INNER[0], 0.5, INNER[1]))
+    below_N, above_N = (REACH * np.exp(log_QN[0]) for log_QN in _distances(x_BN, median_N))
+    ends_2N = np.stack([np.fmin(low_N, median_N - below_N), np.fmax(high_N, median_N + above_N)])
+    return np.asarray(np.nan_to_num(ends_2N))
 
 
-def plausible(x_BN: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """The least and the greatest value of each column that is no error, shape (2, N); NaN is left out.
+def plausible(x_BN: npt.NDArray[Any]) -> Doubles:
+    """The range of each column, shape (2, N), beyond which a value is an error, and not part of a long tail.
 
-    A value is an error if it is `FAR` times as far from the quantiles as they are from each other. For a
-    column without negative values, it must also be far on the scale log(1 + x), because counts of plays have
-    long tails. If nearly all values of a column are equal, any value is plausible.
+    The rule is relative to the other values on the same side of the median. On a side without values, every
+    value is plausible.
 
-    >>> plausible(np.linspace(0, 1, 101)[:, None]).T
-    array([[-47.98,  48.98]])
+    >>> plausible(np.linspace(0, 1, 101)[:, None]).T.round(1)
+    array([[-20.1,  21.1]])
     """
-    low_2N = limits(x_BN, reach=0.0)
-    low_N, high_N = limits(x_BN, FAR)
-    with np.errstate(invalid="ignore", over="ignore"):
-        high_of_log_N = np.expm1(limits(np.log1p(np.where(x_BN >= 0, x_BN, np.nan)), FAR_LOG)[1])
-    high_N = np.where(low_2N[0] >= 0, np.maximum(high_N, high_of_log_N), high_N)
-    is_constant_N = low_2N[0] == low_2N[1]
-    return np.stack([np.where(is_constant_N, -np.inf, low_N), np.where(is_constant_N, np.inf, high_N)])
+    _, median_N, _ = quantiles(x_BN, (INNER[0], 0.5, INNER[1]))
+    below_N, above_N = (
+        np.exp(log_QN[1] + FAR * np.maximum(log_QN[1] - log_QN[0], LEAST))
+        for log_QN in _distances(x_BN, median_N)
+    )
+    ranges_2N = np.stack([median_N - below_N, median_N + above_N])
+    return np.where(np.isnan(ranges_2N), np.array([[-np.inf], [np.inf]]), ranges_2N)
+
+
+def _distances(x_BN: npt.NDArray[Any], median_N: Doubles) -> tuple[Doubles, Doubles]:
+    """Quantiles .5 and .75 of the logarithms of the distances from the median, below and above it, (2, N)."""
+    offset_BN = x_BN.astype(np.float64) - median_N
+    with np.errstate(divide="ignore", invalid="ignore"):  # values at the median have no logarithm
+        below_BN, above_BN = np.log(-offset_BN), np.log(offset_BN)
+    return quantiles(below_BN, (0.5, 0.75)), quantiles(above_BN, (0.5, 0.75))

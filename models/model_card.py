@@ -12,7 +12,7 @@ from scipy.sparse import csc_array
 from genremill.infra import records, storage
 from genremill.infra.errors import UsageError
 from genremill.models.evaluation.drift import Histogram
-from genremill.models.features import TABLE, TEXT, FeatureSpec, Scalers
+from genremill.models.features import TABLE, TEXT, FeatureSpec, ScalingRule
 from genremill.models.pooling import Pooling
 from genremill.models.ranges import (
     Confidence,
@@ -135,7 +135,7 @@ class ModelCard:
     """The models that `hybrid` combines."""
     fingerprints: dict[str, Name] = field(default_factory=dict)
     """Fingerprint of each feature set among the inputs."""
-    scalers: Scalers = Scalers.REPORT
+    scaling_rule: ScalingRule = ScalingRule.REPORT
     """Which values the scalers were fitted on; models of earlier versions used all values."""
     pooling: Pooling = Pooling.MEAN
     """How the predictions for the windows of a track are combined."""

@@ -3,7 +3,6 @@
 Shape suffixes: B batch, F raw features of the input, N numeric features among them.
 """
 
-import math
 import sys
 
 import numpy as np
@@ -13,18 +12,16 @@ from torch import Tensor, nn
 
 from genremill.models.covariance import Doubles, positive
 from genremill.models.features import FeatureSpec
-from genremill.models.limits import INNER, INNER_DEVIATIONS, within
+from genremill.models.limits import INNER, limits, quantiles
 
 FIT_ROWS = 100_000
 BLOCK_VALUES = 1 << 20
 """Limit on the values of the matrices that are solved at once: 8 MB."""
 FEWEST = 30
 """Fewest tracks from which a limit is computed."""
-LIMIT_DEVIATIONS = 3.09
-"""99.9 % of a normal distribution are below its mean plus this many standard deviations."""
-LIMIT_MARGIN = 1.2
-"""Factor for tails heavier than those of a log-normal distribution. With it, 0.1 to 0.2 % of the held-out
-tracks of the Spotify table are beyond the limit."""
+LIMIT_FACTOR = 1.5
+"""The limit relative to the quantile .985 of the distances. With it, 0.1 to 0.2 % of the held-out tracks of
+the Spotify table are beyond the limit."""
 FLOOR = 1e-3
 """Lower limit on the argument of a logarithm, relative to the smallest usual value in training."""
 RIDGE = 1e-4
@@ -37,8 +34,8 @@ class TrainingDistribution(nn.Module):
     A positive feature is replaced by its logarithm if that is less skewed: a duration of 200 ms is 0.1
     deviations from the shortest track of a catalog, but 7 on a logarithmic scale. Ranks are not used, because
     they do not show how far a value is beyond the training tracks. Constant features are ignored. A missing
-    value is NaN; each statistic is over the values of the tracks that are within the limits of their feature.
-    So a few tracks with any values change little.
+    value is NaN; each statistic is over the tracks that have the values. A value beyond a limit of its
+    feature counts as the limit in the statistics, so that a few tracks with any values change them little.
     """
 
     def __init__(self, features: tuple[FeatureSpec, ...]) -> None:
@@ -60,11 +57,13 @@ class TrainingDistribution(nn.Module):
         fitted = cls(features)
         x_BN = x_BF[:FIT_ROWS, fitted.numeric_N.numpy()].astype(np.float64)
         x_BN[:, np.isnan(x_BN).all(axis=0)] = 0  # a constant, so it is ignored
-        low_N = np.nanquantile(x_BN, INNER[0], axis=0)
-        log_BN = np.log(np.where(x_BN > 0, x_BN, np.nan), where=low_N > 0, out=np.zeros_like(x_BN))
+        low_N = quantiles(x_BN, INNER)[0]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_BN = np.log(np.maximum(x_BN, 0))
         is_log_N = (low_N > 0) & (_skewness(log_BN) < _skewness(x_BN))
         fitted.floor_N[:] = torch.from_numpy(np.where(is_log_N, low_N * FLOOR, 0))
-        z_BN = within(np.where(is_log_N, log_BN, x_BN))
+        z_BN = np.where(is_log_N, log_BN, x_BN)
+        z_BN = z_BN.clip(*limits(z_BN))
         center_N, deviation_N = np.nanmean(z_BN, axis=0), np.nanstd(z_BN, axis=0)
         scale_N = np.where(deviation_N > 0, deviation_N, 1.0)
         standard_BN = (z_BN - center_N) / scale_N
@@ -133,25 +132,22 @@ def fit_distributions(x_BF: npt.NDArray[np.float32], features: tuple[FeatureSpec
 def limit_of(distance_T: npt.NDArray[np.float32]) -> float:
     """The distance that about 999 of 1,000 tracks like these do not exceed.
 
-    It is a quantile of the log-normal distribution that has the same median and the same quantile .98. So it
-    changes little if 1 % of the tracks have any distance. With fewer than `FEWEST` tracks, no track is an
+    It changes little if 1 % of the tracks have any distance. With fewer than `FEWEST` tracks, no track is an
     outlier. Tracks without the input have distance 0 and do not count.
 
-    >>> limit_of(np.exp(np.random.default_rng(0).normal(0, 0.5, 100_000)).astype(np.float32))
-    6.377
+    >>> limit_of(np.exp(np.random.default_rng(0).normal(0, 0.4, 100_000)).astype(np.float32))
+    3.575
     """
     distance_T = distance_T[distance_T > 0]
     if len(distance_T) < FEWEST:
         return sys.float_info.max
-    log_T = np.log(np.maximum(distance_T.astype(np.float64), np.finfo(np.float32).tiny))
-    median, high = np.quantile(log_T, (0.5, INNER[1]))
-    deviation = (high - median) / INNER_DEVIATIONS
-    return float(f"{math.exp(min(median + LIMIT_MARGIN * LIMIT_DEVIATIONS * deviation, 700)):.4g}")
+    usual = float(np.quantile(distance_T.astype(np.float64), INNER[1]))
+    return float(f"{min(LIMIT_FACTOR * usual, sys.float_info.max):.4g}")
 
 
 def _skewness(x_BN: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """How far the median of each column is from the middle of its quantiles, 0 to 1; 0 for a constant."""
-    low_N, median_N, high_N = np.nanquantile(x_BN, (INNER[0], 0.5, INNER[1]), axis=0)
+    low_N, median_N, high_N = quantiles(x_BN, (INNER[0], 0.5, INNER[1]))
     spread_N = np.where(high_N > low_N, high_N - low_N, 1.0)
     return np.asarray(np.abs(low_N + high_N - 2 * median_N) / spread_N)
 

@@ -173,7 +173,7 @@ def encoder(card: ModelCard) -> Encoder:
         case InputKind.SEVERAL:
             return Encoders({part: encoder(_of_part(card, part)) for part in card.parts})
         case _:
-            return ArrayEncoder(card.shapes, card.scalers)
+            return ArrayEncoder(card.shapes, card.scaling_rule)
 
 
 def _of_input(card: ModelCard, name: str) -> TableEncoder | TextEncoder:

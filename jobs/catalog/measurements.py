@@ -4,15 +4,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from pyspark.sql import DataFrame, functions as F
+from pyspark.sql import Column, DataFrame, functions as F
 
 from genremill.infra.log import LOGGER
 from genremill.jobs.catalog.column_contents import ALMOST_ALL
 from genremill.jobs.catalog.column_uses import NUMERIC, ONE_HOT, feature_kind
 from genremill.jobs.catalog.leaks import leaking
 from genremill.jobs.catalog.left_out import IGNORED
-from genremill.jobs.catalog.plausible_values import Range, limited, plausible_ranges
+from genremill.jobs.catalog.plausible_values import EVERYTHING, Range, limited, plausible_ranges
 from genremill.jobs.catalog.understanding import Understanding
 from genremill.jobs.snapshot_details import ColumnUse, Feature
 from genremill.udfs.cells.rows import EXAMPLES
@@ -31,7 +30,7 @@ class Counts:
     examples: Mapping[str, tuple[str, ...]]
     """A few values that are not finite numbers, by column that has some."""
     implausible: Mapping[str, int]
-    """Rows with a number far beyond the other values, by column with numbers."""
+    """Rows with a number that is not plausible, by column with numbers."""
     extremes: Mapping[str, float]
     """The implausible number that is farthest from 0, by column that has some."""
 
@@ -69,23 +68,15 @@ def count_values(rows: DataFrame, understanding: Understanding, ranges: Sequence
         *(F.count_if(number.isNull()) for number in numbers.values()),
         *(F.count_if(F.isnan(number)) for number in numbers.values()),
         *(F.count_if(beyond) for beyond in far.values()),
-        *(F.max_by(numbers[name], F.when(beyond, F.abs(numbers[name]))) for name, beyond in far.items()),
     ).collect()[0]
     good, labeled, *counts = row
-    columns = (*names.values(), *numbers)
-    ends = np.cumsum([len(columns), len(numbers), len(numbers)]).tolist()
-    missing, not_numbers, implausible, extremes = (
-        counts[start:end] for start, end in zip((0, *ends), (*ends, len(counts)), strict=True)
+    left = iter(counts)
+    missing, not_numbers, implausible = (
+        {name: next(left) for name in columns} for columns in ((*names.values(), *numbers), numbers, numbers)
     )
-    return Counts(
-        good,
-        labeled,
-        dict(zip(columns, missing, strict=True)),
-        dict(zip(numbers, not_numbers, strict=True)),
-        _examples(rows) if any(not_numbers) else {},
-        dict(zip(numbers, implausible, strict=True)),
-        {name: value for name, value in zip(numbers, extremes, strict=True) if value is not None},
-    )
+    examples = _examples(rows) if any(not_numbers.values()) else {}
+    extremes = _extremes(rows, {name: numbers[name] for name, count in implausible.items() if count}, far)
+    return Counts(good, labeled, missing, not_numbers, examples, implausible, extremes)
 
 
 def _examples(rows: DataFrame) -> dict[str, tuple[str, ...]]:
@@ -95,14 +86,25 @@ def _examples(rows: DataFrame) -> dict[str, tuple[str, ...]]:
     return {name: tuple(examples) for name, examples in by_column.collect()}
 
 
-def choose_features(rows: DataFrame, total: int, understanding: Understanding, max_missing: float) -> Chosen:
+def _extremes(rows: DataFrame, numbers: Mapping[str, Column], far: Mapping[str, Column]) -> dict[str, float]:
+    """The implausible number that is farthest from 0, by column."""
+    if not numbers:
+        return {}
+    farthest = (F.max_by(number, F.when(far[name], F.abs(number))) for name, number in numbers.items())
+    return dict(zip(numbers, rows.agg(*farthest).collect()[0], strict=True))
+
+
+def choose_features(
+    rows: DataFrame, total: int, seed: str, understanding: Understanding, max_missing: float
+) -> Chosen:
     """The candidates that are features, judged by all good rows, `total` or fewer.
 
-    A column named by a flag stays, whatever its values are.
+    A column named by a flag stays, whatever its values are, and keeps them all.
     """
     names = [column.name for column in understanding.row_format.features]
     named = set(understanding.columns.features)
-    ranges = plausible_ranges(rows, total, [understanding.columns.is_categorical(name) for name in names])
+    is_exempt = [name in named or understanding.columns.is_categorical(name) for name in names]
+    ranges = plausible_ranges(rows, total, seed, is_exempt)
     counts = count_values(rows, understanding, ranges)
     leaks = leaking(limited(rows, ranges), len(names), counts.labeled)
     accuracy_of = {names[position]: accuracy for position, accuracy in leaks.items()}
@@ -117,8 +119,11 @@ def choose_features(rows: DataFrame, total: int, understanding: Understanding, m
     good = max(counts.good, 1)
     features = tuple(understanding.feature(names[at], counts.unusable(names[at]) / good) for at in positions)
     kinds = {name: feature_kind(name, understanding.columns) for name in names if name not in why_not}
+    range_of = dict(zip(names, ranges, strict=True))
     uses = {
-        use.column: _measured_use(use, counts, kinds.get(use.column), why_not.get(use.column))
+        use.column: _measured_use(
+            use, counts, kinds.get(use.column), why_not.get(use.column), range_of.get(use.column, EVERYTHING)
+        )
         for use in understanding.uses
     }
     return Chosen(understanding.with_uses(uses), features, positions, ranges, counts)
@@ -143,7 +148,9 @@ def _why_not(name: str, counts: Counts, max_missing: float, leak: float | None) 
     return ""
 
 
-def _measured_use(use: ColumnUse, counts: Counts, kind: str | None, why_not: str | None) -> ColumnUse:
+def _measured_use(
+    use: ColumnUse, counts: Counts, kind: str | None, why_not: str | None, plausible: Range
+) -> ColumnUse:
     """A column with the figures of all rows; a rejected candidate is only what it is besides a feature.
 
     A column without values in the first rows is a feature of this kind if later rows have values.
@@ -163,6 +170,6 @@ def _measured_use(use: ColumnUse, counts: Counts, kind: str | None, why_not: str
         note = f"{others:,} missing because they are not numbers, such as {', '.join(map(repr, examples))}"
         use = dataclasses.replace(use, reason=f"{use.reason}; {note}")
     if (extreme := counts.extremes.get(use.column)) is not None:
-        beyond = f"{counts.implausible[use.column]:,} missing because they are far beyond the other values"
-        use = dataclasses.replace(use, reason=f"{use.reason}; {beyond}, such as {extreme:g}")
+        note = f"{counts.implausible[use.column]:,} missing because they are implausible, such as {extreme:g}"
+        use = dataclasses.replace(use, reason=f"{use.reason}; {note} ({plausible} is plausible)")
     return dataclasses.replace(use, uses=(kind,)) if kind and use.uses == (IGNORED,) else use

@@ -1,4 +1,4 @@
-"""Numbers far beyond the other values of their column, which become missing values."""
+"""Implausible numbers, which are far beyond the other values of their column and become missing values."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +21,9 @@ class Range:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.low:.4g} to {self.high:.4g}"
+
     def excludes(self, number: Column) -> Column:
         """Whether a number is beyond the range; false for NaN and null."""
         is_beyond = ~F.isnan(number) & ~number.between(self.low, self.high)
@@ -30,17 +33,20 @@ class Range:
 EVERYTHING = Range(-np.inf, np.inf)
 
 
-def plausible_ranges(rows: DataFrame, total: int, is_category: Sequence[bool]) -> tuple[Range, ...]:
-    """The range of each column in `numbers`, from a sample of `total` rows; a category has any value."""
-    share = min(ROWS, VALUES // max(len(is_category), 1)) / max(total, 1)
-    drawn = rows.where(unit_hash("plausible", 0, "track_id") < share) if share < 1 else rows
+def plausible_ranges(rows: DataFrame, total: int, seed: str, is_exempt: Sequence[bool]) -> tuple[Range, ...]:
+    """The range of each column in `numbers`, from a sample of `total` rows; an exempt column has any value.
+
+    The seed is a digest of the table, so that the author of a few rows cannot choose which are drawn.
+    """
+    share = min(ROWS, VALUES // max(len(is_exempt), 1)) / max(total, 1)
+    drawn = rows.where(unit_hash(seed, 0, "track_id") < share) if share < 1 else rows
     numbers = drawn.select("numbers").toArrow().column("numbers")
-    if not is_category or not len(numbers):
-        return (EVERYTHING,) * len(is_category)
-    found = plausible(matrix(numbers, len(is_category))).T.tolist()
+    if not is_exempt or not len(numbers):
+        return (EVERYTHING,) * len(is_exempt)
+    found = plausible(matrix(numbers, len(is_exempt))).T.tolist()
     return tuple(
-        EVERYTHING if of_category else Range(low, high)
-        for of_category, (low, high) in zip(is_category, found, strict=True)
+        EVERYTHING if exempt else Range(low, high)
+        for exempt, (low, high) in zip(is_exempt, found, strict=True)
     )
 
 

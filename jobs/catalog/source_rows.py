@@ -120,7 +120,8 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
         why = f"{total:,} of {total:,} rejected ({reasons})" if total else "it has a header and no rows"
         raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` is unchanged")
     good = rows.where(F.col("problem").isNull())
-    chosen = choose_features(good, total, understanding, options.max_missing)
+    digest = storage.inventory(source).digest
+    chosen = choose_features(good, total, digest, understanding, options.max_missing)
     spellings = other_spellings(good)
     rows = limited(with_one_spelling(rows, spellings), chosen.ranges)
     is_synthetic = SYNTHETIC_COLUMN in opened.rows.columns
@@ -139,7 +140,7 @@ def _log(table: SourceRows) -> None:
     for what, by_column in (
         ("missing values", counts.missing),
         ("values that are not numbers", counts.not_numbers),
-        ("values far beyond the others, which are now missing", counts.implausible),
+        ("implausible values", counts.implausible),
     ):
         if shown := ", ".join(f"{count:,} in {name}" for name, count in by_column.items() if count):
             LOGGER.info("%s: %s", what, shown)

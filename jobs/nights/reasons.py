@@ -58,10 +58,17 @@ def check(cfg: Config) -> None:
 def changes(before: dict[str, str], now: dict[str, str]) -> str | None:
     """The inputs and settings that differ between two runs, as text; None if they are equal.
 
+    A setting that the earlier run did not record is none that has changed: its version did not have it.
+
     >>> changes({"tracks": "r1", "settings": '{"seed": 0}'}, {"tracks": "r2", "settings": '{"seed": 1}'})
     'tracks: r1 → r2; seed: 0 → 1'
     """
-    old, new = _flattened(before), _flattened(now)
+    old: dict[str, Any] = {name: value for name, value in before.items() if name != "settings"}
+    new: dict[str, Any] = {name: value for name, value in now.items() if name != "settings"}
+    old_settings, new_settings = _settings(before), _settings(now)
+    for name in old_settings:
+        shown = f"--{name}" if name in old or name in new else name
+        old[shown], new[shown] = old_settings[name], new_settings.get(name)
     texts = [
         f"{name}: {_text(old.get(name))} → {_text(new.get(name))}"
         for name in dict.fromkeys([*old, *new])
@@ -70,11 +77,9 @@ def changes(before: dict[str, str], now: dict[str, str]) -> str | None:
     return "; ".join(texts) or None
 
 
-def _flattened(inputs: dict[str, str]) -> dict[str, Any]:
-    """The inputs, and each setting under its own name."""
-    flat: dict[str, Any] = {name: value for name, value in inputs.items() if name != "settings"}
-    settings = _by_flag(records.json_object(inputs.get("settings") or "{}", "the settings of an earlier run"))
-    return flat | {f"--{name}" if name in flat else name: value for name, value in settings.items()}
+def _settings(inputs: dict[str, str]) -> dict[str, Any]:
+    """The settings by flag."""
+    return _by_flag(records.json_object(inputs.get("settings") or "{}", "the settings of an earlier run"))
 
 
 def _by_flag(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -26,7 +26,7 @@ from genremill.models import artifact, zoo
 from genremill.models.encoders.base import joined_rows
 from genremill.models.encoders.table import codes_in, with_limits, with_missing_marked
 from genremill.models.evaluation.held_out import Labels
-from genremill.models.features import TEXT, Scalers
+from genremill.models.features import TEXT, ScalingRule
 from genremill.models.model_card import Cluster, ModelCard
 from genremill.models.training import checkpoints, local_ranks, loop, manifest, plan as training_plan
 from genremill.models.training.checkpoints import FAILURE, Checkpoint, Diverged, Failure
@@ -113,7 +113,7 @@ def _card(cfg: Config, data: TrainingSet, sources: Sources, samples: Samples) ->
     return ModelCard(
         model=cfg.model,
         classes=data.classes,
-        features=with_limits(vectors_BF, features) if cfg.scaling is Scalers.ROBUST else features,
+        features=with_limits(vectors_BF, features) if cfg.scaling is ScalingRule.ROBUST else features,
         size=zoo.entry(cfg.model).size(data.windows[Split.TRAIN]),
         categories=len(codes_in(vectors_BF, inputs.features)),
         labels=cfg.labels.value,
@@ -125,7 +125,7 @@ def _card(cfg: Config, data: TrainingSet, sources: Sources, samples: Samples) ->
         parts=cfg.part_names,
         tokens=0 if data.known is None else len(data.known),
         fingerprints=inputs.fingerprints,
-        scalers=cfg.scaling,
+        scaling_rule=cfg.scaling,
         pooling=cfg.pooling,
         together=data.together,
         snapshots={name: made_from[name] for name in ("tracks", "genre_map") if made_from[name]},

@@ -10,7 +10,7 @@ from genremill.infra.errors import UsageError
 from genremill.jobs import command
 from genremill.jobs.training.pairs import Balance
 from genremill.models.evaluation.held_out import Labels
-from genremill.models.features import Scalers
+from genremill.models.features import ScalingRule
 from genremill.models.pooling import Pooling
 from genremill.models.recipe import Schedule
 from genremill.udfs.dsp.augmentation import Variant
@@ -39,7 +39,7 @@ class Config:
     vote."""
     augment: tuple[Variant, ...] = ()
     """Also train on these variants of the training audio, which `genremill extract --augment` makes."""
-    scaling: Scalers = Scalers.ROBUST
+    scaling: ScalingRule = ScalingRule.ROBUST
     """Which values features are scaled by: robust limits each feature to the plausible values that its
     quantiles show; report uses all values, as the reports do."""
     use_popularity: bool = False

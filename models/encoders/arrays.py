@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from genremill.infra.errors import UsageError
 from genremill.models.encoders.base import Encoder, Inputs, Samples
-from genremill.models.features import Scalers
+from genremill.models.features import ScalingRule
 from genremill.models.limits import limits
 
 LEAST_DEVIATION = 1e-6
@@ -31,9 +31,11 @@ class ArrayEncoder(Encoder):
     when the statistics are fitted, and standardized values are limited to ±`MOST_DEVIATIONS`.
     """
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], scalers: Scalers = Scalers.ROBUST) -> None:
+    def __init__(
+        self, shapes: Mapping[str, tuple[int, ...]], scaling_rule: ScalingRule = ScalingRule.ROBUST
+    ) -> None:
         super().__init__()
-        self.shapes, self.scalers = dict(shapes), scalers
+        self.shapes, self.scaling_rule = dict(shapes), scaling_rule
         self.is_sequence = all(len(shape) == 2 for shape in shapes.values())
         places = {shape[:1] if self.is_sequence else shape[1:] for shape in shapes.values()}
         if len(places) != 1:
@@ -68,7 +70,7 @@ class ArrayEncoder(Encoder):
             x_SC = np.moveaxis(x, 1, -1).reshape(-1, shape[0])
         if not len(x_SC):
             return np.stack([np.zeros(x_SC.shape[1]), np.ones(x_SC.shape[1])])
-        if self.scalers is Scalers.ROBUST:
+        if self.scaling_rule is ScalingRule.ROBUST:
             x_SC = x_SC.clip(*limits(x_SC))
         return np.stack([x_SC.mean(axis=0, dtype=np.float64), x_SC.std(axis=0, dtype=np.float64)])
 
@@ -84,7 +86,7 @@ class ArrayEncoder(Encoder):
 
     def _limited(self, z: Tensor) -> Tensor:
         """Standardized values within the limits, of any shape."""
-        return z if self.scalers is Scalers.REPORT else z.clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS)
+        return z if self.scaling_rule is ScalingRule.REPORT else z.clamp(-MOST_DEVIATIONS, MOST_DEVIATIONS)
 
 
 def real_steps(x_BCT: Tensor) -> Tensor:

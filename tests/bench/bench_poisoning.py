@@ -21,7 +21,18 @@ from tests.bench.training_case import Rows, fit
 from tests.pure.poisoned_rows import Labeled, poisoned, worst
 
 DATA = Path(os.environ.get("GENREMILL_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
-COLUMNS = ["duration_ms", "danceability", "energy", "loudness", "speechiness", "acousticness", "instrumentalness", "liveness", "valence", "tempo"]
+COLUMNS = [
+    "duration_ms",
+    "danceability",
+    "energy",
+    "loudness",
+    "speechiness",
+    "acousticness",
+    "instrumentalness",
+    "liveness",
+    "valence",
+    "tempo",
+]
 SEARCHED = 4000
 """Rows that the search trains on."""
 

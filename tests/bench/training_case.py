@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from genremill.models import artifact, zoo
 from genremill.models.encoders.table import with_limits
 from genremill.models.encoders.text_tokens import Known
-from genremill.models.features import TEXT, FeatureSpec, Scalers
+from genremill.models.features import TEXT, FeatureSpec, ScalingRule
 from genremill.models.model_card import ModelCard
 from genremill.models.networks.base import Network
 from genremill.models.training import checkpoints, local_ranks, manifest
@@ -86,7 +86,7 @@ def fit(
         genre_map={},
         inputs=tuple(train.inputs),
         shapes=shapes,
-        scalers=Scalers.ROBUST,
+        scaling_rule=ScalingRule.ROBUST,
         parts=parts,
         tokens=0 if known is None else len(known),
     )

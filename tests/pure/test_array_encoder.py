@@ -6,7 +6,7 @@ import torch
 
 from genremill.infra.errors import UsageError
 from genremill.models.encoders.arrays import ArrayEncoder, real_steps
-from genremill.models.features import Scalers
+from genremill.models.features import ScalingRule
 
 RNG = np.random.default_rng(0)
 
@@ -20,7 +20,7 @@ def _sequences(rows: int, steps: int, channels: int, lengths: list[int]) -> np.n
 
 def test_a_sequence_is_viewed_with_channels_first_and_its_padding_stays_0() -> None:
     x = _sequences(40, 7, 3, [7, 4, 1, 0] * 10)
-    encoder = ArrayEncoder({"segments": (7, 3)}, Scalers.REPORT)
+    encoder = ArrayEncoder({"segments": (7, 3)}, ScalingRule.REPORT)
     encoder.learn({"segments": x.reshape(40, -1)})
     z = encoder({"segments": torch.from_numpy(x.reshape(40, -1))})
     assert z.shape == (40, 3, 7)
@@ -41,7 +41,7 @@ def test_a_step_of_zeros_inside_a_sequence_is_not_padding() -> None:
 
 def test_an_image_keeps_its_shape() -> None:
     x = RNG.normal([[[1]], [[100]]], [[[2]], [[30]]], size=(50, 2, 3, 4)).astype(np.float32)
-    encoder = ArrayEncoder({"logmel": (2, 3, 4)}, Scalers.REPORT)
+    encoder = ArrayEncoder({"logmel": (2, 3, 4)}, ScalingRule.REPORT)
     encoder.learn({"logmel": x.reshape(50, -1)})
     z = encoder({"logmel": torch.from_numpy(x.reshape(50, -1))})
     assert z.shape == x.shape
@@ -77,7 +77,7 @@ def test_a_few_hostile_values_change_no_scale_unless_the_scalers_are_those_of_th
     poisoned = x.copy()
     poisoned[0, 3] = hostile
     robust, clean, report = (
-        ArrayEncoder({"a": (10, 2)}, of) for of in (*[Scalers.ROBUST] * 2, Scalers.REPORT)
+        ArrayEncoder({"a": (10, 2)}, of) for of in (*[ScalingRule.ROBUST] * 2, ScalingRule.REPORT)
     )
     for encoder, rows in ((robust, poisoned), (clean, x), (report, poisoned)):
         encoder.learn({"a": rows})
@@ -89,7 +89,7 @@ def test_a_few_hostile_values_change_no_scale_unless_the_scalers_are_those_of_th
 
 def test_the_scalers_of_the_reports_use_all_values() -> None:
     x = RNG.standard_cauchy(size=(200, 20)).astype(np.float32)
-    encoder = ArrayEncoder({"a": (10, 2)}, Scalers.REPORT)
+    encoder = ArrayEncoder({"a": (10, 2)}, ScalingRule.REPORT)
     encoder.learn({"a": x})
     x_SC = x.reshape(-1, 2)
     np.testing.assert_allclose(encoder.mean_C, x_SC.mean(axis=0, dtype=np.float64), rtol=1e-5)

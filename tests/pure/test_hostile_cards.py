@@ -71,7 +71,7 @@ SIGNED = (
     "train_cross_entropy"
 )
 ANY_TEXT = "code_version git_revision made_from"
-CHOICES = "labels scalers pooling schedule watch created_at sha256"
+CHOICES = "labels scaling_rule pooling schedule watch created_at sha256"
 FURTHER: list[tuple[str, Any]] = [
     *(("temperature", value) for value in (0, 1e-40, 1e308, 5e-324)),
     *(("thresholds.overall", value) for value in (2.1, 1e308)),

@@ -1,5 +1,7 @@
 """The distance from the training tracks, and its limit, when some training tracks are hostile."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,6 @@ import torch
 from genremill.models.features import FeatureSpec
 from genremill.models.outliers import TrainingDistribution, limit_of
 
-FEATURES = tuple(FeatureSpec(name, False) for name in ("duration_s", "energy", "loudness", "valence"))
 Rows = np.ndarray
 
 
@@ -34,9 +35,40 @@ def in_other_units(rows: Rows) -> dict[str, Rows]:
 
 def share_of_outliers(training: Rows, held_out: Rows, rows: Rows) -> float:
     """The share of rows beyond the limit that training and held-out rows give."""
-    distribution = TrainingDistribution.fit(training, FEATURES)
+    names = [f"{at}" for at in range(training.shape[1])]
+    distribution = TrainingDistribution.fit(training, tuple(FeatureSpec(name, False) for name in names))
     limit = limit_of(distribution(torch.from_numpy(held_out)).numpy())
     return float((~(distribution(torch.from_numpy(rows)) <= limit)).float().mean())
+
+
+RNG = np.random.default_rng(5)
+FURTHER_COLUMNS: dict[str, Callable[[int], np.ndarray]] = {
+    "2.5 % of values from 0 to 1": lambda count: np.where(RNG.random(count) < 0.025, RNG.random(count), 0),
+    "3 % of values from 0 to 1": lambda count: np.where(RNG.random(count) < 0.03, RNG.random(count), 0),
+    "5 % of play counts": lambda count: np.where(RNG.random(count) < 0.05, RNG.lognormal(7, 2, count), 0),
+    "half zeros": lambda count: np.where(RNG.random(count) < 0.5, 10 ** RNG.uniform(-6, 0, count), 0),
+    "meters": lambda count: RNG.choice([4.0, 3.0, 5.0, 1.0], count, p=[0.9, 0.08, 0.01, 0.01]),
+    "a heavy tail": lambda count: RNG.standard_cauchy(count),
+    "flags": lambda count: RNG.random(count) < 0.08,
+}
+"""Columns that are not smooth, by what they contain."""
+
+
+@pytest.mark.parametrize("column", FURTHER_COLUMNS)
+@pytest.mark.parametrize("hostile", [None, 1e-6, 1e6])
+def test_a_column_with_few_values_or_a_heavy_tail_hides_no_feed_in_the_wrong_unit(
+    column: str, hostile: float | None
+) -> None:
+    def rows(count: int, seed: int, changed: float | None = None) -> Rows:
+        values = np.asarray(FURTHER_COLUMNS[column](count), np.float32)
+        if changed is not None:
+            values[: count // 100] = changed
+        return np.column_stack([tracks(count, seed), values])
+
+    training, held_out = rows(5000, 0, hostile), rows(2000, 1, hostile)
+    for unit, wrong in in_other_units(rows(2000, 2)).items():
+        assert share_of_outliers(training, held_out, wrong) > 0.95, unit
+    assert share_of_outliers(training, held_out, rows(20_000, 3)) < 0.02
 
 
 HOSTILE = {

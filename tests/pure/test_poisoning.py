@@ -26,11 +26,14 @@ def labeled(rows: int, seed: int) -> Labeled:
 TRAINING, HELD_OUT = labeled(2500, 0), labeled(20_000, 1)
 
 
-def accuracy(model: str, rows: Labeled, epochs: int = 8, batch: int = 64) -> float:
+def accuracy(
+    model: str, rows: Labeled, epochs: int = 8, batch: int = 64, *, has_limits: bool = True
+) -> float:
     """Top-1 accuracy on clean held-out rows of a model trained on the rows."""
     torch.manual_seed(0)
     entry = zoo.entry(model)
-    encoder = TableEncoder.fit(rows.x_BF, with_limits(rows.x_BF, FEATURES), entry.scaling)
+    features = with_limits(rows.x_BF, FEATURES) if has_limits else FEATURES
+    encoder = TableEncoder.fit(rows.x_BF, features, entry.scaling)
     network = entry.build(encoder, CLASSES, entry.size(len(rows.label_B)))
     x, label_B = torch.from_numpy(rows.x_BF), torch.from_numpy(rows.label_B)
     if network.uses_all_rows:
@@ -68,3 +71,7 @@ def hostile() -> Labeled:
 def test_hostile_rows_cost_little_accuracy(model: str, cost: float, hostile: Labeled) -> None:
     """A linear model loses more, because rows at the limits of many features turn its planes."""
     assert accuracy(model, hostile) > accuracy(model, TRAINING) - cost
+
+
+def test_without_limits_the_same_rows_make_a_model_useless(hostile: Labeled) -> None:
+    assert accuracy("linear", hostile, has_limits=False) < 0.5 * accuracy("linear", TRAINING)

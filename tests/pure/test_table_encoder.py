@@ -148,8 +148,8 @@ def test_limits_do_not_change_how_ordinary_rows_are_scaled(scaling: Scaling) -> 
 def test_the_limits_of_a_feature_come_from_its_quantiles_and_ignore_missing_values() -> None:
     rows = np.column_stack([np.arange(101.0), np.where(np.arange(101) < 2, np.arange(101), np.nan)])
     features = with_limits(rows.astype(np.float32), (*NUMBERS[:1], FeatureSpec("key", False)))
-    assert features[0].limits == pytest.approx((-22, 122))
-    assert features[1].limits == pytest.approx((0.02 - 0.24, 0.98 + 0.24))
+    assert features[0].limits == pytest.approx((-67.3, 167.3), abs=0.1)
+    assert features[1].limits == pytest.approx((0.5 - 2.3, 0.5 + 2.3))
 
 
 @pytest.mark.parametrize(
@@ -157,9 +157,14 @@ def test_the_limits_of_a_feature_come_from_its_quantiles_and_ignore_missing_valu
     [
         ([math.nan] * 5, (0, 0)),
         ([7.0] * 5, (7, 7)),
-        ([0.0] * 199 + [1e6], (0, 0)),
-        ([0.0, 1.0] * 50, (-0.25, 1.25)),
-        ([-math.inf] + [1.0, 2.0] * 50, (0.75, 2.25)),
+        ([0.0, 1.0] * 50, (0.5 - 2.3, 0.5 + 2.3)),
+        ([-math.inf] + [1.0, 2.0] * 50, (1.5 - 2.3, 1.5 + 2.3)),
+        # few values other than 0, and the same with 1 % of hostile rows
+        ([0.0] * 985 + [1.0] * 15, (0, 4.6)),
+        ([0.0] * 975 + [1.0] * 15 + [1e6] * 10, (0, 4.6)),
+        ([0.0] * 975 + [1.0] * 15 + [1e-9] * 10, (0, 4.6)),
+        ([0.0] * 999 + [1.0], (0, 4.6)),
+        ([4.0] * 970 + [3.0] * 15 + [5.0] * 15, (-0.6, 8.6)),
     ],
 )
 def test_limits_of_special_columns(values: list[float], limits: tuple[float, float]) -> None:

@@ -1,4 +1,6 @@
-"""Numbers far beyond the other values of their column are missing values of `tracks`, with a reason."""
+"""Implausible numbers are missing values of `tracks`, with a reason."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,8 +42,9 @@ def test_impossible_values_are_missing_and_all_others_stay(ingested: Ingested) -
 
 def test_the_reason_gives_their_number_and_the_farthest(ingested: Ingested) -> None:
     use = ingested.uses()["tempo"]
-    assert "3 missing because they are far beyond the other values, such as" in use["reason"]
+    assert "3 missing because they are implausible, such as" in use["reason"]
     assert "e+38" in use["reason"]
+    assert use["reason"].endswith("is plausible)")
     (feature,) = (one for one in ingested.current.snapshot.details["features"] if one["name"] == "tempo")
     assert feature["missing"] == pytest.approx(0.01)
 
@@ -50,3 +53,15 @@ def test_a_long_tail_and_a_rare_value_are_plausible(ingested: Ingested) -> None:
     assert ingested.values("power")["t003"] == pytest.approx(4e9)
     assert ingested.values("rare")["t001"] == 1000
     assert None not in {*ingested.values("power").values(), *ingested.values("rare").values()}
+
+
+def test_a_column_that_a_flag_names_keeps_all_its_values(spark: SparkSession, tmp_path: Path) -> None:
+    rows = [
+        f"t{row:03},a{row},n{row},{'rock' if row % 2 else 'pop'},{1e6 if row == 7 else 100 + row}"
+        for row in range(COUNT)
+    ]
+    (tmp_path / "tracks.csv").write_text(
+        "\n".join(["track_id,artists,track_name,track_genre,tempo", *rows]) + "\n"
+    )
+    named = Ingested(spark, tmp_path, str(tmp_path / "tracks.csv"), "--columns.features", "tempo")
+    assert named.values("tempo")["t007"] == 1e6

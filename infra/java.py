@@ -43,14 +43,17 @@ def installed() -> str | None:
 
 def version_of(java: str) -> int:
     """The version of a `java`; raises `UsageError` if it is not Java or does not answer in time."""
-    # With its own group, a wrapper script and what it has started end together.
-    process = subprocess.Popen(
-        [java, "-version"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    try:
+        # With its own group, a wrapper script and what it has started end together.
+        process = subprocess.Popen(
+            [java, "-version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as err:
+        raise UsageError(f"{java} cannot be run: {err.strerror}; set JAVA_HOME to another Java") from err
     with process:
         try:
             printed = process.communicate(timeout=ANSWER_S)[1].decode(errors="replace")
@@ -80,14 +83,12 @@ def start(conf: "SparkConf") -> "JavaGateway":
     reader = threading.Thread(target=_forward, args=(source,), daemon=True)
     reader.start()
     try:
-        with _ended_on_errors():
-            options = {"stderr": target, "start_new_session": True}
+        with open(target, "wb") as errors, _ended_on_errors():
+            options = {"stderr": errors, "start_new_session": True}
             gateway: JavaGateway = launch_gateway(conf, options)  # type: ignore[no-untyped-call]
     except Exception:
-        os.close(target)
         reader.join(1)  # what Java printed explains the error that follows
         raise
-    os.close(target)
     return gateway
 
 
@@ -122,5 +123,7 @@ def _forward(source: int) -> None:
 
 
 def _write(data: bytes) -> None:
-    while data and not silent.is_set():
-        data = data[os.write(2, data) :]
+    """Writes to stderr, and drops what it does not take: Java would block if nobody read its output."""
+    with contextlib.suppress(OSError):
+        while data and not silent.is_set():
+            data = data[os.write(2, data) :]

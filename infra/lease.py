@@ -61,7 +61,7 @@ class Holder:
         """A holder with a unique token for this process."""
         pid = os.getpid()
         host, boot_id, pid_namespace = _machine()
-        started, token = _started(pid), uuid.uuid4().hex
+        started, token = _started(pid) or "?", uuid.uuid4().hex
         return cls(run_id, host, pid, started, storage.utc_now(), token, 0, boot_id, pid_namespace)
 
     @property
@@ -69,8 +69,9 @@ class Holder:
         """Whether its process runs; None if this process cannot see the processes of its machine."""
         if not self.boot_id or (self.host, self.boot_id, self.pid_namespace) != _machine():
             return None
-        if self.started != _started(self.pid):
-            return False
+        started = _started(self.pid)
+        if started != self.started:
+            return None if started is None else False
         # An earlier run in this process may have failed to release its lease.
         return self.pid != os.getpid() or self.token in _HELD
 
@@ -183,9 +184,14 @@ def _machine() -> tuple[str, str, str]:
         return host, "", ""
 
 
-def _started(pid: int) -> str:
-    """Start of a process that /proc shows; "?" if it shows none."""
-    try:
+def _started(pid: int) -> str | None:
+    """Start of a process; "?" if there is no such process, None if /proc hides it (mount option hidepid)."""
+    with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
         return "?"
+    except PermissionError:
+        pass
+    return None

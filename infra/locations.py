@@ -10,7 +10,9 @@ from genremill.infra.warehouse import Warehouse
 
 DocumentT = TypeVar("DocumentT")
 
-Location = Annotated[str, msgspec.Meta(pattern=rf"\A(?:(?:file|s3a)://[^\x00]*|{records.INNER_PATH})?\Z")]
+RecordedLocation = Annotated[
+    str, msgspec.Meta(pattern=rf"\A(?:(?:file|s3a)://[^\x00]*|{records.INNER_PATH})?\Z")
+]
 """A path inside the warehouse, a full URI, or "" for none."""
 _MODEL = re.compile(r".*/(models/[^/]+/[^/]+)")
 

@@ -10,6 +10,7 @@ clock (Kulkarni et al., 2014).
 import calendar
 import contextlib
 import math
+import random
 import re
 import time
 import uuid
@@ -22,6 +23,8 @@ from genremill.infra.stores.objects import Conflict
 
 SEQUENCE = "_sequence.json"
 RUN_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
+PAUSE_S = 0.1
+"""Longest pause after another job was faster; it is random, so that jobs do not meet again."""
 MOST_APART_S = 60.0
 """Difference from the clock of the storage above which a run warns."""
 
@@ -63,6 +66,7 @@ def take(root: str) -> str:
             storage.write_over(path, records.to_json(Sequence(run_id, uuid.uuid4().hex)), version)
             _compare_clocks(root, started_s, time.time())
             return run_id
+        time.sleep(random.uniform(0, PAUSE_S))
 
 
 def taken_at_s(root: str) -> float:

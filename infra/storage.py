@@ -17,6 +17,7 @@ from pyarrow.fs import FileSystem
 
 from genremill.infra.audio.paths import BUCKET, CREDENTIALS, MAX_KEY_BYTES, redacted, split
 from genremill.infra.errors import DamagedRecord, StorageError, StorageRefused, UsageError
+from genremill.infra.log import LOGGER
 from genremill.infra.stores.local import LocalStore, fault, path_of
 from genremill.infra.stores.objects import StoredObject, Upload
 from genremill.infra.stores.s3 import S3Store
@@ -184,6 +185,14 @@ def remove(uri: str) -> None:
     """Removes a folder and everything below it; does nothing if it does not exist."""
     store, uri = _store(uri)
     store.remove(uri)
+
+
+def discard(uri: str) -> None:
+    """Removes a folder that is not needed any more; logs a warning if it cannot be removed."""
+    try:
+        remove(uri)
+    except StorageError as err:
+        LOGGER.warning("%s could not be removed: %s", uri, err)
 
 
 def remove_object(uri: str) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from genremill.infra import background, run_ids, storage
-from genremill.infra.errors import ExitCode, GenremillError, StorageError, UsageError
+from genremill.infra.errors import ExitCode, GenremillError, UsageError
 from genremill.infra.flag_types import OptionalFile, Uri
 from genremill.infra.log import LOGGER, start_log
 from genremill.infra.stores import local
@@ -96,6 +97,7 @@ class Command(Generic[CommonT, ConfigT]):
         try:
             with printing():
                 common, cfg = flags.parse(self.name, self.description, self.config, self.common, args)
+            require_linux()
             outcome = self.run(common, cfg)
             with printing(outcome.exit_code):
                 if common.json:
@@ -156,7 +158,7 @@ def job(
             with background.beating(scratch) if writes else contextlib.nullcontext():
                 outcome = run(work, prepared)
         finally:
-            _remove(scratch)
+            storage.discard(scratch)  # `vacuum` removes what is left
             for folder in left_empty:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
@@ -178,6 +180,12 @@ def with_spark(
             return run(spark, work, prepared)
 
     return in_session
+
+
+def require_linux() -> None:
+    """Raises `UsageError` on another system: locks and the sandbox of the decoder need Linux."""
+    if (system := platform.system()) != "Linux":
+        raise UsageError(f"genremill runs on Linux, but this is {system}: use a container")
 
 
 def check_seed(seed: int) -> None:
@@ -207,11 +215,3 @@ def _missing_folders(warehouse: Warehouse) -> list[Path]:
         for folder in (warehouse.path("_tmp"), warehouse.uri)
         if not (path := storage.local_path(folder)).exists()
     ]
-
-
-def _remove(scratch: str) -> None:
-    """Removes the scratch files of a run; `vacuum` removes what cannot be removed now."""
-    try:
-        storage.remove(scratch)
-    except StorageError as err:
-        LOGGER.warning("%s could not be removed: %s", scratch, err)

@@ -149,7 +149,7 @@ def check_connector(location: str) -> str:
             if warehouse_reader(spark).parquet(probe).count() != 3:
                 raise StorageError(f"{probe}: the table that Spark read is not the table that it wrote")
         finally:
-            storage.remove(probe)
+            storage.discard(probe)
     return "Spark writes and reads tables there"
 
 

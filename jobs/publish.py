@@ -15,7 +15,7 @@ from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command, model_registry, snapshots
 from genremill.jobs.audits import findings as audit_findings, page as audit_page
-from genremill.jobs.audits.audit import Limits, resolve
+from genremill.jobs.audits.audit import Limits, Verdict, has_other_model, resolve
 from genremill.jobs.audits.content import MISSING_TAGS, ROW_COUNT
 from genremill.jobs.contracts import TAGS, ContractError
 from genremill.jobs.generations import members
@@ -129,7 +129,7 @@ def _audit_and_publish(
             raise AuditRefused(message)
         if any(audit.name in (MISSING_TAGS, ROW_COUNT) for audit in findings.refused):
             work.warehouse.refuse("tags", candidate.run_id, why)
-        else:
+        elif any(audit.verdict is Verdict.REFUSED for audit in findings.refused):
             _refuse(work.warehouse, candidate, why)
             _refuse_model(work.warehouse, candidate, current.snapshot if current else None)
         report = audit_page.write(spark, work, inputs, findings, comparison)
@@ -157,9 +157,8 @@ def _refuse(warehouse: Warehouse, refused: Snapshot, why: str) -> None:
 
 def _refuse_model(warehouse: Warehouse, refused: Snapshot, kept: Snapshot | None) -> None:
     """Marks a new model whose tags were refused or rolled back: `score` then uses it only if it is named."""
-    version = TagsDetails.of(refused).model_version
-    if kept is not None and TagsDetails.of(kept).model_version != version:
-        model_registry.refuse(warehouse, version, refused.run_id)
+    if kept is not None and has_other_model(refused, kept):
+        model_registry.refuse(warehouse, TagsDetails.of(refused).model_version, refused.run_id)
 
 
 def earlier(warehouse: Warehouse) -> tuple[Snapshot, Snapshot]:

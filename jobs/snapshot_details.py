@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from genremill.infra import records
-from genremill.infra.locations import Location
+from genremill.infra.locations import RecordedLocation
 from genremill.infra.records import InnerPath, RunId
 from genremill.infra.warehouse import Snapshot
 from genremill.models.evaluation.split import SplitBy
@@ -92,7 +92,7 @@ class TagsDetails(SnapshotDetails):
     model_version: InnerPath
     tracks_run: RunId
     genre_map_version: RunId | None = None
-    model: Location = ""  # folder of the model; relative if it is in the warehouse
+    model: RecordedLocation = ""  # folder of the model; relative if it is in the warehouse
     kept: tuple[str, ...] = ()  # columns kept from the source table
 
 

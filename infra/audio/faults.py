@@ -24,6 +24,14 @@ class AudioReason(enum.StrEnum):
     NON_FINITE = "non_finite"  # a sample or a feature is NaN or infinite
 
 
+OF_THE_STORAGE = frozenset(
+    {AudioReason.PATH_REFUSED, AudioReason.DENIED, AudioReason.MISSING, AudioReason.CHANGED}
+)
+"""Reasons that do not depend on the content; their detail contains the URI without its secrets."""
+OF_THE_PROCESS = frozenset({AudioReason.DECODE_CRASHED, AudioReason.DECODE_TIMEOUT})
+"""Reasons that a decoder does not give itself, because it has ended or does not answer."""
+
+
 class AudioRejected(Exception):
     """One audio object gives no features; the job continues."""
 

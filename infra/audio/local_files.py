@@ -21,10 +21,11 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 
 def state(root: Location, location: Location, uri: str) -> tuple[str, int, str]:
-    """Etag (size and modification time), size, and device with inode of a file below a root."""
+    """Etag (size and modification time), size, and host with device and inode of a file below a root."""
     with _faults(uri), _parent(root, location, uri) as (folder, name):
         status = os.lstat(name, dir_fd=folder)
-        return *_state_of(status, uri), f"{status.st_dev}-{status.st_ino}"
+        # Devices have other numbers on other hosts.
+        return *_state_of(status, uri), f"{os.uname().nodename}-{status.st_dev}-{status.st_ino}"
 
 
 @contextlib.contextmanager

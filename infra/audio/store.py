@@ -23,7 +23,7 @@ class AudioObject:
     etag: str
     size: int
     file: str = field(default="", compare=False)
-    """Device and inode, which are equal for all paths of a file; empty on S3."""
+    """Host, device and inode, which are equal for all paths of a file on a host; empty on S3."""
 
 
 @dataclass(frozen=True)

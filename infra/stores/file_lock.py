@@ -2,7 +2,8 @@
 
 It is a write lock on an open file description (`man fcntl`): it needs a file that is open for writing,
 excludes threads too, and ends with its process. Only users who can write the file can read it, because a
-reader could hold a read lock, which keeps writers out.
+reader could hold a read lock, which keeps writers out. Users who can write its folder can write it, whoever
+has created it.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from genremill.infra.errors import StorageError
+from genremill.infra.errors import StorageError, StorageRefused
 from genremill.infra.log import LOGGER
 
 WAIT_S = 60.0
@@ -31,12 +32,11 @@ _HOLDER_BYTES = 200
 def locked(path: Path) -> Iterator[None]:
     """Holds the lock until the block ends; raises `StorageError` if another process holds it for `WAIT_S`.
 
-    Raises `OSError` if the file cannot be written or locked.
+    Raises `StorageRefused` if this user may not write the file, and `OSError` if it cannot be locked.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o222)
+    lock = _opened(path)
     try:
-        _let_only_writers_read(lock)
         _wait(path, lock)
         _sign(lock, f"process {os.getpid()} on {os.uname().nodename}")
         try:
@@ -47,11 +47,40 @@ def locked(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _let_only_writers_read(lock: int) -> None:
-    """Gives read access to those who have write access, and takes it from all others, if this user may."""
+def _opened(path: Path) -> int:
+    """The file, open for writing. Links are not followed, because the owner and the mode are changed."""
+    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        with contextlib.suppress(FileExistsError):
+            lock = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+            _share_with_writers_of(path.parent, lock)
+            return lock
+        lock = os.open(path, flags)
+    except PermissionError as err:
+        raise StorageRefused(
+            f"cannot write {path}: {err.strerror}. Run the job as a user who can write the warehouse; if you "
+            f"can, give the file the owner, group and write permissions of its folder, or remove it while no "
+            f"job runs"
+        ) from err
     status = os.fstat(lock)
-    writers = status.st_mode & 0o222
-    if status.st_uid == os.geteuid() and status.st_mode & 0o777 != writers | writers << 1:
+    if status.st_uid == os.geteuid():
+        _let_only_writers_read(lock, status.st_mode & 0o222)
+    return lock
+
+
+def _share_with_writers_of(folder: Path, lock: int) -> None:
+    """Lets those who can write the folder write the file, as far as this user may grant it."""
+    of_folder = folder.stat()
+    owner = of_folder.st_uid if os.geteuid() == 0 else -1
+    with contextlib.suppress(OSError):  # not a member of the group, or a file system without owners
+        os.fchown(lock, owner, of_folder.st_gid)
+    has_its_group = os.fstat(lock).st_gid == of_folder.st_gid
+    _let_only_writers_read(lock, of_folder.st_mode & (0o222 if has_its_group else 0o202) | 0o200)
+
+
+def _let_only_writers_read(lock: int, writers: int) -> None:
+    """Gives read and write access to those with these write bits, and takes it from all others."""
+    with contextlib.suppress(OSError):  # a file system without modes
         os.fchmod(lock, writers | writers << 1)
 
 

@@ -88,11 +88,11 @@ class LocalStore:
 
         Raises an error for the first of the files that cannot be removed, after it has removed the others.
         """
-        errors: list[OSError] = []
-        shutil.rmtree(path_of(uri), onerror=lambda *failure: errors.append(failure[2][1]))
-        for err in errors:
+        errors: list[tuple[str, OSError]] = []
+        shutil.rmtree(path_of(uri), onerror=lambda *failure: errors.append((failure[1], failure[2][1])))
+        for path, err in errors:
             if not isinstance(err, FileNotFoundError):  # another process has removed it
-                raise fault(f"cannot remove {err.filename}", err) from err
+                raise fault(f"cannot remove {path}", err) from err
 
     def remove_object(self, uri: str) -> None:
         """Removes one object; does nothing if it does not exist."""

@@ -33,8 +33,12 @@ class NotApplicable(NotMeasured):
 
 TRACKS_REMOVED = "the tracks of the current tags were removed"
 NO_OTHER_TAGS = "there are no other tags to compare with"
-ACCEPTS_ALL = 1.0
-"""With this limit, an audit also accepts that it could not be measured."""
+SHARES = ("max-churn", "max-churn-new", "max-untagged-rise", "max-missing-rise", "max-loss")
+"""Flags whose limit is a share. With the limit 1, an audit also accepts that it could not be measured."""
+INDICES = ("max-drift", "max-class-shift")
+"""Flags whose limit is a population stability index. It has no upper bound, so the limit 1 is usual."""
+ACCEPTS_ALL = dict.fromkeys(SHARES, 1.0) | dict.fromkeys(INDICES, 100.0)
+"""The smallest limit of each flag with which an audit also accepts that it could not be measured."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +79,17 @@ class Audit:
 
     def blocks(self, is_new_model: bool) -> bool:
         """Whether the audit blocks publication; a new model must be measured, or its limit accept all."""
-        unknown = self.verdict is Verdict.NOT_MEASURED and self.refuses and self.limit < ACCEPTS_ALL
-        return self.verdict is Verdict.REFUSED or (unknown and is_new_model)
+        unknown = self.verdict is Verdict.NOT_MEASURED and self.refuses
+        return self.verdict is Verdict.REFUSED or (
+            unknown and is_new_model and self.limit < ACCEPTS_ALL[self.flag]
+        )
 
     def __str__(self) -> str:
         value = self.verdict if self.value is None else f"{self.value:.4g} (limit {self.limit:.4g})"
-        can_accept = self.verdict is Verdict.NOT_MEASURED and self.refuses
-        accept = f"; `genremill publish --{self.flag} {ACCEPTS_ALL:g}` accepts this" if can_accept else ""
-        return f"{self.name} {value}" + (f": {self.note}" if self.note else "") + accept
+        shown = f"{self.name} {value}" + (f": {self.note}" if self.note else "")
+        if self.verdict is Verdict.NOT_MEASURED and self.refuses:
+            shown += f"; `genremill publish --{self.flag} {ACCEPTS_ALL[self.flag]:g}` accepts this"
+        return shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,12 +114,13 @@ class Limits:
 
     def check(self) -> None:
         """Raises `UsageError` if a limit is out of range."""
-        for flag in ("max_churn", "max_churn_new", "max_untagged_rise", "max_missing_rise", "max_loss"):
-            if not 0 <= (share := getattr(self, flag)) <= 1:
-                raise UsageError(f"--{flag.replace('_', '-')} {share:g}: expected a share from 0 to 1")
-        for flag in ("max_drift", "max_class_shift"):
-            if not 0 <= (index := getattr(self, flag)) < math.inf:
-                raise UsageError(f"--{flag.replace('_', '-')} {index:g}: expected 0 or more")
+        limits = {name.replace("_", "-"): limit for name, limit in vars(self).items()}
+        for flag in SHARES:
+            if not 0 <= limits[flag] <= 1:
+                raise UsageError(f"--{flag} {limits[flag]:g}: expected a share from 0 to 1")
+        for flag in INDICES:
+            if not 0 <= limits[flag] < math.inf:
+                raise UsageError(f"--{flag} {limits[flag]:g}: expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -136,7 +144,7 @@ class AuditInputs:
     @property
     def has_new_model(self) -> bool:
         """Whether the current tags were made by another model, or by other weights of the same name."""
-        return _model_of(self.staged) != _model_of(self.current or self.staged)
+        return has_other_model(self.staged, self.current or self.staged)
 
     @property
     def has_new_genre_map(self) -> bool:
@@ -145,8 +153,10 @@ class AuditInputs:
         return TagsDetails.of(self.staged).genre_map_version != current.genre_map_version
 
 
-def _model_of(tags: Snapshot) -> tuple[str, str | None]:
-    return TagsDetails.of(tags).model_version, tags.inputs.get("sha256")
+def has_other_model(tags: Snapshot, others: Snapshot) -> bool:
+    """Whether two runs of tags were made by different models, or by different weights of the same name."""
+    models = [(TagsDetails.of(run).model_version, run.inputs.get("sha256")) for run in (tags, others)]
+    return models[0] != models[1]
 
 
 def resolve(warehouse: Warehouse, staged: Snapshot, current: Current | None) -> AuditInputs:

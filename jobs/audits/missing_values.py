@@ -36,23 +36,26 @@ class MissingRise:
 
 
 def rises(before: Snapshot, now: Snapshot) -> list[MissingRise]:
-    """The features and the names of two snapshots of `tracks`, the largest rise first."""
+    """The features, the names and the audio of two snapshots of `tracks`, the largest rise first."""
     after = _missing(now)
-    return _sorted(
-        [MissingRise(name, missing, after.get(name)) for name, missing in _missing(before).items()]
-    )
+    columns = [MissingRise(name, missing, after.get(name)) for name, missing in _missing(before).items()]
+    return _sorted([*columns, MissingRise("audio", _without_audio(before), _without_audio(now))])
 
 
 def _missing(tracks: Snapshot) -> dict[str, float]:
     """The share of missing values of each feature, title, album and artists.
 
-    New tracks without a genre or audio are usual, so of these only the loss of all of them counts.
+    New tracks without a genre are usual, so only the loss of all genres counts.
     """
     details = TracksDetails.of(tracks)
     names = {use.column: use.missing for use in details.columns if _NAMES & {*use.uses}}
     genres = {use.column: math.floor(use.missing) for use in details.columns if "genre" in use.uses}
-    audio = {"audio": math.floor(1 - details.with_audio / max(tracks.rows, 1))}
-    return names | genres | audio | {feature.name: feature.missing for feature in details.features}
+    return names | genres | {feature.name: feature.missing for feature in details.features}
+
+
+def _without_audio(tracks: Snapshot) -> float:
+    """1 if no track has audio, else 0: new tracks without audio are usual."""
+    return 0.0 if TracksDetails.of(tracks).with_audio else 1.0
 
 
 def audit(inputs: AuditInputs, limit: float) -> Audit:
@@ -61,7 +64,8 @@ def audit(inputs: AuditInputs, limit: float) -> Audit:
     if inputs.current_tracks is not None:
         found = rises(inputs.current_tracks, inputs.tracks)
     if inputs.current is None or inputs.has_new_model:
-        there = {*TracksDetails.of(inputs.tracks).feature_names, *(rise.column for rise in found)}
+        compared = [tracks for tracks in (inputs.tracks, inputs.current_tracks) if tracks]
+        there = {name for tracks in compared for name in TracksDetails.of(tracks).feature_names}
         needed = model_registry.table_features(inputs.card)
         found = _sorted([*found, *(MissingRise(name, 0.0, None) for name in needed if name not in there)])
     audited = Audit(MISSING_VALUES, None, limit, flag="max-missing-rise")

@@ -24,7 +24,7 @@ from genremill.udfs.feature_sets import base, registry
 from genremill.udfs.feature_sets.base import WHOLE
 
 SAMPLE = 16
-"""Objects on S3 that are requested before all others."""
+"""Tracks whose objects on S3 are requested before all others."""
 
 
 def with_audio(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot) -> DataFrame:
@@ -44,13 +44,15 @@ def up_to_date(
         LOGGER.info("compiling for this machine, once; `%s` does this in advance", compiled.COMMAND)
         compiled.compile_missing()
     store = AudioStore(cfg.audio_root)
-    objects = _objects(work, tracks, store)
+    objects, object_count = _objects(work, tracks, store)
     in_train, train_count = _in_train(tracks) if cfg.augment else (tracks, 0)
     counts = {}
     for extractor in _extractors(cfg, store):
         of_set, of_set_count = (in_train, train_count) if extractor.augmentation else (tracks, count)
         with_uri, fingerprint = of_set.select("track_id", "audio_uri"), _register(work, cfg, extractor)
-        filled = SetExtraction(spark, work, fingerprint, extractor, with_uri, of_set_count, objects)
+        filled = SetExtraction(
+            spark, work, fingerprint, extractor, with_uri, of_set_count, objects, object_count
+        )
         counts[extractor.name] = filled.run()
     return counts
 
@@ -79,33 +81,32 @@ def _extractors(cfg: Config, store: AudioStore) -> list[Extractor]:
     return extractors
 
 
-def _objects(work: command.Run, tracks: DataFrame, store: AudioStore) -> DataFrame:
-    """Every distinct audio object with its etag and size, or the reason why it cannot be read."""
+def _objects(work: command.Run, tracks: DataFrame, store: AudioStore) -> tuple[DataFrame, int]:
+    """The distinct audio objects, with etag and size or why they cannot be read, and their number."""
     cores = tracks.sparkSession.sparkContext.defaultParallelism
-    # Partitions are ranges of URIs, because neighbors on S3 are listed together.
-    uris = tracks.select("audio_uri").distinct()
     if any(root.bucket for root in store.roots):
         # Without access to anything, the requests for all objects would take long.
-        sample = uris.orderBy(F.xxhash64("audio_uri")).limit(SAMPLE).coalesce(1)
-        _check_allowed(_states(sample, store), all_of_them=True)
-    objects = _states(uris.repartitionByRange(4 * cores, "audio_uri"), store)
-    objects = snapshots.checkpoint(work, objects, "objects")
-    _check_allowed(objects)
-    return objects
+        sample = tracks.orderBy(F.xxhash64("track_id")).limit(SAMPLE).coalesce(1).select("audio_uri")
+        _number_if_allowed(_states(sample, store), all_of_them=True)
+    # Partitions are ranges of URIs, because neighbors on S3 are listed together.
+    uris = tracks.select("audio_uri").distinct().repartitionByRange(4 * cores, "audio_uri")
+    objects = snapshots.checkpoint(work, _states(uris, store), "objects")
+    return objects, _number_if_allowed(objects)
 
 
 def _states(uris: DataFrame, store: AudioStore) -> DataFrame:
     return uris.mapInPandas(extraction.make_stat(store), extraction.OBJECT_SCHEMA)
 
 
-def _check_allowed(objects: DataFrame, *, all_of_them: bool = False) -> None:
-    """Raises `StorageError` if access to most of the objects (or to all of them) is denied."""
+def _number_if_allowed(objects: DataFrame, *, all_of_them: bool = False) -> int:
+    """The number of objects; raises `StorageError` if access to most (or all) of them is denied."""
     is_denied = F.col("reason").eqNullSafe(AudioReason.DENIED.value)
     details = F.max(F.when(is_denied, F.col("detail")))
     row = objects.agg(F.count_if(is_denied), F.count("*"), details).first()
     denied, count, detail = row or (0, 0, "")
     if denied == count or not all_of_them:
         missing.check_allowed(denied, count, detail)
+    return count
 
 
 def _register(work: command.Run, cfg: Config, extractor: Extractor) -> str:

@@ -6,15 +6,13 @@ the same audio; on a file system, all paths of a file are. The same audio is dec
 
 from pyspark.sql import Column, DataFrame, Window, functions as F
 
-from genremill.infra.audio.faults import AudioReason
+from genremill.infra.audio.faults import OF_THE_STORAGE, AudioReason
 from genremill.infra.errors import StorageError
 from genremill.jobs.contracts import FEATURES, REJECTS
 
 STAGE = "extract"
 """Value of `stage` in the rejects of audio."""
-OF_THE_PATH = (AudioReason.MISSING, AudioReason.CHANGED, AudioReason.PATH_REFUSED, AudioReason.DENIED)
-"""Reasons that do not depend on the content; their detail contains the URI without its secrets."""
-PASSING = (*OF_THE_PATH, AudioReason.DECODE_TIMEOUT)
+PASSING = (*OF_THE_STORAGE, AudioReason.DECODE_TIMEOUT)
 """Reasons that may disappear although the etag stays the same."""
 _OF_THE_AUDIO = [name for name in FEATURES.schema.names if name not in ("track_id", "audio_uri")]
 
@@ -79,7 +77,7 @@ def of_tracks(extracted: DataFrame, tracks: DataFrame) -> DataFrame:
 
 def rejects_of(rejected: DataFrame, fingerprint: str, decoder: str, run_id: str) -> DataFrame:
     """Rows of `rejects`."""
-    is_whole = F.col("reason").isin(*OF_THE_PATH) | _is_about(F.col("detail"), F.col("audio_uri"))
+    is_whole = F.col("reason").isin(*OF_THE_STORAGE) | _is_about(F.col("detail"), F.col("audio_uri"))
     columns = {
         "stage": F.lit(STAGE),
         "key": F.col("track_id"),
@@ -88,7 +86,7 @@ def rejects_of(rejected: DataFrame, fingerprint: str, decoder: str, run_id: str)
         "etag": F.col("etag"),
         "fingerprint": F.lit(fingerprint),
         "run_id": F.lit(run_id),
-        "decoder": F.when(~F.col("reason").isin(*OF_THE_PATH), F.lit(decoder)),
+        "decoder": F.when(~F.col("reason").isin(*OF_THE_STORAGE), F.lit(decoder)),
     }
     return rejected.select(*(columns[name].alias(name) for name in REJECTS.schema.names))
 
@@ -100,6 +98,6 @@ def new_rejects(results: DataFrame, before: DataFrame) -> DataFrame:
         (F.col("track_id") == F.col("key"))
         & (F.col("new.reason") == F.col("old.reason"))
         & F.col("new.etag").eqNullSafe(F.col("old.etag"))
-        & (F.col("new.reason").isin(*OF_THE_PATH) | _is_about(F.col("old.detail"), F.col("audio_uri")))
+        & (F.col("new.reason").isin(*OF_THE_STORAGE) | _is_about(F.col("old.detail"), F.col("audio_uri")))
     )
     return rejected.join(before.alias("old"), same, "left_anti")

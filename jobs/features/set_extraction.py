@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import lease, storage
-from genremill.infra.audio.faults import AudioReason
+from genremill.infra.audio.faults import OF_THE_STORAGE, AudioReason
 from genremill.infra.errors import StorageError
 from genremill.infra.lease import Lease
 from genremill.infra.log import LOGGER
@@ -73,6 +73,7 @@ class SetExtraction:
     track_count: int
     objects: DataFrame
     """Every distinct audio object with its etag and size, or the reason why it cannot be read."""
+    object_count: int
 
     @functools.cached_property
     def _folder(self) -> str:
@@ -123,7 +124,7 @@ class SetExtraction:
         rejects = feature_cache.rejects(self.spark, self.work.warehouse)
         of_the_set = (F.col("stage") == missing.STAGE) & (F.col("fingerprint") == self.fingerprint)
         same_decoder = F.col("decoder") == self.settings.decode.decoder
-        return rejects.where(of_the_set & (same_decoder | F.col("reason").isin(*missing.OF_THE_PATH)))
+        return rejects.where(of_the_set & (same_decoder | F.col("reason").isin(*OF_THE_STORAGE)))
 
     def _missing(self, name: str) -> DataFrame:
         found = missing.missing(self.tracks, self.objects, self._rows(), self._rejects())
@@ -150,14 +151,18 @@ class SetExtraction:
                 part = sources.where(F.pmod(F.xxhash64("audio_uri"), F.lit(batches)) == number)
                 extracted = part.repartition(tasks).mapInPandas(extract, extraction.WINDOW_SCHEMA)
                 extracted.write.mode("append").options(**BY_TASK).parquet(self._pending(self.work.run_id))
-                self._check_allowed(counted.value)
+                self._check_allowed(counted.value, objects)
                 rejected += self._write_results(self.work.run_id, fresh, held)
         return rejected
 
-    def _check_allowed(self, counts: Counter[str]) -> None:
-        """Raises `StorageError` if access to most objects so far is denied; none becomes a reject."""
+    def _check_allowed(self, counts: Counter[str], to_decode: int) -> None:
+        """Raises `StorageError` if access to most objects so far is denied; none becomes a reject.
+
+        The objects so far include those that need no decoding: every night tries a few denied objects again.
+        """
+        so_far = self.object_count - to_decode + counts.total()
         try:
-            missing.check_allowed(counts[AudioReason.DENIED], counts.total(), DENIED)
+            missing.check_allowed(counts[AudioReason.DENIED], so_far, DENIED)
         except StorageError:
             storage.remove(self._pending(self.work.run_id))
             raise

@@ -39,6 +39,11 @@ class Listing:
         return dict(folders)
 
     @cached_property
+    def modified_s(self) -> dict[str, float]:
+        """When each object was written, by its name."""
+        return {stored.name: stored.modified_s for stored in self.objects}
+
+    @cached_property
     def running(self) -> set[str]:
         """Ids of the runs whose heartbeat is recent, or which hold a lease."""
         beats = [beat for beat in self.objects if re.fullmatch(f"_tmp/[^/]+/{background.ALIVE}", beat.name)]

@@ -10,7 +10,7 @@ from genremill.infra import records, storage
 from genremill.infra.errors import DamagedRecord, StorageError
 from genremill.infra.log import LOGGER
 from genremill.infra.stores.objects import StoredObject, Upload
-from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.infra.warehouse import POINTER, Snapshot, Warehouse
 from genremill.jobs.retention.listing import Listing
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
 
@@ -47,16 +47,19 @@ class Removal:
         """Removes the folder, file or upload; returns what is gone, with the error if something is left."""
         LOGGER.info("removing %s: %s", self.path, self.why)
         path = warehouse.path(self.path)
-        error = None
+        objects, size_bytes, error = self.objects, self.size_bytes, None
         try:
-            self._remove(warehouse, path)
+            try:
+                self._remove(warehouse, path)
+            finally:
+                objects, size_bytes = self._left(path)
         except StorageError as err:
             error = err
-        objects, size_bytes = self._left(path)
         if objects and error is None:
             error = StorageError(f"{path} is still there, although the storage has reported no error")
-        gone = replace(self, objects=self.objects - objects, size_bytes=self.size_bytes - size_bytes)
-        return replace(gone, error=error)
+        # More may be left than was found, if another job writes at the same time.
+        objects, size_bytes = max(self.objects - objects, 0), max(self.size_bytes - size_bytes, 0)
+        return replace(self, objects=objects, size_bytes=size_bytes, error=error)
 
     def _left(self, path: str) -> tuple[int, int]:
         """How many objects and bytes of the removal are still there."""
@@ -179,11 +182,12 @@ def _in_use(listing: Listing, table: str, keep_runs: int) -> set[str]:
     current, newest = listing.warehouse.current(table), listing.warehouse.newest(table)
     if current is None or newest is None:
         return {newest.run_id} if newest else set()
-    replaced_at = (current.published_at, *(run.written_at for run in current.previous))
+    # The clock of the storage. When a run was published is unknown, except that it was complete by then.
+    replaced_by = (f"{table}/{POINTER}", *(f"{run.path}/_run.json" for run in current.previous))
     recent = [
         run
-        for run, time in zip(current.previous, replaced_at, strict=False)
-        if storage.utc_seconds(time) >= listing.before_s
+        for run, name in zip(current.previous, replaced_by, strict=False)
+        if listing.modified_s.get(name, listing.now_s) >= listing.before_s
     ]
     return {run.run_id for run in [newest, *(current.snapshot, *current.previous)[:keep_runs], *recent]}
 

@@ -60,5 +60,5 @@ def _trained(
             measured = (best.validation_accuracy, best.validation_loss, best.train_accuracy)
             result = CellResult(cell, pairs, *measured, best_epoch, seconds)
         record(inputs.folder, result)
-        storage.remove(plan.checkpoints)
+        storage.discard(plan.checkpoints)
         yield result

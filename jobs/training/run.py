@@ -91,7 +91,7 @@ def _seal(
     card = _calibrated(uncalibrated, data, sources)
     folder = work.warehouse.path("models", version)
     artifact.save(folder, card, best, distributions)
-    storage.remove(plan.checkpoints)
+    storage.discard(plan.checkpoints)
     validation = history[best_epoch - 1].validation_accuracy
     shown = "no validation rows" if validation is None else f"validation accuracy {validation:.3f}"
     LOGGER.info("model %s: weights of epoch %d, %s", version, best_epoch, shown)

@@ -69,7 +69,7 @@ def save(folder: str, checkpoint: Checkpoint) -> None:
     record = _CheckpointFile(checkpoint.epoch, sha256, checkpoint.progress)
     storage.write_atomic(f"{path}/model.json", records.to_json(record))
     for old in _names(folder)[:-KEEP]:
-        storage.remove(f"{folder}/{old}")
+        storage.discard(f"{folder}/{old}")
 
 
 def newest(folder: str) -> Checkpoint | None:

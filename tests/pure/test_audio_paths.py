@@ -348,6 +348,14 @@ def test_all_paths_of_a_file_name_the_same_file(audio: Path) -> None:
     assert store.stat("copy.mp3").file != store.stat("hard.mp3").file
 
 
+def test_files_of_different_hosts_are_different(audio: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, here = AudioStore((str(audio),)), os.uname()
+    found = store.stat("clips/a.mp3")
+    there = os.uname_result((here.sysname, "elsewhere", here.release, here.version, here.machine))
+    monkeypatch.setattr(os, "uname", lambda: there)
+    assert store.stat("clips/a.mp3").file != found.file
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
 def test_a_file_without_permission_is_denied(
     audio: Path, monkeypatch: pytest.MonkeyPatch, number: int

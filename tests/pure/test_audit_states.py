@@ -1,7 +1,7 @@
 """The state of an audit: what blocks publication, what is only reported, and what has nothing to compare."""
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from genremill.infra import records, storage
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs.audits import churn, content, drift, paired_accuracy
+from genremill.jobs.audits import audit as audit_module, churn, content, drift, paired_accuracy
 from genremill.jobs.audits.audit import Audit, AuditInputs, Limits, NotApplicable, NotMeasured, Verdict
 from genremill.jobs.audits.churn import Churn
 from genremill.jobs.audits.content import LabelCounts
@@ -23,6 +23,7 @@ from tests.pure.test_missing_audit import BEFORE, SPLIT, inputs, tags
 SPARK: Any = None
 UNKNOWN, NOTHING = NotMeasured("tracks removed"), NotApplicable("first tags")
 AUDIT = Audit("churn", None, 0.3, flag="max-churn")
+DRIFT = Audit("drift of features", None, 0.25, flag="max-drift")
 LABELS = LabelCounts({"rock": 60, "pop": 40}, 0.0)
 
 
@@ -36,6 +37,8 @@ LABELS = LabelCounts({"rock": 60, "pop": 40}, 0.0)
         (replace(AUDIT, refuses=False).without_value(UNKNOWN), Verdict.NOT_MEASURED, False, False),
         (replace(AUDIT, limit=0.99).without_value(UNKNOWN), Verdict.NOT_MEASURED, True, False),
         (replace(AUDIT, limit=1.0).without_value(UNKNOWN), Verdict.NOT_MEASURED, False, False),
+        (replace(DRIFT, limit=5.0).without_value(UNKNOWN), Verdict.NOT_MEASURED, True, False),
+        (replace(DRIFT, limit=100.0).without_value(UNKNOWN), Verdict.NOT_MEASURED, False, False),
         (AUDIT.without_value(NOTHING), Verdict.NOT_APPLICABLE, False, False),
     ],
 )
@@ -47,12 +50,13 @@ def test_what_was_not_measured_blocks_only_a_new_model(
     for is_new, blocks in ((True, blocks_new), (False, blocks_same)):
         findings = Findings((audit,), is_new)
         assert findings.refused == ([audit] if blocks else [])
-        assert findings.as_json()["audits"]["churn"] == asdict(audit) | {"verdict": verdict.value}
+        assert findings.as_json()["audits"][audit.name] == asdict(audit) | {"verdict": verdict.value}
 
 
 def test_the_message_names_the_flag_that_accepts_what_was_not_measured() -> None:
     accept = "churn not measured: tracks removed; `genremill publish --max-churn 1` accepts this"
     assert str(AUDIT.without_value(UNKNOWN)) == accept
+    assert str(DRIFT.without_value(UNKNOWN)).endswith("; `genremill publish --max-drift 100` accepts this")
     assert str(AUDIT.without_value(NOTHING)) == "churn not applicable: first tags"
     reported = replace(AUDIT, refuses=False).without_value(UNKNOWN)
     assert str(reported) == "churn not measured: tracks removed"
@@ -145,6 +149,12 @@ def test_other_weights_under_the_same_name_are_a_new_model(tmp_path: Path) -> No
     assert replace(given, staged=staged, current=replace(current, inputs={"sha256": "2"})).has_new_model
     assert not replace(given, staged=staged, current=replace(current, inputs={"sha256": "1"})).has_new_model
     assert not replace(given, staged=staged, current=None).has_new_model
+
+
+def test_every_limit_can_be_checked_and_accepts_what_was_not_measured() -> None:
+    names = {field.name.replace("_", "-") for field in fields(Limits)}
+    assert names == set(audit_module.ACCEPTS_ALL)
+    assert len({*audit_module.SHARES, *audit_module.INDICES}) == len(names)
 
 
 SAMPLE = np.random.default_rng(0).normal(size=(2000, 2)).astype(np.float32)

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -79,6 +80,16 @@ def test_the_help_of_a_job_is_plain(job: str, shown: Callable[..., str]) -> None
     for name, flag in declared.items():
         parent, dot, leaf = name.rpartition(".")
         assert f"--{parent}{dot}{'no-' if flag.default is True else ''}{leaf} " in text
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["tables", "--warehouse", "/none"]])
+def test_on_another_system_than_linux_a_command_says_so(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    assert cli.main([arguments[0], "--help"]) == 0
+    assert cli.main(arguments) == 2
+    assert "genremill runs on Linux, but this is Darwin" in capsys.readouterr().err
 
 
 def test_a_help_text_is_one_sentence_or_two() -> None:

@@ -1,5 +1,6 @@
 """The lock of a local warehouse: only who can write its file can hold it, and nobody waits without an end."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import TypeAlias
 import pytest
 
 from genremill.infra import storage
-from genremill.infra.errors import ExitCode, StorageError
+from genremill.infra.errors import ExitCode, StorageError, StorageRefused
 from genremill.infra.stores import file_lock
 from genremill.infra.stores.file_lock import locked
 
@@ -65,16 +66,78 @@ HOLD = (
 """A process that holds the lock as a job does."""
 
 
-@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077, 0o000, 0o027])
-def test_who_cannot_write_the_lock_file_cannot_read_it(path: Path, umask: int) -> None:
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [(0o755, 0o600), (0o700, 0o600), (0o775, 0o660), (0o2770, 0o660), (0o777, 0o666), (0o1777, 0o666)],
+)
+def test_who_can_write_the_folder_can_lock_and_nobody_else(
+    path: Path, umask: int, folder: int, expected: int
+) -> None:
+    path.parent.chmod(folder)
     before = os.umask(umask)
     try:
         with locked(path):
             pass
     finally:
         os.umask(before)
-    writers = 0o222 & ~umask
-    assert stat.S_IMODE(path.stat().st_mode) == writers | writers << 1
+    assert stat.S_IMODE(path.stat().st_mode) == expected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_lock_that_root_has_made_belongs_to_the_owner_of_the_folder(path: Path) -> None:
+    os.chown(path.parent, NOBODY, NOBODY)
+    with locked(path):
+        pass
+    assert (path.stat().st_uid, path.stat().st_gid) == (NOBODY, NOBODY)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_group_of_another_folder_cannot_lock(path: Path) -> None:
+    os.chown(path.parent, NOBODY, 1)
+    path.parent.chmod(0o775)
+    folder = os.open(path.parent, os.O_RDONLY)  # the folders above are closed to other users
+    os.seteuid(NOBODY)
+    try:
+        with locked(Path(f"/proc/self/fd/{folder}/{path.name}")):
+            pass
+    finally:
+        os.seteuid(0)
+        os.close(folder)
+    assert path.stat().st_gid == os.getegid()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_system_without_modes_and_owners_is_enough(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchmod", refuse)
+    monkeypatch.setattr(os, "fchown", refuse)
+    for _ in range(2):
+        with locked(path):
+            pass
+
+
+def test_a_lock_that_cannot_be_opened_is_an_error_with_advice(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StorageRefused, match=rf"cannot write {path}: Permission denied. .* its folder"):
+        storage.write_over(f"file://{path.with_name('_current.json')}", b"{}", None)
+
+
+def test_a_link_is_not_followed(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("kept")
+    path.symlink_to(tmp_path / "other")
+    with pytest.raises(OSError, match="symbolic links"), locked(path):
+        pass
+    assert (tmp_path / "other").read_text() == "kept"
 
 
 def test_a_lock_file_of_an_earlier_version_is_closed_to_readers(path: Path) -> None:

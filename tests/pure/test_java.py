@@ -1,17 +1,22 @@
 """The `java` that a session would start is asked for its version first, and never for longer than a limit."""
 
+import errno
 import os
 import re
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from pyspark import java_gateway
 
 from genremill.infra import java
 from genremill.infra.errors import UsageError
 from genremill.jobs import cli
 
+SPARK_CONF: Any = None
 PRINTS_17 = """echo 'openjdk version "17.0.15" 2025-04-15' >&2"""
 HANGS = {
     "sleeps": "exec sleep 600",
@@ -57,6 +62,51 @@ def test_a_program_that_is_not_java_is_named(tmp_path: Path, kind: str) -> None:
     path = fake_java(tmp_path, NOT_JAVA[kind])
     with pytest.raises(UsageError, match=f"{re.escape(str(path))} is not Java"):
         java.version_of(str(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01", b"#!/no/such/shell\n"])
+def test_a_file_that_cannot_be_run_is_named(tmp_path: Path, content: bytes) -> None:
+    path = fake_java(tmp_path, "")
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=f"{re.escape(str(path))} cannot be run: "):
+        java.version_of(str(path))
+
+
+def test_what_java_prints_is_read_although_stderr_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    source, target = os.pipe()
+    write = os.write
+    monkeypatch.setattr(os, "write", refuse)
+    reader = threading.Thread(target=java._forward, args=(source,), daemon=True)
+    reader.start()
+    much = b"x" * 9999 + b"\n"
+    prints = threading.Thread(target=lambda: [write(target, much) for _ in range(100)], daemon=True)
+    prints.start()
+    prints.join(5)
+    assert not prints.is_alive()
+    os.close(target)
+    reader.join(5)
+    assert not reader.is_alive()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_start_that_fails_leaves_no_open_pipe(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(java, "installed", lambda: None)
+    monkeypatch.setattr(java_gateway, "launch_gateway", fail)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(error):
+        java.start(SPARK_CONF)
+    deadline = time.monotonic() + 5
+    while os.listdir("/proc/self/fd") != before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(

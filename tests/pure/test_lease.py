@@ -92,6 +92,23 @@ def test_the_lease_of_an_ended_process_of_this_machine_is_free(
         assert time.monotonic() - started < 1.0
 
 
+@pytest.mark.parametrize(
+    ("fault", "is_alive"), [(None, None), (PermissionError(), None), (ProcessLookupError(), False)]
+)
+def test_a_process_that_proc_hides_is_not_taken_for_dead(
+    monkeypatch: pytest.MonkeyPatch, fault: OSError | None, is_alive: bool | None
+) -> None:
+    holder = dataclasses.replace(Holder.this_process("r0"), pid=2**31 - 2)
+
+    def kill(pid: int, number: int) -> None:
+        assert (pid, number) == (holder.pid, 0)
+        if fault:
+            raise fault
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert holder.is_alive is is_alive
+
+
 def test_the_lease_of_another_machine_is_taken_over_if_it_is_not_renewed(uri: str) -> None:
     _left(uri, host="elsewhere")
     started = time.monotonic()

@@ -93,6 +93,22 @@ def test_the_loss_of_all_audio_counts(tmp_path: Path, with_audio: int, after: in
     assert missing_values.audit(replace(given, tracks=with_clips(given.tracks, after)), 0.1).note == note
 
 
+def test_a_feature_with_the_name_audio_is_a_feature(tmp_path: Path) -> None:
+    def with_feature(snapshot: Snapshot, missing: float, number: int) -> Snapshot:
+        features = [{"name": "audio", "missing": missing}]
+        return replace(snapshot, details=snapshot.details | {"features": features, "with_audio": number})
+
+    given = inputs(tmp_path, BEFORE)
+    given = replace(given, current_tracks=with_feature(given.tracks, 0.0, 100))
+    lost = missing_values.audit(replace(given, tracks=with_feature(given.tracks, 0.5, 100)), 0.1)
+    assert lost.note == "audio 0.0% → 50.0%"
+    lost = missing_values.audit(replace(given, tracks=with_feature(given.tracks, 0.0, 0)), 0.1)
+    assert lost.note == "audio 0.0% → 100.0%"
+    card = replace(given.card, features=(FeatureSpec("audio", False),))
+    new = replace(inputs(tmp_path, BEFORE), card=card, staged=tags("r2", "t2", "linear/r2"))
+    assert missing_values.audit(new, 0.1).note == "audio 0.0% → no longer used"
+
+
 def test_the_limit_1_accepts_that_a_column_is_gone(tmp_path: Path) -> None:
     assert missing_values.audit(inputs(tmp_path, {}), 1.0).verdict is Verdict.PASSED
 

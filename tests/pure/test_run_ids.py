@@ -117,8 +117,12 @@ def test_a_job_that_lost_a_race_takes_the_next_run_id(root: str, monkeypatch: py
         write_over(uri, data.replace(b'"token": "', b'"token": "another'), version)
         raise Conflict(uri)
 
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
     monkeypatch.setattr(storage, "write_over", lose)
     assert run_ids.take(root) == "20991231T235959-000002"
+    assert len(pauses) == 1
+    assert 0 <= pauses[0] <= run_ids.PAUSE_S
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from genremill.infra import background, storage
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli
+from tests.conftest import SetClock
 
 HOUR = 3600.0
 DAYS_AGO = time.time() - 72 * HOUR
@@ -71,18 +71,10 @@ def publish(warehouse: Warehouse, **tables: Snapshot) -> None:
     warehouse.publish_together(tables, tables["tags"].run_id, warehouse.current("tags"))
 
 
-def backdate(warehouse: Warehouse, record: str = "_generation.json") -> None:
-    """Changes the times of all publications to a time long ago."""
-    text = storage.read_bytes(warehouse.path(record)).decode()
-    old = re.sub('"published_at": "[^"]*"', '"published_at": "2026-01-20T00:00:00Z"', text)
-    storage.write_atomic(warehouse.path(record), old.encode())
-
-
 def test_runs_beyond_keep_runs_are_removed_and_the_newest_are_kept(
     warehouse: Warehouse, vacuum: Callable[..., list[str]]
 ) -> None:
     tags_of_nights(warehouse, 5)
-    backdate(warehouse)
     aged(warehouse)
     gone = vacuum("--keep-runs", "2", "--yes")
     assert {name.rpartition("/")[0] for name in gone} == {
@@ -96,18 +88,22 @@ def test_nothing_is_removed_without_yes_or_in_a_dry_run(
     warehouse: Warehouse, vacuum: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     tags_of_nights(warehouse, 3)
-    backdate(warehouse)
     aged(warehouse)
     assert vacuum("--keep-runs", "1") == []
     assert f"tags/run={run_id(0)}" in capsys.readouterr().out
     assert vacuum("--keep-runs", "1", "--yes", "--dry-run") == []
 
 
-def test_a_run_that_was_current_recently_is_kept(
-    warehouse: Warehouse, vacuum: Callable[..., list[str]]
+@pytest.mark.parametrize("offset_s", [0.0, 100 * 24 * HOUR, -100 * 24 * HOUR])
+def test_a_run_that_was_current_recently_is_kept_whatever_the_clock_of_its_publisher_said(
+    warehouse: Warehouse, vacuum: Callable[..., list[str]], set_clock: SetClock, offset_s: float
 ) -> None:
-    tags_of_nights(warehouse, 4)  # published now, although the files are old
+    set_clock(offset_s)
+    tags_of_nights(warehouse, 4)
+    set_clock(0.0)
     aged(warehouse)
+    for table in ("tracks", "tags"):  # published now, although the other files are old
+        storage.local_path(warehouse.path(table, "_current.json")).touch()
     gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
     assert f"tags/run={run_id(2)}" not in gone
     assert f"tracks/run={run_id(2)}" not in gone
@@ -123,7 +119,6 @@ def test_the_tracks_that_a_kept_model_is_evaluated_on_are_kept(
     put(warehouse, f"{model}/model.safetensors")
     card = {"snapshots": {"tracks": run_id(1)}}
     storage.write_atomic(warehouse.path(model, "model.json"), json.dumps(card).encode())
-    backdate(warehouse, "tracks/_current.json")
     aged(warehouse)
     gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
     assert gone == {f"tracks/run={run_id(night)}" for night in (0, 2)}
@@ -142,7 +137,6 @@ def test_the_tracks_and_the_model_of_kept_tags_are_kept(
     details = {"tracks_run": run_id(0), "model_version": f"fcnn/{run_id(1)}", "genre_map_version": ""}
     tracks = snapshot(warehouse, "tracks", run_id(0))
     publish(warehouse, tracks=tracks, tags=snapshot(warehouse, "tags", run_id(0), **details))
-    backdate(warehouse)
     aged(warehouse)
     gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
     assert gone == {f"tracks/run={run_id(night)}" for night in (1, 2)} | {
@@ -158,7 +152,6 @@ def test_a_staged_run_that_jobs_build_on_is_kept_beside_a_newer_refused_run(
         snapshot(warehouse, "tracks", run_id(night))
     for night in (3, 4):
         warehouse.refuse("tracks", run_id(night), "drift")
-    backdate(warehouse)
     aged(warehouse)
     gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
     assert gone == {f"tags/run={run_id(0)}", *(f"tracks/run={run_id(night)}" for night in (0, 3))}
@@ -174,8 +167,6 @@ def test_the_genre_map_and_profiles_of_a_kept_model_are_kept(
     put(warehouse, f"{model}/model.safetensors")
     card = {"snapshots": {"tracks": "", "genre_map": run_id(1)}}
     storage.write_atomic(warehouse.path(model, "model.json"), json.dumps(card).encode())
-    for table in ("genre_profiles", "genre_map"):
-        backdate(warehouse, f"{table}/_current.json")
     aged(warehouse)
     gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
     tables = ("genre_profiles", "genre_map")
@@ -189,12 +180,22 @@ def test_a_generation_within_keep_runs_can_be_rolled_back_to(
     for night in (3, 4, 5):  # newer, but refused
         snapshot(warehouse, "tracks", run_id(night))
         warehouse.refuse("tracks", run_id(night), "drift")
-    backdate(warehouse)
     aged(warehouse)
     vacuum("--keep-runs", "2", "--yes")
     assert cli.main(["publish", "--warehouse", warehouse.uri, "--rollback"]) == 0
     assert warehouse.require("tracks", "ingest").run_id == run_id(1)
     assert cli.main(["publish", "--warehouse", warehouse.uri, "--rollback"]) == 2
+
+
+def test_a_run_that_was_replaced_long_ago_is_removed_although_the_clock_of_its_publisher_was_ahead(
+    warehouse: Warehouse, vacuum: Callable[..., list[str]], set_clock: SetClock
+) -> None:
+    set_clock(100 * 24 * HOUR)
+    tags_of_nights(warehouse, 2)
+    set_clock(0.0)
+    aged(warehouse)
+    gone = {name.rpartition("/")[0] for name in vacuum("--keep-runs", "1", "--yes")}
+    assert gone == {f"{table}/run={run_id(0)}" for table in ("tracks", "tags")}
 
 
 ABANDONED = (

@@ -5,17 +5,21 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from genremill.infra import storage
 from genremill.infra.errors import StorageError
 from genremill.infra.stores import s3, s3_client
+from genremill.infra.stores.objects import StoredObject
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import cli
-from tests.pure.test_vacuum import aged, backdate, put, run_id, tags_of_nights
+from genremill.models.training import checkpoints
+from genremill.models.training.checkpoints import Checkpoint, Progress
+from tests.pure.test_vacuum import aged, put, run_id, tags_of_nights
 
 
 @pytest.fixture
@@ -73,7 +77,6 @@ def test_a_run_whose_record_cannot_be_removed_stays_complete(
     warehouse: Warehouse, undeletable: Callable[[str, int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     tags_of_nights(warehouse, 2)
-    backdate(warehouse)
     aged(warehouse)
     undeletable("_run.json", errno.EACCES)
     assert cli.main(["vacuum", "--warehouse", warehouse.uri, "--keep-runs", "1", "--yes"]) == 2
@@ -93,6 +96,79 @@ def test_files_that_the_storage_keeps_without_an_error_are_not_counted(
     out = capsys.readouterr().out
     assert "0 B  0 removed, 1 not removed" in out
     assert "_checkpoints/1234 is still there, although the storage has reported no error" in out
+
+
+def test_an_outage_while_files_are_removed_does_not_lose_the_report(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(warehouse, "_checkpoints/1/weights", "_checkpoints/2/weights")
+    aged(warehouse)
+    really = storage.objects
+
+    def objects(uri: str) -> Iterator[StoredObject]:
+        if uri.endswith("_checkpoints/2"):
+            raise StorageError(f"cannot list {uri}: the storage does not answer")
+        return really(uri)
+
+    monkeypatch.setattr(storage, "objects", objects)
+    assert cli.main(["vacuum", "--warehouse", warehouse.uri, "--yes", "--json"]) == 4
+    by_path = {found["path"]: found for found in json.loads(capsys.readouterr().out)["found"]}
+    assert by_path["_checkpoints/1"]["objects"] == 1
+    assert by_path["_checkpoints/2"]["objects"] == 0
+    assert "does not answer" in by_path["_checkpoints/2"]["error"]
+
+
+def test_files_that_another_job_writes_meanwhile_are_no_negative_count(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(warehouse, "_checkpoints/1/weights")
+    aged(warehouse)
+    remove = storage.remove
+
+    def while_another_job_writes(uri: str) -> None:
+        if "_checkpoints" in uri:
+            put(warehouse, "_checkpoints/1/more")
+        else:
+            remove(uri)
+
+    monkeypatch.setattr(storage, "remove", while_another_job_writes)
+    assert cli.main(["vacuum", "--warehouse", warehouse.uri, "--yes", "--json"]) == 4
+    (found,) = json.loads(capsys.readouterr().out)["found"]
+    assert (found["objects"], found["size_bytes"]) == (0, 0)
+
+
+def test_scratch_files_that_cannot_be_removed_do_not_fail_a_job(
+    warehouse: Warehouse, undeletable: Callable[[str, int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    put(warehouse, "_checkpoints/1/stuck", "_checkpoints/1/weights")
+    undeletable("stuck", errno.EBUSY)
+    storage.discard(warehouse.path("_checkpoints"))
+    stuck = storage.local_path(warehouse.path("_checkpoints/1/stuck"))
+    assert f"_checkpoints could not be removed: cannot remove {stuck}: Device or" in caplog.text
+    assert [stored.name for stored in storage.objects(warehouse.uri)] == ["_checkpoints/1/stuck"]
+
+
+def test_old_checkpoints_that_cannot_be_removed_do_not_fail_a_training(
+    warehouse: Warehouse, undeletable: Callable[[str, int], None]
+) -> None:
+    undeletable("model", errno.EACCES)
+    for epoch in range(1, checkpoints.KEEP + 2):
+        progress = Progress(history=(), best_epoch=1, best_figure=None)
+        checkpoints.save(warehouse.uri, Checkpoint(epoch, {"w": torch.zeros(1)}, progress))
+    assert len(storage.folders(warehouse.uri)) == checkpoints.KEEP + 1
+
+
+def test_an_error_without_a_file_name_names_the_file(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str | Path, **_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    put(warehouse, "_tmp/1/x")
+    stuck = storage.local_path(warehouse.path("_tmp/1/x"))
+    monkeypatch.setattr(os, "unlink", fail)
+    with pytest.raises(StorageError, match=f"cannot remove {stuck}: Input/output error"):
+        storage.remove(warehouse.path("_tmp"))
 
 
 class DenyingClient:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genremill.infra.audio.faults import AudioReason, AudioRejected
+from genremill.infra.audio.faults import OF_THE_PROCESS, OF_THE_STORAGE, AudioReason, AudioRejected
 from genremill.infra.errors import StorageError
 from genremill.udfs.decoding.child import MESSAGE_BYTES
 from genremill.udfs.decoding.settings import Decoded
@@ -126,7 +126,10 @@ def _decoded(answer: bytes, memory: mmap.mmap) -> Decoded:
         if "crash" in fields:
             raise Crash(fields["crash"])
         if "reason" in fields:
-            raise AudioRejected(AudioReason(fields["reason"]), str(fields["detail"]))
+            reason = AudioReason(fields["reason"])
+            if reason in OF_THE_STORAGE | OF_THE_PROCESS:  # a child that a file has taken over
+                raise ValueError("not a reason of a decoder")
+            raise AudioRejected(reason, str(fields["detail"]))
         length = int(fields["samples"])
         coverage, seconds = float(fields["coverage"]), float(fields["seconds_decoded"])
         if not (length > 0 and 0 < coverage <= 1 and 0 < seconds < math.inf):

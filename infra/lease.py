@@ -184,8 +184,9 @@ def _machine() -> tuple[str, str, str]:
 
 
 def _started(pid: int) -> str:
-    """Start of a process that /proc shows; "?" if it shows none."""
+    """Start of a process that /proc shows; "?" if it shows none, or only one that has ended (a zombie)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return "?"
+    return "?" if state in "ZX" else fields[18]

@@ -85,20 +85,20 @@ class Lane:
     def run(self, kills: int) -> None:
         """Runs two undisturbed nights, and then trials until there were this many kills."""
         first, second = f"{self.name}-first", f"{self.name}-undisturbed"
-        self._check(self._start(first, "first").job.wait().exit_code)
+        self._check(self._start(first, "first"))
         self.store.copy(first, second)
         night = self._start(second, "second")
         self.samples = night.samples()
-        self._check(night.job.wait().exit_code)
+        self._check(night)
         self.expected = self.store.place(second).contents()
         for number in itertools.count(1):
             if kills <= 0 or time.monotonic() > self.ends_at:
                 return
             kills -= self._trial(f"{self.name}-{number}", min(kills, MOST_IN_A_ROW))
 
-    def _check(self, exit_code: int) -> None:
-        if exit_code:
-            raise RuntimeError(f"an undisturbed night ended with {exit_code}: see {self.folder}")
+    def _check(self, night: Night) -> None:
+        if code := night.wait().exit_code:
+            raise RuntimeError(f"an undisturbed night ended with {code}: see {night.job.log}")
 
     def stop(self) -> None:
         """Ends the night that runs; no other one starts."""
@@ -126,7 +126,7 @@ class Lane:
         self.store.copy(f"{self.name}-first", name)
         reader = RunningReader(self.store.uri(name))
         kills = [kill for plan in plans if (kill := self._kill(name, *plan))]
-        last = self._start(name, "second").job.wait()
+        last = self._start(name, "second").wait()
         seen = reader.end()
         problems = [*seen.problems[:3], *self._waits(name)]
         problems += [problem for kill in kills for problem in kill.problems]
@@ -150,12 +150,12 @@ class Lane:
         hit = drawn if drawn in victims else Victim.DRIVER
         second = time.monotonic() - started
         if not in_time or hit not in victims or not _send(number, hit, victims[hit][-1]):
-            night.job.wait()
+            night.wait()
             return None
         if not hit.is_the_night:
-            night.job.wait()
+            night.wait()
         gone_s = night.seconds_until_gone(known)
-        kill = Kill(drawn, hit, number, stage, second, night.job.wait(), gone_s)
+        kill = Kill(drawn, hit, number, stage, second, night.wait(), gone_s)
         self.results.add_kill(name, kill)
         return kill
 

@@ -16,12 +16,14 @@ from random import Random
 
 import psutil
 
-from tests.e2e.faulty_nights import JOBS
+from tests.e2e.faulty_nights import JOBS, RunResult
 from tests.e2e.killed_nights import Job, start_job
 
 MARK = "GENREMILL_TEST_NIGHT"
 LOOK_S = 0.02
 SAMPLE_S = 0.1
+DEADLINE_S = 600.0
+"""Longest time of a night, which takes half a minute on an idle machine."""
 GIVE_UP_S = 60.0
 """Time after which processes that are left are killed."""
 EDGE = 10
@@ -109,6 +111,10 @@ class Night:
     def driver(self) -> psutil.Process:
         """The process of the command."""
         return psutil.Process(self.job.process.pid)
+
+    def wait(self) -> RunResult:
+        """Waits for the end of the night, or kills it after `DEADLINE_S`."""
+        return self.job.wait(DEADLINE_S)
 
     @property
     def has_ended(self) -> bool:

@@ -65,9 +65,8 @@ def _new(folder: Path) -> Path:
     return folder
 
 
-def run(options: Options) -> Results:
+def run(options: Options, results: Results) -> None:
     """Runs both lanes at the same time; Ctrl-C ends their nights."""
-    results = Results()
     with lanes(options, results) as both, ThreadPoolExecutor() as pool:
         shares = (options.kills - options.kills // 2, options.kills // 2)
         print(HEADING, flush=True)
@@ -78,7 +77,6 @@ def run(options: Options) -> Results:
             for lane in both:
                 lane.stop()
             raise
-    return results
 
 
 def main(options: Options) -> int:
@@ -88,12 +86,14 @@ def main(options: Options) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets background jobs ignore it
     folder = options.folder.absolute()
     shutil.rmtree(folder, ignore_errors=True)
+    results = Results()
     try:
-        results = run(dataclasses.replace(options, folder=folder))
+        run(dataclasses.replace(options, folder=folder), results)
     except pytest.skip.Exception as missing:
         print(f"skipped: {missing}")
         return 0
-    print(results.table())
+    finally:
+        print(results.table(), flush=True)
     for name in ("in", "server"):
         shutil.rmtree(folder / name)
     return 1 if results.failed or len(results.kills) == 0 else 0

@@ -19,7 +19,7 @@ CLUSTER_UI_PORT ?= 8080
 AUDIO_ROOT ?= $(if $(filter $(DEMO),$(TRACKS)),$(dir $(DEMO)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock run test test-long fuzz test-cluster check check-deploy bench docs archive release cluster-up cluster-down clean
+.PHONY: help setup lock run test test-long fuzz kills test-cluster check check-deploy bench docs archive release cluster-up cluster-down clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,8 @@ $(DEMO): $(READY) jobs/demo.py jobs/synthetic/catalog.py jobs/synthetic/clips.py
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 FUZZ := tests/fuzz/test_targets.py
 FUZZ_MINUTES ?= 60
+KILLS ?= 100
+SEED ?= 0
 LONG_TESTS := $(patsubst %,tests/e2e/test_%.py,month nights s3_warehouse faults interrupts release s3_outcomes cluster feature_sets known_sounds study augmented_training) $(FUZZ)
 
 test: $(READY) ## Run the tests; SPARK=4.0.0 runs them on that Spark version, in its own venv
@@ -56,6 +58,9 @@ test-long: $(READY) ## Run the longer tests: a month of nights, S3, faults, a cl
 
 fuzz: $(READY) ## Read new generated files of all kinds for FUZZ_MINUTES=60
 	OMP_NUM_THREADS=1 GENREMILL_FUZZ_MINUTES=$(FUZZ_MINUTES) $(BIN)/python -m pytest $(FUZZ)
+
+kills: $(READY) ## Kill nights at KILLS=100 random moments, in a folder and on S3, and check what is left
+	$(BIN)/python -m tests.e2e.random_kills --kills $(KILLS) --seed $(SEED)
 
 test-cluster: $(READY) $(ARCHIVE) ## Run all jobs on a cluster of two workers, with the archive
 	GENREMILL_TEST_ARCHIVE=$(abspath $(ARCHIVE)) $(BIN)/python -m pytest tests/e2e/test_cluster.py

@@ -185,9 +185,10 @@ def _machine() -> tuple[str, str, str]:
 
 
 def _started(pid: int) -> str | None:
-    """Start of a process; "?" if there is no such process, None if /proc hides it (mount option hidepid)."""
+    """Start of a process; "?" if it has ended (a zombie, too), None if /proc hides it (hidepid)."""
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return "?" if state in "ZX" else fields[18]
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -34,6 +34,13 @@ SECOND_NIGHTS_SHARE = 0.1
 JOBS = ("ingest", "extract", "cluster", "train", "evaluate", "score", "publish")
 EQUAL, CLEAN, RERUN = "equal tables", "clean refusal", "equal after a rerun"
 """The correct outcomes. The last one is for a run that was killed."""
+QUICK = {
+    "spark.sql.shuffle.partitions": "2",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
+"""Settings for tables of a few rows."""
 
 
 def s3a_options() -> str:
@@ -46,12 +53,7 @@ def quick_session() -> Iterator[SparkSession]:
     """A session for tables of a few rows."""
     with spark_session("genremill faults") as spark:
         spark.sparkContext.setLogLevel("OFF")
-        for setting, value in {
-            "spark.sql.shuffle.partitions": "2",
-            "spark.sql.adaptive.enabled": "false",
-            "spark.sql.codegen.wholeStage": "false",
-            "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-        }.items():
+        for setting, value in QUICK.items():
             spark.conf.set(setting, value)
         yield spark
 

@@ -82,14 +82,14 @@ class Job:
     process: "subprocess.Popen[bytes]"
     log: Path
 
-    def wait(self) -> RunResult:
+    def wait(self, deadline_s: float = DEADLINE_S) -> RunResult:
         """Waits for the job and returns its result; kills it if it does not end in time."""
         try:
-            code = self.process.wait(DEADLINE_S)
+            code = self.process.wait(deadline_s)
         except subprocess.TimeoutExpired:
             self.kill()
             output = self.log.read_text(errors="replace")
-            return RunResult(1, f"{output}\nthe job did not end within {DEADLINE_S} s")
+            return RunResult(1, f"{output}\nthe job did not end within {deadline_s} s")
         return RunResult(code, self.log.read_text(errors="replace"))
 
     def kill(self) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow.dataset as ds
 
+from genremill.infra import storage
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli
 from genremill.jobs.nights.record import Night, State, earlier
@@ -225,8 +226,8 @@ def _drifted(month: Month, number: int) -> None:
         night = month.night(number, expected_code=2)
         assert "drift of features" in night.error
         assert (month.current("tracks"), month.current("tags")) == before
-        page = night.step("publish").summary["report"].removeprefix("file://")  # type: ignore[union-attr]
-        assert Path(page).read_text().count("loudness = ") == 10
+        page = month.warehouse.path(night.step("publish").summary["report"])  # type: ignore[union-attr]
+        assert storage.read_bytes(page).count(b"loudness = ") == 10
     again = [one.name for one in month.nights[-1].steps if one.state is not State.SKIPPED]
     assert again in (["publish"], ["extract", "publish"])
     month.usual(number)  # the source has corrected the feed

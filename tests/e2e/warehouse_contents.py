@@ -40,12 +40,12 @@ class Place:
     def pointers(self) -> dict[str, bytes]:
         """The bytes of each `_current.json` that exists."""
         there = {table: f"{table}/_current.json" for table in SNAPSHOTS}
-        return {table: self._read(path) for table, path in there.items() if self.is_file(path)}
+        return {table: self.read(path) for table, path in there.items() if self.is_file(path)}
 
     def snapshot(self, table: str) -> list[str]:
         """The current rows of a table."""
         current = self._current(table)
-        return _sorted(self._rows(current["path"])) if current else []
+        return _sorted(self.rows(current["path"])) if current else []
 
     def _features(self) -> list[str]:
         """The newest row of each window of each track, as jobs read them."""
@@ -53,7 +53,7 @@ class Place:
         for fingerprint in self.folders("features"):
             for run in self.folders(f"features/{fingerprint}"):
                 if run.startswith("run="):
-                    for row in self._rows(f"features/{fingerprint}/{run}"):
+                    for row in self.rows(f"features/{fingerprint}/{run}"):
                         key = (fingerprint, row["track_id"], str(row["window"]), row["audio_uri"])
                         newest[key] = {"fingerprint": fingerprint} | row
         return _sorted(newest.values())
@@ -62,13 +62,13 @@ class Place:
         """All rejected audio, and the rejected rows of the newest track table."""
         newest = self._newest("tracks")
         runs = [run for run in self.folders("rejects") if run.startswith("run=")]
-        rows = [row for run in runs for row in self._rows(f"rejects/{run}")]
+        rows = [row for run in runs for row in self.rows(f"rejects/{run}")]
         run_id = newest.removeprefix("run=") if newest else None
         return _sorted(row for row in rows if row["stage"] != "ingest" or row["run_id"] == run_id)
 
     def _newest_rows(self, table: str) -> list[str]:
         newest = self._newest(table)
-        return _sorted(self._rows(f"{table}/{newest}")) if newest else []
+        return _sorted(self.rows(f"{table}/{newest}")) if newest else []
 
     def _newest(self, table: str) -> str | None:
         """The folder of the newest complete run of a table, staged or current."""
@@ -78,17 +78,17 @@ class Place:
     def _model(self) -> list[str]:
         runs = [f"{name}/{run}" for name in self.folders("models") for run in self.folders(f"models/{name}")]
         cards = [f"models/{run}" for run in sorted(runs) if self.is_file(f"models/{run}/model.json")]
-        return [json.loads(self._read(f"{cards[-1]}/model.json"))["sha256"]] if cards else []
+        return [json.loads(self.read(f"{cards[-1]}/model.json"))["sha256"]] if cards else []
 
     def _report(self) -> list[str]:
         runs = [run for run in self.folders("reports") if self.is_file(f"reports/{run}/metrics.json")]
-        return _sorted([json.loads(self._read(f"reports/{runs[-1]}/metrics.json"))]) if runs else []
+        return _sorted([json.loads(self.read(f"reports/{runs[-1]}/metrics.json"))]) if runs else []
 
     def _current(self, table: str) -> dict[str, Any] | None:
         path = f"{table}/_current.json"
-        return dict(json.loads(self._read(path))) if self.is_file(path) else None
+        return dict(json.loads(self.read(path))) if self.is_file(path) else None
 
-    def _rows(self, folder: str) -> list[Row]:
+    def rows(self, folder: str) -> list[Row]:
         found = ds.dataset(f"{self.root}/{folder}", filesystem=self.store, format="parquet")
         return list(found.to_table().to_pylist())
 
@@ -100,7 +100,7 @@ class Place:
     def is_file(self, path: str) -> bool:
         return bool(self.store.get_file_info(f"{self.root}/{path}").type is FileType.File)
 
-    def _read(self, path: str) -> bytes:
+    def read(self, path: str) -> bytes:
         with self.store.open_input_stream(f"{self.root}/{path}") as source:
             return bytes(source.read())
 

@@ -10,6 +10,7 @@ import importlib
 import json
 import mmap
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable
@@ -40,6 +41,7 @@ def serve(decode: Decode = decoding.decode) -> None:
 
     The first message says which parts of the confinement the kernel lacks.
     """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # it ends this process like every other signal
     channel_fd, samples_fd, memory_bytes = map(int, sys.argv[1:4])
     for module in (*LATE_MODULES, *sys.argv[4:]):
         importlib.import_module(module)

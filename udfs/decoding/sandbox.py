@@ -6,7 +6,6 @@ see `confinement`. Linux only: it uses memfd, descriptors in messages and parent
 """
 
 import dataclasses
-import signal
 import socket
 from collections.abc import Mapping
 from typing import Self
@@ -20,6 +19,8 @@ from genremill.udfs.decoding.settings import Barrier, Budget, Decoded, DecodeSet
 from genremill.udfs.decoding.spotify_analysis import COEFFICIENTS
 
 DECODER = "genremill.udfs.decoding.child"
+FROM_OUTSIDE = frozenset({"SIGHUP", "SIGINT", "SIGKILL", "SIGTERM"})
+"""Signals that a file cannot cause, but a shutdown, an operator or a machine without free memory does."""
 
 
 class Sandbox:
@@ -81,12 +82,11 @@ class Sandbox:
         return self._request(fd, {"segments": segments}, Needs(2 * COEFFICIENTS * segments))
 
     def _request(self, fd: int, request: Mapping[str, object], needs: Needs) -> Decoded:
-        """The answer of the child; repeated once if the child gets a SIGKILL."""
+        """The answer of the child; repeated once if a signal from outside ends the child."""
         try:
             return self._request_once(fd, request, needs)
         except AudioRejected as err:
-            # A file cannot cause SIGKILL, but a machine without free memory does.
-            if (err.reason, err.detail) != (AudioReason.DECODE_CRASHED, signal.SIGKILL.name):
+            if err.reason is not AudioReason.DECODE_CRASHED or err.detail not in FROM_OUTSIDE:
                 raise
         return self._request_once(fd, request, needs)
 

@@ -36,7 +36,10 @@ class Catalog:
 
     def tags(self, run: str) -> list[dict[str, Any]]:
         named = {"tracks_run": run, "genre_map_version": run}
-        rows = [{"label": "rock", "cluster_id": CLUSTERS[run]["rock"]}, {"label": None, "cluster_id": None}]
+        rows: list[dict[str, Any]] = [
+            {"label": "rock", "cluster_id": CLUSTERS[run]["rock"]},
+            {"label": None, "cluster_id": None},
+        ]
         return [{"track_id": track} | rows[at % 2] | named for at, track in enumerate(TRACKS[run])]
 
     def write(self, table: str, run: str, rows: list[dict[str, Any]]) -> None:

@@ -20,7 +20,7 @@ def ingested(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> I
     rng = np.random.default_rng(0)
     tempo = rng.normal(120, 25, COUNT)
     power = rng.lognormal(7, 3, COUNT).round()
-    power[3] = 4e9
+    power[3] = 1e8
     rare = np.zeros(COUNT)
     rare[:3] = 1000.0
     lines = ["track_id,artists,track_name,track_genre,tempo,power,rare"]
@@ -50,7 +50,7 @@ def test_the_reason_gives_their_number_and_the_farthest(ingested: Ingested) -> N
 
 
 def test_a_long_tail_and_a_rare_value_are_plausible(ingested: Ingested) -> None:
-    assert ingested.values("power")["t003"] == pytest.approx(4e9)
+    assert ingested.values("power")["t003"] == pytest.approx(1e8)
     assert ingested.values("rare")["t001"] == 1000
     assert None not in {*ingested.values("power").values(), *ingested.values("rare").values()}
 

@@ -86,7 +86,9 @@ def _objects(work: command.Run, tracks: DataFrame, store: AudioStore) -> tuple[D
     cores = tracks.sparkSession.sparkContext.defaultParallelism
     if any(root.bucket for root in store.roots):
         # Without access to anything, the requests for all objects would take long.
-        sample = tracks.orderBy(F.xxhash64("track_id")).limit(SAMPLE).coalesce(1).select("audio_uri")
+        sample = (
+            tracks.orderBy(F.xxhash64("track_id")).limit(SAMPLE).select("audio_uri").distinct().coalesce(1)
+        )
         _number_if_allowed(_states(sample, store), all_of_them=True)
     # Partitions are ranges of URIs, because neighbors on S3 are listed together.
     uris = tracks.select("audio_uri").distinct().repartitionByRange(4 * cores, "audio_uri")

@@ -52,7 +52,9 @@ class Kill:
 
     def _expected_codes(self) -> set[int]:
         if not self.hit.is_the_night:
-            return {ExitCode.DONE, ExitCode.RETRY}
+            # Spark cannot tell a Java that is killed while it starts from a wrong one.
+            starting = [ExitCode.USAGE] if self.stage is Stage.START and self.hit is Victim.JVM else []
+            return {ExitCode.DONE, ExitCode.RETRY, *starting}
         interrupted = [INTERRUPTED] if self.signal is signal.SIGINT else []
         return {ExitCode.DONE, -self.signal, *interrupted}
 

@@ -93,10 +93,11 @@ def main(options: Options) -> int:
         print(f"skipped: {missing}")
         return 0
     finally:
-        print(results.table(), flush=True)
+        if results.kills:
+            print(results.table(), flush=True)
     for name in ("in", "server"):
         shutil.rmtree(folder / name)
-    return 1 if results.failed or len(results.kills) == 0 else 0
+    return 0 if results.kills and not results.failed else 1
 
 
 if __name__ == "__main__":

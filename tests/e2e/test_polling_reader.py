@@ -35,12 +35,12 @@ class Catalog:
         self.follow(OLD)
 
     def tags(self, run: str) -> list[dict[str, Any]]:
-        named = {"tracks_run": run, "genre_map_version": run}
+        named: dict[str, Any] = {"tracks_run": run, "genre_map_version": run}
         rows: list[dict[str, Any]] = [
             {"label": "rock", "cluster_id": CLUSTERS[run]["rock"]},
             {"label": None, "cluster_id": None},
         ]
-        return [{"track_id": track} | rows[at % 2] | named for at, track in enumerate(TRACKS[run])]
+        return [rows[at % 2] | named | {"track_id": track} for at, track in enumerate(TRACKS[run])]
 
     def write(self, table: str, run: str, rows: list[dict[str, Any]]) -> None:
         folder = self.root / table / f"run={run}"

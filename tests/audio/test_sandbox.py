@@ -245,19 +245,26 @@ def test_a_child_that_dies_between_files_rejects_no_file(good: int) -> None:
         assert sandbox.pid != first
 
 
+def rejected_while_killed(sandbox: Sandbox, number: signal.Signals, folder: Path) -> AudioRejected:
+    """The reject of a slow file whose decoder, which must run already, gets a signal."""
+    child = sandbox.pid
+    assert child is not None
+    slow = file_with_action("dawdle", folder)
+    killer = threading.Timer(0.1, os.kill, (child, number))
+    killer.start()
+    found = rejected(sandbox, slow)
+    killer.join()
+    os.close(slow)
+    return found
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_file_is_decoded_again_if_its_child_was_killed_from_outside(
     sandbox: Sandbox, good: int, tmp_path: Path, number: signal.Signals
 ) -> None:
     sandbox.decode(good, SETTINGS)
     first = sandbox.pid
-    assert first is not None
-    slow = file_with_action("dawdle", tmp_path)
-    killer = threading.Timer(0.1, os.kill, (first, number))
-    killer.start()
-    found = rejected(sandbox, slow)
-    killer.join()
-    os.close(slow)
+    found = rejected_while_killed(sandbox, number, tmp_path)
     assert (found.reason, found.detail) == (AudioReason.SILENT, "too late")
     assert sandbox.pid != first
 
@@ -267,14 +274,7 @@ def test_a_file_that_may_have_crashed_its_child_is_not_decoded_again(
     sandbox: Sandbox, good: int, tmp_path: Path, number: signal.Signals
 ) -> None:
     sandbox.decode(good, SETTINGS)
-    first = sandbox.pid
-    assert first is not None
-    slow = file_with_action("dawdle", tmp_path)
-    killer = threading.Timer(0.1, os.kill, (first, number))
-    killer.start()
-    found = rejected(sandbox, slow)
-    killer.join()
-    os.close(slow)
+    found = rejected_while_killed(sandbox, number, tmp_path)
     assert (found.reason, found.detail) == (AudioReason.DECODE_CRASHED, number.name)
 
 

@@ -56,7 +56,7 @@ def plausible(x_BN: npt.NDArray[Any]) -> Doubles:
     >>> plausible(np.linspace(0, 1, 101)[:, None]).T.round(1)
     array([[-20.1,  21.1]])
     """
-    _, median_N, _ = quantiles(x_BN, (INNER[0], 0.5, INNER[1]))
+    median_N = quantiles(x_BN, (0.5,))[0]
     below_N, above_N = (
         np.exp(log_QN[1] + FAR * np.maximum(log_QN[1] - log_QN[0], LEAST))
         for log_QN in _distances(x_BN, median_N)

@@ -15,6 +15,8 @@ SHARE = 0.01
 """Share of the hostile rows."""
 LABELS = 6
 """Number of labels that the search tries."""
+LARGE = 5
+"""The choice of the value 1e6."""
 INSIDE = 0.99
 """A value this close to a limit is not beyond it, although the hostile rows move the limits."""
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from genremill.models import zoo
 from genremill.models.encoders.table import TableEncoder, with_limits
 from genremill.models.features import TABLE, FeatureSpec
-from tests.pure.poisoned_rows import Labeled, poisoned, worst
+from tests.pure.poisoned_rows import LARGE, Labeled, poisoned, worst
 
 CLASSES, FEATURES = 6, tuple(FeatureSpec(f"f{number}", False) for number in range(6))
 
@@ -64,14 +64,12 @@ def hostile() -> Labeled:
     return poisoned(TRAINING, choices)
 
 
-@pytest.mark.parametrize(
-    ("model", "cost"),
-    [("fcnn", 0.01), ("mlp4", 0.01), ("knn", 0.01), ("periodic_mlp", 0.01), ("linear", 0.02)],
-)
-def test_hostile_rows_cost_little_accuracy(model: str, cost: float, hostile: Labeled) -> None:
-    """A linear model loses more, because rows at the limits of many features turn its planes."""
-    assert accuracy(model, hostile) > accuracy(model, TRAINING) - cost
+@pytest.mark.parametrize("model", ["fcnn", "mlp4", "knn", "periodic_mlp", "linear"])
+def test_hostile_rows_cost_less_than_a_point_of_accuracy(model: str, hostile: Labeled) -> None:
+    assert accuracy(model, hostile) > accuracy(model, TRAINING) - 0.01
 
 
-def test_without_limits_the_same_rows_cost_a_quarter_of_the_accuracy(hostile: Labeled) -> None:
+def test_without_limits_large_values_cost_a_quarter_of_the_accuracy() -> None:
+    hostile = poisoned(TRAINING, (*(LARGE,) * len(FEATURES), 0))
     assert accuracy("linear", hostile, has_limits=False) < 0.75 * accuracy("linear", TRAINING)
+    assert accuracy("linear", hostile) > accuracy("linear", TRAINING) - 0.01

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from genremill.infra.errors import UsageError
-from genremill.models.encoders.table import TableEncoder, with_limits, with_missing_marked
+from genremill.models.encoders.table import LONGEST, TableEncoder, with_limits, with_missing_marked
 from genremill.models.features import TABLE, FeatureSpec, Scaling
 
 FEATURES = (FeatureSpec("tempo", False), FeatureSpec("key", True), FeatureSpec("energy", False))
@@ -142,7 +142,18 @@ def test_limits_do_not_change_how_ordinary_rows_are_scaled(scaling: Scaling) -> 
     for before, after in zip(
         *(of.numeric(torch.from_numpy(NORMAL)).T for of in (without, limited)), strict=True
     ):
-        assert np.corrcoef(before, after)[0, 1] > 0.998
+        assert np.corrcoef(before, after)[0, 1] > 0.995
+
+
+def test_a_long_row_of_standardized_numbers_is_shortened_in_its_direction() -> None:
+    limited = fitted_on(NORMAL, Scaling.STANDARD)
+    ordinary, longest = limited.numeric(torch.from_numpy(NORMAL)), LONGEST + 1 / NORMAL.shape[1]
+    length = ordinary.square().mean(dim=1).sqrt()
+    assert 0.01 < float((length > 0.999 * longest).float().mean()) < 0.05
+    assert float(length.max()) == pytest.approx(longest)
+    short, long = limited.numeric(torch.from_numpy(np.array([[10.1, 210], [11.5, 350]]).astype(np.float32)))
+    assert float(torch.nn.functional.cosine_similarity(short, long, dim=0)) > 0.99
+    assert float(long.square().mean().sqrt()) == pytest.approx(longest)
 
 
 def test_the_limits_of_a_feature_come_from_its_quantiles_and_ignore_missing_values() -> None:

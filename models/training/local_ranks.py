@@ -15,18 +15,19 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from genremill.infra import records
 from genremill.infra.errors import ExitCode, GenremillError
-from genremill.models.training import loop
-from genremill.models.training.plan import Plan
-from genremill.models.training.rank_group import RENDEZVOUS
+
+if TYPE_CHECKING:  # torch takes seconds, and a rank must end with its parent in this time too
+    from genremill.models.training.plan import Plan
 
 _LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 _POLL_S = 0.05
 
 
-def train(plan: Plan, gpus: Sequence[str] = ()) -> None:
+def train(plan: "Plan", gpus: Sequence[str] = ()) -> None:
     """Runs all ranks of a plan; `gpus` are the addresses that Spark assigned, if any.
 
     Raises `RuntimeError` as soon as one rank fails, and ends the others.
@@ -44,6 +45,8 @@ def train(plan: Plan, gpus: Sequence[str] = ()) -> None:
 
 
 def _start(plan: Path, rank: int, world: int, gpus: Sequence[str]) -> "subprocess.Popen[bytes]":
+    from genremill.models.training.rank_group import RENDEZVOUS
+
     environment = {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -82,8 +85,11 @@ def _end_with_parent() -> None:
 
 def main() -> int:
     """Runs one rank. The driver reports its error."""
-    plan = records.from_json(Path(sys.argv[1]).read_bytes(), Plan, sys.argv[1])
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    from genremill.models.training import loop
+    from genremill.models.training.plan import Plan
+
+    plan = records.from_json(Path(sys.argv[1]).read_bytes(), Plan, sys.argv[1])
     try:
         loop.train_rank(plan)
     except GenremillError as err:

@@ -33,6 +33,8 @@ class Kill:
     result: RunResult
     gone_s: float
     """From the kill, or from the end of a night that went on, to the end of its last process."""
+    last: str = ""
+    """The command of this process."""
 
     @property
     def went_on(self) -> bool:
@@ -44,7 +46,7 @@ class Kill:
         """What is wrong with the end of the night."""
         code = self.result.exit_code
         if self.gone_s > GONE_S:
-            yield f"processes were left after {GONE_S:g} s"
+            yield f"after {GONE_S:g} s was left: {self.last[-MESSAGE:]}"
         if code not in self._expected_codes():
             yield f"exit code {code}: {self.result.message}"
         elif code > 0 and self.result.message.startswith("no message"):

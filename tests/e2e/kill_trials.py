@@ -154,8 +154,8 @@ class Lane:
             return None
         if not hit.is_the_night:
             night.wait()
-        gone_s = night.seconds_until_gone(known)
-        kill = Kill(drawn, hit, number, stage, second, night.wait(), gone_s)
+        gone_s, last = night.until_gone(known)
+        kill = Kill(drawn, hit, number, stage, second, night.wait(), gone_s, last)
         self.results.add_kill(name, kill)
         return kill
 

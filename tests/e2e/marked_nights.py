@@ -169,14 +169,18 @@ class Night:
             time.sleep(LOOK_S)
         return False
 
-    def seconds_until_gone(self, known: Iterable[psutil.Process]) -> float:
-        """Waits until no process of the night is left; kills those that are left after `GIVE_UP_S`."""
-        started, processes = time.monotonic(), set(known)
+    def until_gone(self, known: Iterable[psutil.Process]) -> tuple[float, str]:
+        """Waits until no process of the night is left; kills those that are left after `GIVE_UP_S`.
+
+        Returns the seconds, and the command of the last process.
+        """
+        started, processes, last = time.monotonic(), set(known), ""
         while left := [process for process in processes | self.processes() if is_running(process)]:
+            last = _command(left[0]) or last
             if time.monotonic() - started > GIVE_UP_S:
                 self.end(left)
             time.sleep(LOOK_S)
-        return time.monotonic() - started
+        return time.monotonic() - started, last
 
     def end(self, processes: Iterable[psutil.Process] = ()) -> None:
         """Kills processes, and all that have the mark."""

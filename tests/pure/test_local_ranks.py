@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from genremill.infra import records
+from genremill.infra.errors import ExitCode
 from genremill.models.training import checkpoints, local_ranks
 from genremill.models.training.plan import Plan
 from tests.pure.test_training import RECIPE, _plan
@@ -112,3 +114,22 @@ def test_ranks_end_with_the_process_that_started_them(tmp_path: Path) -> None:
         driver.kill()
         driver.wait()
     wait_for(lambda: not rank.is_running())
+
+
+def test_a_rank_that_still_imports_torch_ends_with_its_driver(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("import time; print('importing', flush=True); time.sleep(600)")
+    rank = subprocess.Popen(
+        [sys.executable, "-m", local_ranks.__name__, str(tmp_path / "plan.json")],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert rank.stdin is not None
+    assert rank.stdout is not None
+    assert rank.stdout.readline() == b"importing\n"
+    rank.stdin.close()
+    try:
+        assert rank.wait(DEADLINE_S) == ExitCode.RETRY
+    finally:
+        rank.kill()
+        rank.stdout.close()

@@ -141,7 +141,7 @@ def _check_length(uri: str, card: ModelCard, described: dict[str, Tensor]) -> No
         raise DamagedWeights(
             f"{uri} is not a safetensors file of {card.model}: found {found:,} bytes; expected "
             f"{least:,} bytes and a header for the sizes in model.json ({sizes}, categories "
-            f"{card.categories}, tokens {card.tokens}, shapes {card.shapes})"
+            f"{card.categories}, tokens {sum(card.tokens.values())}, shapes {card.shapes})"
         )
 
 

@@ -12,7 +12,7 @@ from scipy.sparse import csc_array
 from genremill.infra import records, storage
 from genremill.infra.errors import UsageError
 from genremill.models.evaluation.drift import Histogram
-from genremill.models.features import TABLE, TEXT, FeatureSpec, ScalingRule
+from genremill.models.features import TABLE, FeatureSpec, ScalingRule, text_kind
 from genremill.models.pooling import Pooling
 from genremill.models.ranges import (
     Confidence,
@@ -35,7 +35,7 @@ MOST_PAIRS = 100_000_000
 """Limit on tokens times classes: a network keeps a number for each pair."""
 MOST_BYTES = 1 << 28
 """Limit on the size of a card, which is read as a whole."""
-FORMAT = 3
+FORMAT = 4
 """Increases when the meaning of a field changes. Cards with another format are rejected."""
 
 
@@ -126,11 +126,11 @@ class ModelCard:
     genre_map: dict[str, Count]
     """Cluster id by genre; empty without a genre map."""
     inputs: tuple[Name, ...] = (TABLE,)
-    """Names of the inputs in order, such as `table`, `text` and feature sets."""
+    """Names of the inputs in order, such as `table`, `text`, `tags:lastfm` and feature sets."""
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Shapes of inputs that are not vectors: (steps, channels) or (channels, height, width)."""
-    tokens: int = 0
-    """Size of the vocabulary of track names."""
+    tokens: dict[str, Count] = field(default_factory=dict)
+    """Size of the vocabulary of each input that is text."""
     parts: tuple[Name, ...] = ()
     """The models that `hybrid` combines."""
     fingerprints: dict[str, Name] = field(default_factory=dict)
@@ -195,9 +195,12 @@ class ModelCard:
 
 
 def _input_problems(card: ModelCard) -> Iterator[str]:
-    vectors = tuple(name for name in card.inputs if name not in card.shapes and name != TEXT)
+    vectors = tuple(name for name in card.inputs if name not in card.shapes and not text_kind(name))
     if (found := tuple(dict.fromkeys(feature.input for feature in card.features))) != vectors:
         yield f"the features do not belong to the inputs without `shapes`: expected {vectors}, found {found}"
+    texts = {name for name in card.inputs if text_kind(name)}
+    if card.tokens.keys() != texts:
+        yield f"tokens: expected sizes for {sorted(texts)}, found {sorted(card.tokens)}"
     if unknown := card.shapes.keys() - set(card.inputs):
         yield f"shapes of unknown inputs: {', '.join(sorted(unknown))}"
     if unknown := card.outlier_limits.keys() - set(card.inputs):
@@ -220,8 +223,8 @@ def _size_problems(card: ModelCard) -> Iterator[str]:
     if not 0 <= card.categories <= MOST_CATEGORIES:
         yield f"categories {card.categories}: expected 0 to {MOST_CATEGORIES:,}"
     most_tokens = MOST_PAIRS // max(len(card.classes), 1)
-    if not 0 <= card.tokens <= most_tokens:
-        yield f"tokens {card.tokens}: expected 0 to {most_tokens:,}"
+    if (tokens := sum(card.tokens.values())) > most_tokens:
+        yield f"tokens {tokens}: expected 0 to {most_tokens:,}"
 
 
 def _confidence_problems(card: ModelCard) -> Iterator[str]:

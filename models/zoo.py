@@ -11,7 +11,7 @@ from genremill.models.encoders.arrays import ArrayEncoder
 from genremill.models.encoders.base import Encoder, Encoders
 from genremill.models.encoders.table import TableEncoder
 from genremill.models.encoders.text import TextEncoder
-from genremill.models.features import TABLE, TEXT, InputKind, Scaling
+from genremill.models.features import TABLE, InputKind, Scaling, text_kind
 from genremill.models.model_card import ModelCard
 from genremill.models.networks import base, images, sequences
 from genremill.models.networks.base import Network
@@ -137,8 +137,8 @@ ZOO: dict[str, Entry] = {
     ),
     "fusion": _of_all(
         Fusion,
-        "`periodic_mlp` for the table, embeddings and naive Bayes of hashed n-grams for names, "
-        "a perceptron for each set of audio",
+        "`periodic_mlp` for the table, embeddings and naive Bayes of tokens for names and for each column of "
+        "text or tags, a perceptron for each set of audio",
     ),
     "joint_fusion": _of_all(
         functools.partial(Fusion, joint=True),
@@ -178,8 +178,8 @@ def encoder(card: ModelCard) -> Encoder:
 
 def _of_input(card: ModelCard, name: str) -> TableEncoder | TextEncoder:
     """The encoder of one input of a partial model."""
-    if name == TEXT:
-        return TextEncoder(card.tokens)
+    if text_kind(name):
+        return TextEncoder(card.tokens.get(name, 0), name)
     features = tuple(feature for feature in card.features if feature.input == name)
     if not features:
         raise UsageError(f"{card.model} takes vectors and text; found {name} of shape {card.shapes[name]}")
@@ -214,6 +214,6 @@ def check_inputs(model: str, names: Sequence[str], shapes: Shapes, parts: Sequen
 
 def input_kind_of(name: str, shapes: Shapes) -> InputKind:
     """The kind of an input. `shapes` has the shapes of inputs that are not vectors."""
-    if name == TEXT:
+    if text_kind(name):
         return InputKind.TEXT
     return (InputKind.VECTOR, InputKind.SEQUENCE, InputKind.IMAGE)[len(shapes.get(name, (0,))) - 1]

@@ -8,12 +8,13 @@ from pyspark.sql import Column, DataFrame, functions as F
 
 from genremill.infra.log import LOGGER
 from genremill.jobs.catalog.column_contents import ALMOST_ALL
-from genremill.jobs.catalog.column_uses import NUMERIC, ONE_HOT, feature_kind
-from genremill.jobs.catalog.leaks import leaking
+from genremill.jobs.catalog.column_uses import NUMERIC, ONE_HOT, TAG_COLUMN, feature_kind
+from genremill.jobs.catalog.leaks import leaking, leaking_tags
 from genremill.jobs.catalog.left_out import IGNORED
 from genremill.jobs.catalog.plausible_values import EVERYTHING, Range, limited, plausible_ranges
 from genremill.jobs.catalog.understanding import Understanding
 from genremill.jobs.snapshot_details import ColumnUse, Feature
+from genremill.models.features import PROSE, TAGS
 from genremill.udfs.cells.rows import EXAMPLES
 
 
@@ -50,6 +51,15 @@ class Chosen:
     ranges: tuple[Range, ...]
     """The plausible numbers of each column in `numbers`."""
     counts: Counts
+    leaking_tags: tuple[str, ...] = ()
+    """Columns of tags that give the label away, which `tracks` does not get, by their name there."""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The inputs of models from columns of text and of tags."""
+        form = self.understanding.row_format
+        tags = (TAGS + key for key in form.tags if key not in self.leaking_tags)
+        return (*(PROSE + key for key in form.texts), *tags)
 
 
 def count_values(rows: DataFrame, understanding: Understanding, ranges: Sequence[Range]) -> Counts:
@@ -61,6 +71,11 @@ def count_values(rows: DataFrame, understanding: Understanding, ranges: Sequence
     numbers = {column.name: F.get("numbers", F.lit(number)) for number, column in enumerate(form.features)}
     far = {name: each.excludes(numbers[name]) for name, each in zip(numbers, ranges, strict=True)}
     names = {role: name for role in blank if (name := getattr(roles, role)) and name not in numbers}
+    tags = {key: str(column.name) for key, column in form.tags.items()}
+    for field, columns in (("texts", form.texts), ("tags", tags)):
+        for key, name in columns.items():
+            blank[f"{field} {key}"] = _lacks(field, key)
+            names[f"{field} {key}"] = name
     row = rows.agg(
         F.count("*"),
         F.count_if(F.size("genres") > 0),
@@ -77,6 +92,11 @@ def count_values(rows: DataFrame, understanding: Understanding, ranges: Sequence
     examples = _examples(rows) if any(not_numbers.values()) else {}
     extremes = _extremes(rows, {name: numbers[name] for name, count in implausible.items() if count}, far)
     return Counts(good, labeled, missing, not_numbers, examples, implausible, extremes)
+
+
+def _lacks(field: str, key: str) -> Column:
+    """Whether a row has no entry for a column of text or tags."""
+    return ~F.exists(field, lambda entry: entry["column"] == key)
 
 
 def _examples(rows: DataFrame) -> dict[str, tuple[str, ...]]:
@@ -108,6 +128,9 @@ def choose_features(
     counts = count_values(rows, understanding, ranges)
     leaks = leaking(limited(rows, ranges), len(names), counts.labeled)
     accuracy_of = {names[position]: accuracy for position, accuracy in leaks.items()}
+    tags = understanding.row_format.tags
+    of_tags = leaking_tags(rows, [*tags], counts.labeled)
+    why_no_tags = {str(tags[key].name): _gives_label_away(accuracy) for key, accuracy in of_tags.items()}
     why_not = {
         name: reason
         for name in names
@@ -115,6 +138,8 @@ def choose_features(
     }
     for name, reason in why_not.items():
         LOGGER.warning("column %r is not used as a feature: %s", name, reason)
+    for name, reason in why_no_tags.items():
+        LOGGER.warning("column %r is not used as tags: %s", name, reason)
     positions = tuple(position for position, name in enumerate(names) if name not in why_not)
     good = max(counts.good, 1)
     features = tuple(understanding.feature(names[at], counts.unusable(names[at]) / good) for at in positions)
@@ -126,7 +151,14 @@ def choose_features(
         )
         for use in understanding.uses
     }
-    return Chosen(understanding.with_uses(uses), features, positions, ranges, counts)
+    for name, reason in why_no_tags.items():
+        others = tuple(use for use in uses[name].uses if use != TAG_COLUMN) or (IGNORED,)
+        uses[name] = dataclasses.replace(uses[name], uses=others, reason=reason)
+    return Chosen(understanding.with_uses(uses), features, positions, ranges, counts, tuple(of_tags))
+
+
+def _gives_label_away(accuracy: float) -> str:
+    return f"it gives the label away: alone, it predicts the genre with an accuracy of {accuracy:.3f}"
 
 
 def _why_not(name: str, counts: Counts, max_missing: float, leak: float | None) -> str:
@@ -134,10 +166,7 @@ def _why_not(name: str, counts: Counts, max_missing: float, leak: float | None) 
     filled = counts.good - counts.missing[name]
     parsed = filled - counts.not_numbers[name]
     if leak is not None:
-        return (
-            f"it gives the label away: alone, it predicts the genre with an accuracy of {leak:.3f}; if it is "
-            f"a measured value, name it with --columns.features"
-        )
+        return f"{_gives_label_away(leak)}; if it is a measured value, name it with --columns.features"
     if not filled:
         return "it has no values"
     if parsed < ALMOST_ALL * filled:

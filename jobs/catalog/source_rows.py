@@ -124,6 +124,9 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
     chosen = choose_features(good, total, digest, understanding, options.max_missing)
     spellings = other_spellings(good)
     rows = limited(with_one_spelling(rows, spellings), chosen.ranges)
+    if chosen.leaking_tags:
+        kept = F.filter("tags", lambda entry: ~entry["column"].isin(*chosen.leaking_tags))
+        rows = rows.withColumn("tags", kept)
     is_synthetic = SYNTHETIC_COLUMN in opened.rows.columns
     table = SourceRows(opened, chosen, rows, total, is_synthetic, rejects, spellings)
     _log(table)

@@ -12,8 +12,18 @@ from genremill.infra.readers import warehouse_reader
 from genremill.jobs import command, snapshots
 from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import CachedSet
-from genremill.models.encoders.text_tokens import FIELDS, TEXT_WIDTH
-from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, TEXT, WINDOWS, FeatureSpec, Positions
+from genremill.models.encoders.text_tokens import FIELDS, text_columns, text_width
+from genremill.models.features import (
+    ARTIST,
+    ARTIST_FEATURES,
+    TABLE,
+    TEXT,
+    WINDOWS,
+    FeatureSpec,
+    Positions,
+    TextKind,
+    text_kind,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,12 @@ def _features_at(positions: Positions) -> list[Column]:
         F.lit(None).cast("float") if position is None else F.get("table_features", F.lit(position))
         for position in positions
     ]
+
+
+def _text(name: str) -> Column:
+    """The text or the tags of a track in one input; null if it has none."""
+    (column,) = text_columns([name])
+    return F.col(column).getItem(name.partition(":")[2])
 
 
 def _has_any(positions: Positions) -> Column:
@@ -76,18 +92,23 @@ class ModelInputs:
     def values(self) -> int:
         """Number of values in a row of all inputs."""
         shaped = sum(math.prod(shape) for shape in self.shapes.values())
-        return len(self.features) + shaped + (TEXT_WIDTH if TEXT in self.names else 0)
+        return len(self.features) + shaped + sum(map(text_width, self.texts.values()))
 
     @property
     def vectors(self) -> tuple[str, ...]:
         """The inputs that are vectors, in order."""
-        return tuple(name for name in self.names if name not in self.shapes and name != TEXT)
+        return tuple(name for name in self.names if name not in self.shapes and name not in self.texts)
+
+    @property
+    def texts(self) -> dict[str, TextKind]:
+        """The inputs that are text, in order."""
+        return {name: kind for name in self.names if (kind := text_kind(name))}
 
     @property
     def columns(self) -> list[str]:
         """The columns that hold a track's inputs."""
         table = ["table_features"] if TABLE in self.names else []
-        text = list(FIELDS) if TEXT in self.names else []
+        text = text_columns(self.names)
         artist = [ARTIST_FEATURES] if self.artists else []
         return table + artist + text + ([WINDOWS] if self.sets else [])
 
@@ -122,6 +143,7 @@ class ModelInputs:
             ARTIST: F.col(ARTIST_FEATURES).isNotNull(),
             TEXT: F.length(F.concat_ws("", *FIELDS)) > 0,
         }
+        conditions |= {name: _text(name).isNotNull() for name in self.texts if name != TEXT}
         needed = [conditions[name] for name in self.names if name in conditions]
         needed += [F.col(WINDOWS).isNotNull()] if self.sets else []
         return functools.reduce(Column.__or__ if self.partial else Column.__and__, needed)

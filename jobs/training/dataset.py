@@ -12,7 +12,7 @@ from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.contracts import Split
 from genremill.jobs.features.model_inputs import ModelInputs
 from genremill.jobs.training.shards import write_part
-from genremill.jobs.training.vocabulary import known_tokens, numbered
+from genremill.jobs.training.vocabulary import known_tokens, most_tokens, numbered
 from genremill.models.encoders.text_tokens import Known
 from genremill.models.features import FOLD, FOLDS, TEXT, WEIGHT, WINDOWS
 from genremill.models.training import manifest
@@ -52,8 +52,8 @@ class TrainingSet(TrainingCounts):
     train: str
     validation: str | None
     digests: tuple[str, ...]
-    known: Known | None
-    """The tokens that the model knows; None if the model does not use names."""
+    known: Mapping[str, Known]
+    """The tokens that the model knows, by input that is text."""
     together: dict[str, dict[str, float]]
     """See `ModelCard.together`."""
 
@@ -97,9 +97,12 @@ def write_training_set(
     # Filtered by split first: Spark pushes no filter through the Python function that makes tokens of names.
     pairs_of = {part: with_label.where(F.col("split") == part.value) for part in parts}
     together = _together(pairs_of[Split.TRAIN])
-    known = None
-    if TEXT in inputs.names:
-        known = known_tokens(pairs_of[Split.TRAIN], counts.rows[Split.TRAIN], len(counts.classes))
+    most = most_tokens(len(counts.classes), len(inputs.texts))
+    known = {
+        name: known_tokens(pairs_of[Split.TRAIN], name, counts.rows[Split.TRAIN], most)
+        for name in inputs.texts
+    }
+    if TEXT in known:
         pairs_of[Split.TRAIN] = _folded(pairs_of[Split.TRAIN])
     if validates:
         pairs_of[Split.VALIDATION] = _weighted(pairs_of[Split.VALIDATION])
@@ -171,10 +174,10 @@ def _folded(pairs: DataFrame) -> DataFrame:
     return pairs.withColumn(FOLD, F.array(fold.cast("float")))
 
 
-def _examples(pairs: DataFrame, inputs: ModelInputs, known: Known | None) -> DataFrame:
+def _examples(pairs: DataFrame, inputs: ModelInputs, known: Mapping[str, Known]) -> DataFrame:
     """The rows of the shards: a column for each input, the label, the order and a hash of the row."""
     key = ["track_id", "genre", *(["window"] if inputs.sets else [])]
-    pairs = pairs if known is None else numbered(pairs, known)
+    pairs = numbered(pairs, known) if known else pairs
     beside = [name for name in (WEIGHT, FOLD) if name in pairs.columns]
     marks = [(F.col("window") >= F.col(OWN_WINDOWS)).alias(AUGMENTED)] if OWN_WINDOWS in pairs.columns else []
     order = unit_hash("order", 0, *key).alias("order")

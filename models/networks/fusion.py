@@ -1,5 +1,7 @@
 """The models `fusion` and `joint_fusion`: one network or more per input, combined by weights.
 
+An input is the table, the names, a column of text or of tags, or a set of audio features.
+
 Each network is trained separately. It is more usual to train on the sum of their predictions, but worse here:
 names identify the artist of a train track, so the sum relies too much on names and is less accurate on
 held-out artists (top-1 on the Spotify table: .327 instead of .354). Therefore the fusion weights are fitted
@@ -12,11 +14,9 @@ correct from wrong predictions slightly less well.
 Shape suffixes: B batch, F values of an input, I networks, H heads, C classes.
 """
 
-import collections
 import copy
 import itertools
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -25,14 +25,16 @@ from torch.nn.functional import cross_entropy
 from genremill.models.encoders.base import Encoder, Encoders, Inputs
 from genremill.models.encoders.table import TableEncoder
 from genremill.models.encoders.text import TextEncoder
-from genremill.models.features import EVIDENCE, FOLDS, TABLE, TEXT, WEIGHT
+from genremill.models.features import EVIDENCE, FOLDS, TABLE, TEXT, WEIGHT, text_kind
 from genremill.models.networks.base import Batches, Network, perceptron
 from genremill.models.networks.periodic_mlp import PeriodicMLP
 from genremill.models.networks.text import NumbersBesideNames, TokenCounts, TokenEmbedding
 from genremill.models.recipe import Size
 
-COUNTS, BOTH = f"{TEXT}_tally", f"{TABLE}_{TEXT}"
-"""Names of the network that counts tokens, and of the network that combines numbers with its evidence."""
+TALLY = "_tally"
+"""After the name of a text input: the name of the network that counts its tokens."""
+COUNTS, BOTH = f"{TEXT}{TALLY}", f"{TABLE}_{TEXT}"
+"""Names of the network that counts the tokens of names, and of the one that combines numbers with them."""
 AUDIO_WIDTHS, AUDIO_DROPOUT = (256, 256), 0.3
 """Hidden layers over statistics and embeddings of audio."""
 DOUBT = -0.35
@@ -82,17 +84,13 @@ class Fusion(Network):
     def fit_train(self, batches: Batches) -> None:
         """Stores the class shares of the train rows; held-out rows come from fewer artists."""
         rows_C = torch.ones_like(self.log_share_C)
-
-        def counted() -> Iterator[tuple[Inputs, Tensor]]:
-            for inputs, label_B in batches:
-                rows_C.add_(torch.bincount(label_B, minlength=len(rows_C)))
-                yield inputs, label_B
-
-        rows = counted()
-        for network in self._networks.values():
-            if network.uses_all_rows:  # at most one network, as the rows are read once
-                network.fit_train(rows)
-        collections.deque(rows, maxlen=0)
+        tallies = [network for network in self._networks.values() if isinstance(network, TokenCounts)]
+        for inputs, label_B in batches:  # the rows are read once
+            rows_C.add_(torch.bincount(label_B, minlength=len(rows_C)))
+            for tally in tallies:
+                tally.count(inputs, label_B)
+        for tally in tallies:
+            tally.finish()
         self.log_share_C.copy_((rows_C / rows_C.sum()).log())
 
     def forward(self, inputs: Inputs) -> Tensor:
@@ -215,7 +213,7 @@ def present(name: str, x_BF: Tensor) -> Tensor:
     >>> present(TABLE, torch.tensor([[torch.nan, 1.0], [torch.nan, torch.nan]])).tolist()
     [True, False]
     """
-    return (x_BF > 0).any(dim=1) if name == TEXT else ~x_BF.isnan().all(dim=1)
+    return (x_BF > 0).any(dim=1) if text_kind(name) else ~x_BF.isnan().all(dim=1)
 
 
 def _subsets(inputs: int) -> list[tuple[int, ...]]:
@@ -236,8 +234,9 @@ def _networks(name: str, encoder: Encoder, classes: int, size: Size, joint: bool
     Periodic embeddings for the table, a perceptron for audio; for text, embeddings and counts of tokens.
     """
     if isinstance(encoder, TextEncoder):
-        counts = TokenCounts(len(encoder.hash_V), classes, FOLDS if joint else 1)
-        return {name: TokenEmbedding(encoder, classes), COUNTS: counts}
+        folds = FOLDS if joint and name == TEXT else 1
+        counts = TokenCounts(len(encoder.hash_V), classes, folds, name)
+        return {name: TokenEmbedding(encoder, classes), f"{name}{TALLY}": counts}
     if not isinstance(encoder, TableEncoder):
         raise TypeError(f"{type(encoder).__name__}: expected an encoder of vectors or text")
     if encoder.inputs == (TABLE,):

@@ -1,4 +1,4 @@
-"""Networks on the names of tracks: embeddings of tokens, counts of tokens, and numbers together with names.
+"""Networks on the texts of tracks: embeddings of tokens, counts of tokens, and numbers together with names.
 
 `TokenEmbedding` learns what tokens have in common. It overfits, because names identify the artist of a train
 track. `TokenCounts` treats each token separately and is better on artists that are not in train (Spotify
@@ -19,7 +19,6 @@ from torch.nn.functional import embedding_bag, normalize
 from genremill.models.encoders.base import Inputs
 from genremill.models.encoders.table import TableEncoder
 from genremill.models.encoders.text import TextEncoder
-from genremill.models.encoders.text_tokens import FIELDS
 from genremill.models.features import EVIDENCE, FOLD, TEXT
 from genremill.models.networks.base import Batches, Network, normal
 from genremill.models.networks.periodic_mlp import PeriodicMLP
@@ -47,12 +46,12 @@ class TokenEmbedding(Network):
         self.encoder = encoder
         self.token_VD = nn.Parameter(normal(0.02, len(encoder.hash_V) + 1, TOKEN_VALUES))
         self.dropout = nn.Dropout(0.1)
-        self.head = nn.Linear(len(FIELDS) * TOKEN_VALUES, classes)
+        self.head = nn.Linear(encoder.fields * TOKEN_VALUES, classes)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the single head, shape (1, B, C)."""
-        number_BS = inputs[TEXT]
-        number_NL = number_BS.reshape(len(number_BS) * len(FIELDS), -1)
+        number_BS = inputs[self.encoder.name]
+        number_NL = number_BS.reshape(len(number_BS) * self.encoder.fields, -1)
         if self.training:
             kept_NL = torch.rand(number_NL.shape, device=number_NL.device) >= TOKENS_DROPPED
             kept_N1 = torch.rand(len(number_NL), 1, device=number_NL.device) >= FIELDS_DROPPED
@@ -74,8 +73,9 @@ class TokenCounts(Network):
 
     uses_all_rows = True
 
-    def __init__(self, tokens: int, classes: int, folds: int = 1) -> None:
+    def __init__(self, tokens: int, classes: int, folds: int = 1, name: str = TEXT) -> None:
         super().__init__()
+        self.name = name
         self.classes = classes
         self.folds = folds
         # Half precision: three digits are enough, and reading a batch takes a third of the time.
@@ -84,20 +84,38 @@ class TokenCounts(Network):
         self.log_share_C = nn.Buffer(torch.full((classes,), -math.log(classes)))
         self._by_others: tuple[Tensor, Tensor] | None = None
         """Odds and weights of tokens without the rows of each fold, shapes (F × V, C) and (F × V,)."""
+        self._counts: tuple[Tensor, Tensor] | None = None
+        """Rows counted so far by fold, token and class, (F, V, C), and by class, (C,), plus one."""
 
-    @torch.inference_mode()
     def fit_train(self, batches: Batches) -> None:
         """Counts the tokens of all train rows by class and, if there are several folds, by `FOLD`."""
-        tokens = len(self.odds_VC)
-        count_FVC = torch.zeros(self.folds, tokens, self.classes, device=self.odds_VC.device)
-        rows_C = torch.ones(self.classes, device=count_FVC.device)
         for inputs, label_B in batches:
-            number_BS = inputs[TEXT].long()
-            if self.folds > 1:
-                number_BS = number_BS + tokens * inputs[FOLD].long()
-            cell = (number_BS * self.classes + label_B[:, None]).flatten()
-            count_FVC.view(-1).scatter_add_(0, cell, torch.ones_like(cell, dtype=count_FVC.dtype))
-            rows_C += torch.bincount(label_B, minlength=self.classes)
+            self.count(inputs, label_B)
+        self.finish()
+
+    @torch.inference_mode()
+    def count(self, inputs: Inputs, label_B: Tensor) -> None:
+        """Counts the tokens of a batch of train rows."""
+        tokens = len(self.odds_VC)
+        if self._counts is None:
+            device = self.odds_VC.device
+            count_FVC = torch.zeros(self.folds, tokens, self.classes, device=device)
+            self._counts = count_FVC, torch.ones(self.classes, device=device)
+        count_FVC, rows_C = self._counts
+        number_BS = inputs[self.name].long()
+        if self.folds > 1:
+            number_BS = number_BS + tokens * inputs[FOLD].long()
+        cell = (number_BS * self.classes + label_B[:, None]).flatten()
+        count_FVC.view(-1).scatter_add_(0, cell, torch.ones_like(cell, dtype=count_FVC.dtype))
+        rows_C += torch.bincount(label_B, minlength=self.classes)
+
+    @torch.inference_mode()
+    def finish(self) -> None:
+        """Computes the evidence of each token from what was counted; without any row, there is none."""
+        if self._counts is None:
+            return
+        count_FVC, rows_C = self._counts
+        self._counts = None
         share_C = rows_C / rows_C.sum()
         self.log_share_C.copy_(share_C.log())
         count_VC = count_FVC.sum(dim=0)
@@ -107,7 +125,7 @@ class TokenCounts(Network):
         if self.folds == 1:
             return
         odds_FVC = count_FVC.new_zeros(count_FVC.shape, dtype=self.odds_VC.dtype)
-        weight_FV = count_FVC.new_zeros(self.folds, tokens)
+        weight_FV = count_FVC.new_zeros(count_FVC.shape[:2])
         for fold, own_VC in enumerate(count_FVC):
             odds_FVC[fold], weight_FV[fold] = _weighted(count_VC - own_VC, share_C)
         self._by_others = odds_FVC.flatten(0, 1), weight_FV.flatten()
@@ -118,7 +136,7 @@ class TokenCounts(Network):
 
         In training, if there are several folds, the evidence comes from the rows of the other folds.
         """
-        number_BS, by_others = inputs[TEXT], self._by_others if self.training else None
+        number_BS, by_others = inputs[self.name], self._by_others if self.training else None
         odds_VC, weight_V = by_others or (self.odds_VC, self.told_V)
         if by_others:
             number_BS = number_BS + len(self.told_V) * inputs[FOLD].to(number_BS.dtype)
@@ -129,7 +147,8 @@ class TokenCounts(Network):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the single head, shape (1, B, C); for a row without tokens, the class shares."""
-        evidence_BC = inputs[EVIDENCE] if EVIDENCE in inputs else self.evidence(inputs)
+        is_known = self.name == TEXT and EVIDENCE in inputs
+        evidence_BC = inputs[EVIDENCE] if is_known else self.evidence(inputs)
         return (self.log_share_C + evidence_BC).unsqueeze(0)
 
 

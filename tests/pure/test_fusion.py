@@ -41,7 +41,7 @@ CARD = ModelCard(
     clusters={},
     genre_map={},
     inputs=(TABLE, TEXT, "musicnn"),
-    tokens=len(TOKENS),
+    tokens={TEXT: len(TOKENS)},
 )
 
 

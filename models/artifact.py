@@ -18,6 +18,8 @@ from genremill.models.networks.base import Network
 from genremill.models.outliers import TrainingDistribution
 
 DISTRIBUTIONS = "clouds."
+ENCODERS = {"encoder", "encoders"}
+"""Names of the modules of a network that are fitted before training."""
 """Prefix of the tensors of the training distributions, which are stored beside those of the network."""
 
 
@@ -76,7 +78,7 @@ def build(card: ModelCard) -> Network:
 
 def fitted(network: Network) -> dict[str, Tensor]:
     """The tensors of the encoders of a network, which are fitted before training."""
-    return {name: value for name, value in network.state_dict().items() if "encoder" in name.split(".")}
+    return {name: value for name, value in network.state_dict().items() if ENCODERS & {*name.split(".")}}
 
 
 def save(

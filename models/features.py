@@ -27,8 +27,9 @@ WEIGHT = "weight"
 FOLD, FOLDS = "fold", 5
 """Column with the fold of a train row's artists, counted from 0, as an array of one value; and the number of
 folds."""
-EVIDENCE = "evidence"
-"""Name of the evidence of a track's names: a logit per class, computed from tokens, so not in shards."""
+EVIDENCE = "evidence of "
+"""Before the name of a text input: its evidence, a logit per class. It is computed from tokens, and is not in
+shards."""
 
 
 class TextKind(enum.StrEnum):

@@ -1,6 +1,5 @@
 """The models by name: their input kind, how to build them, and the recipe that trains them."""
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -138,11 +137,7 @@ ZOO: dict[str, Entry] = {
     "fusion": _of_all(
         Fusion,
         "`periodic_mlp` for the table, embeddings and naive Bayes of tokens for names and for each column of "
-        "text or tags, a perceptron for each set of audio",
-    ),
-    "joint_fusion": _of_all(
-        functools.partial(Fusion, joint=True),
-        "`fusion`, and `periodic_mlp` on the table and the counts of names, without the track's own artist",
+        "text or tags, a perceptron for each set of audio; one network on all of these",
     ),
 }
 

@@ -1,9 +1,9 @@
-"""Networks on the texts of tracks: embeddings of tokens, counts of tokens, and numbers together with names.
+"""Networks on the texts of tracks: embeddings of tokens, and counts of tokens.
 
 `TokenEmbedding` learns what tokens have in common. It overfits, because names identify the artist of a train
 track. `TokenCounts` treats each token separately and is better on artists that are not in train (Spotify
 table: top-1 .237 to .274, instead of .212 to .235). Counts can be subtracted, so it can also predict a train
-track as if that artist were unknown. `NumbersBesideNames` is trained on these predictions and the numbers.
+track as if that artist were unknown.
 
 Shape suffixes: B batch, S tokens of all fields, L tokens of a field, N fields × batch, V known tokens (the
 first stands for no token), F folds of artists, D values per token, W inputs of the last layer, I inputs of a
@@ -17,12 +17,9 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, normalize
 
 from genremill.models.encoders.base import Inputs
-from genremill.models.encoders.table import TableEncoder
 from genremill.models.encoders.text import TextEncoder
 from genremill.models.features import EVIDENCE, FOLD, TEXT
 from genremill.models.networks.base import Batches, Network, normal
-from genremill.models.networks.periodic_mlp import PeriodicMLP
-from genremill.models.recipe import Size
 
 TOKEN_VALUES = 32
 TOKENS_DROPPED, FIELDS_DROPPED = 0.5, 0.5
@@ -147,8 +144,8 @@ class TokenCounts(Network):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the single head, shape (1, B, C); for a row without tokens, the class shares."""
-        is_known = self.name == TEXT and EVIDENCE in inputs
-        evidence_BC = inputs[EVIDENCE] if is_known else self.evidence(inputs)
+        found = EVIDENCE + self.name
+        evidence_BC = inputs[found] if found in inputs else self.evidence(inputs)
         return (self.log_share_C + evidence_BC).unsqueeze(0)
 
 
@@ -159,19 +156,3 @@ def _weighted(count_VC: Tensor, share_C: Tensor) -> tuple[Tensor, Tensor]:
     weight_V = (share_VC * log_odds_VC).sum(dim=1).clamp_min(0)
     weight_V[0] = 0  # stands for no token
     return weight_V[:, None] * log_odds_VC, weight_V
-
-
-class NumbersBesideNames(PeriodicMLP):
-    """A network on numbers and names: `EVIDENCE` is an input like the numbers, and added to the logits."""
-
-    def __init__(self, encoder: TableEncoder, classes: int, size: Size) -> None:
-        super().__init__(encoder, classes, size, beside=classes)
-        self.trust = nn.Parameter(torch.ones(1))
-
-    def encoded(self, inputs: Inputs) -> Tensor:
-        """Inputs of the first hidden layer, shape (B, I)."""
-        return torch.cat([super().encoded(inputs), inputs[EVIDENCE]], dim=1)
-
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Logits of each member, shape (H, B, C)."""
-        return super().forward(inputs) + self.trust * inputs[EVIDENCE]

@@ -23,7 +23,7 @@ TEXTS = {"track_genre": ["pop", "rock"], "tempo": [99.5, 120.25]}
 
 
 def read(flags: Columns, **columns: object) -> dict[str, list[object]]:
-    return Read(TEXTS | columns, flags).columns  # type: ignore[arg-type]
+    return Read(TEXTS | columns, flags).columns
 
 
 @pytest.mark.parametrize(
@@ -108,13 +108,11 @@ def test_the_tokens_of_prose_are_its_different_words_and_pairs_without_headings(
     assert hashes[:4].tolist() == hashes[4:8].tolist()
 
 
-def encoder(name: str, kind: TextKind, words: int) -> TextEncoder:
+def encoder(name: str, words: int) -> TextEncoder:
     """An encoder that knows `words` words, each rarer than the one before."""
-    made = (
-        prose_tokens if kind is TextKind.PROSE else lambda texts: tag_tokens([text.split() for text in texts])
-    )
-    by_hash = {int(hash_): at for at in range(words) for hash_ in made([f"word{at}"])[0].view(np.int64)}
-    known = np.array([(hash_, by_hash[hash_]) for hash_ in sorted(by_hash)], KNOWN)
+    hashes = [prose_tokens([f"word{at}"])[0].view(np.int64) for at in range(words)]
+    by_hash = {int(one): at for at, of_word in enumerate(hashes) for one in of_word}
+    known = np.array([(one, by_hash[one]) for one in sorted(by_hash)], KNOWN)
     of_words = TextEncoder(len(known), name)
     of_words.learn({name: known})
     return of_words
@@ -122,7 +120,7 @@ def encoder(name: str, kind: TextKind, words: int) -> TextEncoder:
 
 def test_the_rarest_tokens_of_a_long_text_are_kept_wherever_they_are() -> None:
     most = FIELD_TOKENS[TextKind.PROSE]
-    known = encoder("text:lyrics", TextKind.PROSE, most + 50)
+    known = encoder("text:lyrics", most + 50)
     forwards = " ".join(f"word{at}" for at in range(most + 50))
     backwards = " ".join(reversed(forwards.split()))
     first, second = known.numbers([[forwards, backwards]])

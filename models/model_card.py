@@ -12,7 +12,7 @@ from scipy.sparse import csc_array
 from genremill.infra import records, storage
 from genremill.infra.errors import UsageError
 from genremill.models.evaluation.drift import Histogram
-from genremill.models.features import TABLE, FeatureSpec, ScalingRule, text_kind
+from genremill.models.features import TABLE, TEXT, FeatureSpec, ScalingRule, text_kind
 from genremill.models.pooling import Pooling
 from genremill.models.ranges import (
     Confidence,
@@ -35,8 +35,9 @@ MOST_PAIRS = 100_000_000
 """Limit on tokens times classes: a network keeps a number for each pair."""
 MOST_BYTES = 1 << 28
 """Limit on the size of a card, which is read as a whole."""
-FORMAT = 4
-"""Increases when the meaning of a field changes. Cards with another format are rejected."""
+FORMAT, EARLIER_FORMAT = 4, 3
+"""Increases when the meaning of a field changes. In format 3, which is read too, `tokens` is the size of the
+vocabulary of names. Cards with another format are rejected."""
 
 
 @dataclass(frozen=True)
@@ -181,17 +182,27 @@ class ModelCard:
     def from_json(cls, text: str | bytes, source: str) -> "ModelCard":
         """Parses the content of the file `source`. Raises `UsageError` if it is not a valid card."""
         keys = records.from_json(text, dict, source, UsageError)
-        if (version := keys.pop("format", None)) != FORMAT:
+        if (version := keys.pop("format", None)) not in (FORMAT, EARLIER_FORMAT):
             raise UsageError(
                 f"{source} has format {version}, which belongs to another version of genremill; "
                 f"expected {FORMAT}. Train the model again"
             )
         if unknown := keys.keys() - cls.__dataclass_fields__:
             raise UsageError(f"{source} has unknown fields: {', '.join(sorted(unknown))}")
+        if version == EARLIER_FORMAT:
+            text = records.to_json(_upgraded(keys))
         card = records.from_json(text, cls, source, UsageError)
         for problem in (*_input_problems(card), *_size_problems(card), *_confidence_problems(card)):
             raise UsageError(f"{source} is not a valid ModelCard record: {problem}")
         return card
+
+
+def _upgraded(keys: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a card of `EARLIER_FORMAT` as they are now."""
+    inputs, tokens = keys.get("inputs"), keys.get("tokens", 0)
+    if not isinstance(tokens, int):
+        return keys
+    return keys | {"tokens": {TEXT: tokens} if isinstance(inputs, list) and TEXT in inputs else {}}
 
 
 def _input_problems(card: ModelCard) -> Iterator[str]:

@@ -66,11 +66,6 @@ def _of_image(build: Build, source: str, channels: int, recipes: Recipe = recipe
     return Entry(build, source, ((channels, 128, 128), 10), recipes, input_kind=InputKind.IMAGE)
 
 
-def _of_all(build: Build, source: str) -> Entry:
-    sizes, kind = recipe.periodic_mlp_size, InputKind.SEVERAL
-    return Entry(build, source, None, recipe.fusion, sizes, kind, is_partial=True)
-
-
 def _hybrid(encoder: Encoders, classes: int, size: Size) -> Network:
     parts = {name: entry(name).build(part, classes, size) for name, part in encoder.by_name.items()}
     return base.Hybrid(encoder, classes, parts)
@@ -134,10 +129,15 @@ ZOO: dict[str, Entry] = {
         Size(dropout=0.2),
         InputKind.SEVERAL,
     ),
-    "fusion": _of_all(
+    "fusion": Entry(
         Fusion,
         "`periodic_mlp` for the table, embeddings and naive Bayes of tokens for names and for each column of "
         "text or tags, a perceptron for each set of audio; one network on all of these",
+        None,
+        recipe.fusion,
+        recipe.fusion_size,
+        InputKind.SEVERAL,
+        is_partial=True,
     ),
 }
 

@@ -61,7 +61,7 @@ class Fusion(Network):
         self.inputs = tuple(encoder.by_name)
         vectors = {name: part for name, part in encoder.by_name.items() if isinstance(part, TableEncoder)}
         texts = tuple(name for name in self.inputs if name not in vectors)
-        has_joint = bool(vectors and texts)
+        has_joint = size.joint and bool(vectors and texts)
         for name, part in encoder.by_name.items():
             made = _networks(name, part, classes, size, FOLDS if has_joint else 1)
             self.networks.update(made)

@@ -35,7 +35,7 @@ CARD = ModelCard(
     model="fusion",
     classes=("a", "b", "c", "d"),
     features=FEATURES,
-    size=Size(width=16, members=2),
+    size=Size(width=16, members=2, joint=True),
     categories=0,
     labels="genre",
     use_popularity=False,

@@ -12,9 +12,9 @@ from genremill.jobs.catalog.splits import unit_hash
 from genremill.jobs.contracts import Split
 from genremill.jobs.features.model_inputs import ModelInputs
 from genremill.jobs.training.shards import write_part
-from genremill.jobs.training.vocabulary import known_tokens, most_tokens, numbered
+from genremill.jobs.training.vocabulary import known_tokens, numbered
 from genremill.models.encoders.text_tokens import Known
-from genremill.models.features import FOLD, FOLDS, TEXT, WEIGHT, WINDOWS
+from genremill.models.features import FOLD, FOLDS, WEIGHT, WINDOWS
 from genremill.models.training import manifest
 
 PARTS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
@@ -97,12 +97,8 @@ def write_training_set(
     # Filtered by split first: Spark pushes no filter through the Python function that makes tokens of names.
     pairs_of = {part: with_label.where(F.col("split") == part.value) for part in parts}
     together = _together(pairs_of[Split.TRAIN])
-    most = most_tokens(len(counts.classes), len(inputs.texts))
-    known = {
-        name: known_tokens(pairs_of[Split.TRAIN], name, counts.rows[Split.TRAIN], most)
-        for name in inputs.texts
-    }
-    if TEXT in known:
+    known = known_tokens(pairs_of[Split.TRAIN], inputs.texts, counts.rows[Split.TRAIN], len(counts.classes))
+    if known:
         pairs_of[Split.TRAIN] = _folded(pairs_of[Split.TRAIN])
     if validates:
         pairs_of[Split.VALIDATION] = _weighted(pairs_of[Split.VALIDATION])

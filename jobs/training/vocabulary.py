@@ -1,6 +1,6 @@
 """The tokens of texts that a model learns: those that several artists share."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from pyspark.sql import DataFrame, functions as F, types as T
@@ -10,18 +10,29 @@ from genremill.models.encoders.text_tokens import KNOWN, Known, text_columns
 FEWEST_ARTISTS = 4
 """Smallest number of artists of a token; a token of fewer artists identifies the artist, not the genre."""
 MOST_TOKENS = 150_000
-"""Largest number of tokens of an input, the most frequent; the names of the Spotify table have 121,000."""
+"""Largest number of tokens of all inputs, the most frequent; the names of the Spotify table have 121,000."""
 MOST_PAIRS = 20_000_000
-"""Largest number of tokens of all inputs times classes: a model stores a number for each, 40 MB."""
+"""Largest number of tokens times classes: a model stores a number for each, 40 MB."""
 
 
-def most_tokens(classes: int, texts: int) -> int:
-    """The largest number of tokens of each of several inputs."""
-    return min(MOST_TOKENS, MOST_PAIRS // max(classes * texts, 1))
+def known_tokens(tracks: DataFrame, names: Iterable[str], count: int, classes: int) -> dict[str, Known]:
+    """The tokens of `count` tracks of `classes` classes, for each input that is text, by ascending hash."""
+    most = min(MOST_TOKENS, MOST_PAIRS // classes)
+    return most_frequent({name: _shared_tokens(tracks, name, count, most) for name in names}, most)
 
 
-def known_tokens(tracks: DataFrame, name: str, count: int, most: int) -> Known:
-    """At most `most` tokens in one input of `count` tracks, by ascending hash.
+def most_frequent(known: dict[str, Known], most: int) -> dict[str, Known]:
+    """The most frequent tokens of all inputs together, at most `most`."""
+    rarity_N = np.concatenate([np.zeros(0), *(tokens["rarity"] for tokens in known.values())])
+    is_kept_N = np.zeros(len(rarity_N), np.bool_)
+    is_kept_N[np.argsort(rarity_N, kind="stable")[:most]] = True
+    ends = np.cumsum([len(tokens) for tokens in known.values()])[:-1]
+    parts = zip(known.items(), np.split(is_kept_N, ends), strict=True) if known else ()
+    return {name: tokens[is_kept] for (name, tokens), is_kept in parts}
+
+
+def _shared_tokens(tracks: DataFrame, name: str, count: int, most: int) -> Known:
+    """The tokens of one input that several artists share, the most frequent ones, by ascending hash.
 
     Artists are counted by groups, which are the same in every run, so that a token needs one number and not a
     set. In one of eleven cases, two of four artists are in the same group.

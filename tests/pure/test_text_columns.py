@@ -7,6 +7,7 @@ import pytest
 from genremill.infra.errors import UsageError
 from genremill.jobs.catalog.columns import Columns
 from genremill.jobs.catalog.leaks import accuracy_of_tags
+from genremill.jobs.training.vocabulary import most_frequent
 from genremill.models.encoders.text import TextEncoder
 from genremill.models.encoders.text_tokens import (
     FIELD_TOKENS,
@@ -160,3 +161,11 @@ def test_tags_that_repeat_the_label_give_it_away() -> None:
     hints = [([label if rng.random() < 0.8 else "other", "live"], label) for label in labels]
     assert accuracy_of_tags(hints) is None
     assert accuracy_of_tags(repeated[:30]) is None
+
+
+def test_the_most_frequent_tokens_of_all_inputs_are_kept() -> None:
+    names = np.array([(1, 2.0), (2, 9.0), (3, 1.0)], KNOWN)
+    tags = np.array([(5, 3.0), (6, 8.0)], KNOWN)
+    kept = most_frequent({"text": names, "tags:a": tags}, 3)
+    assert {name: tokens["hash"].tolist() for name, tokens in kept.items()} == {"text": [1, 3], "tags:a": [5]}
+    assert most_frequent({}, 3) == {}

@@ -200,3 +200,6 @@ TAGS = Table(
     key="track_id",
     not_null=("track_id", "status", "inputs", "model_version", "tracks_run"),
 )
+
+TABLES = {table.name: table for table in (TRACKS, GENRE_PROFILES, GENRE_MAP, TAGS)}
+"""The tables that have snapshots, by name."""

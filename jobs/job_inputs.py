@@ -7,13 +7,12 @@ The object of inputs is made when a job starts. The job reads the tables from it
 import json
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, SparkSession, functions as F
+from pyspark.sql import DataFrame, SparkSession
 
 from genremill.infra import records
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import snapshots
-from genremill.jobs.contracts import TEXT_MAPS, TRACKS
 from genremill.jobs.features.model_inputs import ModelInputs
 from genremill.jobs.model_registry import ModelVersion
 
@@ -32,11 +31,8 @@ class JobInputs:
         return {"tracks": self.tracks.run_id} | self.features.made_from
 
     def read_tracks(self, spark: SparkSession) -> DataFrame:
-        """The rows of the snapshot of `tracks`; without texts and tags if an earlier version wrote it."""
-        tracks = snapshots.read(spark, self.warehouse, self.tracks)
-        kinds = {field.name: field.dataType for field in TRACKS.schema}
-        lacking = [name for name in TEXT_MAPS if name not in tracks.columns]
-        return tracks.withColumns({name: F.lit(None).cast(kinds[name]) for name in lacking})
+        """The rows of the snapshot of `tracks`."""
+        return snapshots.read(spark, self.warehouse, self.tracks)
 
 
 @dataclass(frozen=True)

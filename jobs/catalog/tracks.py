@@ -128,5 +128,5 @@ def changes_since(
 
 def _hashed(tracks: DataFrame, name: str) -> DataFrame:
     own = sorted({*tracks.columns} - {"track_id", *DEPENDENT, *TEXT_MAPS})
-    texts = [F.map_entries(column) if column in tracks.columns else F.array() for column in TEXT_MAPS]
+    texts = map(F.map_entries, TEXT_MAPS)  # hashes take no maps
     return tracks.select("track_id", F.xxhash64(*map(quoted, own), *texts).alias(name))

@@ -65,6 +65,10 @@ class TrackSheet:
     """None if the value is missing."""
     audio_features: Sequence[AudioFeatures]
     tag: Tag | None
+    tags: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The tags of the source table by column."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """The texts of the source table by column."""
 
     @property
     def heading(self) -> str:
@@ -94,6 +98,8 @@ def read(spark: SparkSession, warehouse: Warehouse, track: str) -> TrackSheet | 
         tag=_tag(spark, warehouse, row["track_id"], snapshot, current["tags"].snapshot)
         if "tags" in current
         else None,
+        tags=dict(row["tags"] or {}),
+        texts=dict(row["texts"] or {}),
     )
 
 
@@ -131,14 +137,13 @@ def _tag(
     row = rows.where(F.col("track_id") == track_id).first()
     if row is None:
         return None
-    newer = row.asDict()  # tags of older versions do not have these columns
     unchanged = ("label", "confidence", "status", "cluster_id", "model_version")
     return Tag(
         **{name: row[name] for name in unchanged},
         top={entry["label"]: _short(entry["probability"]) for entry in row["top"] or ()},
         inputs=tuple(row["inputs"]),
-        clusters={entry["cluster_id"]: _short(entry["probability"]) for entry in newer.get("clusters") or ()},
-        blend=newer.get("blend"),
+        clusters={entry["cluster_id"]: _short(entry["probability"]) for entry in row["clusters"] or ()},
+        blend=row["blend"],
         by_input=_by_input(spark, warehouse, track_id, tracks, row["model_version"]),
     )
 

@@ -114,8 +114,9 @@ class ModelInputs:
 
     @property
     def made_from(self) -> dict[str, str]:
-        """The fingerprint and the runs of each feature set."""
-        return {name: cached.state for name, cached in self.sets.items()}
+        """The fingerprint and the runs of each feature set, and the kind of each column of text or tags."""
+        columns = {name: kind.value for name, kind in self.texts.items() if name != TEXT}
+        return columns | {name: cached.state for name, cached in self.sets.items()}
 
     def with_inputs(self, spark: SparkSession, tracks: DataFrame) -> DataFrame:
         """All `tracks` with their inputs; windows are null if the model cannot use the track's windows."""

@@ -18,11 +18,9 @@ from genremill.models.networks.base import Network
 from genremill.models.outliers import TrainingDistribution
 
 DISTRIBUTIONS = "clouds."
+"""Prefix of the tensors of the training distributions, which are stored beside those of the network."""
 ENCODERS = {"encoder", "encoders"}
 """Names of the modules of a network that are fitted before training."""
-"""Prefix of the tensors of the training distributions, which are stored beside those of the network."""
-
-
 MOST_HEADER = 1 << 24
 """Limit on the bytes of a weights file that are not values of tensors."""
 

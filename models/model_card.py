@@ -185,7 +185,7 @@ class ModelCard:
         if (version := keys.pop("format", None)) not in (FORMAT, EARLIER_FORMAT):
             raise UsageError(
                 f"{source} has format {version}, which belongs to another version of genremill; "
-                f"expected {FORMAT}. Train the model again"
+                f"expected {EARLIER_FORMAT} or {FORMAT}. Train the model again"
             )
         if unknown := keys.keys() - cls.__dataclass_fields__:
             raise UsageError(f"{source} has unknown fields: {', '.join(sorted(unknown))}")

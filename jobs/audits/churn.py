@@ -10,9 +10,8 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs.audits.audit import NO_OTHER_TAGS, Audit, AuditInputs, Limits, NotApplicable, NotMeasured
 from genremill.jobs.audits.content import NO_LABEL
-from genremill.jobs.contracts import TEXT_MAPS
 from genremill.jobs.features import cache as feature_cache, input_selection
-from genremill.models.encoders.text_tokens import text_columns
+from genremill.jobs.features.model_inputs import text_values
 from genremill.models.evaluation.held_out import Labels
 from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, text_kind
 
@@ -107,8 +106,7 @@ def _changed_features(spark: SparkSession, inputs: AuditInputs, since: str) -> D
 def _hashes(spark: SparkSession, inputs: AuditInputs, tracks: Snapshot) -> DataFrame:
     """(track_id, hash) of the table features and the texts of each track, and of its artist's features."""
     rows, columns = inputs.read(spark, tracks), [F.col("table_features")]
-    for name in text_columns(inputs.card.inputs):
-        columns.append(F.map_entries(name) if name in TEXT_MAPS else F.col(name))  # hashes take no maps
+    columns += [column for name in inputs.card.inputs for column in text_values(name)]
     if artists := input_selection.artists_of_model(inputs.warehouse, tracks, inputs.card):
         rows = rows.join(artists.described(spark), "artist_id", "left")
         columns.append(F.col(ARTIST_FEATURES))

@@ -1,5 +1,6 @@
 """The columns of a track table that the user names, and the column of each role."""
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -93,7 +94,7 @@ def text_key(column: str) -> str:
     >>> text_key("artist.genres")
     'artist_genres'
     """
-    return column.replace(".", "_").replace("`", "_")
+    return re.sub("[.`+]", "_", column)
 
 
 def flag_of(field: str) -> str:
@@ -185,13 +186,15 @@ def _refuse_contradictions(columns: Columns) -> None:
         raise UsageError(f"--columns.ignore {both[0]}: another flag, such as --columns.keep, names it too")
     if both := sorted({*columns.text} & {*columns.tags}):
         raise UsageError(f"--columns.text and --columns.tags both name {both[0]!r}")
-    if both := sorted({*columns.text, *columns.tags} & {columns.genre}):
-        raise UsageError(f"--columns.tags {both[0]}: it is the genre, which the model must not see")
+    for field in TEXTS:
+        if columns.genre in getattr(columns, field):
+            flag = f"{flag_of(field)} {columns.genre}"
+            raise UsageError(f"{flag}: it is the genre, which the model must not see")
     keys = Counter(map(text_key, (*columns.text, *columns.tags)))
     if same := [key for key, count in keys.items() if count > 1]:
         raise UsageError(
             f"--columns.text and --columns.tags: more than one column would be called {same[0]!r} in "
-            "`tracks`, where a dot or a backtick counts as `_`"
+            "`tracks`, where a dot, a backtick or a plus sign becomes `_`"
         )
     for flag in ("features", "keep", *TEXTS):
         names = getattr(columns, flag)

@@ -1,11 +1,13 @@
 """Columns that give the label away: each predicts the genre almost perfectly, and alone."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from pyspark.sql import DataFrame, functions as F
+from pyspark.sql import Column, DataFrame, functions as F
+
+from genremill.models.features import TextKind, text_kind
 
 LEAK_SHARE = 0.95
 """A column is a leak if it avoids this share of the errors that always predicting the same label makes."""
@@ -31,44 +33,54 @@ def leaking(rows: DataFrame, candidates: int, labeled_rows: int) -> dict[int, fl
     return leaking_columns(x_RF, label_R)
 
 
-def leaking_tags(rows: DataFrame, keys: Sequence[str], labeled_rows: int) -> dict[str, float]:
-    """The columns of tags that give the label away, with their accuracy on held-out rows that have tags.
+def leaking_texts(rows: DataFrame, filled: Mapping[str, int], labeled_share: float) -> dict[str, float]:
+    """The columns of tags or text that give the label away, with their accuracy for other artists.
 
-    `rows` has the columns `tags` and `genres`.
+    `rows` has the columns `tags`, `texts`, `artists` and `genres`. `filled` are the numbers of rows with a
+    value, by input of a model, such as `tags:lastfm`.
     """
-    if not keys:
-        return {}
-    sample = _drawn(rows.where(F.size("tags") > 0), labeled_rows).select("tags", "genre").collect()
-    by_key: dict[str, list[tuple[list[str], str]]] = defaultdict(list)
-    for row in sample:
-        for entry in row["tags"]:
-            by_key[entry["column"]].append((entry["tags"], row["genre"]))
-    accuracies = {key: accuracy_of_tags(by_key[key]) for key in keys}
-    return {key: accuracy for key, accuracy in accuracies.items() if accuracy is not None}
+    accuracies = {}
+    for name, count in filled.items():
+        own, is_tags = entries_of(name), text_kind(name) is TextKind.TAGS
+        value = F.get(own, F.lit(0))["tags" if is_tags else "text"]
+        tags = value if is_tags else F.array(value)
+        artist = F.coalesce(F.lower(F.get("artists", F.lit(0))), "track_id")
+        half = F.pmod(F.xxhash64(artist), F.lit(2)).alias("half")
+        drawn = _drawn(rows.where(F.size(own) > 0), int(count * labeled_share))
+        sample = drawn.select(tags.alias("tags"), "genre", half).collect()
+        accuracies[name] = accuracy_of_tags([(row["tags"], row["genre"], row["half"]) for row in sample])
+    return {name: accuracy for name, accuracy in accuracies.items() if accuracy is not None}
 
 
-def accuracy_of_tags(tagged: Sequence[tuple[Sequence[str], str]]) -> float | None:
-    """The accuracy of guessing the label by the most telling tag of a row, if the tags give it away.
+def entries_of(name: str) -> Column:
+    """The entry of a row for an input that is text, as a list of one; an empty list if it has none."""
+    column, key = "tags" if text_kind(name) is TextKind.TAGS else "texts", name.partition(":")[2]
+    return F.filter(column, lambda entry: entry["column"] == key)
 
-    The rows alternate between two halves, and the label of each tag comes from the other half.
 
-    >>> accuracy_of_tags([(["Rock", "loud"], "rock"), (["Jazz", "loud"], "jazz")] * 20)
+def accuracy_of_tags(rows: Sequence[tuple[Sequence[str], str, int]]) -> float | None:
+    """The accuracy of guessing the label from one tag, if the tags give the label away.
+
+    A row has tags, a label, and the half of its artist, 0 or 1. Of the tags of a row, the guess uses the one
+    that most often comes with the same label in the other half: a tag of one artist alone tells nothing.
+
+    >>> accuracy_of_tags([(["Rock", "live"], "rock", 0), (["Jazz", "live"], "jazz", 1)] * 20)
     """
-    labels = Counter(label for _, label in tagged)
-    frequent = [(tags, label) for tags, label in tagged if labels[label] >= FEWEST_OF_LABEL]
-    if len(frequent) < FEWEST_ROWS or len({label for _, label in frequent}) < 2:
+    labels = Counter(label for _, label, _ in rows)
+    frequent = [row for row in rows if labels[row[1]] >= FEWEST_OF_LABEL]
+    if len(frequent) < FEWEST_ROWS or len({label for _, label, _ in frequent}) < 2:
         return None
+    counts: tuple[dict[str, Counter[str]], ...] = (defaultdict(Counter), defaultdict(Counter))
+    for tags, label, half in frequent:
+        for tag in tags:
+            counts[half][tag][label] += 1
+    best = [{tag: of_tag.most_common(1)[0] for tag, of_tag in of_half.items()} for of_half in counts]
     right = 0
-    for part in (0, 1):
-        seen: dict[str, Counter[str]] = defaultdict(Counter)
-        for tags, label in frequent[1 - part :: 2]:
-            for tag in tags:
-                seen[tag][label] += 1
-        best = {tag: counts.most_common(1)[0] for tag, counts in seen.items()}
-        share = {tag: count / (seen[tag].total() + 1) for tag, (_, count) in best.items()}
-        for tags, label in frequent[part::2]:
-            known = [tag for tag in tags if tag in best]
-            right += bool(known) and best[max(known, key=share.__getitem__)][0] == label
+    for tags, label, half in frequent:
+        seen, known = counts[1 - half], [tag for tag in tags if tag in counts[1 - half]]
+        if known:
+            tag = max(known, key=lambda tag: best[1 - half][tag][1] / (seen[tag].total() + 1))
+            right += best[1 - half][tag][0] == label
     accuracy, majority = right / len(frequent), max(labels.values()) / len(frequent)
     return accuracy if accuracy - majority >= LEAK_SHARE * (1 - majority) else None
 

@@ -8,8 +8,8 @@ from pyspark.sql import Column, DataFrame, functions as F
 
 from genremill.infra.log import LOGGER
 from genremill.jobs.catalog.column_contents import ALMOST_ALL
-from genremill.jobs.catalog.column_uses import NUMERIC, ONE_HOT, TAG_COLUMN, feature_kind
-from genremill.jobs.catalog.leaks import leaking, leaking_tags
+from genremill.jobs.catalog.column_uses import NUMERIC, ONE_HOT, TAG_COLUMN, TEXT_COLUMN, feature_kind
+from genremill.jobs.catalog.leaks import entries_of, leaking, leaking_texts
 from genremill.jobs.catalog.left_out import IGNORED
 from genremill.jobs.catalog.plausible_values import EVERYTHING, Range, limited, plausible_ranges
 from genremill.jobs.catalog.understanding import Understanding
@@ -51,15 +51,8 @@ class Chosen:
     ranges: tuple[Range, ...]
     """The plausible numbers of each column in `numbers`."""
     counts: Counts
-    leaking_tags: tuple[str, ...] = ()
-    """Columns of tags that give the label away, which `tracks` does not get, by their name there."""
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The inputs of models from columns of text and of tags."""
-        form = self.understanding.row_format
-        tags = (TAGS + key for key in form.tags if key not in self.leaking_tags)
-        return (*(PROSE + key for key in form.texts), *tags)
+    texts: tuple[str, ...] = ()
+    """The inputs of models from columns of text and tags, without those that give the label away."""
 
 
 def count_values(rows: DataFrame, understanding: Understanding, ranges: Sequence[Range]) -> Counts:
@@ -71,11 +64,8 @@ def count_values(rows: DataFrame, understanding: Understanding, ranges: Sequence
     numbers = {column.name: F.get("numbers", F.lit(number)) for number, column in enumerate(form.features)}
     far = {name: each.excludes(numbers[name]) for name, each in zip(numbers, ranges, strict=True)}
     names = {role: name for role in blank if (name := getattr(roles, role)) and name not in numbers}
-    tags = {key: str(column.name) for key, column in form.tags.items()}
-    for field, columns in (("texts", form.texts), ("tags", tags)):
-        for key, name in columns.items():
-            blank[f"{field} {key}"] = _lacks(field, key)
-            names[f"{field} {key}"] = name
+    names |= (texts := _text_columns(understanding))
+    blank |= {name: F.size(entries_of(name)) == 0 for name in texts}
     row = rows.agg(
         F.count("*"),
         F.count_if(F.size("genres") > 0),
@@ -92,11 +82,6 @@ def count_values(rows: DataFrame, understanding: Understanding, ranges: Sequence
     examples = _examples(rows) if any(not_numbers.values()) else {}
     extremes = _extremes(rows, {name: numbers[name] for name, count in implausible.items() if count}, far)
     return Counts(good, labeled, missing, not_numbers, examples, implausible, extremes)
-
-
-def _lacks(field: str, key: str) -> Column:
-    """Whether a row has no entry for a column of text or tags."""
-    return ~F.exists(field, lambda entry: entry["column"] == key)
 
 
 def _examples(rows: DataFrame) -> dict[str, tuple[str, ...]]:
@@ -128,9 +113,10 @@ def choose_features(
     counts = count_values(rows, understanding, ranges)
     leaks = leaking(limited(rows, ranges), len(names), counts.labeled)
     accuracy_of = {names[position]: accuracy for position, accuracy in leaks.items()}
-    tags = understanding.row_format.tags
-    of_tags = leaking_tags(rows, [*tags], counts.labeled)
-    why_no_tags = {str(tags[key].name): _gives_label_away(accuracy) for key, accuracy in of_tags.items()}
+    columns = _text_columns(understanding)
+    filled = {name: counts.good - counts.missing[column] for name, column in columns.items()}
+    of_texts = leaking_texts(rows, filled, counts.labeled / max(counts.good, 1))
+    why_no_text = {columns[name]: _gives_label_away(accuracy) for name, accuracy in of_texts.items()}
     why_not = {
         name: reason
         for name in names
@@ -138,8 +124,8 @@ def choose_features(
     }
     for name, reason in why_not.items():
         LOGGER.warning("column %r is not used as a feature: %s", name, reason)
-    for name, reason in why_no_tags.items():
-        LOGGER.warning("column %r is not used as tags: %s", name, reason)
+    for name, reason in why_no_text.items():
+        LOGGER.warning("column %r is not used as text or tags: %s", name, reason)
     positions = tuple(position for position, name in enumerate(names) if name not in why_not)
     good = max(counts.good, 1)
     features = tuple(understanding.feature(names[at], counts.unusable(names[at]) / good) for at in positions)
@@ -151,10 +137,28 @@ def choose_features(
         )
         for use in understanding.uses
     }
-    for name, reason in why_no_tags.items():
-        others = tuple(use for use in uses[name].uses if use != TAG_COLUMN) or (IGNORED,)
-        uses[name] = dataclasses.replace(uses[name], uses=others, reason=reason)
-    return Chosen(understanding.with_uses(uses), features, positions, ranges, counts, tuple(of_tags))
+    for name, reason in why_no_text.items():
+        others = tuple(use for use in uses[name].uses if use not in (TEXT_COLUMN, TAG_COLUMN))
+        uses[name] = dataclasses.replace(uses[name], uses=others or (IGNORED,), reason=reason)
+    texts = tuple(name for name in columns if name not in of_texts)
+    return Chosen(understanding.with_uses(uses), features, positions, ranges, counts, texts)
+
+
+def with_texts(rows: DataFrame, texts: Sequence[str]) -> DataFrame:
+    """The rows with only these inputs in `texts` and `tags`."""
+    return rows.withColumns({"texts": _kept("texts", PROSE, texts), "tags": _kept("tags", TAGS, texts)})
+
+
+def _kept(column: str, prefix: str, texts: Sequence[str]) -> Column:
+    keys = [name.removeprefix(prefix) for name in texts if name.startswith(prefix)]
+    return F.filter(column, lambda entry: entry["column"].isin(*keys))
+
+
+def _text_columns(understanding: Understanding) -> dict[str, str]:
+    """The columns of text and of tags, by input of a model."""
+    form = understanding.row_format
+    tags = {TAGS + key: str(column.name) for key, column in form.tags.items()}
+    return {PROSE + key: name for key, name in form.texts.items()} | tags
 
 
 def _gives_label_away(accuracy: float) -> str:

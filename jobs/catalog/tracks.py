@@ -128,5 +128,5 @@ def changes_since(
 
 def _hashed(tracks: DataFrame, name: str) -> DataFrame:
     own = sorted({*tracks.columns} - {"track_id", *DEPENDENT, *TEXT_MAPS})
-    texts = map(F.map_entries, TEXT_MAPS)  # hashes take no maps
+    texts = (F.array_sort(F.map_entries(column)) for column in TEXT_MAPS)  # hashes take no maps
     return tracks.select("track_id", F.xxhash64(*map(quoted, own), *texts).alias(name))

@@ -64,7 +64,7 @@ def cost_of(folder: str, card: ModelCard) -> Cost:
     network, history = artifact.load(folder).network, card.training.history
     # Constant inputs: a network takes as long for them as for others.
     inputs = {
-        name: torch.ones(BATCH, text_width(kind), dtype=torch.int32)
+        name: torch.full((BATCH, text_width(kind)), min(card.tokens[name], 1), dtype=torch.int32)
         if (kind := text_kind(name))
         else torch.ones(BATCH, card.width(name))
         for name in card.inputs

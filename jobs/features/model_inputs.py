@@ -1,4 +1,4 @@
-"""The inputs of a model: table features and names of a track, and windows of cached feature sets."""
+"""The inputs of a model: table features and texts of a track, and windows of cached feature sets."""
 
 import functools
 import math
@@ -10,6 +10,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 from genremill.infra.errors import UsageError
 from genremill.infra.readers import warehouse_reader
 from genremill.jobs import command, snapshots
+from genremill.jobs.contracts import TEXT_MAPS
 from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import CachedSet
 from genremill.models.encoders.text_tokens import FIELDS, text_columns, text_width
@@ -55,10 +56,10 @@ def _features_at(positions: Positions) -> list[Column]:
     ]
 
 
-def _text(name: str) -> Column:
-    """The text or the tags of a track in one input; null if it has none."""
-    (column,) = text_columns([name])
-    return F.col(column).getItem(name.partition(":")[2])
+def text_values(name: str) -> list[Column]:
+    """The texts or the tags of a track in one input, null if it has none; empty if the input is no text."""
+    key = name.partition(":")[2]
+    return [F.col(column)[key] if column in TEXT_MAPS else F.col(column) for column in text_columns([name])]
 
 
 def _has_any(positions: Positions) -> Column:
@@ -144,7 +145,7 @@ class ModelInputs:
             ARTIST: F.col(ARTIST_FEATURES).isNotNull(),
             TEXT: F.length(F.concat_ws("", *FIELDS)) > 0,
         }
-        conditions |= {name: _text(name).isNotNull() for name in self.texts if name != TEXT}
+        conditions |= {name: text_values(name)[0].isNotNull() for name in self.texts if name != TEXT}
         needed = [conditions[name] for name in self.names if name in conditions]
         needed += [F.col(WINDOWS).isNotNull()] if self.sets else []
         return functools.reduce(Column.__or__ if self.partial else Column.__and__, needed)

@@ -7,6 +7,7 @@ import numpy as np
 from pyspark.sql import Row, SparkSession, functions as F
 
 from genremill.infra import storage
+from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import snapshots
 from genremill.jobs.features import cache as feature_cache, input_selection
@@ -155,15 +156,16 @@ def _by_input(
     folder = warehouse.path("models", model)
     if not storage.is_object(f"{folder}/model.json"):  # the model was removed
         return {}
-    card = read_card(folder)
-    if len(card.inputs) < 2:
-        return {}
     from genremill.models import artifact  # imported here because torch takes seconds
     from genremill.models.networks.fusion import Fusion
     from genremill.udfs.model_rows import model_rows
 
-    loaded = artifact.load(folder)
-    if not isinstance(loaded.network, Fusion):
+    try:
+        card = read_card(folder)
+        loaded = artifact.load(folder) if len(card.inputs) > 1 else None
+    except UsageError:  # a model of an earlier version, or a damaged one
+        return {}
+    if loaded is None or not isinstance(loaded.network, Fusion):
         return {}
     inputs = input_selection.of_model(warehouse, tracks, card)
     track = snapshots.read(spark, warehouse, tracks).where(F.col("track_id") == track_id)

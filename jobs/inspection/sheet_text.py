@@ -1,7 +1,6 @@
 """The sheet of a track as text for a terminal."""
 
 from collections.abc import Mapping
-from textwrap import shorten
 
 from genremill.infra.terminal import plain
 from genremill.jobs.inspection.sheet import AudioFeatures, Tag, TrackSheet
@@ -23,8 +22,8 @@ def lines_of(sheet: TrackSheet) -> list[str]:
         "duration": "unknown" if sheet.duration_s is None else f"{sheet.duration_s:.1f} s",
         "audio": sheet.audio_uri or "none: the track has no audio_uri",
     }
-    facts |= {TAGS + name: ", ".join(tags) for name, tags in sheet.tags.items()}
-    facts |= {PROSE + name: shorten(text, WIDTH, placeholder=" …") for name, text in sheet.texts.items()}
+    facts |= {TAGS + name: _cut(", ".join(tags)) for name, tags in sheet.tags.items()}
+    facts |= {PROSE + name: _cut(text) for name, text in sheet.texts.items()}
     lines = [fact(name, value) for name, value in facts.items()]
     table = "table features" if sheet.table_features else fact("table", "no table features")
     lines += ["", *_tag_lines(sheet.tag), "", table, *_listing(sheet.table_features)]
@@ -39,6 +38,10 @@ def _audio_lines(features: AudioFeatures) -> list[str]:
     first, *others = features.windows
     which = f"the first of {len(features.windows)} windows" if others else "one window"
     return [plain(f"{features.name}, {which}, fingerprint {features.fingerprint}"), *_listing(first)]
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDTH else f"{text[:WIDTH]}…"
 
 
 def fact(name: str, value: str) -> str:

@@ -94,7 +94,7 @@ def write_training_set(
     # Each worker validates a part. With fewer rows than workers, there is no validation.
     validates = counts.windows[Split.VALIDATION] >= workers
     parts = (Split.TRAIN, Split.VALIDATION) if validates else (Split.TRAIN,)
-    # Filtered by split first: Spark pushes no filter through the Python function that makes tokens of names.
+    # Filtered by split first: Spark pushes no filter through the Python function that makes tokens of texts.
     pairs_of = {part: with_label.where(F.col("split") == part.value) for part in parts}
     together = _together(pairs_of[Split.TRAIN])
     known = known_tokens(pairs_of[Split.TRAIN], inputs.texts, counts.rows[Split.TRAIN], len(counts.classes))
@@ -165,7 +165,7 @@ def _weighted(pairs: DataFrame) -> DataFrame:
 
 
 def _folded(pairs: DataFrame) -> DataFrame:
-    """Train pairs with the fold of their artist: the statistics of names come from the other folds."""
+    """Train pairs with the fold of their artist: the counts of tokens come from the other folds."""
     fold = F.pmod(F.xxhash64("artist_id", F.lit(FOLD)), F.lit(FOLDS))
     return pairs.withColumn(FOLD, F.array(fold.cast("float")))
 

@@ -22,13 +22,18 @@ def known_tokens(tracks: DataFrame, names: Iterable[str], count: int, classes: i
 
 
 def most_frequent(known: dict[str, Known], most: int) -> dict[str, Known]:
-    """The most frequent tokens of all inputs together, at most `most`."""
-    rarity_N = np.concatenate([np.zeros(0), *(tokens["rarity"] for tokens in known.values())])
-    is_kept_N = np.zeros(len(rarity_N), np.bool_)
-    is_kept_N[np.argsort(rarity_N, kind="stable")[:most]] = True
-    ends = np.cumsum([len(tokens) for tokens in known.values()])[:-1]
-    parts = zip(known.items(), np.split(is_kept_N, ends), strict=True) if known else ()
-    return {name: tokens[is_kept] for (name, tokens), is_kept in parts}
+    """The most frequent tokens, at most `most` in total: an equal part for each input, and what others leave.
+
+    A column of lyrics has so many frequent words that the names would lose most of theirs.
+    """
+    kept = {}
+    for left, name in zip(
+        range(len(known), 0, -1), sorted(known, key=lambda name: len(known[name])), strict=True
+    ):
+        frequent = np.argsort(known[name]["rarity"], kind="stable")[: most // left]
+        kept[name] = known[name][np.sort(frequent)]
+        most -= len(frequent)
+    return {name: kept[name] for name in known}
 
 
 def _shared_tokens(tracks: DataFrame, name: str, count: int, most: int) -> Known:

@@ -53,10 +53,11 @@ class TextEncoder(Encoder):
     def numbers(self, fields: Sequence[Sequence[Any]]) -> npt.NDArray[np.int32]:
         """Token numbers of tracks, shape (T, S), from the texts or the lists of tags of each field."""
         known_V = pa.array(self.hash_V.numpy())
-        rarity_V = None if self.kind is TextKind.NAMES else self.rarity_V.numpy()
+        rank_of = {TextKind.PROSE: -self.rarity_V, TextKind.TAGS: self.rarity_V}
+        rank_V = rank_of[self.kind].numpy() if self.kind in rank_of else None
         most = FIELD_TOKENS[self.kind]
         of_fields = (field_tokens(self.kind, cells, field) for field, cells in enumerate(fields))
-        return np.hstack([_numbers(known_V, rarity_V, most, *found) for found in of_fields])
+        return np.hstack([_numbers(known_V, rank_V, most, *found) for found in of_fields])
 
 
 def field_tokens(kind: TextKind, cells: Sequence[Any], field: int) -> tuple[Hashes, npt.NDArray[np.int64]]:
@@ -68,18 +69,18 @@ def field_tokens(kind: TextKind, cells: Sequence[Any], field: int) -> tuple[Hash
 
 def _numbers(
     known_V: pa.Int64Array,
-    rarity_V: npt.NDArray[np.float32] | None,
+    rank_V: npt.NDArray[np.float32] | None,
     most: int,
     hash_N: Hashes,
     count_T: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int32]:
-    """Numbers of the first known tokens of each text, or of the rarest, then zeros, shape (T, L)."""
+    """Numbers of the first known tokens of each text, or of those of least rank, then zeros, shape (T, L)."""
     numbers_TL = np.zeros((len(count_T), most), np.int32)
     index_N = pc.fill_null(pc.index_in(pa.array(hash_N.view(np.int64)), known_V), -1).to_numpy()
     known_N = index_N >= 0
     text_N, index_N = np.repeat(np.arange(len(count_T)), count_T)[known_N], index_N[known_N]
-    if rarity_V is not None:
-        order = np.lexsort((-rarity_V[index_N], text_N))
+    if rank_V is not None:
+        order = np.lexsort((rank_V[index_N], text_N))
         text_N, index_N = text_N[order], index_N[order]
     before_T = np.concatenate([[0], np.bincount(text_N, minlength=len(count_T)).cumsum()[:-1]])
     place_N = np.arange(len(text_N)) - before_T[text_N]

@@ -24,9 +24,11 @@ Integers = npt.NDArray[np.int64]
 FIELDS = ("title", "album", "artists")
 """The columns of `tracks` with names. Several artists are joined to one text."""
 _COLUMNS = {TextKind.NAMES: FIELDS, TextKind.PROSE: ("texts",), TextKind.TAGS: ("tags",)}
-FIELD_TOKENS = {TextKind.NAMES: 128, TextKind.PROSE: 256, TextKind.TAGS: 64}
+FIELD_TOKENS = {TextKind.NAMES: 128, TextKind.PROSE: 256, TextKind.TAGS: 128}
 """Largest number of tokens per field. Of a name, words and word pairs come first; one name in twenty has more
-tokens. Of prose and of tags, the rarest tokens are kept."""
+tokens. Of prose the rarest tokens are kept, of tags the most frequent."""
+PROSE_AT_ONCE = 100
+"""Texts whose tokens are computed together; each character takes 80 bytes."""
 MOST_CHARACTERS, MOST_PROSE = 200, 20_000
 """Longer names and tags, and longer prose, are truncated, which limits the time per text."""
 LENGTHS = (2, 3, 4)
@@ -103,6 +105,13 @@ def prose_tokens(texts: Sequence[str | None]) -> tuple[Hashes, Integers]:
 
     A text in brackets is no part of prose, because it is a heading in lyrics.
     """
+    parts = [texts[start : start + PROSE_AT_ONCE] for start in range(0, len(texts), PROSE_AT_ONCE)]
+    hashes, counts = zip(*map(_prose_tokens, parts), strict=True) if parts else ((), ())
+    none = [np.zeros(0, np.int64)]
+    return np.concatenate([*hashes, np.zeros(0, np.uint64)]), np.concatenate([*counts, *none])
+
+
+def _prose_tokens(texts: Sequence[str | None]) -> tuple[Hashes, Integers]:
     code_P, text_P = _characters([_HEADING.sub(" ", text or "") for text in texts], MOST_PROSE)
     return _different(*_joined(_words(code_P, text_P), 0), len(texts))
 

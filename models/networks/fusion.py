@@ -22,15 +22,13 @@ from torch.nn.functional import cross_entropy
 from genremill.models.encoders.base import Encoder, Encoders, Inputs
 from genremill.models.encoders.table import TableEncoder
 from genremill.models.encoders.text import TextEncoder
-from genremill.models.features import EVIDENCE, FOLDS, TABLE, WEIGHT, text_kind
+from genremill.models.features import EVIDENCE, FOLDS, TABLE, TEXT, WEIGHT, text_kind
 from genremill.models.networks.base import Batches, Network, perceptron
 from genremill.models.networks.joint import Joint
 from genremill.models.networks.periodic_mlp import PeriodicMLP
 from genremill.models.networks.text import TokenCounts, TokenEmbedding
 from genremill.models.recipe import Size
 
-TALLY = "_tally"
-"""After the name of a text input: the name of the network that counts its tokens."""
 JOINT = "joint"
 """Name of the network on all inputs."""
 AUDIO_WIDTHS, AUDIO_DROPOUT = (256, 256), 0.3
@@ -84,13 +82,13 @@ class Fusion(Network):
     def fit_train(self, batches: Batches) -> None:
         """Stores the class shares of the train rows; held-out rows come from fewer artists."""
         rows_C = torch.ones_like(self.log_share_C)
-        tallies = [network for network in self._networks.values() if isinstance(network, TokenCounts)]
+        counts = [network for network in self._networks.values() if isinstance(network, TokenCounts)]
         for inputs, label_B in batches:  # the rows are read once
             rows_C.add_(torch.bincount(label_B, minlength=len(rows_C)))
-            for tally in tallies:
-                tally.count(inputs, label_B)
-        for tally in tallies:
-            tally.finish()
+            for of_input in counts:
+                of_input.count(inputs, label_B)
+        for of_input in counts:
+            of_input.finish()
         self.log_share_C.copy_((rows_C / rows_C.sum()).log())
 
     def forward(self, inputs: Inputs) -> Tensor:
@@ -177,16 +175,19 @@ class Fusion(Network):
 
         def loss() -> float:
             optimizer.zero_grad()
-            total = (belief_II - start_II).square().sum() * (PRIOR_WEIGHT / count_B.sum())
+            far = (belief_II - start_II).square().sum() * (PRIOR_WEIGHT / count_B.sum())
+            torch.autograd.backward(far)
+            total = far.detach()
             for fed_I1, row_R, joint_BC in cases:
                 log_IRC = log_IBC[:, row_R]
                 if joint_BC is not None:
                     log_IRC[place[JOINT]] = joint_BC[row_R]
                 joined_RC = self._joined(belief_II, log_IRC, fed_I1.expand(-1, len(row_R)))
                 loss_R = cross_entropy(joined_RC, label_B[row_R], reduction="none")
-                total = total + loss_R @ count_B[row_R] / count_B[row_R].sum() / len(cases)
-            torch.autograd.backward(total)
-            return float(total.detach())
+                part = loss_R @ count_B[row_R] / count_B[row_R].sum() / len(cases)
+                torch.autograd.backward(part)  # one case at a time, because each takes much memory
+                total = total + part.detach()
+            return float(total)
 
         optimizer.step(loss)  # type: ignore[no-untyped-call]
         return belief_II.detach()
@@ -224,9 +225,9 @@ class Fusion(Network):
 
     def _with_evidence(self, inputs: Inputs) -> Inputs:
         """The inputs and the evidence of the texts, which more than one network uses."""
-        tallies = (network for network in self._networks.values() if isinstance(network, TokenCounts))
-        new = (tally for tally in tallies if EVIDENCE + tally.name not in inputs)
-        return inputs | {EVIDENCE + tally.name: tally.evidence(inputs) for tally in new}
+        counts = (network for network in self._networks.values() if isinstance(network, TokenCounts))
+        new = (of_input for of_input in counts if EVIDENCE + of_input.name not in inputs)
+        return inputs | {EVIDENCE + of_input.name: of_input.evidence(inputs) for of_input in new}
 
     def _joined(self, belief_II: Tensor, log_IBC: Tensor, has_IB: Tensor) -> Tensor:
         """Combined logits, shape (B, C); for a row without any input, those of the class shares."""
@@ -250,6 +251,11 @@ def present(name: str, x_BF: Tensor) -> Tensor:
     [True, False]
     """
     return (x_BF > 0).any(dim=1) if text_kind(name) else ~x_BF.isnan().all(dim=1)
+
+
+def counts_of(name: str) -> str:
+    """The name of the network that counts the tokens of an input. No input has this name."""
+    return f"{TEXT}_tally" if name == TEXT else f"{name}+counts"
 
 
 def _is_fed(need: tuple[tuple[str, ...], ...], inputs: Collection[str]) -> bool:
@@ -276,7 +282,7 @@ def _networks(name: str, encoder: Encoder, classes: int, size: Size, folds: int)
     """
     if isinstance(encoder, TextEncoder):
         counts = TokenCounts(len(encoder.hash_V), classes, folds, name)
-        return {name: TokenEmbedding(encoder, classes), f"{name}{TALLY}": counts}
+        return {name: TokenEmbedding(encoder, classes), counts_of(name): counts}
     if not isinstance(encoder, TableEncoder):
         raise TypeError(f"{type(encoder).__name__}: expected an encoder of vectors or text")
     if encoder.inputs == (TABLE,):

@@ -36,6 +36,8 @@ class Joint(PeriodicMLP):
         table = encoders.pop(TABLE, TableEncoder((), Scaling.RANK))
         beside = sum(encoder.encoded_count for encoder in encoders.values())
         super().__init__(table, classes, size, beside + len(vectors) + classes * len(texts))
+        if TABLE not in vectors:  # a parameter without a gradient stops the training of several ranks
+            self.embedding.requires_grad_(False)
         self.encoders = nn.ModuleDict(encoders)
         self.names, self.texts = tuple(vectors), tuple(texts)
         self.trust_T = nn.Parameter(torch.ones(len(texts)))
@@ -51,7 +53,7 @@ class Joint(PeriodicMLP):
     def encoded(self, inputs: Inputs) -> Tensor:
         """Inputs of the first hidden layer, shape (B, I)."""
         has = {name: ~inputs[name].isnan().all(dim=1, keepdim=True) for name in self.names}
-        parts = [super().encoded(inputs)] if TABLE in self.names else []
+        parts = [super().encoded(inputs) * has[TABLE]] if TABLE in self.names else []
         parts += [encoder(inputs) * has[name] for name, encoder in self.encoders.items()]
         return torch.cat([*parts, *has.values(), *(inputs[EVIDENCE + text] for text in self.texts)], dim=1)
 

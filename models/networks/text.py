@@ -129,7 +129,7 @@ class TokenCounts(Network):
 
     @torch.no_grad()
     def evidence(self, inputs: Inputs) -> Tensor:
-        """Evidence of the names for each class, as logits of shape (B, C): 0 for a row without known tokens.
+        """Evidence of the text for each class, as logits of shape (B, C): 0 for a row without known tokens.
 
         In training, if there are several folds, the evidence comes from the rows of the other folds.
         """

@@ -15,7 +15,7 @@ from genremill.models.encoders.text_tokens import KNOWN, tokens
 from genremill.models.features import EVIDENCE, FOLD, FOLDS, TABLE, TEXT, WEIGHT, WINDOWS, FeatureSpec
 from genremill.models.model_card import ModelCard
 from genremill.models.networks.base import Network
-from genremill.models.networks.fusion import JOINT, TALLY, Fusion
+from genremill.models.networks.fusion import JOINT, Fusion, counts_of
 from genremill.models.networks.text import EVIDENCE_SCALE, PRIOR_COUNT, TokenCounts
 from genremill.models.recipe import Size
 from genremill.udfs.model_rows import model_rows
@@ -26,7 +26,7 @@ NUMBERS, SET = 5, 3
 NAMES = ("blue train", "sertanejo ao vivo", "夜に駆ける")
 HASHES = np.unique(np.concatenate([tokens([name], 0)[0] for name in NAMES]).view(np.int64))
 TOKENS = np.array([(one, 2.0) for one in HASHES], KNOWN)
-COUNTS, TAGS = f"{TEXT}{TALLY}", "tags:lastfm"
+COUNTS, TAGS = counts_of(TEXT), "tags:lastfm"
 FEATURES = (
     *(FeatureSpec(f"number {at}", False) for at in range(NUMBERS)),
     *(FeatureSpec(f"e{at}", False, input="musicnn") for at in range(SET)),
@@ -135,7 +135,7 @@ def test_the_joint_network_is_used_for_tracks_with_text_and_another_input(
     has: tuple[str, ...], *, is_used: bool
 ) -> None:
     network, inputs = _fitted(WITH_TAGS), _inputs()
-    tags = torch.zeros(6, 64, dtype=torch.int32)
+    tags = torch.zeros(6, 128, dtype=torch.int32)
     tags[:, 3] = 2
     inputs = _without(inputs | {TAGS: tags}, *({*WITH_TAGS.inputs} - {*has}))
     before = network.probabilities(inputs)
@@ -241,7 +241,7 @@ def test_each_network_is_trained_separately(network: Fusion) -> None:
 def test_the_joint_network_is_trained_on_the_evidence_of_each_text() -> None:
     network, label = _fitted(WITH_TAGS), torch.arange(60) % 4
     inputs = _inputs(60) | {FOLD: torch.arange(60)[:, None] % FOLDS}
-    inputs |= {TAGS: (label[:, None] + 1).int() * torch.eye(64, dtype=torch.int32)[:1]}
+    inputs |= {TAGS: (label[:, None] + 1).int() * torch.eye(128, dtype=torch.int32)[:1]}
     network.fit_train([(inputs, label)])
     logits = network.train()(inputs)
     torch.autograd.backward(network.loss(logits, label, 0.1))
@@ -311,3 +311,23 @@ class _Far(nn.Module):
 
     def forward(self, x_BF: Tensor) -> Tensor:
         return torch.full((len(x_BF),), 9.0)
+
+
+@pytest.mark.parametrize(
+    "names", [(TEXT, "musicnn"), (TABLE, TAGS), (TEXT, TAGS), (TAGS,), (TABLE, "musicnn")]
+)
+def test_every_parameter_that_is_trained_gets_a_gradient_with_any_inputs(names: tuple[str, ...]) -> None:
+    """Otherwise the training of several ranks stops."""
+    features = tuple(feature for feature in FEATURES if feature.input in names)
+    tokens = {name: len(TOKENS) for name in names if name in (TEXT, TAGS)}
+    network = _fitted(replace(CARD, inputs=names, features=features, tokens=tokens))
+    label = torch.arange(60) % 4
+    inputs = _inputs(60) | {TAGS: torch.ones(60, 128, dtype=torch.int32)}
+    fold = {FOLD: torch.arange(60)[:, None] % FOLDS}
+    given = {name: inputs[name] for name in names} | (fold if tokens else {})
+    network.fit_train([(given, label)])
+    torch.autograd.backward(network.loss(network.train()(given), label, 0.1))
+    lacking = [name for name, each in network.named_parameters() if each.requires_grad and each.grad is None]
+    assert not lacking
+    network.eval().fit_held_out([(given, label)])
+    assert torch.isfinite(network.probabilities(given)).all()

@@ -1,5 +1,7 @@
 """Columns of text and of tags: how their cells are read, and what their tokens are."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -151,21 +153,35 @@ def test_each_column_is_read_from_its_own_place() -> None:
     ]
 
 
-def test_tags_that_repeat_the_label_give_it_away() -> None:
+def rows_of(tags_of: Callable[[str, int], list[str]]) -> list[tuple[list[str], str, int]]:
+    """Rows of 80 artists of one of five genres each: tags, genre, and the half of the artist."""
     rng = np.random.default_rng(0)
-    labels = [f"g{number}" for number in rng.integers(5, size=400)]
-    repeated = [(["live", label.upper()], label) for label in labels]
+    genres = [f"g{number}" for number in rng.integers(5, size=80)]
+    return [(tags_of(genres[at % 80], at % 80), genres[at % 80], at % 2) for at in range(400)]
+
+
+def test_tags_that_repeat_the_label_give_it_away() -> None:
+    repeated = rows_of(lambda genre, artist: ["live", genre.upper()])
     accuracy = accuracy_of_tags(repeated)
     assert accuracy is not None
     assert accuracy > 0.95
-    hints = [([label if rng.random() < 0.8 else "other", "live"], label) for label in labels]
-    assert accuracy_of_tags(hints) is None
     assert accuracy_of_tags(repeated[:30]) is None
 
 
-def test_the_most_frequent_tokens_of_all_inputs_are_kept() -> None:
-    names = np.array([(1, 2.0), (2, 9.0), (3, 1.0)], KNOWN)
-    tags = np.array([(5, 3.0), (6, 8.0)], KNOWN)
-    kept = most_frequent({"text": names, "tags:a": tags}, 3)
-    assert {name: tokens["hash"].tolist() for name, tokens in kept.items()} == {"text": [1, 3], "tags:a": [5]}
+def test_tags_that_hint_at_the_label_or_name_the_artist_do_not() -> None:
+    draw = np.random.default_rng(1)
+    assert accuracy_of_tags(rows_of(lambda genre, _: [genre if draw.random() < 0.8 else "x", "live"])) is None
+    assert accuracy_of_tags(rows_of(lambda _, artist: [f"artist {artist}", "live"])) is None
+
+
+def test_each_input_gets_an_equal_part_of_the_tokens_and_what_others_leave() -> None:
+    names = np.array([(number, float(number)) for number in (4, 2, 1, 3, 5)], KNOWN)
+    tags = np.array([(7, 9.0)], KNOWN)
+    lyrics = np.array([(number, 0.1 * number) for number in range(10, 20)], KNOWN)
+    kept = most_frequent({"text": names, "tags:a": tags, "text:l": lyrics}, 7)
+    assert {name: tokens["hash"].tolist() for name, tokens in kept.items()} == {
+        "text": [2, 1, 3],
+        "tags:a": [7],
+        "text:l": [10, 11, 12],
+    }
     assert most_frequent({}, 3) == {}

@@ -74,7 +74,7 @@ def test_tags_that_repeat_the_label_are_not_used(
     assert found.current.snapshot.details["texts"] == ["tags:label"]
     assert found.rows()["t1"]["tags"] == {"label": ["4AD"]}
     assert found.uses()["styles"]["uses"] == ["ignored"]
-    assert "column 'styles' is not used as tags: it gives the label away" in caplog.text
+    assert "column 'styles' is not used as text or tags: it gives the label away" in caplog.text
 
 
 def test_a_missing_column_is_one_error(

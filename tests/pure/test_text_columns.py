@@ -75,6 +75,7 @@ def test_a_dot_in_the_name_of_a_column_is_an_underscore_in_tracks() -> None:
     ("flags", "message"),
     [
         (Columns(tags=("track_genre",)), r"--columns\.tags track_genre: it is the genre"),
+        (Columns(text=("track_genre",)), r"--columns\.text track_genre: it is the genre"),
         (Columns(text=("lyrics",), tags=("lyrics",)), r"--columns\.text and --columns\.tags both name"),
         (Columns(text=("lyrics", "lyrics")), r"more than one column would be called 'lyrics'"),
         (Columns(tags=("a.b", "a_b")), r"more than one column would be called 'a_b'"),

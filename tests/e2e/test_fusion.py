@@ -6,9 +6,10 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-import pytest
 from pyspark.sql import SparkSession
 
+from genremill.infra.errors import ExitCode
+from genremill.jobs import cli
 from genremill.jobs.features.input_selection import chosen
 from genremill.models.features import ARTIST_FEATURES
 from tests.e2e.conftest import Catalog
@@ -76,7 +77,7 @@ def _with_texts(source: Path, out: Path) -> dict[str, set[str]]:
         kind = number if draw.random() < 0.8 else draw.randrange(len(genres))
         words = " ".join(draw.choice((f"word{kind}", f"filler{draw.randrange(9)}")) for _ in range(40))
         tags = ";".join((f"scene {kind}", f"city {draw.randrange(9)}"))
-        text = {"lyrics": f"[Verse: {row['artists']}] {words}", "scene": tags, "repeated": row["track_genre"]}
+        text = {"lyrics": f"[Verse: {row['artists']}] {words}", "scene": tags}
         text |= dict.fromkeys(draw.choice([["lyrics"], ["scene"], ["lyrics", "scene"], [], []]), "")
         texts.setdefault(row["track_id"], text)
     for track_id, text in texts.items():
@@ -85,7 +86,7 @@ def _with_texts(source: Path, out: Path) -> dict[str, set[str]]:
     with out.open("w", newline="") as found:
         writer = csv.DictWriter(found, [*rows[0], "lyrics", "scene", "repeated"])
         writer.writeheader()
-        writer.writerows(row | texts[row["track_id"]] for row in rows)
+        writer.writerows(row | texts[row["track_id"]] | {"repeated": row["track_genre"]} for row in rows)
     return has
 
 
@@ -119,9 +120,12 @@ def test_lyrics_and_tags_are_inputs_that_a_track_may_lack(
     assert catalog.run("score", "--dry-run")["tracks"] == scored["rows"]
 
 
-def test_an_unknown_column_of_text_is_named(catalog: Catalog, caplog: pytest.LogCaptureFixture) -> None:
-    catalog.run("train", "--inputs", "table+text:lyrics", exit_code=2)
-    assert "have no text:lyrics; they have: none. Name the column with --columns.text" in caplog.text
+def test_an_unknown_column_of_text_is_named(catalog: Catalog) -> None:
+    flags = ["train", "--warehouse", catalog.uri, "--inputs", "table+text:lyrics"]
+    catalog.capsys.readouterr()
+    assert cli.main(flags) == ExitCode.USAGE
+    message = "have no text:lyrics; they have: none. Name the column with --columns.text"
+    assert message in catalog.capsys.readouterr().err
 
 
 def test_a_model_can_be_trained_on_names_alone(spark: SparkSession, catalog: Catalog) -> None:

@@ -42,16 +42,16 @@ def test_texts_and_tags_are_maps_by_column(spark: SparkSession, tmp_path: Path) 
 
 
 def test_changed_tags_change_a_track(
-    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = table()
     before.to_parquet(tmp_path / "t.parquet")
     Ingested(spark, tmp_path, str(tmp_path / "t.parquet"), *FLAGS)
     before.loc[4, "label"] = "Warp"
     before.to_parquet(tmp_path / "t.parquet")
-    caplog.clear()
+    capsys.readouterr()
     Ingested(spark, tmp_path, str(tmp_path / "t.parquet"), *FLAGS)
-    assert "0 new, 1 changed, 0 vanished tracks" in caplog.text
+    assert "0 new, 1 changed, 0 vanished tracks" in capsys.readouterr().err
 
 
 def test_several_rows_of_a_track_are_one_track(spark: SparkSession, tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_several_rows_of_a_track_are_one_track(spark: SparkSession, tmp_path: Pa
 
 
 def test_tags_that_repeat_the_label_are_not_used(
-    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame = table(120)
     genre = ["rock" if at % 2 else "jazz" for at in range(len(frame))]
@@ -74,13 +74,13 @@ def test_tags_that_repeat_the_label_are_not_used(
     assert found.current.snapshot.details["texts"] == ["tags:label"]
     assert found.rows()["t1"]["tags"] == {"label": ["4AD"]}
     assert found.uses()["styles"]["uses"] == ["ignored"]
-    assert "column 'styles' is not used as text or tags: it gives the label away" in caplog.text
+    assert "column 'styles' is not used as text or tags: it gives the label away" in capsys.readouterr().err
 
 
 def test_a_missing_column_is_one_error(
-    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table().to_parquet(tmp_path / "t.parquet")
     failed = Ingested(spark, tmp_path, str(tmp_path / "t.parquet"), "--columns.tags", "lastfm")
     assert failed.exit_code == ExitCode.USAGE
-    assert "no column for --columns.tags lastfm" in caplog.text
+    assert "no column for --columns.tags lastfm" in capsys.readouterr().err

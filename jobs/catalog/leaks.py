@@ -70,19 +70,23 @@ def accuracy_of_tags(rows: Sequence[tuple[Sequence[str], str, int]]) -> float | 
     frequent = [row for row in rows if labels[row[1]] >= FEWEST_OF_LABEL]
     if len(frequent) < FEWEST_ROWS or len({label for _, label, _ in frequent}) < 2:
         return None
-    counts: tuple[dict[str, Counter[str]], ...] = (defaultdict(Counter), defaultdict(Counter))
-    for tags, label, half in frequent:
-        for tag in tags:
-            counts[half][tag][label] += 1
-    best = [{tag: of_tag.most_common(1)[0] for tag, of_tag in of_half.items()} for of_half in counts]
+    halves = [_guesses([(tags, label) for tags, label, half in frequent if half == part]) for part in (0, 1)]
     right = 0
     for tags, label, half in frequent:
-        seen, known = counts[1 - half], [tag for tag in tags if tag in counts[1 - half]]
-        if known:
-            tag = max(known, key=lambda tag: best[1 - half][tag][1] / (seen[tag].total() + 1))
-            right += best[1 - half][tag][0] == label
+        found = [halves[1 - half][tag] for tag in tags if tag in halves[1 - half]]
+        right += bool(found) and max(found)[1] == label
     accuracy, majority = right / len(frequent), max(labels.values()) / len(frequent)
     return accuracy if accuracy - majority >= LEAK_SHARE * (1 - majority) else None
+
+
+def _guesses(rows: Sequence[tuple[Sequence[str], str]]) -> dict[str, tuple[float, str]]:
+    """For each tag, its most frequent label, after the share of the tag's rows that have this label."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for tags, label in rows:
+        for tag in tags:
+            counts[tag][label] += 1
+    best = {tag: labels.most_common(1)[0] for tag, labels in counts.items()}
+    return {tag: (count / (counts[tag].total() + 1), label) for tag, (label, count) in best.items()}
 
 
 def _drawn(rows: DataFrame, labeled_rows: int) -> DataFrame:

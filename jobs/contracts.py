@@ -114,10 +114,18 @@ TRACKS = Table(
         table_features=T.ArrayType(T.FloatType()),  # null: missing; _current.json has their names
         split=_TEXT,  # a Split
         source_rows=_LONG,  # number of rows of the source table that became this track
+        texts=T.MapType(_TEXT, _TEXT),  # texts such as lyrics by column; without those that are missing
+        tags=T.MapType(_TEXT, T.ArrayType(_TEXT)),  # different tags by column; without those that are missing
     ),
     key="track_id",
-    not_null=("track_id", "recording_id", "artist_id", "genres", "table_features", "split", "source_rows"),
+    not_null=(
+        *("track_id", "recording_id", "artist_id", "genres", "table_features", "split", "source_rows"),
+        *("texts", "tags"),
+    ),
 )
+
+TEXT_MAPS = ("texts", "tags")
+"""Columns of `tracks` with the texts and the tags of a track, by column of the source table."""
 
 REJECTS = Table(
     "rejects",
@@ -192,3 +200,6 @@ TAGS = Table(
     key="track_id",
     not_null=("track_id", "status", "inputs", "model_version", "tracks_run"),
 )
+
+TABLES = {table.name: table for table in (TRACKS, GENRE_PROFILES, GENRE_MAP, TAGS)}
+"""The tables that have snapshots, by name."""

@@ -105,6 +105,7 @@ def _tracks(
         with_audio=unique.where(F.col("audio_uri").isNotNull()).count() if has_audio else 0,
         synthetic=table.is_synthetic,
         columns=chosen.understanding.uses,
+        texts=chosen.texts,
     )
     return split.select(*TRACKS.schema.names, *map(quoted, table.kept)), details
 

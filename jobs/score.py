@@ -21,6 +21,7 @@ from genremill.jobs.features import input_selection
 from genremill.jobs.job_inputs import PredictionInputs
 from genremill.jobs.model_registry import ModelVersion
 from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
+from genremill.models.features import TEXT
 from genremill.models.model_card import read_card
 
 
@@ -121,9 +122,11 @@ def run(spark: SparkSession, work: command.Run, inputs: ScoreInputs) -> command.
     if work.dry_run:
         return command.Outcome({"tracks": snapshot.rows} | summary, "dry run: nothing scored")
     LOGGER.info("scoring %d tracks with %s", snapshot.rows, model.version)
-    if gone := {*model_registry.table_features(model.card)} - {*TracksDetails.of(snapshot).feature_names}:
+    details, texts = TracksDetails.of(snapshot), model.card.tokens.keys() - {TEXT}
+    gone = {*model_registry.table_features(model.card)} - {*details.feature_names} | texts - {*details.texts}
+    if gone:
         names = ", ".join(sorted(gone))
-        LOGGER.warning("the tracks do not have these features of the model, so they are missing: %s", names)
+        LOGGER.warning("the tracks do not have these inputs of the model, so they are missing: %s", names)
     expected = min(snapshot.rows, inputs.limit or snapshot.rows)
     with progress(spark, "score", snapshot.rows):
         staged = snapshots.write(work, TAGS, tags, inputs.made_from, inputs.details, expected)

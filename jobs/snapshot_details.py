@@ -78,6 +78,7 @@ class TracksDetails(SnapshotDetails):
     with_audio: int = 0  # number of tracks with an `audio_uri`
     synthetic: bool = False  # whether the demo made up the tracks
     columns: tuple[ColumnUse, ...] = ()  # what each column of the source table was understood to be
+    texts: tuple[str, ...] = ()  # inputs from columns of text and tags, such as text:lyrics and tags:lastfm
 
     @property
     def feature_names(self) -> list[str]:

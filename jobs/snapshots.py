@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import records, storage
 from genremill.infra.readers import warehouse_reader
 from genremill.infra.version import code_version
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.command import Run
-from genremill.jobs.contracts import ContractError, Table, types_of
+from genremill.jobs.contracts import TABLES, ContractError, Table, types_of
 from genremill.jobs.snapshot_details import SnapshotDetails
 
 STAGED = "staged, becomes current with the tags"
@@ -18,8 +18,12 @@ STAGED = "staged, becomes current with the tags"
 
 
 def read(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot) -> DataFrame:
-    """The rows of a snapshot."""
-    return warehouse_reader(spark).parquet(warehouse.path(snapshot.path))
+    """The rows of a snapshot; a column that an earlier version did not write is null."""
+    rows = warehouse_reader(spark).parquet(warehouse.path(snapshot.path))
+    table = TABLES.get(snapshot.path.partition("/")[0])
+    fields = table.schema if table else ()
+    lacking = {field.name: field.dataType for field in fields if field.name not in rows.columns}
+    return rows.withColumns({name: F.lit(None).cast(kind) for name, kind in lacking.items()})
 
 
 def read_run(spark: SparkSession, warehouse: Warehouse, table: Table, run_id: str) -> DataFrame:

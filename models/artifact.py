@@ -19,8 +19,8 @@ from genremill.models.outliers import TrainingDistribution
 
 DISTRIBUTIONS = "clouds."
 """Prefix of the tensors of the training distributions, which are stored beside those of the network."""
-
-
+ENCODERS = {"encoder", "encoders"}
+"""Names of the modules of a network that are fitted before training."""
 MOST_HEADER = 1 << 24
 """Limit on the bytes of a weights file that are not values of tensors."""
 
@@ -76,7 +76,7 @@ def build(card: ModelCard) -> Network:
 
 def fitted(network: Network) -> dict[str, Tensor]:
     """The tensors of the encoders of a network, which are fitted before training."""
-    return {name: value for name, value in network.state_dict().items() if "encoder" in name.split(".")}
+    return {name: value for name, value in network.state_dict().items() if ENCODERS & {*name.split(".")}}
 
 
 def save(
@@ -141,7 +141,7 @@ def _check_length(uri: str, card: ModelCard, described: dict[str, Tensor]) -> No
         raise DamagedWeights(
             f"{uri} is not a safetensors file of {card.model}: found {found:,} bytes; expected "
             f"{least:,} bytes and a header for the sizes in model.json ({sizes}, categories "
-            f"{card.categories}, tokens {card.tokens}, shapes {card.shapes})"
+            f"{card.categories}, tokens {sum(card.tokens.values())}, shapes {card.shapes})"
         )
 
 

@@ -9,7 +9,9 @@ from genremill.models.ranges import Name
 
 TABLE, TEXT = "table", "text"
 """Names of two inputs: the raw table features of a track, and the tokens of its title, album and artists.
-Other inputs have the name of their feature set."""
+Other inputs have the name of their feature set, or one of the prefixes below."""
+PROSE, TAGS = "text:", "tags:"
+"""Prefixes of the inputs that are tokens of one column of `tracks.texts` or of `tracks.tags`."""
 ARTIST = "artist"
 """Name of the input with means, then standard deviations, of an artist's numeric table features.
 They are computed from the tracks of all splits, without labels."""
@@ -25,8 +27,30 @@ WEIGHT = "weight"
 FOLD, FOLDS = "fold", 5
 """Column with the fold of a train row's artists, counted from 0, as an array of one value; and the number of
 folds."""
-EVIDENCE = "evidence"
-"""Name of the evidence of a track's names: a logit per class, computed from tokens, so not in shards."""
+EVIDENCE = "evidence of "
+"""Before the name of a text input: its evidence, a logit per class. It is computed from tokens, and is not in
+shards."""
+
+
+class TextKind(enum.StrEnum):
+    """What the text of an input is, which decides what its tokens are."""
+
+    NAMES = "names"  # title, album and artists
+    PROSE = "prose"  # such as lyrics or a description
+    TAGS = "tags"  # a set of tags
+
+
+def text_kind(name: str) -> TextKind | None:
+    """The kind of text of an input; None if the input is not text.
+
+    >>> text_kind("tags:lastfm"), text_kind("text"), text_kind("spectrogram:mel")
+    (<TextKind.TAGS: 'tags'>, <TextKind.NAMES: 'names'>, None)
+    """
+    if name == TEXT:
+        return TextKind.NAMES
+    if name.startswith(PROSE):
+        return TextKind.PROSE
+    return TextKind.TAGS if name.startswith(TAGS) else None
 
 
 class InputKind(enum.StrEnum):

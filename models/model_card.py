@@ -12,7 +12,7 @@ from scipy.sparse import csc_array
 from genremill.infra import records, storage
 from genremill.infra.errors import UsageError
 from genremill.models.evaluation.drift import Histogram
-from genremill.models.features import TABLE, TEXT, FeatureSpec, ScalingRule
+from genremill.models.features import TABLE, TEXT, FeatureSpec, ScalingRule, text_kind
 from genremill.models.pooling import Pooling
 from genremill.models.ranges import (
     Confidence,
@@ -35,8 +35,9 @@ MOST_PAIRS = 100_000_000
 """Limit on tokens times classes: a network keeps a number for each pair."""
 MOST_BYTES = 1 << 28
 """Limit on the size of a card, which is read as a whole."""
-FORMAT = 3
-"""Increases when the meaning of a field changes. Cards with another format are rejected."""
+FORMAT, EARLIER_FORMAT = 4, 3
+"""Increases when the meaning of a field changes. In format 3, which is read too, `tokens` is the size of the
+vocabulary of names. Cards with another format are rejected."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +127,11 @@ class ModelCard:
     genre_map: dict[str, Count]
     """Cluster id by genre; empty without a genre map."""
     inputs: tuple[Name, ...] = (TABLE,)
-    """Names of the inputs in order, such as `table`, `text` and feature sets."""
+    """Names of the inputs in order, such as `table`, `text`, `tags:lastfm` and feature sets."""
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """Shapes of inputs that are not vectors: (steps, channels) or (channels, height, width)."""
-    tokens: int = 0
-    """Size of the vocabulary of track names."""
+    tokens: dict[str, Count] = field(default_factory=dict)
+    """Size of the vocabulary of each input that is text."""
     parts: tuple[Name, ...] = ()
     """The models that `hybrid` combines."""
     fingerprints: dict[str, Name] = field(default_factory=dict)
@@ -181,23 +182,36 @@ class ModelCard:
     def from_json(cls, text: str | bytes, source: str) -> "ModelCard":
         """Parses the content of the file `source`. Raises `UsageError` if it is not a valid card."""
         keys = records.from_json(text, dict, source, UsageError)
-        if (version := keys.pop("format", None)) != FORMAT:
+        if (version := keys.pop("format", None)) not in (FORMAT, EARLIER_FORMAT):
             raise UsageError(
                 f"{source} has format {version}, which belongs to another version of genremill; "
-                f"expected {FORMAT}. Train the model again"
+                f"expected {EARLIER_FORMAT} or {FORMAT}. Train the model again"
             )
         if unknown := keys.keys() - cls.__dataclass_fields__:
             raise UsageError(f"{source} has unknown fields: {', '.join(sorted(unknown))}")
+        if version == EARLIER_FORMAT:
+            text = records.to_json(_upgraded(keys))
         card = records.from_json(text, cls, source, UsageError)
         for problem in (*_input_problems(card), *_size_problems(card), *_confidence_problems(card)):
             raise UsageError(f"{source} is not a valid ModelCard record: {problem}")
         return card
 
 
+def _upgraded(keys: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a card of `EARLIER_FORMAT` as they are now."""
+    inputs, tokens = keys.get("inputs"), keys.get("tokens", 0)
+    if not isinstance(tokens, int):
+        return keys
+    return keys | {"tokens": {TEXT: tokens} if isinstance(inputs, list) and TEXT in inputs else {}}
+
+
 def _input_problems(card: ModelCard) -> Iterator[str]:
-    vectors = tuple(name for name in card.inputs if name not in card.shapes and name != TEXT)
+    vectors = tuple(name for name in card.inputs if name not in card.shapes and not text_kind(name))
     if (found := tuple(dict.fromkeys(feature.input for feature in card.features))) != vectors:
         yield f"the features do not belong to the inputs without `shapes`: expected {vectors}, found {found}"
+    texts = {name for name in card.inputs if text_kind(name)}
+    if card.tokens.keys() != texts:
+        yield f"tokens: expected sizes for {sorted(texts)}, found {sorted(card.tokens)}"
     if unknown := card.shapes.keys() - set(card.inputs):
         yield f"shapes of unknown inputs: {', '.join(sorted(unknown))}"
     if unknown := card.outlier_limits.keys() - set(card.inputs):
@@ -220,8 +234,8 @@ def _size_problems(card: ModelCard) -> Iterator[str]:
     if not 0 <= card.categories <= MOST_CATEGORIES:
         yield f"categories {card.categories}: expected 0 to {MOST_CATEGORIES:,}"
     most_tokens = MOST_PAIRS // max(len(card.classes), 1)
-    if not 0 <= card.tokens <= most_tokens:
-        yield f"tokens {card.tokens}: expected 0 to {most_tokens:,}"
+    if (tokens := sum(card.tokens.values())) > most_tokens:
+        yield f"tokens {tokens}: expected 0 to {most_tokens:,}"
 
 
 def _confidence_problems(card: ModelCard) -> Iterator[str]:

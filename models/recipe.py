@@ -22,6 +22,8 @@ class Size:
     """Standard deviation of the initial frequencies of periodic embeddings, for inputs of unit variance."""
     rows: int = 0
     """Train rows that `knn` keeps."""
+    joint: bool = False
+    """Whether `fusion` has a network on all inputs; in models of earlier versions it has none."""
 
     def __post_init__(self) -> None:
         for name, least, most in RANGES:
@@ -119,6 +121,11 @@ def periodic_mlp_size(rows: int) -> Size:
     """The size of `periodic_mlp` for a number of train rows."""
     deviation = 1.0 if rows >= MANY_ROWS else 0.3 if rows >= FEW_ROWS else 0.1
     return Size(width=384, depth=2, members=3, dropout=0.1, frequency_deviation=deviation)
+
+
+def fusion_size(rows: int) -> Size:
+    """The size of the networks of `fusion` on numbers."""
+    return replace(periodic_mlp_size(rows), joint=True)
 
 
 def fusion(rows: int) -> Recipe:

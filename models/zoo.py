@@ -1,6 +1,5 @@
 """The models by name: their input kind, how to build them, and the recipe that trains them."""
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
@@ -11,7 +10,7 @@ from genremill.models.encoders.arrays import ArrayEncoder
 from genremill.models.encoders.base import Encoder, Encoders
 from genremill.models.encoders.table import TableEncoder
 from genremill.models.encoders.text import TextEncoder
-from genremill.models.features import TABLE, TEXT, InputKind, Scaling
+from genremill.models.features import TABLE, InputKind, Scaling, text_kind
 from genremill.models.model_card import ModelCard
 from genremill.models.networks import base, images, sequences
 from genremill.models.networks.base import Network
@@ -65,11 +64,6 @@ def _of_windows(build: Build, size: Size) -> Entry:
 
 def _of_image(build: Build, source: str, channels: int, recipes: Recipe = recipe.IMAGE) -> Entry:
     return Entry(build, source, ((channels, 128, 128), 10), recipes, input_kind=InputKind.IMAGE)
-
-
-def _of_all(build: Build, source: str) -> Entry:
-    sizes, kind = recipe.periodic_mlp_size, InputKind.SEVERAL
-    return Entry(build, source, None, recipe.fusion, sizes, kind, is_partial=True)
 
 
 def _hybrid(encoder: Encoders, classes: int, size: Size) -> Network:
@@ -135,14 +129,15 @@ ZOO: dict[str, Entry] = {
         Size(dropout=0.2),
         InputKind.SEVERAL,
     ),
-    "fusion": _of_all(
+    "fusion": Entry(
         Fusion,
-        "`periodic_mlp` for the table, embeddings and naive Bayes of hashed n-grams for names, "
-        "a perceptron for each set of audio",
-    ),
-    "joint_fusion": _of_all(
-        functools.partial(Fusion, joint=True),
-        "`fusion`, and `periodic_mlp` on the table and the counts of names, without the track's own artist",
+        "`periodic_mlp` for the table, embeddings and naive Bayes of tokens for names and for each column of "
+        "text or tags, a perceptron for each set of audio; one network on all of these",
+        None,
+        recipe.fusion,
+        recipe.fusion_size,
+        InputKind.SEVERAL,
+        is_partial=True,
     ),
 }
 
@@ -178,8 +173,8 @@ def encoder(card: ModelCard) -> Encoder:
 
 def _of_input(card: ModelCard, name: str) -> TableEncoder | TextEncoder:
     """The encoder of one input of a partial model."""
-    if name == TEXT:
-        return TextEncoder(card.tokens)
+    if text_kind(name):
+        return TextEncoder(card.tokens.get(name, 0), name)
     features = tuple(feature for feature in card.features if feature.input == name)
     if not features:
         raise UsageError(f"{card.model} takes vectors and text; found {name} of shape {card.shapes[name]}")
@@ -214,6 +209,6 @@ def check_inputs(model: str, names: Sequence[str], shapes: Shapes, parts: Sequen
 
 def input_kind_of(name: str, shapes: Shapes) -> InputKind:
     """The kind of an input. `shapes` has the shapes of inputs that are not vectors."""
-    if name == TEXT:
+    if text_kind(name):
         return InputKind.TEXT
     return (InputKind.VECTOR, InputKind.SEQUENCE, InputKind.IMAGE)[len(shapes.get(name, (0,))) - 1]

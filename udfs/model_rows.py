@@ -18,9 +18,9 @@ import torch
 from genremill.models.artifact import Model
 from genremill.models.encoders.base import Inputs
 from genremill.models.encoders.text import TextEncoder
-from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, TEXT, WINDOWS, Positions
+from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, WINDOWS, Positions, text_kind
 from genremill.udfs.arrow_rows import matrix
-from genremill.udfs.tokens import names_of
+from genremill.udfs.tokens import fields_of
 
 # Arrow's arrays are read-only and are not copied: a network never writes to its input.
 warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
@@ -141,9 +141,10 @@ def _input_column(batch: pa.RecordBatch, name: str, model: Model, positions: Pos
         chosen = positions if name == TABLE else tuple(range(model.card.width(name)))
         x_BF, has_B = feature_rows(batch.column(column), chosen)
         return _InputColumn(name, has_B, x_BF)
-    if name == TEXT:
-        encoder = next(module for module in model.network.modules() if isinstance(module, TextEncoder))
-        numbers = encoder.numbers(names_of(batch))
+    if text_kind(name):
+        encoders = (module for module in model.network.modules() if isinstance(module, TextEncoder))
+        encoder = next(module for module in encoders if module.name == name)
+        numbers = encoder.numbers(fields_of(batch, name))
         has_B = np.any(numbers > 0, axis=1)
         return _InputColumn(name, has_B, numbers[has_B])
     windows = batch.column(WINDOWS)

@@ -11,8 +11,9 @@ from genremill.infra.warehouse import Snapshot
 from genremill.jobs.audits.audit import NO_OTHER_TAGS, Audit, AuditInputs, Limits, NotApplicable, NotMeasured
 from genremill.jobs.audits.content import NO_LABEL
 from genremill.jobs.features import cache as feature_cache, input_selection
+from genremill.jobs.features.model_inputs import text_values
 from genremill.models.evaluation.held_out import Labels
-from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE
+from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, text_kind
 
 FLOWS = 20
 """The most frequent label changes that are recorded."""
@@ -91,7 +92,8 @@ def _changed_features(spark: SparkSession, inputs: AuditInputs, since: str) -> D
     """Tracks whose features have changed since the current tags; None if no features can have changed."""
     parts = []
     now, then = inputs.tracks, inputs.current_tracks
-    if {TABLE, ARTIST} & set(inputs.card.inputs) and then and now.run_id != then.run_id:
+    of_tracks = any(name in (TABLE, ARTIST) or text_kind(name) for name in inputs.card.inputs)
+    if of_tracks and then and now.run_id != then.run_id:
         old = _hashes(spark, inputs, then).withColumnRenamed("hash", "old_hash")
         hashes = _hashes(spark, inputs, now).join(old, "track_id", "inner")
         parts.append(hashes.where("hash != old_hash").select("track_id"))
@@ -102,11 +104,12 @@ def _changed_features(spark: SparkSession, inputs: AuditInputs, since: str) -> D
 
 
 def _hashes(spark: SparkSession, inputs: AuditInputs, tracks: Snapshot) -> DataFrame:
-    """(track_id, hash) of the table features that the model uses, of the track and of its artist."""
-    rows, columns = inputs.read(spark, tracks), ["table_features"]
+    """(track_id, hash) of the table features and the texts of each track, and of its artist's features."""
+    rows, columns = inputs.read(spark, tracks), [F.col("table_features")]
+    columns += [column for name in inputs.card.inputs for column in text_values(name)]
     if artists := input_selection.artists_of_model(inputs.warehouse, tracks, inputs.card):
         rows = rows.join(artists.described(spark), "artist_id", "left")
-        columns.append(ARTIST_FEATURES)
+        columns.append(F.col(ARTIST_FEATURES))
     return rows.select("track_id", F.xxhash64(*columns).alias("hash"))
 
 

@@ -10,8 +10,8 @@ from genremill.jobs.audits.audit import TRACKS_REMOVED, Audit, AuditInputs, NotM
 from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
 
 MISSING_VALUES = "missing values"
-_NAMES = frozenset({"title", "album", "artists"})
-"""Roles of columns that the audit compares, besides the features."""
+_TEXTS = frozenset({"title", "album", "artists", "text", "tags"})
+"""Uses of columns that the audit compares, besides the features."""
 SHOWN = 5
 """Columns that the audit names."""
 
@@ -36,19 +36,19 @@ class MissingRise:
 
 
 def rises(before: Snapshot, now: Snapshot) -> list[MissingRise]:
-    """The features, the names and the audio of two snapshots of `tracks`, the largest rise first."""
+    """The features, the texts and the audio of two snapshots of `tracks`, the largest rise first."""
     after = _missing(now)
     columns = [MissingRise(name, missing, after.get(name)) for name, missing in _missing(before).items()]
     return _sorted([*columns, MissingRise("audio", _without_audio(before), _without_audio(now))])
 
 
 def _missing(tracks: Snapshot) -> dict[str, float]:
-    """The share of missing values of each feature, title, album and artists.
+    """The share of missing values of each feature, of title, album and artists, and of texts and tags.
 
     New tracks without a genre are usual, so only the loss of all genres counts.
     """
     details = TracksDetails.of(tracks)
-    names = {use.column: use.missing for use in details.columns if _NAMES & {*use.uses}}
+    names = {use.column: use.missing for use in details.columns if _TEXTS & {*use.uses}}
     genres = {use.column: math.floor(use.missing) for use in details.columns if "genre" in use.uses}
     return names | genres | {feature.name: feature.missing for feature in details.features}
 

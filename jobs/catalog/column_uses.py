@@ -18,6 +18,7 @@ from genremill.udfs.cells.numeric import Floats, NumberFormat, numbers, plain_nu
 LIKELY_NUMERIC = 0.5
 """A column of text may be a feature if at least this share of its first values are numbers."""
 KEPT, NUMERIC, ONE_HOT = "kept", "numeric feature", "one-hot feature"
+TEXT_COLUMN, TAG_COLUMN = "text", "tags"
 _DATES = (T.DateType, T.TimestampType, T.TimestampNTZType, T.DayTimeIntervalType)
 
 
@@ -107,10 +108,12 @@ def use_of(
 ) -> Use:
     """The use of a column; `measured` is None if its type has no numbers."""
     of_column = roles.by_column.get(name, [])
-    kept = [KEPT] if name in columns.keep else []
+    named = {KEPT: columns.keep, TEXT_COLUMN: columns.text, TAG_COLUMN: columns.tags}
+    kept = [use for use, names in named.items() if name in names]
     uses = [*(role.replace("_", " ") for role in of_column), *kept]
     reasons = [_role_reason(role, columns) for role in of_column[:1]]
-    reasons += ["named by --columns.keep"] if kept else []
+    flags = {KEPT: "keep", TEXT_COLUMN: "text", TAG_COLUMN: "tags"}
+    reasons += [f"named by --columns.{flags[use]}" for use in kept]
     is_number = bool({"popularity", "duration"} & {*of_column})
     if columns.features:
         feature = _named_feature(name, columns)

@@ -1,6 +1,8 @@
 """The columns of a track table that the user names, and the column of each role."""
 
+import re
 import shlex
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 
@@ -35,6 +37,11 @@ class Columns:
     """Column with the path or URI of the audio."""
     separator: str | None = None
     """Text that separates the artists. [;]"""
+    text: tuple[str, ...] = ()
+    """Columns with text about the track, such as lyrics or a description."""
+    tags: tuple[str, ...] = ()
+    """Columns with tags other than the label, such as those of MusicBrainz or Last.fm, or the record label:
+    lists, or text between separators."""
     features: tuple[str, ...] = ()
     """Columns to use as features. [popularity, duration and all other columns with measured numbers]"""
     ignore: tuple[str, ...] = ()
@@ -53,6 +60,8 @@ class Columns:
         return reduced(name) in map(reduced, self.categorical)
 
 
+TEXTS = ("text", "tags")
+"""Fields of `Columns` that name columns of text, which models read."""
 ROLES = ("id", "title", "album", "artists", "genre", "popularity", "duration", "audio_uri")
 
 
@@ -77,6 +86,15 @@ class Roles:
             if (name := getattr(self, role)) is not None:
                 columns.setdefault(name, []).append(role)
         return columns
+
+
+def text_key(column: str) -> str:
+    """The name of a column of text in `tracks` and in the inputs of models.
+
+    >>> text_key("artist.genres")
+    'artist_genres'
+    """
+    return re.sub("[.`+]", "_", column)
 
 
 def flag_of(field: str) -> str:
@@ -132,7 +150,7 @@ def _refuse_look_alikes(
     fits: Callable[[str, str], bool],
 ) -> None:
     """Raises if a column of a default name is missing, and others may have its role."""
-    used = {*filter(None, roles.values()), *columns.ignore, *columns.features}
+    used = {*filter(None, roles.values()), *columns.ignore, *columns.features, *columns.text, *columns.tags}
     free = [name for name in names if name not in used]
     problems = []
     for role in ROLES:
@@ -164,9 +182,21 @@ def _refuse_contradictions(columns: Columns) -> None:
     """Raises on column flags that contradict each other."""
     if columns.id in columns.ignore:
         raise UsageError(f"--columns.ignore {columns.id}: it is the id, which is required")
-    if both := sorted(set(columns.ignore) & {*columns.features, *columns.keep}):
-        raise UsageError(f"--columns.ignore {both[0]}: --columns.features or --columns.keep names it too")
-    for flag in ("features", "keep"):
+    if both := sorted(set(columns.ignore) & {*columns.features, *columns.keep, *columns.text, *columns.tags}):
+        raise UsageError(f"--columns.ignore {both[0]}: another flag, such as --columns.keep, names it too")
+    if both := sorted({*columns.text} & {*columns.tags}):
+        raise UsageError(f"--columns.text and --columns.tags both name {both[0]!r}")
+    for field in TEXTS:
+        if columns.genre in getattr(columns, field):
+            flag = f"{flag_of(field)} {columns.genre}"
+            raise UsageError(f"{flag}: it is the genre, which the model must not see")
+    keys = Counter(map(text_key, (*columns.text, *columns.tags)))
+    if same := [key for key, count in keys.items() if count > 1]:
+        raise UsageError(
+            f"--columns.text and --columns.tags: more than one column would be called {same[0]!r} in "
+            "`tracks`, where a dot, a backtick or a plus sign becomes `_`"
+        )
+    for flag in ("features", "keep", *TEXTS):
         names = getattr(columns, flag)
         if doubled := [name for name in names if names.count(name) > 1]:
             raise UsageError(f"--columns.{flag} names {doubled[0]!r} twice")

@@ -51,12 +51,12 @@ def file_text(
     lines += [
         f"    {guess.role.replace('_', '-')}: {_scalar(guess.value)}  {_comment(guess)}" for guess in found
     ]
-    lines += [
-        "    # What becomes of the other columns; `features`, `ignore`, `keep` and `categorical` change it:"
-    ]
+    lines += ["    # What becomes of the other columns; `features`, `categorical` and these lists change it:"]
     roles = {guess.column for guess in found}
     lines += [_line_of(use) for use in uses if use.column not in roles]
     lines += [
+        "    # tags: []  # columns with tags other than the label",
+        "    # text: []  # columns with text, such as lyrics",
         "    # ignore: []",
         "    # keep: []",
         "  # max-missing: 0.5  # largest share of missing values in a feature",

@@ -54,7 +54,8 @@ def _is_wanted(feature: Feature, kinds: dict[str, Kind], columns: Columns) -> bo
     if feature.name in kinds:
         return columns.categorical != Columns.categorical
     others = (getattr(columns, role) for role in ROLES if role not in ("popularity", "duration"))
-    return bool(columns.features) or feature.name in {*columns.ignore, *columns.keep, *others}
+    named = {*columns.ignore, *columns.keep, *columns.text, *columns.tags, *others}
+    return bool(columns.features) or feature.name in named
 
 
 def _why(feature: Feature, kinds: dict[str, Kind], uses: dict[str, ColumnUse]) -> str:

@@ -8,12 +8,13 @@ from pyspark.sql import Column, DataFrame, functions as F
 
 from genremill.infra.log import LOGGER
 from genremill.jobs.catalog.column_contents import ALMOST_ALL
-from genremill.jobs.catalog.column_uses import NUMERIC, ONE_HOT, feature_kind
-from genremill.jobs.catalog.leaks import leaking
+from genremill.jobs.catalog.column_uses import NUMERIC, ONE_HOT, TAG_COLUMN, TEXT_COLUMN, feature_kind
+from genremill.jobs.catalog.leaks import entries_of, leaking, leaking_texts
 from genremill.jobs.catalog.left_out import IGNORED
 from genremill.jobs.catalog.plausible_values import EVERYTHING, Range, limited, plausible_ranges
 from genremill.jobs.catalog.understanding import Understanding
 from genremill.jobs.snapshot_details import ColumnUse, Feature
+from genremill.models.features import PROSE, TAGS
 from genremill.udfs.cells.rows import EXAMPLES
 
 
@@ -50,6 +51,8 @@ class Chosen:
     ranges: tuple[Range, ...]
     """The plausible numbers of each column in `numbers`."""
     counts: Counts
+    texts: tuple[str, ...] = ()
+    """The inputs of models from columns of text and tags, without those that give the label away."""
 
 
 def count_values(rows: DataFrame, understanding: Understanding, ranges: Sequence[Range]) -> Counts:
@@ -61,6 +64,8 @@ def count_values(rows: DataFrame, understanding: Understanding, ranges: Sequence
     numbers = {column.name: F.get("numbers", F.lit(number)) for number, column in enumerate(form.features)}
     far = {name: each.excludes(numbers[name]) for name, each in zip(numbers, ranges, strict=True)}
     names = {role: name for role in blank if (name := getattr(roles, role)) and name not in numbers}
+    names |= (texts := _text_columns(understanding))
+    blank |= {name: F.size(entries_of(name)) == 0 for name in texts}
     row = rows.agg(
         F.count("*"),
         F.count_if(F.size("genres") > 0),
@@ -108,6 +113,10 @@ def choose_features(
     counts = count_values(rows, understanding, ranges)
     leaks = leaking(limited(rows, ranges), len(names), counts.labeled)
     accuracy_of = {names[position]: accuracy for position, accuracy in leaks.items()}
+    columns = _text_columns(understanding)
+    filled = {name: counts.good - counts.missing[column] for name, column in columns.items()}
+    of_texts = leaking_texts(rows, filled, counts.labeled / max(counts.good, 1))
+    why_no_text = {columns[name]: _gives_label_away(accuracy) for name, accuracy in of_texts.items()}
     why_not = {
         name: reason
         for name in names
@@ -115,6 +124,8 @@ def choose_features(
     }
     for name, reason in why_not.items():
         LOGGER.warning("column %r is not used as a feature: %s", name, reason)
+    for name, reason in why_no_text.items():
+        LOGGER.warning("column %r is not used as text or tags: %s", name, reason)
     positions = tuple(position for position, name in enumerate(names) if name not in why_not)
     good = max(counts.good, 1)
     features = tuple(understanding.feature(names[at], counts.unusable(names[at]) / good) for at in positions)
@@ -126,7 +137,32 @@ def choose_features(
         )
         for use in understanding.uses
     }
-    return Chosen(understanding.with_uses(uses), features, positions, ranges, counts)
+    for name, reason in why_no_text.items():
+        others = tuple(use for use in uses[name].uses if use not in (TEXT_COLUMN, TAG_COLUMN))
+        uses[name] = dataclasses.replace(uses[name], uses=others or (IGNORED,), reason=reason)
+    texts = tuple(name for name in columns if name not in of_texts)
+    return Chosen(understanding.with_uses(uses), features, positions, ranges, counts, texts)
+
+
+def with_texts(rows: DataFrame, texts: Sequence[str]) -> DataFrame:
+    """The rows with only these inputs in `texts` and `tags`."""
+    return rows.withColumns({"texts": _kept("texts", PROSE, texts), "tags": _kept("tags", TAGS, texts)})
+
+
+def _kept(column: str, prefix: str, texts: Sequence[str]) -> Column:
+    keys = [name.removeprefix(prefix) for name in texts if name.startswith(prefix)]
+    return F.filter(column, lambda entry: entry["column"].isin(*keys))
+
+
+def _text_columns(understanding: Understanding) -> dict[str, str]:
+    """The columns of text and of tags, by input of a model."""
+    form = understanding.row_format
+    tags = {TAGS + key: str(column.name) for key, column in form.tags.items()}
+    return {PROSE + key: name for key, name in form.texts.items()} | tags
+
+
+def _gives_label_away(accuracy: float) -> str:
+    return f"it gives the label away: alone, it predicts the genre with an accuracy of {accuracy:.3f}"
 
 
 def _why_not(name: str, counts: Counts, max_missing: float, leak: float | None) -> str:
@@ -134,10 +170,7 @@ def _why_not(name: str, counts: Counts, max_missing: float, leak: float | None) 
     filled = counts.good - counts.missing[name]
     parsed = filled - counts.not_numbers[name]
     if leak is not None:
-        return (
-            f"it gives the label away: alone, it predicts the genre with an accuracy of {leak:.3f}; if it is "
-            f"a measured value, name it with --columns.features"
-        )
+        return f"{_gives_label_away(leak)}; if it is a measured value, name it with --columns.features"
     if not filled:
         return "it has no values"
     if parsed < ALMOST_ALL * filled:

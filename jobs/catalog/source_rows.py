@@ -13,7 +13,7 @@ from genremill.infra.log import LOGGER
 from genremill.jobs import command, snapshots
 from genremill.jobs.catalog import column_table
 from genremill.jobs.catalog.labels import other_spellings, with_one_spelling
-from genremill.jobs.catalog.measurements import Chosen, choose_features
+from genremill.jobs.catalog.measurements import Chosen, choose_features, with_texts
 from genremill.jobs.catalog.plausible_values import limited
 from genremill.jobs.catalog.row_checks import INTERNAL_COLUMNS, rejected, typed_rows
 from genremill.jobs.catalog.sample import Sample, take_sample
@@ -124,6 +124,7 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
     chosen = choose_features(good, total, digest, understanding, options.max_missing)
     spellings = other_spellings(good)
     rows = limited(with_one_spelling(rows, spellings), chosen.ranges)
+    rows = with_texts(rows, chosen.texts)
     is_synthetic = SYNTHETIC_COLUMN in opened.rows.columns
     table = SourceRows(opened, chosen, rows, total, is_synthetic, rejects, spellings)
     _log(table)

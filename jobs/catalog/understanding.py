@@ -11,7 +11,7 @@ from pyspark.sql import types as T
 
 from genremill.infra.errors import UsageError
 from genremill.jobs.catalog.column_uses import Measured, Use, use_of
-from genremill.jobs.catalog.columns import ROLES, Columns, Roles, find_roles, flag_of
+from genremill.jobs.catalog.columns import ROLES, Columns, Roles, find_roles, flag_of, text_key
 from genremill.jobs.catalog.left_out import IGNORED, LeftOut
 from genremill.jobs.catalog.list_contents import label_list_format, name_list_format
 from genremill.jobs.catalog.number_formats import decimal_sign
@@ -60,7 +60,8 @@ def understand(
     `markers` are further texts for a missing value. Raises `UsageError` if a column is missing or of a wrong
     type.
     """
-    named = {*columns.features, *columns.keep, *(getattr(columns, role) for role in ROLES)}
+    of_roles = (getattr(columns, role) for role in ROLES)
+    named = {*columns.features, *columns.keep, *columns.text, *columns.tags, *of_roles}
     if unreadable := [name for name in left_out.unreadable if name in named]:
         kinds = ", ".join(f"{name!r} ({left_out.unreadable[name]})" for name in unreadable)
         raise UsageError(
@@ -122,6 +123,14 @@ def _check_types(
             continue
         wanted, found = wanted_of.get(role, "text"), kind.simpleString()
         raise UsageError(f"{source}: {flag_of(role)} {name}: expected {wanted}, found {found}")
+    for flag, names, wanted, types in (
+        ("--columns.text", columns.text, "text", (T.AtomicType,)),
+        ("--columns.tags", columns.tags, _LISTS, lists),
+    ):
+        for name in names:
+            kind = sample.types[name]
+            if not (isinstance(kind, types) and _has_names(kind)):
+                raise UsageError(f"{source}: {flag} {name}: expected {wanted}, found {kind.simpleString()}")
     for name in (*columns.features, *filter(None, (roles.popularity, roles.duration))):
         if name not in measured:
             raise UsageError(
@@ -163,6 +172,10 @@ def _row_format(
         popularity=number[roles.popularity] if roles.popularity else None,
         duration=number[roles.duration] if roles.duration else None,
         features=tuple(number[name] for name in ordered),
+        texts={text_key(name): name for name in columns.text},
+        tags={
+            text_key(name): ListColumn(name, _genre_format(sample, name, markers)) for name in columns.tags
+        },
         malformed=MALFORMED,
         missing=markers,
     )
@@ -185,7 +198,7 @@ def _genre_format(sample: Sample, name: str | None, markers: frozenset[str]) -> 
 def _described(name: str, use: Use, sample: Sample, form: RowFormat, measured: Measured | None) -> ColumnUse:
     """A column in the table that `ingest` prints."""
     reason = use.reason
-    for column in (form.artists, form.genres):
+    for column in (form.artists, form.genres, *form.tags.values()):
         if column.name == name:
             reason += f"; {sample.types[name].simpleString() if not sample.is_text(name) else column.form}"
     is_number = use.is_candidate or name in {

@@ -14,9 +14,9 @@ from genremill.jobs.contracts import Split
 from genremill.jobs.evaluation.figures import bounds
 from genremill.jobs.evaluation.page import SPLIT_MEANINGS, SPLIT_NAMES
 from genremill.models import artifact
-from genremill.models.encoders.text_tokens import TEXT_WIDTH
+from genremill.models.encoders.text_tokens import text_width
 from genremill.models.evaluation.metrics import Metrics
-from genremill.models.features import TEXT
+from genremill.models.features import text_kind
 from genremill.models.model_card import ModelCard
 
 BATCH = 1024
@@ -63,9 +63,12 @@ def cost_of(folder: str, card: ModelCard) -> Cost:
     """What the training of a version took, and what its network takes on one thread of this machine."""
     network, history = artifact.load(folder).network, card.training.history
     # Constant inputs: a network takes as long for them as for others.
-    inputs = {name: torch.ones(BATCH, card.width(name)) for name in card.inputs if name != TEXT}
-    if TEXT in card.inputs:
-        inputs[TEXT] = torch.ones(BATCH, TEXT_WIDTH, dtype=torch.int32)
+    inputs = {
+        name: torch.full((BATCH, text_width(kind)), min(card.tokens[name], 1), dtype=torch.int32)
+        if (kind := text_kind(name))
+        else torch.ones(BATCH, card.width(name))
+        for name in card.inputs
+    }
     names = {"predict": network.probabilities, "inputs": inputs}
     timer = benchmark.Timer("predict(inputs)", globals=names, num_threads=1)
     seconds = timer.blocked_autorange(min_run_time=0.5).mean / BATCH

@@ -11,7 +11,7 @@ from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import CachedSet
 from genremill.jobs.features.model_inputs import Artists, ModelInputs
 from genremill.jobs.snapshot_details import Kind, TracksDetails
-from genremill.models.features import ARTIST, TABLE, TEXT, FeatureSpec, artist_features
+from genremill.models.features import ARTIST, TABLE, TEXT, FeatureSpec, artist_features, text_kind
 from genremill.models.model_card import ModelCard
 from genremill.udfs.dsp.augmentation import Variant
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from genremill.models.zoo import Entry
 
 AUTO = "auto"
-OWN = (TABLE, ARTIST, TEXT)
-"""Inputs that come from the track table; all other inputs are feature sets."""
+OWN = (TABLE, ARTIST)
+"""Inputs that come from the track table besides texts; all other inputs are feature sets."""
 
 
 def chosen(
@@ -42,7 +42,9 @@ def chosen(
     ]
     if not table and (TABLE in names or ARTIST in names):
         raise UsageError(f"the tracks of run {tracks.run_id} have no table features to learn from")
-    sets = {name: feature_cache.newest(warehouse, name, filled) for name in names if name not in OWN}
+    _refuse_unknown_texts(tracks, names)
+    of_audio = [name for name in names if name not in OWN and not text_kind(name)]
+    sets = {name: feature_cache.newest(warehouse, name, filled) for name in of_audio}
     of_table = [spec for _, spec in table]
     specs: dict[str, Sequence[FeatureSpec]] = {TABLE: of_table, ARTIST: artist_features(of_table)}
     for name, cached in sets.items():
@@ -129,7 +131,8 @@ def _names(
         return _different(asked, named)
     has_table = bool(TracksDetails.of(tracks).features)
     sets = sorted({cached.name for cached in filled if cached.is_vector or not partial})
-    existing = ([TABLE] if has_table else []) + ([TEXT] if partial else []) + sets
+    texts = [TEXT, *TracksDetails.of(tracks).texts] if partial else []
+    existing = ([TABLE] if has_table else []) + texts + sets
     if not existing:
         raise UsageError(
             f"the tracks of run {tracks.run_id} have no table features, and {warehouse.uri} has no features "
@@ -140,6 +143,16 @@ def _names(
     if not has_table and len(sets) > 1:
         raise UsageError(f"--inputs is needed: one or more of {', '.join(sets)}, joined by +")
     return (existing[0],)
+
+
+def _refuse_unknown_texts(tracks: Snapshot, names: Sequence[str]) -> None:
+    """Raises if the tracks have no such column of text or of tags."""
+    known = TracksDetails.of(tracks).texts
+    if unknown := [name for name in names if text_kind(name) and name not in (TEXT, *known)]:
+        raise UsageError(
+            f"--inputs {'+'.join(names)}: the tracks of run {tracks.run_id} have no {unknown[0]}; they have: "
+            f"{', '.join(known) or 'none'}. Name the column with --columns.text or --columns.tags of ingest"
+        )
 
 
 def _different(asked: str | None, names: list[str]) -> tuple[str, ...]:

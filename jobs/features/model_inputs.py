@@ -1,4 +1,4 @@
-"""The inputs of a model: table features and names of a track, and windows of cached feature sets."""
+"""The inputs of a model: table features and texts of a track, and windows of cached feature sets."""
 
 import functools
 import math
@@ -10,10 +10,21 @@ from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 from genremill.infra.errors import UsageError
 from genremill.infra.readers import warehouse_reader
 from genremill.jobs import command, snapshots
+from genremill.jobs.contracts import TEXT_MAPS
 from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import CachedSet
-from genremill.models.encoders.text_tokens import FIELDS, TEXT_WIDTH
-from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, TEXT, WINDOWS, FeatureSpec, Positions
+from genremill.models.encoders.text_tokens import FIELDS, text_columns, text_width
+from genremill.models.features import (
+    ARTIST,
+    ARTIST_FEATURES,
+    TABLE,
+    TEXT,
+    WINDOWS,
+    FeatureSpec,
+    Positions,
+    TextKind,
+    text_kind,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,12 @@ def _features_at(positions: Positions) -> list[Column]:
         F.lit(None).cast("float") if position is None else F.get("table_features", F.lit(position))
         for position in positions
     ]
+
+
+def text_values(name: str) -> list[Column]:
+    """The texts or the tags of a track in one input, null if it has none; empty if the input is no text."""
+    key = name.partition(":")[2]
+    return [F.col(column)[key] if column in TEXT_MAPS else F.col(column) for column in text_columns([name])]
 
 
 def _has_any(positions: Positions) -> Column:
@@ -76,25 +93,31 @@ class ModelInputs:
     def values(self) -> int:
         """Number of values in a row of all inputs."""
         shaped = sum(math.prod(shape) for shape in self.shapes.values())
-        return len(self.features) + shaped + (TEXT_WIDTH if TEXT in self.names else 0)
+        return len(self.features) + shaped + sum(map(text_width, self.texts.values()))
 
     @property
     def vectors(self) -> tuple[str, ...]:
         """The inputs that are vectors, in order."""
-        return tuple(name for name in self.names if name not in self.shapes and name != TEXT)
+        return tuple(name for name in self.names if name not in self.shapes and name not in self.texts)
+
+    @property
+    def texts(self) -> dict[str, TextKind]:
+        """The inputs that are text, in order."""
+        return {name: kind for name in self.names if (kind := text_kind(name))}
 
     @property
     def columns(self) -> list[str]:
         """The columns that hold a track's inputs."""
         table = ["table_features"] if TABLE in self.names else []
-        text = list(FIELDS) if TEXT in self.names else []
+        text = text_columns(self.names)
         artist = [ARTIST_FEATURES] if self.artists else []
         return table + artist + text + ([WINDOWS] if self.sets else [])
 
     @property
     def made_from(self) -> dict[str, str]:
-        """The fingerprint and the runs of each feature set."""
-        return {name: cached.state for name, cached in self.sets.items()}
+        """The fingerprint and the runs of each feature set, and the kind of each column of text or tags."""
+        columns = {name: kind.value for name, kind in self.texts.items() if name != TEXT}
+        return columns | {name: cached.state for name, cached in self.sets.items()}
 
     def with_inputs(self, spark: SparkSession, tracks: DataFrame) -> DataFrame:
         """All `tracks` with their inputs; windows are null if the model cannot use the track's windows."""
@@ -122,6 +145,7 @@ class ModelInputs:
             ARTIST: F.col(ARTIST_FEATURES).isNotNull(),
             TEXT: F.length(F.concat_ws("", *FIELDS)) > 0,
         }
+        conditions |= {name: text_values(name)[0].isNotNull() for name in self.texts if name != TEXT}
         needed = [conditions[name] for name in self.names if name in conditions]
         needed += [F.col(WINDOWS).isNotNull()] if self.sets else []
         return functools.reduce(Column.__or__ if self.partial else Column.__and__, needed)

@@ -7,6 +7,7 @@ import numpy as np
 from pyspark.sql import Row, SparkSession, functions as F
 
 from genremill.infra import storage
+from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import snapshots
 from genremill.jobs.features import cache as feature_cache, input_selection
@@ -65,6 +66,10 @@ class TrackSheet:
     """None if the value is missing."""
     audio_features: Sequence[AudioFeatures]
     tag: Tag | None
+    tags: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The tags of the source table by column."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """The texts of the source table by column."""
 
     @property
     def heading(self) -> str:
@@ -94,6 +99,8 @@ def read(spark: SparkSession, warehouse: Warehouse, track: str) -> TrackSheet | 
         tag=_tag(spark, warehouse, row["track_id"], snapshot, current["tags"].snapshot)
         if "tags" in current
         else None,
+        tags=dict(row["tags"] or {}),
+        texts=dict(row["texts"] or {}),
     )
 
 
@@ -131,14 +138,13 @@ def _tag(
     row = rows.where(F.col("track_id") == track_id).first()
     if row is None:
         return None
-    newer = row.asDict()  # tags of older versions do not have these columns
     unchanged = ("label", "confidence", "status", "cluster_id", "model_version")
     return Tag(
         **{name: row[name] for name in unchanged},
         top={entry["label"]: _short(entry["probability"]) for entry in row["top"] or ()},
         inputs=tuple(row["inputs"]),
-        clusters={entry["cluster_id"]: _short(entry["probability"]) for entry in newer.get("clusters") or ()},
-        blend=newer.get("blend"),
+        clusters={entry["cluster_id"]: _short(entry["probability"]) for entry in row["clusters"] or ()},
+        blend=row["blend"],
         by_input=_by_input(spark, warehouse, track_id, tracks, row["model_version"]),
     )
 
@@ -150,15 +156,16 @@ def _by_input(
     folder = warehouse.path("models", model)
     if not storage.is_object(f"{folder}/model.json"):  # the model was removed
         return {}
-    card = read_card(folder)
-    if len(card.inputs) < 2:
-        return {}
     from genremill.models import artifact  # imported here because torch takes seconds
     from genremill.models.networks.fusion import Fusion
     from genremill.udfs.model_rows import model_rows
 
-    loaded = artifact.load(folder)
-    if not isinstance(loaded.network, Fusion):
+    try:
+        card = read_card(folder)
+        loaded = artifact.load(folder) if len(card.inputs) > 1 else None
+    except UsageError:  # a model of an earlier version, or a damaged one
+        return {}
+    if loaded is None or not isinstance(loaded.network, Fusion):
         return {}
     inputs = input_selection.of_model(warehouse, tracks, card)
     track = snapshots.read(spark, warehouse, tracks).where(F.col("track_id") == track_id)

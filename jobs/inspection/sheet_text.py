@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from genremill.infra.terminal import plain
 from genremill.jobs.inspection.sheet import AudioFeatures, Tag, TrackSheet
+from genremill.models.features import PROSE, TAGS
 
 WIDTH, LABEL_WIDTH, GAP = 112, 12, "   "
 """Characters of a line, of a label, and between two columns."""
@@ -21,6 +22,8 @@ def lines_of(sheet: TrackSheet) -> list[str]:
         "duration": "unknown" if sheet.duration_s is None else f"{sheet.duration_s:.1f} s",
         "audio": sheet.audio_uri or "none: the track has no audio_uri",
     }
+    facts |= {TAGS + name: _cut(", ".join(tags)) for name, tags in sheet.tags.items()}
+    facts |= {PROSE + name: _cut(text) for name, text in sheet.texts.items()}
     lines = [fact(name, value) for name, value in facts.items()]
     table = "table features" if sheet.table_features else fact("table", "no table features")
     lines += ["", *_tag_lines(sheet.tag), "", table, *_listing(sheet.table_features)]
@@ -37,9 +40,13 @@ def _audio_lines(features: AudioFeatures) -> list[str]:
     return [plain(f"{features.name}, {which}, fingerprint {features.fingerprint}"), *_listing(first)]
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= WIDTH else f"{text[:WIDTH]}…"
+
+
 def fact(name: str, value: str) -> str:
     """One line: a label and its value."""
-    return plain(f"{name:<{LABEL_WIDTH}}{value}")
+    return plain(f"{name:<{LABEL_WIDTH - 1}} {value}")
 
 
 def tag_text(tag: Tag | None) -> str:

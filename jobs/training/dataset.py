@@ -14,7 +14,7 @@ from genremill.jobs.features.model_inputs import ModelInputs
 from genremill.jobs.training.shards import write_part
 from genremill.jobs.training.vocabulary import known_tokens, numbered
 from genremill.models.encoders.text_tokens import Known
-from genremill.models.features import FOLD, FOLDS, TEXT, WEIGHT, WINDOWS
+from genremill.models.features import FOLD, FOLDS, WEIGHT, WINDOWS
 from genremill.models.training import manifest
 
 PARTS = (Split.TRAIN, Split.VALIDATION, Split.TEST)
@@ -52,8 +52,8 @@ class TrainingSet(TrainingCounts):
     train: str
     validation: str | None
     digests: tuple[str, ...]
-    known: Known | None
-    """The tokens that the model knows; None if the model does not use names."""
+    known: Mapping[str, Known]
+    """The tokens that the model knows, by input that is text."""
     together: dict[str, dict[str, float]]
     """See `ModelCard.together`."""
 
@@ -94,12 +94,11 @@ def write_training_set(
     # Each worker validates a part. With fewer rows than workers, there is no validation.
     validates = counts.windows[Split.VALIDATION] >= workers
     parts = (Split.TRAIN, Split.VALIDATION) if validates else (Split.TRAIN,)
-    # Filtered by split first: Spark pushes no filter through the Python function that makes tokens of names.
+    # Filtered by split first: Spark pushes no filter through the Python function that makes tokens of texts.
     pairs_of = {part: with_label.where(F.col("split") == part.value) for part in parts}
     together = _together(pairs_of[Split.TRAIN])
-    known = None
-    if TEXT in inputs.names:
-        known = known_tokens(pairs_of[Split.TRAIN], counts.rows[Split.TRAIN], len(counts.classes))
+    known = known_tokens(pairs_of[Split.TRAIN], inputs.texts, counts.rows[Split.TRAIN], len(counts.classes))
+    if known:
         pairs_of[Split.TRAIN] = _folded(pairs_of[Split.TRAIN])
     if validates:
         pairs_of[Split.VALIDATION] = _weighted(pairs_of[Split.VALIDATION])
@@ -166,15 +165,15 @@ def _weighted(pairs: DataFrame) -> DataFrame:
 
 
 def _folded(pairs: DataFrame) -> DataFrame:
-    """Train pairs with the fold of their artist: the statistics of names come from the other folds."""
+    """Train pairs with the fold of their artist: the counts of tokens come from the other folds."""
     fold = F.pmod(F.xxhash64("artist_id", F.lit(FOLD)), F.lit(FOLDS))
     return pairs.withColumn(FOLD, F.array(fold.cast("float")))
 
 
-def _examples(pairs: DataFrame, inputs: ModelInputs, known: Known | None) -> DataFrame:
+def _examples(pairs: DataFrame, inputs: ModelInputs, known: Mapping[str, Known]) -> DataFrame:
     """The rows of the shards: a column for each input, the label, the order and a hash of the row."""
     key = ["track_id", "genre", *(["window"] if inputs.sets else [])]
-    pairs = pairs if known is None else numbered(pairs, known)
+    pairs = numbered(pairs, known) if known else pairs
     beside = [name for name in (WEIGHT, FOLD) if name in pairs.columns]
     marks = [(F.col("window") >= F.col(OWN_WINDOWS)).alias(AUGMENTED)] if OWN_WINDOWS in pairs.columns else []
     order = unit_hash("order", 0, *key).alias("order")

@@ -26,7 +26,7 @@ from genremill.models import artifact, zoo
 from genremill.models.encoders.base import joined_rows
 from genremill.models.encoders.table import codes_in, with_limits, with_missing_marked
 from genremill.models.evaluation.held_out import Labels
-from genremill.models.features import TEXT, ScalingRule
+from genremill.models.features import ScalingRule
 from genremill.models.model_card import Cluster, ModelCard
 from genremill.models.training import checkpoints, local_ranks, loop, manifest, plan as training_plan
 from genremill.models.training.checkpoints import FAILURE, Checkpoint, Diverged, Failure
@@ -79,7 +79,7 @@ def planned(work: command.Run, cfg: Config, data: TrainingSet, sources: Sources,
     given = {name: value for name in flags if (value := getattr(cfg, name)) is not None}
     recipe = dataclasses.replace(entry.recipe(rows), **given)
     encoder = zoo.encoder(card)
-    encoder.learn(samples if data.known is None else samples | {TEXT: data.known})
+    encoder.learn({**samples, **data.known})
     network = entry.build(encoder, len(card.classes), card.size)
     bare = dataclasses.replace(card, snapshots={}, clusters={}, genre_map={})
     digest = training_plan.digest(bare, recipe, cfg.seed, cfg.workers, THREADS, list(data.digests))
@@ -123,7 +123,7 @@ def _card(cfg: Config, data: TrainingSet, sources: Sources, samples: Samples) ->
         inputs=inputs.names,
         shapes=dict(inputs.shapes),
         parts=cfg.part_names,
-        tokens=0 if data.known is None else len(data.known),
+        tokens={name: len(known) for name, known in data.known.items()},
         fingerprints=inputs.fingerprints,
         scaling_rule=cfg.scaling,
         pooling=cfg.pooling,

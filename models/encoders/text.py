@@ -1,9 +1,10 @@
-"""The encoder of names: it maps each token to its number in the vocabulary of a model.
+"""The encoder of text: it maps each token to its number in the vocabulary of a model.
 
 Shape suffixes: V known tokens, T tracks, N tokens of all tracks, L tokens kept per field, S fields × L.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,39 +14,76 @@ import torch
 from torch import nn
 
 from genremill.models.encoders.base import Encoder, Samples
-from genremill.models.encoders.text_tokens import FIELD_TOKENS, Hashes, tokens
-from genremill.models.features import TEXT
+from genremill.models.encoders.text_tokens import (
+    FIELD_TOKENS,
+    FIELDS,
+    Hashes,
+    prose_tokens,
+    tag_tokens,
+    tokens,
+)
+from genremill.models.features import TEXT, TextKind, text_kind
 
 
 class TextEncoder(Encoder):
     """Numbers the tokens of the vocabulary from 1. Unknown tokens are left out."""
 
-    inputs = (TEXT,)
-
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, name: str = TEXT) -> None:
         super().__init__()
+        self.name = name
+        self.kind = text_kind(name) or TextKind.NAMES
         self.hash_V = nn.Buffer(torch.zeros(size, dtype=torch.long))
         self.rarity_V = nn.Buffer(torch.zeros(size))
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The input that it numbers."""
+        return (self.name,)
+
+    @property
+    def fields(self) -> int:
+        """Number of fields: names have three, other text has one."""
+        return len(FIELDS) if self.kind is TextKind.NAMES else 1
+
     def learn(self, samples: Samples) -> None:
         """Sets the vocabulary from an array of `KNOWN`."""
-        self.hash_V[:] = torch.from_numpy(samples[TEXT]["hash"].copy())
-        self.rarity_V[:] = torch.from_numpy(samples[TEXT]["rarity"].copy())
+        self.hash_V[:] = torch.from_numpy(samples[self.name]["hash"].copy())
+        self.rarity_V[:] = torch.from_numpy(samples[self.name]["rarity"].copy())
 
-    def numbers(self, fields: Sequence[Sequence[str | None]]) -> npt.NDArray[np.int32]:
-        """Token numbers of tracks, shape (T, S), from the texts of each field."""
+    def numbers(self, fields: Sequence[Sequence[Any]]) -> npt.NDArray[np.int32]:
+        """Token numbers of tracks, shape (T, S), from the texts or the lists of tags of each field."""
         known_V = pa.array(self.hash_V.numpy())
-        return np.hstack([_numbers(known_V, *tokens(texts, field)) for field, texts in enumerate(fields)])
+        rank_of = {TextKind.PROSE: -self.rarity_V, TextKind.TAGS: self.rarity_V}
+        rank_V = rank_of[self.kind].numpy() if self.kind in rank_of else None
+        most = FIELD_TOKENS[self.kind]
+        of_fields = (field_tokens(self.kind, cells, field) for field, cells in enumerate(fields))
+        return np.hstack([_numbers(known_V, rank_V, most, *found) for found in of_fields])
 
 
-def _numbers(known_V: pa.Int64Array, hash_N: Hashes, count_T: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    """Numbers of the first known tokens of each text, then zeros, shape (T, L)."""
-    numbers_TL = np.zeros((len(count_T), FIELD_TOKENS), np.int32)
+def field_tokens(kind: TextKind, cells: Sequence[Any], field: int) -> tuple[Hashes, npt.NDArray[np.int64]]:
+    """Hashes of the tokens of a field, and the number of tokens per track: shapes (N,) and (T,)."""
+    if kind is TextKind.NAMES:
+        return tokens(cells, field)
+    return prose_tokens(cells) if kind is TextKind.PROSE else tag_tokens(cells)
+
+
+def _numbers(
+    known_V: pa.Int64Array,
+    rank_V: npt.NDArray[np.float32] | None,
+    most: int,
+    hash_N: Hashes,
+    count_T: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int32]:
+    """Numbers of the first known tokens of each text, or of those of least rank, then zeros, shape (T, L)."""
+    numbers_TL = np.zeros((len(count_T), most), np.int32)
     index_N = pc.fill_null(pc.index_in(pa.array(hash_N.view(np.int64)), known_V), -1).to_numpy()
     known_N = index_N >= 0
-    text_N = np.repeat(np.arange(len(count_T)), count_T)[known_N]
+    text_N, index_N = np.repeat(np.arange(len(count_T)), count_T)[known_N], index_N[known_N]
+    if rank_V is not None:
+        order = np.lexsort((rank_V[index_N], text_N))
+        text_N, index_N = text_N[order], index_N[order]
     before_T = np.concatenate([[0], np.bincount(text_N, minlength=len(count_T)).cumsum()[:-1]])
     place_N = np.arange(len(text_N)) - before_T[text_N]
-    kept_N = place_N < FIELD_TOKENS
-    numbers_TL[text_N[kept_N], place_N[kept_N]] = index_N[known_N][kept_N] + 1
+    kept_N = place_N < most
+    numbers_TL[text_N[kept_N], place_N[kept_N]] = index_N[kept_N] + 1
     return numbers_TL

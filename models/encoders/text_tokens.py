@@ -1,29 +1,36 @@
-"""Hashed tokens of the names of tracks: words, word pairs and character n-grams, of any script.
+"""Hashed tokens of the texts of tracks, of any script.
 
-Training and scoring use the same function. A token is identified by a 64-bit hash that includes its field, so
-`Blue` in a title and `Blue` in the name of an artist are two tokens.
+A name has words, word pairs and character n-grams. Prose, such as lyrics, has words and word pairs. A set of
+tags has each tag as a whole, and the words of the tags. Training and scoring use the same functions. A token
+is identified by a 64-bit hash that includes its field, so `Blue` in a title and `Blue` in the name of an
+artist are two tokens.
 
-Shape suffixes: T texts, P characters of all texts, W words of all texts, N tokens of all texts.
+Shape suffixes: T texts, P characters of all texts, W words of all texts, G tags of all texts, N tokens of all
+texts.
 """
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from genremill.models.features import TextKind, text_kind
 
 Hashes = npt.NDArray[np.uint64]
 Integers = npt.NDArray[np.int64]
 
 FIELDS = ("title", "album", "artists")
 """The columns of `tracks` with names. Several artists are joined to one text."""
-FIELD_TOKENS = 128
-"""Maximum number of tokens per field; words and word pairs come first. One name in twenty has more tokens."""
-TEXT_WIDTH = len(FIELDS) * FIELD_TOKENS
-"""Token numbers per track: those of each field in order, padded with 0."""
-MOST_CHARACTERS = 200
-"""Longer texts are truncated, which limits the time per text."""
+_COLUMNS = {TextKind.NAMES: FIELDS, TextKind.PROSE: ("texts",), TextKind.TAGS: ("tags",)}
+FIELD_TOKENS = {TextKind.NAMES: 128, TextKind.PROSE: 256, TextKind.TAGS: 128}
+"""Largest number of tokens per field. Of a name, words and word pairs come first; one name in twenty has more
+tokens. Of prose the rarest tokens are kept, of tags the most frequent."""
+PROSE_AT_ONCE = 100
+"""Texts whose tokens are computed together; each character takes 80 bytes."""
+MOST_CHARACTERS, MOST_PROSE = 200, 20_000
+"""Longer names and tags, and longer prose, are truncated, which limits the time per text."""
 LENGTHS = (2, 3, 4)
 """Characters of an n-gram, including the space before and after each word."""
 
@@ -37,7 +44,10 @@ _SPACELESS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 """Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Han."""
-_KIND_WORD, _KIND_PAIR = 0, 1
+_HEADING = re.compile(r"\[[^\[\]]{1,80}\]")
+"""A heading in lyrics, such as `[Verse 1: Name]`."""
+_KIND_WORD, _KIND_PAIR, _KIND_TAG = 0, 1, 5
+"""Kinds of tokens; the kind of an n-gram is its length, 2 to 4."""
 _KINDS = 8
 
 
@@ -54,13 +64,28 @@ class _Readable(dict[int, str]):
 _READABLE = _Readable()
 
 
-def normalized(text: str) -> str:
+def text_columns(names: Iterable[str]) -> list[str]:
+    """The columns of `tracks` that hold those of the inputs that are text.
+
+    >>> text_columns(["table", "tags:lastfm", "tags:label"])
+    ['tags']
+    """
+    of_kinds = (_COLUMNS[kind] for name in names if (kind := text_kind(name)))
+    return list(dict.fromkeys(column for columns in of_kinds for column in columns))
+
+
+def text_width(kind: TextKind) -> int:
+    """Token numbers per track: those of each field in order, padded with 0."""
+    return FIELD_TOKENS[kind] * (len(FIELDS) if kind is TextKind.NAMES else 1)
+
+
+def normalized(text: str, most: int = MOST_CHARACTERS) -> str:
     """Case-folded words (NFKC), separated by single spaces; punctuation counts as a space.
 
     >>> normalized("夜に駆ける - Remix")
     '夜 に 駆 け る remix'
     """
-    folded = unicodedata.normalize("NFKC", text[:MOST_CHARACTERS]).casefold()[:MOST_CHARACTERS]
+    folded = unicodedata.normalize("NFKC", text[:most]).casefold()[:most]
     return " ".join(folded.translate(_READABLE).split())
 
 
@@ -69,14 +94,67 @@ def tokens(texts: Sequence[str | None], field: int) -> tuple[Hashes, Integers]:
 
     Words come first, then word pairs, then n-grams. A text without letters and digits has no tokens.
     """
-    padded = [f" {words} " if words else "" for words in (normalized(text or "") for text in texts)]
-    code_P = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    text_P = np.repeat(np.arange(len(padded)), [len(words) for words in padded])
-    parts = [*_words(code_P, text_P), *_n_grams(code_P, text_P)]
-    hash_N = np.concatenate([_mixed(hashes, field * _KINDS + kind) for kind, hashes, _ in parts])
-    text_N = np.concatenate([text for _, _, text in parts])
+    code_P, text_P = _characters([text or "" for text in texts], MOST_CHARACTERS)
+    hash_N, text_N = _joined([*_words(code_P, text_P), *_n_grams(code_P, text_P)], field)
     order = np.argsort(text_N, kind="stable")
-    return hash_N[order], np.bincount(text_N, minlength=len(padded))
+    return hash_N[order], np.bincount(text_N, minlength=len(texts))
+
+
+def prose_tokens(texts: Sequence[str | None]) -> tuple[Hashes, Integers]:
+    """Hashes of the different words and word pairs, and their number per text: shapes (N,) and (T,).
+
+    A text in brackets is no part of prose, because it is a heading in lyrics.
+    """
+    parts = [texts[start : start + PROSE_AT_ONCE] for start in range(0, len(texts), PROSE_AT_ONCE)]
+    hashes, counts = zip(*map(_prose_tokens, parts), strict=True) if parts else ((), ())
+    none = [np.zeros(0, np.int64)]
+    return np.concatenate([*hashes, np.zeros(0, np.uint64)]), np.concatenate([*counts, *none])
+
+
+def _prose_tokens(texts: Sequence[str | None]) -> tuple[Hashes, Integers]:
+    code_P, text_P = _characters([_HEADING.sub(" ", text or "") for text in texts], MOST_PROSE)
+    return _different(*_joined(_words(code_P, text_P), 0), len(texts))
+
+
+def tag_tokens(lists: Sequence[Sequence[str] | None]) -> tuple[Hashes, Integers]:
+    """Hashes of the different tags and of the words in them, and their number per list: shapes (N,) and (T,).
+
+    >>> hashes, counts = tag_tokens([["Indie Folk", "folk"], None, ["folk"]])
+    >>> counts.tolist(), len(set(hashes.tolist()))
+    ([4, 0, 2], 4)
+    """
+    list_G = np.repeat(np.arange(len(lists)), [len(tags or ()) for tags in lists])
+    code_P, tag_P = _characters([tag for tags in lists for tag in tags or ()], MOST_CHARACTERS)
+    first_G = np.flatnonzero(np.diff(tag_P, prepend=-1))
+    if not len(first_G):
+        return np.zeros(0, np.uint64), np.zeros(len(lists), np.int64)
+    place_P = np.arange(len(code_P)) - np.repeat(first_G, np.diff(first_G, append=len(code_P)))
+    whole = _KIND_TAG, np.add.reduceat(_mixed(code_P, place_P), first_G), list_G[tag_P[first_G]]
+    words = [(kind, hashes, list_G[tag]) for kind, hashes, tag in _words(code_P, tag_P) if kind == _KIND_WORD]
+    return _different(*_joined([whole, *words], 0), len(lists))
+
+
+def _characters(texts: Sequence[str], most: int) -> tuple[Hashes, Integers]:
+    """The characters of all texts, each between two spaces, and the number of the text of each."""
+    padded = [f" {words} " if words else "" for words in (normalized(text, most) for text in texts)]
+    code_P = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    return code_P, np.repeat(np.arange(len(padded)), [len(words) for words in padded])
+
+
+def _joined(parts: Sequence[tuple[int, Hashes, Integers]], field: int) -> tuple[Hashes, Integers]:
+    """Hash and text of the tokens of all kinds."""
+    none = [(0, np.zeros(0, np.uint64), np.zeros(0, np.int64))]
+    hash_N = np.concatenate([_mixed(hashes, field * _KINDS + kind) for kind, hashes, _ in parts or none])
+    return hash_N, np.concatenate([text for _, _, text in parts or none])
+
+
+def _different(hash_N: Hashes, text_N: Integers, texts: int) -> tuple[Hashes, Integers]:
+    """The different tokens of each text, by ascending hash, and their number per text."""
+    order = np.lexsort((hash_N, text_N))
+    hash_N, text_N = hash_N[order], text_N[order]
+    is_first_N = np.ones(len(hash_N), np.bool_)
+    is_first_N[1:] = (hash_N[1:] != hash_N[:-1]) | (text_N[1:] != text_N[:-1])
+    return hash_N[is_first_N], np.bincount(text_N[is_first_N], minlength=texts)
 
 
 def _words(code_P: Hashes, text_P: Integers) -> list[tuple[int, Hashes, Integers]]:

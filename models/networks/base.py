@@ -23,7 +23,7 @@ class Network(nn.Module):
     """A classifier of named inputs: `forward` returns logits of shape (H, B, C).
 
     Heads are trained separately, and their probabilities are averaged. What was fitted before training is in
-    modules named `encoder`.
+    modules named `encoder` or `encoders`.
     """
 
     heads: int = 1

@@ -37,7 +37,7 @@ class _PeriodicEmbedding(nn.Module):
         angle_NBP = 2 * math.pi * x_BN.T[:, :, None] * self.frequency_NP[:, None, :]
         wave_NBS = torch.cat([angle_NBP.sin(), angle_NBP.cos()], dim=2)
         value_NBD = relu(torch.baddbmm(self.bias_N1D, wave_NBS, self.weight_NSD))
-        return value_NBD.transpose(0, 1).reshape(len(x_BN), -1)
+        return value_NBD.transpose(0, 1).flatten(1)
 
 
 class _SharedLinear(nn.Module):

@@ -1,9 +1,9 @@
-"""Networks on the names of tracks: embeddings of tokens, counts of tokens, and numbers together with names.
+"""Networks on the texts of tracks: embeddings of tokens, and counts of tokens.
 
 `TokenEmbedding` learns what tokens have in common. It overfits, because names identify the artist of a train
 track. `TokenCounts` treats each token separately and is better on artists that are not in train (Spotify
 table: top-1 .237 to .274, instead of .212 to .235). Counts can be subtracted, so it can also predict a train
-track as if that artist were unknown. `NumbersBesideNames` is trained on these predictions and the numbers.
+track as if that artist were unknown.
 
 Shape suffixes: B batch, S tokens of all fields, L tokens of a field, N fields × batch, V known tokens (the
 first stands for no token), F folds of artists, D values per token, W inputs of the last layer, I inputs of a
@@ -17,13 +17,9 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, normalize
 
 from genremill.models.encoders.base import Inputs
-from genremill.models.encoders.table import TableEncoder
 from genremill.models.encoders.text import TextEncoder
-from genremill.models.encoders.text_tokens import FIELDS
 from genremill.models.features import EVIDENCE, FOLD, TEXT
 from genremill.models.networks.base import Batches, Network, normal
-from genremill.models.networks.periodic_mlp import PeriodicMLP
-from genremill.models.recipe import Size
 
 TOKEN_VALUES = 32
 TOKENS_DROPPED, FIELDS_DROPPED = 0.5, 0.5
@@ -47,12 +43,12 @@ class TokenEmbedding(Network):
         self.encoder = encoder
         self.token_VD = nn.Parameter(normal(0.02, len(encoder.hash_V) + 1, TOKEN_VALUES))
         self.dropout = nn.Dropout(0.1)
-        self.head = nn.Linear(len(FIELDS) * TOKEN_VALUES, classes)
+        self.head = nn.Linear(encoder.fields * TOKEN_VALUES, classes)
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the single head, shape (1, B, C)."""
-        number_BS = inputs[TEXT]
-        number_NL = number_BS.reshape(len(number_BS) * len(FIELDS), -1)
+        number_BS = inputs[self.encoder.name]
+        number_NL = number_BS.reshape(len(number_BS) * self.encoder.fields, -1)
         if self.training:
             kept_NL = torch.rand(number_NL.shape, device=number_NL.device) >= TOKENS_DROPPED
             kept_N1 = torch.rand(len(number_NL), 1, device=number_NL.device) >= FIELDS_DROPPED
@@ -74,8 +70,9 @@ class TokenCounts(Network):
 
     uses_all_rows = True
 
-    def __init__(self, tokens: int, classes: int, folds: int = 1) -> None:
+    def __init__(self, tokens: int, classes: int, folds: int = 1, name: str = TEXT) -> None:
         super().__init__()
+        self.name = name
         self.classes = classes
         self.folds = folds
         # Half precision: three digits are enough, and reading a batch takes a third of the time.
@@ -84,20 +81,38 @@ class TokenCounts(Network):
         self.log_share_C = nn.Buffer(torch.full((classes,), -math.log(classes)))
         self._by_others: tuple[Tensor, Tensor] | None = None
         """Odds and weights of tokens without the rows of each fold, shapes (F × V, C) and (F × V,)."""
+        self._counts: tuple[Tensor, Tensor] | None = None
+        """Rows counted so far by fold, token and class, (F, V, C), and by class, (C,), plus one."""
 
-    @torch.inference_mode()
     def fit_train(self, batches: Batches) -> None:
         """Counts the tokens of all train rows by class and, if there are several folds, by `FOLD`."""
-        tokens = len(self.odds_VC)
-        count_FVC = torch.zeros(self.folds, tokens, self.classes, device=self.odds_VC.device)
-        rows_C = torch.ones(self.classes, device=count_FVC.device)
         for inputs, label_B in batches:
-            number_BS = inputs[TEXT].long()
-            if self.folds > 1:
-                number_BS = number_BS + tokens * inputs[FOLD].long()
-            cell = (number_BS * self.classes + label_B[:, None]).flatten()
-            count_FVC.view(-1).scatter_add_(0, cell, torch.ones_like(cell, dtype=count_FVC.dtype))
-            rows_C += torch.bincount(label_B, minlength=self.classes)
+            self.count(inputs, label_B)
+        self.finish()
+
+    @torch.inference_mode()
+    def count(self, inputs: Inputs, label_B: Tensor) -> None:
+        """Counts the tokens of a batch of train rows."""
+        tokens = len(self.odds_VC)
+        if self._counts is None:
+            device = self.odds_VC.device
+            count_FVC = torch.zeros(self.folds, tokens, self.classes, device=device)
+            self._counts = count_FVC, torch.ones(self.classes, device=device)
+        count_FVC, rows_C = self._counts
+        number_BS = inputs[self.name].long()
+        if self.folds > 1:
+            number_BS = number_BS + tokens * inputs[FOLD].long()
+        cell = (number_BS * self.classes + label_B[:, None]).flatten()
+        count_FVC.view(-1).scatter_add_(0, cell, torch.ones_like(cell, dtype=count_FVC.dtype))
+        rows_C += torch.bincount(label_B, minlength=self.classes)
+
+    @torch.inference_mode()
+    def finish(self) -> None:
+        """Computes the evidence of each token from what was counted; without any row, there is none."""
+        if self._counts is None:
+            return
+        count_FVC, rows_C = self._counts
+        self._counts = None
         share_C = rows_C / rows_C.sum()
         self.log_share_C.copy_(share_C.log())
         count_VC = count_FVC.sum(dim=0)
@@ -107,18 +122,18 @@ class TokenCounts(Network):
         if self.folds == 1:
             return
         odds_FVC = count_FVC.new_zeros(count_FVC.shape, dtype=self.odds_VC.dtype)
-        weight_FV = count_FVC.new_zeros(self.folds, tokens)
+        weight_FV = count_FVC.new_zeros(count_FVC.shape[:2])
         for fold, own_VC in enumerate(count_FVC):
             odds_FVC[fold], weight_FV[fold] = _weighted(count_VC - own_VC, share_C)
         self._by_others = odds_FVC.flatten(0, 1), weight_FV.flatten()
 
     @torch.no_grad()
     def evidence(self, inputs: Inputs) -> Tensor:
-        """Evidence of the names for each class, as logits of shape (B, C): 0 for a row without known tokens.
+        """Evidence of the text for each class, as logits of shape (B, C): 0 for a row without known tokens.
 
         In training, if there are several folds, the evidence comes from the rows of the other folds.
         """
-        number_BS, by_others = inputs[TEXT], self._by_others if self.training else None
+        number_BS, by_others = inputs[self.name], self._by_others if self.training else None
         odds_VC, weight_V = by_others or (self.odds_VC, self.told_V)
         if by_others:
             number_BS = number_BS + len(self.told_V) * inputs[FOLD].to(number_BS.dtype)
@@ -129,7 +144,8 @@ class TokenCounts(Network):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the single head, shape (1, B, C); for a row without tokens, the class shares."""
-        evidence_BC = inputs[EVIDENCE] if EVIDENCE in inputs else self.evidence(inputs)
+        found = EVIDENCE + self.name
+        evidence_BC = inputs[found] if found in inputs else self.evidence(inputs)
         return (self.log_share_C + evidence_BC).unsqueeze(0)
 
 
@@ -140,19 +156,3 @@ def _weighted(count_VC: Tensor, share_C: Tensor) -> tuple[Tensor, Tensor]:
     weight_V = (share_VC * log_odds_VC).sum(dim=1).clamp_min(0)
     weight_V[0] = 0  # stands for no token
     return weight_V[:, None] * log_odds_VC, weight_V
-
-
-class NumbersBesideNames(PeriodicMLP):
-    """A network on numbers and names: `EVIDENCE` is an input like the numbers, and added to the logits."""
-
-    def __init__(self, encoder: TableEncoder, classes: int, size: Size) -> None:
-        super().__init__(encoder, classes, size, beside=classes)
-        self.trust = nn.Parameter(torch.ones(1))
-
-    def encoded(self, inputs: Inputs) -> Tensor:
-        """Inputs of the first hidden layer, shape (B, I)."""
-        return torch.cat([super().encoded(inputs), inputs[EVIDENCE]], dim=1)
-
-    def forward(self, inputs: Inputs) -> Tensor:
-        """Logits of each member, shape (H, B, C)."""
-        return super().forward(inputs) + self.trust * inputs[EVIDENCE]

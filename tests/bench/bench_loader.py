@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from genremill.models import zoo
-from genremill.models.encoders.text_tokens import KNOWN, TEXT_WIDTH
-from genremill.models.features import TABLE, TEXT
+from genremill.models.encoders.text_tokens import KNOWN, text_width
+from genremill.models.features import TABLE, TEXT, TextKind
 from genremill.models.training.manifest import read_manifest
 from genremill.models.training.shards import ShardReader
 from tests.bench.bench_scoring import best_of
@@ -45,7 +45,7 @@ class Case:
 
 CASES = (
     Case("periodic_mlp", 100_000, {TABLE: (15,)}),
-    Case("fusion", 50_000, {TABLE: (15,), TEXT: (TEXT_WIDTH,)}),
+    Case("fusion", 50_000, {TABLE: (15,), TEXT: (text_width(TextKind.NAMES),)}),
     Case("mlp4", 50_000, {"gtzan57": (57,)}),
     Case("timbre_cnn", 4_000, {"segments": (512, 24)}),
     Case("spectrogram_cnn", 8_000, {"spectrogram:mel": (1, 64, 64)}),

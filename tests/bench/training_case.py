@@ -88,7 +88,7 @@ def fit(
         shapes=shapes,
         scaling_rule=ScalingRule.ROBUST,
         parts=parts,
-        tokens=0 if known is None else len(known),
+        tokens={} if known is None else {TEXT: len(known)},
     )
     encoder = zoo.encoder(card)
     encoder.learn(train.inputs if known is None else {**train.inputs, TEXT: known})

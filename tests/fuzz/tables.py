@@ -1,5 +1,6 @@
 """CSV, Parquet and Excel tables: what `ingest` and `init` do with a file before Spark reads all rows."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import cast
@@ -22,7 +23,7 @@ from genremill.jobs.catalog.parquet_files import parquet_files
 from genremill.jobs.catalog.sample import Sample
 from genremill.jobs.catalog.settings import Options
 from genremill.jobs.catalog.source_files import SourceFile, source_files
-from genremill.jobs.catalog.understanding import understand
+from genremill.jobs.catalog.understanding import Understanding, understand
 from genremill.udfs.cells.rows import track_columns
 from tests.fuzz.harness import Target, scratch
 from tests.fuzz.table_inputs import csv_inputs, excel_inputs, parquet_inputs
@@ -110,11 +111,20 @@ def _understand(sample: Sample) -> None:
     assert {guess.role: guess.value for guess in found} == {
         name.replace("-", "_"): value for name, value in columns.items()
     }
-    malformed = {MALFORMED: pa.nulls(sample.rows, pa.string())}
-    rows = track_columns(pa.RecordBatch.from_pydict(sample.columns | malformed), understood.row_format)
+    rows = _rows(sample, understood)
     assert {len(column) for column in rows.values()} == {sample.rows}
     for track_id, problem in zip(rows["track_id"].to_pylist(), rows["problem"].to_pylist(), strict=True):
         assert track_id or problem
+    free = [name for name in sample.columns if name not in understood.roles.by_column]
+    flags = dataclasses.replace(proposal.columns_of(found), text=tuple(free[::2]), tags=tuple(free[1::2]))
+    rows = _rows(sample, understand(sample, flags, "--tracks t", frozenset()))
+    assert {len(column) for column in rows.values()} == {sample.rows}
+    assert all(entry["tags"] for entries in rows["tags"].to_pylist() for entry in entries)
+
+
+def _rows(sample: Sample, understood: Understanding) -> dict[str, pa.Array]:
+    malformed = {MALFORMED: pa.nulls(sample.rows, pa.string())}
+    return track_columns(pa.RecordBatch.from_pydict(sample.columns | malformed), understood.row_format)
 
 
 def targets() -> list[Target]:

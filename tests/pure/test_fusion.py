@@ -15,7 +15,7 @@ from genremill.models.encoders.text_tokens import KNOWN, tokens
 from genremill.models.features import EVIDENCE, FOLD, FOLDS, TABLE, TEXT, WEIGHT, WINDOWS, FeatureSpec
 from genremill.models.model_card import ModelCard
 from genremill.models.networks.base import Network
-from genremill.models.networks.fusion import BOTH, COUNTS, Fusion
+from genremill.models.networks.fusion import JOINT, Fusion, counts_of
 from genremill.models.networks.text import EVIDENCE_SCALE, PRIOR_COUNT, TokenCounts
 from genremill.models.recipe import Size
 from genremill.udfs.model_rows import model_rows
@@ -26,6 +26,7 @@ NUMBERS, SET = 5, 3
 NAMES = ("blue train", "sertanejo ao vivo", "夜に駆ける")
 HASHES = np.unique(np.concatenate([tokens([name], 0)[0] for name in NAMES]).view(np.int64))
 TOKENS = np.array([(one, 2.0) for one in HASHES], KNOWN)
+COUNTS, TAGS = counts_of(TEXT), "tags:lastfm"
 FEATURES = (
     *(FeatureSpec(f"number {at}", False) for at in range(NUMBERS)),
     *(FeatureSpec(f"e{at}", False, input="musicnn") for at in range(SET)),
@@ -34,37 +35,33 @@ CARD = ModelCard(
     model="fusion",
     classes=("a", "b", "c", "d"),
     features=FEATURES,
-    size=Size(width=16, members=2),
+    size=Size(width=16, members=2, joint=True),
     categories=0,
     labels="genre",
     use_popularity=False,
     clusters={},
     genre_map={},
     inputs=(TABLE, TEXT, "musicnn"),
-    tokens=len(TOKENS),
+    tokens={TEXT: len(TOKENS)},
 )
+WITH_TAGS = replace(CARD, inputs=(*CARD.inputs, TAGS), tokens=dict.fromkeys((TEXT, TAGS), len(TOKENS)))
 
 
 @pytest.fixture
 def network() -> Fusion:
     """A network of which only the encoders are fitted."""
-    return _fitted("fusion")
+    return _fitted(CARD)
 
 
-@pytest.fixture
-def joint() -> Fusion:
-    """The same with a network on both numbers and names."""
-    return _fitted("joint_fusion")
-
-
-def _fitted(model: str) -> Fusion:
+def _fitted(card: ModelCard) -> Fusion:
     torch.manual_seed(0)
-    encoder = zoo.encoder(replace(CARD, model=model))
+    encoder = zoo.encoder(card)
     rng = np.random.default_rng(0)
     table, embedding = rng.normal(size=(50, NUMBERS)), rng.normal(size=(50, SET))
     table[::7], embedding[::5] = np.nan, np.nan  # these rows lack the input
-    encoder.learn({TABLE: table.astype(np.float32), TEXT: TOKENS, "musicnn": embedding.astype(np.float32)})
-    made = zoo.entry(model).build(encoder, 4, CARD.size)
+    vectors = {TABLE: table.astype(np.float32), "musicnn": embedding.astype(np.float32)}
+    encoder.learn(vectors | dict.fromkeys(card.tokens, TOKENS))
+    made = zoo.entry(card.model).build(encoder, 4, card.size)
     assert isinstance(made, Fusion)
     return made.eval()
 
@@ -82,7 +79,8 @@ def _inputs(rows: int = 6) -> dict[str, Tensor]:
 
 def _without(inputs: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
     lacking = {
-        name: torch.zeros_like(inputs[name]) if name == TEXT else inputs[name] * math.nan for name in names
+        name: torch.zeros_like(inputs[name]) if name in (TEXT, TAGS) else inputs[name] * math.nan
+        for name in names
     }
     return inputs | lacking
 
@@ -100,17 +98,18 @@ def test_a_row_with_one_input_gets_the_prediction_of_its_network(network: Fusion
 
 
 def test_the_prediction_is_a_weighted_product_relative_to_the_class_shares(network: Fusion) -> None:
-    belief = torch.linspace(-0.5, 0.7, 16).reshape(4, 4)
+    assert list(network.networks) == [TABLE, TEXT, COUNTS, "musicnn", JOINT]
+    belief = torch.linspace(-0.5, 0.7, 25).reshape(5, 5)
     network.belief_II.copy_(belief)
     network.log_share_C.copy_(torch.tensor([0.4, 0.3, 0.2, 0.1]).log())
-    inputs = _inputs()
-    names = [TABLE, TEXT, COUNTS]  # without the set, the last
+    inputs = _without(_inputs(), "musicnn")
+    names, places = [TABLE, TEXT, COUNTS, JOINT], [0, 1, 2, 4]
     p = {name: _said_by(network, name, inputs) for name in names}
     share = torch.tensor([0.4, 0.3, 0.2, 0.1])
     product = share.expand(6, 4)
-    for name, weight in zip(names, belief[:3, :3].sum(dim=1).exp(), strict=True):
+    for name, weight in zip(names, belief[places][:, places].sum(dim=1).exp(), strict=True):
         product = product * (p[name] / share) ** weight
-    found = network.probabilities(_without(inputs, "musicnn"))
+    found = network.probabilities(inputs)
     torch.testing.assert_close(found, product / product.sum(dim=1, keepdim=True))
 
 
@@ -118,23 +117,31 @@ def _said_by(network: Fusion, name: str, inputs: dict[str, Tensor]) -> Tensor:
     part, tally = network.networks[name], network.networks[COUNTS]
     assert isinstance(part, Network)
     assert isinstance(tally, TokenCounts)
-    return part.probabilities(inputs | {EVIDENCE: tally.evidence(inputs)})
+    return part.probabilities(inputs | {EVIDENCE + TEXT: tally.evidence(inputs)})
 
 
-def test_the_joint_network_is_used_only_for_tracks_with_numbers_and_names(joint: Fusion) -> None:
-    assert list(joint.networks) == [TABLE, TEXT, COUNTS, "musicnn", BOTH]
-    belief = torch.linspace(-0.5, 0.7, 25).reshape(5, 5)
-    joint.belief_II.copy_(belief)
-    inputs = _inputs()
-    names, places = [TABLE, TEXT, COUNTS, BOTH], [0, 1, 2, 4]
-    p = {name: _said_by(joint, name, inputs) for name in names}
-    product = torch.ones(6, 4)
-    for name, weight in zip(names, belief[places][:, places].sum(dim=1).exp(), strict=True):
-        product = product * p[name] ** weight
-    found = joint.probabilities(_without(inputs, "musicnn"))
-    torch.testing.assert_close(found, product / product.sum(dim=1, keepdim=True))
-    alone = joint.probabilities(_without(inputs, "musicnn", TEXT))
-    torch.testing.assert_close(alone, joint.alone(inputs)[TABLE])
+@pytest.mark.parametrize(
+    ("has", "is_used"),
+    [
+        ((TABLE, TEXT), True),
+        (("musicnn", TEXT), True),
+        ((TABLE, TAGS), True),
+        ((TABLE, TEXT, TAGS, "musicnn"), True),
+        ((TEXT, TAGS), False),
+        ((TABLE, "musicnn"), False),
+    ],
+)
+def test_the_joint_network_is_used_for_tracks_with_text_and_another_input(
+    has: tuple[str, ...], *, is_used: bool
+) -> None:
+    network, inputs = _fitted(WITH_TAGS), _inputs()
+    tags = torch.zeros(6, 128, dtype=torch.int32)
+    tags[:, 3] = 2
+    inputs = _without(inputs | {TAGS: tags}, *({*WITH_TAGS.inputs} - {*has}))
+    before = network.probabilities(inputs)
+    for weight in network.networks[JOINT].parameters():
+        weight.data.zero_()
+    assert torch.allclose(before, network.probabilities(inputs)) is not is_used
 
 
 def test_token_counts_predict_the_classes_of_the_tokens() -> None:
@@ -191,12 +198,12 @@ def test_the_weight_of_each_input_is_fitted_on_held_out_rows(network: Fusion) ->
         [
             (2.0 * torch.eye(4)[torch.where(torch.rand(2000, generator=generator) < 0.8, label, noise)]),
             (9.0 * torch.eye(4)[noise]),
-            torch.zeros(2000, 4),
-            torch.zeros(2000, 4),
+            *(torch.zeros(2000, 4) for _ in range(3)),
         ]
     ).log_softmax(dim=-1)
-    has = torch.ones(4, 2000, dtype=torch.bool)
+    has = torch.ones(5, 2000, dtype=torch.bool)
     network._log_probabilities = lambda _: (said, has)  # type: ignore[method-assign,assignment]
+    network._of_joint = lambda *_: said[4]  # type: ignore[method-assign]
     before = network.probabilities(inputs).gather(1, label[:, None]).log().mean()
     network.fit_held_out([(inputs, label)])
     after = network.probabilities(inputs).gather(1, label[:, None]).log().mean()
@@ -225,20 +232,20 @@ def test_a_missing_input_of_a_row_does_not_change_other_rows(network: Fusion) ->
 
 def test_each_network_is_trained_separately(network: Fusion) -> None:
     logits = network.train()(_inputs())
-    assert logits.shape == (2 + 1 + 1, 6, 4)  # the table's members; names; the set
+    assert logits.shape == (2 + 1 + 1 + 2, 6, 4)  # the table's members; names; the set; those of all
     label = torch.tensor([0, 1, 2, 3, 0, 1])
     torch.autograd.backward(network.loss(logits, label, 0.1))
     assert all(weight.grad is not None for weight in network.parameters())
 
 
-def test_the_joint_network_is_trained_with_the_others(joint: Fusion) -> None:
-    label = torch.tensor([0, 1, 2, 3, 0, 1])
-    inputs = _inputs() | {FOLD: torch.arange(6)[:, None] % FOLDS}
-    joint.fit_train([(inputs, label)])
-    logits = joint.train()(inputs)
-    assert logits.shape == (2 + 1 + 1 + 2, 6, 4)  # as above, and the members of both
-    torch.autograd.backward(joint.loss(logits, label, 0.1))
-    assert all(weight.grad is not None and weight.grad.any() for weight in joint.parameters())
+def test_the_joint_network_is_trained_on_the_evidence_of_each_text() -> None:
+    network, label = _fitted(WITH_TAGS), torch.arange(60) % 4
+    inputs = _inputs(60) | {FOLD: torch.arange(60)[:, None] % FOLDS}
+    inputs |= {TAGS: (label[:, None] + 1).int() * torch.eye(128, dtype=torch.int32)[:1]}
+    network.fit_train([(inputs, label)])
+    logits = network.train()(inputs)
+    torch.autograd.backward(network.loss(logits, label, 0.1))
+    assert all(weight.grad is not None and weight.grad.any() for weight in network.parameters())
 
 
 def test_missing_inputs_give_no_gradients(network: Fusion) -> None:
@@ -246,7 +253,7 @@ def test_missing_inputs_give_no_gradients(network: Fusion) -> None:
     loss = network.loss(network.train()(_without(_inputs(), TABLE, TEXT)), label, 0.0)
     torch.autograd.backward(loss)
     for name, weight in network.named_parameters():
-        lacking = name.startswith((f"networks.{TABLE}", f"networks.{TEXT}"))
+        lacking = name.startswith((f"networks.{TABLE}", f"networks.{TEXT}", f"networks.{JOINT}"))
         assert weight.grad is not None
         assert bool(weight.grad.any()) is not lacking, name
 
@@ -304,3 +311,23 @@ class _Far(nn.Module):
 
     def forward(self, x_BF: Tensor) -> Tensor:
         return torch.full((len(x_BF),), 9.0)
+
+
+@pytest.mark.parametrize(
+    "names", [(TEXT, "musicnn"), (TABLE, TAGS), (TEXT, TAGS), (TAGS,), (TABLE, "musicnn")]
+)
+def test_every_parameter_that_is_trained_gets_a_gradient_with_any_inputs(names: tuple[str, ...]) -> None:
+    """Otherwise the training of several ranks stops."""
+    features = tuple(feature for feature in FEATURES if feature.input in names)
+    tokens = {name: len(TOKENS) for name in names if name in (TEXT, TAGS)}
+    network = _fitted(replace(CARD, inputs=names, features=features, tokens=tokens))
+    label = torch.arange(60) % 4
+    inputs = _inputs(60) | {TAGS: torch.ones(60, 128, dtype=torch.int32)}
+    fold = {FOLD: torch.arange(60)[:, None] % FOLDS}
+    given = {name: inputs[name] for name in names} | (fold if tokens else {})
+    network.fit_train([(given, label)])
+    torch.autograd.backward(network.loss(network.train()(given), label, 0.1))
+    lacking = [name for name, each in network.named_parameters() if each.requires_grad and each.grad is None]
+    assert not lacking
+    network.eval().fit_held_out([(given, label)])
+    assert torch.isfinite(network.probabilities(given)).all()

@@ -85,7 +85,7 @@ FURTHER: list[tuple[str, Any]] = [
     *(("parts", value) for value in (["mlp4", "mlp4"], [""])),
     *(("sha256", value) for value in ("", "0" * 63, "0" * 65, "g" * 64, "A" * 64)),
     *(("features.0.limits", value) for value in ([2.0, 1.0], [1.0], [1.0, math.inf], [math.nan, 1.0])),
-    ("tokens", 10**18),
+    *(("tokens", value) for value in ({"text": 9}, {"table": 9}, {"text": 10**18}, 9, [9])),
     ("categories", 10**18),
     ("training.histograms", [{"edges": [], "counts": [0]}]),
     ("training.histograms.0", {"edges": [2.0, 1.0], "counts": [0, 2, 0, 1, 0]}),

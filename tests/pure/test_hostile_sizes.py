@@ -39,8 +39,13 @@ HUGE: list[Record] = [
     {"features": _features(30_000), "outlier_limits": {"table": 1.0}},
     {"model": "knn", "features": _features(20_000)},
     {"model": "knn", "size": {"rows": 1 << 32}},
-    {"model": "fusion", "inputs": ["text"], "features": [], "tokens": 33_000_000},
-    {"model": "joint_fusion", "inputs": ["table", "text"], "tokens": 33_000_000},
+    {"model": "fusion", "inputs": ["text"], "features": [], "tokens": {"text": 33_000_000}},
+    {"model": "fusion", "inputs": ["table", "text"], "tokens": {"text": 33_000_000}},
+    {
+        "model": "fusion",
+        "inputs": ["table", "tags:a", "text:b"],
+        "tokens": {"tags:a": 15_000_000, "text:b": 15_000_000},
+    },
     {"model": "lstm", "inputs": ["s"], "features": [], "shapes": {"s": [2, 2]}, "size": LARGEST},
     {"model": "cnn", "inputs": ["s"], "features": [], "shapes": {"s": [2, 1 << 19]}, "size": LARGEST},
     {"model": "timbre_cnn", "inputs": ["s"], "features": [], "shapes": {"s": [43_690, 24]}},
@@ -74,7 +79,10 @@ def test_sizes_beyond_the_weights_file_take_no_memory(
         ({"model": "fusion", "inputs": ["a.b"], "features": _features(2, "a.b")}, "a.b"),
         ({"model": "fusion", "inputs": ["items"], "features": _features(2, "items")}, "items"),
         ({"model": "periodic_mlp", "features": [{"name": "key", "categorical": True}]}, "division by zero"),
-        ({"model": "linear", "inputs": ["table", "text"]}, "found table: vector, text: text"),
+        (
+            {"model": "linear", "inputs": ["table", "text"], "tokens": {"text": 9}},
+            "found table: vector, text: text",
+        ),
     ],
 )
 def test_a_network_that_cannot_be_built_is_rejected(tmp_path: Path, fields: Record, message: str) -> None:

@@ -96,6 +96,7 @@ def test_a_renamed_column_is_lost_and_the_message_names_the_new_one(tmp_path: Pa
     [
         (TABLE, Columns(ignore=("tempo",))),
         (TABLE, Columns(keep=("tempo",))),
+        (TABLE, Columns(tags=("tempo",))),
         (TABLE, Columns(features=("key",))),
         (TABLE, Columns(categorical=("tempo",))),
         (TABLE, Columns(genre="key")),

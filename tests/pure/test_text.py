@@ -11,12 +11,11 @@ from genremill.models.encoders.text_tokens import (
     FIELD_TOKENS,
     KNOWN,
     MOST_CHARACTERS,
-    TEXT_WIDTH,
     normalized,
     tokens,
 )
-from genremill.models.features import TEXT
-from genremill.udfs.tokens import make_list_tokens, make_number, names_of
+from genremill.models.features import TEXT, TextKind
+from genremill.udfs.tokens import fields_of, make_list_tokens, make_number
 
 
 @pytest.mark.parametrize(
@@ -90,7 +89,7 @@ def _encoder(*known: str) -> TextEncoder:
 def test_known_tokens_are_numbered_and_others_are_left_out() -> None:
     encoder = _encoder("ab")
     found = encoder.numbers([["ab", "xyz", None, "ab xyz"], [None] * 4, ["ab"] * 4])
-    assert found.shape == (4, TEXT_WIDTH)
+    assert found.shape == (4, 3 * 128)
     assert sorted(found[0][found[0] > 0].tolist()) == [1, 2, 3, 4, 5, 6, 7]
     assert not found[1].any()
     assert not found[2].any()
@@ -103,7 +102,7 @@ def test_words_are_kept_first_in_a_long_name() -> None:
     numbers = encoder.numbers([[text], [""], [""]])[0]
     words = tokens([text], 0)[0][:40].view(np.int64)
     assert (encoder.hash_V.numpy()[numbers[:40] - 1] == words).all()
-    assert np.count_nonzero(numbers) == FIELD_TOKENS
+    assert np.count_nonzero(numbers) == FIELD_TOKENS[TextKind.NAMES]
 
 
 def test_an_encoder_without_a_vocabulary_finds_no_tokens() -> None:
@@ -122,13 +121,13 @@ def _batch() -> pa.RecordBatch:
 
 
 def test_several_artists_are_joined_to_one_text() -> None:
-    assert names_of(_batch()) == [["ab", None], [None, None], ["x y z", None]]
+    assert fields_of(_batch(), TEXT) == [["ab", None], [None, None], ["x y z", None]]
 
 
 def test_tokens_are_listed_with_the_groups_of_their_artists() -> None:
     twice = _batch().slice(0, 1)
     batch = pa.Table.from_batches([twice, twice.set_column(3, "artist", pa.array([5], pa.int64()))])
-    (found,) = make_list_tokens()(iter(batch.combine_chunks().to_batches()))
+    (found,) = make_list_tokens(TEXT)(iter(batch.combine_chunks().to_batches()))
     bits = dict(zip(found.column("token").to_pylist(), found.column("artists").to_pylist(), strict=True))
     expected = {
         *tokens(["ab"], 0)[0].view(np.int64).tolist(),
@@ -142,9 +141,9 @@ def test_tokens_are_listed_with_the_groups_of_their_artists() -> None:
 def test_shards_contain_token_numbers_instead_of_names() -> None:
     hashes = np.sort(tokens(["ab"], 0)[0].view(np.int64))
     known = np.array([(one, 1.0) for one in hashes], KNOWN)
-    (found,) = list(make_number(known, TEXT, ["artist"])(iter([_batch()])))
+    (found,) = list(make_number({TEXT: known}, ["artist"])(iter([_batch()])))
     assert found.schema.names == ["artist", TEXT]
     first, second = found.column(TEXT).to_pylist()
-    assert len(first) == len(second) == TEXT_WIDTH
+    assert len(first) == len(second) == 3 * 128
     assert sum(one > 0 for one in first) == 7
     assert not any(second)

@@ -5,7 +5,7 @@ Shape suffixes: B rows of a batch, F candidates for features.
 
 import enum
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +27,7 @@ from genremill.udfs.cells.text import (
 SCHEMA = (
     "track_id string, row_digest string, title string, album string, audio_uri string, "
     "artists array<string>, genres array<string>, popularity double, duration_s double, "
+    "texts array<struct<column:string,text:string>>, tags array<struct<column:string,tags:array<string>>>, "
     "numbers array<float>, not_numbers map<string,string>, problem struct<reason:string,detail:string>"
 )
 EXAMPLES = 3
@@ -73,6 +74,10 @@ class RowFormat:
     duration: NumberColumn | None = None
     """Its numbers are milliseconds."""
     features: tuple[NumberColumn, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Columns with text, by their name in `tracks.texts`."""
+    tags: Mapping[str, ListColumn] = field(default_factory=dict)
+    """Columns with tags, by their name in `tracks.tags`."""
     identity: tuple[str, ...] = ()
     """The columns by which rows without an id differ: not the label, row numbers and names of folders."""
     malformed: str | None = None
@@ -113,6 +118,13 @@ def track_columns(batch: pa.RecordBatch, form: RowFormat) -> dict[str, pa.Array]
         "genres": read.labels(form.genres),
         "popularity": read.optional(form.popularity),
         "duration_s": pc.divide(read.optional(form.duration), 1000.0),
+        "texts": _entries(
+            {key: read.prose(name) for key, name in form.texts.items()}, "text", pa.string(), batch.num_rows
+        ),
+        "tags": _entries(
+            {key: read.tags(column) for key, column in form.tags.items()},
+            *("tags", pa.list_(pa.string()), batch.num_rows),
+        ),
         "numbers": read.matrix(form.features),
         "not_numbers": read.not_numbers(form.features),
     }
@@ -154,6 +166,23 @@ class _Reader:
             return found
         return name_lists(found, ListFormat(), found.flatten().filter(is_missing).unique())
 
+    def prose(self, name: str) -> pa.StringArray:
+        """Text without the markers of a missing value."""
+        return without_values(self.text(name), self.form.missing)
+
+    def tags(self, column: ListColumn) -> pa.ListArray:
+        """Lists of different tags; null if there is none."""
+        found = self.labels(column)
+        counts = pc.list_value_length(found)
+        row_N = np.repeat(np.arange(len(found)), counts.to_numpy())
+        pairs = pa.table({"row": row_N, "tag": found.flatten(), "place": np.arange(len(row_N))})
+        first = pairs.group_by(["row", "tag"], use_threads=False).aggregate([("place", "min")])
+        place = np.sort(first.column("place_min").to_numpy())
+        ends = np.bincount(row_N[place], minlength=len(found)).cumsum()
+        offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
+        different = found.flatten().take(pa.array(place))
+        return pa.ListArray.from_arrays(offsets, different, mask=pc.equal(counts, 0))
+
     def number(self, column: NumberColumn) -> tuple[Floats, np.ndarray]:
         if column not in self.parsed:
             cells = self.batch.column(column.name)
@@ -186,6 +215,19 @@ class _Reader:
                 examples.setdefault(row, []).append((column.name, shown(cells[row].as_py())))
         rows = [examples.get(row) for row in range(self.batch.num_rows)]
         return pa.array(rows, pa.map_(pa.string(), pa.string()))
+
+
+def _entries(columns: Mapping[str, pa.Array], name: str, kind: pa.DataType, rows: int) -> pa.ListArray:
+    """For each row, structs of the columns that have a value, in order, and their values."""
+    arrays = [column.cast(kind) for column in columns.values()] or [pa.nulls(0, kind)]
+    valid_KB = np.array([pc.is_valid(column).to_numpy(zero_copy_only=False) for column in columns.values()])
+    row_N, column_N = np.nonzero(valid_KB.T if columns else np.zeros((rows, 0), np.bool_))
+    values = pa.chunked_array(arrays).take(pa.array(column_N * rows + row_N)).combine_chunks()
+    keys = pa.array(list(columns), pa.string()).take(pa.array(column_N))
+    offsets = np.concatenate([[0], np.bincount(row_N, minlength=rows).cumsum()]).astype(np.int32)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.StructArray.from_arrays([keys, values], names=["column", name])
+    )
 
 
 def _names_or_text(column: pa.Array) -> pa.Array:
@@ -240,5 +282,6 @@ def columns_read(form: RowFormat) -> list[str]:
     """The columns of a table that `track_columns` reads."""
     columns = [form.id, form.title, form.album, form.audio_uri, form.artists.name, form.genres.name]
     columns += [column.name for column in (form.popularity, form.duration, *form.features) if column]
+    columns += [*form.texts.values(), *(column.name for column in form.tags.values())]
     columns += form.identity if form.id is None else ()
     return list(dict.fromkeys(name for name in (*columns, form.malformed) if name is not None))

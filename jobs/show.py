@@ -39,6 +39,9 @@ class Config:
 
     track: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="TRACK")]]
     """A track_id, or the path or URI of an audio file."""
+    explain: bool = False
+    """Name the words and tags that speak most for the label, with their evidence: the part of each in the
+    logarithm of the odds."""
     audio_root: Uris = ()
     """Folders or URI prefixes from which audio may be read; without one, no picture is drawn."""
     out: OptionalFile = None
@@ -65,7 +68,7 @@ class Picture:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Describes the track and draws its audio."""
-    sheet, picture = track_sheet.read(spark, work.warehouse, cfg.track), None
+    sheet, picture = track_sheet.read(spark, work.warehouse, cfg.track, explain=cfg.explain), None
     if sheet is None:
         _check_audio(work, cfg)
     audio_uri = sheet.audio_uri if sheet else cfg.track

@@ -6,17 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from pyspark.sql import Row, SparkSession, functions as F
 
-from genremill.infra import storage
-from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import snapshots
-from genremill.jobs.features import cache as feature_cache, input_selection
+from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import CachedSet
+from genremill.jobs.inspection import explanations
+from genremill.jobs.inspection.explanations import short
 from genremill.jobs.snapshot_details import TracksDetails
-from genremill.models.model_card import read_card
-
-LIKELIEST = 3
-"""Labels in the prediction of each input."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +33,8 @@ class Tag:
     """The mix of styles as text."""
     by_input: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """The prediction of each input alone: probability of its likeliest labels, highest first."""
+    tokens: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By input that is text: the tokens that speak most for the likeliest label, and their evidence."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,13 @@ class TrackSheet:
         return " – ".join(filter(None, (", ".join(self.artists), self.title))) or self.track_id
 
 
-def read(spark: SparkSession, warehouse: Warehouse, track: str) -> TrackSheet | None:
-    """The sheet of the current track with this id, or with this audio_uri; None without such a track."""
+def read(
+    spark: SparkSession, warehouse: Warehouse, track: str, *, explain: bool = False
+) -> TrackSheet | None:
+    """The sheet of the current track with this id, or with this audio_uri; None without such a track.
+
+    With `explain`, its tag has the words and tags that speak most for the label.
+    """
     current = warehouse.all_current("tracks", "tags")
     if "tracks" not in current:
         return None
@@ -96,7 +99,7 @@ def read(spark: SparkSession, warehouse: Warehouse, track: str) -> TrackSheet | 
         genres=tuple(row["genres"]),
         table_features=_table_features(names, row["table_features"]),
         audio_features=_audio_features(spark, warehouse, row),
-        tag=_tag(spark, warehouse, row["track_id"], snapshot, current["tags"].snapshot)
+        tag=_tag(spark, warehouse, row["track_id"], snapshot, current["tags"].snapshot, explain)
         if "tags" in current
         else None,
         tags=dict(row["tags"] or {}),
@@ -104,20 +107,15 @@ def read(spark: SparkSession, warehouse: Warehouse, track: str) -> TrackSheet | 
     )
 
 
-def _short(value: float) -> float:
-    """A float32 as its shortest decimal number."""
-    return float(f"{value:.7g}")
-
-
 def _by_name(names: Iterable[str], values: Sequence[float]) -> dict[str, float]:
-    return dict(zip(names, map(_short, values), strict=True)) if values else {}
+    return dict(zip(names, map(short, values), strict=True)) if values else {}
 
 
 def _table_features(names: Sequence[str], values: Sequence[float | None]) -> dict[str, float | None]:
     """The table features by name; empty if the track has none."""
     if all(value is None for value in values):
         return {}
-    return {name: None if value is None else _short(value) for name, value in zip(names, values, strict=True)}
+    return {name: None if value is None else short(value) for name, value in zip(names, values, strict=True)}
 
 
 def _by_channel(cached: CachedSet, values: list[float]) -> list[float]:
@@ -132,53 +130,23 @@ def _by_channel(cached: CachedSet, values: list[float]) -> list[float]:
 
 
 def _tag(
-    spark: SparkSession, warehouse: Warehouse, track_id: str, tracks: Snapshot, tags: Snapshot
+    spark: SparkSession, warehouse: Warehouse, track_id: str, tracks: Snapshot, tags: Snapshot, explain: bool
 ) -> Tag | None:
     rows = snapshots.read(spark, warehouse, tags)
     row = rows.where(F.col("track_id") == track_id).first()
     if row is None:
         return None
     unchanged = ("label", "confidence", "status", "cluster_id", "model_version")
+    explanation = explanations.explained(spark, warehouse, track_id, tracks, row, with_tokens=explain)
     return Tag(
         **{name: row[name] for name in unchanged},
-        top={entry["label"]: _short(entry["probability"]) for entry in row["top"] or ()},
+        top={entry["label"]: short(entry["probability"]) for entry in row["top"] or ()},
         inputs=tuple(row["inputs"]),
-        clusters={entry["cluster_id"]: _short(entry["probability"]) for entry in row["clusters"] or ()},
+        clusters={entry["cluster_id"]: short(entry["probability"]) for entry in row["clusters"] or ()},
         blend=row["blend"],
-        by_input=_by_input(spark, warehouse, track_id, tracks, row["model_version"]),
+        by_input=explanation.by_input,
+        tokens=explanation.tokens,
     )
-
-
-def _by_input(
-    spark: SparkSession, warehouse: Warehouse, track_id: str, tracks: Snapshot, model: str
-) -> dict[str, dict[str, float]]:
-    """The predictions of the inputs that the track has; empty if the model does not fuse several inputs."""
-    folder = warehouse.path("models", model)
-    if not storage.is_object(f"{folder}/model.json"):  # the model was removed
-        return {}
-    from genremill.models import artifact  # imported here because torch takes seconds
-    from genremill.models.networks.fusion import Fusion
-    from genremill.udfs.model_rows import model_rows
-
-    try:
-        card = read_card(folder)
-        loaded = artifact.load(folder) if len(card.inputs) > 1 else None
-    except UsageError:  # a model of an earlier version, or a damaged one
-        return {}
-    if loaded is None or not isinstance(loaded.network, Fusion):
-        return {}
-    inputs = input_selection.of_model(warehouse, tracks, card)
-    track = snapshots.read(spark, warehouse, tracks).where(F.col("track_id") == track_id)
-    values = inputs.with_inputs(spark, track).select(*inputs.columns).toArrow()
-    rows = model_rows(values.combine_chunks().to_batches()[0], loaded, inputs.positions)
-    present = dict(zip(card.inputs, rows.present_IT, strict=True))
-    predictions = {}
-    for name, p_RC in loaded.network.alone(next(rows.chunks())).items():
-        if present[name].all():
-            top = p_RC.mean(dim=0).topk(min(LIKELIEST, len(card.classes)))
-            pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-            predictions[name] = {card.classes[index]: _short(p) for index, p in pairs}
-    return predictions
 
 
 def _audio_features(spark: SparkSession, warehouse: Warehouse, track: Row) -> tuple[AudioFeatures, ...]:

@@ -76,8 +76,13 @@ def _tag_lines(tag: Tag | None) -> list[str]:
         "likeliest": _percentages(tag.top) or "no label",
         "clusters": _percentages(tag.clusters),
         **{f"by {name}": _percentages(top) for name, top in tag.by_input.items()},
+        **{f"because of {name}": _evidence(tokens) for name, tokens in tag.tokens.items()},
     }
     return [fact(name, value) for name, value in facts.items() if value]
+
+
+def _evidence(tokens: Mapping[str, float]) -> str:
+    return ", ".join(f"{token!r} {evidence:+.2f}" for token, evidence in tokens.items())
 
 
 def _percentages(probabilities: Mapping[str, float] | Mapping[int, float]) -> str:

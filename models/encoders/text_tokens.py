@@ -9,6 +9,7 @@ Shape suffixes: T texts, P characters of all texts, W words of all texts, G tags
 texts.
 """
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -132,6 +133,47 @@ def tag_tokens(lists: Sequence[Sequence[str] | None]) -> tuple[Hashes, Integers]
     whole = _KIND_TAG, np.add.reduceat(_mixed(code_P, place_P), first_G), list_G[tag_P[first_G]]
     words = [(kind, hashes, list_G[tag]) for kind, hashes, tag in _words(code_P, tag_P) if kind == _KIND_WORD]
     return _different(*_joined([whole, *words], 0), len(lists))
+
+
+def token_texts(kind: TextKind, cell: str | Sequence[str] | None, field: int) -> dict[int, str]:
+    """The tokens of a text, or of a list of tags, by hash as `Known` has it; pairs are joined by a space.
+
+    An n-gram at the start or the end of a word has `_` for the space.
+
+    >>> sorted(token_texts(TextKind.TAGS, ["Indie Folk"], 0).values())
+    ['folk', 'indie', 'indie folk']
+    """
+    texts = [cell] if isinstance(cell, str) else cell or ()
+    found: dict[int, str] = {}
+
+    def add(text: str, value: np.uint64, kind_of_token: int) -> None:
+        mixed = _mixed(np.array([value]), field * _KINDS + kind_of_token)
+        found.setdefault(int(mixed.view(np.int64)[0]), text)
+
+    for text in texts:
+        most = MOST_PROSE if kind is TextKind.PROSE else MOST_CHARACTERS
+        words = normalized(_HEADING.sub(" ", text) if kind is TextKind.PROSE else text, most).split()
+        padded = f" {' '.join(words)} "
+        if kind is TextKind.TAGS and words:
+            add(" ".join(words), _text_hash(padded), _KIND_TAG)
+        for word in words:
+            add(word, _text_hash(word), _KIND_WORD)
+        if kind is not TextKind.TAGS:
+            for first, second in itertools.pairwise(words):
+                pair = _mixed(np.array([_text_hash(first)]), 1) + np.array([_text_hash(second)])
+                add(f"{first} {second}", pair[0], _KIND_PAIR)
+        if kind is TextKind.NAMES and words:
+            for length in LENGTHS:
+                for start in range(len(padded) - length + 1):
+                    part = padded[start : start + length]
+                    add(part.replace(" ", "_"), _text_hash(part), length)
+    return found
+
+
+def _text_hash(text: str) -> np.uint64:
+    """The hash of a word, an n-gram or a tag: the sum of its mixed characters."""
+    code_P = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    return np.uint64(_mixed(code_P, np.arange(len(code_P))).sum())
 
 
 def _characters(texts: Sequence[str], most: int) -> tuple[Hashes, Integers]:

@@ -142,6 +142,13 @@ class TokenCounts(Network):
         evidence_BC: Tensor = EVIDENCE_SCALE * sum_BC / norm_B1.clamp_min(1e-6)
         return evidence_BC
 
+    @torch.inference_mode()
+    def by_token(self, number_S: Tensor, label: int) -> Tensor:
+        """The part of the evidence for one class that each token of a track gives, shape (S,)."""
+        norm = self.told_V[number_S.long()].norm().clamp_min(1e-6)
+        evidence_S: Tensor = EVIDENCE_SCALE * self.odds_VC[number_S.long(), label].to(norm.dtype) / norm
+        return evidence_S
+
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the single head, shape (1, B, C); for a row without tokens, the class shares."""
         found = EVIDENCE + self.name

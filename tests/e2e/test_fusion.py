@@ -116,6 +116,9 @@ def test_lyrics_and_tags_are_inputs_that_a_track_may_lack(
     track_id = min(has[LYRICS] & has[SCENE])
     by_input = catalog.run("show", track_id)["track"]["tag"]["by_input"]
     assert set(by_input) == {"table", "text", LYRICS, SCENE}
+    tokens = catalog.run("show", track_id, "--explain")["track"]["tag"]["tokens"]
+    assert next(iter(tokens[LYRICS])).startswith("word")
+    assert next(iter(tokens[SCENE])).removeprefix("scene ").isdigit()
     catalog.run("train", "--epochs", "1", "--inputs", f"table+{SCENE}", "--workers", "2")
     assert catalog.run("score", "--dry-run")["tracks"] == scored["rows"]
 

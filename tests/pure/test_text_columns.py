@@ -10,13 +10,14 @@ from genremill.infra.errors import UsageError
 from genremill.jobs.catalog.columns import Columns
 from genremill.jobs.catalog.leaks import accuracy_of_tags
 from genremill.jobs.training.vocabulary import most_frequent
-from genremill.models.encoders.text import TextEncoder
+from genremill.models.encoders.text import TextEncoder, field_tokens
 from genremill.models.encoders.text_tokens import (
     FIELD_TOKENS,
     KNOWN,
     prose_tokens,
     tag_tokens,
     text_columns,
+    token_texts,
 )
 from genremill.models.features import TextKind
 from genremill.udfs.tokens import fields_of
@@ -186,3 +187,24 @@ def test_each_input_gets_an_equal_part_of_the_tokens_and_what_others_leave() -> 
         "text:l": [10, 11, 12],
     }
     assert most_frequent({}, 3) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell"),
+    [
+        (TextKind.NAMES, "Blue train, 夜に駆ける (Remix)"),
+        (TextKind.NAMES, "!"),
+        (TextKind.PROSE, "[Verse 1: Ann] la la land"),
+        (TextKind.TAGS, ["Indie Folk", "indie folk", "Oslo", "?"]),
+        (TextKind.PROSE, None),
+    ],
+)
+def test_the_texts_of_all_tokens_are_known(kind: TextKind, cell: str | list[str] | None) -> None:
+    hashes, _ = field_tokens(kind, [cell], 1)
+    assert {*token_texts(kind, cell, 1 if kind is TextKind.NAMES else 0)} == {*hashes.view(np.int64).tolist()}
+
+
+def test_the_texts_of_tokens_are_words_pairs_n_grams_and_tags() -> None:
+    assert [*token_texts(TextKind.PROSE, "La la land", 0).values()] == ["la", "land", "la la", "la land"]
+    names = " ".join(token_texts(TextKind.NAMES, "ab c", 0).values())
+    assert names == "ab c ab c _a ab b_ _c c_ _ab ab_ b_c _c_ _ab_ ab_c b_c_"

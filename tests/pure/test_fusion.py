@@ -331,3 +331,13 @@ def test_every_parameter_that_is_trained_gets_a_gradient_with_any_inputs(names: 
     assert not lacking
     network.eval().fit_held_out([(given, label)])
     assert torch.isfinite(network.probabilities(given)).all()
+
+
+def test_the_evidence_of_a_track_is_the_sum_of_that_of_its_tokens() -> None:
+    counts = TokenCounts(len(TOKENS), 4)
+    number, label = _inputs(60)[TEXT], torch.arange(60) % 4
+    counts.fit_train([({TEXT: number}, label)])
+    evidence = counts.eval().evidence({TEXT: number})
+    of_tokens = counts.by_token(number[7][number[7] > 0], 2)
+    assert len(of_tokens) == 20
+    torch.testing.assert_close(of_tokens.sum(), evidence[7, 2], atol=1e-3, rtol=1e-3)

@@ -134,7 +134,7 @@ class Fusion(Network):
         They minimize the mean loss over subsets of the inputs, each on the rows that have these inputs. Rows
         are weighted by `WEIGHT` if present; otherwise artists with many tracks dominate.
         """
-        batches_of: list[tuple[Tensor, ...]] = []
+        collected: list[tuple[Tensor, ...]] = []
         partial = self._partial_subsets()
         rows = 0
         with torch.no_grad():
@@ -144,11 +144,11 @@ class Fusion(Network):
                 joint_SBC = [self._of_joint(inputs, subset) for subset in partial]
                 weight_B = inputs[WEIGHT][:, 0] if WEIGHT in inputs else torch.ones_like(log_IBC[0, :, 0])
                 stacked = torch.stack(joint_SBC) if joint_SBC else log_IBC[:0]
-                batches_of.append((log_IBC, stacked, has_IB, label_B, weight_B))
+                collected.append((log_IBC, stacked, has_IB, label_B, weight_B))
                 rows += len(label_B)
                 if rows >= HELD_OUT_ROWS:
                     break
-        logs, joints, *others = zip(*batches_of, strict=True)
+        logs, joints, *others = zip(*collected, strict=True)
         joint_of = dict(zip(partial, torch.cat(joints, dim=1), strict=True))
         has_IB, label_B, weight_B = (torch.cat(other, dim=-1) for other in others)
         self.belief_II.copy_(self._fitted(torch.cat(logs, dim=1), joint_of, has_IB, label_B, weight_B))

@@ -29,7 +29,7 @@ def _hang() -> None:
 
 
 def _dawdle() -> None:
-    time.sleep(0.3)
+    time.sleep(1)
     raise AudioRejected(AudioReason.SILENT, "too late")
 
 

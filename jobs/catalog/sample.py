@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql import DataFrame, Row, types as T
+from pyspark.sql import DataFrame, Row, functions as F, types as T
 from pyspark.sql.pandas.types import to_arrow_type
 
 from genremill.jobs.catalog.own_columns import FILE, OWN_COLUMNS
+from genremill.jobs.contracts import quoted
 from genremill.udfs.cells.rows import EXAMPLES
 from genremill.udfs.cells.text import clean, shown, without_values
 
@@ -60,7 +61,9 @@ def first_examples(cells: pa.Array) -> tuple[str, ...]:
 
 def take_sample(table: DataFrame) -> Sample:
     """The first `SAMPLE_ROWS` rows of a table from `read_table`; Spark reads no more than it must."""
-    rows = table.take(SAMPLE_ROWS)
+    # As text, because Spark has dates before the year 1 and after 9999, and Python has not.
+    dates = [field.name for field in table.schema if _has_dates(field.dataType)]
+    rows = table.withColumns({name: F.col(quoted(name)).cast("string") for name in dates}).take(SAMPLE_ROWS)
     position = {name: index for index, name in enumerate(table.columns)}
     types = {field.name: field.dataType for field in table.schema if field.name not in OWN_COLUMNS}
     columns = {name: _column([row[position[name]] for row in rows], kind) for name, kind in types.items()}
@@ -74,6 +77,17 @@ def _column(values: list[Any], kind: T.DataType) -> pa.Array:
     if isinstance(kind, (T.StringType, T.NumericType, T.BooleanType)):
         return pa.array(values, to_arrow_type(kind))
     return pa.array([None if value is None else str(_plain(value)) for value in values], pa.string())
+
+
+def _has_dates(kind: T.DataType) -> bool:
+    """Whether values of a type are dates or times, or contain some."""
+    if isinstance(kind, T.ArrayType):
+        return _has_dates(kind.elementType)
+    if isinstance(kind, T.MapType):
+        return _has_dates(kind.keyType) or _has_dates(kind.valueType)
+    if isinstance(kind, T.StructType):
+        return any(_has_dates(field.dataType) for field in kind)
+    return isinstance(kind, (T.DateType, T.TimestampType, T.TimestampNTZType))
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 (a value of any type of Spark)

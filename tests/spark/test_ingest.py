@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import SparkSession, functions as F
 
 from tests.conftest import BASE_ROW, catalog, real_data, write_csv
 from tests.spark.ingested import Ingested
@@ -337,3 +337,15 @@ def test_feature_tables_have_no_popularity_and_no_duration(spark: SparkSession, 
     found = Ingested(spark, tmp_path, str(table), *flags)
     assert len(found.current.snapshot.details["features"]) == 57
     assert found.current.snapshot.rows == 1000
+
+
+def test_dates_that_python_does_not_have_are_dates(spark: SparkSession, tmp_path: Path) -> None:
+    table = spark.createDataFrame(
+        [(f"t{at}", 100.0 + at) for at in range(5)], "track_id string, tempo double"
+    )
+    released = F.expr("date_sub(date'0001-01-01', 60000000)")
+    table.select("*", released.alias("out.on"), F.array(released).alias("all")).write.parquet(f"{tmp_path}/t")
+    found = Ingested(spark, tmp_path, f"{tmp_path}/t")
+    assert found.uses()["out.on"]["reason"] == "dates"
+    assert found.uses()["out.on"]["examples"][0].startswith("-164")
+    assert len(found.rows()) == 5

@@ -104,8 +104,9 @@ def _changed_features(spark: SparkSession, inputs: AuditInputs, since: str) -> D
 
 
 def _hashes(spark: SparkSession, inputs: AuditInputs, tracks: Snapshot) -> DataFrame:
-    """(track_id, hash) of the table features and the texts of each track, and of its artist's features."""
-    rows, columns = inputs.read(spark, tracks), [F.col("table_features")]
+    """(track_id, hash) of what the model reads of the track and of its artist, except audio."""
+    rows = inputs.read(spark, tracks)
+    columns = [F.col("table_features")] if {TABLE, ARTIST} & {*inputs.card.inputs} else []
     columns += [column for name in inputs.card.inputs for column in text_values(name)]
     if artists := input_selection.artists_of_model(inputs.warehouse, tracks, inputs.card):
         rows = rows.join(artists.described(spark), "artist_id", "left")

@@ -73,7 +73,7 @@ def untagged_audit(staged: LabelCounts, current: LabelCounts | None, max_rise: f
 
 
 def label_audit(staged: LabelCounts, current: LabelCounts | None, limit: float) -> Audit:
-    """The audit of the difference between the labels and those of the current tags."""
+    """Compares the shares of the labels in the staged tags with those in the current tags."""
     audited = Audit("shift of labels", None, limit, flag="max-class-shift")
     if current is None:
         return audited.without_value(NotApplicable(NO_OTHER_TAGS))

@@ -108,12 +108,12 @@ def use_of(
 ) -> Use:
     """The use of a column; `measured` is None if its type has no numbers."""
     of_column = roles.by_column.get(name, [])
-    named = {KEPT: columns.keep, TEXT_COLUMN: columns.text, TAG_COLUMN: columns.tags}
-    kept = [use for use, names in named.items() if name in names]
+    use_by_flag = {"keep": KEPT, "text": TEXT_COLUMN, "tags": TAG_COLUMN}
+    flags = [flag for flag in use_by_flag if name in getattr(columns, flag)]
+    kept = [use_by_flag[flag] for flag in flags]
     uses = [*(role.replace("_", " ") for role in of_column), *kept]
     reasons = [_role_reason(role, columns) for role in of_column[:1]]
-    flags = {KEPT: "keep", TEXT_COLUMN: "text", TAG_COLUMN: "tags"}
-    reasons += [f"named by --columns.{flags[use]}" for use in kept]
+    reasons += [f"named by {flag_of(flag)}" for flag in flags]
     is_number = bool({"popularity", "duration"} & {*of_column})
     if columns.features:
         feature = _named_feature(name, columns)

@@ -40,8 +40,8 @@ class Columns:
     text: tuple[str, ...] = ()
     """Columns with text about the track, such as lyrics or a description."""
     tags: tuple[str, ...] = ()
-    """Columns with tags other than the label, such as those of MusicBrainz or Last.fm, or the record label:
-    lists, or text between separators."""
+    """Columns with tags, such as those of MusicBrainz or Last.fm, or with the record label. A cell is a list,
+    or text with separators. The column of the genre cannot be one of them."""
     features: tuple[str, ...] = ()
     """Columns to use as features. [popularity, duration and all other columns with measured numbers]"""
     ignore: tuple[str, ...] = ()
@@ -196,7 +196,7 @@ def _refuse_contradictions(columns: Columns) -> None:
             f"--columns.text and --columns.tags: more than one column would be called {same[0]!r} in "
             "`tracks`, where a dot, a backtick or a plus sign becomes `_`"
         )
-    for flag in ("features", "keep", *TEXTS):
+    for flag in ("features", "keep"):
         names = getattr(columns, flag)
         if doubled := [name for name in names if names.count(name) > 1]:
             raise UsageError(f"--columns.{flag} names {doubled[0]!r} twice")

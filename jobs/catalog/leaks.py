@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from pyspark.sql import Column, DataFrame, functions as F
 
+from genremill.models.encoders.text_tokens import text_columns
 from genremill.models.features import TextKind, text_kind
 
 LEAK_SHARE = 0.95
@@ -54,15 +55,16 @@ def leaking_texts(rows: DataFrame, filled: Mapping[str, int], labeled_share: flo
 
 def entries_of(name: str) -> Column:
     """The entry of a row for an input that is text, as a list of one; an empty list if it has none."""
-    column, key = "tags" if text_kind(name) is TextKind.TAGS else "texts", name.partition(":")[2]
+    (column,), key = text_columns([name]), name.partition(":")[2]
     return F.filter(column, lambda entry: entry["column"] == key)
 
 
 def accuracy_of_tags(rows: Sequence[tuple[Sequence[str], str, int]]) -> float | None:
     """The accuracy of guessing the label from one tag, if the tags give the label away.
 
-    A row has tags, a label, and the half of its artist, 0 or 1. Of the tags of a row, the guess uses the one
-    that most often comes with the same label in the other half: a tag of one artist alone tells nothing.
+    A row has tags, a label, and the half of its artist, 0 or 1. Each tag stands for its most frequent label
+    in the other half. The guess for a row comes from the tag for which this label is the most frequent. A tag
+    that only one artist has does not count, because it is missing in the other half.
 
     >>> accuracy_of_tags([(["Rock", "live"], "rock", 0), (["Jazz", "live"], "jazz", 1)] * 20)
     """

@@ -124,7 +124,8 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
     chosen = choose_features(good, total, digest, understanding, options.max_missing)
     spellings = other_spellings(good)
     rows = limited(with_one_spelling(rows, spellings), chosen.ranges)
-    rows = with_texts(rows, chosen.texts)
+    if len(chosen.texts) < len(form.texts) + len(form.tags):  # some give the label away
+        rows = with_texts(rows, chosen.texts)
     is_synthetic = SYNTHETIC_COLUMN in opened.rows.columns
     table = SourceRows(opened, chosen, rows, total, is_synthetic, rejects, spellings)
     _log(table)

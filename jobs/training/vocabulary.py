@@ -22,15 +22,14 @@ def known_tokens(tracks: DataFrame, names: Iterable[str], count: int, classes: i
 
 
 def most_frequent(known: dict[str, Known], most: int) -> dict[str, Known]:
-    """The most frequent tokens, at most `most` in total: an equal part for each input, and what others leave.
+    """The most frequent tokens of each input, at most `most` in total.
 
-    A column of lyrics has so many frequent words that the names would lose most of theirs.
+    Each input may have an equal part of them, and what other inputs leave. Otherwise a column of lyrics,
+    which has many frequent words, would displace most tokens of the names.
     """
     kept = {}
-    for left, name in zip(
-        range(len(known), 0, -1), sorted(known, key=lambda name: len(known[name])), strict=True
-    ):
-        frequent = np.argsort(known[name]["rarity"], kind="stable")[: most // left]
+    for done, name in enumerate(sorted(known, key=lambda name: len(known[name]))):
+        frequent = np.argsort(known[name]["rarity"], kind="stable")[: most // (len(known) - done)]
         kept[name] = known[name][np.sort(frequent)]
         most -= len(frequent)
     return {name: kept[name] for name in known}

@@ -74,7 +74,10 @@ def _numbers(
     hash_N: Hashes,
     count_T: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int32]:
-    """Numbers of the first known tokens of each text, or of those of least rank, then zeros, shape (T, L)."""
+    """Numbers of at most L known tokens of each text, followed by zeros, shape (T, L).
+
+    Of more tokens the first are kept, or, with `rank_V`, those with the smallest rank.
+    """
     numbers_TL = np.zeros((len(count_T), most), np.int32)
     index_N = pc.fill_null(pc.index_in(pa.array(hash_N.view(np.int64)), known_V), -1).to_numpy()
     known_N = index_N >= 0

@@ -66,7 +66,7 @@ _READABLE = _Readable()
 
 
 def text_columns(names: Iterable[str]) -> list[str]:
-    """The columns of `tracks` that hold those of the inputs that are text.
+    """The columns of `tracks` in which the inputs are stored that are text; other inputs are ignored.
 
     >>> text_columns(["table", "tags:lastfm", "tags:label"])
     ['tags']
@@ -76,7 +76,7 @@ def text_columns(names: Iterable[str]) -> list[str]:
 
 
 def text_width(kind: TextKind) -> int:
-    """Token numbers per track: those of each field in order, padded with 0."""
+    """How many token numbers a track has: equally many for each field. The number 0 stands for no token."""
     return FIELD_TOKENS[kind] * (len(FIELDS) if kind is TextKind.NAMES else 1)
 
 
@@ -185,9 +185,9 @@ def _characters(texts: Sequence[str], most: int) -> tuple[Hashes, Integers]:
 
 def _joined(parts: Sequence[tuple[int, Hashes, Integers]], field: int) -> tuple[Hashes, Integers]:
     """Hash and text of the tokens of all kinds."""
-    none = [(0, np.zeros(0, np.uint64), np.zeros(0, np.int64))]
-    hash_N = np.concatenate([_mixed(hashes, field * _KINDS + kind) for kind, hashes, _ in parts or none])
-    return hash_N, np.concatenate([text for _, _, text in parts or none])
+    parts = parts or [(0, np.zeros(0, np.uint64), np.zeros(0, np.int64))]
+    hash_N = np.concatenate([_mixed(hashes, field * _KINDS + kind) for kind, hashes, _ in parts])
+    return hash_N, np.concatenate([text for _, _, text in parts])
 
 
 def _different(hash_N: Hashes, text_N: Integers, texts: int) -> tuple[Hashes, Integers]:

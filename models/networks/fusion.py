@@ -161,7 +161,10 @@ class Fusion(Network):
         label_B: Tensor,
         count_B: Tensor,
     ) -> Tensor:
-        """Weights from the predictions of all networks, and from those of `JOINT` for subsets, (B, C)."""
+        """Fits the weights on the predictions of all networks.
+
+        `joint_of` has the predictions of `JOINT`, shape (B, C), from each subset of the inputs.
+        """
         start_II = DOUBT * (1 - torch.eye(len(self.networks), device=label_B.device))
         belief_II = start_II.clone().requires_grad_()
         place = {name: index for index, name in enumerate(self.networks)}

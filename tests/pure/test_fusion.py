@@ -232,7 +232,7 @@ def test_a_missing_input_of_a_row_does_not_change_other_rows(network: Fusion) ->
 
 def test_each_network_is_trained_separately(network: Fusion) -> None:
     logits = network.train()(_inputs())
-    assert logits.shape == (2 + 1 + 1 + 2, 6, 4)  # the table's members; names; the set; those of all
+    assert logits.shape == (2 + 1 + 1 + 2, 6, 4)  # heads of table, names, musicnn, joint
     label = torch.tensor([0, 1, 2, 3, 0, 1])
     torch.autograd.backward(network.loss(logits, label, 0.1))
     assert all(weight.grad is not None for weight in network.parameters())

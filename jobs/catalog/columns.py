@@ -40,8 +40,8 @@ class Columns:
     text: tuple[str, ...] = ()
     """Columns with text about the track, such as lyrics or a description."""
     tags: tuple[str, ...] = ()
-    """Columns with tags, such as those of MusicBrainz or Last.fm, or with the record label. A cell is a list,
-    or text with separators. The column of the genre cannot be one of them."""
+    """Columns with tags, such as those of MusicBrainz or Last.fm, or with the record label, as lists or as
+    text with separators. The column of the genre cannot be one of them."""
     features: tuple[str, ...] = ()
     """Columns to use as features. [popularity, duration and all other columns with measured numbers]"""
     ignore: tuple[str, ...] = ()

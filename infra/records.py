@@ -75,8 +75,8 @@ def _value(text: bytes, path: str) -> object:
         value = msgspec.json.decode(text)
         for name, index in re.findall(r"\.(\w+)|\[(\d+)\]", path.partition("[...]")[0]):
             value = value[name or int(index)]
-    except (msgspec.MsgspecError, RecursionError, LookupError, TypeError):
-        return None  # the text is invalid behind the value, or has a name twice
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError, TypeError):
+        return None  # the text is invalid beside the value, or has a name twice
     return value
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pyarrow.dataset as ds
-from pyarrow.fs import FileSelector, FileSystem, FileType
+from pyarrow.fs import FileSelector, FileSystem, FileType, S3FileSystem
+
+from genremill.infra import storage
 
 SNAPSHOTS = ("tracks", "genre_profiles", "genre_map", "tags")
 NEWEST = "newest "
@@ -101,8 +103,9 @@ class Place:
         return bool(self.store.get_file_info(f"{self.root}/{path}").type is FileType.File)
 
     def read(self, path: str) -> bytes:
-        with self.store.open_input_stream(f"{self.root}/{path}") as source:
-            return bytes(source.read())
+        # With one request: Arrow first asks S3 for the length, and cuts a file that is replaced after that.
+        scheme = "s3a://" if isinstance(self.store, S3FileSystem) else "file://"
+        return storage.read_bytes(f"{scheme}{self.root}/{path}")
 
 
 def _sorted(rows: Iterable[Row]) -> list[str]:

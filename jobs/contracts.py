@@ -116,16 +116,19 @@ TRACKS = Table(
         source_rows=_LONG,  # number of rows of the source table that became this track
         texts=T.MapType(_TEXT, _TEXT),  # texts such as lyrics by column; without those that are missing
         tags=T.MapType(_TEXT, T.ArrayType(_TEXT)),  # different tags by column; without those that are missing
+        vectors=T.MapType(_TEXT, T.ArrayType(T.FloatType())),  # by column; without those that are missing
     ),
     key="track_id",
     not_null=(
         *("track_id", "recording_id", "artist_id", "genres", "table_features", "split", "source_rows"),
-        *("texts", "tags"),
+        *("texts", "tags", "vectors"),
     ),
 )
 
 TEXT_MAPS = ("texts", "tags")
 """Columns of `tracks` with the texts and the tags of a track, by column of the source table."""
+MAPS = (*TEXT_MAPS, "vectors")
+"""Columns of `tracks` with values by column of the source table."""
 
 REJECTS = Table(
     "rejects",

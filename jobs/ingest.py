@@ -24,6 +24,7 @@ from genremill.jobs.catalog.source_files import source_files
 from genremill.jobs.catalog.source_rows import SourceRows
 from genremill.jobs.catalog.splits import split_tracks
 from genremill.jobs.catalog.tracks import changes_since, counts, grouped, unique_tracks
+from genremill.jobs.catalog.vectors import parquet_sources
 from genremill.jobs.contracts import TRACKS, ContractError, quoted
 from genremill.jobs.snapshot_details import TracksDetails
 
@@ -43,6 +44,8 @@ def inputs(cfg: Config) -> dict[str, str]:
         del settings[limit]
     files = {"tracks": cfg.tracks} | ({} if cfg.split_file is None else {"split_file": cfg.split_file})
     digests = {name: file_digest(name, location) for name, location in files.items()}
+    if cfg.vectors:
+        digests["vectors"] = " ".join(file_digest("vectors", location) for location in cfg.vectors)
     return digests | {"settings": json.dumps(settings, sort_keys=True)}
 
 
@@ -51,6 +54,8 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
     cfg.check()
     inputs(cfg)
     source_files(storage.absolute_uri(cfg.tracks))
+    for uri in cfg.vectors:
+        parquet_sources(uri)
     return cfg
 
 
@@ -106,6 +111,7 @@ def _tracks(
         synthetic=table.is_synthetic,
         columns=chosen.understanding.uses,
         texts=chosen.texts,
+        vectors=chosen.vectors.columns,
     )
     return split.select(*TRACKS.schema.names, *map(quoted, table.kept)), details
 

@@ -67,11 +67,12 @@ def _propose(spark: "SparkSession", work: command.Run, options: Options) -> comm
     found = proposal.guesses(sample)
     if sys.stdin.isatty() and sys.stdout.isatty():
         found = [_asked(guess, list(sample.columns)) for guess in found]
+    vectors = proposal.vector_columns(sample)
     understood = understand(
-        sample, proposal.columns_of(found), f"--tracks {options.tracks}", frozenset(), table.left_out
+        sample, proposal.columns_of(found, vectors), f"--tracks {options.tracks}", frozenset(), table.left_out
     )
     text = config_file.file_text(
-        options.tracks, options.audio_root, found, understood.uses, table.format.description
+        options.tracks, options.audio_root, found, vectors, understood.uses, table.format.description
     )
     storage.write_atomic(options.output, text.encode())
     return command.Outcome({}, "\n".join(_report(options.output, found, column_table.lines(understood.uses))))

@@ -59,6 +59,17 @@ class ColumnUse:
 
 
 @dataclass(frozen=True)
+class VectorColumn:
+    """One entry of `tracks.vectors`."""
+
+    name: str
+    width: int
+    """Number of values of each vector."""
+    missing: float = 0.0
+    """Share of the rows of the table without a vector."""
+
+
+@dataclass(frozen=True)
 class SplitRule:
     """How the tracks were split: shares of train, validation and test, or the digest of a split file."""
 
@@ -79,6 +90,7 @@ class TracksDetails(SnapshotDetails):
     synthetic: bool = False  # whether the demo made up the tracks
     columns: tuple[ColumnUse, ...] = ()  # what each column of the source table was understood to be
     texts: tuple[str, ...] = ()  # inputs from columns of text and tags, such as text:lyrics and tags:lastfm
+    vectors: tuple[VectorColumn, ...] = ()  # the feature sets in `vectors`
 
     @property
     def feature_names(self) -> list[str]:
@@ -95,6 +107,7 @@ class TagsDetails(SnapshotDetails):
     genre_map_version: RunId | None = None
     model: RecordedLocation = ""  # folder of the model; relative if it is in the warehouse
     kept: tuple[str, ...] = ()  # columns kept from the source table
+    settled_by: RunId | None = None  # run of tags whose labels were kept if they were almost as likely
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ from genremill.models.ranges import Name
 TABLE, TEXT = "table", "text"
 """Names of two inputs: the raw table features of a track, and the tokens of its title, album and artists.
 Other inputs have the name of their feature set, or one of the prefixes below."""
-PROSE, TAGS = "text:", "tags:"
-"""Prefixes of the inputs that are tokens of one column of `tracks.texts` or of `tracks.tags`."""
+PROSE, TAGS, VECTORS = "text:", "tags:", "vectors:"
+"""Prefixes of the inputs that are one column of `tracks.texts`, of `tracks.tags` or of `tracks.vectors`."""
+AUTO = "auto"
+"""In a flag: all inputs that exist, except `ARTIST`."""
 ARTIST = "artist"
 """Name of the input with means, then standard deviations, of an artist's numeric table features.
 They are computed from the tracks of all splits, without labels."""

@@ -43,14 +43,15 @@ def rises(before: Snapshot, now: Snapshot) -> list[MissingRise]:
 
 
 def _missing(tracks: Snapshot) -> dict[str, float]:
-    """The share of missing values of each feature, of title, album and artists, and of texts and tags.
+    """The share of missing values of each feature, of title, album and artists, of texts, tags and vectors.
 
     New tracks without a genre are usual, so only the loss of all genres counts.
     """
     details = TracksDetails.of(tracks)
     names = {use.column: use.missing for use in details.columns if _TEXTS & {*use.uses}}
     genres = {use.column: math.floor(use.missing) for use in details.columns if "genre" in use.uses}
-    return names | genres | {feature.name: feature.missing for feature in details.features}
+    vectors = {column.name: column.missing for column in details.vectors}
+    return names | genres | {feature.name: feature.missing for feature in details.features} | vectors
 
 
 def _without_audio(tracks: Snapshot) -> float:

@@ -18,7 +18,7 @@ from genremill.udfs.cells.numeric import Floats, NumberFormat, numbers, plain_nu
 LIKELY_NUMERIC = 0.5
 """A column of text may be a feature if at least this share of its first values are numbers."""
 KEPT, NUMERIC, ONE_HOT = "kept", "numeric feature", "one-hot feature"
-TEXT_COLUMN, TAG_COLUMN = "text", "tags"
+TEXT_COLUMN, TAG_COLUMN, VECTOR_COLUMN = "text", "tags", "vectors"
 _DATES = (T.DateType, T.TimestampType, T.TimestampNTZType, T.DayTimeIntervalType)
 
 
@@ -108,7 +108,7 @@ def use_of(
 ) -> Use:
     """The use of a column; `measured` is None if its type has no numbers."""
     of_column = roles.by_column.get(name, [])
-    use_by_flag = {"keep": KEPT, "text": TEXT_COLUMN, "tags": TAG_COLUMN}
+    use_by_flag = {"keep": KEPT, "text": TEXT_COLUMN, "tags": TAG_COLUMN, "vectors": VECTOR_COLUMN}
     flags = [flag for flag in use_by_flag if name in getattr(columns, flag)]
     kept = [use_by_flag[flag] for flag in flags]
     uses = [*(role.replace("_", " ") for role in of_column), *kept]

@@ -42,6 +42,9 @@ class Columns:
     tags: tuple[str, ...] = ()
     """Columns with tags, such as those of MusicBrainz or Last.fm, or with the record label, as lists or as
     text with separators. The column of the genre cannot be one of them."""
+    vectors: tuple[str, ...] = ()
+    """Columns of a Parquet table with lists of numbers, such as embeddings of other models. Each becomes a
+    feature set of its name."""
     features: tuple[str, ...] = ()
     """Columns to use as features. [popularity, duration and all other columns with measured numbers]"""
     ignore: tuple[str, ...] = ()
@@ -50,6 +53,11 @@ class Columns:
     """Features whose numbers are codes, which are one-hot encoded."""
     keep: tuple[str, ...] = ()
     """Columns to copy to the tables `tracks` and `tags`."""
+
+    @property
+    def inputs(self) -> set[str]:
+        """The columns that flags make inputs of models."""
+        return {*self.text, *self.tags, *self.vectors, *self.features}
 
     def is_categorical(self, name: str) -> bool:
         """Whether the numbers of a column are codes; case, blanks and punctuation of its name do not count.
@@ -150,7 +158,7 @@ def _refuse_look_alikes(
     fits: Callable[[str, str], bool],
 ) -> None:
     """Raises if a column of a default name is missing, and others may have its role."""
-    used = {*filter(None, roles.values()), *columns.ignore, *columns.features, *columns.text, *columns.tags}
+    used = {*filter(None, roles.values()), *columns.ignore, *columns.inputs}
     free = [name for name in names if name not in used]
     problems = []
     for role in ROLES:
@@ -182,7 +190,7 @@ def _refuse_contradictions(columns: Columns) -> None:
     """Raises on column flags that contradict each other."""
     if columns.id in columns.ignore:
         raise UsageError(f"--columns.ignore {columns.id}: it is the id, which is required")
-    if both := sorted(set(columns.ignore) & {*columns.features, *columns.keep, *columns.text, *columns.tags}):
+    if both := sorted(set(columns.ignore) & {*columns.inputs, *columns.keep}):
         raise UsageError(f"--columns.ignore {both[0]}: another flag, such as --columns.keep, names it too")
     if both := sorted({*columns.text} & {*columns.tags}):
         raise UsageError(f"--columns.text and --columns.tags both name {both[0]!r}")
@@ -196,7 +204,7 @@ def _refuse_contradictions(columns: Columns) -> None:
             f"--columns.text and --columns.tags: more than one column would be called {same[0]!r} in "
             "`tracks`, where a dot, a backtick or a plus sign becomes `_`"
         )
-    for flag in ("features", "keep"):
+    for flag in ("features", "keep", "vectors"):
         names = getattr(columns, flag)
         if doubled := [name for name in names if names.count(name) > 1]:
             raise UsageError(f"--columns.{flag} names {doubled[0]!r} twice")

@@ -32,7 +32,12 @@ publish:
 
 
 def file_text(
-    tracks: str, audio_roots: Sequence[str], found: Sequence[Guess], uses: Sequence[ColumnUse], read_as: str
+    tracks: str,
+    audio_roots: Sequence[str],
+    found: Sequence[Guess],
+    vectors: Sequence[str],
+    uses: Sequence[ColumnUse],
+    read_as: str,
 ) -> str:
     """The whole file; a line that is not certain ends in `# check`."""
     lines = [
@@ -51,12 +56,15 @@ def file_text(
     lines += [
         f"    {guess.role.replace('_', '-')}: {_scalar(guess.value)}  {_comment(guess)}" for guess in found
     ]
+    if vectors:
+        lines += [f"    vectors: [{', '.join(map(_scalar, vectors))}]  # lists of numbers of one length"]
     lines += ["    # What becomes of the other columns; `features`, `categorical` and these lists change it:"]
     roles = {guess.column for guess in found}
     lines += [_line_of(use) for use in uses if use.column not in roles]
     lines += [
         "    # tags: []  # columns with tags other than the label",
         "    # text: []  # columns with text, such as lyrics",
+        *([] if vectors else ["    # vectors: []  # columns with lists of numbers, such as embeddings"]),
         "    # ignore: []",
         "    # keep: []",
         "  # max-missing: 0.5  # largest share of missing values in a feature",

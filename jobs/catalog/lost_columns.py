@@ -10,6 +10,7 @@ from genremill.jobs import model_registry
 from genremill.jobs.catalog.columns import NONE, ROLES, Columns
 from genremill.jobs.catalog.measurements import Chosen
 from genremill.jobs.snapshot_details import ColumnUse, Feature, Kind, TracksDetails
+from genremill.models.features import VECTORS
 from genremill.models.model_card import read_card
 
 SHOWN = 5
@@ -29,7 +30,7 @@ class LostColumn:
 
 
 def lost_columns(before: TracksDetails, chosen: Chosen) -> list[LostColumn]:
-    """The features and roles of the current tracks that a table has lost, and that no flag takes away."""
+    """The features, roles and vectors of the current tracks that a table has lost, unless a flag says so."""
     understanding = chosen.understanding
     columns, roles = understanding.columns, understanding.roles
     uses = {use.column: use for use in understanding.uses}
@@ -46,7 +47,17 @@ def lost_columns(before: TracksDetails, chosen: Chosen) -> list[LostColumn]:
         if role.replace("_", " ") in use.uses and getattr(roles, role) is None
         if getattr(columns, role) != NONE
     }
-    return [*(with_roles | features).values()]
+    widths = {column.name: column.width for column in chosen.vectors.columns}
+    vectors = {
+        column.name: LostColumn(column.name, f"vectors of {column.width:,} values", _why_no_vectors(width))
+        for column in before.vectors
+        if (width := widths.get(column.name)) != column.width and column.name not in columns.ignore
+    }
+    return [*(with_roles | features | vectors).values()]
+
+
+def _why_no_vectors(width: int | None) -> str:
+    return "there are no vectors of this name" if width is None else f"they have {width:,} values now"
 
 
 def _is_wanted(feature: Feature, kinds: dict[str, Kind], columns: Columns) -> bool:
@@ -54,7 +65,7 @@ def _is_wanted(feature: Feature, kinds: dict[str, Kind], columns: Columns) -> bo
     if feature.name in kinds:
         return columns.categorical != Columns.categorical
     others = (getattr(columns, role) for role in ROLES if role not in ("popularity", "duration"))
-    named = {*columns.ignore, *columns.keep, *columns.text, *columns.tags, *others}
+    named = {*columns.ignore, *columns.inputs, *columns.keep, *others}
     return bool(columns.features) or feature.name in named
 
 
@@ -108,7 +119,9 @@ def _of_model(warehouse: Warehouse, lost: list[LostColumn]) -> str:
     """Which of the columns the model in use reads."""
     with contextlib.suppress(UsageError):
         version, folder = model_registry.of_night(warehouse)
-        needed = {*model_registry.table_features(read_card(folder))}
+        card = read_card(folder)
+        needed = {*model_registry.table_features(card)}
+        needed |= {name.removeprefix(VECTORS) for name in card.inputs if name.startswith(VECTORS)}
         if read := [repr(column.name) for column in lost if column.name in needed]:
             return f". The model in use, {version}, reads {', '.join(read[:SHOWN])}"
     return ""

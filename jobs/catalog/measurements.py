@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyspark.sql import Column, DataFrame, functions as F
 
@@ -13,6 +13,7 @@ from genremill.jobs.catalog.leaks import entries_of, leaking, leaking_texts
 from genremill.jobs.catalog.left_out import IGNORED
 from genremill.jobs.catalog.plausible_values import EVERYTHING, Range, limited, plausible_ranges
 from genremill.jobs.catalog.understanding import Understanding
+from genremill.jobs.catalog.vectors import Vectors
 from genremill.jobs.snapshot_details import ColumnUse, Feature
 from genremill.models.features import PROSE, TAGS
 from genremill.udfs.cells.rows import EXAMPLES
@@ -53,6 +54,8 @@ class Chosen:
     counts: Counts
     texts: tuple[str, ...] = ()
     """The inputs of models from columns of text and tags, without those that give the label away."""
+    vectors: Vectors = field(default_factory=Vectors)
+    """The columns of vectors, in the table and in the file that --vectors names."""
 
 
 def count_values(rows: DataFrame, understanding: Understanding, ranges: Sequence[Range]) -> Counts:

@@ -8,6 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow.compute as pc
+from pyspark.sql import types as T
+
+from genremill.jobs.catalog.column_contents import ALMOST_ALL
 from genremill.jobs.catalog.column_names import words
 from genremill.jobs.catalog.columns import NONE, ROLES, Columns
 from genremill.jobs.catalog.look_alikes import is_clear, look_alikes
@@ -108,7 +112,27 @@ def _has_labels(sample: Sample, name: str) -> bool:
     return bool(_LABEL_WORDS & {*words(name)})
 
 
-def columns_of(found: Sequence[Guess]) -> Columns:
-    """The flags for columns that the guesses stand for."""
+def vector_columns(sample: Sample) -> tuple[str, ...]:
+    """The columns of lists of floating-point numbers that almost all have one length."""
+    return tuple(
+        name for name, kind in sample.types.items() if _has_floats(kind) and _one_length(sample, name)
+    )
+
+
+def _has_floats(kind: T.DataType) -> bool:
+    return isinstance(kind, T.ArrayType) and isinstance(kind.elementType, T.FractionalType)
+
+
+def _one_length(sample: Sample, name: str) -> bool:
+    """Whether almost all lists have the same number of numbers, two or more."""
+    commas = Counter(pc.count_substring(sample.columns[name].drop_null(), ",").to_pylist())
+    if not commas:
+        return False
+    most_frequent, count = commas.most_common(1)[0]
+    return most_frequent > 0 and count >= ALMOST_ALL * commas.total()
+
+
+def columns_of(found: Sequence[Guess], vectors: tuple[str, ...] = ()) -> Columns:
+    """The flags for columns that the guesses stand for, and for columns of vectors."""
     values: dict[str, Any] = {guess.role: guess.value for guess in found}
-    return dataclasses.replace(Columns(), **values)
+    return dataclasses.replace(Columns(), **values, vectors=vectors)

@@ -11,6 +11,16 @@ from genremill.infra.log import LOGGER
 MAX_ROUNDS = 50
 """Large-star/small-star needs O(log² n) rounds; more rounds than this mean a bug, not a large table."""
 
+NOT_ONE_ARTIST = (
+    *("various artists", "various", "va", "v.a.", "v.a", "v/a", "v. a.", "various interprets", "diverse"),
+    *("diverse interpreten", "diverse artister", "verschiedene interpreten", "verschiedene", "varios"),
+    *("varios artistas", "varios interpretes", "vários artistas", "vários intérpretes", "artisti vari"),
+    *("artistes divers", "artistes variés", "divers", "разные исполнители", "сборник", "群星"),
+    *("unknown artist", "unknown", "[unknown]", "<unknown>", "anonymous", "anonymus", "[anonymous]"),
+    *("traditional", "[traditional]", "[no artist]", "no artist", "original cast", "original soundtrack"),
+)
+"""Names that stand for many artists, or for none, in lower case."""
+
 Checkpoint = Callable[[DataFrame, str], DataFrame]
 """Writes a DataFrame to scratch space under a name, and reads it back."""
 
@@ -19,6 +29,16 @@ def folded(column: Column) -> Column:
     """Text in lower case and trimmed, for comparison; null if it is blank."""
     value = F.lower(F.trim(column))
     return F.when(value != "", value)
+
+
+def artist_key(track_id: str = "track_id", artists: str = "artists") -> Column:
+    """A text that is equal for two tracks if they have the same first artist.
+
+    A track without an artist, or with one of `NOT_ONE_ARTIST`, has a text of its own.
+    """
+    first = folded(F.get(artists, F.lit(0)))
+    is_artist = first.isNotNull() & ~first.isin(*NOT_ONE_ARTIST)
+    return F.when(is_artist, F.concat(F.lit("artist "), first)).otherwise(F.concat(F.lit("track "), track_id))
 
 
 def track_groups(tracks: DataFrame, vector: Column, checkpoint: Checkpoint) -> tuple[DataFrame, DataFrame]:

@@ -1,13 +1,15 @@
 """The rows of a track table as typed rows: a good row is a track, a bad row has a reason."""
 
-from pyspark.sql import DataFrame, Window, functions as F, types as T
+from pyspark.sql import Column, DataFrame, Window, functions as F, types as T
 
 from genremill.jobs.catalog.own_columns import BLOCK, FILE, OWN_COLUMNS, POSITION
 from genremill.jobs.catalog.table_reader import url_decoded
 from genremill.jobs.contracts import quoted
 from genremill.udfs.cells.rows import SCHEMA, RowFormat, columns_read, make_read_rows
 
-INTERNAL_COLUMNS = ("problem", "known", "numbers", "not_numbers", "row_digest", *OWN_COLUMNS)
+OF_FILE = "of_file"
+"""The vectors of a file that --vectors names."""
+INTERNAL_COLUMNS = ("problem", "known", "numbers", "not_numbers", "row_digest", OF_FILE, *OWN_COLUMNS)
 """Columns that `ingest` adds while it works."""
 
 
@@ -44,9 +46,14 @@ def rejected(rows: DataFrame, run_id: str, positions_count_blocks: bool) -> Data
     else:
         row_number = F.col(POSITION) + 1
     place = F.concat_ws(":", url_decoded(F.col(FILE)), row_number.cast("string"))
+    return as_rejects(bad, F.coalesce("track_id", place), run_id)
+
+
+def as_rejects(bad: DataFrame, key: Column, run_id: str) -> DataFrame:
+    """Rows with a `problem` as rows of `rejects`."""
     return bad.select(
         F.lit("ingest").alias("stage"),
-        F.coalesce("track_id", place).alias("key"),
+        key.alias("key"),
         F.col("problem.reason").alias("reason"),
         F.col("problem.detail").alias("detail"),
         F.lit(None).cast("string").alias("etag"),

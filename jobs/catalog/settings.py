@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from genremill.infra import storage
 from genremill.infra.errors import StorageRefused, UsageError
-from genremill.infra.flag_types import OptionalFile
+from genremill.infra.flag_types import OptionalFile, Uris
 from genremill.jobs.catalog.columns import Columns
 from genremill.jobs.catalog.splits import DrawnSplit
 from genremill.jobs.snapshot_details import Fractions, SplitRule
@@ -26,6 +26,8 @@ class Options:
     """CSV file with the columns id and split, instead of a random split; ids that it does not list are in
     no split."""
     columns: Columns = dataclasses.field(default_factory=Columns)
+    vectors: Uris = ()
+    """Parquet files with the id of a track and columns with lists of numbers, as in --columns.vectors."""
     delimiter: str | None = None
     """Character that separates the fields of a CSV file. [detected]"""
     encoding: str | None = None

@@ -50,9 +50,11 @@ class SourceFile:
     """The member of a zip archive that is read."""
     copy: str = ""
     """URI of its converted form."""
+    flag: str = "--tracks"
+    """The flag that names it."""
 
     def __str__(self) -> str:
-        return f"--tracks {self.uri}" + (f" ({self.member})" if self.member else "")
+        return f"{self.flag} {self.uri}" + (f" ({self.member})" if self.member else "")
 
     @property
     def partitions(self) -> dict[str, str]:
@@ -66,19 +68,19 @@ class SourceFile:
         return self.name.rpartition("/")[2].startswith((".", "_"))
 
 
-def source_files(uri: str) -> list[SourceFile]:
+def source_files(uri: str, flag: str = "--tracks") -> list[SourceFile]:
     """The files of a table that are not empty, recognized; raises `UsageError` if they are not a table."""
     listed = storage.data_files(uri)
     listed = [file for file in listed if not _ABOUT.search(file.name)] or listed
     if sum(file.size for file in listed) == 0:
-        raise UsageError(f"--tracks {uri}: the file is empty; expected a CSV, Parquet or Excel table")
+        raise UsageError(f"{flag} {uri}: the file is empty; expected a CSV, Parquet or Excel table")
     nested = [name for name in storage.folders(uri) if "=" not in name and name[0] not in "._"]
     nested += [part for file in listed for part in file.name.split("/")[:-1] if "=" not in part]
     if nested:
-        raise UsageError(f"--tracks {uri}: the folder contains the folder {nested[0]!r}; expected only files")
+        raise UsageError(f"{flag} {uri}: the folder contains the folder {nested[0]!r}; expected only files")
     is_file = storage.is_object(uri)
     files = [
-        SourceFile(uri if is_file else f"{uri}/{file.name}", file.size, file.name)
+        SourceFile(uri if is_file else f"{uri}/{file.name}", file.size, file.name, flag=flag)
         for file in listed
         if file.size
     ]
@@ -87,7 +89,7 @@ def source_files(uri: str) -> list[SourceFile]:
     for file in recognized:
         if file.kind is not recognized[0].kind:
             raise UsageError(
-                f"--tracks {uri}: expected files of one kind; {recognized[0].name} is {recognized[0].kind}, "
+                f"{flag} {uri}: expected files of one kind; {recognized[0].name} is {recognized[0].kind}, "
                 f"and {file.name} is {file.kind}"
             )
         if file.kind is not Kind.PARQUET and file.name.endswith(".parquet"):

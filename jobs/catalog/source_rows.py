@@ -11,7 +11,7 @@ from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.jobs import command, snapshots
-from genremill.jobs.catalog import column_table
+from genremill.jobs.catalog import column_table, vectors
 from genremill.jobs.catalog.labels import other_spellings, with_one_spelling
 from genremill.jobs.catalog.measurements import Chosen, choose_features, with_texts
 from genremill.jobs.catalog.plausible_values import limited
@@ -75,6 +75,7 @@ class SourceRows:
             "not_numbers": {name: count for name, count in counts.not_numbers.items() if count},
             "implausible": {name: count for name, count in counts.implausible.items() if count},
             "spellings": self.spellings,
+            **vectors.numbers_of(self.chosen.vectors),
         } | columns_summary(self.chosen.understanding)
 
 
@@ -119,6 +120,8 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
     if total == rejected:
         why = f"{total:,} of {total:,} rejected ({reasons})" if total else "it has a header and no rows"
         raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` is unchanged")
+    if options.vectors:
+        rows = vectors.with_files(spark, work, rows, options.vectors, options.columns.id)
     good = rows.where(F.col("problem").isNull())
     digest = storage.inventory(source).digest
     chosen = choose_features(good, total, digest, understanding, options.max_missing)
@@ -126,6 +129,11 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
     rows = limited(with_one_spelling(rows, spellings), chosen.ranges)
     if len(chosen.texts) < len(form.texts) + len(form.tags):  # some give the label away
         rows = with_texts(rows, chosen.texts)
+    if options.vectors or form.vectors:
+        found = vectors.measured(good, tuple(form.vectors))
+        chosen = dataclasses.replace(chosen, vectors=found)
+        vectors.write_rejects(work, good, found)
+        rows = vectors.valid(rows, found.columns)
     is_synthetic = SYNTHETIC_COLUMN in opened.rows.columns
     table = SourceRows(opened, chosen, rows, total, is_synthetic, rejects, spellings)
     _log(table)
@@ -146,6 +154,10 @@ def _log(table: SourceRows) -> None:
     ):
         if shown := ", ".join(f"{count:,} in {name}" for name, count in by_column.items() if count):
             LOGGER.info("%s: %s", what, shown)
+    if found := str(table.chosen.vectors):
+        LOGGER.info("vectors: %s", found)
+    for name, by_reason in table.chosen.vectors.rejected.items():
+        LOGGER.warning("%s", f"vectors {name!r}: {sum(by_reason.values()):,} rejected: {dict(by_reason)}")
     for spelling, best in itertools.islice(table.spellings.items(), SHOWN_SPELLINGS):
         LOGGER.info("genre %r is read as %r, its most frequent spelling", spelling, best)
     if (more := len(table.spellings) - SHOWN_SPELLINGS) > 0:

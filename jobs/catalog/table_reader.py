@@ -88,8 +88,8 @@ def check_whole(table: SourceTable, rows: int) -> None:
 
 
 @contextlib.contextmanager
-def reading(uri: str) -> Iterator[None]:
-    """Turns Spark's errors about files that are not a table into a `UsageError`.
+def reading(uri: str, flag: str = "--tracks") -> Iterator[None]:
+    """Turns Spark's errors about files that are not a table into a `UsageError`; `flag` names them.
 
     If the storage failed, it raises a `StorageError`: Spark reports both in the same way. Other errors pass.
     """
@@ -101,9 +101,9 @@ def reading(uri: str) -> Iterator[None]:
             raise
         causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
         if any(map(_STORAGE_ERROR.match, causes)) and not any(map(is_permanent, causes)):
-            raise StorageError(f"cannot read --tracks {uri}: {causes[-1]}") from err
+            raise StorageError(f"cannot read {flag} {uri}: {causes[-1]}") from err
         cause = causes[-1] if causes else lines[0]
-        raise UsageError(f"--tracks {uri} cannot be read as a table: {cause}") from err
+        raise UsageError(f"{flag} {uri} cannot be read as a table: {cause}") from err
 
 
 def _csv(

@@ -12,7 +12,7 @@ from genremill.infra.errors import AuditRefused
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command, snapshots
 from genremill.jobs.catalog.recordings import track_groups
-from genremill.jobs.contracts import TEXT_MAPS, quoted
+from genremill.jobs.contracts import MAPS, quoted
 from genremill.jobs.snapshot_details import Feature
 
 VECTOR_FEATURES = 8
@@ -51,7 +51,7 @@ def unique_tracks(rows: DataFrame, positions: Sequence[int], kept: Sequence[str]
 
     `positions` says where the features are in `numbers`. A value that is not a number becomes null.
     """
-    own = ("popularity", "duration_s", "table_features", "title", "album", "artists", "audio_uri", *TEXT_MAPS)
+    own = ("popularity", "duration_s", "table_features", "title", "album", "artists", "audio_uri", *MAPS)
     values = (*own, *map(quoted, kept))
     numbers = [F.get("numbers", F.lit(position)) for position in positions]
     features = F.array(*(F.when(~F.isnan(number), number) for number in numbers)).cast("array<float>")
@@ -64,7 +64,7 @@ def unique_tracks(rows: DataFrame, positions: Sequence[int], kept: Sequence[str]
     )
     tracks = merged.select("track_id", "row.*", "genres", "source_rows")
     # Lists of structs until here, because Spark compares no maps.
-    return tracks.withColumns({name: F.map_from_entries(name) for name in TEXT_MAPS})
+    return tracks.withColumns({name: F.map_from_entries(name) for name in MAPS})
 
 
 def grouped(work: command.Run, tracks: DataFrame, features: Sequence[Feature]) -> DataFrame:
@@ -127,6 +127,6 @@ def changes_since(
 
 
 def _hashed(tracks: DataFrame, name: str) -> DataFrame:
-    own = sorted({*tracks.columns} - {"track_id", *DEPENDENT, *TEXT_MAPS})
-    texts = (F.array_sort(F.map_entries(column)) for column in TEXT_MAPS)  # hashes take no maps
-    return tracks.select("track_id", F.xxhash64(*map(quoted, own), *texts).alias(name))
+    own = sorted({*tracks.columns} - {"track_id", *DEPENDENT, *MAPS})
+    maps = (F.array_sort(F.map_entries(column)) for column in MAPS)  # hashes take no maps
+    return tracks.select("track_id", F.xxhash64(*map(quoted, own), *maps).alias(name))

@@ -18,6 +18,7 @@ from genremill.jobs.catalog.number_formats import decimal_sign
 from genremill.jobs.catalog.own_columns import MALFORMED
 from genremill.jobs.catalog.role_values import fits
 from genremill.jobs.catalog.sample import Sample
+from genremill.jobs.catalog.vectors import is_vector, set_names
 from genremill.jobs.snapshot_details import ColumnUse, Feature, Kind
 from genremill.udfs.cells.lists import NAME_FIELDS, ListFormat
 from genremill.udfs.cells.rows import ListColumn, NumberColumn, RowFormat
@@ -61,7 +62,7 @@ def understand(
     type.
     """
     of_roles = (getattr(columns, role) for role in ROLES)
-    named = {*columns.features, *columns.keep, *columns.text, *columns.tags, *of_roles}
+    named = {*columns.inputs, *columns.keep, *of_roles}
     if unreadable := [name for name in left_out.unreadable if name in named]:
         kinds = ", ".join(f"{name!r} ({left_out.unreadable[name]})" for name in unreadable)
         raise UsageError(
@@ -131,6 +132,10 @@ def _check_types(
             kind = sample.types[name]
             if not (isinstance(kind, types) and _has_names(kind)):
                 raise UsageError(f"{source}: {flag} {name}: expected {wanted}, found {kind.simpleString()}")
+    for name in columns.vectors:
+        if not is_vector(kind := sample.types[name]):
+            flag = f"--columns.vectors {name}"
+            raise UsageError(f"{source}: {flag}: expected lists of numbers, found {kind.simpleString()}")
     for name in (*columns.features, *filter(None, (roles.popularity, roles.duration))):
         if name not in measured:
             raise UsageError(
@@ -176,6 +181,7 @@ def _row_format(
         tags={
             text_key(name): ListColumn(name, _genre_format(sample, name, markers)) for name in columns.tags
         },
+        vectors=set_names(columns.vectors, "--columns.vectors"),
         malformed=MALFORMED,
         missing=markers,
     )

@@ -38,7 +38,7 @@ def read_parquet(spark: SparkSession, files: Sequence[ParquetFile], place: Seque
     ]
     types = {name: _type_of(name, groups) for name in spelled.values()}
     united = [
-        frame.select(*(_as(columns.get(name), kind).alias(name) for name, kind in types.items()), *place)
+        frame.select(*(as_type(columns.get(name), kind).alias(name) for name, kind in types.items()), *place)
         for frame, columns in groups
     ]
     return reduce(DataFrame.unionByName, united)
@@ -101,7 +101,7 @@ def _is_whole(kind: T.DataType) -> bool:
     return isinstance(kind, T.DecimalType) and kind.scale == 0
 
 
-def _as(column: tuple[Column, T.DataType] | None, target: T.DataType) -> Column:
+def as_type(column: tuple[Column, T.DataType] | None, target: T.DataType) -> Column:
     """A column in the type of all files, null where a file does not have it; lists as JSON in text."""
     if column is None:
         return F.lit(None).cast(target)

@@ -7,7 +7,6 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import records, storage
-from genremill.infra.errors import UsageError
 from genremill.infra.readers import warehouse_reader
 from genremill.infra.records import RunId
 from genremill.infra.warehouse import Warehouse
@@ -75,6 +74,10 @@ class CachedSet(FeatureSetRecord):
         """The rows of `runs`, which may contain duplicates and rows of replaced audio, with their `run`."""
         return _read_runs(spark, self.folder, self.runs)
 
+    def windows(self, spark: SparkSession, tracks: DataFrame) -> DataFrame:
+        """(track_id, windows) of the `tracks` that have features; see `windows_by_track`."""
+        return windows_by_track(tracks, self.read(spark))
+
 
 def folder_of(warehouse: Warehouse, fingerprint: str) -> str:
     """The folder of the runs of one fingerprint."""
@@ -112,19 +115,6 @@ def variants(warehouse: Warehouse, of: CachedSet) -> dict[str, CachedSet]:
         if cached.runs and cached.name == f"{of.name}~{cached.variant}" and others == of.made_with:
             found[str(cached.variant)] = cached
     return found
-
-
-def newest(warehouse: Warehouse, name: str, sets: Sequence[CachedSet] | None = None) -> CachedSet:
-    """The newest feature set of this name in `sets`, by default in all; raises `UsageError` without one."""
-    sets = filled_sets(warehouse) if sets is None else sets
-    named = [cached for cached in sets if cached.name == name]
-    if not named:
-        names = ", ".join(sorted({cached.name for cached in sets})) or "none"
-        raise UsageError(
-            f"{warehouse.uri} has no features of the set {name!r}; it has: {names}. "
-            f"Run `genremill extract --features {name}`"
-        )
-    return named[-1]
 
 
 def runs_of(warehouse: Warehouse, fingerprint: str) -> list[str]:

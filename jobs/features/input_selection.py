@@ -10,15 +10,27 @@ from genremill.jobs import model_registry
 from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import CachedSet
 from genremill.jobs.features.model_inputs import Artists, ModelInputs
+from genremill.jobs.features.track_vectors import TrackVectors, vectors_of
 from genremill.jobs.snapshot_details import Kind, TracksDetails
-from genremill.models.features import ARTIST, TABLE, TEXT, FeatureSpec, artist_features, text_kind
+from genremill.models.features import (
+    ARTIST,
+    AUTO,
+    TABLE,
+    TEXT,
+    VECTORS,
+    FeatureSpec,
+    artist_features,
+    text_kind,
+)
 from genremill.models.model_card import ModelCard
 from genremill.udfs.dsp.augmentation import Variant
+from genremill.udfs.feature_sets.onnx_description import ONNX
 
 if TYPE_CHECKING:
     from genremill.models.zoo import Entry
 
-AUTO = "auto"
+FeatureRows = CachedSet | TrackVectors
+"""The rows of a feature set."""
 OWN = (TABLE, ARTIST)
 """Inputs that come from the track table besides texts; all other inputs are feature sets."""
 
@@ -33,7 +45,7 @@ def chosen(
     """
     partial = model is not None and model.is_partial
     default = AUTO if partial else model.feature_set if model else None
-    filled = feature_cache.filled_sets(warehouse)
+    filled = _feature_sets(warehouse, tracks)
     names = _names(warehouse, tracks, filled, asked or default, partial)
     table = [
         (position, FeatureSpec(feature.name, feature.kind is Kind.CATEGORICAL, feature.is_popularity))
@@ -43,8 +55,8 @@ def chosen(
     if not table and (TABLE in names or ARTIST in names):
         raise UsageError(f"the tracks of run {tracks.run_id} have no table features to learn from")
     _refuse_unknown_texts(tracks, names)
-    of_audio = [name for name in names if name not in OWN and not text_kind(name)]
-    sets = {name: feature_cache.newest(warehouse, name, filled) for name in of_audio}
+    of_sets = [name for name in names if name not in OWN and not text_kind(name)]
+    sets = {name: _newest(warehouse, name, filled) for name in of_sets}
     of_table = [spec for _, spec in table]
     specs: dict[str, Sequence[FeatureSpec]] = {TABLE: of_table, ARTIST: artist_features(of_table)}
     for name, cached in sets.items():
@@ -66,7 +78,7 @@ def of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> ModelIn
     """The inputs that a trained model needs; raises if the warehouse lacks one of its feature sets."""
     from genremill.models import zoo  # here: torch takes seconds
 
-    filled = feature_cache.filled_sets(warehouse) if card.fingerprints else []
+    filled = _feature_sets(warehouse, tracks) if card.fingerprints else []
     sets = {name: _set_of_model(warehouse, filled, name, card) for name in card.fingerprints}
     return ModelInputs(
         names=card.inputs,
@@ -79,6 +91,28 @@ def of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> ModelIn
     )
 
 
+def _feature_sets(warehouse: Warehouse, tracks: Snapshot) -> list[FeatureRows]:
+    """The feature sets that have rows: of the track table, and of audio, oldest first."""
+    return [*vectors_of(warehouse, tracks), *feature_cache.filled_sets(warehouse)]
+
+
+def _newest(warehouse: Warehouse, name: str, filled: Sequence[FeatureRows]) -> FeatureRows:
+    """The newest feature set of this name; raises `UsageError` without one."""
+    named = [each for each in filled if each.name == name]
+    if not named:
+        names = ", ".join(sorted({each.name for each in filled})) or "none"
+        raise UsageError(
+            f"{warehouse.uri} has no features of the set {name!r}; it has: {names}. {_how_to_get(name)}"
+        )
+    return named[-1]
+
+
+def _how_to_get(name: str) -> str:
+    if name.startswith(VECTORS):
+        return f"Run `genremill ingest --columns.vectors {name.removeprefix(VECTORS)}`"
+    return f"Run `genremill extract --features {f'{ONNX}FILE' if name.startswith(ONNX) else name}`"
+
+
 def artists_of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> Artists | None:
     """The tracks by which a model describes artists; None if it does not."""
     if ARTIST not in card.inputs:
@@ -86,13 +120,15 @@ def artists_of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) ->
     return Artists(warehouse.path(tracks.path), model_registry.positions(card, tracks, ARTIST))
 
 
-def _set_of_model(warehouse: Warehouse, filled: list[CachedSet], name: str, card: ModelCard) -> CachedSet:
+def _set_of_model(
+    warehouse: Warehouse, filled: Sequence[FeatureRows], name: str, card: ModelCard
+) -> FeatureRows:
     named = {cached.fingerprint: cached for cached in filled if cached.name == name}
     fingerprint = card.fingerprints[name]
     if fingerprint not in named:
         raise UsageError(
             f"the model needs features of the set {name!r} with fingerprint {fingerprint}; {warehouse.uri} "
-            f"has: {', '.join(named) or 'none'}. Train on those, or extract with the model's settings"
+            f"has: {', '.join(named) or 'none'}. Train on those, or get features with the model's settings"
         )
     return named[fingerprint]
 
@@ -105,7 +141,11 @@ def of_variants(
         return {}
     if not inputs.sets:
         raise UsageError(f"--augment: the inputs {'+'.join(inputs.names)} contain no features of audio")
-    cached = {name: feature_cache.variants(warehouse, of) for name, of in inputs.sets.items()}
+    cached = {}
+    for name, of in inputs.sets.items():
+        if isinstance(of, TrackVectors):
+            raise UsageError(f"--augment: {name!r} is a column of vectors; only audio can be augmented")
+        cached[name] = feature_cache.variants(warehouse, of)
     for variant in variants:
         for name, sets in cached.items():
             if variant.value not in sets:
@@ -123,7 +163,11 @@ def of_variants(
 
 
 def _names(
-    warehouse: Warehouse, tracks: Snapshot, filled: list[CachedSet], asked: str | None, partial: bool
+    warehouse: Warehouse,
+    tracks: Snapshot,
+    filled: Sequence[FeatureRows],
+    asked: str | None,
+    partial: bool,
 ) -> tuple[str, ...]:
     """The names that a flag gives; `AUTO` stands for all inputs that exist, except `ARTIST`."""
     named = asked.split("+") if asked is not None else []

@@ -1,4 +1,4 @@
-"""The inputs of a model: table features and texts of a track, and windows of cached feature sets."""
+"""The inputs of a model: table features and texts of a track, and windows of feature sets."""
 
 import functools
 import math
@@ -11,8 +11,8 @@ from genremill.infra.errors import UsageError
 from genremill.infra.readers import warehouse_reader
 from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import TEXT_MAPS
-from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import CachedSet
+from genremill.jobs.features.track_vectors import TrackVectors
 from genremill.models.encoders.text_tokens import FIELDS, text_columns, text_width
 from genremill.models.features import (
     ARTIST,
@@ -75,8 +75,8 @@ class ModelInputs:
     features: tuple[FeatureSpec, ...]
     positions: Positions = ()
     """Positions of the table's features in `tracks.table_features`."""
-    sets: Mapping[str, CachedSet] = field(default_factory=dict)
-    """The feature sets, by name, with the runs whose rows are read."""
+    sets: Mapping[str, CachedSet | TrackVectors] = field(default_factory=dict)
+    """The feature sets, by name: of audio, with the runs whose rows are read, or of the track table."""
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Shapes of the inputs that are not vectors: their values have no names."""
     partial: bool = False
@@ -196,8 +196,7 @@ class ModelInputs:
         tracks = tracks.select("track_id", "audio_uri")
         by_set = tracks
         for name, cached in self.sets.items():
-            windows = feature_cache.windows_by_track(tracks, cached.read(spark))
-            renamed = windows.withColumnRenamed("windows", name)
+            renamed = cached.windows(spark, tracks).withColumnRenamed("windows", name)
             by_set = by_set.join(renamed, "track_id", "left" if self.partial else "inner")
         return by_set
 

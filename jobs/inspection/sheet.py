@@ -10,6 +10,7 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import snapshots
 from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import CachedSet
+from genremill.jobs.features.track_vectors import vectors_of
 from genremill.jobs.inspection import explanations
 from genremill.jobs.inspection.explanations import short
 from genremill.jobs.snapshot_details import TracksDetails
@@ -98,7 +99,7 @@ def read(
         artists=tuple(row["artists"] or ()),
         genres=tuple(row["genres"]),
         table_features=_table_features(names, row["table_features"]),
-        audio_features=_audio_features(spark, warehouse, row),
+        audio_features=(*_vectors(warehouse, snapshot, row), *_audio_features(spark, warehouse, row)),
         tag=_tag(spark, warehouse, row["track_id"], snapshot, current["tags"].snapshot, explain)
         if "tags" in current
         else None,
@@ -147,6 +148,17 @@ def _tag(
         by_input=explanation.by_input,
         tokens=explanation.tokens,
     )
+
+
+def _vectors(warehouse: Warehouse, tracks: Snapshot, track: Row) -> list[AudioFeatures]:
+    """The vectors of the track table."""
+    found: list[AudioFeatures] = []
+    for each in vectors_of(warehouse, tracks):
+        vector = (track["vectors"] or {}).get(each.name)
+        windows = (_by_name(each.values, vector),) if vector else ()
+        reason = None if vector else "the track table has no vector"
+        found.append(AudioFeatures(each.name, each.fingerprint, windows, reason))
+    return found
 
 
 def _audio_features(spark: SparkSession, warehouse: Warehouse, track: Row) -> tuple[AudioFeatures, ...]:

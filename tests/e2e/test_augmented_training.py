@@ -19,6 +19,7 @@ from genremill.models.features import WINDOWS
 from genremill.models.training.manifest import read_manifest
 from genremill.udfs.dsp.augmentation import Variant
 from tests.e2e.conftest import Catalog
+from tests.e2e.feature_rows import newest_set
 from tests.e2e.test_audio_training import write_features
 
 TRACKS = 60
@@ -91,7 +92,7 @@ def test_a_model_learns_from_augmented_windows_and_its_record_names_them(
 def test_a_variant_that_was_not_extracted_is_an_error(
     extracted: Warehouse, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plain = feature_cache.newest(extracted, "gtzan57")
+    plain = newest_set(extracted, "gtzan57")
     assert set(feature_cache.variants(extracted, plain)) == {"noise"}
     assert sources.resolve(extracted, dataclasses.replace(CFG, augment=())).variants == {}
     flags = ["train", "--warehouse", extracted.uri, "--model", "linear"]

@@ -19,6 +19,7 @@ from genremill.jobs.synthetic.clips import SR, clip, style_of
 from genremill.udfs.feature_sets import registry
 from genremill.udfs.feature_sets.gtzan57 import Gtzan57
 from tests.audio.ffmpeg_corpus import ENCODINGS, made
+from tests.e2e.feature_rows import newest_set
 from tests.e2e.test_kills import killed_when
 
 GOOD, MANY = 8, 150
@@ -184,10 +185,10 @@ def test_other_settings_have_another_fingerprint_and_the_change_is_logged(audio:
     assert windows["fingerprint"] != whole["fingerprint"]
     assert windows["decoded"] == whole["decoded"]
     # The newest set is the one whose settings were used last, even if that run extracted nothing.
-    assert feature_cache.newest(audio.warehouse, "gtzan57").fingerprint == windows["fingerprint"]
+    assert newest_set(audio.warehouse, "gtzan57").fingerprint == windows["fingerprint"]
     time.sleep(1)  # the record's time has a resolution of one second
     assert audio.extract("--max-rejects", "1")["decoded"] == 0
-    assert feature_cache.newest(audio.warehouse, "gtzan57").fingerprint == whole["fingerprint"]
+    assert newest_set(audio.warehouse, "gtzan57").fingerprint == whole["fingerprint"]
     keys = {window for track, window in audio.features(windows["fingerprint"]) if track == "t0"}
     assert keys == {0, 1, 2}
 

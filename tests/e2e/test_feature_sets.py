@@ -14,6 +14,7 @@ from genremill.jobs import cli
 from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.synthetic.clips import SR, clip, style_of
 from genremill.udfs.feature_sets.segments import Segments
+from tests.e2e.feature_rows import newest_set
 
 SECONDS = 4.0
 SETS = {"segments": ([512, 24], 1), "logmel": ([1, 96, 64], 4), "musicnn": ([250], 1)}
@@ -45,7 +46,7 @@ def extracted(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def values(spark: SparkSession, warehouse: Warehouse, name: str) -> dict[str, list[Any]]:
     tracks = spark.read.parquet(warehouse.path(warehouse.require("tracks", "").path))
-    rows = feature_cache.rows_of(spark, warehouse, feature_cache.newest(warehouse, name).fingerprint)
+    rows = feature_cache.rows_of(spark, warehouse, newest_set(warehouse, name).fingerprint)
     found = feature_cache.windows_by_track(tracks, rows).collect()
     return {row["track_id"]: row["windows"] for row in found}
 
@@ -55,7 +56,7 @@ def test_rows_are_flat_and_the_record_has_their_shape(
     extracted: Warehouse, spark: SparkSession, name: str
 ) -> None:
     shape, windows = SETS[name]
-    cached = feature_cache.newest(extracted, name)
+    cached = newest_set(extracted, name)
     assert cached.shape == tuple(shape)
     names = len(cached.values)
     assert names == (shape[-1] if len(shape) < 3 else shape[0])
@@ -95,12 +96,12 @@ def test_windows_that_a_set_does_not_support_are_an_error(
 def test_augmented_rows_are_a_separate_set_and_only_of_the_train_split(
     extracted: Warehouse, spark: SparkSession
 ) -> None:
-    plain = feature_cache.newest(extracted, "segments")
+    plain = newest_set(extracted, "segments")
     before = values(spark, extracted, "segments")
     root = str(Path(extracted.uri.removeprefix("file://")).parent)
     flags = ["--warehouse", extracted.uri, "--audio-root", root, "--max-rejects", "0.5"]
     assert cli.main(["extract", *flags, "--features", "segments", "--augment", "noise"]) == 0
-    assert feature_cache.newest(extracted, "segments") == plain
+    assert newest_set(extracted, "segments") == plain
     assert values(spark, extracted, "segments") == before
     assert {cached.name for cached in feature_cache.filled_sets(extracted)} == set(SETS)
     [(variant, cached)] = feature_cache.variants(extracted, plain).items()
@@ -108,4 +109,4 @@ def test_augmented_rows_are_a_separate_set_and_only_of_the_train_split(
     rows = feature_cache.rows_of(spark, extracted, cached.fingerprint).collect()
     assert {row["track_id"] for row in rows} == {"t0"}
     assert rows[0]["values"] != before["t0"][0]
-    assert feature_cache.variants(extracted, feature_cache.newest(extracted, "logmel")) == {}
+    assert feature_cache.variants(extracted, newest_set(extracted, "logmel")) == {}

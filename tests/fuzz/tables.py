@@ -105,9 +105,11 @@ def _is_plain(kind: pa.DataType) -> bool:
 def _understand(sample: Sample) -> None:
     """What `init` writes can be read again, and every row is a track or has a problem."""
     found = proposal.guesses(sample)
-    understood = understand(sample, proposal.columns_of(found), "--tracks t", frozenset())
-    text = config_file.file_text("t.csv", (), found, understood.uses, "a table")
+    vectors = proposal.vector_columns(sample)
+    understood = understand(sample, proposal.columns_of(found, vectors), "--tracks t", frozenset())
+    text = config_file.file_text("t.csv", (), found, vectors, understood.uses, "a table")
     columns = yaml.safe_load(text)["ingest"]["columns"]
+    assert tuple(columns.pop("vectors", ())) == vectors
     assert {guess.role: guess.value for guess in found} == {
         name.replace("-", "_"): value for name, value in columns.items()
     }

@@ -8,6 +8,7 @@ import pytest
 
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.warehouse import Snapshot, Warehouse
+from genremill.jobs.features.cache import CachedSet
 from genremill.jobs.features.input_selection import chosen, of_model
 from genremill.models import zoo
 from genremill.models.features import ARTIST, TABLE, TEXT, FeatureSpec
@@ -75,7 +76,9 @@ def test_a_name_selects_the_newest_fingerprint_that_has_rows(warehouse: Warehous
 def test_inputs_keep_the_runs_that_existed_when_they_were_selected(warehouse: Warehouse) -> None:
     inputs = chosen(warehouse, TABULAR, "gtzan57", None, use_popularity=False)
     (Path(warehouse.uri.removeprefix("file://")) / "features" / "fingerprint=aa" / "run=r3").mkdir()
-    assert inputs.sets["gtzan57"].runs == ("r1", "r2")
+    cached = inputs.sets["gtzan57"]
+    assert isinstance(cached, CachedSet)
+    assert cached.runs == ("r1", "r2")
     assert inputs.made_from == {"gtzan57": "aa: 2 runs to r2"}
 
 

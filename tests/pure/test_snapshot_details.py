@@ -36,7 +36,7 @@ def test_details_of_version_0_1_are_read() -> None:
 
 def test_details_are_stored_under_the_same_keys() -> None:
     features = [STORED["features"][0] | {"missing": 0.0}]
-    new = {"features": features, "synthetic": False, "columns": [], "texts": []}
+    new = {"features": features, "synthetic": False, "columns": [], "texts": [], "vectors": []}
     assert records.to_builtins(READ) == STORED | new
     assert TracksDetails.of(snapshot(records.to_builtins(READ))) == READ
 

@@ -87,7 +87,7 @@ def test_after_runs_with_a_wrong_clock_the_last_run_is_the_newest(
     assert model_registry.of_night(warehouse)[0] == last
     assert [run.run_id for run in warehouse.runs("tags")] == nights
     assert warehouse.require("tags", "score").run_id == warehouse.last_published("tags") == nights[-1]
-    assert cache.newest(warehouse, "small").used_by == nights[-1]
+    assert cache.filled_sets(warehouse)[-1].used_by == nights[-1]
     assert [entry.run_id for entry in history.entries(warehouse)] == newest_first
     assert [each.run_id for each in night_record.earlier(warehouse, most=9)] == newest_first
     assert cli.main(["vacuum", "--warehouse", warehouse.uri, "--keep-runs", "1", "--min-age-hours", "0"]) == 0

@@ -28,6 +28,7 @@ SCHEMA = (
     "track_id string, row_digest string, title string, album string, audio_uri string, "
     "artists array<string>, genres array<string>, popularity double, duration_s double, "
     "texts array<struct<column:string,text:string>>, tags array<struct<column:string,tags:array<string>>>, "
+    "vectors array<struct<column:string,vector:array<float>>>, "
     "numbers array<float>, not_numbers map<string,string>, problem struct<reason:string,detail:string>"
 )
 EXAMPLES = 3
@@ -41,6 +42,9 @@ class Reason(enum.StrEnum):
 
     MALFORMED_ROW = "malformed_row"  # more or fewer fields than the header
     NO_ID = "no_id"  # no id; in a table without ids, no value at all
+    # of a vector, without which its track stays:
+    WRONG_LENGTH = "wrong_length"  # more or fewer numbers than most vectors of its column
+    NOT_FINITE = "not_finite"  # a number that is NaN, infinite or missing
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ class RowFormat:
     """Columns with text, by their name in `tracks.texts`."""
     tags: Mapping[str, ListColumn] = field(default_factory=dict)
     """Columns with tags, by their name in `tracks.tags`."""
+    vectors: Mapping[str, str] = field(default_factory=dict)
+    """Columns with lists of numbers, by their name in `tracks.vectors`."""
     identity: tuple[str, ...] = ()
     """The columns by which rows without an id differ: not the label, row numbers and names of folders."""
     malformed: str | None = None
@@ -124,6 +130,10 @@ def track_columns(batch: pa.RecordBatch, form: RowFormat) -> dict[str, pa.Array]
         "tags": _entries(
             {key: read.tags(column) for key, column in form.tags.items()},
             *("tags", pa.list_(pa.string()), batch.num_rows),
+        ),
+        "vectors": _entries(
+            {key: read.vector(name) for key, name in form.vectors.items()},
+            *("vector", pa.list_(pa.float32()), batch.num_rows),
         ),
         "numbers": read.matrix(form.features),
         "not_numbers": read.not_numbers(form.features),
@@ -182,6 +192,15 @@ class _Reader:
         offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32))
         different = found.flatten().take(pa.array(place))
         return pa.ListArray.from_arrays(offsets, different, mask=pc.equal(counts, 0))
+
+    def vector(self, name: str) -> pa.ListArray:
+        """Lists of numbers, in which a null is NaN; an empty list is null."""
+        cells = self.batch.column(name)
+        counts = pc.list_value_length(cells)
+        flat = cells.flatten().cast(pa.float64(), safe=False).fill_null(np.nan).cast(pa.float32(), safe=False)
+        offsets = np.concatenate([[0], pc.fill_null(counts, 0).to_numpy().cumsum()]).astype(np.int32)
+        is_empty = pc.fill_null(pc.equal(counts, 0), True)
+        return pa.ListArray.from_arrays(pa.array(offsets), flat, mask=is_empty)
 
     def number(self, column: NumberColumn) -> tuple[Floats, np.ndarray]:
         if column not in self.parsed:
@@ -278,10 +297,21 @@ def _digest(values: object) -> str:
     return hashlib.blake2b(repr(values).encode(), digest_size=10).hexdigest()
 
 
+def make_clean_ids() -> BatchFunction:
+    """A `mapInArrow` function that reads the text in the column `track_id` like the ids of a track table."""
+
+    def clean_ids(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            ids = without_names(clean(batch.column("track_id")))
+            yield batch.set_column(batch.schema.get_field_index("track_id"), "track_id", ids)
+
+    return clean_ids
+
+
 def columns_read(form: RowFormat) -> list[str]:
     """The columns of a table that `track_columns` reads."""
     columns = [form.id, form.title, form.album, form.audio_uri, form.artists.name, form.genres.name]
     columns += [column.name for column in (form.popularity, form.duration, *form.features) if column]
-    columns += [*form.texts.values(), *(column.name for column in form.tags.values())]
+    columns += [*form.texts.values(), *(column.name for column in form.tags.values()), *form.vectors.values()]
     columns += form.identity if form.id is None else ()
     return list(dict.fromkeys(name for name in (*columns, form.malformed) if name is not None))

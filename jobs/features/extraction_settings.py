@@ -13,8 +13,10 @@ from genremill.udfs.decoding.settings import Barrier, Offset
 from genremill.udfs.dsp.augmentation import Variant
 from genremill.udfs.feature_sets import registry
 from genremill.udfs.feature_sets.base import WHOLE, FeatureSet
+from genremill.udfs.feature_sets.onnx_description import ONNX
 
-FEATURES_HELP = f"Feature sets to extract: {', '.join((*registry.FEATURE_SETS, registry.VGGISH))}."
+KNOWN = ", ".join((*registry.FEATURE_SETS, registry.VGGISH))
+FEATURES_HELP = f"Feature sets to extract: {KNOWN}, or {ONNX}FILE for a network of your own."
 
 MOST_SECONDS = 1200
 """Largest value of --seconds: the memory limit of the decoder allows somewhat more 44.1 kHz stereo audio."""
@@ -66,8 +68,15 @@ def check(cfg: Config) -> None:
         ffmpeg.require()
     if not 0 <= cfg.max_rejects <= 1:
         raise UsageError(f"--max-rejects {cfg.max_rejects:g}: expected a share from 0 to 1")
-    for name in cfg.features:
-        window_seconds(cfg, registry.named(name, vggish_weights=cfg.vggish_weights))
+    asked_by_name: dict[str, str] = {}
+    for asked in cfg.features:
+        features = registry.named(asked, vggish_weights=cfg.vggish_weights)
+        window_seconds(cfg, features)
+        if asked_by_name.setdefault(features.name, asked) != asked:
+            raise UsageError(
+                f"--features: {asked_by_name[features.name]} and {asked} would both be called "
+                f"{features.name}; rename one of the files"
+            )
 
 
 def window_seconds(cfg: Config, features: FeatureSet) -> float | None:

@@ -7,6 +7,7 @@ from importlib import import_module
 
 from genremill.infra.errors import UsageError
 from genremill.udfs.feature_sets.base import FeatureSet
+from genremill.udfs.feature_sets.onnx_description import ONNX
 
 VGGISH = "vggish"
 """The only set that also needs a file of weights."""
@@ -59,7 +60,11 @@ def named(name: str, *, vggish_weights: str | None = None) -> FeatureSet:
         from genremill.udfs.feature_sets.pretrained import Vggish
 
         return Vggish.of(vggish_weights)
+    if name.startswith(ONNX):
+        from genremill.udfs.feature_sets.onnx_network import OnnxNetwork
+
+        return OnnxNetwork.of(name.removeprefix(ONNX))
     if name not in FEATURE_SETS:
-        known = ", ".join(sorted((*FEATURE_SETS, VGGISH)))
+        known = ", ".join(sorted((*FEATURE_SETS, VGGISH, f"{ONNX}FILE")))
         raise UsageError(f"there is no feature set {name!r}; expected one of {known}")
     return FEATURE_SETS[name]()

@@ -5,17 +5,19 @@ Reads `tracks`, a model version, and `features` if an input is audio. Writes `ta
     spark-submit jobs/score.py --warehouse file:///data/warehouse
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, SparkSession, functions as F, types as T
+from pyspark.sql import Column, DataFrame, SparkSession, functions as F, types as T
 
 from genremill.infra import locations, storage
 from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import OptionalUri
 from genremill.infra.log import LOGGER
 from genremill.infra.progress import progress
-from genremill.infra.warehouse import Warehouse
+from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, job_inputs, model_registry, snapshots
+from genremill.jobs.catalog.recordings import artist_key
 from genremill.jobs.contracts import TAGS, quoted
 from genremill.jobs.features import input_selection
 from genremill.jobs.job_inputs import PredictionInputs
@@ -42,6 +44,11 @@ class ScoreInputs(PredictionInputs):
     """The tracks, features and model of a scoring."""
 
     limit: int | None
+    current: Snapshot | None = None
+    """The current tags if they are of the same model, which combines the tracks of an artist.
+
+    It is not a part of `made_from`: otherwise every publication would be a reason to score again.
+    """
 
     @property
     def made_from(self) -> dict[str, str]:
@@ -62,23 +69,54 @@ class ScoreInputs(PredictionInputs):
             genre_map_version=self.model.card.snapshots.get("genre_map"),
             tracks_run=self.tracks.run_id,
             kept=TracksDetails.of(self.tracks).kept,
+            settled_by=self.current.run_id if self.current else None,
         )
 
 
 def transform(tracks: DataFrame, inputs: ScoreInputs) -> DataFrame:
     """Tags of `tracks`, which have the columns of the model's inputs. Kept columns follow those of `TAGS`."""
-    from genremill.udfs.tagging import make_tag  # here: torch takes seconds
+    from genremill.udfs.tagging import make_tag, make_tag_by_artist  # here: torch takes seconds
 
-    details = inputs.details
+    details, model = inputs.details, inputs.model
     constants = {key: getattr(details, key) for key in ("model_version", "genre_map_version", "tracks_run")}
     # `mapInArrow` takes a dot in the name of a column for a part of a struct, so the names are numbers.
     numbered = {name: f"kept_{number}" for number, name in enumerate(details.kept)}
     kept = [T.StructField(number, tracks.schema[name].dataType) for name, number in numbered.items()]
     schema = T.StructType([*TAGS.schema.fields, *kept])
-    tag = make_tag(inputs.model.folder, inputs.features.positions, constants, schema.names)
-    carried = (F.col(quoted(name)).alias(number) for name, number in numbered.items())
-    tags = tracks.select("track_id", *inputs.features.columns, *carried).mapInArrow(tag, schema)
+    carried = [F.col(quoted(name)).alias(number) for name, number in numbered.items()]
+    if model.card.artist_pooling is None:
+        tag = make_tag(model.folder, inputs.features.positions, constants, schema.names)
+        tags = tracks.select("track_id", *inputs.features.columns, *carried).mapInArrow(tag, schema)
+    else:
+        tag = make_tag_by_artist(model.folder, constants, schema.names)
+        tags = _by_artist(_predicted(tracks, inputs, carried)).mapInArrow(tag, schema)
     return tags.select(*TAGS.schema.names, *(F.col(number).alias(name) for name, number in numbered.items()))
+
+
+def _predicted(tracks: DataFrame, inputs: ScoreInputs, carried: Sequence[Column]) -> DataFrame:
+    """The model's predictions for each track alone, with the columns that `make_tag_by_artist` reads."""
+    from genremill.udfs.tagging import ARTIST, CURRENT, PREDICTED, make_predict
+
+    spark, empty = tracks.sparkSession, "track_id string, label string"
+    labels = snapshots.read(spark, inputs.warehouse, inputs.current) if inputs.current else None
+    current = spark.createDataFrame([], empty) if labels is None else labels.select("track_id", "label")
+    current = current.withColumnRenamed("label", CURRENT)
+    own = tracks.select("track_id", artist_key().alias(ARTIST), *inputs.features.columns, *carried)
+    joined = own.join(current, "track_id", "left")
+    kept = [name for name in joined.columns if name not in inputs.features.columns]
+    schema = T.StructType([joined.schema[name] for name in kept])
+    numbers = T.ArrayType(T.FloatType())
+    for name, kind in zip(PREDICTED, (numbers, numbers, T.ArrayType(T.StringType())), strict=True):
+        schema = schema.add(name, kind)
+    predict = make_predict(inputs.model.folder, inputs.features.positions, tuple(kept))
+    return joined.mapInArrow(predict, schema)
+
+
+def _by_artist(predicted: DataFrame) -> DataFrame:
+    """The rows of each artist in one partition, in order."""
+    from genremill.udfs.tagging import ARTIST
+
+    return predicted.repartition(ARTIST).sortWithinPartitions(ARTIST, "track_id")
 
 
 def check(cfg: Config) -> None:
@@ -106,7 +144,14 @@ def resolve(warehouse: Warehouse, cfg: Config, model: ModelVersion | None = None
     check(cfg)
     model, tracks = model or model_of(warehouse, cfg), job_inputs.newest_tracks(warehouse)
     features = input_selection.of_model(warehouse, tracks, model.card)
-    return ScoreInputs(warehouse, tracks, features, model, cfg.limit)
+    current = _current_tags(warehouse, model) if model.card.artist_pooling else None
+    return ScoreInputs(warehouse, tracks, features, model, cfg.limit, current)
+
+
+def _current_tags(warehouse: Warehouse, model: ModelVersion) -> Snapshot | None:
+    """The current tags if they are of this model."""
+    tags = warehouse.current("tags")
+    return tags.snapshot if tags and tags.snapshot.inputs.get("sha256") == model.card.sha256 else None
 
 
 def run(spark: SparkSession, work: command.Run, inputs: ScoreInputs) -> command.Outcome:

@@ -11,6 +11,7 @@ from scipy.sparse import csc_array
 
 from genremill.infra import records, storage
 from genremill.infra.errors import UsageError
+from genremill.models.artist_pooling import ArtistPooling
 from genremill.models.evaluation.drift import Histogram
 from genremill.models.features import TABLE, TEXT, FeatureSpec, ScalingRule, text_kind
 from genremill.models.pooling import Pooling
@@ -140,6 +141,8 @@ class ModelCard:
     """Which values the scalers were fitted on; models of earlier versions used all values."""
     pooling: Pooling = Pooling.MEAN
     """How the predictions for the windows of a track are combined."""
+    artist_pooling: ArtistPooling | None = None
+    """How the predictions for the tracks of an artist are combined; None if they are not."""
     together: dict[str, dict[str, float]] = field(default_factory=dict)
     """By class and other class: share of the first's train tracks that also have the second, if not rare."""
     temperature: Temperature = 1.0

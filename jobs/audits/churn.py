@@ -13,7 +13,7 @@ from genremill.jobs.audits.content import NO_LABEL
 from genremill.jobs.features import cache as feature_cache, input_selection
 from genremill.jobs.features.model_inputs import text_values
 from genremill.models.evaluation.held_out import Labels
-from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, text_kind
+from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, VECTORS, text_kind
 
 FLOWS = 20
 """The most frequent label changes that are recorded."""
@@ -25,6 +25,7 @@ class ChangeReason(enum.StrEnum):
     FEATURES = "new features"
     MAP = "new map"
     MODEL = "new model"
+    ARTIST = "other tracks of the artist"
     UNKNOWN = "no known cause"
 
 
@@ -92,7 +93,9 @@ def _changed_features(spark: SparkSession, inputs: AuditInputs, since: str) -> D
     """Tracks whose features have changed since the current tags; None if no features can have changed."""
     parts = []
     now, then = inputs.tracks, inputs.current_tracks
-    of_tracks = any(name in (TABLE, ARTIST) or text_kind(name) for name in inputs.card.inputs)
+    of_tracks = _vectors(inputs) or any(
+        name in (TABLE, ARTIST) or text_kind(name) for name in inputs.card.inputs
+    )
     if of_tracks and then and now.run_id != then.run_id:
         old = _hashes(spark, inputs, then).withColumnRenamed("hash", "old_hash")
         hashes = _hashes(spark, inputs, now).join(old, "track_id", "inner")
@@ -108,16 +111,22 @@ def _hashes(spark: SparkSession, inputs: AuditInputs, tracks: Snapshot) -> DataF
     rows = inputs.read(spark, tracks)
     columns = [F.col("table_features")] if {TABLE, ARTIST} & {*inputs.card.inputs} else []
     columns += [column for name in inputs.card.inputs for column in text_values(name)]
+    columns += [F.col("vectors")[column] for column in _vectors(inputs)]
     if artists := input_selection.artists_of_model(inputs.warehouse, tracks, inputs.card):
         rows = rows.join(artists.described(spark), "artist_id", "left")
         columns.append(F.col(ARTIST_FEATURES))
     return rows.select("track_id", F.xxhash64(*columns).alias("hash"))
 
 
+def _vectors(inputs: AuditInputs) -> list[str]:
+    """The columns of vectors that the model reads."""
+    return [name.removeprefix(VECTORS) for name in inputs.card.inputs if name.startswith(VECTORS)]
+
+
 def _cause_of_others(inputs: AuditInputs) -> ChangeReason:
     """Why the tags of tracks without new features change."""
     if not inputs.has_new_model:
-        return ChangeReason.UNKNOWN
+        return ChangeReason.ARTIST if inputs.card.artist_pooling else ChangeReason.UNKNOWN
     of_clusters = Labels(inputs.card.labels) is Labels.CLUSTER
     return ChangeReason.MAP if of_clusters and inputs.has_new_genre_map else ChangeReason.MODEL
 

@@ -33,15 +33,15 @@ def resolve(warehouse: Warehouse, version: str | None) -> PredictionInputs:
 
 
 def sampled(spark: SparkSession, work: command.Run, inputs: PredictionInputs) -> DataFrame:
-    """A sample of the held-out tracks, drawn by a stable hash and kept on disk until the run ends."""
+    """The held-out tracks of some artists, drawn by a stable hash and kept on disk until the run ends."""
     usable = inputs.features.usable_with_inputs(spark, work, inputs.read_tracks(spark))
     tracks = held_out(usable, _genre_map(spark, inputs.model.card), inputs)
-    sample = tracks.orderBy(unit_hash("sample", 0, "track_id")).limit(MAX_TRACKS)
+    sample = tracks.orderBy(unit_hash("sample", 0, "artist"), "track_id").limit(MAX_TRACKS)
     return snapshots.checkpoint(work, sample, "held_out", inputs.model.version)
 
 
 def held_out(tracks: DataFrame, genre_map: DataFrame | None, inputs: PredictionInputs) -> DataFrame:
-    """Held-out tracks: track_id, artist_id, the columns of the inputs, unseen and labels (their classes).
+    """Held-out tracks: track_id, artist_id, artist, the columns of the inputs, unseen and labels (classes).
 
     The artists of an `unseen` track have no track in the train split.
     """
@@ -58,7 +58,7 @@ def held_out(tracks: DataFrame, genre_map: DataFrame | None, inputs: PredictionI
     seen = of_known.select("track_id").distinct().withColumn("seen", F.lit(True))
     unseen = F.col("seen").isNull().alias("unseen")
     joined = test.join(seen, "track_id", "left")
-    return joined.select("track_id", "artist_id", *inputs.features.columns, unseen, "labels")
+    return joined.select("track_id", "artist_id", "artist", *inputs.features.columns, unseen, "labels")
 
 
 def _genre_map(spark: SparkSession, card: ModelCard) -> DataFrame | None:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 from pyspark.sql import DataFrame, functions as F
 
+from genremill.infra.pages.formats import percent
 from genremill.infra.pages.parts import Header
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs.catalog.splits import unit_hash
@@ -43,7 +44,8 @@ def measured(
     outlier_T = outliers(card, collected.distances_TI)
     abstained_T = abstentions(card, held_out.top_T, held_out.confidence_T)
     tags = tag_figures(held_out, outlier_T, abstained_T)
-    metrics = dataclasses.replace(measure(held_out, subject), tags=tags)
+    alone = None if card.artist_pooling is None else collected.alone
+    metrics = dataclasses.replace(measure(held_out, subject, alone), tags=tags)
     return metrics, _page(metrics, held_out, inputs, tracks, header)
 
 
@@ -67,6 +69,7 @@ def _page(
         facts={
             "Model": f"{card.model}, {len(card.classes)} classes",
             **popularity(card, inputs.tracks),
+            **_artist_facts(card, metrics),
             "Train pairs": f"{training.rows[Split.TRAIN]:,}",
             "Weights": weights(training),
             "Seed": str(training.seed),
@@ -75,6 +78,16 @@ def _page(
         },
     )
     return model_report.render(report)
+
+
+def _artist_facts(card: ModelCard, metrics: Metrics) -> dict[str, str]:
+    """What the predictions for the other tracks of an artist bring, if the model uses them."""
+    if metrics.alone is None or card.artist_pooling is None:
+        return {}
+    top1, top5 = metrics.alone.top1.value, metrics.alone.top5.value
+    return {
+        "Tracks of an artist": f"combined; each track alone: top-1 {percent(top1)}, top-5 {percent(top5)}"
+    }
 
 
 def popularity(card: ModelCard, snapshot: Snapshot) -> dict[str, str]:

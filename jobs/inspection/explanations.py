@@ -68,7 +68,7 @@ def explained(
             by_input[name] = {card.classes[index]: short(p) for index, p in pairs}
     if not with_tokens or not tag["top"]:
         return Explanation(by_input)
-    label = card.classes.index(tag["top"][0]["label"])
+    label = card.classes.index(tag["label"] or tag["top"][0]["label"])
     texts = [name for name in card.tokens if present[name].all()]
     return Explanation(by_input, {name: _tokens(batch, rows, loaded.network, name, label) for name in texts})
 

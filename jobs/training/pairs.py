@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame, Window, functions as F
 
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Snapshot
+from genremill.jobs.catalog.recordings import artist_key
 from genremill.jobs.catalog.splits import part_of, unit_hash
 from genremill.jobs.contracts import Split
 from genremill.jobs.snapshot_details import SplitRule, TracksDetails
@@ -97,7 +98,11 @@ def check_exact(pairs: DataFrame, per_class: int) -> None:
 def labeled_tracks(
     tracks: DataFrame, pairs: DataFrame, split: str, classes: tuple[str, ...], inputs: Sequence[str]
 ) -> DataFrame:
-    """Tracks with a pair in one split: track_id, artist_id, columns `inputs`, `labels` (their classes)."""
+    """Tracks with a pair in one split: track_id, artist_id, artist, `inputs` and labels (their classes).
+
+    `artist` is their `artist_key`.
+    """
     in_split = pairs.where(F.col("class").isin(*classes) & (F.col("split") == split))
     labels = in_split.groupBy("track_id").agg(F.collect_list("class").alias("labels"))
-    return tracks.select("track_id", "artist_id", *inputs).join(labels, "track_id", "inner")
+    own = tracks.select("track_id", "artist_id", artist_key().alias("artist"), *inputs)
+    return own.join(labels, "track_id", "inner")

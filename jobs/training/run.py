@@ -3,6 +3,8 @@
 import dataclasses
 import sys
 
+import numpy as np
+import numpy.typing as npt
 from pyspark.sql import SparkSession, functions as F
 
 from genremill.infra import storage
@@ -19,15 +21,12 @@ from genremill.jobs.training import predictions
 from genremill.jobs.training.dataset import TrainingSet
 from genremill.jobs.training.pairs import labeled_tracks
 from genremill.jobs.training.ranks import Samples, planned, run_ranks, sample
+from genremill.jobs.training.settings import Config
 from genremill.jobs.training.sources import Sources
 from genremill.models import artifact
 from genremill.models.encoders.base import joined_rows
-from genremill.models.evaluation.calibration import (
-    artist_weights,
-    fitted_temperature,
-    fitted_thresholds,
-    tempered,
-)
+from genremill.models.evaluation.artists import fitted_artist_pooling
+from genremill.models.evaluation.calibration import artist_weights, fitted_temperature, fitted_thresholds
 from genremill.models.evaluation.drift import histograms
 from genremill.models.evaluation.held_out import HeldOut
 from genremill.models.evaluation.split import SplitBy
@@ -35,7 +34,7 @@ from genremill.models.model_card import ModelCard, TrainingRecord
 from genremill.models.outliers import fit_distributions, limit_of
 from genremill.models.training.checkpoints import Checkpoint
 from genremill.models.training.plan import Plan
-from genremill.udfs.tagging import abstentions
+from genremill.udfs.tagging import abstentions, calibrated, outliers
 
 MAX_TRACKS = 50_000
 """Largest number of tracks that a model is calibrated on, drawn by a stable hash."""
@@ -107,14 +106,14 @@ def _why_not(data: TrainingSet, sources: Sources) -> str | None:
 
 
 def _calibrated(inputs: PredictionInputs, data: TrainingSet, sources: Sources) -> ModelCard:
-    """The card of a trained model with the results of its predictions for the validation tracks.
+    """The card of a trained model with the results of its predictions for validation tracks of some artists.
 
     The limits of outliers need no labels: without validation tracks, they come from the train tracks.
     """
     card, columns = inputs.model.card, inputs.features.columns
     split = Split.VALIDATION if data.rows[Split.VALIDATION] else Split.TRAIN
     tracks = labeled_tracks(sources.tracks, sources.pairs, split, card.classes, columns)
-    sample = tracks.orderBy(unit_hash("calibration", 0, "track_id")).limit(MAX_TRACKS)
+    sample = tracks.orderBy(unit_hash("calibration", 0, "artist"), "track_id").limit(MAX_TRACKS)
     predicted = predictions.collected(inputs, sample.withColumn("unseen", F.lit(False)))
     distances = zip(card.outlier_limits, predicted.distances_TI.T, strict=True)
     limits = {name: limit_of(distance_T) for name, distance_T in distances}
@@ -122,21 +121,34 @@ def _calibrated(inputs: PredictionInputs, data: TrainingSet, sources: Sources) -
     if why := _why_not(data, sources):
         LOGGER.info("temperature 1: %s", why)
         return card
-    return _confident(card, predicted.held_out, sources.inputs.settings.target_precision)
+    artist_T = np.where(outliers(card, predicted.distances_TI), -1, predicted.artist_T)
+    return _confident(card, predicted.alone, artist_T, sources.inputs.settings)
 
 
-def _confident(card: ModelCard, held_out: HeldOut, precision: float | None) -> ModelCard:
+def _confident(
+    card: ModelCard, held_out: HeldOut, artist_T: npt.NDArray[np.int64], settings: Config
+) -> ModelCard:
+    """The card with what makes probabilities, of shape (T, C), calibrated, and with thresholds.
+
+    `held_out` has the predictions of the network, and `artist_T` the artists, as in `with_other_tracks`.
+    """
+    p_TC = held_out.probabilities_TC
     temperature = fitted_temperature(held_out, artist_weights(held_out.artist_T))
     tracks, artists = len(held_out.artist_T), len(set(held_out.artist_T))
     LOGGER.info("temperature %.3f, from %d validation tracks of %d artists", temperature, tracks, artists)
     card = dataclasses.replace(card, temperature=temperature)
+    if settings.pool_artists:
+        alone = dataclasses.replace(held_out, probabilities_TC=calibrated(card, p_TC))
+        pooling = fitted_artist_pooling(alone, artist_T)
+        LOGGER.info("an artist's other tracks: %s", pooling or "not used, because they do not help")
+        card = dataclasses.replace(card, artist_pooling=pooling)
+    precision = settings.target_precision
     if precision is None:
         return card
-    p_TC = tempered(held_out.probabilities_TC, temperature)
-    calibrated = dataclasses.replace(held_out, probabilities_TC=p_TC)
-    thresholds = fitted_thresholds(calibrated, [card.clusters.get(name) for name in card.classes], precision)
+    held_out = dataclasses.replace(held_out, probabilities_TC=calibrated(card, p_TC, artist_T))
+    thresholds = fitted_thresholds(held_out, [card.clusters.get(name) for name in card.classes], precision)
     card = dataclasses.replace(card, thresholds=thresholds)
-    tagged = 1 - float(abstentions(card, held_out.top_T, calibrated.confidence_T).mean())
+    tagged = 1 - float(abstentions(card, held_out.top_T, held_out.confidence_T).mean())
     LOGGER.info("precision %.2f: %.1f %% of validation tracks are tagged", precision, 100 * tagged)
     if tagged == 0:
         LOGGER.warning("no confidence reaches --target-precision %g: this model tags no track", precision)

@@ -20,6 +20,8 @@ NO_RESUME = (
     "configuration, data and code."
 )
 
+NO_POOL_ARTISTS = "Predict each track by itself, even if its artist has other tracks."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -37,6 +39,9 @@ class Config:
     pooling: Pooling = Pooling.MEAN
     """How the predictions for the windows of a track are combined: the mean of the probabilities, or a
     vote."""
+    pool_artists: Annotated[bool, tyro.conf.arg(help=NO_POOL_ARTISTS)] = True
+    """Combine the predictions for the tracks of an artist, if this raises the accuracy on validation
+    artists."""
     augment: tuple[Variant, ...] = ()
     """Also train on these variants of the training audio, which `genremill extract --augment` makes."""
     scaling: ScalingRule = ScalingRule.ROBUST

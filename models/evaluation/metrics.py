@@ -92,6 +92,8 @@ class Metrics:
     classes: tuple[str, ...]
     figures: Figures
     unseen_artists: Figures | None
+    alone: Figures | None = None
+    """The figures of predictions without the artist's other tracks; None if the model does not use them."""
     tags: TagFigures | None = None
     """None for a split by `rows`, where the other labels of a track are in train."""
 
@@ -103,12 +105,22 @@ class Metrics:
             "classes": self.classes,
             **asdict(self.figures),
             "unseen_artists": asdict(self.unseen_artists) if self.unseen_artists else None,
+            "alone": asdict(self.alone) if self.alone else None,
             "tags": asdict(self.tags) if self.tags else None,
         }
 
 
-def measure(held_out: HeldOut, subject: Subject, *, seed: int = 0, replicates: int = REPLICATES) -> Metrics:
+def measure(
+    held_out: HeldOut,
+    subject: Subject,
+    alone: HeldOut | None = None,
+    *,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+) -> Metrics:
     """The metrics of a model version on a held-out sample. Raises `UsageError` if the sample is empty.
+
+    `alone` is the sample with predictions that do not use the artist's other tracks.
 
     One track has the labels `a` and `b`, which are in one cluster, the other has `c`. The model predicts `a`:
 
@@ -132,6 +144,7 @@ def measure(held_out: HeldOut, subject: Subject, *, seed: int = 0, replicates: i
         classes=held_out.classes,
         figures=_figures(held_out, seed, replicates),
         unseen_artists=_figures(unseen, seed, replicates) if len(unseen.pair_track_P) else None,
+        alone=_figures(alone, seed, replicates) if alone else None,
     )
 
 

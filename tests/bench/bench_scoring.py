@@ -1,9 +1,11 @@
 """Rows per second of each model: of its network alone, of the UDF, and of the whole `score` job.
 
-The time of the job is split into read, UDF and write. The tracks are those of the demo catalog or of
-`--tracks`, replicated under new ids.
+The job is measured twice: each track alone, and the predictions for the tracks of an artist combined. Its
+time is split into read, UDF and write. The tracks are those of the demo catalog or of `--tracks`, replicated
+under new ids and new artists.
 """
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ import torch
 import tyro
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
+from genremill.infra import storage
 from genremill.infra.session import spark_session
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli, demo, model_registry, score
@@ -25,6 +28,7 @@ from genremill.jobs.model_registry import ModelVersion
 from genremill.models import artifact
 from genremill.models.artifact import Model
 from genremill.models.encoders.text_tokens import FIELDS
+from genremill.models.evaluation.artists import START
 from genremill.udfs.model_rows import model_rows
 from genremill.udfs.tagging import make_tag
 
@@ -50,12 +54,19 @@ class Trained:
 
     @classmethod
     def of(cls, warehouse: Warehouse, snapshot: Snapshot, name: str) -> Self:
-        """Trains a model by its name."""
-        if cli.main(["train", "--warehouse", warehouse.uri, "--model", name]):
+        """Trains a model by its name, which predicts each track alone."""
+        if cli.main(["train", "--warehouse", warehouse.uri, "--model", name, "--no-pool-artists"]):
             raise SystemExit(f"train --model {name} failed")
         folder = model_registry.folder_of(warehouse, None)[1]
         model = artifact.load(folder)
         return cls(folder, model, input_selection.of_model(warehouse, snapshot, model.card))
+
+    def combining_artists(self, folder: str) -> "Trained":
+        """The same model, which combines the predictions for the tracks of an artist."""
+        shutil.copytree(storage.local_path(self.folder), folder)
+        card = replace(self.model.card, artist_pooling=START)
+        storage.write_atomic(f"{folder}/model.json", card.to_json())
+        return replace(self, folder=folder, model=replace(self.model, card=card))
 
 
 def best_of(repeats: int, run: Callable[[], object]) -> float:
@@ -88,7 +99,9 @@ def replicated(spark: SparkSession, warehouse: Warehouse, snapshot: Snapshot, ro
     tracks = spark.read.parquet(warehouse.path(snapshot.path))
     copies = spark.range(-(-rows // snapshot.rows)).withColumnRenamed("id", "copy")
     new_id = F.concat_ws("-", "track_id", "copy")
-    return tracks.crossJoin(copies).withColumn("track_id", new_id).drop("copy")
+    new_artists = F.transform("artists", lambda name: F.concat_ws("-", name, "copy"))
+    many = tracks.crossJoin(copies).withColumns({"track_id": new_id, "artists": new_artists})
+    return many.drop("copy")
 
 
 def whole_job(
@@ -102,8 +115,10 @@ def whole_job(
     read = best_of(2, lambda: tracks.write.format("noop").mode("overwrite").save())
     tagged = best_of(2, lambda: tags.write.format("noop").mode("overwrite").save())
     whole = best_of(1, lambda: tags.write.mode("overwrite").parquet(out))
+    how = "artists combined" if card.artist_pooling else "each track alone"
     print(
-        f"score of {snapshot.rows:,} rows, {card.model}: {whole:.1f} s, {snapshot.rows / whole:,.0f} rows/s; "
+        f"score of {snapshot.rows:,} rows, {card.model}, {how}: {whole:.1f} s, "
+        f"{snapshot.rows / whole:,.0f} rows/s; "
         f"read {read / whole:.0%}, UDF {(tagged - read) / whole:.0%}, "
         f"write {max(whole - tagged, 0) / whole:.0%}"
     )
@@ -128,7 +143,12 @@ def main() -> None:
         here = tracks.select("track_id", "table_features", *FIELDS).limit(options.rows // 5).toArrow()
         inside = [in_udf(one, here) for one in models]
         many = replace(snapshot, rows=tracks.count())
-        whole = [whole_job(spark, warehouse, one, path, many, warehouse.path("scored")) for one in models]
+        out = warehouse.path("scored")
+        whole = [whole_job(spark, warehouse, one, path, many, out) for one in models]
+        for number, (one, rate) in enumerate(zip(models, whole, strict=True)):
+            combined = one.combining_artists(f"{scratch}/combined-{number}")
+            share = whole_job(spark, warehouse, combined, path, many, out) / rate
+            print(f"{one.model.card.model}: {share:.0%} of the rows a second if artists are combined")
         for one, udf_rate, rate in list(zip(models, inside, whole, strict=True))[1:]:
             print(
                 f"{one.model.card.model} of {models[0].model.card.model}: UDF {udf_rate / inside[0]:.0%}, "

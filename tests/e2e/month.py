@@ -181,7 +181,7 @@ def run(month: Month, say: Callable[[int, Night], None] = lambda number, night: 
             assert trained is None or trained.state is State.SKIPPED, "new tracks are no reason to train"
         changed = [one for one, label in month.tags().items() if one in before and label != before[one]]
         causes = _causes(month.nights[-1]) if number == UPGRADE else {}  # it trains a new model
-        assert causes.keys() <= {"new model", "new features"}
+        assert causes.keys() <= {"new model", "new features", "other tracks of the artist"}
         assert len(changed) == sum(causes.values()), f"night {number}: {len(changed)} changed, told {causes}"
     _check_decoding(month)
 

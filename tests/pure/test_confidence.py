@@ -34,7 +34,7 @@ from genremill.models.networks.base import Network
 from genremill.models.outliers import TrainingDistribution, fit_distributions, limit_of
 from genremill.models.recipe import Size
 from genremill.udfs.style_mix import Styles
-from genremill.udfs.tagging import tag_batch
+from genremill.udfs.tagging import Predicted, tags_of
 
 CLUSTERS = (Cluster(3, "loud"), Cluster(7, "quiet"))
 
@@ -231,7 +231,7 @@ ROWS = [
 def tagged(of: ModelCard, clouds: nn.ModuleDict | None = None) -> dict[str, list[object]]:
     model = Model(of, _Stated(), nn.ModuleDict() if clouds is None else clouds)
     batch = pa.RecordBatch.from_pydict({"table_features": pa.array(ROWS, pa.list_(pa.float32()))})
-    found = tag_batch(batch, model, Styles.of(of), tuple(range(5)))
+    found = tags_of(Predicted.of(batch, model, tuple(range(5))), of, Styles.of(of))
     return {name: column.to_pylist() for name, column in found.items()}
 
 

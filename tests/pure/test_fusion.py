@@ -20,7 +20,7 @@ from genremill.models.networks.text import EVIDENCE_SCALE, PRIOR_COUNT, TokenCou
 from genremill.models.recipe import Size
 from genremill.udfs.model_rows import model_rows
 from genremill.udfs.style_mix import Styles
-from genremill.udfs.tagging import probabilities, tag_batch
+from genremill.udfs.tagging import Predicted, probabilities, tags_of
 
 NUMBERS, SET = 5, 3
 NAMES = ("blue train", "sertanejo ao vivo", "夜に駆ける")
@@ -262,6 +262,11 @@ def _model(network: Fusion) -> Model:
     return Model(replace(CARD, clusters={}), network, nn.ModuleDict())
 
 
+def _tags(model: Model) -> dict[str, pa.Array]:
+    predicted = Predicted.of(_batch(), model, tuple(range(NUMBERS)))
+    return tags_of(predicted, model.card, Styles.of(CARD))
+
+
 def _batch() -> pa.RecordBatch:
     """Tracks with all inputs, without numbers, without a readable name, without audio, without any input."""
     numbers, windows = pa.list_(pa.float32()), pa.list_(pa.struct([("musicnn", pa.list_(pa.float32()))]))
@@ -278,7 +283,7 @@ def _batch() -> pa.RecordBatch:
 
 
 def test_a_tag_lists_the_inputs_that_it_is_based_on(network: Fusion) -> None:
-    found = tag_batch(_batch(), _model(network), Styles.of(CARD), tuple(range(NUMBERS)))
+    found = _tags(_model(network))
     assert found["inputs"].to_pylist() == [
         [TABLE, TEXT, "musicnn"],
         [TEXT, "musicnn"],
@@ -302,7 +307,7 @@ def test_the_prediction_of_a_track_does_not_depend_on_its_batch(network: Fusion)
 def test_a_missing_input_is_not_an_outlier(network: Fusion) -> None:
     cloud = nn.ModuleDict({TABLE: _Far()})
     model = Model(replace(CARD, outlier_limits={TABLE: 1.0}), network, cloud)
-    found = tag_batch(_batch(), model, Styles.of(CARD), tuple(range(NUMBERS)))
+    found = _tags(model)
     assert found["status"].to_pylist() == ["outlier", "tagged", "outlier", "outlier", "no_features"]
 
 

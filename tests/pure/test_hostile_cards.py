@@ -12,6 +12,7 @@ import pytest
 
 from genremill.infra.errors import UsageError
 from genremill.models import artifact
+from genremill.models.artist_pooling import ArtistPooling
 from genremill.models.evaluation.drift import Histogram
 from genremill.models.features import FeatureSpec
 from genremill.models.model_card import Cluster, Epoch, ModelCard, Thresholds, TrainingRecord
@@ -31,6 +32,7 @@ CARD = ModelCard(
     clusters={"a": Cluster(3, "roots")},
     genre_map={"a": 3},
     fingerprints={"gtzan57": "249fc71084655c49"},
+    artist_pooling=ArtistPooling(0.5, 0.75, 1.0),
     together={"a": {"b": 0.5}},
     temperature=0.8,
     thresholds=Thresholds(0.9, 2.0, {"roots": 0.4}),
@@ -64,7 +66,8 @@ WRONG_TYPES: dict[type, list[Any]] = {
 }
 """Values of other types and numbers that are not finite, by the type of the right value."""
 NULLABLE = (
-    "patience validation_loss validation_accuracy train_cross_entropy git_revision thresholds recipe limits"
+    "patience validation_loss validation_accuracy train_cross_entropy git_revision thresholds recipe limits "
+    "artist_pooling"
 )
 SIGNED = (
     "seed edges limits seconds train_loss train_accuracy validation_loss validation_accuracy "
@@ -105,7 +108,18 @@ def _parts(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _field(path: str) -> str:
     """The last part of a path that is a field of a record."""
-    records = (ModelCard, Size, FeatureSpec, Thresholds, TrainingRecord, Recipe, Epoch, Cluster, Histogram)
+    records = (
+        ModelCard,
+        ArtistPooling,
+        Size,
+        FeatureSpec,
+        Thresholds,
+        TrainingRecord,
+        Recipe,
+        Epoch,
+        Cluster,
+        Histogram,
+    )
     names = {field.name for record in records for field in dataclasses.fields(record)}
     return [name for name in path.split(".") if name in names][-1]
 

@@ -248,7 +248,7 @@ def test_metrics_json_has_the_expected_names() -> None:
     names = (
         "model_version labels inputs use_popularity split classes rows top1 top5 any_label ceiling_top1 "
         "macro_f1 closeness closeness_chance ece brier nll per_class surest_accuracy lift_share "
-        "unseen_artists tags"
+        "unseen_artists alone tags"
     )
     assert list(document) == names.split()
     assert set(document["top1"]) == {"value", "low", "high"}

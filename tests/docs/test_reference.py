@@ -111,6 +111,7 @@ def test_every_feature_set_is_listed_with_the_shape_of_its_values() -> None:
     rows = {code(row[0])[0]: row for row in table("audio.md", "feature set")}
     spectrogram = rows.pop("spectrogram:KIND")
     assert code(spectrogram[2]) == [one.value for one in SpectrogramKind]
+    assert rows.pop("onnx:FILE")[1] == "any"
     listed = {name: row[1] for name, row in rows.items() if name != registry.VGGISH}
     listed |= {f"spectrogram:{kind}": spectrogram[1] for kind in SpectrogramKind}
     assert registry.VGGISH in rows
@@ -175,7 +176,7 @@ def test_every_limit_of_an_audit_is_documented() -> None:
 
 def test_every_flag_in_text_exists() -> None:
     known = {f"--{name}" for job in JOBS if job != "doctor" for name in defaults_of(job)}
-    known |= {"--help", "--no-resume"}
+    known |= {"--help", "--no-resume", "--no-pool-artists"}
     of_other_programs = {
         "--archives",
         "--build-arg",

@@ -138,7 +138,9 @@ def _cluster_map(card: ModelCard, tracks: DataFrame, features: int) -> ClusterMa
     if len(genres) <= 2:
         return ClusterMap(names, cluster_of)
     left, scale, _ = np.linalg.svd(means_GF - means_GF.mean(axis=0), full_matrices=False)
-    plane = zip(genres, (left[:, :2] * scale[:2]).tolist(), strict=True)
+    plane_G2 = np.zeros((len(genres), 2))  # of one feature, the second coordinate is 0
+    plane_G2[:, : len(scale)] = left[:, :2] * scale[:2]
+    plane = zip(genres, plane_G2.tolist(), strict=True)
     return ClusterMap(names, cluster_of, {name: (x, y) for name, (x, y) in plane if name in cluster_of})
 
 

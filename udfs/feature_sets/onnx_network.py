@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 8
 """Windows that the network gets in one call."""
-MOST_VALUES = 16_384
-"""Largest number of values of a window."""
+MOST_VALUES = 4_096
+"""Largest number of values of a window: the model of outliers keeps a number for each two of them."""
 LEAST = 1e-10
 """Smaller values count as this in a logarithm."""
 
@@ -64,8 +64,8 @@ class OnnxNetwork(FeatureSet):
         description = read_description(re.sub(r"\.onnx$", "", location) + ".yaml")
         read_network.cache_clear()  # the file may be a new one
         network = read_network(uri)
-        window = np.zeros(round(description.window * description.sample_rate), np.float32)
-        inputs = _inputs(window, description)
+        two_windows = description.window + (description.hop or description.window)
+        inputs = _inputs(np.zeros(round(two_windows * description.sample_rate), np.float32), description)
         output = network.run(inputs, description)
         if output.ndim < 2 or len(output) != len(inputs):
             raise UsageError(
@@ -118,12 +118,15 @@ class OnnxNetwork(FeatureSet):
 
     def _window_rows(self, y: Signal) -> list[Window]:
         network = read_network(self.uri)
-        values = network.run(_inputs(y, self.description), self.description).reshape(-1, self.width)
+        inputs = _inputs(y, self.description)
+        values = network.run(inputs, self.description).reshape(len(inputs), self.width)
         hop = self.description.hop or self.description.window
         return [Window(number * hop, row) for number, row in enumerate(values)]
 
     def warm(self) -> None:
         """Creates the session, and checks that the file is the one whose digest is in the settings."""
+        if read_network(self.uri).sha256 != self.sha256:
+            read_network.cache_clear()  # an earlier job of this process may have read another file
         if (found := read_network(self.uri).sha256) != self.sha256:
             raise UsageError(f"{self.uri}: expected sha256 {self.sha256[:12]}…, found {found[:12]}…")
         super().warm()

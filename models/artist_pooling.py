@@ -15,7 +15,8 @@ Integers = npt.NDArray[np.int64]
 
 FLOOR = 1e-3
 """A probability counts as at least FLOOR / C, so that no track can exclude a class."""
-Power = Annotated[float, Meta(ge=0, le=10)]
+MOST_POWER, MOST_PRIOR = 10.0, 1000.0
+Power = Annotated[float, Meta(ge=0, le=MOST_POWER)]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class ArtistPooling:
     """The power of the track's probabilities, for an artist with many tracks."""
     others: Power
     """The power of the mean of the other tracks, for an artist with many tracks."""
-    prior: Annotated[float, Meta(ge=0, le=1000)]
+    prior: Annotated[float, Meta(ge=0, le=MOST_PRIOR)]
     """Number of other tracks at which the share is one half."""
 
 

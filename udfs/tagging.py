@@ -144,9 +144,11 @@ def tags_of(
     p_TC = calibrated(card, predicted.p_TC, artist_T)
     best_TK = torch.from_numpy(p_TC).topk(min(TOP, len(card.classes)))
     index_TK = best_TK.indices.numpy()
-    top_T = index_TK[:, 0] if current_T is None else _settled(card, p_TC, index_TK[:, 0], current_T)
-    confidence_T = confidences(p_TC, top_T, card.together_CC)
     outlier_T = outliers(card, predicted.distance_TI)
+    top_T = index_TK[:, 0]
+    if current_T is not None:
+        top_T = _settled(card, p_TC, top_T, np.where(outlier_T, -1, current_T))
+    confidence_T = confidences(p_TC, top_T, card.together_CC)
     abstained_T = abstentions(card, top_T, confidence_T)
     status_T = np.where(outlier_T, OUTLIER, np.where(abstained_T, ABSTAINED, TAGGED))
     labels = pa.array(card.classes, pa.string())

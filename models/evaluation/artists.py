@@ -8,7 +8,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from genremill.models.artist_pooling import ArtistPooling, combined, logarithms, others, with_other_tracks
+from genremill.models.artist_pooling import (
+    MOST_POWER,
+    MOST_PRIOR,
+    ArtistPooling,
+    combined,
+    logarithms,
+    others,
+    with_other_tracks,
+)
 from genremill.models.evaluation.calibration import fitted_temperature
 from genremill.models.evaluation.held_out import HeldOut
 from genremill.models.evaluation.metrics import paired_difference
@@ -40,7 +48,8 @@ def fitted_artist_pooling(alone: HeldOut, artist_T: NDArray[np.int64]) -> Artist
     if gain.low is None or gain.low <= 0:
         return None
     temperature = fitted_temperature(together.only(others(alone.probabilities_TC, artist_T)[0] > 0))
-    return ArtistPooling(pooling.own / temperature, pooling.others / temperature, pooling.prior)
+    own, of_others = (min(power / temperature, MOST_POWER) for power in (pooling.own, pooling.others))
+    return ArtistPooling(own, of_others, pooling.prior)
 
 
 def _combined(alone: HeldOut, artist_T: NDArray[np.int64], pooling: ArtistPooling) -> HeldOut:
@@ -73,4 +82,4 @@ def _likeliest(alone: HeldOut, artist_T: NDArray[np.int64]) -> ArtistPooling:
 def _pooling(parameters: NDArray[np.float64]) -> ArtistPooling:
     """The pooling of three numbers, whose squares are its values."""
     own, of_others, prior = np.square(parameters).round(4).tolist()
-    return ArtistPooling(min(own, 10.0), min(of_others, 10.0), min(prior, 1000.0))
+    return ArtistPooling(min(own, MOST_POWER), min(of_others, MOST_POWER), min(prior, MOST_PRIOR))

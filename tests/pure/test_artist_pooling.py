@@ -1,6 +1,7 @@
 """The predictions for the tracks of an artist, combined: the formula, its fit, and the batches by artist."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
+from genremill.infra import records
 from genremill.models.artist_pooling import FLOOR, ArtistPooling, with_other_tracks
 from genremill.models.evaluation.artists import FEWEST_ARTISTS, fitted_artist_pooling
 from genremill.models.evaluation.held_out import HeldOut
@@ -98,6 +100,16 @@ def test_other_tracks_are_used_only_if_validation_artists_show_a_gain() -> None:
 def test_a_few_artists_or_artists_of_one_track_are_not_enough() -> None:
     assert fitted_artist_pooling(*sample(same_genre=True, artists=FEWEST_ARTISTS - 1)) is None
     assert fitted_artist_pooling(*sample(same_genre=True, each=1)) is None
+
+
+def test_a_fitted_pooling_is_one_that_a_card_may_have() -> None:
+    alone, artist_T = sample(same_genre=True)
+    p_TC = np.full(alone.probabilities_TC.shape, 0.1, np.float32)
+    p_TC[np.arange(len(p_TC)), alone.pair_label_P] = 0.6
+    p_TC[::4] = p_TC[::4, ::-1]
+    pooling = fitted_artist_pooling(replace(alone, probabilities_TC=p_TC), artist_T)
+    assert pooling is not None
+    assert records.from_json(records.to_json(pooling), ArtistPooling, "card") == pooling
 
 
 def batches_of(artists: list[str], cuts: list[int]) -> Iterator[pa.RecordBatch]:

@@ -20,10 +20,11 @@ from genremill.jobs import command, job_inputs, model_registry, snapshots
 from genremill.jobs.catalog.recordings import artist_key
 from genremill.jobs.contracts import TAGS, quoted
 from genremill.jobs.features import input_selection
+from genremill.jobs.features.track_vectors import vectors_of
 from genremill.jobs.job_inputs import PredictionInputs
 from genremill.jobs.model_registry import ModelVersion
 from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
-from genremill.models.features import TEXT
+from genremill.models.features import TEXT, VECTORS
 from genremill.models.model_card import read_card
 
 
@@ -169,6 +170,9 @@ def run(spark: SparkSession, work: command.Run, inputs: ScoreInputs) -> command.
     LOGGER.info("scoring %d tracks with %s", snapshot.rows, model.version)
     details, texts = TracksDetails.of(snapshot), model.card.tokens.keys() - {TEXT}
     gone = {*model_registry.table_features(model.card)} - {*details.feature_names} | texts - {*details.texts}
+    there = {each.fingerprint for each in vectors_of(work.warehouse, snapshot)}
+    needed = {name: of for name, of in model.card.fingerprints.items() if name.startswith(VECTORS)}
+    gone |= {name for name, fingerprint in needed.items() if fingerprint not in there}
     if gone:
         names = ", ".join(sorted(gone))
         LOGGER.warning("the tracks do not have these inputs of the model, so they are missing: %s", names)

@@ -8,6 +8,7 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import model_registry
 from genremill.jobs.audits.audit import TRACKS_REMOVED, Audit, AuditInputs, NotMeasured
 from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
+from genremill.models.features import VECTORS
 
 MISSING_VALUES = "missing values"
 _TEXTS = frozenset({"title", "album", "artists", "text", "tags"})
@@ -50,7 +51,7 @@ def _missing(tracks: Snapshot) -> dict[str, float]:
     details = TracksDetails.of(tracks)
     names = {use.column: use.missing for use in details.columns if _TEXTS & {*use.uses}}
     genres = {use.column: math.floor(use.missing) for use in details.columns if "genre" in use.uses}
-    vectors = {column.name: column.missing for column in details.vectors}
+    vectors = {VECTORS + column.name: column.missing for column in details.vectors}
     return names | genres | {feature.name: feature.missing for feature in details.features} | vectors
 
 

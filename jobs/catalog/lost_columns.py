@@ -9,6 +9,7 @@ from genremill.infra.warehouse import Warehouse
 from genremill.jobs import model_registry
 from genremill.jobs.catalog.columns import NONE, ROLES, Columns
 from genremill.jobs.catalog.measurements import Chosen
+from genremill.jobs.catalog.vectors import set_name
 from genremill.jobs.snapshot_details import ColumnUse, Feature, Kind, TracksDetails
 from genremill.models.features import VECTORS
 from genremill.models.model_card import read_card
@@ -48,10 +49,13 @@ def lost_columns(before: TracksDetails, chosen: Chosen) -> list[LostColumn]:
         if getattr(columns, role) != NONE
     }
     widths = {column.name: column.width for column in chosen.vectors.columns}
+    unwanted = {set_name(name) for name in (*columns.ignore, *columns.keep)}
     vectors = {
-        column.name: LostColumn(column.name, f"vectors of {column.width:,} values", _why_no_vectors(width))
-        for column in before.vectors
-        if (width := widths.get(column.name)) != column.width and column.name not in columns.ignore
+        VECTORS + each.name: LostColumn(
+            VECTORS + each.name, f"vectors of {each.width:,} values", _why_no_vectors(widths.get(each.name))
+        )
+        for each in before.vectors
+        if widths.get(each.name) != each.width and each.name not in unwanted
     }
     return [*(with_roles | features | vectors).values()]
 
@@ -121,7 +125,7 @@ def _of_model(warehouse: Warehouse, lost: list[LostColumn]) -> str:
         version, folder = model_registry.of_night(warehouse)
         card = read_card(folder)
         needed = {*model_registry.table_features(card)}
-        needed |= {name.removeprefix(VECTORS) for name in card.inputs if name.startswith(VECTORS)}
+        needed |= {*card.inputs}
         if read := [repr(column.name) for column in lost if column.name in needed]:
             return f". The model in use, {version}, reads {', '.join(read[:SHOWN])}"
     return ""

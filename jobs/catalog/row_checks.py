@@ -7,7 +7,7 @@ from genremill.jobs.catalog.table_reader import url_decoded
 from genremill.jobs.contracts import quoted
 from genremill.udfs.cells.rows import SCHEMA, RowFormat, columns_read, make_read_rows
 
-OF_FILE = "of_file"
+OF_FILE = "_of_file"
 """The vectors of a file that --vectors names."""
 INTERNAL_COLUMNS = ("problem", "known", "numbers", "not_numbers", "row_digest", OF_FILE, *OWN_COLUMNS)
 """Columns that `ingest` adds while it works."""

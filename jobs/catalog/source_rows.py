@@ -120,8 +120,10 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
     if total == rejected:
         why = f"{total:,} of {total:,} rejected ({reasons})" if total else "it has a header and no rows"
         raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` is unchanged")
+    named = list(form.vectors)
     if options.vectors:
-        rows = vectors.with_files(spark, work, rows, options.vectors, options.columns.id)
+        rows, added = vectors.with_files(spark, work, rows, options.vectors, options.columns.id)
+        named += added
     good = rows.where(F.col("problem").isNull())
     digest = storage.inventory(source).digest
     chosen = choose_features(good, total, digest, understanding, options.max_missing)
@@ -129,8 +131,8 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
     rows = limited(with_one_spelling(rows, spellings), chosen.ranges)
     if len(chosen.texts) < len(form.texts) + len(form.tags):  # some give the label away
         rows = with_texts(rows, chosen.texts)
-    if options.vectors or form.vectors:
-        found = vectors.measured(good, tuple(form.vectors))
+    if named:
+        found = vectors.measured(good, named)
         chosen = dataclasses.replace(chosen, vectors=found)
         vectors.write_rejects(work, good, found)
         rows = vectors.valid(rows, found.columns)

@@ -53,6 +53,11 @@ def is_vector(kind: T.DataType) -> bool:
     return isinstance(kind, T.ArrayType) and isinstance(kind.elementType, T.NumericType)
 
 
+def set_name(column: str) -> str:
+    """The name of a column in `tracks.vectors`."""
+    return re.sub("[.`+:~]", "_", column)
+
+
 def set_names(columns: Sequence[str], flag: str) -> dict[str, str]:
     """The columns by their name in `tracks.vectors`, in which odd characters are `_`.
 
@@ -61,7 +66,7 @@ def set_names(columns: Sequence[str], flag: str) -> dict[str, str]:
     """
     named: dict[str, str] = {}
     for column in columns:
-        name = re.sub("[.`+:~]", "_", column)
+        name = set_name(column)
         if same := next((other for other in named if other.lower() == name.lower()), None):
             raise UsageError(
                 f"{flag}: {named[same]!r} and {column!r} would both be called {name!r} in `tracks`; rename "
@@ -73,8 +78,8 @@ def set_names(columns: Sequence[str], flag: str) -> dict[str, str]:
 
 def with_files(
     spark: SparkSession, work: command.Run, rows: DataFrame, uris: Sequence[str], id_column: str
-) -> DataFrame:
-    """The rows with the vectors of Parquet files added to the entries of `vectors`.
+) -> tuple[DataFrame, list[str]]:
+    """The rows with the vectors of Parquet files added to the entries of `vectors`, and the new names.
 
     A file has a column with the ids of the tracks, and one or more columns of lists of numbers. Raises
     `UsageError` if no id is one of the rows, or if two columns have the same name.
@@ -82,6 +87,7 @@ def with_files(
     ids = rows.select("track_id").distinct()
     of_table = rows.select(F.explode("vectors.column")).distinct().collect()
     place_of = {name.lower(): "the track table" for (name,) in of_table}
+    added: list[str] = []
     for uri in uris:
         flag = f"--vectors {uri}"
         names, by_track = _of_file(spark, work, uri, id_column)
@@ -89,6 +95,7 @@ def with_files(
             where = place_of[both[0].lower()]
             raise UsageError(f"{flag}: {where} has vectors of the name {both[0]!r} too; rename one of them")
         place_of |= {name.lower(): flag for name in names}
+        added += names
         total = by_track.count()
         known = by_track.join(ids, "track_id", "left_semi").count()
         if not known:
@@ -101,7 +108,7 @@ def with_files(
         rows = rows.join(by_track, "track_id", "left")
         none = F.array().cast(rows.schema["vectors"].dataType)
         rows = rows.withColumn("vectors", F.concat("vectors", F.coalesce(OF_FILE, none))).drop(OF_FILE)
-    return snapshots.checkpoint(work, rows, "rows-with-vectors")
+    return snapshots.checkpoint(work, rows, "rows-with-vectors"), added
 
 
 def _of_file(spark: SparkSession, work: command.Run, uri: str, id_column: str) -> tuple[list[str], DataFrame]:

@@ -41,7 +41,8 @@ def chosen(
     """The inputs that the flag --inputs names.
 
     Without the flag, a model gets its feature set, or all inputs if it accepts tracks without some of them.
-    Without a model, the result is the table if it has features, or else the only feature set.
+    Without a model, the result is the table if it has features, or else the only feature set of audio, or
+    else all columns of vectors.
     """
     partial = model is not None and model.is_partial
     default = AUTO if partial else model.feature_set if model else None
@@ -75,11 +76,20 @@ def chosen(
 
 
 def of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> ModelInputs:
-    """The inputs that a trained model needs; raises if the warehouse lacks one of its feature sets."""
+    """The inputs that a trained model needs; raises if the warehouse lacks one of its feature sets of audio.
+
+    Tracks that lack a column of vectors have no vectors.
+    """
     from genremill.models import zoo  # here: torch takes seconds
 
-    filled = _feature_sets(warehouse, tracks) if card.fingerprints else []
-    sets = {name: _set_of_model(warehouse, filled, name, card) for name in card.fingerprints}
+    filled = feature_cache.filled_sets(warehouse) if card.fingerprints else []
+    path = warehouse.path(tracks.path)
+    sets: dict[str, FeatureRows] = {
+        name: TrackVectors(name.removeprefix(VECTORS), card.width(name), path)
+        if name.startswith(VECTORS)
+        else _set_of_model(warehouse, filled, name, card)
+        for name in card.fingerprints
+    }
     return ModelInputs(
         names=card.inputs,
         features=card.features,
@@ -120,9 +130,7 @@ def artists_of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) ->
     return Artists(warehouse.path(tracks.path), model_registry.positions(card, tracks, ARTIST))
 
 
-def _set_of_model(
-    warehouse: Warehouse, filled: Sequence[FeatureRows], name: str, card: ModelCard
-) -> FeatureRows:
+def _set_of_model(warehouse: Warehouse, filled: Sequence[CachedSet], name: str, card: ModelCard) -> CachedSet:
     named = {cached.fingerprint: cached for cached in filled if cached.name == name}
     fingerprint = card.fingerprints[name]
     if fingerprint not in named:
@@ -139,13 +147,10 @@ def of_variants(
     """The same inputs from augmented audio, by variant; raises if a variant of a feature set is missing."""
     if not variants:
         return {}
-    if not inputs.sets:
+    of_audio = {name: of for name, of in inputs.sets.items() if isinstance(of, CachedSet)}
+    if not of_audio:
         raise UsageError(f"--augment: the inputs {'+'.join(inputs.names)} contain no features of audio")
-    cached = {}
-    for name, of in inputs.sets.items():
-        if isinstance(of, TrackVectors):
-            raise UsageError(f"--augment: {name!r} is a column of vectors; only audio can be augmented")
-        cached[name] = feature_cache.variants(warehouse, of)
+    cached = {name: feature_cache.variants(warehouse, of) for name, of in of_audio.items()}
     for variant in variants:
         for name, sets in cached.items():
             if variant.value not in sets:
@@ -156,7 +161,9 @@ def of_variants(
                 )
     return {
         variant.value: dataclasses.replace(
-            inputs, sets={name: sets[variant.value] for name, sets in cached.items()}, artists=None
+            inputs,
+            sets={**inputs.sets} | {name: sets[variant.value] for name, sets in cached.items()},
+            artists=None,
         )
         for variant in variants
     }
@@ -184,9 +191,12 @@ def _names(
         )
     if named:
         return _different(asked, [each for name in named for each in (existing if name == AUTO else [name])])
-    if not has_table and len(sets) > 1:
+    if has_table or partial:
+        return (existing[0],)
+    of_audio = [name for name in sets if not name.startswith(VECTORS)]
+    if len(of_audio) > 1:
         raise UsageError(f"--inputs is needed: one or more of {', '.join(sets)}, joined by +")
-    return (existing[0],)
+    return tuple(of_audio or sets)
 
 
 def _refuse_unknown_texts(tracks: Snapshot, names: Sequence[str]) -> None:

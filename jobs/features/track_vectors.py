@@ -53,10 +53,17 @@ class TrackVectors:
         return self.fingerprint
 
     def windows(self, spark: SparkSession, tracks: DataFrame) -> DataFrame:
-        """(track_id, windows) of the `tracks` that have a vector; windows is array<array<float>>."""
+        """(track_id, windows) of the `tracks` that have a vector; windows is array<array<float>>.
+
+        There are none if the tracks lack the column, or have vectors of another length.
+        """
+        rows = warehouse_reader(spark).parquet(self.path)
+        if "vectors" not in rows.columns:  # an earlier version wrote them
+            rows = rows.withColumn("vectors", F.lit(None).cast("map<string,array<float>>"))
         vector = F.col("vectors")[self.column]
-        rows = warehouse_reader(spark).parquet(self.path).where(vector.isNotNull())
-        windows = rows.select("track_id", F.array(vector).alias("windows"))
+        windows = rows.where(F.size(vector) == self.width).select(
+            "track_id", F.array(vector).alias("windows")
+        )
         return windows.join(tracks.select("track_id"), "track_id", "left_semi")
 
 

@@ -77,3 +77,23 @@ def test_fusion_uses_vectors_by_default_and_show_displays_them(
     capsys.readouterr()
     assert cli.main(["show", "t001", *where]) == 0
     assert "vectors:clap" in capsys.readouterr().out
+
+
+def test_vectors_that_are_new_or_lost_do_not_stop_the_nights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--warehouse", str(tmp_path / "wh")]
+    night = ["nightly", *where, "--tracks", table(tmp_path / "t.parquet"), "--train.epochs", "3"]
+    night += ["--cluster.clusters", "2", "--cluster.inputs", "vectors:clap"]
+    without = ["nightly", *where, "--tracks", table(tmp_path / "t.parquet"), "--train.epochs", "3"]
+    numbers = pq.read_table(tmp_path / "t.parquet")
+    energy = pa.array(np.random.default_rng(1).random(TRACKS))
+    pq.write_table(numbers.append_column("energy", energy), tmp_path / "t.parquet")
+    assert cli.main(without) == 0
+    assert cli.main([*night, "--ingest.columns.vectors", "clap"]) == 0
+    capsys.readouterr()
+    lost = cli.main([*without, "--ingest.max-lost-columns", "1", "--train.when", "never"])
+    assert lost in (ExitCode.DONE, ExitCode.USAGE)  # an audit may refuse the tags
+    assert "the tracks do not have these inputs of the model, so they are missing: vectors:clap" in (
+        capsys.readouterr().err
+    )

@@ -187,11 +187,11 @@ def test_vectors_of_another_length_are_refused_until_they_are_accepted(
     longer = write(tmp_path, **catalog(clap=[[*vector, 0.0] for vector in VECTORS]))
     refused = Ingested(spark, tmp_path, longer, *FLAGS)
     assert refused.exit_code == ExitCode.USAGE
-    assert "'clap' was vectors of 4 values: they have 5 values now" in capsys.readouterr().err
+    assert "'vectors:clap' was vectors of 4 values: they have 5 values now" in capsys.readouterr().err
     assert vectors_of(refused)["t1"] == {"clap": VECTORS[1]}
     none = Ingested(spark, tmp_path, longer)
     assert none.exit_code == ExitCode.USAGE
-    assert "'clap' was vectors of 4 values: there are no vectors of this name" in capsys.readouterr().err
+    assert "'vectors:clap' was vectors of 4 values: there are no vectors of this" in capsys.readouterr().err
     accepted = Ingested(spark, tmp_path, longer, *FLAGS, "--max-lost-columns", "1")
     assert vectors_of(accepted)["t1"] == {"clap": [*VECTORS[1], 0.0]}
     few = [[*vector, 0.0] for vector in VECTORS[:-3]] + VECTORS[-3:]

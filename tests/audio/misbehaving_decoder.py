@@ -29,7 +29,7 @@ def _hang() -> None:
 
 
 def _dawdle() -> None:
-    time.sleep(1)
+    time.sleep(3)
     raise AudioRejected(AudioReason.SILENT, "too late")
 
 

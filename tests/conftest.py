@@ -12,8 +12,10 @@ from pyspark.sql import SparkSession
 
 from genremill.infra.session import spark_session
 
-# Tests run thousands of small queries, for which the optimizing compiler costs more time than it saves.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+# Tests run thousands of small queries, for which the optimizing compiler costs more time than it saves. Java
+# then has a smaller code cache by default; when that is full, it prints a warning to stdout.
+_JAVA = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC"
+os.environ.setdefault("JDK_JAVA_OPTIONS", _JAVA)
 
 BASE_ROW: dict[str, Any] = {
     "": 0,

@@ -126,7 +126,7 @@ class RunningReader:
 
 def main(uri: str) -> None:
     """Polls until stdin ends."""
-    reader = Reader(Place(*storage.arrow(uri)))
+    reader = Reader(Place(*storage.arrow(uri), uri))
     reader.poll()
     print("ready", flush=True)
     while not select.select([sys.stdin], [], [], PAUSE_S)[0]:

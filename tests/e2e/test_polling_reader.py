@@ -105,7 +105,7 @@ DAMAGES: dict[str, Callable[[Catalog], object]] = {
     ),
     "has 3 rows; its record says 2": lambda it: it.write("genre_profiles", OLD, [{"genre": "rock"}] * 3),
     "FileNotFoundError": lambda it: shutil.rmtree(it.root / "genre_map" / f"run={OLD}"),
-    "cannot read .*_current.json": lambda it: (it.root / "tags" / "_current.json").unlink(),
+    "Failed to open local file .*_current.json": lambda it: (it.root / "tags" / "_current.json").unlink(),
     "JSONDecodeError": lambda it: (it.root / "_generation.json").write_text('{"tables": {'),
 }
 

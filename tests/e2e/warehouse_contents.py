@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pyarrow.dataset as ds
-from pyarrow.fs import FileSelector, FileSystem, FileType, S3FileSystem
+from pyarrow.fs import FileSelector, FileSystem, FileType
 
 from genremill.infra import storage
 
@@ -27,6 +27,9 @@ class Place:
 
     store: FileSystem
     root: str
+    uri: str | None = None
+    """With it, files are read with one request. Arrow first asks S3 for the length, and then cuts a file that
+    was replaced in between."""
 
     def contents(self) -> Contents:
         """The current tables, the newest run of each, and the newest model and report."""
@@ -103,9 +106,10 @@ class Place:
         return bool(self.store.get_file_info(f"{self.root}/{path}").type is FileType.File)
 
     def read(self, path: str) -> bytes:
-        # With one request: Arrow first asks S3 for the length, and cuts a file that is replaced after that.
-        scheme = "s3a://" if isinstance(self.store, S3FileSystem) else "file://"
-        return storage.read_bytes(f"{scheme}{self.root}/{path}")
+        if self.uri is not None:
+            return storage.read_bytes(f"{self.uri}/{path}")
+        with self.store.open_input_stream(f"{self.root}/{path}") as source:
+            return bytes(source.read())
 
 
 def _sorted(rows: Iterable[Row]) -> list[str]:

@@ -96,21 +96,16 @@ def transform(tracks: DataFrame, inputs: ScoreInputs) -> DataFrame:
 
 def _predicted(tracks: DataFrame, inputs: ScoreInputs, carried: Sequence[Column]) -> DataFrame:
     """The model's predictions for each track alone, with the columns that `make_tag_by_artist` reads."""
-    from genremill.udfs.tagging import ARTIST, CURRENT, PREDICTED, make_predict
+    from genremill.jobs.training.predictions import predicted
+    from genremill.udfs.tagging import ARTIST, CURRENT
 
-    spark, empty = tracks.sparkSession, "track_id string, label string"
-    labels = snapshots.read(spark, inputs.warehouse, inputs.current) if inputs.current else None
-    current = spark.createDataFrame([], empty) if labels is None else labels.select("track_id", "label")
-    current = current.withColumnRenamed("label", CURRENT)
-    own = tracks.select("track_id", artist_key().alias(ARTIST), *inputs.features.columns, *carried)
-    joined = own.join(current, "track_id", "left")
-    kept = [name for name in joined.columns if name not in inputs.features.columns]
-    schema = T.StructType([joined.schema[name] for name in kept])
-    numbers = T.ArrayType(T.FloatType())
-    for name, kind in zip(PREDICTED, (numbers, numbers, T.ArrayType(T.StringType())), strict=True):
-        schema = schema.add(name, kind)
-    predict = make_predict(inputs.model.folder, inputs.features.positions, tuple(kept))
-    return joined.mapInArrow(predict, schema)
+    rows = tracks.select("track_id", artist_key().alias(ARTIST), *inputs.features.columns, *carried)
+    if inputs.current is None:
+        rows = rows.withColumn(CURRENT, F.lit(None).cast("string"))
+    else:
+        labels = snapshots.read(tracks.sparkSession, inputs.warehouse, inputs.current)
+        rows = rows.join(labels.select("track_id", F.col("label").alias(CURRENT)), "track_id", "left")
+    return predicted(rows, inputs, [name for name in rows.columns if name not in inputs.features.columns])
 
 
 def _by_artist(predicted: DataFrame) -> DataFrame:

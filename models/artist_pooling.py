@@ -37,7 +37,7 @@ class ArtistPooling:
 
 
 def with_other_tracks(p_TC: Probabilities, artist_T: Integers, pooling: ArtistPooling) -> Probabilities:
-    """The probabilities of tracks, combined with those of the other tracks of the same artist.
+    """Combines the probabilities of each track with the mean of its artist's other tracks.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ def probabilities(model: Model, rows: ModelRows) -> Floats:
 
 
 def calibrated(card: ModelCard, p_TC: Floats, artist_T: Integers | None = None) -> Floats:
-    """Calibrated probabilities; with the artists of the tracks, combined with those of their other tracks."""
+    """Calibrated probabilities. If `artist_T` is given, the tracks of each artist are combined."""
     p_TC = tempered(p_TC, card.temperature)
     if artist_T is None or card.artist_pooling is None:
         return p_TC

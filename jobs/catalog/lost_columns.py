@@ -31,7 +31,7 @@ class LostColumn:
 
 
 def lost_columns(before: TracksDetails, chosen: Chosen) -> list[LostColumn]:
-    """The features, roles and vectors of the current tracks that a table has lost, unless a flag says so."""
+    """What a table has lost since the current tracks: features, roles and vectors that no flag removes."""
     understanding = chosen.understanding
     columns, roles = understanding.columns, understanding.roles
     uses = {use.column: use for use in understanding.uses}

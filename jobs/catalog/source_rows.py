@@ -132,7 +132,7 @@ def read(spark: SparkSession, work: command.Run, source: str, options: Options) 
     if len(chosen.texts) < len(form.texts) + len(form.tags):  # some give the label away
         rows = with_texts(rows, chosen.texts)
     if named:
-        found = vectors.measured(good, named)
+        found = vectors.measured(good, chosen.counts.good, named)
         chosen = dataclasses.replace(chosen, vectors=found)
         vectors.write_rejects(work, good, found)
         rows = vectors.valid(rows, found.columns)

@@ -162,13 +162,12 @@ def _floats(name: str) -> Column:
     return numbers.cast("array<float>")
 
 
-def measured(rows: DataFrame, expected: Sequence[str]) -> Vectors:
-    """The length of the vectors of each column, over the good rows; the most frequent one, then the shortest.
+def measured(rows: DataFrame, total: int, expected: Sequence[str]) -> Vectors:
+    """The length of the vectors of each column: the most frequent one, and of several the shortest.
 
-    `rows` has the column `vectors`, with structs of a column and its vector. Raises `UsageError` if one of
-    the `expected` columns has no valid vector, or if vectors are too long.
+    `rows` are the good rows, `total` in number. Their column `vectors` has structs of a column and its vector.
+    Raises `UsageError` if one of the `expected` columns has no valid vector, or if vectors are too long.
     """
-    total = rows.count()
     entries = rows.select(F.explode("vectors").alias("entry")).select("entry.column", "entry.vector")
     width, is_finite = F.size("vector").alias("width"), _is_finite(F.col("vector")).alias("is_finite")
     counted = entries.select("column", width, is_finite).groupBy("column", "width", "is_finite").count()

@@ -69,7 +69,7 @@ def _page(
         facts={
             "Model": f"{card.model}, {len(card.classes)} classes",
             **popularity(card, inputs.tracks),
-            **_artist_facts(card, metrics),
+            **_artist_facts(metrics),
             "Train pairs": f"{training.rows[Split.TRAIN]:,}",
             "Weights": weights(training),
             "Seed": str(training.seed),
@@ -80,9 +80,9 @@ def _page(
     return model_report.render(report)
 
 
-def _artist_facts(card: ModelCard, metrics: Metrics) -> dict[str, str]:
+def _artist_facts(metrics: Metrics) -> dict[str, str]:
     """What the predictions for the other tracks of an artist bring, if the model uses them."""
-    if metrics.alone is None or card.artist_pooling is None:
+    if metrics.alone is None:
         return {}
     top1, top5 = metrics.alone.top1.value, metrics.alone.top5.value
     return {

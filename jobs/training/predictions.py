@@ -2,6 +2,7 @@
 
 import dataclasses
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,16 +36,24 @@ class Predictions:
     distances_TI: npt.NDArray[np.float32]
 
 
+def predicted(rows: DataFrame, inputs: PredictionInputs, carried: Sequence[str]) -> DataFrame:
+    """The columns in `carried`, and what the model predicts for each row: the columns `PREDICTED`.
+
+    `rows` have the columns of the model's inputs.
+    """
+    numbers, names = T.ArrayType(T.FloatType()), T.ArrayType(T.StringType())
+    schema = T.StructType([rows.schema[name] for name in carried])
+    for name, kind in zip(PREDICTED, (numbers, numbers, names), strict=True):
+        schema = schema.add(name, kind)
+    predict = make_predict(inputs.model.folder, inputs.features.positions, tuple(carried))
+    return rows.select(*carried, *inputs.features.columns).mapInArrow(predict, schema)
+
+
 def collected(inputs: PredictionInputs, sample: DataFrame) -> Predictions:
     """Predictions for a sample of labeled tracks, by track_id; raises `NothingHeldOut` if it is empty."""
     card = inputs.model.card
-    predict = make_predict(inputs.model.folder, inputs.features.positions, CARRIED)
-    numbers = T.ArrayType(T.FloatType())
-    schema = T.StructType([sample.schema[name] for name in CARRIED])
-    for name, kind in zip(PREDICTED, (numbers, numbers, T.ArrayType(T.StringType())), strict=True):
-        schema = schema.add(name, kind)
-    predicted = sample.select(*CARRIED, *inputs.features.columns).mapInArrow(predict, schema)
-    table = predicted.where("probabilities IS NOT NULL").orderBy("track_id").toArrow()
+    rows = predicted(sample, inputs, CARRIED).where("probabilities IS NOT NULL")
+    table = rows.orderBy("track_id").toArrow()
     if not len(table):
         raise NothingHeldOut("no held-out track has a label that the model knows; nothing can be measured")
     index = {name: number for number, name in enumerate(card.classes)}

@@ -81,7 +81,7 @@ def export(path: Path, network: nn.Module, example: Tensor, yaml: str, outputs: 
 def musicnn(folder: Path, tagger: Tagger = Tagger.MUSICNN) -> str:
     """The shipped tagger as an ONNX file."""
     example = torch.zeros(2, FRAMES, MELS)
-    music_taggers.embeddings(tagger, example)  # caches its filters, which must not be those of the export
+    music_taggers.embeddings(tagger, example)  # fills its cache before the export does
     return export(folder / f"{tagger}.onnx", Tagging(tagger), example, MUSICNN, ("values",))
 
 

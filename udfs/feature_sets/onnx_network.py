@@ -192,7 +192,7 @@ class Network:
 
 @cache
 def _faults() -> tuple[type[Exception], ...]:
-    """The errors of ONNX Runtime, which have no base class, and those of an output that is not numbers."""
+    """The errors of ONNX Runtime, which have no common base class, and of an output without numbers."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = (each for each in vars(state).values() if isinstance(each, type) and issubclass(each, Exception))

@@ -165,7 +165,7 @@ def _floats(name: str) -> Column:
 def measured(rows: DataFrame, total: int, expected: Sequence[str]) -> Vectors:
     """The length of the vectors of each column: the most frequent one, and of several the shortest.
 
-    `rows` are the good rows, `total` in number. Their column `vectors` has structs of a column and its vector.
+    `rows` are the good rows, `total` in number. Their `vectors` are structs of a column and its vector.
     Raises `UsageError` if one of the `expected` columns has no valid vector, or if vectors are too long.
     """
     entries = rows.select(F.explode("vectors").alias("entry")).select("entry.column", "entry.vector")

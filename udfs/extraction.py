@@ -1,4 +1,4 @@
-"""Features of audio objects: each object is opened, decoded in a sandbox, and cut into windows.
+"""Features of audio objects in Spark tasks.
 
 A bad object becomes a row with a reason; it does not end the job.
 """
@@ -6,21 +6,19 @@ A bad object becomes a row with a reason; it does not end the job.
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from genremill.infra.audio.faults import AudioReason, AudioRejected
+from genremill.infra.audio.faults import AudioRejected
 from genremill.infra.audio.store import AudioObject, AudioStore
-from genremill.infra.progress import DONE, RejectCounts
+from genremill.infra.progress import RejectCounts
+from genremill.infra.progress_lines import DONE
 from genremill.udfs import compiled
-from genremill.udfs.decoding import ffmpeg, spotify_analysis
+from genremill.udfs.audio_windows import Extractor as Extractor, Row, windows_of
+from genremill.udfs.decoding import ffmpeg
 from genremill.udfs.decoding.sandbox import Sandbox
-from genremill.udfs.decoding.settings import Barrier, DecodeSettings
-from genremill.udfs.dsp.augmentation import Augmentation
-from genremill.udfs.feature_sets.base import FeatureSet, Window
+from genremill.udfs.decoding.settings import Barrier
+from genremill.udfs.feature_sets.base import FeatureSet
 
 OBJECT_SCHEMA = "audio_uri string, etag string, size long, file string, reason string, detail string"
 WINDOW_SCHEMA = (
@@ -28,26 +26,6 @@ WINDOW_SCHEMA = (
     "values array<float>, coverage float, seconds_decoded double, reason string, detail string"
 )
 BatchFunction = Callable[[Iterator[pd.DataFrame]], Iterator[pd.DataFrame]]
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Extractor:
-    """Everything needed to turn an audio object into features, except the child process that decodes."""
-
-    store: AudioStore
-    features: FeatureSet
-    decode: DecodeSettings
-    window_s: float | None
-    """Seconds of a window; None for one window over all of the decoded audio."""
-    augmentation: Augmentation | None = None
-    """How signals are changed; None for no change."""
-    barrier: Barrier = Barrier.AUTO
-
-    @property
-    def name(self) -> str:
-        """The name of the set, with the variant if signals are changed: `gtzan57~noise`."""
-        return self.features.name + (f"~{self.augmentation.variant}" if self.augmentation else "")
 
 
 def make_stat(store: AudioStore) -> BatchFunction:
@@ -103,29 +81,13 @@ def _object_row(uri: str, result: AudioObject | AudioRejected) -> Row:
 
 def _window_rows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
     try:
-        return [row | window for window in _windows(settings, sandbox, row)]
+        return [row | window for window in windows_of(settings, sandbox, _object(row))]
     except AudioRejected as err:
         return [row | {"reason": err.reason.value, "detail": err.detail}]
 
 
-def _windows(settings: Extractor, sandbox: Sandbox, row: Row) -> list[Row]:
-    features, change = settings.features, settings.augmentation
-    with settings.store.open(AudioObject(row["audio_uri"], row["etag"], row["size"])) as audio:
-        if features.reads_analyses and not change and spotify_analysis.is_analysis(audio.fd):
-            decoded = sandbox.read_analysis(audio.fd, features.shape[0])
-            rows = [Window(0.0, features.padded(decoded.y))]
-        else:
-            decoded = sandbox.decode(audio.fd, settings.decode)
-            y = change.applied(decoded.y, features.sr, audio.content_hash) if change else decoded.y
-            rows = features.rows(y, settings.window_s)
-    if not all(np.isfinite(window.values).all() for window in rows):
-        raise AudioRejected(AudioReason.NON_FINITE, "a feature is not a finite number")
-    common: Row = {"content_hash": audio.content_hash, "coverage": decoded.coverage}
-    common["seconds_decoded"] = decoded.seconds_decoded
-    return [
-        common | {"window": number, "window_start_s": window.start_s, "values": window.values}
-        for number, window in enumerate(rows)
-    ]
+def _object(row: Row) -> AudioObject:
+    return AudioObject(row["audio_uri"], row["etag"], row["size"])
 
 
 def _frame(rows: list[Row], schema: str) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pytest
 
 from genremill.infra.audio.faults import AudioReason
 from genremill.infra.errors import StorageError
-from genremill.infra.progress import DONE
+from genremill.infra.progress_lines import DONE
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command
 from genremill.jobs.features.set_extraction import SetExtraction

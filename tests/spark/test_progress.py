@@ -15,7 +15,8 @@ from pyspark.sql import SparkSession
 
 from genremill.infra import progress
 from genremill.infra.log import start_log
-from genremill.infra.progress import DONE, RejectCounts, reject_counts
+from genremill.infra.progress import RejectCounts, reject_counts
+from genremill.infra.progress_lines import DONE
 
 CLIPS, SILENT, WIDTH = 12, 3, 60
 

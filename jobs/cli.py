@@ -31,6 +31,7 @@ JOBS = {
     "doctor": "check Java, Spark, Python packages and the warehouse",
 }
 TOOLS = {
+    "tag": "print labels of audio files, without a table, a warehouse or Spark",
     "init": "propose the columns of a track table and write genremill.yaml",
     "demo": "write a small synthetic catalog to try genremill on",
     "replica": "write a large catalog made from a real one to test performance",

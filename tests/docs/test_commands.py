@@ -89,7 +89,7 @@ def test_yaml_examples_configure_a_night_or_describe_a_network(block: Block, tmp
 
 def test_the_tables_of_commands_list_all_jobs() -> None:
     in_readme = rows_of((ROOT / "README.md").read_text(), "command")
-    assert {code(row[0])[0] for row in in_readme} == {f"genremill {job}" for job in (*JOBS, "init")}
+    assert {code(row[0])[0] for row in in_readme} == {f"genremill {job}" for job in (*JOBS, "init", "tag")}
     assert {code(row[0])[0] for row in table("command-line.md", "job")} == set(JOBS)
     assert {code(row[0])[0] for row in table("command-line.md", "tool")} == set(TOOLS)
     assert [row[0] for row in table("command-line.md", "shell")] == list(SHELLS)

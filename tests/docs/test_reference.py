@@ -12,7 +12,7 @@ from genremill.infra.audio.faults import AudioReason
 from genremill.infra.errors import ExitCode
 from genremill.jobs import command, contracts
 from genremill.jobs.audits.audit import Limits
-from genremill.jobs.cli import JOBS
+from genremill.jobs.cli import JOBS, TOOLS
 from genremill.jobs.contracts import Reason, Status, Table
 from genremill.jobs.flags import declared
 from genremill.jobs.nights import record as night_record
@@ -127,6 +127,8 @@ def test_every_variant_is_listed() -> None:
 def defaults_of(job: str) -> dict[str, Any]:
     """Defaults of a job's flags by name."""
     module = importlib.import_module(f"genremill.jobs.{job}")
+    if job in TOOLS:
+        return {name: flag.default for name, flag in declared(module.Options).items()}
     shared = getattr(module, "Common", command.Writing)
     flags = declared(shared) | declared(module.Config)
     return {name: flag.default for name, flag in flags.items()}
@@ -175,7 +177,7 @@ def test_every_limit_of_an_audit_is_documented() -> None:
 
 
 def test_every_flag_in_text_exists() -> None:
-    known = {f"--{name}" for job in JOBS if job != "doctor" for name in defaults_of(job)}
+    known = {f"--{name}" for job in (*JOBS, "tag") if job != "doctor" for name in defaults_of(job)}
     known |= {"--help", "--no-resume", "--no-pool-artists"}
     of_other_programs = {
         "--archives",
@@ -194,3 +196,9 @@ def test_every_flag_in_text_exists() -> None:
 def test_every_folder_of_tests_is_described() -> None:
     folders = {f"tests/{init.parent.name}" for init in (ROOT / "tests").glob("*/__init__.py")}
     assert {code(row[0])[0] for row in table("contributing.md", "folder", "what it tests")} == folders
+
+
+def test_every_flag_of_tag_is_documented() -> None:
+    assert {flag for row in table("tag.md", "flag of `tag`") for flag in code(row[0])} == {
+        f"--{name}" for name in defaults_of("tag")
+    }

@@ -441,7 +441,7 @@ def completed(script: Path, *line: str) -> list[str]:
 def test_bash_completes_jobs_flags_and_choices(tmp_path: Path, shown: Callable[..., str]) -> None:
     script = tmp_path / "completion.bash"
     script.write_text(shown("completion", "bash"))
-    assert completed(script, "genremill", "t") == ["tables", "train"]
+    assert completed(script, "genremill", "t") == ["tables", "tag", "train"]
     assert completed(script, "genremill", "train", "--w") == ["--warehouse", "--workers"]
     assert completed(script, "genremill", "nightly", "--publish.max-c") == [
         *("--publish.max-churn", "--publish.max-churn-new", "--publish.max-class-shift"),

@@ -20,6 +20,7 @@ JOB_ROOMS = (
     ("jobs.nights",),
     (COMMANDS,),
     ("jobs.audits", "jobs.studies", "jobs.inspection", "jobs.synthetic", "jobs.retention"),
+    ("jobs.song_files",),
     ("jobs.evaluation",),
     ("jobs.genres",),
     ("jobs.training",),
@@ -35,7 +36,7 @@ JOB_ROOMS = (
 )
 """The rooms of the first floor in the same order; rooms in one line do not import each other, and neither do
 commands."""
-MOST_FILES_AT_THE_TOP_OF_JOBS = 26
+MOST_FILES_AT_THE_TOP_OF_JOBS = 27
 
 
 @functools.cache

@@ -1,0 +1,98 @@
+"""The audio files at the paths that a user names: files, folders, and objects or prefixes on S3."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from genremill.infra import storage
+from genremill.infra.audio.paths import split
+from genremill.infra.errors import UsageError
+from genremill.infra.log import LOGGER
+
+SUFFIXES = frozenset(
+    {".aif", ".aifc", ".aiff", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".wav", ".wave"}
+    | {".aac", ".alac", ".amr", ".ape", ".au", ".caf", ".m4a", ".m4b", ".mka", ".mp2", ".mp4", ".webm"}
+    | {".wma", ".wv"}
+)
+"""Ends of the names that count as audio in a folder. A file that a user names may have any name."""
+
+
+@dataclass(frozen=True)
+class SongFile:
+    """An audio file."""
+
+    name: str
+    """The path as the user typed it; in a folder, followed by the path in the folder."""
+    audio: str
+    """The absolute path, or the URI on S3."""
+    root: str
+    """The folder or prefix that the file must be in."""
+
+
+def song_files(paths: Sequence[str]) -> list[SongFile]:
+    """The audio files at all paths, each once; raises `UsageError` for a path without audio files."""
+    if not paths:
+        raise UsageError("expected the path of an audio file or of a folder, or several; found none")
+    files = [file for path in paths for file in _at(path)]
+    return list({file.audio: file for file in reversed(files)}.values())[::-1]
+
+
+def is_local(file: SongFile) -> bool:
+    """Whether a file is on the file system."""
+    return not storage.is_s3(file.audio)
+
+
+def _at(path: str) -> list[SongFile]:
+    uri = storage.absolute_uri(path)
+    files = _on_s3(path, uri) if storage.is_s3(uri) else _on_disk(path, str(storage.local_path(uri)))
+    if not files:
+        raise UsageError(f"{path}: found no audio files in this folder; expected names such as song.mp3")
+    return files
+
+
+def _on_s3(path: str, uri: str) -> list[SongFile]:
+    if storage.is_object(uri):
+        return [SongFile(path, uri, uri.rpartition("/")[0])]
+    names = [found.name for found in storage.objects(uri)]
+    if not names:
+        raise UsageError(f"{path}: no such object or prefix")
+    return [SongFile(_joined(path, name), f"{uri}/{name}", uri) for name in names if _is_audio(name)]
+
+
+def _on_disk(path: str, local: str) -> list[SongFile]:
+    real = os.path.realpath(local)
+    if not os.path.exists(real):
+        raise UsageError(f"{path}: no such file or folder")
+    is_folder = os.path.isdir(real)
+    root = real if is_folder else os.path.dirname(real)
+    if root == "/":
+        raise UsageError(f"{path}: expected a folder, or a file in a folder; found the whole file system")
+    if not is_folder:
+        return [SongFile(path, real, root)]
+    if not os.access(real, os.R_OK | os.X_OK):
+        raise UsageError(f"{path}: no permission to read this folder")
+    shown = path if split(path)[0] == "" else local  # a file: URI is percent-encoded
+    return [
+        SongFile(_joined(shown, name), f"{real}/{name}", root) for name in _names(real) if _is_audio(name)
+    ]
+
+
+def _names(folder: str) -> Iterator[str]:
+    """The paths of all files below a folder, in order; links to folders are not followed."""
+    for below, folders, files in os.walk(folder, onerror=_warn):
+        folders.sort()
+        yield from (os.path.relpath(f"{below}/{name}", folder) for name in sorted(files))
+
+
+def _warn(err: OSError) -> None:
+    LOGGER.warning("cannot read the folder %s: %s", err.filename, err.strerror)
+
+
+def _is_audio(name: str) -> bool:
+    """Whether a name ends like audio, and neither it nor a folder in it is hidden."""
+    hidden = any(part.startswith(".") for part in name.split("/"))
+    return not hidden and os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path.rstrip('/')}/{name}"

@@ -25,7 +25,8 @@ Positions = tuple[int | None, ...]
 """Positions of features in `tracks.table_features`; None for a feature that the tracks do not have."""
 
 WEIGHT = "weight"
-"""Column with the weight of a held-out row, as an array of one value."""
+"""Column with the weight of a row, as an array of one value: the rows of every artist have the same weight in
+total."""
 FOLD, FOLDS = "fold", 5
 """Column with the fold of a train row's artists, counted from 0, as an array of one value; and the number of
 folds."""

@@ -99,7 +99,7 @@ def write_training_set(
     together = _together(pairs_of[Split.TRAIN])
     known = known_tokens(pairs_of[Split.TRAIN], inputs.texts, counts.rows[Split.TRAIN], len(counts.classes))
     if known:
-        pairs_of[Split.TRAIN] = _folded(pairs_of[Split.TRAIN])
+        pairs_of[Split.TRAIN] = _weighted(_folded(pairs_of[Split.TRAIN]))
     if validates:
         pairs_of[Split.VALIDATION] = _weighted(pairs_of[Split.VALIDATION])
     row_bytes = manifest.BYTES_A_VALUE * inputs.values
@@ -159,7 +159,7 @@ def _together(pairs: DataFrame) -> dict[str, dict[str, float]]:
 
 
 def _weighted(pairs: DataFrame) -> DataFrame:
-    """Held-out pairs with their weights: the pairs of every artist have the same weight in total."""
+    """Pairs with their weights: the pairs of every artist have the same weight in total."""
     of_artist = F.count("*").over(Window.partitionBy("artist_id"))
     return pairs.withColumn(WEIGHT, F.array((1 / of_artist).cast("float")))
 

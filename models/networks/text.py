@@ -18,7 +18,7 @@ from torch.nn.functional import embedding_bag, normalize
 
 from genremill.models.encoders.base import Inputs
 from genremill.models.encoders.text import TextEncoder
-from genremill.models.features import EVIDENCE, FOLD, TEXT
+from genremill.models.features import EVIDENCE, FOLD, TEXT, WEIGHT
 from genremill.models.networks.base import Batches, Network, normal
 
 TOKEN_VALUES = 32
@@ -63,6 +63,8 @@ class TokenEmbedding(Network):
 class TokenCounts(Network):
     """Weighted naive Bayes: a weighted sum over the tokens of a track of the log-odds of each class.
 
+    A row counts as the square root of its `WEIGHT` if present, so an artist with n rows counts as √n rows. On
+    the Spotify table this adds half a point of top-1 accuracy to `fusion`; equal artists are no better.
     The weight of a token (`told_V`) is the Kullback-Leibler divergence of the class shares of its rows from
     those of all rows. The sum is divided by the norm of the weights, so n equal tokens count as
     `EVIDENCE_SCALE` √n.
@@ -82,7 +84,7 @@ class TokenCounts(Network):
         self._by_others: tuple[Tensor, Tensor] | None = None
         """Odds and weights of tokens without the rows of each fold, shapes (F × V, C) and (F × V,)."""
         self._counts: tuple[Tensor, Tensor] | None = None
-        """Rows counted so far by fold, token and class, (F, V, C), and by class, (C,), plus one."""
+        """Weighted rows so far by fold, token and class, (F, V, C), and by class, (C,), plus one."""
 
     def fit_train(self, batches: Batches) -> None:
         """Counts the tokens of all train rows by class and, if there are several folds, by `FOLD`."""
@@ -102,9 +104,13 @@ class TokenCounts(Network):
         number_BS = inputs[self.name].long()
         if self.folds > 1:
             number_BS = number_BS + tokens * inputs[FOLD].long()
-        cell = (number_BS * self.classes + label_B[:, None]).flatten()
-        count_FVC.view(-1).scatter_add_(0, cell, torch.ones_like(cell, dtype=count_FVC.dtype))
-        rows_C += torch.bincount(label_B, minlength=self.classes)
+        cell_BS = number_BS * self.classes + label_B[:, None]
+        weight_B = (
+            inputs[WEIGHT][:, 0].sqrt() if WEIGHT in inputs else torch.ones_like(label_B, dtype=rows_C.dtype)
+        )
+        weight_BS = weight_B[:, None].expand(cell_BS.shape)
+        count_FVC.view(-1).scatter_add_(0, cell_BS.flatten(), weight_BS.flatten())
+        rows_C += torch.bincount(label_B, weight_B, minlength=self.classes)
 
     @torch.inference_mode()
     def finish(self) -> None:

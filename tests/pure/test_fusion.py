@@ -164,6 +164,18 @@ def test_token_counts_predict_the_classes_of_the_tokens() -> None:
     torch.testing.assert_close(p[3], torch.tensor([0.5, 0.5]))
 
 
+def test_an_artist_counts_as_the_square_root_of_its_rows() -> None:
+    """Token 1 has 16 rows of an artist in class 0, and a row each of four artists in class 1."""
+    tally = TokenCounts(2, 2)
+    number = torch.zeros(40, 3 * 128, dtype=torch.int32)
+    number[:20, 0] = 1
+    label = torch.tensor([0] * 16 + [1] * 4 + [0] * 10 + [1] * 10)
+    rows = torch.tensor([16.0] * 16 + [1.0] * 24)
+    tally.fit_train([({TEXT: number, WEIGHT: 1 / rows[:, None]}, label)])
+    p = tally.eval().probabilities({TEXT: number[:1]})
+    torch.testing.assert_close(p, torch.tensor([[0.5, 0.5]]))
+
+
 def test_evidence_for_a_train_row_comes_from_other_folds() -> None:
     """Token 1 is used by an artist in fold 0, token 2 by artists in all folds."""
     tally = TokenCounts(3, 2, FOLDS)

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import multiprocessing
 import os
 import pickle
@@ -18,6 +19,8 @@ from genremill.infra.audio.store import AudioObject, AudioStore, OpenedAudio
 from genremill.infra.errors import StorageError
 from genremill.infra.stores import s3_client
 from genremill.infra.stores.s3_client import RetrySettings
+from genremill.jobs import cli
+from genremill.jobs.synthetic import clips
 from tests.e2e.faulty_proxy import BAD_DAY, Fault, FaultyProxy, faulty_proxy, first, sometimes
 from tests.e2e.s3_server import OWNER, STRANGER, Identity, S3Server, free_ports, running_s3
 
@@ -324,3 +327,22 @@ def test_each_process_creates_one_client() -> None:
         child, clients = pool.apply_async(_clients, (store,)).get(timeout=20)
     assert child != os.getpid()
     assert clients == 2  # its own client, and the client of the parent, which it does not use
+
+
+def test_tag_reads_objects_and_prefixes(
+    server: S3Server, worker: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips.write_clip(f"file://{tmp_path}", 0, 3, 30, seed=0)
+    data = (tmp_path / "clips" / "0000.wav").read_bytes()
+    for key in ("songs/a?#%2e.wav", "songs/album/b.wav", "songs/cover.jpg"):
+        server.client().put_object(Bucket=BUCKET, Key=key, Body=data)
+    for path, names in {
+        f"s3://{BUCKET}/songs/": ["songs/a?#%2e.wav", "songs/album/b.wav"],
+        f"s3a://{BUCKET}/songs/album/b.wav": ["songs/album/b.wav"],
+    }.items():
+        assert cli.main(["tag", "--json", path]) == 0
+        files = json.loads(capsys.readouterr().out)["files"]
+        assert [file["path"].partition(f"{BUCKET}/")[2] for file in files] == names
+        assert all(file["labels"] for file in files)
+    assert cli.main(["tag", f"s3://{BUCKET}/none/"]) == 2
+    assert "no such object or prefix" in capsys.readouterr().err

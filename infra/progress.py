@@ -11,7 +11,7 @@ from pyspark.accumulators import Accumulator, AccumulatorParam
 from pyspark.sql import SparkSession
 
 from genremill.infra.log import LOGGER
-from genremill.infra.progress_lines import DONE, LOGGED_EVERY_S, REDRAWN_EVERY_S, progress_line, shown
+from genremill.infra.progress_lines import DONE, progress_line, shown
 
 RejectCounts: TypeAlias = Accumulator[Counter[str]]
 
@@ -40,15 +40,15 @@ def progress(
 
     Without counts, the number of rows is estimated from the share of finished tasks of the stage.
     """
-    started, on_terminal = time.monotonic(), sys.stderr.isatty()
+    started = time.monotonic()
 
     def line() -> str:
         count = Counter({DONE: round(rows * _tasks_done(spark))}) if counted is None else counted.value
         return progress_line(what, count, rows, time.monotonic() - started, unit)
 
-    if on_terminal:
+    if sys.stderr.isatty():
         _stop_sparks_bar(spark)
-    with shown(line, REDRAWN_EVERY_S if on_terminal else LOGGED_EVERY_S):
+    with shown(line):
         yield
     if counted is not None:
         LOGGER.info(line())

@@ -16,14 +16,14 @@ DONE = ""
 
 
 @contextlib.contextmanager
-def shown(line: Callable[[], str], every_s: float | None = None) -> Iterator[None]:
-    """Shows a line again and again while the block runs, by default as often as suits the place."""
+def shown(line: Callable[[], str]) -> Iterator[None]:
+    """Shows a line again and again while the block runs."""
     on_terminal = sys.stderr.isatty()
     if on_terminal:
         _draw(line())
-    report, usual_s = (_draw, REDRAWN_EVERY_S) if on_terminal else (LOGGER.info, LOGGED_EVERY_S)
+    report, every_s = (_draw, REDRAWN_EVERY_S) if on_terminal else (LOGGER.info, LOGGED_EVERY_S)
     try:
-        with repeated(lambda: report(line()), every_s or usual_s, join_s=1):
+        with repeated(lambda: report(line()), every_s, join_s=1):
             yield
     finally:
         if on_terminal:

@@ -14,7 +14,7 @@ from genremill.infra.audio.store import AudioObject, AudioStore
 from genremill.infra.progress import RejectCounts
 from genremill.infra.progress_lines import DONE
 from genremill.udfs import compiled
-from genremill.udfs.audio_windows import Extractor as Extractor, Row, windows_of
+from genremill.udfs.audio_windows import Extractor, Row, windows_of
 from genremill.udfs.decoding import ffmpeg
 from genremill.udfs.decoding.sandbox import Sandbox
 from genremill.udfs.decoding.settings import Barrier

@@ -10,11 +10,10 @@ from genremill.infra.readers import warehouse_reader
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs.contracts import FEATURES, REJECTS
 from genremill.jobs.features.set_record import (
-    RECORD as RECORD,
+    RECORD,
     VARIANT_KEYS,
-    FeatureSetRecord as FeatureSetRecord,
-    differences as differences,
-    folder_of as folder_of,
+    FeatureSetRecord,
+    folder_of,
 )
 
 

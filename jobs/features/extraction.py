@@ -12,14 +12,14 @@ from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import Split
-from genremill.jobs.features import cache as feature_cache, missing
-from genremill.jobs.features.cache import FeatureSetRecord
+from genremill.jobs.features import cache as feature_cache, missing, set_record
 from genremill.jobs.features.extraction_settings import Config, window_seconds
 from genremill.jobs.features.set_extraction import ExtractionCounts, SetExtraction
+from genremill.jobs.features.set_record import FeatureSetRecord
 from genremill.udfs import compiled, extraction
+from genremill.udfs.audio_windows import Extractor
 from genremill.udfs.decoding.settings import DecodeSettings
 from genremill.udfs.dsp.augmentation import FASTEST, REVISION, Augmentation
-from genremill.udfs.extraction import Extractor
 from genremill.udfs.feature_sets import base, registry
 from genremill.udfs.feature_sets.base import WHOLE
 
@@ -125,11 +125,11 @@ def _register(work: command.Run, cfg: Config, extractor: Extractor) -> str:
     if sets and sets[-1].fingerprint == fingerprint:
         return fingerprint
     if sets:
-        changed = "; ".join(feature_cache.differences(sets[-1], record))
+        changed = "; ".join(set_record.differences(sets[-1], record))
         LOGGER.info("%s: the settings have changed: %s", extractor.name, changed)
     if not work.dry_run:
         created_at = next((cached.created_at for cached in sets if cached.fingerprint == fingerprint), now)
-        folder = feature_cache.folder_of(work.warehouse, fingerprint)
+        folder = set_record.folder_of(work.warehouse, fingerprint)
         content = records.to_json(dataclasses.replace(record, created_at=created_at))
-        storage.write_atomic(f"{folder}/{feature_cache.RECORD}", content)
+        storage.write_atomic(f"{folder}/{set_record.RECORD}", content)
     return fingerprint

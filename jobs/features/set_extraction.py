@@ -21,7 +21,9 @@ from genremill.infra.readers import warehouse_reader
 from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import FEATURES, REJECTS
 from genremill.jobs.features import cache as feature_cache, missing
+from genremill.jobs.features.set_record import folder_of
 from genremill.udfs import extraction
+from genremill.udfs.audio_windows import Extractor
 
 OBJECTS_A_TASK = 25
 """About a second of work: a killed task loses little, and no task runs long after the others."""
@@ -67,7 +69,7 @@ class SetExtraction:
     spark: SparkSession
     work: command.Run
     fingerprint: str
-    settings: extraction.Extractor
+    settings: Extractor
     tracks: DataFrame
     """(track_id, audio_uri) of the tracks with audio."""
     track_count: int
@@ -77,7 +79,7 @@ class SetExtraction:
 
     @functools.cached_property
     def _folder(self) -> str:
-        return feature_cache.folder_of(self.work.warehouse, self.fingerprint)
+        return folder_of(self.work.warehouse, self.fingerprint)
 
     def run(self) -> ExtractionCounts:
         """Extracts and counts the missing features, after waiting for other runs on the same set."""

@@ -18,8 +18,8 @@ from genremill.udfs.feature_sets.base import WHOLE, FeatureSet
 
 Settings = dict[str, object]
 """How audio is read: seconds, offset and windows."""
-USUAL_SECONDS, USUAL_WINDOWS = (30.0,), (WHOLE, 3.0)
-"""Settings that are tried for a model whose warehouse is not known, besides the defaults of its set."""
+USUAL_SECONDS, USUAL_WINDOWS = 30.0, (WHOLE, 3.0)
+"""Settings that are tried for a model whose warehouse is not known, besides the windows of its set."""
 
 
 def model_at(location: str) -> tuple[str, Warehouse | None]:
@@ -96,9 +96,8 @@ def _usual(features: FeatureSet) -> Iterator[Settings]:
     default = features.default_windows
     first = default if default == WHOLE else float(default)
     for windows in (first, *USUAL_WINDOWS):
-        for seconds in USUAL_SECONDS:
-            for offset in Offset:
-                yield {"seconds": seconds, "offset": offset.value, "windows": windows}
+        for offset in Offset:
+            yield {"seconds": USUAL_SECONDS, "offset": offset.value, "windows": windows}
 
 
 def _extractor(features: FeatureSet, settings: Settings, reading: Reading) -> Extractor:

@@ -16,7 +16,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli
 from genremill.jobs.contracts import FEATURES, REJECTS, TAGS, TRACKS, Table
-from genremill.jobs.features import cache as feature_cache
+from genremill.jobs.features import set_record
 
 SR = 22050
 ESCAPE = "\x1b[2J\x9b31m$x^{"
@@ -77,7 +77,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tag |= {"clusters": [{"cluster_id": 2, "probability": 0.78}], "blend": "rock 78 %"}
     _publish(warehouse, TAGS, [tag], {})
     rows = [_features("t1", f"file://{clip}", window, [0.1 + window, 2.0]) for window in (0, 1)]
-    cache = feature_cache.folder_of(warehouse, PRINT)
+    cache = set_record.folder_of(warehouse, PRINT)
     _write(f"{cache}/run=r1", FEATURES, rows)
     record = {
         "name": "gtzan57",
@@ -85,7 +85,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "shape": [2],
         "created_at": "2026-01-01T00:00:00Z",
     }
-    (folder / "warehouse" / "features" / f"fingerprint={PRINT}" / feature_cache.RECORD).write_text(
+    (folder / "warehouse" / "features" / f"fingerprint={PRINT}" / set_record.RECORD).write_text(
         json.dumps(record)
     )
     reject = {"stage": "extract", "key": "t3", "reason": "not_audio", "detail": "HTML", "run_id": "r1"}

@@ -13,7 +13,7 @@ from genremill.infra import background, lease, records, run_ids, storage
 from genremill.infra.lease import Holder
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli, model_registry
-from genremill.jobs.features import cache
+from genremill.jobs.features import cache, set_record
 from genremill.jobs.generations import history
 from genremill.jobs.nights import reasons, record as night_record
 from genremill.jobs.nights.record import Night
@@ -38,8 +38,8 @@ def night(warehouse: Warehouse) -> str:
     card = dataclasses.replace(CARD, training=dataclasses.replace(CARD.training, by_nightly=True))
     storage.write_atomic(warehouse.path("models", model, "model.json"), card.to_json())
     features = {"name": "small", "shape": [1], "values": ["x"], "created_at": storage.utc_now()}
-    path = cache.folder_of(warehouse, f"f{run_id}")
-    storage.write_atomic(f"{path}/{cache.RECORD}", json.dumps(features | {"used_by": run_id}).encode())
+    path = set_record.folder_of(warehouse, f"f{run_id}")
+    storage.write_atomic(f"{path}/{set_record.RECORD}", json.dumps(features | {"used_by": run_id}).encode())
     storage.write_atomic(f"{path}/run={run_id}/part-0.parquet", b"")
     details: dict[str, dict[str, Any]] = {
         "tracks": {"features": [], "split": {"by": "artist", "fractions": [0.8, 0.1, 0.1], "seed": 0}},

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
-from genremill.infra import progress
+from genremill.infra import progress, progress_lines
 from genremill.infra.log import start_log
 from genremill.infra.progress import RejectCounts, reject_counts
 from genremill.infra.progress_lines import DONE
@@ -53,7 +53,7 @@ def counted_by_tasks(spark: SparkSession, folder: Path, counted: RejectCounts) -
 def test_a_terminal_shows_one_line_and_a_retried_task_is_counted_once(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "REDRAWN_EVERY_S", 0.02)
+    monkeypatch.setattr(progress_lines, "REDRAWN_EVERY_S", 0.02)
     monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((WIDTH, 24)))
     monkeypatch.setattr(sys, "stderr", screen := Terminal())
     start_log("r0", "extract")
@@ -73,7 +73,7 @@ def test_a_terminal_shows_one_line_and_a_retried_task_is_counted_once(
 def test_a_log_gets_lines_without_control_characters(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(progress, "LOGGED_EVERY_S", 0.02)
+    monkeypatch.setattr(progress_lines, "LOGGED_EVERY_S", 0.02)
     start_log("r0", "score")
     with progress.progress(spark, "score", CLIPS):
         counted_by_tasks(spark, tmp_path, reject_counts(spark))

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from genremill.infra import locations, storage
@@ -10,7 +10,7 @@ from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
-from genremill.models.features import ARTIST, TABLE, Positions
+from genremill.models.features import TABLE, Positions
 from genremill.models.model_card import ModelCard, read_card
 
 REFUSED = "refused.json"
@@ -107,12 +107,12 @@ def read_version(warehouse: Warehouse, version: str | None = None) -> ModelVersi
     return ModelVersion(version, folder, read_card(folder))
 
 
-def table_features(card: ModelCard, of: Sequence[str] = (TABLE, ARTIST)) -> list[str]:
-    """Names of the table features that inputs of the model are computed from."""
-    return list(dict.fromkeys(feature.source for feature in card.features if feature.input in of))
+def table_features(card: ModelCard) -> list[str]:
+    """Names of the table features that the model uses."""
+    return [feature.name for feature in card.features if feature.input == TABLE]
 
 
-def positions(card: ModelCard, tracks: Snapshot, of: str = TABLE) -> Positions:
-    """Positions in `tracks` of the table features that an input of the model is computed from."""
+def positions(card: ModelCard, tracks: Snapshot) -> Positions:
+    """Positions in `tracks` of the table features that the model uses."""
     existing = {name: position for position, name in enumerate(TracksDetails.of(tracks).feature_names)}
-    return tuple(existing.get(name) for name in table_features(card, [of]))
+    return tuple(existing.get(name) for name in table_features(card))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.models import zoo
-from genremill.models.model_card import ModelCard, read_card
+from genremill.models.model_card import ModelCard, read_card, refuse_removed_inputs
 from genremill.models.networks.base import Network
 from genremill.models.outliers import TrainingDistribution
 
@@ -94,9 +94,11 @@ def save(
 def load(folder: str) -> Model:
     """A model version that is ready to predict; cached, so that a Python worker loads it once.
 
-    Raises `UsageError` if the weights do not match the card or are not finite.
+    Raises `UsageError` if this version cannot use the model, and if the weights do not match the card or are
+    not finite.
     """
     card = read_card(folder)
+    refuse_removed_inputs(card)
     described = _described(card, f"{folder}/model.json")
     _check_length(f"{folder}/model.safetensors", card, described)
     tensors = read_weights(f"{folder}/model.safetensors", card.sha256)

@@ -2,8 +2,7 @@
 
 import enum
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from genremill.models.ranges import Name
 
@@ -13,13 +12,11 @@ Other inputs have the name of their feature set, or one of the prefixes below.""
 PROSE, TAGS, VECTORS = "text:", "tags:", "vectors:"
 """Prefixes of the inputs that are one column of `tracks.texts`, of `tracks.tags` or of `tracks.vectors`."""
 AUTO = "auto"
-"""In a flag: all inputs that exist, except `ARTIST`."""
+"""In a flag: all inputs that exist."""
 ARTIST = "artist"
-"""Name of the input with means, then standard deviations, of an artist's numeric table features.
-They are computed from the tracks of all splits, without labels."""
-WINDOWS, ARTIST_FEATURES = "windows of inputs", "features of the artist"
-"""Columns with the windows of a track, array<struct<set: array<float>, …>>, and its artist's features,
-array<float>. No kept column has these names."""
+"""Name of an input of earlier versions, which the pooling of predictions by artist has replaced."""
+WINDOWS = "windows of inputs"
+"""Column with the windows of a track, array<struct<set: array<float>, …>>. No kept column has this name."""
 
 Positions = tuple[int | None, ...]
 """Positions of features in `tracks.table_features`; None for a feature that the tracks do not have."""
@@ -98,22 +95,3 @@ class FeatureSpec:
     def __post_init__(self) -> None:
         if self.limits is not None and not -math.inf < self.limits[0] <= self.limits[1] < math.inf:
             raise ValueError(f"limits {self.limits} of {self.name}: expected two rising finite numbers")
-
-    @property
-    def source(self) -> str:
-        """The feature of a track that it is computed from: itself, or the feature that it aggregates."""
-        return self.name.partition(" of ")[2] if self.input == ARTIST else self.name
-
-
-def artist_features(table: Sequence[FeatureSpec]) -> tuple[FeatureSpec, ...]:
-    """The features of an artist, in order.
-
-    >>> [feature.name for feature in artist_features([FeatureSpec("tempo", False), FeatureSpec("key", True)])]
-    ['artist mean of tempo', 'artist deviation of tempo']
-    """
-    return tuple(
-        replace(feature, name=f"artist {statistic} of {feature.name}", input=ARTIST)
-        for statistic in ("mean", "deviation")
-        for feature in table
-        if not feature.categorical
-    )

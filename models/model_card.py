@@ -13,7 +13,7 @@ from genremill.infra import records, storage
 from genremill.infra.errors import UsageError
 from genremill.models.artist_pooling import ArtistPooling
 from genremill.models.evaluation.drift import Histogram
-from genremill.models.features import TABLE, TEXT, FeatureSpec, ScalingRule, text_kind
+from genremill.models.features import ARTIST, TABLE, TEXT, FeatureSpec, ScalingRule, text_kind
 from genremill.models.pooling import Pooling
 from genremill.models.ranges import (
     Confidence,
@@ -247,6 +247,15 @@ def _confidence_problems(card: ModelCard) -> Iterator[str]:
         yield f"`together` has unknown classes: {', '.join(sorted(unknown))}"
     if wrong := [share for _, share in shares if not 0 <= share <= 1]:
         yield f"`together`: a share of tracks with two classes is not from 0 to 1, but {wrong[0]}"
+
+
+def refuse_removed_inputs(card: ModelCard) -> None:
+    """Raises `UsageError` if the model has an input that only earlier versions of genremill have."""
+    if ARTIST in card.inputs:
+        raise UsageError(
+            f"the model uses the input {ARTIST!r}, which this version of genremill no longer has. "
+            "Train a new one: run `genremill train`"
+        )
 
 
 def read_card(folder: str) -> ModelCard:

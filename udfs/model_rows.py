@@ -18,7 +18,7 @@ import torch
 from genremill.models.artifact import Model
 from genremill.models.encoders.base import Inputs
 from genremill.models.encoders.text import TextEncoder
-from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, WINDOWS, Positions, text_kind
+from genremill.models.features import TABLE, WINDOWS, Positions, text_kind
 from genremill.udfs.arrow_rows import matrix
 from genremill.udfs.tokens import fields_of
 
@@ -136,10 +136,8 @@ class _InputColumn:
 
 
 def _input_column(batch: pa.RecordBatch, name: str, model: Model, positions: Positions) -> _InputColumn:
-    if name in (TABLE, ARTIST):
-        column = "table_features" if name == TABLE else ARTIST_FEATURES
-        chosen = positions if name == TABLE else tuple(range(model.card.width(name)))
-        x_BF, has_B = feature_rows(batch.column(column), chosen)
+    if name == TABLE:
+        x_BF, has_B = feature_rows(batch.column("table_features"), positions)
         return _InputColumn(name, has_B, x_BF)
     if text_kind(name):
         encoders = (module for module in model.network.modules() if isinstance(module, TextEncoder))

@@ -10,10 +10,10 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs.audits.audit import NO_OTHER_TAGS, Audit, AuditInputs, Limits, NotApplicable, NotMeasured
 from genremill.jobs.audits.content import NO_LABEL
-from genremill.jobs.features import cache as feature_cache, input_selection
+from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.model_inputs import text_values
 from genremill.models.evaluation.held_out import Labels
-from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, VECTORS, text_kind
+from genremill.models.features import TABLE, VECTORS, text_kind
 
 FLOWS = 20
 """The most frequent label changes that are recorded."""
@@ -93,9 +93,7 @@ def _changed_features(spark: SparkSession, inputs: AuditInputs, since: str) -> D
     """Tracks whose features have changed since the current tags; None if no features can have changed."""
     parts = []
     now, then = inputs.tracks, inputs.current_tracks
-    of_tracks = _vectors(inputs) or any(
-        name in (TABLE, ARTIST) or text_kind(name) for name in inputs.card.inputs
-    )
+    of_tracks = _vectors(inputs) or any(name == TABLE or text_kind(name) for name in inputs.card.inputs)
     if of_tracks and then and now.run_id != then.run_id:
         old = _hashes(spark, inputs, then).withColumnRenamed("hash", "old_hash")
         hashes = _hashes(spark, inputs, now).join(old, "track_id", "inner")
@@ -107,14 +105,11 @@ def _changed_features(spark: SparkSession, inputs: AuditInputs, since: str) -> D
 
 
 def _hashes(spark: SparkSession, inputs: AuditInputs, tracks: Snapshot) -> DataFrame:
-    """(track_id, hash) of what the model reads of the track and of its artist, except audio."""
+    """(track_id, hash) of what the model reads of the track, except audio."""
     rows = inputs.read(spark, tracks)
-    columns = [F.col("table_features")] if {TABLE, ARTIST} & {*inputs.card.inputs} else []
+    columns = [F.col("table_features")] if TABLE in inputs.card.inputs else []
     columns += [column for name in inputs.card.inputs for column in text_values(name)]
     columns += [F.col("vectors")[column] for column in _vectors(inputs)]
-    if artists := input_selection.artists_of_model(inputs.warehouse, tracks, inputs.card):
-        rows = rows.join(artists.described(spark), "artist_id", "left")
-        columns.append(F.col(ARTIST_FEATURES))
     return rows.select("track_id", F.xxhash64(*columns).alias("hash"))
 
 

@@ -9,7 +9,7 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import model_registry
 from genremill.jobs.features import cache as feature_cache
 from genremill.jobs.features.cache import CachedSet
-from genremill.jobs.features.model_inputs import Artists, ModelInputs
+from genremill.jobs.features.model_inputs import ModelInputs
 from genremill.jobs.features.track_vectors import TrackVectors, vectors_of
 from genremill.jobs.snapshot_details import Kind, TracksDetails
 from genremill.models.features import (
@@ -19,10 +19,9 @@ from genremill.models.features import (
     TEXT,
     VECTORS,
     FeatureSpec,
-    artist_features,
     text_kind,
 )
-from genremill.models.model_card import ModelCard
+from genremill.models.model_card import ModelCard, refuse_removed_inputs
 from genremill.udfs.dsp.augmentation import Variant
 from genremill.udfs.feature_sets.onnx_description import ONNX
 
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 FeatureRows = CachedSet | TrackVectors
 """The rows of a feature set."""
-OWN = (TABLE, ARTIST)
-"""Inputs that come from the track table besides texts; all other inputs are feature sets."""
 
 
 def chosen(
@@ -48,22 +45,25 @@ def chosen(
     default = AUTO if partial else model.feature_set if model else None
     filled = _feature_sets(warehouse, tracks)
     names = _names(warehouse, tracks, filled, asked or default, partial)
+    if ARTIST in names:
+        raise UsageError(
+            f"--inputs {asked}: the input {ARTIST!r} was replaced by `train --pool-artists`, which is on by "
+            f"default. Leave out {ARTIST!r}"
+        )
     table = [
         (position, FeatureSpec(feature.name, feature.kind is Kind.CATEGORICAL, feature.is_popularity))
         for position, feature in enumerate(TracksDetails.of(tracks).features)
         if use_popularity or not feature.is_popularity
     ]
-    if not table and (TABLE in names or ARTIST in names):
+    if not table and TABLE in names:
         raise UsageError(f"the tracks of run {tracks.run_id} have no table features to learn from")
     _refuse_unknown_texts(tracks, names)
-    of_sets = [name for name in names if name not in OWN and not text_kind(name)]
+    of_sets = [name for name in names if name != TABLE and not text_kind(name)]
     sets = {name: _newest(warehouse, name, filled) for name in of_sets}
-    of_table = [spec for _, spec in table]
-    specs: dict[str, Sequence[FeatureSpec]] = {TABLE: of_table, ARTIST: artist_features(of_table)}
+    specs = {TABLE: [spec for _, spec in table]}
     for name, cached in sets.items():
         if cached.is_vector:
             specs[name] = [FeatureSpec(value, categorical=False, input=name) for value in cached.values]
-    numeric = tuple(position for position, spec in table if not spec.categorical)
     return ModelInputs(
         names=names,
         features=tuple(spec for name in names for spec in specs.get(name, ())),
@@ -71,17 +71,18 @@ def chosen(
         sets=sets,
         shapes={name: cached.shape for name, cached in sets.items() if not cached.is_vector},
         partial=partial,
-        artists=Artists(warehouse.path(tracks.path), numeric) if ARTIST in names else None,
     )
 
 
 def of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> ModelInputs:
-    """The inputs that a trained model needs; raises if the warehouse lacks one of its feature sets of audio.
+    """The inputs that a trained model needs; raises if it cannot get them.
 
+    That is if the warehouse lacks one of its feature sets of audio, or this version one of its inputs.
     Tracks that lack a column of vectors have no vectors.
     """
     from genremill.models import zoo  # here: torch takes seconds
 
+    refuse_removed_inputs(card)
     filled = feature_cache.filled_sets(warehouse) if card.fingerprints else []
     path = warehouse.path(tracks.path)
     sets: dict[str, FeatureRows] = {
@@ -97,7 +98,6 @@ def of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> ModelIn
         sets=sets,
         shapes=card.shapes,
         partial=zoo.entry(card.model).is_partial,
-        artists=artists_of_model(warehouse, tracks, card),
     )
 
 
@@ -121,13 +121,6 @@ def _how_to_get(name: str) -> str:
     if name.startswith(VECTORS):
         return f"Run `genremill ingest --columns.vectors {name.removeprefix(VECTORS)}`"
     return f"Run `genremill extract --features {f'{ONNX}FILE' if name.startswith(ONNX) else name}`"
-
-
-def artists_of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> Artists | None:
-    """The tracks by which a model describes artists; None if it does not."""
-    if ARTIST not in card.inputs:
-        return None
-    return Artists(warehouse.path(tracks.path), model_registry.positions(card, tracks, ARTIST))
 
 
 def _set_of_model(warehouse: Warehouse, filled: Sequence[CachedSet], name: str, card: ModelCard) -> CachedSet:
@@ -163,7 +156,6 @@ def of_variants(
         variant.value: dataclasses.replace(
             inputs,
             sets={**inputs.sets} | {name: sets[variant.value] for name, sets in cached.items()},
-            artists=None,
         )
         for variant in variants
     }
@@ -176,7 +168,7 @@ def _names(
     asked: str | None,
     partial: bool,
 ) -> tuple[str, ...]:
-    """The names that a flag gives; `AUTO` stands for all inputs that exist, except `ARTIST`."""
+    """The names that a flag gives; `AUTO` stands for all inputs that exist."""
     named = asked.split("+") if asked is not None else []
     if named and AUTO not in named:
         return _different(asked, named)

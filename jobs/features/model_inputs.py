@@ -8,15 +8,12 @@ from dataclasses import dataclass, field
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F
 
 from genremill.infra.errors import UsageError
-from genremill.infra.readers import warehouse_reader
 from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import TEXT_MAPS
 from genremill.jobs.features.cache import CachedSet
 from genremill.jobs.features.track_vectors import TrackVectors
 from genremill.models.encoders.text_tokens import FIELDS, text_columns, text_width
 from genremill.models.features import (
-    ARTIST,
-    ARTIST_FEATURES,
     TABLE,
     TEXT,
     WINDOWS,
@@ -25,27 +22,6 @@ from genremill.models.features import (
     TextKind,
     text_kind,
 )
-
-
-@dataclass(frozen=True)
-class Artists:
-    """A run of `tracks`, and the positions of the features that describe artists."""
-
-    path: str
-    positions: Positions
-
-    def described(self, spark: SparkSession) -> DataFrame:
-        """(artist_id, `ARTIST_FEATURES`) of the artists who have a track with features.
-
-        The statistics are over the tracks that have a value; NaN if none has one.
-        """
-        tracks = warehouse_reader(spark).parquet(self.path).where(_has_any(self.positions))
-        values = _features_at(self.positions)
-        statistics = (
-            F.coalesce(value, F.lit(math.nan)) for of in (F.avg, F.stddev_pop) for value in map(of, values)
-        )
-        features = F.array(*statistics).cast("array<float>")
-        return tracks.groupBy("artist_id").agg(features.alias(ARTIST_FEATURES))
 
 
 def _features_at(positions: Positions) -> list[Column]:
@@ -81,8 +57,6 @@ class ModelInputs:
     """Shapes of the inputs that are not vectors: their values have no names."""
     partial: bool = False
     """Whether the model accepts tracks that have only some of the inputs."""
-    artists: Artists | None = None
-    """The tracks by which artists are described; None if the model does not use artists."""
 
     @property
     def fingerprints(self) -> dict[str, str]:
@@ -110,8 +84,7 @@ class ModelInputs:
         """The columns that hold a track's inputs."""
         table = ["table_features"] if TABLE in self.names else []
         text = text_columns(self.names)
-        artist = [ARTIST_FEATURES] if self.artists else []
-        return table + artist + text + ([WINDOWS] if self.sets else [])
+        return table + text + ([WINDOWS] if self.sets else [])
 
     @property
     def made_from(self) -> dict[str, str]:
@@ -121,16 +94,11 @@ class ModelInputs:
 
     def with_inputs(self, spark: SparkSession, tracks: DataFrame) -> DataFrame:
         """All `tracks` with their inputs; windows are null if the model cannot use the track's windows."""
-        if self.artists:
-            tracks = tracks.join(self.artists.described(spark), "artist_id", "left")
         windows = self._windows(self._by_set(spark, tracks)) if self.sets else None
         return tracks.join(windows, "track_id", "left") if windows else tracks
 
     def usable_with_inputs(self, spark: SparkSession, work: command.Run, tracks: DataFrame) -> DataFrame:
         """The tracks that the model can use, with their inputs, which are kept on disk until the run ends."""
-        if self.artists:
-            described = snapshots.checkpoint(work, self.artists.described(spark), ARTIST)
-            tracks = tracks.join(described, "artist_id", "left")
         if not self.sets:
             return tracks.where(self.usable())
         by_set = self._by_set(spark, tracks)
@@ -142,7 +110,6 @@ class ModelInputs:
         """Whether a track has the inputs that the model needs."""
         conditions = {
             TABLE: _has_any(self.positions),
-            ARTIST: F.col(ARTIST_FEATURES).isNotNull(),
             TEXT: F.length(F.concat_ws("", *FIELDS)) > 0,
         }
         conditions |= {name: text_values(name)[0].isNotNull() for name in self.texts if name != TEXT}
@@ -175,15 +142,10 @@ class ModelInputs:
         return F.transform(total, lambda value: (value / F.size(WINDOWS)).cast("float"))
 
     def _of_track(self) -> dict[str, Column]:
-        """The features of the table and of the artist that the model uses, by input."""
-        columns = {}
-        if TABLE in self.names:
-            missing = F.lit(math.nan).cast("float")
-            values = (F.coalesce(value, missing) for value in _features_at(self.positions))
-            columns[TABLE] = F.array(*values).alias(TABLE)
-        if self.artists:
-            columns[ARTIST] = F.coalesce(ARTIST_FEATURES, self._missing(ARTIST)).alias(ARTIST)
-        return columns
+        """The table's features of a track, by input; empty if the model does not use the table."""
+        missing = F.lit(math.nan).cast("float")
+        values = (F.coalesce(value, missing) for value in _features_at(self.positions))
+        return {TABLE: F.array(*values).alias(TABLE)} if TABLE in self.names else {}
 
     def _width(self, name: str) -> int:
         return sum(feature.input == name for feature in self.features)

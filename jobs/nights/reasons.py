@@ -16,7 +16,7 @@ from genremill.jobs import model_registry
 from genremill.jobs.training import settings as training, sources
 from genremill.jobs.training.sources import TrainingInputs
 from genremill.models.evaluation.held_out import Labels
-from genremill.models.model_card import ModelCard, read_card
+from genremill.models.model_card import ModelCard, read_card, refuse_removed_inputs
 
 SHOWN = 5
 """New genres that a reason names."""
@@ -129,8 +129,9 @@ def training_due(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> Trai
         return Training("there is no model yet")
     try:
         card = read_card(folder)
+        refuse_removed_inputs(card)
     except UsageError:
-        return Training(f"this version of genremill cannot read model {version}")
+        return Training(f"this version of genremill cannot use model {version}")
     inputs = sources.resolve(warehouse, cfg.settings())
     made_from, wanted = card.training.made_from, inputs.made_from
     if cfg.when is When.ALWAYS:

@@ -10,7 +10,7 @@ from genremill.jobs.song_files import model_sets
 from genremill.jobs.song_files.labels import Label, Reading, Status, Tags
 from genremill.models import artifact
 from genremill.models.encoders.text_tokens import text_columns
-from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, WINDOWS
+from genremill.models.features import TABLE, WINDOWS
 from genremill.models.model_card import ModelCard, read_card
 from genremill.models.zoo import entry
 from genremill.udfs.audio_windows import Row, windows_of
@@ -75,8 +75,6 @@ def batch_of(card: ModelCard, windows: dict[str, list[Row]]) -> pa.RecordBatch:
     columns: dict[str, pa.Array] = {WINDOWS: _windows_column(model_sets.sets_of(card), windows)}
     if TABLE in card.inputs:
         columns["table_features"] = pa.nulls(1, _VALUES)
-    if ARTIST in card.inputs:
-        columns[ARTIST_FEATURES] = pa.nulls(1, _VALUES)
     for name in text_columns(card.inputs):
         columns[name] = pa.nulls(1, _TEXTS.get(name, pa.string()))
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))

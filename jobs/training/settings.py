@@ -34,8 +34,8 @@ class Config:
     labels: Labels = Labels.GENRE
     """Labels to predict: genres, or the clusters of the current genre map."""
     inputs: str | None = None
-    """Inputs joined by +: table, text, artist (the artist's other tracks), names of feature sets, or auto
-    (all that exist, except artist). [what the model takes]"""
+    """Inputs joined by +: table, text, names of feature sets, or auto (all that exist). [what the model
+    takes]"""
     pooling: Pooling = Pooling.MEAN
     """How the predictions for the windows of a track are combined: the mean of the probabilities, or a
     vote."""

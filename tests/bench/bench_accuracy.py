@@ -131,8 +131,6 @@ def artist(folder: Path, spotify: Path) -> None:
     for name in ("fusion", "linear", "knn"):
         show(f"artist, popularity, {name}", [trained(uri, *POPULAR, model=name) for uri in warehouses])
         show(f"artist, {name}", [trained(uri, model=name) for uri in warehouses])
-    of_artists = [trained(uri, "--inputs", "auto+artist", model="fusion") for uri in warehouses]
-    show("artist, fusion, auto+artist", of_artists)
 
 
 def clusters(folder: Path, spotify: Path) -> None:

@@ -2,16 +2,13 @@
 
 import csv
 import random
-from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
+import pytest
 from pyspark.sql import SparkSession
 
 from genremill.infra.errors import ExitCode
 from genremill.jobs import cli
-from genremill.jobs.features.input_selection import chosen
-from genremill.models.features import ARTIST_FEATURES
 from tests.e2e.conftest import Catalog
 
 EVERY = 7
@@ -123,11 +120,16 @@ def test_lyrics_and_tags_are_inputs_that_a_track_may_lack(
     assert catalog.run("score", "--dry-run")["tracks"] == scored["rows"]
 
 
-def test_an_unknown_column_of_text_is_named(catalog: Catalog) -> None:
-    flags = ["train", "--warehouse", catalog.uri, "--inputs", "table+text:lyrics"]
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ("table+text:lyrics", "have no text:lyrics; they have: none. Name the column with --columns.text"),
+        ("auto+artist", "--inputs auto+artist: the input 'artist' was replaced by `train --pool-artists`"),
+    ],
+)
+def test_an_input_that_does_not_exist_is_named(catalog: Catalog, inputs: str, message: str) -> None:
     catalog.capsys.readouterr()
-    assert cli.main(flags) == ExitCode.USAGE
-    message = "have no text:lyrics; they have: none. Name the column with --columns.text"
+    assert cli.main(["train", "--warehouse", catalog.uri, "--inputs", inputs]) == ExitCode.USAGE
     assert message in catalog.capsys.readouterr().err
 
 
@@ -139,40 +141,3 @@ def test_a_model_can_be_trained_on_names_alone(spark: SparkSession, catalog: Cat
         for row in spark.read.parquet(scored["path"]).select("status", "inputs").distinct().collect()
     }
     assert statuses == {("tagged", "text")}
-
-
-def test_an_artist_is_described_by_the_features_of_all_its_tracks(
-    spark: SparkSession, catalog: Catalog
-) -> None:
-    catalog.run("train", "--inputs", "auto+artist", "--epochs", "1")
-    scored = catalog.run("score")
-    tags = spark.read.parquet(scored["path"])
-    (inputs,) = tags.select("inputs").distinct().collect()
-    assert inputs["inputs"] == ["table", "text", "artist"]
-    catalog.run("publish", "--max-churn-new", "1")
-    ((track_id,),) = tags.select("track_id").orderBy("track_id").limit(1).collect()
-    assert set(catalog.run("show", track_id)["track"]["tag"]["by_input"]) == {"table", "text", "artist"}
-    catalog.run("evaluate")
-
-    warehouse = catalog.warehouse
-    snapshot = warehouse.require("tracks", "")
-    tracks = spark.read.parquet(warehouse.path(snapshot.path))
-    artist_inputs = chosen(warehouse, snapshot, "artist", None, use_popularity=False)
-    rows = (
-        artist_inputs.with_inputs(spark, tracks)
-        .select("artist_id", "table_features", ARTIST_FEATURES)
-        .collect()
-    )
-    numbers = [index for index, feature in enumerate(snapshot.details["features"]) if _is_number(feature)]
-    values = defaultdict(list)
-    for row in rows:
-        values[row["artist_id"]].append([row["table_features"][at] for at in numbers])
-    assert max(map(len, values.values())) > 1
-    for row in rows:
-        own = np.array(values[row["artist_id"]], np.float64)  # a missing value is NaN
-        expected = np.concatenate([np.nanmean(own, axis=0), np.nanstd(own, axis=0)])
-        np.testing.assert_allclose(row[ARTIST_FEATURES], expected, rtol=1e-5, atol=1e-5)
-
-
-def _is_number(feature: dict[str, object]) -> bool:
-    return feature["kind"] == "numeric" and not feature["is_popularity"]

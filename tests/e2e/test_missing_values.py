@@ -41,7 +41,7 @@ def test_tracks_with_missing_values_are_tagged_from_what_they_have(
 ) -> None:
     emptied = _remove_values(Path(catalog.uri, catalog.warehouse.require("tracks", "ingest").path))
     catalog.run("cluster", "--clusters", "6")
-    catalog.run("train", "--epochs", "3", "--inputs", "table+text+artist")
+    catalog.run("train", "--epochs", "3", "--inputs", "table+text")
     scored = catalog.run("score")
     catalog.run("publish", "--max-churn-new", "1")
     tags = {row["track_id"]: row for row in spark.read.parquet(scored["path"]).collect()}

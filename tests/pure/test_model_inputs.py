@@ -1,6 +1,7 @@
 """Which inputs a flag selects, which inputs a trained model gets, and the errors if there are none."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs.features.cache import CachedSet
 from genremill.jobs.features.input_selection import chosen, of_model
 from genremill.models import zoo
-from genremill.models.features import ARTIST, TABLE, TEXT, FeatureSpec
+from genremill.models.features import TABLE, TEXT, FeatureSpec
 from genremill.models.model_card import ModelCard
 from genremill.models.recipe import Size
 
@@ -119,8 +120,7 @@ def test_inputs_keep_the_order_of_the_flag_and_popularity_belongs_to_the_table(w
         (TABULAR, None, "fusion", (TABLE, TEXT, "gtzan57")),
         (BARE, "auto", "fusion", (TEXT, "gtzan57")),
         (TABULAR, "text", "fusion", (TEXT,)),
-        (TABULAR, "auto+artist", "fusion", (TABLE, TEXT, "gtzan57", ARTIST)),
-        (TABULAR, "artist+table", "periodic_mlp", (ARTIST, TABLE)),
+        (TABULAR, "auto+text", None, (TABLE, "gtzan57", TEXT)),
     ],
 )
 def test_without_a_flag_a_model_gets_its_default_inputs(
@@ -130,28 +130,13 @@ def test_without_a_flag_a_model_gets_its_default_inputs(
     assert chosen(warehouse, tracks, asked, entry, use_popularity=False).names == names
 
 
-def test_artists_are_described_by_the_numeric_features_of_the_model(warehouse: Warehouse) -> None:
-    def of_artist(feature: FeatureSpec, statistic: str) -> FeatureSpec:
-        name = f"artist {statistic} of {feature.name}"
-        return FeatureSpec(name, False, feature.is_popularity, input=ARTIST)
-
-    inputs = chosen(warehouse, TABULAR, "artist", None, use_popularity=False)
-    assert inputs.features == (of_artist(TEMPO, "mean"), of_artist(TEMPO, "deviation"))
-    popular = chosen(warehouse, TABULAR, "artist+table", None, use_popularity=True)
-    both = [of_artist(spec, statistic) for statistic in ("mean", "deviation") for spec in (POPULARITY, TEMPO)]
-    assert popular.features == (*both, POPULARITY, TEMPO, KEY)
-    # Another run of tracks has its columns in another order.
-    card = ModelCard.from_json(
-        _card(popular.names, popular.features, popular.fingerprints).to_json(), "model.json"
+@pytest.mark.parametrize("asked", ["artist", "auto+artist"])
+def test_the_input_that_pooling_replaced_is_an_error(warehouse: Warehouse, asked: str) -> None:
+    message = (
+        rf"--inputs {re.escape(asked)}: the input 'artist' was replaced by `train --pool-artists`, which is"
     )
-    again = of_model(warehouse, _tracks(KEY, TEMPO, POPULARITY), card)
-    assert again.artists is not None
-    assert again.artists.positions == (2, 1)
-    without_tempo = of_model(warehouse, _tracks(KEY, POPULARITY), card)
-    assert without_tempo.positions == (1, None, 0)
-    assert without_tempo.artists is not None
-    assert without_tempo.artists.positions == (1, None)
-    assert of_model(warehouse, BARE, card).positions == (None, None, None)
+    with pytest.raises(UsageError, match=message):
+        chosen(warehouse, TABULAR, asked, None, use_popularity=False)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +145,6 @@ def test_artists_are_described_by_the_numeric_features_of_the_model(warehouse: W
         ("gtzna57", "no features of the set 'gtzna57'; it has: gtzan57"),
         ("gtzan57+fma518", "Run `genremill extract --features fma518`"),
         ("table", "the tracks of run t1 have no table features"),
-        ("auto+artist", "the tracks of run t1 have no table features"),
         ("auto+gtzan57", r"--inputs auto\+gtzan57: expected different names, joined by \+"),
         ("gtzan57+gtzan57", r"--inputs gtzan57\+gtzan57: expected different names, joined by \+"),
         ("gtzan57+", r"--inputs gtzan57\+: expected different names, joined by \+"),
@@ -212,6 +196,19 @@ def test_a_model_finds_its_own_fingerprint_and_its_columns_by_name(warehouse: Wa
         (2, 1),
         {"gtzan57": "bb"},
     )
+
+
+def test_the_columns_of_a_model_are_found_in_any_order_and_may_be_missing(warehouse: Warehouse) -> None:
+    card = _card((TABLE,), (POPULARITY, TEMPO, KEY), {})
+    assert of_model(warehouse, _tracks(KEY, TEMPO, POPULARITY), card).positions == (2, 1, 0)
+    assert of_model(warehouse, _tracks(KEY, POPULARITY), card).positions == (1, None, 0)
+    assert of_model(warehouse, BARE, card).positions == (None, None, None)
+
+
+def test_a_model_with_an_input_of_earlier_versions_is_refused(warehouse: Warehouse) -> None:
+    card = _card((TABLE, "artist"), (TEMPO, FeatureSpec("artist mean of tempo", False, input="artist")), {})
+    with pytest.raises(UsageError, match=r"uses the input 'artist', .* no longer has\. Train a new one"):
+        of_model(warehouse, TABULAR, card)
 
 
 def test_another_fingerprint_is_refused(warehouse: Warehouse) -> None:

@@ -266,6 +266,14 @@ def test_an_invalid_card_is_rejected(tmp_path: Path, edit: Edit, message: str) -
         artifact.load(with_card(tmp_path, edit))
 
 
+def test_a_model_with_an_input_of_earlier_versions_is_not_loaded(tmp_path: Path) -> None:
+    def edit(card: dict[str, Any]) -> None:
+        card.update(inputs=["artist"], features=[of | {"input": "artist"} for of in card["features"]])
+
+    with pytest.raises(UsageError, match=r"^the model uses the input 'artist', .* Train a new one"):
+        artifact.load(with_card(tmp_path, edit))
+
+
 @pytest.mark.parametrize("text", ["", "[]", "null", '"x"', '{"format": 4}', "\x00", "{", "[" * 100_000])
 def test_a_file_that_is_not_a_model_card_is_rejected(tmp_path: Path, text: str) -> None:
     uri = saved(tmp_path)

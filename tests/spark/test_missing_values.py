@@ -1,14 +1,13 @@
-"""Missing values of table features in Spark: what the shards contain, and what describes an artist."""
+"""Missing values of table features in Spark: what the shards contain, and which tracks are used."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
-from genremill.jobs.features.model_inputs import Artists, ModelInputs
-from genremill.models.features import ARTIST, ARTIST_FEATURES, TABLE, TEXT, FeatureSpec
+from genremill.jobs.features.model_inputs import ModelInputs
+from genremill.models.features import TABLE, TEXT, FeatureSpec
 from genremill.udfs.arrow_rows import matrix
 
 NAN = math.nan
@@ -53,17 +52,3 @@ def test_a_track_without_any_number_is_used_for_what_else_it_has(tracks: DataFra
     found = _values(usable.select("track_id", inputs.vector().alias("values")), "values")
     np.testing.assert_array_equal(found["t6"], [NAN, NAN])
     np.testing.assert_array_equal(found["t2"], [NAN, 2])
-
-
-def test_an_artist_is_described_by_the_values_that_are_there(
-    spark: SparkSession, tracks: DataFrame, tmp_path: Path
-) -> None:
-    tracks.write.parquet(str(tmp_path / "tracks"))
-    artists = Artists(str(tmp_path / "tracks"), (0, 1, None))
-    described = artists.described(spark).toArrow()
-    values = matrix(described.column(ARTIST_FEATURES)).tolist()
-    found = dict(zip(described.column("artist_id").to_pylist(), values, strict=True))
-    assert found.keys() == {"a1"}  # no track of the others has a tempo or a key
-    np.testing.assert_allclose(found["a1"], [120, 1.5, NAN, 20, 0.5, NAN])
-    inputs = ModelInputs((ARTIST,), (TEMPO,), artists=artists)
-    assert inputs.with_inputs(spark, tracks).where(inputs.usable()).count() == 3

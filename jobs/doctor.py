@@ -108,6 +108,7 @@ def check_sandbox() -> str:
 PYTHON_CHECKS: dict[str, Callable[[], str]] = {
     "genremill": check_package,
     "torch": partial(check_import, "torch", "torch"),
+    "onnxruntime": partial(check_import, "onnxruntime", "onnxruntime"),
     "petastorm": partial(check_import, "genremill.models.training.petastorm_adapter", "petastorm"),
     "scikit-learn": partial(check_import, "sklearn.cluster", "scikit-learn"),
     "audio": check_audio,

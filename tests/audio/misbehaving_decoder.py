@@ -128,7 +128,9 @@ def _refuse() -> None:
     raise AudioRejected(AudioReason.DECODE_FAILED, "\N{SNOWMAN}" * 5000)
 
 
-PACKAGES = {"av", "librosa", "numba", "pandas", "pyarrow", "pyspark", "scipy", "soundfile", "torch"}
+PACKAGES = {
+    *("av", "librosa", "numba", "onnxruntime", "pandas", "pyarrow", "pyspark", "scipy", "soundfile", "torch")
+}
 """Packages that a worker of Spark imports, or that need much time or memory."""
 ACTIONS = {
     action.__name__.lstrip("_"): action

@@ -1,27 +1,11 @@
-"""Networks as ONNX files, with the YAML files that describe them."""
+"""Networks as ONNX files, and a network that reads waveforms, with the YAML file that describes it."""
 
 from pathlib import Path
 
 import torch
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 
-from genremill.models.pretrained import music_taggers
-from genremill.models.pretrained.music_taggers import FRAMES, MELS, Tagger
-
-MUSICNN = f"""
-input: mel
-sample-rate: 16000
-window: {FRAMES * 256 / 16000}
-output: values
-mel:
-  n-fft: 512
-  hop-length: 256
-  bands: {MELS}
-  log: log10
-  gain: 10000
-  offset: 1
-  half-precision: true
-"""
 WAVEFORM = """
 input: waveform
 sample-rate: 8000
@@ -30,20 +14,6 @@ hop: 0.5
 normalize: standard
 pooling: max
 """
-
-
-class Tagging(nn.Module):
-    """A published tagger: the last layer, then the probabilities of tags."""
-
-    def __init__(self, tagger: Tagger) -> None:
-        super().__init__()
-        self.layers = music_taggers._musicnn if tagger is Tagger.MUSICNN else music_taggers._vgg
-        self.weights = music_taggers.weights(tagger)
-
-    def forward(self, patches: Tensor) -> Tensor:
-        """The values for patches of shape (B, T, M)."""
-        embedding, logits = self.layers(self.weights, patches)
-        return torch.cat([embedding, torch.sigmoid(logits)], dim=1)
 
 
 class Loudness(nn.Module):
@@ -60,31 +30,28 @@ class Loudness(nn.Module):
         return torch.stack([filtered.mean(dim=2), filtered.square().mean(dim=2)], dim=1)
 
 
-def export(path: Path, network: nn.Module, example: Tensor, yaml: str, outputs: tuple[str, ...]) -> str:
-    """Writes the network and its description; returns the path of the network."""
-    windows = torch.export.Dim("windows", min=1, max=1024)
-    torch.onnx.export(
+def export(path: Path, network: nn.Module, example: Tensor, *, any_windows: bool) -> None:
+    """Writes a network, for any number of windows or for as many as the example has.
+
+    Equal networks give equal files.
+    """
+    program = torch.onnx.export(
         network.eval(),
         (example,),
-        str(path),
         input_names=["x"],
-        output_names=list(outputs),
-        dynamic_shapes=({0: windows},),
-        external_data=False,
+        output_names=["values"],
+        dynamic_shapes=({0: torch.export.Dim("windows", min=1, max=1024)},) if any_windows else None,
         dynamo=True,
+        optimize=False,
         verbose=False,
     )
-    path.with_suffix(".yaml").write_text(yaml)
-    return str(path)
-
-
-def musicnn(folder: Path, tagger: Tagger = Tagger.MUSICNN) -> str:
-    """The shipped tagger as an ONNX file."""
-    example = torch.zeros(2, FRAMES, MELS)
-    music_taggers.embeddings(tagger, example)  # fills its cache before the export does
-    return export(folder / f"{tagger}.onnx", Tagging(tagger), example, MUSICNN, ("values",))
+    assert program is not None
+    ClearMetadataAndDocStringPass()(program.model)  # it holds paths of this machine
+    program.save(path)
 
 
 def loudness(folder: Path) -> str:
-    """A network that reads waveforms."""
-    return export(folder / "loudness.onnx", Loudness(), torch.zeros(2, 1, 8000), WAVEFORM, ("values",))
+    """A network that reads waveforms; returns the path of its file."""
+    export(folder / "loudness.onnx", Loudness(), torch.zeros(2, 1, 8000), any_windows=True)
+    (folder / "loudness.yaml").write_text(WAVEFORM)
+    return str(folder / "loudness.onnx")

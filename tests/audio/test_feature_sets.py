@@ -20,8 +20,8 @@ FINGERPRINTS = {
     "windows57": "61f49156dd2fee25",
     "segments": "3005d99e339617f7",
     "logmel": "9f7ee3fe6d178ba9",
-    "musicnn": "710320cdd3a851dd",
-    "musicnn_vgg": "862087a40308af3e",
+    "musicnn": "9a1f0e89a39260f8",
+    "musicnn_vgg": "6a973f9cc6883c51",
     "spectrogram:db": "e7542db8196d4f47",
     "spectrogram:power_db": "5d6a7d2f13c4fadc",
     "spectrogram:phase": "e54f363255bfec44",
@@ -33,7 +33,10 @@ FINGERPRINTS = {
     "spectrogram:tempogram": "e6949ae07b503c7c",
     "spectrogram:tonnetz": "28eda4296abdbfed",
 }
-"""Fingerprints of the sets of version 0.1 with default settings, without the versions of libraries."""
+"""Fingerprints of the sets with default settings, without the versions of libraries.
+
+All but those of `musicnn` and `musicnn_vgg` are those of version 0.1.
+"""
 
 
 def default_windows(features: FeatureSet) -> float | None:

@@ -4,21 +4,19 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import safetensors.numpy
 import soundfile
 import soxr
 import torch
 
-from genremill.models.pretrained import music_taggers
-from genremill.models.pretrained.music_taggers import EMBEDDINGS, FILES, TAGS, Tagger
+from genremill.udfs.feature_sets import onnx_network
 from genremill.udfs.feature_sets.base import Signal
-from genremill.udfs.feature_sets.pretrained import Musicnn, MusicnnVgg
+from genremill.udfs.feature_sets.music_taggers import LAYERS, TAGS, music_tagger
+from tests.audio import torch_taggers
 from tests.audio.audio_corpus import drums, song, tone
 from tests.conftest import real_data
-from tests.pure.test_layers import ROOT
 
-SETS = {"MSD_musicnn": Musicnn(), "MSD_vgg": MusicnnVgg()}
-LAYERS = {"MSD_musicnn": "penultimate", "MSD_vgg": "pool5"}
+SETS = {network: music_tagger(name) for name, network in torch_taggers.PUBLISHED.items()}
+WIDTHS = {"MSD_musicnn": 200 + 50, "MSD_vgg": 256 + 50}
 SR = 16_000
 BOTH = pytest.mark.parametrize("network", SETS)
 
@@ -36,7 +34,7 @@ def test_tags_are_equal_to_the_published_graph(network: str, name: str) -> None:
     rows = np.array([row.values for row in SETS[network].rows(clip(name), 3.0)])
     tags = expected[f"{name}.{network}.tags"]
     assert np.abs(rows[:, -50:] - tags).max() < 1e-4
-    layer = expected[f"{name}.{network}.{LAYERS[network]}"]
+    layer = expected[f"{name}.{network}.{LAYERS[SETS[network].name]}"]
     # The published run only kept the first window of the penultimate layer, and repeats it.
     windows = 1 if network == "MSD_musicnn" else len(layer)
     assert np.abs(rows[:windows, :-50] - layer[:windows]).max() < 1e-3
@@ -45,10 +43,19 @@ def test_tags_are_equal_to_the_published_graph(network: str, name: str) -> None:
 @BOTH
 def test_the_included_weights_are_equal_to_the_published_arrays(network: str) -> None:
     published = np.load(real_data(f"pretrained/musicnn/{network}.npz"))
-    file = FILES[Tagger(SETS[network].name)]
-    shipped = safetensors.numpy.load_file(ROOT / "models" / "pretrained" / file)
+    shipped = torch_taggers.shipped_weights(SETS[network].name)
     assert shipped.keys() == set(published)
-    assert all(np.array_equal(published[name], one) for name, one in shipped.items())
+    assert all(np.array_equal(published[name], array) for name, array in shipped.items())
+
+
+@BOTH
+def test_values_are_equal_to_those_of_pytorch(network: str) -> None:
+    features, y = SETS[network], song(7.0, SR)
+    patches = torch.from_numpy(onnx_network._inputs(y, features.description))
+    tagger = torch_taggers.Tagger(features.name, torch_taggers.shipped_weights(features.name))
+    rows = features.rows(y, 3.0)
+    assert [row.start_s for row in rows] == [0, 2.992]
+    assert np.allclose([row.values for row in rows], tagger(patches), atol=1e-4)
 
 
 def test_tag_names_are_equal_to_the_published_names() -> None:
@@ -58,7 +65,7 @@ def test_tag_names_are_equal_to_the_published_names() -> None:
 @BOTH
 def test_values_have_names_and_are_means_over_patches(network: str) -> None:
     features = SETS[network]
-    assert features.shape == (EMBEDDINGS[Tagger(features.name)] + 50,)
+    assert features.shape == (WIDTHS[network],)
     assert len(set(features.value_names)) == features.shape[0]
     assert all(name.isidentifier() for name in features.value_names)
     y = song(7.0, SR)
@@ -67,15 +74,6 @@ def test_values_have_names_and_are_means_over_patches(network: str) -> None:
     [whole] = features.rows(y, None)
     assert np.allclose(whole.values, patches.mean(axis=0), atol=1e-6)
     assert whole.values.dtype == np.float32
-
-
-@BOTH
-def test_values_do_not_depend_on_the_number_of_patches_per_call(network: str) -> None:
-    patches = torch.from_numpy(SETS[network].patches(song(10.0, SR)))
-    tagger = Tagger(SETS[network].name)
-    together = music_taggers.embeddings(tagger, patches)[0]
-    alone = music_taggers.embeddings(tagger, patches[1:2])[0]
-    assert np.allclose(together[1:2], alone, atol=1e-4)
 
 
 @BOTH

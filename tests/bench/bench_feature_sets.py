@@ -4,7 +4,7 @@
 spectrogram of the same frames, the taggers with the time of their multiply-adds at this core's sgemm speed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,12 +13,12 @@ import numpy as np
 import torch
 import tyro
 
-from genremill.models.pretrained import music_taggers
-from genremill.models.pretrained.music_taggers import POOLS, Tagger
-from genremill.udfs.feature_sets import registry
+from genremill.udfs.feature_sets import onnx_network, registry
 from genremill.udfs.feature_sets.base import WHOLE, Signal
-from genremill.udfs.feature_sets.pretrained import Musicnn
+from genremill.udfs.feature_sets.music_taggers import MusicTagger, music_tagger
+from tests.audio import torch_taggers
 from tests.audio.audio_corpus import song
+from tests.audio.torch_taggers import POOLS, PUBLISHED
 from tests.bench.bench_fma518 import milliseconds
 
 SGEMM = 1024
@@ -34,10 +34,10 @@ class Options:
     repeats: int = 7
 
 
-def multiply_adds(tagger: Tagger) -> int:
+def multiply_adds(name: str) -> int:
     """Multiply-adds of the convolutions and dense layers for one patch of 187 frames by 96 bands."""
-    weights = music_taggers.weights(tagger)
-    if tagger is Tagger.MUSICNN:
+    weights = torch_taggers.shipped_weights(name)
+    if name == "musicnn":
         places = {"conv2d": 187 * 59, "conv2d_1": 187 * 30} | {
             f"conv2d_{layer}": 187 * 96 for layer in (2, 3, 4)
         }
@@ -47,7 +47,7 @@ def multiply_adds(tagger: Tagger) -> int:
         for layer, (size, stride) in enumerate(POOLS, start=1):
             places[f"{layer}CNN"] = height * width
             height, width = (height - size[0]) // stride[0] + 1, (width - size[1]) // stride[1] + 1
-    convolutions = sum(count * weights[f"{name}/kernel"].numel() for name, count in places.items())
+    convolutions = sum(count * weights[f"{layer}/kernel"].numel() for layer, count in places.items())
     return convolutions + sum(weight.numel() for weight in weights.values() if weight.ndim == 2)
 
 
@@ -70,10 +70,10 @@ def librosa_log_mel(y: Signal) -> object:
     return np.log(mel + 0.01)
 
 
-def embeddings(tagger: Tagger, parts: Sequence[torch.Tensor]) -> None:
-    """Computes embeddings as the extractor does."""
-    for part in parts:
-        music_taggers.embeddings(tagger, part)
+def network_of(tagger: MusicTagger, y: Signal) -> Callable[[], object]:
+    """Runs the network of a tagger on the patches of a signal."""
+    network, patches = onnx_network.read_network(tagger.location), onnx_network._inputs(y, tagger.description)
+    return partial(network.run, patches, tagger.description)
 
 
 def main(options: Options) -> None:
@@ -87,9 +87,8 @@ def main(options: Options) -> None:
         windows = None if features.default_windows == WHOLE else float(features.default_windows)
         runs[name] = partial(features.rows, clips[features.sr], windows)
     runs["librosa's log mel"] = partial(librosa_log_mel, clips[16_000])
-    patches = torch.from_numpy(Musicnn().patches(clips[16_000]))
-    for tagger in Tagger:
-        runs[f"{tagger} network"] = partial(embeddings, tagger, torch.split(patches, 1))
+    for tagger in PUBLISHED:
+        runs[f"{tagger} network"] = network_of(music_tagger(tagger), clips[16_000])
     square = torch.rand(SGEMM, SGEMM)
     runs["sgemm"] = lambda: square @ square
     ms_of = dict(zip(runs, milliseconds(options.repeats, list(runs.values())), strict=True))
@@ -99,7 +98,7 @@ def main(options: Options) -> None:
     print(
         f"librosa's log mel {librosa_ms:.2f} ms: {librosa_ms / ms_of['logmel']:.1f} times as long as logmel"
     )
-    for tagger in Tagger:
+    for tagger in PUBLISHED:
         bound = PATCHES * multiply_adds(tagger) / SGEMM**3 * ms_of["sgemm"]
         ms = ms_of[f"{tagger} network"]
         print(f"{tagger}: {ms:.0f} ms, {ms / bound:.2f} times its multiply-adds by sgemm ({bound:.0f} ms)")

@@ -1,4 +1,4 @@
-"""A network of the user as a feature set: an ONNX file, and a YAML file beside it that describes its input.
+"""A network as a feature set: an ONNX file, and a YAML file beside it that describes its input.
 
 Shape suffixes: B windows, T frames, M mel bands, F bins of the spectrum.
 """
@@ -8,15 +8,16 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib import util
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError, shortened
 from genremill.udfs.dsp.spectra import Real, librosa_filters, magnitudes
-from genremill.udfs.feature_sets.base import FeatureSet, Signal, Window
+from genremill.udfs.feature_sets.base import LIBRARIES, FeatureSet, Signal, Window
 from genremill.udfs.feature_sets.onnx_description import (
     ONNX,
     Axes,
@@ -27,9 +28,6 @@ from genremill.udfs.feature_sets.onnx_description import (
     WindowPooling,
     read_description,
 )
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
 
 AT_ONCE = 8
 """Windows that the network gets in one call."""
@@ -47,6 +45,7 @@ class OnnxNetwork(FeatureSet):
     """
 
     revision: ClassVar[int] = 1
+    libraries: ClassVar[tuple[str, ...]] = (*LIBRARIES, "onnxruntime")
     uri: str
     """URI of the file; all executors must be able to read it."""
     sha256: str
@@ -58,8 +57,6 @@ class OnnxNetwork(FeatureSet):
     @classmethod
     def of(cls, location: str) -> Self:
         """The set of a file, whose network this runs once; raises `UsageError` if it does not fit."""
-        if util.find_spec("onnxruntime") is None:
-            raise UsageError(f"--features {ONNX}{location} needs the extra genremill[onnx]")
         uri = storage.absolute_uri(storage.required_file("--features", location, "an ONNX network"))
         description = read_description(re.sub(r"\.onnx$", "", location) + ".yaml")
         read_network.cache_clear()  # the file may be a new one
@@ -95,16 +92,18 @@ class OnnxNetwork(FeatureSet):
         return _name_of(self.uri)
 
     @property
+    def location(self) -> str:
+        """URI of the file for this process."""
+        return self.uri
+
+    @property
     def value_names(self) -> tuple[str, ...]:
         """The values by number."""
         return tuple(f"value_{number:03d}" for number in range(1, self.width + 1))
 
     def settings(self) -> dict[str, Any]:
         """The settings that the values depend on: the digest of the file, but not its URI."""
-        import onnxruntime  # an optional dependency; its package may also be called onnxruntime-gpu
-
-        settings = {"sha256": self.sha256, "onnxruntime": onnxruntime.__version__}
-        return settings | dataclasses.asdict(self.description)
+        return {"sha256": self.sha256} | dataclasses.asdict(self.description)
 
     def values(self, y: Signal) -> Real:
         """The outputs for the windows of one signal, combined."""
@@ -117,7 +116,7 @@ class OnnxNetwork(FeatureSet):
         return self._window_rows(y) if window_s == self.description.window else super().rows(y, window_s)
 
     def _window_rows(self, y: Signal) -> list[Window]:
-        network = read_network(self.uri)
+        network = read_network(self.location)
         inputs = _inputs(y, self.description)
         values = network.run(inputs, self.description).reshape(len(inputs), self.width)
         hop = self.description.hop or self.description.window
@@ -125,10 +124,10 @@ class OnnxNetwork(FeatureSet):
 
     def warm(self) -> None:
         """Creates the session, and checks that the file is the one whose digest is in the settings."""
-        if read_network(self.uri).sha256 != self.sha256:
+        if read_network(self.location).sha256 != self.sha256:
             read_network.cache_clear()  # an earlier job of this process may have read another file
-        if (found := read_network(self.uri).sha256) != self.sha256:
-            raise UsageError(f"{self.uri}: expected sha256 {self.sha256[:12]}…, found {found[:12]}…")
+        if (found := read_network(self.location).sha256) != self.sha256:
+            raise UsageError(f"{self.location}: expected sha256 {self.sha256[:12]}…, found {found[:12]}…")
         super().warm()
 
 
@@ -142,7 +141,7 @@ class Network:
     """A session of ONNX Runtime, and the digest of its file."""
 
     uri: str
-    session: "InferenceSession"
+    session: onnxruntime.InferenceSession
     sha256: str
 
     def run(self, inputs: Real, description: Description) -> Real:
@@ -193,8 +192,6 @@ class Network:
 @cache
 def _faults() -> tuple[type[Exception], ...]:
     """The errors of ONNX Runtime, which have no common base class, and of an output without numbers."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
     own = (each for each in vars(state).values() if isinstance(each, type) and issubclass(each, Exception))
     return (*own, TypeError, ValueError)
 
@@ -202,8 +199,6 @@ def _faults() -> tuple[type[Exception], ...]:
 @lru_cache(maxsize=4)
 def read_network(uri: str) -> Network:
     """Loads a network once per process; it uses one thread, because Spark runs a process for each core."""
-    import onnxruntime  # an optional dependency
-
     data = storage.read_bytes(uri)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

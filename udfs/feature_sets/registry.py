@@ -1,4 +1,4 @@
-"""The feature sets by name. A set is imported when it is made, because numba and torch are slow to import."""
+"""The feature sets by name. A set is imported when it is made, because some libraries are slow to import."""
 
 import enum
 from collections.abc import Callable
@@ -28,8 +28,8 @@ class SpectrogramKind(enum.StrEnum):
     TONNETZ = "tonnetz"  # 6 coordinates of the constant-Q chroma
 
 
-def _make(module: str, class_name: str, **settings: object) -> FeatureSet:
-    features: FeatureSet = getattr(import_module(f"{__package__}.{module}"), class_name)(**settings)
+def _make(module: str, factory: str, **settings: object) -> FeatureSet:
+    features: FeatureSet = getattr(import_module(f"{__package__}.{module}"), factory)(**settings)
     return features
 
 
@@ -40,8 +40,8 @@ FEATURE_SETS: dict[str, Callable[[], FeatureSet]] = {
     "windows57": partial(_make, "gtzan57", "Windows57"),
     "segments": partial(_make, "segments", "Segments"),
     "logmel": partial(_make, "logmel", "LogMel"),
-    "musicnn": partial(_make, "pretrained", "Musicnn"),
-    "musicnn_vgg": partial(_make, "pretrained", "MusicnnVgg"),
+    "musicnn": partial(_make, "music_taggers", "music_tagger", name="musicnn"),
+    "musicnn_vgg": partial(_make, "music_taggers", "music_tagger", name="musicnn_vgg"),
     **{
         f"spectrogram:{kind}": partial(_make, "spectrogram", "Spectrogram", kind=kind)
         for kind in SpectrogramKind
@@ -57,7 +57,7 @@ def named(name: str, *, vggish_weights: str | None = None) -> FeatureSet:
                 f"--features {VGGISH} needs --vggish-weights: a .safetensors or .npz file with the "
                 "variables of the published checkpoint by name; genremill does not include it"
             )
-        from genremill.udfs.feature_sets.pretrained import Vggish
+        from genremill.udfs.feature_sets.vggish import Vggish
 
         return Vggish.of(vggish_weights)
     if name.startswith(ONNX):

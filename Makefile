@@ -85,7 +85,7 @@ $(TYPING): # links through which mypy finds the package, as pyproject.toml maps 
 archive: $(ARCHIVE) ## Pack the environment for executors into build/genremill-env.tar.gz
 
 # The kernels are compiled for the CPU of this machine. pyspark is left out, because Spark brings its own.
-$(ARCHIVE): pyproject.toml requirements.lock $(shell find jobs udfs models infra -name "*.py" -o -name "*.onnx" -o -name "*.yaml" -o -name "*.j2")
+$(ARCHIVE): pyproject.toml requirements.lock $(shell find jobs udfs models infra -name "*.py" -o -name "*.onnx" -o -name "*.safetensors" -o -name "*.yaml" -o -name "*.j2")
 	test -x build/archive/bin/python || $(PYTHON) -m venv build/archive
 	rm -rf build/lib build/bdist.*
 	$(WITHOUT_HASHES) > build/constraints.txt

@@ -1,6 +1,7 @@
 """Texts of tracks as tokens: the tokens of a catalog, and their numbers in a model.
 
-Shape suffixes: B tracks of a batch, N tokens of all of them, D distinct tokens, V known tokens.
+Shape suffixes: B tracks of a batch, N tokens of all of them, M different tokens of each track, D different
+tokens of the batch, V known tokens.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +48,7 @@ def make_list_tokens(name: str) -> BatchFunction:
     """A `mapInArrow` function from the columns of an input and `artist` to `TOKENS_SCHEMA`.
 
     `artist` is the number of an artist. For each token of a batch, `artists` has a bit for each group of
-    artists that uses it, and `times` is the number of uses.
+    artists that uses it, and `times` is the number of tracks with it in one field.
     """
     kind = text_kind(name) or TextKind.NAMES
 
@@ -59,16 +60,22 @@ def make_list_tokens(name: str) -> BatchFunction:
                 field_tokens(kind, cells, field) for field, cells in enumerate(fields_of(batch, name))
             ]
             hash_N = np.concatenate([hashes for hashes, _ in by_field]).view(np.int64)
-            bit_N = np.concatenate([np.repeat(bit_B, count_B) for _, count_B in by_field])
-            yield _by_token(hash_N, bit_N)
+            row_N = np.concatenate([np.repeat(np.arange(len(bit_B)), count_B) for _, count_B in by_field])
+            yield _by_token(hash_N, row_N, bit_B)
 
     return list_tokens
 
 
-def _by_token(hash_N: npt.NDArray[np.int64], bit_N: npt.NDArray[np.int64]) -> pa.RecordBatch:
-    order_N = np.argsort(hash_N)
-    hash_D, first_D, times_D = np.unique(hash_N[order_N], return_index=True, return_counts=True)
-    bits_D = np.bitwise_or.reduceat(bit_N[order_N], first_D) if len(first_D) else bit_N
+def _by_token(
+    hash_N: npt.NDArray[np.int64], row_N: npt.NDArray[np.int64], bit_B: npt.NDArray[np.int64]
+) -> pa.RecordBatch:
+    order_N = np.argsort(hash_N, kind="stable")
+    hash_N, row_N = hash_N[order_N], row_N[order_N]
+    is_new_N = np.ones(len(hash_N), np.bool_)  # a token may be in a text more than once
+    is_new_N[1:] = (hash_N[1:] != hash_N[:-1]) | (row_N[1:] != row_N[:-1])
+    hash_M, bit_M = hash_N[is_new_N], bit_B[row_N[is_new_N]]
+    hash_D, first_D, times_D = np.unique(hash_M, return_index=True, return_counts=True)
+    bits_D = np.bitwise_or.reduceat(bit_M, first_D) if len(first_D) else bit_M
     return pa.RecordBatch.from_pydict({"token": hash_D, "artists": bits_D, "times": times_D})
 
 

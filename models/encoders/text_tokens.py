@@ -1,9 +1,9 @@
 """Hashed tokens of the texts of tracks, of any script.
 
-A name has words, word pairs and character n-grams. Prose, such as lyrics, has words and word pairs. A set of
-tags has each tag as a whole, and the words of the tags. Training and scoring use the same functions. A token
-is identified by a 64-bit hash that includes its field, so `Blue` in a title and `Blue` in the name of an
-artist are two tokens.
+A name has words, word pairs and character n-grams. Prose, such as lyrics, has words. A set of tags has each
+tag as a whole, and the words of the tags. Training and scoring use the same functions. A token is identified
+by a 64-bit hash that includes its field, so `Blue` in a title and `Blue` in the name of an artist are two
+tokens.
 
 Shape suffixes: T texts, P characters of all texts, W words of all texts, G tags of all texts, N tokens of all
 texts.
@@ -96,15 +96,14 @@ def tokens(texts: Sequence[str | None], field: int) -> tuple[Hashes, Integers]:
     Words come first, then word pairs, then n-grams. A text without letters and digits has no tokens.
     """
     code_P, text_P = _characters([text or "" for text in texts], MOST_CHARACTERS)
-    hash_N, text_N = _joined([*_words(code_P, text_P), *_n_grams(code_P, text_P)], field)
-    order = np.argsort(text_N, kind="stable")
-    return hash_N[order], np.bincount(text_N, minlength=len(texts))
+    return _by_text(*_joined([*_words(code_P, text_P), *_n_grams(code_P, text_P)], field), len(texts))
 
 
 def prose_tokens(texts: Sequence[str | None]) -> tuple[Hashes, Integers]:
-    """Hashes of the different words and word pairs, and their number per text: shapes (N,) and (T,).
+    """Hashes of the tokens, and their number per text: shapes (N,) and (T,).
 
-    A text in brackets is no part of prose, because it is a heading in lyrics.
+    A word that occurs n times is `repeats(n)` tokens. A text in brackets is no part of prose, because it is a
+    heading in lyrics.
     """
     parts = [texts[start : start + PROSE_AT_ONCE] for start in range(0, len(texts), PROSE_AT_ONCE)]
     hashes, counts = zip(*map(_prose_tokens, parts), strict=True) if parts else ((), ())
@@ -112,9 +111,19 @@ def prose_tokens(texts: Sequence[str | None]) -> tuple[Hashes, Integers]:
     return np.concatenate([*hashes, np.zeros(0, np.uint64)]), np.concatenate([*counts, *none])
 
 
+def repeats(times_D: Integers) -> Integers:
+    """How many tokens a word is that occurs this often in a text: the rounded 1 + ln n.
+
+    >>> repeats(np.array([1, 2, 4, 5, 12, 13])).tolist()
+    [1, 2, 2, 3, 3, 4]
+    """
+    return np.asarray(np.rint(1 + np.log(times_D)), np.int64)
+
+
 def _prose_tokens(texts: Sequence[str | None]) -> tuple[Hashes, Integers]:
     code_P, text_P = _characters([_HEADING.sub(" ", text or "") for text in texts], MOST_PROSE)
-    return _different(*_joined(_words(code_P, text_P), 0), len(texts))
+    hash_D, text_D, times_D = _different(*_joined(_words(code_P, text_P)[:1], 0))
+    return _by_text(np.repeat(hash_D, repeats(times_D)), np.repeat(text_D, repeats(times_D)), len(texts))
 
 
 def tag_tokens(lists: Sequence[Sequence[str] | None]) -> tuple[Hashes, Integers]:
@@ -132,7 +141,8 @@ def tag_tokens(lists: Sequence[Sequence[str] | None]) -> tuple[Hashes, Integers]
     place_P = np.arange(len(code_P)) - np.repeat(first_G, np.diff(first_G, append=len(code_P)))
     whole = _KIND_TAG, np.add.reduceat(_mixed(code_P, place_P), first_G), list_G[tag_P[first_G]]
     words = [(kind, hashes, list_G[tag]) for kind, hashes, tag in _words(code_P, tag_P) if kind == _KIND_WORD]
-    return _different(*_joined([whole, *words], 0), len(lists))
+    hash_D, list_D, _ = _different(*_joined([whole, *words], 0))
+    return _by_text(hash_D, list_D, len(lists))
 
 
 def token_texts(kind: TextKind, cell: str | Sequence[str] | None, field: int) -> dict[int, str]:
@@ -158,7 +168,7 @@ def token_texts(kind: TextKind, cell: str | Sequence[str] | None, field: int) ->
             add(" ".join(words), _text_hash(padded), _KIND_TAG)
         for word in words:
             add(word, _text_hash(word), _KIND_WORD)
-        if kind is not TextKind.TAGS:
+        if kind is TextKind.NAMES:
             for first, second in itertools.pairwise(words):
                 pair = _mixed(np.array([_text_hash(first)]), 1) + np.array([_text_hash(second)])
                 add(f"{first} {second}", pair[0], _KIND_PAIR)
@@ -190,13 +200,20 @@ def _joined(parts: Sequence[tuple[int, Hashes, Integers]], field: int) -> tuple[
     return hash_N, np.concatenate([text for _, _, text in parts])
 
 
-def _different(hash_N: Hashes, text_N: Integers, texts: int) -> tuple[Hashes, Integers]:
-    """The different tokens of each text, by ascending hash, and their number per text."""
+def _different(hash_N: Hashes, text_N: Integers) -> tuple[Hashes, Integers, Integers]:
+    """The different tokens of each text, by text and hash: their hash, their text, how often they occur."""
     order = np.lexsort((hash_N, text_N))
     hash_N, text_N = hash_N[order], text_N[order]
     is_first_N = np.ones(len(hash_N), np.bool_)
     is_first_N[1:] = (hash_N[1:] != hash_N[:-1]) | (text_N[1:] != text_N[:-1])
-    return hash_N[is_first_N], np.bincount(text_N[is_first_N], minlength=texts)
+    times_D = np.diff(np.flatnonzero(is_first_N), append=len(hash_N))
+    return hash_N[is_first_N], text_N[is_first_N], times_D
+
+
+def _by_text(hash_N: Hashes, text_N: Integers, texts: int) -> tuple[Hashes, Integers]:
+    """The hashes by text, and their number per text."""
+    order = np.argsort(text_N, kind="stable")
+    return hash_N[order], np.bincount(text_N, minlength=texts)
 
 
 def _words(code_P: Hashes, text_P: Integers) -> list[tuple[int, Hashes, Integers]]:

@@ -35,6 +35,9 @@ class Network(nn.Module):
         """Whether it has weights that are trained by gradient steps."""
         return any(True for _ in self.parameters())
 
+    def start(self) -> None:
+        """Sets initial weights that depend on the fitted encoders; most networks have none."""
+
     def fit_train(self, batches: Batches) -> None:
         """Fits on all train rows."""
         raise NotImplementedError

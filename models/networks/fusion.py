@@ -79,6 +79,11 @@ class Fusion(Network):
         """The networks that are trained by gradient steps."""
         return {name: net for name, net in self._networks.items() if net.is_trainable}
 
+    def start(self) -> None:
+        """Sets initial weights that depend on the fitted encoders."""
+        for network in self._networks.values():
+            network.start()
+
     def fit_train(self, batches: Batches) -> None:
         """Stores the class shares of the train rows; held-out rows come from fewer artists."""
         rows_C = torch.ones_like(self.log_share_C)

@@ -18,12 +18,18 @@ from torch.nn.functional import embedding_bag, normalize
 
 from genremill.models.encoders.base import Inputs
 from genremill.models.encoders.text import TextEncoder
-from genremill.models.features import EVIDENCE, FOLD, TEXT, WEIGHT
+from genremill.models.features import EVIDENCE, FOLD, TEXT, WEIGHT, TextKind
 from genremill.models.networks.base import Batches, Network, normal
+from genremill.models.pretrained import words
 
-TOKEN_VALUES = 32
+TOKEN_VALUES = {TextKind.NAMES: 32, TextKind.PROSE: words.VALUES, TextKind.TAGS: words.VALUES}
 TOKENS_DROPPED, FIELDS_DROPPED = 0.5, 0.5
-"""Shares of tokens and fields dropped in training: from whole names, a network learns artists, not genres."""
+"""Shares of tokens and fields dropped in training: from whole names, a network learns artists, not genres.
+The only field of an input is not dropped."""
+WORD_NORM = 3.0
+"""Initial norm of the embeddings of words whose vectors are known. Texts of artists that are not in train
+(1,000 texts of 500 characters, 10 classes): top-1 .37 with random embeddings, .40 with these, .33 if repeated
+words count once."""
 PRIOR_COUNT = 2.0
 """Pseudo-rows, with the class shares of all train rows, that are added to the rows of each token."""
 EVIDENCE_SCALE = 0.2
@@ -41,9 +47,20 @@ class TokenEmbedding(Network):
     def __init__(self, encoder: TextEncoder, classes: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.token_VD = nn.Parameter(normal(0.02, len(encoder.hash_V) + 1, TOKEN_VALUES))
+        values = TOKEN_VALUES[encoder.kind]
+        self.token_VD = nn.Parameter(normal(0.02, len(encoder.hash_V) + 1, values))
         self.dropout = nn.Dropout(0.1)
-        self.head = nn.Linear(encoder.fields * TOKEN_VALUES, classes)
+        self.head = nn.Linear(encoder.fields * values, classes)
+
+    @torch.no_grad()
+    def start(self) -> None:
+        """Starts the words of prose and tags from known vectors, which makes up for few rows."""
+        if self.encoder.kind is TextKind.NAMES:
+            return
+        hash_W, vector_WD = (values.to(self.token_VD.device) for values in words.vectors())
+        place_V = torch.searchsorted(hash_W, self.encoder.hash_V).clamp(max=len(hash_W) - 1)
+        known_V = (hash_W[place_V] == self.encoder.hash_V).nonzero()[:, 0]
+        self.token_VD[known_V + 1] = WORD_NORM * vector_WD[place_V[known_V]]
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the single head, shape (1, B, C)."""
@@ -51,8 +68,10 @@ class TokenEmbedding(Network):
         number_NL = number_BS.reshape(len(number_BS) * self.encoder.fields, -1)
         if self.training:
             kept_NL = torch.rand(number_NL.shape, device=number_NL.device) >= TOKENS_DROPPED
-            kept_N1 = torch.rand(len(number_NL), 1, device=number_NL.device) >= FIELDS_DROPPED
-            number_NL = number_NL * (kept_NL & kept_N1)
+            number_NL = number_NL * kept_NL
+            if self.encoder.fields > 1:
+                kept_N1 = torch.rand(len(number_NL), 1, device=number_NL.device) >= FIELDS_DROPPED
+                number_NL = number_NL * kept_N1
         rarity_V = torch.cat([self.encoder.rarity_V.new_zeros(1), self.encoder.rarity_V])
         weight_NL = normalize(rarity_V[number_NL.long()], dim=1)
         sum_ND = embedding_bag(number_NL, self.token_VD, mode="sum", per_sample_weights=weight_NL)

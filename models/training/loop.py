@@ -63,6 +63,7 @@ class _Trainer:
         self.network = artifact.build(plan.card).to(device)
         encoder = artifact.read_weights(f"{plan.initial}/encoder.safetensors", plan.initial_sha256)
         self.network.load_state_dict(encoder, strict=False)
+        self.network.start()
         self.parallel = _synchronized(self.network) if self.network.is_trainable else self.network
         self.optimizer = optimizer.adamw(self.network, self.recipe)
         self.manifest = read_manifest(plan.train)

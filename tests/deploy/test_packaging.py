@@ -40,7 +40,7 @@ def test_all_weights_are_listed_with_source_license_and_digest() -> None:
     listed = dict(
         re.findall(r"^(\S+)\n  what:.+\n  source:.+\n  license:.+\n  sha256:  (\w+)$", notice, re.M)
     )
-    weights = _files(".onnx")
+    weights = [*_files(".onnx"), *_files(".safetensors")]
     assert listed == {str(file): hashlib.sha256((ROOT / file).read_bytes()).hexdigest() for file in weights}
 
 
@@ -92,7 +92,7 @@ def _isolated(site: Path, *command: str) -> str:
 
 
 def test_the_wheel_holds_code_templates_weights_and_deployment_files(installed: Path) -> None:
-    endings = (".py", ".j2", ".onnx", ".yaml", ".properties")
+    endings = (".py", ".j2", ".onnx", ".yaml", ".safetensors", ".properties")
     expected = [file for ending in endings for file in _files(ending)]
     root = installed / "genremill"
     missing = [

@@ -1,10 +1,12 @@
 """Columns of text and of tags: how their cells are read, and what their tokens are."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from genremill.infra.errors import UsageError
 from genremill.jobs.catalog.columns import Columns
@@ -20,6 +22,8 @@ from genremill.models.encoders.text_tokens import (
     token_texts,
 )
 from genremill.models.features import TextKind
+from genremill.models.networks.text import WORD_NORM, TokenEmbedding
+from genremill.models.pretrained import words
 from genremill.udfs.tokens import fields_of
 from tests.pure.table_cases import Read
 
@@ -107,16 +111,16 @@ def test_the_tokens_of_tags_are_the_tags_and_their_words() -> None:
     assert set(folk) < set(both)
 
 
-def test_the_tokens_of_prose_are_its_different_words_and_pairs_without_headings() -> None:
-    hashes, counts = prose_tokens(["[Verse 1: Ann]\nla la land", "La la, LAND!", None, "x " * 10**6])
-    assert counts.tolist() == [2 + 2, 2 + 2, 0, 1 + 1]
-    assert hashes[:4].tolist() == hashes[4:8].tolist()
+def test_the_tokens_of_prose_are_its_words_without_headings_and_repeated_words_count_more() -> None:
+    hashes, counts = prose_tokens(["[Verse 1: Ann]\nla la land", "La la, LAND!", None, "!", "x " * 10**6])
+    assert counts.tolist() == [3, 3, 0, 0, round(1 + math.log(10**4))]
+    assert hashes[:3].tolist() == hashes[3:6].tolist()
+    assert len({*hashes[:3].tolist()}) == 2
 
 
 def encoder(name: str, words: int) -> TextEncoder:
     """An encoder that knows `words` words, each rarer than the one before."""
-    hashes = [prose_tokens([f"word{at}"])[0].view(np.int64) for at in range(words)]
-    by_hash = {int(one): at for at, of_word in enumerate(hashes) for one in of_word}
+    by_hash = {int(prose_tokens([f"word{at}"])[0].view(np.int64)[0]): at for at in range(words)}
     known = np.array([(one, by_hash[one]) for one in sorted(by_hash)], KNOWN)
     of_words = TextEncoder(len(known), name)
     of_words.learn({name: known})
@@ -205,6 +209,24 @@ def test_the_texts_of_all_tokens_are_known(kind: TextKind, cell: str | list[str]
 
 
 def test_the_texts_of_tokens_are_words_pairs_n_grams_and_tags() -> None:
-    assert [*token_texts(TextKind.PROSE, "La la land", 0).values()] == ["la", "land", "la la", "la land"]
+    assert [*token_texts(TextKind.PROSE, "La la land", 0).values()] == ["la", "land"]
     names = " ".join(token_texts(TextKind.NAMES, "ab c", 0).values())
     assert names == "ab c ab c _a ab b_ _c c_ _ab ab_ b_c _c_ _ab_ ab_c b_c_"
+
+
+def test_words_with_known_vectors_start_from_them() -> None:
+    known = ["love", "guitar", "zzyzzx"]
+    hashes = {int(prose_tokens([word])[0].view(np.int64)[0]): word for word in known}
+    samples = np.array([(one, 1.0) for one in sorted(hashes)], KNOWN)
+    encoder = TextEncoder(len(known), "text:lyrics")
+    encoder.learn({"text:lyrics": samples})
+    network = TokenEmbedding(encoder, 2)
+    before = network.token_VD.detach().clone()
+    network.start()
+    hash_W, vector_WD = words.vectors()
+    assert torch.equal(hash_W, hash_W.sort().values)
+    for number, (one, word) in enumerate(sorted(hashes.items()), start=1):
+        own = vector_WD[(hash_W == one).nonzero()[:, 0]]
+        expected = before[number] if word == "zzyzzx" else WORD_NORM * own[0]
+        torch.testing.assert_close(network.token_VD[number], expected)
+    torch.testing.assert_close(network.token_VD[0], before[0])

@@ -98,7 +98,7 @@ def load(folder: str) -> Model:
     not finite.
     """
     card = read_card(folder)
-    refuse_removed_inputs(card)
+    refuse_removed_inputs(card, folder)
     described = _described(card, f"{folder}/model.json")
     _check_length(f"{folder}/model.safetensors", card, described)
     tensors = read_weights(f"{folder}/model.safetensors", card.sha256)

@@ -249,12 +249,12 @@ def _confidence_problems(card: ModelCard) -> Iterator[str]:
         yield f"`together`: a share of tracks with two classes is not from 0 to 1, but {wrong[0]}"
 
 
-def refuse_removed_inputs(card: ModelCard) -> None:
-    """Raises `UsageError` if the model has an input that only earlier versions of genremill have."""
+def refuse_removed_inputs(card: ModelCard, model: str) -> None:
+    """Raises `UsageError`, which names the model, if it has an input that only earlier versions have."""
     if ARTIST in card.inputs:
         raise UsageError(
-            f"the model uses the input {ARTIST!r}, which this version of genremill no longer has. "
-            "Train a new one: run `genremill train`"
+            f"{model} uses the input {ARTIST!r}, which this version of genremill no longer has. "
+            "Train a new model: run `genremill train`"
         )
 
 

@@ -48,7 +48,7 @@ def make_list_tokens(name: str) -> BatchFunction:
     """A `mapInArrow` function from the columns of an input and `artist` to `TOKENS_SCHEMA`.
 
     `artist` is the number of an artist. For each token of a batch, `artists` has a bit for each group of
-    artists that uses it, and `times` is the number of tracks with it in one field.
+    artists that uses it, and `times` is the number of tracks that have it.
     """
     kind = text_kind(name) or TextKind.NAMES
 

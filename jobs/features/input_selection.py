@@ -82,7 +82,7 @@ def of_model(warehouse: Warehouse, tracks: Snapshot, card: ModelCard) -> ModelIn
     """
     from genremill.models import zoo  # here: torch takes seconds
 
-    refuse_removed_inputs(card)
+    refuse_removed_inputs(card, f"this model, {card.model},")
     filled = feature_cache.filled_sets(warehouse) if card.fingerprints else []
     path = warehouse.path(tracks.path)
     sets: dict[str, FeatureRows] = {

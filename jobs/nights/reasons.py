@@ -129,7 +129,7 @@ def training_due(spark: SparkSession, warehouse: Warehouse, cfg: Config) -> Trai
         return Training("there is no model yet")
     try:
         card = read_card(folder)
-        refuse_removed_inputs(card)
+        refuse_removed_inputs(card, version)
     except UsageError:
         return Training(f"this version of genremill cannot use model {version}")
     inputs = sources.resolve(warehouse, cfg.settings())

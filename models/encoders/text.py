@@ -76,17 +76,32 @@ def _numbers(
 ) -> npt.NDArray[np.int32]:
     """Numbers of at most L known tokens of each text, followed by zeros, shape (T, L).
 
-    Of more tokens the first are kept, or, with `rank_V`, those with the smallest rank.
+    Of more tokens the first are kept, or, with `rank_V`, those with the smallest rank. A token that a text
+    has again comes after all different tokens.
     """
     numbers_TL = np.zeros((len(count_T), most), np.int32)
     index_N = pc.fill_null(pc.index_in(pa.array(hash_N.view(np.int64)), known_V), -1).to_numpy()
     known_N = index_N >= 0
     text_N, index_N = np.repeat(np.arange(len(count_T)), count_T)[known_N], index_N[known_N]
     if rank_V is not None:
-        order = np.lexsort((rank_V[index_N], text_N))
+        order = np.lexsort((index_N, text_N))
+        text_N, index_N = text_N[order], index_N[order]
+        order = np.lexsort((rank_V[index_N], _times_before(text_N, index_N), text_N))
         text_N, index_N = text_N[order], index_N[order]
     before_T = np.concatenate([[0], np.bincount(text_N, minlength=len(count_T)).cumsum()[:-1]])
     place_N = np.arange(len(text_N)) - before_T[text_N]
     kept_N = place_N < most
     numbers_TL[text_N[kept_N], place_N[kept_N]] = index_N[kept_N] + 1
     return numbers_TL
+
+
+def _times_before(text_N: npt.NDArray[np.int64], index_N: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How often a text has each token before, if the tokens are sorted by text and token.
+
+    >>> _times_before(np.array([0, 0, 0, 1]), np.array([7, 7, 9, 9])).tolist()
+    [0, 1, 0, 0]
+    """
+    is_new_N = np.ones(len(index_N), np.bool_)
+    is_new_N[1:] = (np.diff(index_N) != 0) | (np.diff(text_N) != 0)
+    first_D = np.flatnonzero(is_new_N)
+    return np.arange(len(index_N)) - np.repeat(first_D, np.diff(first_D, append=len(index_N)))

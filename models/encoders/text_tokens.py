@@ -6,7 +6,7 @@ by a 64-bit hash that includes its field, so `Blue` in a title and `Blue` in the
 tokens.
 
 Shape suffixes: T texts, P characters of all texts, W words of all texts, G tags of all texts, N tokens of all
-texts.
+texts, D different tokens of each text.
 """
 
 import itertools
@@ -96,7 +96,10 @@ def tokens(texts: Sequence[str | None], field: int) -> tuple[Hashes, Integers]:
     Words come first, then word pairs, then n-grams. A text without letters and digits has no tokens.
     """
     code_P, text_P = _characters([text or "" for text in texts], MOST_CHARACTERS)
-    return _by_text(*_joined([*_words(code_P, text_P), *_n_grams(code_P, text_P)], field), len(texts))
+    words = _words(code_P, text_P)
+    hash_N, text_N = _joined([words, _pairs(words), *_n_grams(code_P, text_P)], field)
+    order = np.argsort(text_N, kind="stable")
+    return hash_N[order], np.bincount(text_N, minlength=len(texts))
 
 
 def prose_tokens(texts: Sequence[str | None]) -> tuple[Hashes, Integers]:
@@ -122,8 +125,10 @@ def repeats(times_D: Integers) -> Integers:
 
 def _prose_tokens(texts: Sequence[str | None]) -> tuple[Hashes, Integers]:
     code_P, text_P = _characters([_HEADING.sub(" ", text or "") for text in texts], MOST_PROSE)
-    hash_D, text_D, times_D = _different(*_joined(_words(code_P, text_P)[:1], 0))
-    return _by_text(np.repeat(hash_D, repeats(times_D)), np.repeat(text_D, repeats(times_D)), len(texts))
+    hash_D, text_D, times_D = _different(*_joined([_words(code_P, text_P)], 0))
+    tokens_D = repeats(times_D)
+    count_T = np.bincount(np.repeat(text_D, tokens_D), minlength=len(texts))
+    return np.repeat(hash_D, tokens_D), count_T
 
 
 def tag_tokens(lists: Sequence[Sequence[str] | None]) -> tuple[Hashes, Integers]:
@@ -140,9 +145,9 @@ def tag_tokens(lists: Sequence[Sequence[str] | None]) -> tuple[Hashes, Integers]
         return np.zeros(0, np.uint64), np.zeros(len(lists), np.int64)
     place_P = np.arange(len(code_P)) - np.repeat(first_G, np.diff(first_G, append=len(code_P)))
     whole = _KIND_TAG, np.add.reduceat(_mixed(code_P, place_P), first_G), list_G[tag_P[first_G]]
-    words = [(kind, hashes, list_G[tag]) for kind, hashes, tag in _words(code_P, tag_P) if kind == _KIND_WORD]
-    hash_D, list_D, _ = _different(*_joined([whole, *words], 0))
-    return _by_text(hash_D, list_D, len(lists))
+    kind, hash_W, tag_W = _words(code_P, tag_P)
+    hash_D, list_D, _ = _different(*_joined([whole, (kind, hash_W, list_G[tag_W])], 0))
+    return hash_D, np.bincount(list_D, minlength=len(lists))
 
 
 def token_texts(kind: TextKind, cell: str | Sequence[str] | None, field: int) -> dict[int, str]:
@@ -195,7 +200,6 @@ def _characters(texts: Sequence[str], most: int) -> tuple[Hashes, Integers]:
 
 def _joined(parts: Sequence[tuple[int, Hashes, Integers]], field: int) -> tuple[Hashes, Integers]:
     """Hash and text of the tokens of all kinds."""
-    parts = parts or [(0, np.zeros(0, np.uint64), np.zeros(0, np.int64))]
     hash_N = np.concatenate([_mixed(hashes, field * _KINDS + kind) for kind, hashes, _ in parts])
     return hash_N, np.concatenate([text for _, _, text in parts])
 
@@ -210,26 +214,23 @@ def _different(hash_N: Hashes, text_N: Integers) -> tuple[Hashes, Integers, Inte
     return hash_N[is_first_N], text_N[is_first_N], times_D
 
 
-def _by_text(hash_N: Hashes, text_N: Integers, texts: int) -> tuple[Hashes, Integers]:
-    """The hashes by text, and their number per text."""
-    order = np.argsort(text_N, kind="stable")
-    return hash_N[order], np.bincount(text_N, minlength=texts)
-
-
-def _words(code_P: Hashes, text_P: Integers) -> list[tuple[int, Hashes, Integers]]:
-    """Kind, hash and text of each word and of each pair of consecutive words."""
+def _words(code_P: Hashes, text_P: Integers) -> tuple[int, Hashes, Integers]:
+    """Kind, hash and text of each word."""
     in_word_P = code_P != ord(" ")
     first_W = np.flatnonzero(in_word_P[1:] & ~in_word_P[:-1]) + 1
     if not len(first_W):
-        return []
+        return _KIND_WORD, np.zeros(0, np.uint64), np.zeros(0, np.int64)
     word_P = np.cumsum(np.isin(np.arange(len(code_P)), first_W)) - 1
     place_P = np.arange(len(code_P)) - first_W[np.maximum(word_P, 0)]
     term_P = np.where(in_word_P, _mixed(code_P, place_P), np.uint64(0))
-    hash_W = np.add.reduceat(term_P, first_W)
-    text_W = text_P[first_W]
-    pair_W = text_W[1:] == text_W[:-1]
-    hash_pair = (_mixed(hash_W[:-1], 1) + hash_W[1:])[pair_W]
-    return [(_KIND_WORD, hash_W, text_W), (_KIND_PAIR, hash_pair, text_W[1:][pair_W])]
+    return _KIND_WORD, np.add.reduceat(term_P, first_W), text_P[first_W]
+
+
+def _pairs(words: tuple[int, Hashes, Integers]) -> tuple[int, Hashes, Integers]:
+    """Kind, hash and text of each pair of consecutive words of a text."""
+    _, hash_W, text_W = words
+    is_pair_W = text_W[1:] == text_W[:-1]
+    return _KIND_PAIR, (_mixed(hash_W[:-1], 1) + hash_W[1:])[is_pair_W], text_W[1:][is_pair_W]
 
 
 def _n_grams(code_P: Hashes, text_P: Integers) -> list[tuple[int, Hashes, Integers]]:

@@ -6,7 +6,7 @@ table: top-1 .237 to .274, instead of .212 to .235). Counts can be subtracted, s
 track as if that artist were unknown.
 
 Shape suffixes: B batch, S tokens of all fields, L tokens of a field, N fields × batch, V known tokens (the
-first stands for no token), F folds of artists, D values per token, W inputs of the last layer, I inputs of a
+first stands for no token), K words with known vectors, F folds of artists, D values per token, I inputs of a
 layer, H heads, C classes.
 """
 
@@ -57,10 +57,10 @@ class TokenEmbedding(Network):
         """Starts the words of prose and tags from known vectors, which makes up for few rows."""
         if self.encoder.kind is TextKind.NAMES:
             return
-        hash_W, vector_WD = (values.to(self.token_VD.device) for values in words.vectors())
-        place_V = torch.searchsorted(hash_W, self.encoder.hash_V).clamp(max=len(hash_W) - 1)
-        known_V = (hash_W[place_V] == self.encoder.hash_V).nonzero()[:, 0]
-        self.token_VD[known_V + 1] = WORD_NORM * vector_WD[place_V[known_V]]
+        hash_K, vector_KD = (values.to(self.token_VD.device) for values in words.vectors())
+        place_V = torch.searchsorted(hash_K, self.encoder.hash_V).clamp(max=len(hash_K) - 1)
+        has_vector_V = (hash_K[place_V] == self.encoder.hash_V).nonzero()[:, 0]
+        self.token_VD[has_vector_V + 1] = WORD_NORM * vector_KD[place_V[has_vector_V]]
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the single head, shape (1, B, C)."""

@@ -1,5 +1,6 @@
 """Vectors of frequent English words: 64 principal components of those of WordLlama (Lee Miller, 2024)."""
 
+import hashlib
 from functools import cache
 from importlib import resources
 
@@ -7,6 +8,8 @@ import safetensors.torch
 from torch import Tensor
 
 VALUES = 64
+SHA256 = "593b55d535da75099820247bf6e447c62508ab2a230ab9a86404b5361b9c46e6"
+"""Digest of the file, which makes it a part of the code that trains: see `training.plan`."""
 
 
 @cache
@@ -15,6 +18,8 @@ def vectors() -> tuple[Tensor, Tensor]:
 
     The root mean square of the norms of the vectors is 1.
     """
-    file = resources.files("genremill.models.pretrained").joinpath("words.safetensors")
-    tensors = safetensors.torch.load(file.read_bytes())
+    data = resources.files("genremill.models.pretrained").joinpath("words.safetensors").read_bytes()
+    if hashlib.sha256(data).hexdigest() != SHA256:
+        raise ValueError("words.safetensors is not the file of this version of genremill")
+    tensors = safetensors.torch.load(data)
     return tensors["hash"], tensors["vector"] * tensors["step"]

@@ -1,5 +1,6 @@
 """The published taggers: their probabilities on real clips, and stored values for synthetic signals."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -8,6 +9,7 @@ import soundfile
 import soxr
 import torch
 
+from genremill.infra.errors import UsageError
 from genremill.udfs.feature_sets import onnx_network
 from genremill.udfs.feature_sets.base import Signal
 from genremill.udfs.feature_sets.music_taggers import LAYERS, TAGS, music_tagger
@@ -97,3 +99,12 @@ def test_tags_are_equal_to_stored_values(network: str, signal: Callable[[float, 
     tags = dict(zip(TAGS, SETS[network].values(signal(3.0, SR))[-50:].tolist(), strict=True))
     likeliest = sorted(tags, key=lambda tag: -tags[tag])[:3]
     assert {tag: tags[tag] for tag in likeliest} == pytest.approx(GOLDEN[network, signal], abs=2e-3)
+
+
+@BOTH
+def test_a_worker_finds_the_network_in_its_own_package(network: str) -> None:
+    of_driver = dataclasses.replace(SETS[network], uri=f"file:///elsewhere/{SETS[network].name}.onnx")
+    of_driver.warm()
+    assert of_driver.settings() == SETS[network].settings()
+    with pytest.raises(UsageError, match="expected sha256"):
+        dataclasses.replace(of_driver, sha256="0" * 64).warm()

@@ -1,4 +1,4 @@
-"""Accuracy of the models on the Spotify table and on report B's features, over several seeds, as a table.
+"""Accuracy of the models on tables of Spotify tracks and on report B's features, over seeds, as a table.
 
 The table also shows the lift and the outliers. The lift is the share of the possible gain in accuracy that
 the model reaches by abstaining on the least certain 20 %. Outliers are held-out tracks tagged as outliers.
@@ -27,6 +27,21 @@ from genremill.jobs import cli
 DATA = Path(os.environ.get("GENREMILL_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SPLIT_SEEDS = (0, 1, 2)
 POPULAR = ["--use-popularity"]
+TIDYTUESDAY_COLUMNS = [
+    *("--columns.artists", "track_artist", "--columns.album", "track_album_name"),
+    *("--columns.popularity", "track_popularity", "--columns.genre", "playlist_genre"),
+]
+PLAYLIST_COLUMNS = [
+    *(
+        "--columns.title",
+        "track_name",
+        "--columns.artists",
+        "track_artists",
+        "--columns.genre",
+        "playlist_id",
+    ),
+    *("--columns.duration", "track_duration_ms", "--columns.popularity", "track_popularity"),
+]
 GTZAN_COLUMNS = ["--columns.id", "filename", "--columns.genre", "label", "--columns.ignore", "length"]
 
 
@@ -34,7 +49,7 @@ GTZAN_COLUMNS = ["--columns.id", "filename", "--columns.genre", "label", "--colu
 class Options:
     """Which parts to run."""
 
-    only: tuple[str, ...] = ("rows", "artist", "clusters", "gtzan")
+    only: tuple[str, ...] = ("rows", "artist", "tidytuesday", "tags", "clusters", "gtzan")
 
 
 @dataclass(frozen=True)
@@ -133,6 +148,26 @@ def artist(folder: Path, spotify: Path) -> None:
         show(f"artist, {name}", [trained(uri, model=name) for uri in warehouses])
 
 
+def tidytuesday(folder: Path, table: Path) -> None:
+    """A table with 6 genres, split by artist."""
+    warehouses = [
+        ingested(folder, f"tidytuesday{seed}", table, *TIDYTUESDAY_COLUMNS, "--split-seed", str(seed))
+        for seed in SPLIT_SEEDS
+    ]
+    for name in ("fusion", "periodic_mlp"):
+        show(f"6 genres, {name}", [trained(uri, model=name) for uri in warehouses])
+
+
+def tags(folder: Path, playlists: Path) -> None:
+    """Playlists as labels, split by artist: what the genres of the artists add as tags."""
+    for name, flags in {"no tags": (), "artist_genres": ("--columns.tags", "artist_genres")}.items():
+        warehouses = [
+            ingested(folder, f"{name}{seed}", playlists, *PLAYLIST_COLUMNS, *flags, "--split-seed", str(seed))
+            for seed in SPLIT_SEEDS
+        ]
+        show(f"33 playlists, fusion, {name}", [trained(uri, model="fusion") for uri in warehouses])
+
+
 def clusters(folder: Path, spotify: Path) -> None:
     """Cluster labels as in report A: fitted with three seeds, N pairs of each class, split by rows."""
     warehouse = ingested(folder, "clusters", spotify, "--split", "rows")
@@ -179,6 +214,8 @@ def main() -> None:
     parts: dict[str, tuple[Callable[[Path, Path], None], Path]] = {
         "rows": (rows, spotify),
         "artist": (artist, spotify),
+        "tidytuesday": (tidytuesday, DATA / "tidytuesday-spotify" / "spotify_songs.csv"),
+        "tags": (tags, DATA / "cases" / "public" / "playlists-pipe.csv"),
         "clusters": (clusters, spotify),
         "gtzan": (gtzan, features),
     }

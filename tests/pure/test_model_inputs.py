@@ -207,7 +207,7 @@ def test_the_columns_of_a_model_are_found_in_any_order_and_may_be_missing(wareho
 
 def test_a_model_with_an_input_of_earlier_versions_is_refused(warehouse: Warehouse) -> None:
     card = _card((TABLE, "artist"), (TEMPO, FeatureSpec("artist mean of tempo", False, input="artist")), {})
-    with pytest.raises(UsageError, match=r"uses the input 'artist', .* no longer has\. Train a new one"):
+    with pytest.raises(UsageError, match=r"uses the input 'artist', .* no longer has\. Train a new model"):
         of_model(warehouse, TABULAR, card)
 
 

@@ -12,6 +12,7 @@ from genremill.models.encoders.text_tokens import (
     KNOWN,
     MOST_CHARACTERS,
     normalized,
+    token_texts,
     tokens,
 )
 from genremill.models.features import TEXT, TextKind
@@ -136,6 +137,16 @@ def test_tokens_are_listed_with_the_groups_of_their_artists() -> None:
     assert bits.keys() == expected
     assert set(bits.values()) == {(1 << 1) | (1 << 5)}
     assert set(found.column("times").to_pylist()) == {2}
+
+
+def test_a_token_that_a_track_has_several_times_counts_once() -> None:
+    lyrics = [[("lyrics", "la la land")], [("lyrics", "la la la")], None]
+    texts = pa.array(lyrics, pa.map_(pa.string(), pa.string()))
+    batch = pa.RecordBatch.from_pydict({"texts": texts, "artist": pa.array([1, 2, 3], pa.int64())})
+    (found,) = make_list_tokens("text:lyrics")(iter([batch]))
+    times = dict(zip(found.column("token").to_pylist(), found.column("times").to_pylist(), strict=True))
+    of_word = {word: next(iter(token_texts(TextKind.PROSE, word, 0))) for word in ("la", "land")}
+    assert times == {of_word["la"]: 2, of_word["land"]: 1}
 
 
 def test_shards_contain_token_numbers_instead_of_names() -> None:

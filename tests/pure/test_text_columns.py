@@ -137,6 +137,16 @@ def test_the_rarest_tokens_of_a_long_text_are_kept_wherever_they_are() -> None:
     assert known.rarity_V.numpy()[first - 1].min() == 50
 
 
+def test_all_different_words_of_a_text_come_before_repeated_ones() -> None:
+    most = FIELD_TOKENS[TextKind.PROSE]
+    known = encoder("text:lyrics", most - 56)
+    once = " ".join(f"word{at}" for at in range(most - 56))
+    (numbers,) = known.numbers([[" ".join([once] * 12)]])
+    assert sorted(numbers[: most - 56]) == list(range(1, most - 55))
+    assert len({*numbers[most - 56 :]}) == 56  # the rarest words count twice
+    assert known.rarity_V.numpy()[numbers[most - 56 :] - 1].min() == most - 112
+
+
 def test_each_column_is_read_from_its_own_place() -> None:
     kinds = {
         "texts": pa.map_(pa.string(), pa.string()),

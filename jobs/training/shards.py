@@ -1,6 +1,6 @@
 """Writes the rows of a split as Parquet with equal row groups."""
 
-from pyspark.sql import DataFrame, SparkSession, functions as F
+from pyspark.sql import DataFrame, Observation, SparkSession, functions as F
 
 from genremill.models.training import manifest
 
@@ -17,14 +17,15 @@ def write_part(examples: DataFrame, folder: str, rows: int, workers: int, row_by
     file = F.floor(F.col("order") * files).cast("int")
     numbers = F.lit(hashed_to(examples.sparkSession, files))
     by_file = examples.repartition(files, F.element_at(numbers, file + 1))
+    written = Observation()  # the examples are computed once, although the digest needs all of them
+    total = F.sum(F.col("row_hash") % (1 << 31)).alias("total")
     ordered = by_file.sortWithinPartitions("order", "row_hash")
-    shard_rows = ordered.drop("order", "row_hash")
+    shard_rows = ordered.observe(written, F.count("*").alias("rows"), total).drop("order", "row_hash")
     # Since Spark 4.1, an option limits the rows of a row group. In Spark 4.0, each row group is a file.
     counts_rows = tuple(map(int, examples.sparkSession.version.split(".")[:2])) >= (4, 1)
     limit = "parquet.block.row.count.limit" if counts_rows else "maxRecordsPerFile"
     shard_rows.write.option(limit, group).parquet(folder)
-    row = examples.agg(F.count("*"), F.sum(F.col("row_hash") % (1 << 31))).first()
-    digest = f"{row[0]}-{row[1]}" if row else "empty"
+    digest = f"{written.get['rows']}-{written.get['total']}"
     manifest.write_manifest(folder, manifest.manifest_of(folder, digest))
     return digest
 

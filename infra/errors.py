@@ -54,6 +54,16 @@ class AuditRefused(GenremillError):
         self.summary = summary or {}  # the measurements, for the record of the night
 
 
+class RejectsOverLimit(GenremillError):
+    """A job is done, but rejected more than the limit; only the Python interface raises this."""
+
+    exit_code = ExitCode.REJECTS_OVER_LIMIT
+
+    def __init__(self, message: str, summary: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.summary = summary or {}  # what the job returns otherwise
+
+
 class StorageError(GenremillError):
     """Storage or the cluster failed, and a retry may succeed."""
 

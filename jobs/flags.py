@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import enum
 import itertools
+import os
 import re
 import typing
 from collections.abc import Collection, Iterator, Sequence
@@ -75,15 +76,18 @@ def all_flags(config_type: type, common_type: type) -> type:
     return dataclasses.make_dataclass("Flags", fields)
 
 
-def declared(config: type, prefix: str = "") -> dict[str, Flag]:
-    """The flags of a dataclass and of the dataclasses in it, by name without the dashes."""
+def declared(config: type, prefix: str = "", *, positional: bool = False) -> dict[str, Flag]:
+    """The flags of a dataclass and of the dataclasses in it, by name without the dashes.
+
+    With `positional`, also arguments that have no dashes on the command line.
+    """
     hints, annotated = typing.get_type_hints(config), typing.get_type_hints(config, include_extras=True)
     flags: dict[str, Flag] = {}
     for field in dataclasses.fields(config):
         name, kind = prefix + field.name.replace("_", "-"), hints[field.name]
         if dataclasses.is_dataclass(kind):
-            flags |= declared(typing.cast(type, kind), f"{name}.")
-        elif _POSITIONAL not in typing.get_args(annotated[field.name]):
+            flags |= declared(typing.cast(type, kind), f"{name}.", positional=positional)
+        elif positional or _POSITIONAL not in typing.get_args(annotated[field.name]):
             flags[name] = Flag(kind, config, field.name, field.default)
     return flags
 
@@ -150,14 +154,43 @@ def _values(job: str, file: str, flags: dict[str, Flag]) -> dict[str, Any]:
     settings = yaml_files.read("--config", file, "a YAML file")
     if not isinstance(settings, dict):
         raise UsageError(f"--config {file}: expected a mapping of flags to values; found {settings!r:.40}")
+    return _checked(f"--config {file}", _for_job(job, settings, flags), flags)
+
+
+def config_of(job: str, config: type[ConfigT], settings: dict[str, Any]) -> ConfigT:
+    """The Config of a job with these settings, which are nested as in a YAML file.
+
+    Raises `UsageError`, which names the setting, for one that is unknown, missing or of another type.
+    """
+    flags = declared(config, positional=True)
+    values = _checked(f"{job}()", _plain(job, settings), flags)
+    for name, flag in flags.items():
+        if flag.default is dataclasses.MISSING and name not in values:
+            raise UsageError(f"{job}(): the setting {name.replace('-', '_')} is missing")
+    return default_of(config, values)
+
+
+def _plain(job: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as a YAML file can hold them: paths as text, and tuples as lists."""
+    import msgspec
+
+    try:
+        plain: dict[str, Any] = msgspec.to_builtins(settings, enc_hook=os.fspath)
+    except TypeError as err:
+        raise UsageError(f"{job}(): {err}") from err
+    return plain
+
+
+def _checked(where: str, settings: dict[str, Any], flags: dict[str, Flag]) -> dict[str, Any]:
+    """Nested settings as values by flag, each of the flag's type."""
     values = {}
-    for name, value in _flattened(_for_job(job, settings, flags)):
+    for name, value in _flattened(settings):
         if value is None and any(flag.startswith(f"{name}.") for flag in flags):
             continue  # a section in which all lines are comments
         if name not in flags:
-            raise UsageError(f"--config {file}: no flag is named {name!r:.200}{_nearest(name, flags)}")
+            raise UsageError(f"{where}: no flag is named {name!r:.200}{_nearest(name, flags)}")
         if value is not None:
-            values[name] = _converted(f"--config {file}: {name}", value, flags[name].type)
+            values[name] = _converted(f"{where}: {name}", value, flags[name].type)
     return values
 
 

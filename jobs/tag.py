@@ -61,25 +61,40 @@ class Options:
     """Go on with more than 1,000 files."""
 
 
-def tag(common: command.NoFlags, options: Options) -> command.Outcome:
-    """Tags the files, and writes their tags if it was asked to."""
+@dataclass(frozen=True)
+class Tagged:
+    """The results for files."""
+
+    files: list[SongFile]
+    results: dict[str, Tags]
+    """By the name of the file."""
+    note: str
+    """What a user must know about the labels; empty if there is nothing."""
+
+
+def tagged(options: Options) -> Tagged:
+    """Tags the files; raises `UsageError` if there are none, or if they cannot be tagged like this."""
     _check(options)
     start_log(run_ids.from_clock(), "tag")
     files = finding.song_files(options.paths)
     _check_files(files, options)
     store = AudioStore(list(dict.fromkeys(file.root for file in files)))
     tagger = _tagger(options, Reading(store, options.ffmpeg, options.sandbox))
-    results = _results(files, tagger, store, options.sandbox)
-    written, failed = _write(files, results) if options.write_tags else ([], 0)
+    return Tagged(files, _results(files, tagger, store, options.sandbox), tagger.note)
+
+
+def tag(common: command.NoFlags, options: Options) -> command.Outcome:
+    """Tags the files, and writes their tags if it was asked to."""
+    done = tagged(options)
+    results, note = done.results, done.note
+    written, failed = _write(done.files, results) if options.write_tags else ([], 0)
     if options.json or options.csv:
-        for line in (tagger.note, *written):
+        for line in (note, *written):
             if line:
                 LOGGER.info(line)
         text = json_line(output.document(results)) if options.json else output.csv_text(results)
     else:
-        text = "\n".join(
-            [output.table_text(results), *written, *([f"\n{tagger.note}."] if tagger.note else [])]
-        )
+        text = "\n".join([output.table_text(results), *written, *([f"\n{note}."] if note else [])])
     return command.Outcome({}, text, _exit_code(results, failed))
 
 

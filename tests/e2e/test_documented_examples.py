@@ -30,7 +30,7 @@ def test_python_examples_read_the_tables(block: Block, tagged: Path, spark: Spar
     if "polars" in block.text and importlib.util.find_spec("polars") is None:
         pytest.skip("polars is not installed")
     names: dict[str, Any] = {}
-    text = block.text.replace('"wh/', f'"{tagged}/wh/')  # Java has a working directory of its own
+    text = block.text.replace('"wh', f'"{tagged}/wh')  # Java has a working directory of its own
     exec(compile(text, name_of(block.page), "exec"), names)
     tags = names["tags"] if "tags" in names else spark.table("tags")
     assert _rows(tags) > 1500

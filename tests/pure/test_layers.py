@@ -14,6 +14,7 @@ FLOORS = ("jobs", "udfs", "models", "infra")
 """A module imports from its own floor and from those after it."""
 COMMANDS = "jobs.<command>"
 JOB_ROOMS = (
+    ("jobs.interface",),
     ("jobs.cli",),
     ("jobs.plan",),
     ("jobs.nightly",),

@@ -133,7 +133,7 @@ def test_a_model_with_an_input_of_earlier_versions_is_replaced(nights: Nights) -
     path = Path(nights.catalog.uri, "models", version, "model.json")
     path.write_text(path.read_text().replace('"table"', '"artist"'))
     assert cli.main(["score", "--warehouse", nights.catalog.uri]) == 2
-    assert f"{version} uses the input 'artist', " in nights.catalog.capsys.readouterr().err
+    assert "this model, linear, uses the input 'artist', " in nights.catalog.capsys.readouterr().err
     night = nights.run()
     assert ran(night)["train"] == f"this version of genremill cannot use model {version}"
     assert model_of_tags(nights) != version

@@ -113,7 +113,7 @@ def test_rejects_over_the_limit_are_an_error_with_the_summary(catalog: Catalog) 
     with pytest.raises(genremill.RejectsOverLimit) as caught:
         genremill.extract(uri, audio_root=[str(clips)])
     assert caught.value.exit_code == 3
-    assert caught.value.summary["rejects"]
+    assert caught.value.summary["features"]["gtzan57"]["rejected"] == {"not_audio": 2}
 
 
 def test_unknown_names_are_attribute_errors_and_known_ones_are_listed() -> None:

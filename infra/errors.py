@@ -44,24 +44,24 @@ class UsageError(GenremillError):
     exit_code = ExitCode.USAGE
 
 
-class AuditRefused(GenremillError):
+class SummarizedError(GenremillError):
+    """The base class of errors with a summary of what the job measured or did."""
+
+    def __init__(self, message: str, summary: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.summary = summary or {}
+
+
+class AuditRefused(SummarizedError):
     """An audit refuses to publish an output; the old snapshot stays current."""
 
     exit_code = ExitCode.USAGE
 
-    def __init__(self, message: str, summary: dict[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.summary = summary or {}  # the measurements, for the record of the night
 
-
-class RejectsOverLimit(GenremillError):
+class RejectsOverLimit(SummarizedError):
     """A job is done, but rejected more than the limit; only the Python interface raises this."""
 
     exit_code = ExitCode.REJECTS_OVER_LIMIT
-
-    def __init__(self, message: str, summary: dict[str, Any] | None = None) -> None:
-        super().__init__(message)
-        self.summary = summary or {}  # what the job returns otherwise
 
 
 class StorageError(GenremillError):

@@ -5,7 +5,7 @@ import dataclasses
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -95,24 +95,19 @@ class Command(Generic[CommonT, ConfigT]):
         args = sys.argv[1:] if argv is None else argv
         open_streams()
         try:
-            with printing():
-                common, cfg = flags.parse(self.name, self.description, self.config, self.common, args)
-            require_linux()
-            outcome = self.run(common, cfg)
-            with printing(outcome.exit_code):
-                if common.json:
-                    print(json_line(outcome.summary))
-                elif outcome.text:
-                    print(plain_lines(outcome.text))
+            with known_errors():
+                with printing():
+                    common, cfg = flags.parse(self.name, self.description, self.config, self.common, args)
+                require_linux()
+                outcome = self.run(common, cfg)
+                with printing(outcome.exit_code):
+                    if common.json:
+                        print(json_line(outcome.summary))
+                    elif outcome.text:
+                        print(plain_lines(outcome.text))
         except GenremillError as err:
             print_error(f"genremill {self.name}: {err}")
             return err.exit_code
-        except OSError as err:
-            if err.errno is None:
-                raise
-            error = local.system_error(err)
-            print_error(f"genremill {self.name}: {error}")
-            return error.exit_code
         except SystemExit as err:  # tyro has printed what is wrong, or the help; or nobody reads stdout
             return int(err.code or ExitCode.DONE)
         except KeyboardInterrupt:
@@ -180,6 +175,17 @@ def with_spark(
             return run(spark, work, prepared)
 
     return in_session
+
+
+@contextlib.contextmanager
+def known_errors() -> Iterator[None]:
+    """Raises a fault of the operating system in the block as a `StorageError`."""
+    try:
+        yield
+    except OSError as err:
+        if err.errno is None:
+            raise
+        raise local.system_error(err) from err
 
 
 def require_linux() -> None:

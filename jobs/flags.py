@@ -160,7 +160,7 @@ def _values(job: str, file: str, flags: dict[str, Flag]) -> dict[str, Any]:
 def config_of(job: str, config: type[ConfigT], settings: dict[str, Any]) -> ConfigT:
     """The Config of a job with these settings, which are nested as in a YAML file.
 
-    Raises `UsageError`, which names the setting, for one that is unknown, missing or of another type.
+    Raises `UsageError` if a setting is unknown, is missing or has another type. The error names the setting.
     """
     flags = declared(config, positional=True)
     values = _checked(f"{job}()", _plain(job, settings), flags)

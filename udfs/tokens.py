@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from genremill.models.encoders.text import TextEncoder, field_tokens
-from genremill.models.encoders.text_tokens import FIELDS, Known, text_columns
+from genremill.models.encoders.text_tokens import FIELDS, Known, is_new, text_columns
 from genremill.models.features import TextKind, text_kind
 from genremill.udfs.arrow_rows import BatchFunction, lists
 
@@ -71,8 +71,7 @@ def _by_token(
 ) -> pa.RecordBatch:
     order_N = np.argsort(hash_N, kind="stable")
     hash_N, row_N = hash_N[order_N], row_N[order_N]
-    is_new_N = np.ones(len(hash_N), np.bool_)  # a token may be in a text more than once
-    is_new_N[1:] = (hash_N[1:] != hash_N[:-1]) | (row_N[1:] != row_N[:-1])
+    is_new_N = is_new(hash_N, row_N)  # a token may be in a text more than once
     hash_M, bit_M = hash_N[is_new_N], bit_B[row_N[is_new_N]]
     hash_D, first_D, times_D = np.unique(hash_M, return_index=True, return_counts=True)
     bits_D = np.bitwise_or.reduceat(bit_M, first_D) if len(first_D) else bit_M

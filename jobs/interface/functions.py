@@ -6,10 +6,9 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from genremill.infra.errors import ExitCode, RejectsOverLimit, UsageError
-from genremill.infra.stores import local
 from genremill.jobs import flags
 from genremill.jobs.cli import JOBS
-from genremill.jobs.command import Command, NoFlags, require_linux
+from genremill.jobs.command import Command, NoFlags, known_errors, require_linux
 from genremill.jobs.song_files.labels import Tags
 
 
@@ -45,12 +44,8 @@ def _job(name: str) -> Job:
         require_linux()
         cfg = flags.config_of(name, command.config, settings) if config is None else config
         common = command.common(warehouse=os.fspath(warehouse), **({"dry_run": True} if dry_run else {}))
-        try:
+        with known_errors():
             outcome = command.run(common, cfg)
-        except OSError as err:
-            if err.errno is None:
-                raise
-            raise local.system_error(err) from err
         if outcome.exit_code is ExitCode.REJECTS_OVER_LIMIT:
             raise RejectsOverLimit(f"{name}: done, but more rejects than the limit", outcome.summary)
         return outcome.summary

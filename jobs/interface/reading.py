@@ -1,6 +1,5 @@
 """The tables, models and figures of a warehouse, for reading."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ import pyarrow.dataset as ds
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
+from genremill.infra.readers import warehouse_reader
 from genremill.infra.warehouse import Current, Snapshot, Warehouse as Location
 from genremill.jobs import model_registry
 from genremill.jobs.command import require_warehouse
 from genremill.jobs.model_registry import ModelVersion
-from genremill.jobs.nights.record import report_of
+from genremill.jobs.nights.record import metrics_of, report_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ class Table:
         session. Raises `UsageError` for an unknown column.
         """
         if frame == "spark":
-            rows = _session().read.parquet(self.uri)
+            rows = warehouse_reader(_session()).parquet(self.uri)
             return rows.select(*columns) if columns is not None else rows
         store, path = storage.arrow(self.uri)
         try:
@@ -124,10 +124,7 @@ class Warehouse:
         report = report_of(self._location, version)
         if report is None:
             raise UsageError(f"{self.uri} has no report on {version} yet: run `genremill evaluate`")
-        metrics: dict[str, Any] = json.loads(
-            storage.read_bytes(report.replace("report.html", "metrics.json"))
-        )
-        return metrics
+        return metrics_of(report)[1]
 
     @cached_property
     def _current(self) -> dict[str, Current]:

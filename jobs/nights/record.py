@@ -146,8 +146,7 @@ def _metrics(warehouse: Warehouse, tags: Snapshot | None) -> dict[str, Any]:
     report = report_of(warehouse, version) if version else None
     if report is None:
         return {}
-    uri = report.replace("report.html", "metrics.json")
-    measured = records.json_object(storage.read_bytes(uri), uri)
+    uri, measured = metrics_of(report)
     figures = {name: measured[name] for name in HEADLINES if measured.get(name) is not None}
     shown = {"split": measured.get("split"), "report": locations.relative(warehouse, report)}
     metrics = {"model_version": version} | shown | figures
@@ -157,6 +156,12 @@ def _metrics(warehouse: Warehouse, tags: Snapshot | None) -> dict[str, Any]:
         LOGGER.warning("the page shows no figures of the model: %s", err)
         return {}
     return metrics
+
+
+def metrics_of(report: str) -> tuple[str, dict[str, Any]]:
+    """The figures beside a report, after their URI; raises `DamagedRecord` if they are damaged."""
+    uri = report.replace("report.html", "metrics.json")
+    return uri, records.json_object(storage.read_bytes(uri), uri)
 
 
 def report_of(warehouse: Warehouse, version: str) -> str | None:

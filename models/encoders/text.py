@@ -18,6 +18,7 @@ from genremill.models.encoders.text_tokens import (
     FIELD_TOKENS,
     FIELDS,
     Hashes,
+    is_new,
     prose_tokens,
     tag_tokens,
     tokens,
@@ -101,7 +102,5 @@ def _times_before(text_N: npt.NDArray[np.int64], index_N: npt.NDArray[np.int64])
     >>> _times_before(np.array([0, 0, 0, 1]), np.array([7, 7, 9, 9])).tolist()
     [0, 1, 0, 0]
     """
-    is_new_N = np.ones(len(index_N), np.bool_)
-    is_new_N[1:] = (np.diff(index_N) != 0) | (np.diff(text_N) != 0)
-    first_D = np.flatnonzero(is_new_N)
+    first_D = np.flatnonzero(is_new(index_N, text_N))
     return np.arange(len(index_N)) - np.repeat(first_D, np.diff(first_D, append=len(index_N)))

@@ -13,6 +13,7 @@ import itertools
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -208,10 +209,20 @@ def _different(hash_N: Hashes, text_N: Integers) -> tuple[Hashes, Integers, Inte
     """The different tokens of each text, by text and hash: their hash, their text, how often they occur."""
     order = np.lexsort((hash_N, text_N))
     hash_N, text_N = hash_N[order], text_N[order]
-    is_first_N = np.ones(len(hash_N), np.bool_)
-    is_first_N[1:] = (hash_N[1:] != hash_N[:-1]) | (text_N[1:] != text_N[:-1])
+    is_first_N = is_new(hash_N, text_N)
     times_D = np.diff(np.flatnonzero(is_first_N), append=len(hash_N))
     return hash_N[is_first_N], text_N[is_first_N], times_D
+
+
+def is_new(first_N: npt.NDArray[Any], second_N: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Whether each pair of values differs from the pair before it.
+
+    >>> is_new(np.array([7, 7, 9]), np.array([0, 0, 0])).tolist()
+    [True, False, True]
+    """
+    is_new_N = np.ones(len(first_N), np.bool_)
+    is_new_N[1:] = (first_N[1:] != first_N[:-1]) | (second_N[1:] != second_N[:-1])
+    return is_new_N
 
 
 def _words(code_P: Hashes, text_P: Integers) -> tuple[int, Hashes, Integers]:

@@ -1,4 +1,7 @@
-"""Vectors of frequent English words: 64 principal components of those of WordLlama (Lee Miller, 2024)."""
+"""Vectors of frequent English words, from WordLlama (Lee Miller, 2024).
+
+Each vector has 64 values: the first principal components of the 256 values in WordLlama.
+"""
 
 import hashlib
 from functools import cache

@@ -35,7 +35,7 @@ FINGERPRINTS = {
 }
 """Fingerprints of the sets with default settings, without the versions of libraries.
 
-All but those of `musicnn` and `musicnn_vgg` are those of version 0.1.
+Version 0.1 had the same, except for `musicnn` and `musicnn_vgg`.
 """
 
 

@@ -122,12 +122,16 @@ def ingested(folder: Path, name: str, table: Path, *flags: str) -> str:
     return warehouse
 
 
+def by_seed(folder: Path, name: str, table: Path, *flags: str) -> list[str]:
+    """Warehouses with the table in them, one for each split seed."""
+    return [
+        ingested(folder, f"{name}{seed}", table, *flags, "--split-seed", str(seed)) for seed in SPLIT_SEEDS
+    ]
+
+
 def rows(folder: Path, spotify: Path) -> None:
     """Splits by rows, which leaks artists from train to test, as in the reports."""
-    warehouses = [
-        ingested(folder, f"rows{seed}", spotify, "--split", "rows", "--split-seed", str(seed))
-        for seed in SPLIT_SEEDS
-    ]
+    warehouses = by_seed(folder, "rows", spotify, "--split", "rows")
     show(
         "rows, popularity, fcnn (network of report A)",
         [trained(uri, *POPULAR, model="fcnn") for uri in warehouses],
@@ -138,9 +142,7 @@ def rows(folder: Path, spotify: Path) -> None:
 
 def artist(folder: Path, spotify: Path) -> None:
     """Splits by artist, as in a nightly job."""
-    warehouses = [
-        ingested(folder, f"artist{seed}", spotify, "--split-seed", str(seed)) for seed in SPLIT_SEEDS
-    ]
+    warehouses = by_seed(folder, "artist", spotify)
     show("artist, popularity, periodic_mlp", [trained(uri, *POPULAR) for uri in warehouses])
     show("artist, periodic_mlp", [trained(uri) for uri in warehouses])
     for name in ("fusion", "linear", "knn"):
@@ -150,10 +152,7 @@ def artist(folder: Path, spotify: Path) -> None:
 
 def tidytuesday(folder: Path, table: Path) -> None:
     """A table with 6 genres, split by artist."""
-    warehouses = [
-        ingested(folder, f"tidytuesday{seed}", table, *TIDYTUESDAY_COLUMNS, "--split-seed", str(seed))
-        for seed in SPLIT_SEEDS
-    ]
+    warehouses = by_seed(folder, "tidytuesday", table, *TIDYTUESDAY_COLUMNS)
     for name in ("fusion", "periodic_mlp"):
         show(f"6 genres, {name}", [trained(uri, model=name) for uri in warehouses])
 
@@ -161,10 +160,7 @@ def tidytuesday(folder: Path, table: Path) -> None:
 def tags(folder: Path, playlists: Path) -> None:
     """Playlists as labels, split by artist: what the genres of the artists add as tags."""
     for name, flags in {"no tags": (), "artist_genres": ("--columns.tags", "artist_genres")}.items():
-        warehouses = [
-            ingested(folder, f"{name}{seed}", playlists, *PLAYLIST_COLUMNS, *flags, "--split-seed", str(seed))
-            for seed in SPLIT_SEEDS
-        ]
+        warehouses = by_seed(folder, name, playlists, *PLAYLIST_COLUMNS, *flags)
         show(f"33 playlists, fusion, {name}", [trained(uri, model="fusion") for uri in warehouses])
 
 

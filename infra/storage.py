@@ -8,7 +8,7 @@ import calendar
 import hashlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -227,6 +227,12 @@ class Inventory:
     size_bytes: int
     digest: str
 
+    @classmethod
+    def of(cls, files: Sequence[StoredObject]) -> "Inventory":
+        """The inventory of some files."""
+        digest = hashlib.sha256(repr([(file.name, file.size, file.version) for file in files]).encode())
+        return cls(len(files), sum(file.size for file in files), digest.hexdigest()[:16])
+
 
 def arrow_error(action: str, uri: str, err: OSError) -> StorageError:
     """The error for an object that Arrow could not read or write; a retry does not help if access is denied.
@@ -241,9 +247,7 @@ def arrow_error(action: str, uri: str, err: OSError) -> StorageError:
 
 def inventory(uri: str) -> Inventory:
     """The data files below a folder, or the one file; raises `UsageError` if nothing is there."""
-    files = data_files(uri)
-    digest = hashlib.sha256(repr([(file.name, file.size, file.version) for file in files]).encode())
-    return Inventory(len(files), sum(file.size for file in files), digest.hexdigest()[:16])
+    return Inventory.of(data_files(uri))
 
 
 def is_parquet(uri: str) -> bool:

@@ -145,6 +145,28 @@ REJECTS = Table(
     not_null=("stage", "key", "reason", "run_id"),
 )
 
+FILE_METADATA = Table(
+    "file_metadata",
+    _schema(
+        audio_uri=_TEXT,
+        etag=_TEXT,  # of the audio object; for a local file, its size and modification time
+        title=_TEXT,
+        album=_TEXT,
+        artists=T.ArrayType(_TEXT),
+        genres=T.ArrayType(_TEXT),
+        year=T.IntegerType(),  # of the first release, or else of this release
+        isrc=_TEXT,  # 12 letters and digits
+        musicbrainz_id=_TEXT,  # of the recording
+        duration_s=_DOUBLE,  # seconds, as the headers say
+        fault=_TEXT,  # why the tags cannot be read
+        reason=_TEXT,  # an AudioReason: why the file is no track, or why it was not read
+        detail=_TEXT,
+        revision=T.IntegerType(),  # of how metadata are read
+    ),
+    not_null=("audio_uri", "etag", "revision"),
+)
+"""What audio files say about themselves: a cache, in which a row can occur twice."""
+
 FEATURES = Table(
     "features",
     _schema(

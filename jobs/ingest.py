@@ -1,6 +1,7 @@
 """Reads and checks a track table, and writes one row per track with all its genres.
 
-Reads a CSV, Excel or Parquet table, and prints what it understood of each column. Writes `tracks`, which
+Reads a CSV, Excel or Parquet table, or the tags of the audio files in a folder, and prints what it understood
+of each column. Writes `tracks`, which
 becomes current at the end, or with the tags if tags are current; and `rejects`: the bad rows, each with a
 reason.
 
@@ -13,14 +14,12 @@ from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
-from genremill.infra import storage
-from genremill.infra.flag_types import Uri
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command, snapshots
 from genremill.jobs.catalog import column_table, lost_columns, source_rows
+from genremill.jobs.catalog.catalog_source import Catalog, CatalogSource
 from genremill.jobs.catalog.settings import Options, file_digest
-from genremill.jobs.catalog.source_files import source_files
 from genremill.jobs.catalog.source_rows import SourceRows
 from genremill.jobs.catalog.splits import split_tracks
 from genremill.jobs.catalog.tracks import changes_since, counts, grouped, unique_tracks
@@ -30,20 +29,20 @@ from genremill.jobs.snapshot_details import TracksDetails
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Options):
-    """The track table, and how it is read and split."""
-
-    tracks: Uri
-    """Path or URI of the track table: CSV, Excel or Parquet."""
+class Config(Options, Catalog):
+    """The track table or the folder of audio, and how it is read and split."""
 
 
 def inputs(cfg: Config) -> dict[str, str]:
     """What the result depends on: the files of the table and the settings."""
     settings = dataclasses.asdict(cfg)
-    for limit in ("max_vanished", "max_lost_columns"):  # they decide about publication, not about the result
-        del settings[limit]
-    files = {"tracks": cfg.tracks} | ({} if cfg.split_file is None else {"split_file": cfg.split_file})
-    digests = {name: file_digest(name, location) for name, location in files.items()}
+    for name in ("max_vanished", "max_lost_columns", "sandbox"):  # they do not change the result
+        del settings[name]
+    if cfg.tracks_from_audio is None:
+        del settings["tracks_from_audio"]
+    digests = {"tracks": cfg.source.inventory().digest}
+    if cfg.split_file is not None:
+        digests["split_file"] = file_digest("split_file", cfg.split_file)
     if cfg.vectors:
         digests["vectors"] = " ".join(file_digest("vectors", location) for location in cfg.vectors)
     return digests | {"settings": json.dumps(settings, sort_keys=True)}
@@ -53,7 +52,7 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
     """The settings; raises on all errors that can be seen without Spark."""
     cfg.check()
     inputs(cfg)
-    source_files(storage.absolute_uri(cfg.tracks))
+    cfg.source.check()
     for uri in cfg.vectors:
         parquet_sources(uri)
     return cfg
@@ -61,7 +60,7 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Reads, checks, groups, splits and publishes."""
-    source = storage.absolute_uri(cfg.tracks)
+    source = cfg.source
     if work.dry_run:
         return _dry_run(spark, work, source, cfg)
     made_from = inputs(cfg)
@@ -75,7 +74,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
 
     def check(written: Snapshot) -> None:
         _check_sum(spark, work.warehouse, written, table)
-        since = changes_since(spark, work.warehouse, written, current, table.bad_rows)
+        since = changes_since(spark, work.warehouse, written, current, table.bad_ids)
         if since is not None:
             LOGGER.info("compared with the current tracks: %s", since)
             summary["changes"] = dataclasses.asdict(since)
@@ -116,11 +115,16 @@ def _tracks(
     return split.select(*TRACKS.schema.names, *map(quoted, table.kept)), details
 
 
-def _dry_run(spark: SparkSession, work: command.Run, source: str, cfg: Config) -> command.Outcome:
+def _dry_run(spark: SparkSession, work: command.Run, source: CatalogSource, cfg: Config) -> command.Outcome:
     """What `ingest` understands of the table, from its first rows; writes nothing."""
     table = source_rows.open_table(spark, work, source, cfg)
     understanding = source_rows.understood(table, cfg)
-    lines = [f"{table.uri}: {table.format.description}", "", *column_table.lines(understanding.uses), ""]
+    lines = [
+        f"{table.source.uri}: {table.format.description}",
+        "",
+        *column_table.lines(understanding.uses),
+        "",
+    ]
     text = "\n".join([*lines, "dry run: nothing was written. The figures are from the first rows only."])
     summary = {"format": table.format.description} | source_rows.columns_summary(understanding)
     return command.Outcome(summary, text)

@@ -57,10 +57,11 @@ def write(common: command.NoFlags, options: Options) -> command.Outcome:
 
 def _propose(spark: "SparkSession", work: command.Run, options: Options) -> command.Outcome:
     from genremill.jobs.catalog import config_file, proposal, source_rows
+    from genremill.jobs.catalog.catalog_source import TABLE, CatalogSource
     from genremill.jobs.catalog.settings import Options as IngestOptions
     from genremill.jobs.catalog.understanding import understand
 
-    table = source_rows.open_table(spark, work, options.tracks, IngestOptions())
+    table = source_rows.open_table(spark, work, CatalogSource(TABLE, options.tracks), IngestOptions())
     sample = source_rows.first_rows(table)
     if not sample.rows:
         raise UsageError(f"--tracks {options.tracks}: it has a header and no rows; expected at least one row")

@@ -39,10 +39,10 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
     mlflow_export.check(cfg.mlflow)
     with in_section("ingest", cfg):
         ingest.ready(warehouse, night_steps.ingest_settings(cfg))
-    if cfg.audio_root:
+    if cfg.audio_roots:
         with in_section("extract", cfg):
             extraction_settings.check(night_steps.extract_settings(cfg))
-    AudioStore(cfg.audio_root)
+    AudioStore(cfg.audio_roots)
     with in_section("score", cfg):
         score.check(cfg.score)
         if not cfg.trains:

@@ -11,7 +11,6 @@ from typing import ClassVar
 
 from pyspark.sql import SparkSession
 
-from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command, ingest, nightly
@@ -40,7 +39,7 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Finds the steps that would run and estimates their cost."""
-    table = storage.inventory(storage.absolute_uri(cfg.tracks))
+    table = cfg.source.inventory()
     night = night_steps.steps(spark, work, cfg)
     with in_section("ingest", cfg):
         from_table = night[0].due() is not None

@@ -26,7 +26,7 @@ from genremill.jobs.features.extraction_settings import Options as ExtractOption
 from genremill.jobs.song_files import file_tags, finding, output
 from genremill.jobs.song_files.finding import SongFile
 from genremill.jobs.song_files.labels import Reading, Status, Tagger, Tags
-from genremill.udfs.decoding import ffmpeg
+from genremill.udfs.decoding import ffmpeg, metadata
 from genremill.udfs.decoding.sandbox import Sandbox
 from genremill.udfs.decoding.settings import Barrier
 
@@ -105,7 +105,7 @@ def _check(options: Options) -> None:
     if options.ffmpeg:
         ffmpeg.require()
     if options.write_tags:
-        file_tags.require()
+        metadata.require("--write-tags")
 
 
 def _check_files(files: Sequence[SongFile], options: Options) -> None:
@@ -115,12 +115,11 @@ def _check_files(files: Sequence[SongFile], options: Options) -> None:
         raise UsageError(f"--write-tags: expected local files only, found {on_s3[0]}")
     if len(files) <= MOST_FILES:
         return
-    root = files[0].root
+    root, model = files[0].root, f" --score.model {options.model}" if options.model else ""
     advice = (
         f"found {len(files):,} audio files. For more than {MOST_FILES:,}, the batch jobs are better suited: "
-        "they use all cores and a cluster, and go on where they stopped. Write a table tracks.csv with the "
-        "columns track_id, track_genre and audio_uri, then run\n"
-        f"  genremill nightly --warehouse wh --tracks tracks.csv --audio-root {root} --train.model mlp4\n"
+        "they use all cores and a cluster, and go on where they stopped:\n"
+        f"  genremill nightly --warehouse wh --tracks-from-audio {root}{model}\n"
         "  genremill tables --warehouse wh"
     )
     if not options.all:

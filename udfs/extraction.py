@@ -16,8 +16,7 @@ from genremill.infra.progress_lines import DONE
 from genremill.udfs import compiled
 from genremill.udfs.audio_windows import Extractor, Row, windows_of
 from genremill.udfs.decoding import ffmpeg
-from genremill.udfs.decoding.sandbox import Sandbox
-from genremill.udfs.decoding.settings import Barrier
+from genremill.udfs.decoding.sandbox import Sandbox, of_this_process
 from genremill.udfs.feature_sets.base import FeatureSet
 
 OBJECT_SCHEMA = "audio_uri string, etag string, size long, file string, reason string, detail string"
@@ -51,19 +50,13 @@ def make_extract(settings: Extractor, reject_counts: RejectCounts) -> BatchFunct
         _make_ready(settings.features)
         if settings.decode.ffmpeg:
             ffmpeg.require()
-        sandbox = _sandbox(settings.barrier)
+        sandbox = of_this_process(settings.barrier)
         for frame in frames:
             objects = [_window_rows(settings, sandbox, row) for row in frame.to_dict("records")]
             reject_counts.add(Counter(rows[0].get("reason", DONE) for rows in objects))
             yield _frame([row for rows in objects for row in rows], WINDOW_SCHEMA)
 
     return extract
-
-
-@functools.cache
-def _sandbox(barrier: Barrier) -> Sandbox:
-    """The sandbox of this worker process; its tasks share it. Unlike `cache(Sandbox)`, it can be pickled."""
-    return Sandbox(barrier=barrier)
 
 
 @functools.cache

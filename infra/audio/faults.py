@@ -2,6 +2,8 @@
 
 import enum
 
+from genremill.infra.errors import StorageError
+
 
 class AudioReason(enum.StrEnum):
     """Why an audio object is in `rejects`."""
@@ -31,6 +33,9 @@ OF_THE_STORAGE = frozenset(
 OF_THE_PROCESS = frozenset({AudioReason.DECODE_CRASHED, AudioReason.DECODE_TIMEOUT})
 """Reasons that a decoder does not give itself, because it has ended or does not answer."""
 
+PASSING = OF_THE_STORAGE | {AudioReason.DECODE_TIMEOUT}
+"""Reasons that may disappear although the etag stays the same."""
+
 
 class AudioRejected(Exception):
     """One audio object gives no features; the job continues."""
@@ -39,3 +44,12 @@ class AudioRejected(Exception):
         super().__init__(f"{reason}: {detail}" if detail else str(reason))
         self.reason = reason
         self.detail = detail
+
+
+_NEEDED = "reading needs s3:GetObject on S3, and the permission to read on a file system"
+
+
+def check_allowed(denied: int, objects: int, detail: str = _NEEDED) -> None:
+    """Raises `StorageError` if most of the objects may not be read: it is not the fault of single objects."""
+    if 2 * denied > objects:
+        raise StorageError(f"access denied to {denied:,} of {objects:,} audio objects: {detail}")

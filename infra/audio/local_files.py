@@ -29,8 +29,8 @@ def state(root: Location, location: Location, uri: str) -> tuple[str, int, str]:
 
 
 @contextlib.contextmanager
-def opened(root: Location, location: Location, uri: str, etag: str) -> Iterator[tuple[int, str]]:
-    """A descriptor of a file with this etag, at its start, and the sha256 of its bytes.
+def opened(root: Location, location: Location, uri: str, etag: str) -> Iterator[int]:
+    """A descriptor of a file with this etag, at its start.
 
     Raises `AudioRejected` also at the end of the block, if the file was written to in the meantime.
     """
@@ -40,14 +40,23 @@ def opened(root: Location, location: Location, uri: str, etag: str) -> Iterator[
     try:
         with _faults(uri):
             _check(fd, etag, uri)
-            with open(fd, "rb", buffering=0, closefd=False) as source:
-                digest = hashlib.file_digest(source, "sha256").hexdigest()
-            os.lseek(fd, 0, os.SEEK_SET)
-            _check(fd, etag, uri)
-        yield fd, digest
+        yield fd
         _check(fd, etag, uri)
     finally:
         os.close(fd)
+
+
+def sha256(fd: int, uri: str, etag: str) -> str:
+    """The sha256 of an open file with this etag, whose position is then its start again.
+
+    Raises `AudioRejected` if the file was written to in the meantime.
+    """
+    with _faults(uri):
+        with open(fd, "rb", buffering=0, closefd=False) as source:
+            digest = hashlib.file_digest(source, "sha256").hexdigest()
+        os.lseek(fd, 0, os.SEEK_SET)
+        _check(fd, etag, uri)
+    return digest
 
 
 def _check(fd: int, etag: str, uri: str) -> None:

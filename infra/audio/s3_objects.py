@@ -20,6 +20,11 @@ LISTING_MIN = 16
 IN_MEMORY_BYTES = 64 << 20
 """Objects up to this size are kept in memory while they are decoded, larger ones in a file without a name."""
 
+START_BYTES, END_BYTES = 512 << 10, 128 << 10
+"""The ends of an object that `fetch_ends` gets."""
+
+Hole = tuple[int, int]
+"""Start and end of the bytes of an object that were not fetched; equal if there are none."""
 State = tuple[str, int]
 """ETag and size in bytes of an object."""
 
@@ -98,6 +103,41 @@ def fetch(location: Location, etag: str, size: int, retries: RetrySettings) -> t
             return _copy(body, size)
 
     return _with_retries(get, location, retries)
+
+
+def fetch_ends(location: Location, etag: str, size: int, retries: RetrySettings) -> tuple[IO[bytes], Hole]:
+    """The first and the last bytes of an object at their places in a file of its size, and the hole there.
+
+    Raises the same errors as `fetch`.
+    """
+    if size <= 2 * (START_BYTES + END_BYTES):
+        return fetch(location, etag, size, retries)[0], (0, 0)
+    hole = START_BYTES, size - END_BYTES
+
+    def get(client: Client) -> IO[bytes]:
+        copy = os.fdopen(os.memfd_create("audio"), "w+b")
+        try:
+            for start, end in ((0, hole[0]), (hole[1], size)):
+                part = f"bytes={start}-{end - 1}"
+                response = client.get_object(
+                    Bucket=location.bucket, Key=location.key, IfMatch=etag, Range=part
+                )
+                with s3_client.body_of(response) as body:
+                    if etag_of(response) != etag:
+                        raise ObjectChanged(f"expected ETag {etag}, found {etag_of(response)}")
+                    data = body.read(end - start + 1)
+                if len(data) != end - start:
+                    raise s3_client.BrokenBody(f"{len(data)} bytes of {end - start}")
+                copy.seek(start)
+                copy.write(data)
+            copy.flush()
+            copy.seek(0)
+        except BaseException:
+            copy.close()
+            raise
+        return copy
+
+    return _with_retries(get, location, retries), hole
 
 
 def _with_retries(

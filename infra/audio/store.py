@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from genremill.infra.audio import local_files, paths as audio_paths, s3_objects
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.audio.paths import Location, redacted
+from genremill.infra.audio.s3_objects import Hole
 from genremill.infra.errors import UsageError
 from genremill.infra.stores.s3_client import RetrySettings
 
@@ -77,6 +78,22 @@ class AudioStore:
             return err
 
     @contextlib.contextmanager
+    def ends(self, audio: AudioObject) -> Iterator[tuple[int, Hole]]:
+        """A descriptor of an object's start and end, and the hole between them, where zeros stand for bytes.
+
+        Start and end of the hole are equal if the object is local or small: then nothing is missing. Raises
+        the same errors as `open`.
+        """
+        root, location = audio_paths.locate(audio.uri, self.roots)
+        if location.bucket:
+            copy, hole = s3_objects.fetch_ends(location, audio.etag, audio.size, self.retries)
+            with copy:
+                yield copy.fileno(), hole
+        else:
+            with local_files.opened(root, location, audio.uri, audio.etag) as fd:
+                yield fd, (0, 0)
+
+    @contextlib.contextmanager
     def open(self, audio: AudioObject) -> Iterator[OpenedAudio]:
         """The bytes of an object, if it has not changed since `stat`.
 
@@ -92,5 +109,6 @@ class AudioStore:
             with copy:
                 yield OpenedAudio(copy.fileno(), audio.etag, audio.size, digest)
         else:
-            with local_files.opened(root, location, audio.uri, audio.etag) as (fd, digest):
+            with local_files.opened(root, location, audio.uri, audio.etag) as fd:
+                digest = local_files.sha256(fd, audio.uri, audio.etag)
                 yield OpenedAudio(fd, audio.etag, audio.size, digest)

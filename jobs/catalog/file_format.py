@@ -13,6 +13,7 @@ class Kind(enum.StrEnum):
     CSV = "CSV"
     PARQUET = "Parquet"
     EXCEL = "Excel"
+    AUDIO = "audio"
 
 
 class Packing(enum.StrEnum):

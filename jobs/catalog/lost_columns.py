@@ -88,7 +88,7 @@ def _why(feature: Feature, kinds: dict[str, Kind], uses: dict[str, ColumnUse]) -
 
 def check(
     warehouse: Warehouse,
-    source: str,
+    source: object,
     before: TracksDetails,
     chosen: Chosen,
     limit: int,
@@ -104,7 +104,7 @@ def check(
         LOGGER.warning("accepted because of --max-lost-columns %d: %s", limit, text)
         return
     raise AuditRefused(
-        f"--tracks {source}: {len(lost):,} of the columns that the current tracks use are lost; expected at "
+        f"{source}: {len(lost):,} of the columns that the current tracks use are lost; expected at "
         f"most --max-lost-columns {limit}. {text}. `tracks` is unchanged. Correct the table, or accept this "
         f"change by running once with --max-lost-columns {len(lost)}",
         summary,

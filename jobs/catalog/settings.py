@@ -10,6 +10,7 @@ from genremill.jobs.catalog.columns import Columns
 from genremill.jobs.catalog.splits import DrawnSplit
 from genremill.jobs.snapshot_details import Fractions, SplitRule
 from genremill.models.evaluation.split import SplitBy
+from genremill.udfs.decoding.settings import Barrier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,9 @@ class Options:
     """Allow line breaks in quoted CSV fields; one task then reads each file. [detected]"""
     limit: int | None = None
     """Read only this many rows. [all]"""
+    sandbox: Barrier = Barrier.AUTO
+    """With --tracks-from-audio: `require` ends the job if the kernel lacks a part of the sandbox, in which
+    tags are read."""
     missing: tuple[str, ...] = ()
     """Further texts that stand for a missing value, such as `n.n.` or `-99`; blank cells and the usual
     markers, such as `NA`, `null` or `?`, always do."""

@@ -11,11 +11,14 @@ from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.jobs import command, snapshots
-from genremill.jobs.catalog import column_table, vectors
+from genremill.jobs.catalog import audio_folder, column_table, vectors
+from genremill.jobs.catalog.catalog_source import CatalogSource
+from genremill.jobs.catalog.file_format import FileFormat, Kind
 from genremill.jobs.catalog.labels import other_spellings, with_one_spelling
+from genremill.jobs.catalog.left_out import LeftOut
 from genremill.jobs.catalog.measurements import Chosen, choose_features, with_texts
 from genremill.jobs.catalog.plausible_values import limited
-from genremill.jobs.catalog.row_checks import INTERNAL_COLUMNS, rejected, typed_rows
+from genremill.jobs.catalog.row_checks import INTERNAL_COLUMNS, as_rejects, rejected, typed_rows
 from genremill.jobs.catalog.sample import Sample, take_sample
 from genremill.jobs.catalog.settings import Options
 from genremill.jobs.catalog.table_reader import SourceTable, check_whole, read_table, reading
@@ -43,9 +46,9 @@ class SourceRows:
     """Spellings of genres, each with the most frequent one of its genre, which replaces it."""
 
     @property
-    def source(self) -> str:
-        """URI of the table."""
-        return self.table.uri
+    def source(self) -> CatalogSource:
+        """Where the rows come from."""
+        return self.table.source
 
     @property
     def rejected(self) -> int:
@@ -58,16 +61,18 @@ class SourceRows:
         return self.chosen.understanding.columns.keep
 
     @property
-    def bad_rows(self) -> DataFrame:
-        """The rows that were rejected."""
-        return self.rows.where(F.col("problem").isNotNull())
+    def bad_ids(self) -> DataFrame:
+        """The track_id of the rows that were rejected."""
+        bad = self.rows.where(F.col("problem").isNotNull()).select("track_id")
+        files = self.table.no_tracks
+        return bad if files is None else bad.unionByName(files.select("track_id"))
 
     def summary(self) -> dict[str, object]:
         """These rows in the JSON document of `ingest`."""
         counts = self.chosen.counts
         return {
             "source_rows": self.total,
-            "source_bytes": storage.inventory(self.source).size_bytes,
+            "source_bytes": self.source.inventory().size_bytes,
             "format": self.table.format.description,
             "rejected": self.rejects,
             "features": [feature.name for feature in self.chosen.features],
@@ -84,8 +89,15 @@ def columns_summary(understanding: Understanding) -> dict[str, object]:
     return {"columns": [dataclasses.asdict(use) for use in understanding.uses]}
 
 
-def open_table(spark: SparkSession, work: command.Run, source: str, options: Options) -> SourceTable:
-    """The table as it was written, with at most `limit` rows."""
+def open_table(
+    spark: SparkSession, work: command.Run, source: CatalogSource, options: Options
+) -> SourceTable:
+    """The table as it was written, with at most `limit` rows; a folder of audio files becomes one."""
+    if source.is_folder:
+        files, no_tracks = audio_folder.rows_of(spark, work, source, options.limit, options.sandbox)
+        shown = FileFormat(Kind.AUDIO, files=files.count() + no_tracks.count())
+        kept = audio_folder.KEPT
+        return SourceTable(source, files, shown, LeftOut(), no_tracks=no_tracks, keep=kept)
     table = read_table(spark, work, source, options)
     return dataclasses.replace(table, rows=table.rows.limit(options.limit)) if options.limit else table
 
@@ -93,39 +105,41 @@ def open_table(spark: SparkSession, work: command.Run, source: str, options: Opt
 def understood(table: SourceTable, options: Options) -> Understanding:
     """What the columns of a table mean, from its first rows."""
     sample = first_rows(table)
-    _refuse_clashes(options.columns.keep)
-    return understand(sample, options.columns, f"--tracks {table.uri}", options.markers, table.left_out)
+    keep = tuple(dict.fromkeys((*table.keep, *options.columns.keep)))
+    _refuse_clashes(keep)
+    columns = dataclasses.replace(options.columns, keep=keep)
+    return understand(sample, columns, str(table.source), options.markers, table.left_out)
 
 
 def first_rows(table: SourceTable) -> Sample:
     """The rows from which the meaning of the columns is guessed."""
-    with reading(table.uri):
+    with reading(table.source):
         return take_sample(table.rows)
 
 
-def read(spark: SparkSession, work: command.Run, source: str, options: Options) -> SourceRows:
+def read(spark: SparkSession, work: command.Run, source: CatalogSource, options: Options) -> SourceRows:
     """Reads and checks all rows, and writes bad ones to `rejects`; raises `UsageError` if no row is good."""
     opened = open_table(spark, work, source, options)
     understanding = understood(opened, options)
     form = understanding.row_format
     with reading(source):
-        rows = snapshots.checkpoint(work, typed_rows(opened.rows, form, options.columns.keep), "rows")
-    total = rows.count()
-    if storage.is_s3(source):
+        rows = snapshots.checkpoint(work, typed_rows(opened.rows, form, understanding.columns.keep), "rows")
+    total = rows.count() + (opened.no_tracks.count() if opened.no_tracks else 0)
+    if storage.is_s3(source.uri):
         check_whole(opened, total)
-    rejects = _write_rejects(work, rows, opened.positions_count_blocks)
+    rejects = _write_rejects(work, rows, opened)
     rejected = sum(rejects.values())
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejects.items())
     LOGGER.info("%s", f"{total:,} rows read, {rejected:,} rejected" + (reasons and f": {reasons}"))
     if total == rejected:
         why = f"{total:,} of {total:,} rejected ({reasons})" if total else "it has a header and no rows"
-        raise UsageError(f"--tracks {source}: no usable row, {why}; `tracks` is unchanged")
+        raise UsageError(f"{source}: no usable row, {why}; `tracks` is unchanged")
     named = list(form.vectors)
     if options.vectors:
         rows, added = vectors.with_files(spark, work, rows, options.vectors, options.columns.id)
         named += added
     good = rows.where(F.col("problem").isNull())
-    digest = storage.inventory(source).digest
+    digest = source.inventory().digest
     chosen = choose_features(good, total, digest, understanding, options.max_missing)
     spellings = other_spellings(good)
     rows = limited(with_one_spelling(rows, spellings), chosen.ranges)
@@ -176,12 +190,14 @@ def _refuse_clashes(kept: Sequence[str]) -> None:
         )
 
 
-def _write_rejects(work: command.Run, rows: DataFrame, positions_count_blocks: bool) -> dict[str, int]:
-    """Writes the bad rows, if there are any, and returns their number by reason."""
-    bad = rows.where(F.col("problem").isNotNull()).groupBy("problem.reason").count().collect()
-    counts = {row["reason"]: row["count"] for row in sorted(bad)}
+def _write_rejects(work: command.Run, rows: DataFrame, table: SourceTable) -> dict[str, int]:
+    """Writes the bad rows and files, if there are any, and returns their number by reason."""
+    bad = rejected(rows, work.run_id, table.positions_count_blocks)
+    if table.no_tracks is not None:
+        bad = bad.unionByName(as_rejects(table.no_tracks, F.col("audio_uri"), work.run_id))
+    counts = {row["reason"]: row["count"] for row in sorted(bad.groupBy("reason").count().collect())}
     if counts:
-        snapshots.append(work, REJECTS, rejected(rows, work.run_id, positions_count_blocks))
+        snapshots.append(work, REJECTS, bad)
         written = snapshots.read_run(rows.sparkSession, work.warehouse, REJECTS, work.run_id)
         REJECTS.checked_rows(written, f"run {work.run_id}")
     return counts

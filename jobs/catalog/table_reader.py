@@ -16,6 +16,7 @@ from genremill.infra.log import LOGGER
 from genremill.infra.readers import file_reader, path_groups
 from genremill.infra.session import is_permanent
 from genremill.jobs import command
+from genremill.jobs.catalog.catalog_source import CatalogSource
 from genremill.jobs.catalog.converted_files import ConvertedFiles
 from genremill.jobs.catalog.csv_dialect import clean_name
 from genremill.jobs.catalog.csv_files import CsvTable, csv_table
@@ -45,13 +46,17 @@ _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 class SourceTable:
     """A track table as it was written."""
 
-    uri: str
+    source: CatalogSource
     rows: DataFrame
     """All columns but the ignored ones, and `OWN_COLUMNS`. CSV and Excel columns are text."""
     format: FileFormat
     left_out: LeftOut
     expected_rows: int | None = None
     """Number of rows by a count of all lines; None if lines are not rows or were not counted."""
+    no_tracks: DataFrame | None = None
+    """The audio files that are no tracks: track_id, audio_uri and `problem`."""
+    keep: tuple[str, ...] = ()
+    """Columns that are kept besides those that flags name."""
 
     @property
     def positions_count_blocks(self) -> bool:
@@ -59,20 +64,22 @@ class SourceTable:
         return self.format.kind is Kind.CSV
 
 
-def read_table(spark: SparkSession, work: command.Run, uri: str, options: Options) -> SourceTable:
+def read_table(
+    spark: SparkSession, work: command.Run, source: CatalogSource, options: Options
+) -> SourceTable:
     """All columns of a CSV, Excel or Parquet table, and the place of each row.
 
     A CSV row with more or fewer fields than the header has `_malformed` set to its raw text. Files that Spark
     cannot read are converted in the scratch folder of the run.
     """
-    files = source_files(uri)
+    files = source_files(source.uri)
     converted = ConvertedFiles(work.warehouse.tmp(work.run_id), DRY_RUN_LINES if work.dry_run else None)
-    with reading(uri):
+    with reading(source):
         if files[0].kind is Kind.CSV:
-            table = _csv(spark, work, uri, files, converted, options)
+            table = _csv(spark, work, source, files, converted, options)
         else:
-            table = _parquet(spark, uri, files, converted, options.columns.ignore)
-    LOGGER.info("%s", f"--tracks {uri}: {table.format.description}")
+            table = _parquet(spark, source, files, converted, options.columns.ignore)
+    LOGGER.info("%s", f"{source}: {table.format.description}")
     return table
 
 
@@ -84,12 +91,12 @@ def check_whole(table: SourceTable, rows: int) -> None:
     """
     if table.expected_rows is not None and table.expected_rows != rows:
         message = f"{rows:,} rows were read; another read found {table.expected_rows:,}"
-        raise StorageError(f"--tracks {table.uri}: {message}")
+        raise StorageError(f"{table.source}: {message}")
 
 
 @contextlib.contextmanager
-def reading(uri: str, flag: str = "--tracks") -> Iterator[None]:
-    """Turns Spark's errors about files that are not a table into a `UsageError`; `flag` names them.
+def reading(source: object) -> Iterator[None]:
+    """Turns Spark's errors about files that are not a table into a `UsageError`; it names the source.
 
     If the storage failed, it raises a `StorageError`: Spark reports both in the same way. Other errors pass.
     """
@@ -101,22 +108,22 @@ def reading(uri: str, flag: str = "--tracks") -> Iterator[None]:
             raise
         causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
         if any(map(_STORAGE_ERROR.match, causes)) and not any(map(is_permanent, causes)):
-            raise StorageError(f"cannot read {flag} {uri}: {causes[-1]}") from err
+            raise StorageError(f"cannot read {source}: {causes[-1]}") from err
         cause = causes[-1] if causes else lines[0]
-        raise UsageError(f"{flag} {uri} cannot be read as a table: {cause}") from err
+        raise UsageError(f"{source} cannot be read as a table: {cause}") from err
 
 
 def _csv(
     spark: SparkSession,
     work: command.Run,
-    uri: str,
+    source: CatalogSource,
     files: Sequence[SourceFile],
     converted: ConvertedFiles,
     options: Options,
 ) -> SourceTable:
     found = csv_table(spark, converted, files, options, scan=not (work.dry_run or options.limit))
     kept = [name for name in found.names if name not in options.columns.ignore]
-    check_names(kept, f"--tracks {uri}")
+    check_names(kept, str(source))
     partitions = _partition_columns(files, found.names, options.columns.ignore)
     place = _place(F.monotonically_increasing_id(), converted)
     columns: list[Column | str] = [*map(quoted, (*kept, MALFORMED)), *place]
@@ -139,7 +146,7 @@ def _csv(
         undecodable_rows=found.undecodable,
     )
     ignored = _ignored(files, found.names, options.columns.ignore)
-    return SourceTable(uri, rows, shown, LeftOut(ignored, {}, partitions), found.rows)
+    return SourceTable(source, rows, shown, LeftOut(ignored, {}, partitions), found.rows)
 
 
 def _text_rows(spark: SparkSession, table: CsvTable, places: list[str], ignore: Sequence[str]) -> DataFrame:
@@ -170,7 +177,7 @@ def _text_rows(spark: SparkSession, table: CsvTable, places: list[str], ignore: 
 
 def _parquet(
     spark: SparkSession,
-    uri: str,
+    source: CatalogSource,
     files: Sequence[SourceFile],
     converted: ConvertedFiles,
     ignore: Sequence[str],
@@ -191,7 +198,7 @@ def _parquet(
         rows = rows.withColumn(MALFORMED, F.lit(None).cast("string"))
     unreadable = {name: kind for file in found for name, kind in file.unreadable.items()}
     left_out = LeftOut(_ignored(files, names, ignore), unreadable, partitions)
-    return SourceTable(uri, _with_partitions(rows, partitions), shown, left_out)
+    return SourceTable(source, _with_partitions(rows, partitions), shown, left_out)
 
 
 def _place(position: Column, converted: ConvertedFiles) -> list[Column]:

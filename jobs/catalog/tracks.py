@@ -31,12 +31,12 @@ class TrackChanges:
     """Tracks with a different title, genre, feature or other value of their own."""
     vanished: int
 
-    def check(self, source: str, max_vanished: float, summary: dict[str, object]) -> None:
+    def check(self, source: object, max_vanished: float, summary: dict[str, object]) -> None:
         """Raises `AuditRefused` if too many of the current tracks are missing from the table."""
         share = self.vanished / self.before if self.before else 0.0
         if share > max_vanished:
             raise AuditRefused(
-                f"--tracks {source}: {self.vanished:,} of {self.before:,} current tracks are missing, "
+                f"{source}: {self.vanished:,} of {self.before:,} current tracks are missing, "
                 f"a share of {share:.3f}; expected at most --max-vanished {max_vanished:g}. "
                 "`tracks` is unchanged",
                 summary,
@@ -105,17 +105,21 @@ def counts(tracks: DataFrame) -> dict[str, object]:
 
 
 def changes_since(
-    spark: SparkSession, warehouse: Warehouse, made: Snapshot, current: Current | None, rejected: DataFrame
+    spark: SparkSession,
+    warehouse: Warehouse,
+    made: Snapshot,
+    current: Current | None,
+    rejected_ids: DataFrame,
 ) -> TrackChanges | None:
     """How a run differs from the current one; None if there is no current run, or its files were removed.
 
-    A track whose row was `rejected` has not vanished from the table.
+    A track whose row was rejected has not vanished from the table.
     """
     if current is None or not storage.exists(warehouse.path(current.snapshot.path)):
         return None
     before = _hashed(snapshots.read(spark, warehouse, current.snapshot), "before")
     after = _hashed(snapshots.read(spark, warehouse, made), "after")
-    named = rejected.select("track_id", F.lit(True).alias("rejected")).distinct()
+    named = rejected_ids.select("track_id", F.lit(True).alias("rejected")).distinct()
     both = after.join(before, "track_id", "full_outer").join(named, "track_id", "left")
     row = both.agg(
         F.count("before").alias("before"),

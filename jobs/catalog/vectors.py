@@ -116,7 +116,7 @@ def _of_file(spark: SparkSession, work: command.Run, uri: str, id_column: str) -
     flag, location = f"--vectors {uri}", storage.absolute_uri(uri)
     files = parquet_sources(uri)
     converted = ConvertedFiles(work.warehouse.tmp(work.run_id))
-    with reading(location, "--vectors"):
+    with reading(f"--vectors {location}"):
         table = read_parquet(spark, parquet_files(files, (), converted), ())
         types = {column.name: column.dataType for column in table.schema}
         ids = next((name for name in (id_column, "track_id") if name in types), None)

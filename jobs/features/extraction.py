@@ -5,14 +5,14 @@ import dataclasses
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import records, storage
-from genremill.infra.audio.faults import AudioReason
+from genremill.infra.audio.faults import AudioReason, check_allowed
 from genremill.infra.audio.store import AudioStore
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import Split
-from genremill.jobs.features import cache as feature_cache, missing, set_record
+from genremill.jobs.features import cache as feature_cache, set_record
 from genremill.jobs.features.extraction_settings import Config, window_seconds
 from genremill.jobs.features.set_extraction import ExtractionCounts, SetExtraction
 from genremill.jobs.features.set_record import FeatureSetRecord
@@ -107,7 +107,7 @@ def _number_if_allowed(objects: DataFrame, *, all_of_them: bool = False) -> int:
     row = objects.agg(F.count_if(is_denied), F.count("*"), details).first()
     denied, count, detail = row or (0, 0, "")
     if denied == count or not all_of_them:
-        missing.check_allowed(denied, count, detail)
+        check_allowed(denied, count, detail)
     return count
 
 

@@ -6,21 +6,12 @@ the same audio; on a file system, all paths of a file are. The same audio is dec
 
 from pyspark.sql import Column, DataFrame, Window, functions as F
 
-from genremill.infra.audio.faults import OF_THE_STORAGE, AudioReason
-from genremill.infra.errors import StorageError
+from genremill.infra.audio.faults import OF_THE_STORAGE, PASSING
 from genremill.jobs.contracts import FEATURES, REJECTS
 
 STAGE = "extract"
 """Value of `stage` in the rejects of audio."""
-PASSING = (*OF_THE_STORAGE, AudioReason.DECODE_TIMEOUT)
-"""Reasons that may disappear although the etag stays the same."""
 _OF_THE_AUDIO = [name for name in FEATURES.schema.names if name not in ("track_id", "audio_uri")]
-
-
-def check_allowed(denied: int, objects: int, detail: str) -> None:
-    """Raises `StorageError` if most of the objects may not be read: it is not the fault of single objects."""
-    if 2 * denied > objects:
-        raise StorageError(f"access denied to {denied:,} of {objects:,} audio objects: {detail}")
 
 
 def content() -> Column:

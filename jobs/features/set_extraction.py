@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import lease, storage
-from genremill.infra.audio.faults import OF_THE_STORAGE, AudioReason
+from genremill.infra.audio.faults import OF_THE_STORAGE, AudioReason, check_allowed
 from genremill.infra.errors import StorageError
 from genremill.infra.lease import Lease
 from genremill.infra.log import LOGGER
@@ -29,7 +29,6 @@ OBJECTS_A_TASK = 25
 """About a second of work: a killed task loses little, and no task runs long after the others."""
 OBJECTS_A_CORE = 500
 """Objects per core in a batch; features and rejects are written after each batch."""
-DENIED = "reading needs s3:GetObject on S3, and the permission to read on a file system"
 _COMMITTER = "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
 BY_TASK = {
     "mapreduce.fileoutputcommitter.algorithm.version": "2",
@@ -164,7 +163,7 @@ class SetExtraction:
         """
         so_far = self.object_count - to_decode + counts.total()
         try:
-            missing.check_allowed(counts[AudioReason.DENIED], so_far, DENIED)
+            check_allowed(counts[AudioReason.DENIED], so_far)
         except StorageError:
             storage.remove(self._pending(self.work.run_id))
             raise

@@ -6,8 +6,8 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import storage
-from genremill.jobs import command
-from genremill.jobs.catalog import source_rows
+from genremill.jobs import command, snapshots
+from genremill.jobs.catalog import audio_folder, source_rows
 from genremill.jobs.catalog.row_checks import typed_rows
 from genremill.jobs.catalog.table_reader import reading
 from genremill.jobs.contracts import Split
@@ -52,7 +52,7 @@ class PlannedStep:
 
 def clips_to_decode(spark: SparkSession, work: command.Run, cfg: Config, from_table: bool) -> Clips:
     """Audio of the newest tracks, or of the table if `ingest` would run, that is not in the cache."""
-    if not cfg.audio_root:
+    if not cfg.audio_roots:
         return Clips()
     from genremill.jobs.features import extraction  # here: numba takes long
 
@@ -71,7 +71,13 @@ def clips_to_decode(spark: SparkSession, work: command.Run, cfg: Config, from_ta
 
 def _from_table(spark: SparkSession, work: command.Run, cfg: Config) -> DataFrame | None:
     """(track_id, audio_uri, split) of the rows that have both; all tracks count as training tracks."""
-    source, options = storage.absolute_uri(cfg.tracks), cfg.ingest
+    options = night_steps.ingest_settings(cfg)
+    source = options.source
+    if source.is_folder:
+        newest = work.warehouse.newest("tracks")
+        known = snapshots.read(spark, work.warehouse, newest) if newest else None
+        files = audio_folder.without_metadata(spark, work, source, known)
+        return files.withColumn("split", F.lit(Split.TRAIN.value))
     with in_section("ingest", cfg), reading(source):
         table = source_rows.open_table(spark, work, source, options)
         form = source_rows.understood(table, options).row_format

@@ -10,11 +10,12 @@ from typing import ClassVar
 from pyspark.sql import SparkSession
 
 from genremill.infra.errors import UsageError
-from genremill.infra.flag_types import OptionalUri, Uri, Uris
+from genremill.infra.flag_types import OptionalUri, Uris
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Snapshot
 from genremill.jobs import cluster, command, evaluate, extract, ingest, model_registry, publish, score, train
 from genremill.jobs.audits import missing_values
+from genremill.jobs.catalog.catalog_source import Catalog
 from genremill.jobs.catalog.settings import Options as IngestOptions
 from genremill.jobs.evaluate import Config as EvaluateConfig
 from genremill.jobs.features.extraction_settings import Config as ExtractConfig, Options as ExtractOptions
@@ -29,22 +30,31 @@ from genremill.jobs.snapshot_details import TracksDetails
 from genremill.jobs.training import sources as training_sources
 from genremill.models.evaluation.held_out import NothingHeldOut
 from genremill.models.model_card import read_card
+from genremill.udfs.decoding.settings import Barrier
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
-    """The track table, and the settings of each job under its name."""
+class Config(Catalog):
+    """The track table or the folder of audio, and the settings of each job under its name."""
 
     main_flags: ClassVar[tuple[str, ...]] = (
-        *("warehouse", "tracks", "audio-root", "train.model", "train.workers", "dry-run", "config", "json"),
+        *(
+            "warehouse",
+            "tracks",
+            "tracks-from-audio",
+            "audio-root",
+            "train.model",
+            "train.workers",
+            "dry-run",
+            "config",
+            "json",
+        ),
         *("ingest.columns.id", "ingest.columns.title", "ingest.columns.artists", "ingest.columns.genre"),
         *("ingest.columns.popularity", "ingest.columns.audio-uri"),
     )
     """The flags that --help shows."""
-    tracks: Uri
-    """Path or URI of the track table: CSV, Excel or Parquet."""
     audio_root: Uris = ()
-    """Folders or URI prefixes from which audio may be read. [no audio]"""
+    """Folders or URI prefixes from which audio may be read. [that of --tracks-from-audio, or no audio]"""
     mlflow: OptionalUri = None
     """URI of an MLflow tracking server to which the results are sent. [none]"""
     ingest: IngestOptions = field(default_factory=IngestOptions)
@@ -56,6 +66,11 @@ class Config:
     publish: PublishConfig = field(default_factory=PublishConfig)
 
     @property
+    def audio_roots(self) -> tuple[str, ...]:
+        """The folders from which audio may be read."""
+        return self.audio_root or ((self.tracks_from_audio,) if self.tracks_from_audio else ())
+
+    @property
     def trains(self) -> bool:
         """Whether the night may train and evaluate a model; it does not if `score` gets a model by name."""
         return self.score.model is None and self.score.model_version is None
@@ -63,12 +78,16 @@ class Config:
 
 def ingest_settings(cfg: Config) -> ingest.Config:
     """The settings of `ingest`."""
-    return ingest.Config(tracks=cfg.tracks, **vars(cfg.ingest))
+    barrier = (
+        Barrier.REQUIRE if Barrier.REQUIRE in (cfg.ingest.sandbox, cfg.extract.sandbox) else Barrier.AUTO
+    )
+    names = {"tracks": cfg.tracks, "tracks_from_audio": cfg.tracks_from_audio, "sandbox": barrier}
+    return ingest.Config(**(vars(cfg.ingest) | names))
 
 
 def extract_settings(cfg: Config) -> ExtractConfig:
     """The settings of `extract`."""
-    return ExtractConfig(audio_root=cfg.audio_root, **vars(cfg.extract))
+    return ExtractConfig(audio_root=cfg.audio_roots, **vars(cfg.extract))
 
 
 @dataclass(frozen=True)
@@ -103,7 +122,7 @@ def steps(spark: SparkSession, work: command.Run, cfg: Config) -> list[Step]:
     ]
     return [
         Step("ingest", jobs.ingest),
-        Step("extract", jobs.extract, ("ingest",) if cfg.audio_root else (), jobs.why_no_audio),
+        Step("extract", jobs.extract, ("ingest",) if cfg.audio_roots else (), jobs.why_no_audio),
         *(training if cfg.trains else []),
         Step("score", jobs.score, ("ingest", "extract", "train")),
         Step("publish", jobs.publish, ("score",)),
@@ -162,20 +181,20 @@ class _Jobs:
         return ingest.inputs(ingest_settings(self.cfg))
 
     def ingest(self) -> Due | None:
-        warehouse, settings = self.night.warehouse, ingest_settings(self.cfg)
+        warehouse = self.night.warehouse
         if any(run.inputs == self._table for run in warehouse.candidates("tracks")):
             return None
         newest = warehouse.newest("tracks")
         reason = newest and changes(newest.inputs, self._table)
         reason = reason or "there is no track table yet"
-        return Due(reason, lambda: ingest.run(self.spark, self.night, settings))
+        return Due(reason, lambda: ingested(self.spark, self.night, self.cfg))
 
     def extract(self) -> Due | None:
         """`extract` itself finds out which audio is new; a dry run of it counts the new files."""
         count = self._with_audio()
         if not count:
             return None
-        if not self.cfg.audio_root:
+        if not self.cfg.audio_roots:
             why = "their audio is not read: name its folder with --audio-root"
             LOGGER.warning("%d tracks have an audio_uri, but %s", count, why)
             return None
@@ -288,6 +307,18 @@ class _Jobs:
         warehouse, made_from = self.work.warehouse, self._score_inputs.made_from
         runs = (warehouse.readable("tags", run_id) for run_id in reversed(warehouse.run_ids("tags")))
         return next((tags for tags in runs if tags and tags.inputs == made_from), None)
+
+
+def ingested(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
+    """Runs `ingest`; raises `UsageError` if the night should train a model, and no audio file has a genre."""
+    outcome = ingest.run(spark, work, ingest_settings(cfg))
+    if cfg.tracks_from_audio and cfg.trains and not outcome.summary["labelled"]:
+        raise UsageError(
+            f"{cfg.source}: no file has a genre in its tags, so no model can be trained. Name a model with "
+            "--score.model; or print general labels, by the published tagger in the package, with "
+            f"`genremill tag {cfg.tracks_from_audio}`"
+        )
+    return outcome
 
 
 def evaluate_or_warn(spark: SparkSession, work: command.Run, cfg: EvaluateConfig) -> command.Outcome:

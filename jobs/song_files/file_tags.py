@@ -1,38 +1,25 @@
 """Writes a genre into the tags of an audio file: ID3, Vorbis comments or MP4 atoms, with mutagen.
 
 mutagen has the license GPL-2.0-or-later, so it is no dependency: it is only imported if a user has installed
-it. It reads files without a sandbox, so it only gets files that the decoder has read.
+it. It writes files without a sandbox, so it only gets files that the decoder has read.
 """
 
-import importlib
 import os
 import shutil
-import struct
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from genremill.infra.errors import GenremillError, UsageError
+from genremill.infra.errors import GenremillError
+from genremill.udfs.decoding.metadata import FAULTS
 
 BACKUP = ".bak"
 """Added to the name of a file for its backup, with a number from the second backup on."""
 EXPECTED = "expected MP3, FLAC, OGG, Opus, M4A, WAV or AIFF"
-_FAULTS = (EOFError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, struct.error)
-"""What mutagen raises for some damaged files besides its own error."""
 
 
 class NotWritten(GenremillError):
     """The tags of one file could not be written; the file is unchanged."""
-
-
-def require() -> None:
-    """Raises `UsageError` if mutagen is not installed."""
-    try:
-        importlib.import_module("mutagen")
-    except ImportError as err:
-        raise UsageError(
-            "--write-tags needs the package mutagen (license GPL-2.0-or-later): pip install 'genremill[tag]'"
-        ) from err
 
 
 def write_genre(path: str, genre: str) -> str | None:
@@ -78,7 +65,7 @@ def _edit(copy: Path, path: Path, genre: str) -> bool:
         if audio is None:
             raise NotWritten(f"{path}: the genre is not written: unknown format; {EXPECTED}")
         return _set(audio, path, genre)
-    except (mutagen.MutagenError, *_FAULTS) as err:
+    except (mutagen.MutagenError, *FAULTS) as err:
         raise NotWritten(f"{path}: the genre is not written: its tags are damaged: {err}") from err
 
 

@@ -1,20 +1,13 @@
 """The audio files at the paths that a user names: files, folders, and objects or prefixes on S3."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genremill.infra import storage
+from genremill.infra.audio.listing import audio_files
 from genremill.infra.audio.paths import split
 from genremill.infra.errors import UsageError
-from genremill.infra.log import LOGGER
-
-SUFFIXES = frozenset(
-    {".aif", ".aifc", ".aiff", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".wav", ".wave"}
-    | {".aac", ".alac", ".amr", ".ape", ".au", ".caf", ".m4a", ".m4b", ".mka", ".mp2", ".mp4", ".webm"}
-    | {".wma", ".wv"}
-)
-"""Ends of the names that count as audio in a folder. A file that a user names may have any name."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +46,7 @@ def _at(path: str) -> list[SongFile]:
 def _on_s3(path: str, uri: str) -> list[SongFile]:
     if storage.is_object(uri):
         return [SongFile(path, uri, uri.rpartition("/")[0])]
-    names = [found.name for found in storage.objects(uri)]
-    if not names:
-        raise UsageError(f"{path}: no such object or prefix")
-    return [SongFile(_joined(path, name), f"{uri}/{name}", uri) for name in names if _is_audio(name)]
+    return [SongFile(_joined(path, file.name), f"{uri}/{file.name}", uri) for file in audio_files(uri)]
 
 
 def _on_disk(path: str, local: str) -> list[SongFile]:
@@ -69,29 +59,9 @@ def _on_disk(path: str, local: str) -> list[SongFile]:
         raise UsageError(f"{path}: expected a folder, or a file in a folder; found the whole file system")
     if not is_folder:
         return [SongFile(path, real, root)]
-    if not os.access(real, os.R_OK | os.X_OK):
-        raise UsageError(f"{path}: no permission to read this folder")
     shown = path if split(path)[0] == "" else local  # a file: URI is percent-encoded
-    return [
-        SongFile(_joined(shown, name), f"{real}/{name}", root) for name in _names(real) if _is_audio(name)
-    ]
-
-
-def _names(folder: str) -> Iterator[str]:
-    """The paths of all files below a folder, in order; links to folders are not followed."""
-    for below, folders, files in os.walk(folder, onerror=_warn):
-        folders.sort()
-        yield from (os.path.relpath(f"{below}/{name}", folder) for name in sorted(files))
-
-
-def _warn(err: OSError) -> None:
-    LOGGER.warning("cannot read the folder %s: %s", err.filename, err.strerror)
-
-
-def _is_audio(name: str) -> bool:
-    """Whether a name ends like audio, and neither it nor a folder in it is hidden."""
-    hidden = any(part.startswith(".") for part in name.split("/"))
-    return not hidden and os.path.splitext(name)[1].lower() in SUFFIXES
+    files = audio_files(f"file://{real}")
+    return [SongFile(_joined(shown, file.name), f"{real}/{file.name}", root) for file in files]
 
 
 def _joined(path: str, name: str) -> str:

@@ -14,6 +14,7 @@ from genremill.infra.errors import UsageError
 from genremill.infra.flag_types import Uri
 from genremill.jobs import command
 from genremill.jobs.catalog import source_rows
+from genremill.jobs.catalog.catalog_source import TABLE, CatalogSource
 from genremill.jobs.catalog.columns import Columns, Roles
 from genremill.jobs.catalog.own_columns import MALFORMED, OWN_COLUMNS
 from genremill.jobs.catalog.settings import Options as TableOptions
@@ -148,7 +149,7 @@ def _genre_parts(genres: list[str], wanted: int | None) -> dict[str, int]:
 
 def read_original(spark: SparkSession, work: command.Run, options: Options) -> Original:
     """The source table with its features as numbers, without the rows that have no id."""
-    source = storage.absolute_uri(options.tracks)
+    source = CatalogSource(TABLE, storage.absolute_uri(options.tracks))
     table_options = TableOptions(columns=options.columns)
     table = source_rows.open_table(spark, work, source, table_options)
     understood, raw = source_rows.understood(table, table_options), table.rows
@@ -169,7 +170,7 @@ def read_original(spark: SparkSession, work: command.Run, options: Options) -> O
     whole = [F.every(F.col(quoted(name)) == F.floor(quoted(name))).alias(name) for name in names]
     sums = rows.agg(F.max("_number").alias("_number"), *whole).first()
     if sums is None or sums["_number"] is None:
-        raise UsageError(f"--tracks {source}: no row has an id")
+        raise UsageError(f"{source}: no row has an id")
     whole_numbers = frozenset(name for name in names if sums[name])
     common = max(genres, key=genres.__getitem__, default=None)
     numbers = tuple(name for name in names if not options.columns.is_categorical(name))

@@ -28,3 +28,26 @@ def test_a_reason_of_a_decoder_is_a_reject(reason: AudioReason) -> None:
     with pytest.raises(AudioRejected) as caught:
         _answer(reason)
     assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"title": "x" * 301},
+        {"title": 5},
+        {"artists": ["a"] * 21},
+        {"genres": [None]},
+        {"year": 3000},
+        {"year": "1999"},
+        {"isrc": "../../etc"},
+        {"musicbrainz_id": "x"},
+        {"duration_s": -1.0},
+        {"duration_s": "x"},
+        {"other": 1},
+        [],
+        "text",
+    ],
+)
+def test_metadata_that_no_file_gives_are_a_crash(fields: object) -> None:
+    with pytest.raises(Crash, match="invalid answer"):
+        child_process._metadata(json.dumps({"metadata": fields}).encode())

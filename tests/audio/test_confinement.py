@@ -18,8 +18,7 @@ from genremill.infra.audio.store import AudioStore
 from genremill.jobs import doctor
 from genremill.jobs.features.extraction import _extractors
 from genremill.jobs.features.extraction_settings import Config
-from genremill.udfs import extraction
-from genremill.udfs.decoding import confinement
+from genremill.udfs.decoding import confinement, sandbox
 from genremill.udfs.decoding.sandbox import described
 from genremill.udfs.decoding.settings import Barrier
 from genremill.udfs.feature_sets import base
@@ -126,11 +125,11 @@ def test_the_flag_reaches_the_workers_and_changes_no_fingerprint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []
-    monkeypatch.setattr(extraction, "Sandbox", lambda barrier: made.append(barrier))
+    monkeypatch.setattr(sandbox, "Sandbox", lambda barrier: made.append(barrier))
     records = []
     for barrier in Barrier:
         (extractor,) = _extractors(Config(sandbox=barrier), AudioStore((str(tmp_path),)))
-        extraction._sandbox.__wrapped__(extractor.barrier)
+        sandbox.of_this_process.__wrapped__(extractor.barrier)
         records.append((base.fingerprint(base.record(extractor.features, {})), extractor.decode.decoder))
     assert made == [Barrier.AUTO, Barrier.REQUIRE]
     assert len(set(records)) == 1

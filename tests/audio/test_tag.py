@@ -22,6 +22,7 @@ from genremill.jobs import cli, tag
 from genremill.jobs.song_files import file_tags
 from genremill.jobs.song_files.published import NOT_GENRES, PREFIX
 from genremill.jobs.synthetic.clips import FORMATS, SR, clip, style_of
+from genremill.udfs.decoding import metadata
 from genremill.udfs.feature_sets import registry
 from tests.audio.ffmpeg_corpus import ENCODINGS, encoded
 from tests.conftest import real_data
@@ -230,7 +231,7 @@ def test_without_mutagen_the_error_names_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "mutagen", None)
     with pytest.raises(UsageError, match=r"genremill\[tag\]"):
-        file_tags.require()
+        metadata.require("--write-tags")
     assert cli.main(["tag", "--write-tags", "song.mp3"]) == 2
     assert "GPL-2.0" in capsys.readouterr().err
 

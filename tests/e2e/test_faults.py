@@ -19,6 +19,7 @@ from genremill.infra.stores.objects import Conflict
 from genremill.infra.stores.s3 import S3Store
 from genremill.infra.stores.s3_client import RetrySettings
 from genremill.infra.warehouse import Warehouse
+from genremill.jobs.catalog.catalog_source import TABLE, CatalogSource
 from genremill.jobs.catalog.settings import Options
 from genremill.jobs.catalog.table_reader import check_whole, read_table
 from genremill.jobs.command import Run
@@ -216,7 +217,9 @@ def test_rows_lost_in_a_truncated_response_are_an_error(spark: SparkSession, tmp
     path.write_text("\n" + path.read_text() + "\n \t\n")
     shutil.copy(path, tmp_path / "more.csv")
     uri = storage.absolute_uri(str(tmp_path))
-    table = read_table(spark, Run(Warehouse.at(str(tmp_path / "warehouse")), "r1"), uri, Options())
+    table = read_table(
+        spark, Run(Warehouse.at(str(tmp_path / "warehouse")), "r1"), CatalogSource(TABLE, uri), Options()
+    )
     check_whole(table, table.rows.count())
     assert table.expected_rows == 10
     with pytest.raises(StorageError, match="9 rows were read; another read found 10"):

@@ -7,6 +7,7 @@ from pyspark.sql import SparkSession
 
 from genremill.infra import storage
 from genremill.infra.warehouse import Warehouse
+from genremill.jobs.catalog.catalog_source import TABLE, CatalogSource
 from genremill.jobs.catalog.columns import Columns
 from genremill.jobs.catalog.own_columns import OWN_COLUMNS
 from genremill.jobs.catalog.settings import Options
@@ -20,13 +21,13 @@ def read(
     """The table at a path; converted files go to a warehouse beside the folder."""
     work = Run(Warehouse.at(str(folder.parent / f"{folder.name}-warehouse")), "r1")
     options = Options(columns=Columns(ignore=ignore), **flags)
-    return read_table(spark, work, storage.absolute_uri(str(path)), options)
+    return read_table(spark, work, CatalogSource(TABLE, storage.absolute_uri(str(path))), options)
 
 
 def cells(table: SourceTable) -> list[tuple[Any, ...]]:
     """The rows without the columns of `ingest`, in the order of the files."""
     names = [name for name in table.rows.columns if name not in OWN_COLUMNS]
-    with reading(table.uri):
+    with reading(table.source):
         rows = table.rows.collect()
     return [tuple(row[name] for name in names) for row in rows]
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession, types as T
 
-from genremill.infra.audio import paths as audio_paths
+from genremill.infra.audio import faults, paths as audio_paths
 from genremill.infra.errors import StorageError
 from genremill.jobs.contracts import FEATURES, REJECTS
 from genremill.jobs.features import cache as feature_cache, missing
@@ -151,7 +151,7 @@ def test_denied_access_ends_the_job_only_if_most_objects_are_denied(
 ) -> None:
     expected = pytest.raises(StorageError, match=f"access denied to {denied} of {of} audio objects: why")
     with expected if fails else contextlib.nullcontext():
-        missing.check_allowed(denied, of, "why")
+        faults.check_allowed(denied, of, "why")
 
 
 def test_known_audio_is_copied_with_all_its_windows_once(

@@ -10,6 +10,7 @@ from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import cli, command
+from genremill.jobs.catalog.catalog_source import TABLE, CatalogSource
 from genremill.jobs.catalog.settings import Options
 from genremill.jobs.catalog.source_files import source_files
 from genremill.jobs.catalog.table_reader import read_table
@@ -40,7 +41,7 @@ DECOYS = ["axb.csv", "ab.csv", "a.csv", "b.csv", "a b x.csv"]
 def rows_of(spark: SparkSession, scratch: Path, uri: str, *, multiline: bool = False) -> list[Row]:
     """The rows of a table."""
     work = command.Run(Warehouse.at(str(scratch / "w")), "run")
-    return read_table(spark, work, uri, Options(multiline=multiline)).rows.collect()
+    return read_table(spark, work, CatalogSource(TABLE, uri), Options(multiline=multiline)).rows.collect()
 
 
 def read(spark: SparkSession, scratch: Path, location: str) -> list[str]:

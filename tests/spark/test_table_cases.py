@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession, functions as F
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command, evaluate, ingest, init, train
 from genremill.jobs.catalog import table_reader
+from genremill.jobs.catalog.catalog_source import TABLE, CatalogSource
 from genremill.jobs.catalog.leaks import leaking
 from genremill.jobs.catalog.settings import Options
 from tests.conftest import real_data
@@ -198,7 +199,7 @@ def test_a_dry_run_converts_only_the_first_lines_and_removes_them(
     (tmp_path / "mine").mkdir()
     for name in ("t.csv", "t.xlsx"):
         work = command.Run(Warehouse.at(str(tmp_path / "scratch")), "r", dry_run=True)
-        opened = table_reader.read_table(spark, work, str(tmp_path / name), Options())
+        opened = table_reader.read_table(spark, work, CatalogSource(TABLE, str(tmp_path / name)), Options())
         assert opened.rows.count() == 29
         for warehouse in ("new", "mine"):
             flags = ["--warehouse", str(tmp_path / warehouse), "--tracks", str(tmp_path / name), "--dry-run"]

@@ -5,6 +5,7 @@ shared memory, the bytes that decoding may use, and modules that decoding import
 It imports little, because every new child waits for imports.
 """
 
+import dataclasses
 import functools
 import importlib
 import json
@@ -20,10 +21,10 @@ import numpy as np
 
 from genremill.infra.audio.faults import AudioRejected
 from genremill.udfs.allocator import keep_freed_memory
-from genremill.udfs.decoding import confinement, decode as decoding, spotify_analysis
+from genremill.udfs.decoding import confinement, decode as decoding, metadata, spotify_analysis
 from genremill.udfs.decoding.settings import Budget, Decoded, DecodeSettings, Signal
 
-MESSAGE_BYTES = 4096
+MESSAGE_BYTES = 1 << 16
 """Longest request or answer; each is one message."""
 DETAIL_CHARACTERS = 300
 LATE_MODULES = (
@@ -63,8 +64,11 @@ def serve(decode: Decode = decoding.decode) -> None:
 
 
 def _answer(request: dict[str, Any], fd: int, samples: Signal, decode: Decode) -> dict[str, Any]:
-    """The fields of `Decoded`, or a reason; the samples themselves are in shared memory."""
+    """The fields of `Decoded` or `Metadata`, or a reason; samples are in shared memory."""
     try:
+        if "suffix" in request:
+            found = metadata.read(fd, request["suffix"], tuple(request["hole"]))
+            return {"metadata": found and dataclasses.asdict(found)}
         if "segments" in request:
             decoded = spotify_analysis.read(fd, request["segments"], samples)
         else:

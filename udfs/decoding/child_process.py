@@ -11,15 +11,21 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from genremill.infra.audio.faults import OF_THE_PROCESS, OF_THE_STORAGE, AudioReason, AudioRejected
 from genremill.infra.errors import StorageError
 from genremill.udfs.decoding.child import MESSAGE_BYTES
+from genremill.udfs.decoding.metadata import Metadata
 from genremill.udfs.decoding.settings import Decoded
+
+Fields = dict[str, Any]
+_INVALID = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading an answer of another form raises."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +89,15 @@ class ChildProcess:
             raise StorageError(f"the decoder {module} did not start ({self.ending()}); see its errors above")
         self.lacking: dict[str, str] = json.loads(greeting)["lacking"]
 
-    def answer(self, fd: int, request: Mapping[str, object], seconds: float) -> Decoded:
-        """The answer for one file; raises `TimeoutError` or `Crash` if there is none."""
+    def decoded(self, fd: int, request: Mapping[str, object], seconds: float) -> Decoded:
+        """The signal that the child answers; raises `TimeoutError` or `Crash` if there is no answer."""
+        return _decoded(self._answer(fd, request, seconds), self._memory)
+
+    def metadata(self, fd: int, request: Mapping[str, object], seconds: float) -> Metadata | None:
+        """The metadata that the child answers; raises the same errors as `decoded`."""
+        return _metadata(self._answer(fd, request, seconds))
+
+    def _answer(self, fd: int, request: Mapping[str, object], seconds: float) -> bytes:
         try:
             self._channel.settimeout(seconds)
             self._answer_is_due = True
@@ -95,7 +108,7 @@ class ChildProcess:
             raise Crash from err
         if not answer:
             raise Crash
-        return _decoded(answer, self._memory)
+        return answer
 
     def can_answer(self, needs: Needs) -> bool:
         """Whether the child is alive, owes no answer, has sent nothing unexpected, and has what is needed."""
@@ -121,21 +134,41 @@ class ChildProcess:
 
 def _decoded(answer: bytes, memory: mmap.mmap) -> Decoded:
     """The signal that an answer describes; raises `Crash` if the answer is invalid."""
-    try:
-        fields = json.loads(answer)
-        if "crash" in fields:
-            raise Crash(fields["crash"])
-        if "reason" in fields:
-            reason = AudioReason(fields["reason"])
-            if reason in OF_THE_STORAGE | OF_THE_PROCESS:  # a child that a file has taken over
-                raise ValueError("not a reason of a decoder")
-            raise AudioRejected(reason, str(fields["detail"]))
+    with _checking(answer):
+        fields = _fields(answer)
         length = int(fields["samples"])
         coverage, seconds = float(fields["coverage"]), float(fields["seconds_decoded"])
         if not (length > 0 and 0 < coverage <= 1 and 0 < seconds < math.inf):
             raise ValueError("impossible values")
         return Decoded(np.frombuffer(memory, np.float32, length).copy(), coverage, seconds)
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as err:
+
+
+def _metadata(answer: bytes) -> Metadata | None:
+    """The metadata in an answer; raises `Crash` if the answer is invalid."""
+    with _checking(answer):
+        found = _fields(answer)["metadata"]
+        return None if found is None else Metadata.of_json(found)
+
+
+def _fields(answer: bytes) -> Fields:
+    """The fields of an answer; raises `AudioRejected` with its reason, or `Crash` with the child's error."""
+    fields: Fields = json.loads(answer)
+    if "crash" in fields:
+        raise Crash(fields["crash"])
+    if "reason" in fields:
+        reason = AudioReason(fields["reason"])
+        if reason in OF_THE_STORAGE | OF_THE_PROCESS:  # a child that a file has taken over
+            raise ValueError("not a reason of a decoder")
+        raise AudioRejected(reason, str(fields["detail"]))
+    return fields
+
+
+@contextlib.contextmanager
+def _checking(answer: bytes) -> Iterator[None]:
+    """Turns errors about an answer of another form into `Crash`."""
+    try:
+        yield
+    except _INVALID as err:
         raise Crash(f"invalid answer {answer[:40]!r}") from err
 
 

@@ -6,18 +6,22 @@ see `confinement`. Linux only: it uses memfd, descriptors in messages and parent
 """
 
 import dataclasses
+import functools
 import socket
-from collections.abc import Mapping
-from typing import Self
+from collections.abc import Callable, Mapping
+from typing import Self, TypeVar
 
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.errors import UsageError
-from genremill.udfs.decoding import ffmpeg
+from genremill.udfs.decoding import ffmpeg, metadata
 from genremill.udfs.decoding.child_process import ChildProcess, Crash, DecodingLimits, Needs
 from genremill.udfs.decoding.confinement import MEASURES
+from genremill.udfs.decoding.metadata import Metadata
+from genremill.udfs.decoding.segments import Range
 from genremill.udfs.decoding.settings import Barrier, Budget, Decoded, DecodeSettings, capacity
 from genremill.udfs.decoding.spotify_analysis import COEFFICIENTS
 
+ResultT = TypeVar("ResultT")
 DECODER = "genremill.udfs.decoding.child"
 FROM_OUTSIDE = frozenset({"SIGHUP", "SIGINT", "SIGKILL", "SIGTERM"})
 """Signals that a file cannot cause, but a shutdown, an operator or a machine without free memory does."""
@@ -75,25 +79,32 @@ class Sandbox:
         """
         request = {"settings": dataclasses.asdict(settings), "budget": dataclasses.asdict(self._budget)}
         modules = ffmpeg.MODULES if settings.ffmpeg else ()
-        return self._request(fd, request, Needs(capacity(settings, self._budget), modules))
+        needs = Needs(capacity(settings, self._budget), modules)
+        return self._request(needs, lambda child: child.decoded(fd, request, self._limits.seconds))
 
     def read_analysis(self, fd: int, segments: int) -> Decoded:
         """Runs `spotify_analysis.read` on an open file in the child; raises the same errors as `decode`."""
-        return self._request(fd, {"segments": segments}, Needs(2 * COEFFICIENTS * segments))
+        request, needs = {"segments": segments}, Needs(2 * COEFFICIENTS * segments)
+        return self._request(needs, lambda child: child.decoded(fd, request, self._limits.seconds))
 
-    def _request(self, fd: int, request: Mapping[str, object], needs: Needs) -> Decoded:
+    def read_metadata(self, fd: int, suffix: str, hole: Range = (0, 0)) -> Metadata | None:
+        """Runs `metadata.read` on an open file in the child; raises the same errors as `decode`."""
+        request, needs = {"suffix": suffix, "hole": hole}, Needs(1, metadata.MODULES)
+        return self._request(needs, lambda child: child.metadata(fd, request, self._limits.seconds))
+
+    def _request(self, needs: Needs, ask: Callable[[ChildProcess], ResultT]) -> ResultT:
         """The answer of the child; repeated once if a signal from outside ends the child."""
         try:
-            return self._request_once(fd, request, needs)
+            return self._request_once(needs, ask)
         except AudioRejected as err:
             if err.reason is not AudioReason.DECODE_CRASHED or err.detail not in FROM_OUTSIDE:
                 raise
-        return self._request_once(fd, request, needs)
+        return self._request_once(needs, ask)
 
-    def _request_once(self, fd: int, request: Mapping[str, object], needs: Needs) -> Decoded:
+    def _request_once(self, needs: Needs, ask: Callable[[ChildProcess], ResultT]) -> ResultT:
         child = self._idle_child(needs)
         try:
-            return child.answer(fd, request, self._limits.seconds)
+            return ask(child)
         except TimeoutError as err:
             self.close()
             detail = f"not finished after {self._limits.seconds:g} s"
@@ -118,6 +129,12 @@ class Sandbox:
                 f"--sandbox require: the kernel of {socket.gethostname()} lacks {_listed(lacking)}; "
                 f"`genremill doctor` shows this, and SECURITY.md says what it means"
             )
+
+
+@functools.cache
+def of_this_process(barrier: Barrier) -> Sandbox:
+    """The sandbox of a worker process; its tasks share it. Unlike `cache(Sandbox)`, it can be pickled."""
+    return Sandbox(barrier=barrier)
 
 
 def described(lacking: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@
 It has artists with a style of their own, tracks with several genres, re-releases under other ids, tracks
 without a label, a few bad rows, and short clips of audio for some tracks.
 
-    genremill demo --out build/demo/tracks.csv
+    genremill demo
 """
 
 import csv
@@ -22,7 +22,7 @@ from genremill.jobs.synthetic.clips import write_clip
 class Options:
     """Where the catalog is written, and how large it is."""
 
-    out: Uri
+    out: Uri = "genremill-demo/tracks.csv"
     """CSV file to write."""
     tracks: int = 6000
     """Number of recordings; re-releases and bad rows are added to them."""
@@ -42,7 +42,13 @@ def write(common: command.NoFlags, options: Options) -> command.Outcome:
     for number, genre in enumerate(genres_of_clips):
         write_clip(out.rpartition("/")[0], number, genre, len(GENRES), options.seed)
     storage.write_atomic(out, text.getvalue().encode())
-    return command.Outcome({})
+    folder = options.out.rpartition("/")[0] or "."
+    text_shown = (
+        f"{len(table):,} rows are in {options.out}, and {len(genres_of_clips):,} clips of audio in "
+        f"{folder}/clips. To tag them, run:\n"
+        f"  genremill nightly --warehouse {folder}/warehouse --tracks {options.out} --audio-root {folder}"
+    )
+    return command.Outcome({}, text_shown)
 
 
 main = command.Command("demo", __doc__, Options, write, command.NoFlags)

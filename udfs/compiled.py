@@ -1,9 +1,9 @@
 """The functions that numba compiles, and whether numba's cache has their compiled form.
 
-Compiling takes seconds, loading milliseconds: `python -m genremill.udfs.compiled` compiles when a machine or
-an image is set up, and workers only load. numba's cache is `NUMBA_CACHE_DIR`, or `__pycache__` beside the
-modules if that is writable, or the user's cache folder. An entry is valid for one kind of CPU and one state
-of the source file.
+Compiling takes seconds, loading milliseconds. `genremill doctor --compile` compiles when a machine is set up,
+otherwise the first command that needs it, and workers only load. numba's cache is `NUMBA_CACHE_DIR`, or
+`__pycache__` beside the modules if that is writable, or the user's cache folder. An entry is valid for one
+kind of CPU and one state of the source file.
 """
 
 import importlib
@@ -17,11 +17,13 @@ import numba
 from numba.core import sigutils
 
 from genremill.infra.errors import UsageError
+from genremill.infra.log import LOGGER
+from genremill.infra.progress_lines import shown
 
 _DSP = ("simd", "mel", "mel_frames", "spectral_shape", "pitch", "waveform", "medians", "hpss", "rhythm")
 MODULES = (*(f"dsp.{name}" for name in _DSP), "feature_sets.gtzan57")
 """The modules of this package that have kernels."""
-COMMAND = "python -m genremill.udfs.compiled"
+COMMAND = "genremill doctor --compile"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,11 +95,29 @@ def require_warm() -> None:
 
 
 def compile_missing() -> int:
-    """Compiles the kernels that the cache does not have; returns their number."""
+    """Compiles librosa, and the kernels that the cache does not have, and shows progress.
+
+    Returns the number of these kernels.
+    """
     missing = [kernel for kernel in kernels() if not kernel.is_cached()]
-    for kernel in missing:
-        kernel.load()
+    done = 0
+
+    def line() -> str:
+        return f"compiling for this machine, once: {done} of {len(missing)} functions"
+
+    with shown(line):
+        compile_librosa()  # first, so that `require_warm` only succeeds after it
+        for kernel in missing:
+            kernel.load()
+            done += 1
     return len(missing)
+
+
+def make_warm() -> None:
+    """Compiles all kernels if the cache does not have them; for the driver and tools, not for workers."""
+    if not is_warm():
+        LOGGER.info("compiling for this machine, once; `%s` does this in advance", COMMAND)
+        compile_missing()
 
 
 def compile_librosa() -> None:
@@ -116,7 +136,6 @@ def compile_librosa() -> None:
 def main() -> None:
     """Compiles everything that numba's cache does not have, and prints how long that took."""
     started = time.perf_counter()
-    compile_librosa()  # first, so that `require_warm` only succeeds after it
     count = compile_missing()
     seconds = time.perf_counter() - started
     folder = kernels()[0].dispatcher.stats.cache_path

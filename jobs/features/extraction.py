@@ -40,9 +40,8 @@ def up_to_date(
 
     The columns of `tracks` are track_id, audio_uri and split.
     """
-    if not compiled.is_warm() and not work.dry_run:
-        LOGGER.info("compiling for this machine, once; `%s` does this in advance", compiled.COMMAND)
-        compiled.compile_missing()
+    if not work.dry_run:
+        compiled.make_warm()
     store = AudioStore(cfg.audio_root)
     objects, object_count = _objects(work, tracks, store)
     in_train, train_count = _in_train(tracks) if cfg.augment else (tracks, 0)

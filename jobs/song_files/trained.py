@@ -13,6 +13,7 @@ from genremill.models.encoders.text_tokens import text_columns
 from genremill.models.features import TABLE, WINDOWS
 from genremill.models.model_card import ModelCard, read_card
 from genremill.models.zoo import entry
+from genremill.udfs import compiled
 from genremill.udfs.audio_windows import Row, windows_of
 from genremill.udfs.decoding.sandbox import Sandbox
 from genremill.udfs.style_mix import Styles
@@ -41,6 +42,8 @@ class TrainedTagger:
         self._extractors = {
             name: model_sets.extractor_of(card, name, warehouse, reading) for name in model_sets.sets_of(card)
         }
+        if any(extractor.features.uses_kernels for extractor in self._extractors.values()):
+            compiled.make_warm()
         self._model, self._styles = artifact.load(folder), Styles.of(card)
         for extractor in self._extractors.values():
             extractor.features.warm()

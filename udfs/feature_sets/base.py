@@ -46,6 +46,8 @@ class FeatureSet:
     """Python packages that the values depend on."""
     default_windows: ClassVar[str] = WHOLE
     """The default of `--windows`."""
+    uses_kernels: ClassVar[bool] = True
+    """Whether its values are computed by functions that numba compiles."""
     reads_analyses: ClassVar[bool] = False
     """Whether the set accepts a Spotify audio analysis in place of audio."""
 

@@ -46,6 +46,7 @@ class OnnxNetwork(FeatureSet):
 
     revision: ClassVar[int] = 1
     libraries: ClassVar[tuple[str, ...]] = (*LIBRARIES, "onnxruntime")
+    uses_kernels: ClassVar[bool] = False
     uri: str
     """URI of the file; all executors must be able to read it."""
     sha256: str

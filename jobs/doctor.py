@@ -96,11 +96,19 @@ def check_audio() -> str:
 
 
 def check_kernels() -> str:
-    """The number of numba kernels compiled for this CPU."""
+    """The number of numba kernels compiled for this CPU; workers need all of them."""
     compiled = importlib.import_module("genremill.udfs.compiled")
     if not compiled.is_warm():
         raise GenremillError(f"not compiled for this CPU: `{compiled.COMMAND}` takes less than a minute")
     return f"{len(compiled.kernels())} compiled"
+
+
+def check_own_kernels() -> str:
+    """The same for this process, which compiles them when it needs them."""
+    try:
+        return check_kernels()
+    except GenremillError as err:
+        return f"{err}; otherwise the first command that needs them does it"
 
 
 def check_sandbox() -> str:
@@ -217,6 +225,7 @@ def run(common: Common, cfg: Config) -> command.Outcome:
         "pyspark": partial(check_import, "pyspark.sql", "pyspark"),
         "device": check_device,
         **PYTHON_CHECKS,
+        "numba kernels": check_own_kernels,
         **SANDBOX,
     }
     if "PYSPARK_GATEWAY_PORT" in os.environ:

@@ -49,7 +49,7 @@ def main(folder: Path) -> None:
     image.build(DOCKERFILE.read_text())
     if shutil.which("tini") is None:
         sys.exit("the image is built; to run it here, install tini")
-    finished("doctor", image.start("genremill", "doctor"), "ok    numba kernels")
+    finished("doctor", image.start("genremill", "doctor"), " compiled\n")
     night(image)
     executor(image)
 

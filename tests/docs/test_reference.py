@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import importlib
 import re
+import tomllib
 from typing import Any
 
 import pytest
@@ -201,4 +202,16 @@ def test_every_folder_of_tests_is_described() -> None:
 def test_every_flag_of_tag_is_documented() -> None:
     assert {flag for row in table("tag.md", "flag of `tag`") for flag in code(row[0])} == {
         f"--{name}" for name in defaults_of("tag")
+    }
+
+
+def test_one_table_lists_all_extras() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    rows = {
+        code(row[0])[0]: row[1] for row in rows_of(section("install.md", "## Extras"), "extra", "packages")
+    }
+    assert sorted(rows) == sorted(extras)
+    packages = {name: [re.split(r"[<>=]", one)[0] for one in needed] for name, needed in extras.items()}
+    assert {name: row.split(", ") for name, row in rows.items() if name != "dev"} == {
+        name: needed for name, needed in packages.items() if name != "dev"
     }

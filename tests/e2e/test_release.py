@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 import re
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +61,45 @@ def test_the_bill_lists_the_locked_versions_and_torch_with_their_digests(bill: A
 def test_the_bill_names_no_package_index_but_the_public_one(bill: Any) -> None:
     hosts = set(re.findall(r"https?://([^/\"]+)", json.dumps(bill["components"])))
     assert hosts <= {"pypi.org"}
+
+
+@pytest.fixture(scope="module")
+def bare(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment with the wheel, which finds other packages where this one does."""
+    folder = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    (wheel,) = dist.glob("*.whl")
+    python = str(folder / "bin" / "python")
+    pip = [sys.executable, "-m", "pip", "--python", python, "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--no-deps", str(wheel)], check=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    # Files such as the link to this checkout only count in the folder of an environment itself.
+    (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return folder / "bin"
+
+
+def run_in(bare: Path, folder: Path, *command: str) -> str:
+    """The output of a program in the environment, in another folder, without settings from outside."""
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "JAVA_HOME") if name in os.environ}
+    environment["NUMBA_CACHE_DIR"] = str(folder / "numba")
+    program = str(bare / command[0])
+    done = subprocess.run(
+        [program, *command[1:]], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_the_wheel_works_in_a_bare_environment(bare: Path, tmp_path: Path) -> None:
+    place = "import genremill.infra; print(genremill.infra.__path__[0])"
+    package = Path(run_in(bare, tmp_path, "python", "-c", place).strip())
+    assert package.is_relative_to(bare.parent)
+    assert {path.name for path in (package / "deploy").iterdir()} >= {"Dockerfile", "spark-defaults.conf"}
+    written = run_in(bare, tmp_path, "genremill", "demo", "--tracks", "100", "--clips", "4")
+    command = written.splitlines()[-1].split()
+    assert command[:2] == ["genremill", "nightly"]
+    assert "0000.wav" in run_in(bare, tmp_path, "genremill", "tag", "genremill-demo/clips/0000.wav")
+    assert "not compiled for this CPU" in run_in(bare, tmp_path, "genremill", "doctor")
+    compiled = run_in(bare, tmp_path, "genremill", "doctor", "--compile")
+    assert re.search(r"numba kernels\s+\d+ compiled", compiled)
+    assert "ingest would run" in run_in(bare, tmp_path, *command, "--dry-run")

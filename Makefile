@@ -1,6 +1,7 @@
 # `make help` lists the targets. A target skips work that is already done.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-WAREHOUSE ?= build/warehouse
+# Each table has a warehouse of its own: build/warehouse-songs for songs.csv.
+WAREHOUSE ?= build/warehouse$(if $(filter $(DEMO),$(TRACKS)),,-$(firstword $(subst ., ,$(notdir $(TRACKS)))))
 # A Spark version other than the pinned one gets its own venv: make test SPARK=4.0.0
 SPARK ?=
 VENV := .venv$(if $(SPARK),-spark-$(SPARK))
@@ -36,6 +37,7 @@ $(READY): pyproject.toml requirements.lock
 	touch $(READY)
 
 run: $(READY) $(if $(filter $(DEMO),$(TRACKS)),$(DEMO)) ## Tag a demo catalog, or your own table with make run TRACKS=tracks.csv
+	@echo "warehouse: $(WAREHOUSE)"
 	$(BIN)/genremill nightly --tracks $(TRACKS) $(if $(AUDIO_ROOT),--audio-root $(AUDIO_ROOT)) --warehouse $(WAREHOUSE)
 
 $(DEMO): $(READY) jobs/demo.py jobs/synthetic/catalog.py jobs/synthetic/clips.py

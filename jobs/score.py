@@ -7,6 +7,7 @@ Reads `tracks`, a model version, and `features` if an input is audio. Writes `ta
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pyspark.sql import Column, DataFrame, SparkSession, functions as F, types as T
 
@@ -27,6 +28,8 @@ from genremill.jobs.snapshot_details import TagsDetails, TracksDetails
 from genremill.models.features import TEXT, VECTORS
 from genremill.models.model_card import read_card
 
+NAMES = ("title", "artists", "album")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -38,6 +41,8 @@ class Config:
     """Folder or URI of a model outside the warehouse, instead of --model-version."""
     limit: int | None = None
     """Score only this many tracks, to measure the speed; such tags cannot be published. [all]"""
+    keep: Literal["names", "none"] = "names"
+    """`names` copies title, artists and album to the tags, beside the columns of `ingest --columns.keep`."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class ScoreInputs(PredictionInputs):
     """The tracks, features and model of a scoring."""
 
     limit: int | None
+    names: tuple[str, ...] = NAMES
+    """The columns of names that the tags get."""
     current: Snapshot | None = None
     """The current tags if they are of the same model, which combines the tracks of an artist.
 
@@ -54,12 +61,14 @@ class ScoreInputs(PredictionInputs):
     @property
     def made_from(self) -> dict[str, str]:
         """The record of these inputs."""
-        return {
+        own = {
             "tracks": self.tracks.run_id,
             "model": self.model.version,
             "sha256": self.model.card.sha256,
             "limit": str(self.limit),
-        } | self.features.made_from
+            "keep": " ".join(self.names) or "none",
+        }
+        return own | self.features.made_from
 
     @property
     def details(self) -> TagsDetails:
@@ -69,7 +78,7 @@ class ScoreInputs(PredictionInputs):
             model=locations.relative(self.warehouse, self.model.folder),
             genre_map_version=self.model.card.snapshots.get("genre_map"),
             tracks_run=self.tracks.run_id,
-            kept=TracksDetails.of(self.tracks).kept,
+            kept=(*self.names, *TracksDetails.of(self.tracks).kept),
             settled_by=self.current.run_id if self.current else None,
         )
 
@@ -141,7 +150,8 @@ def resolve(warehouse: Warehouse, cfg: Config, model: ModelVersion | None = None
     model, tracks = model or model_of(warehouse, cfg), job_inputs.newest_tracks(warehouse)
     features = input_selection.of_model(warehouse, tracks, model.card)
     current = _current_tags(warehouse, model) if model.card.artist_pooling else None
-    return ScoreInputs(warehouse, tracks, features, model, cfg.limit, current)
+    names = NAMES if cfg.keep == "names" else ()
+    return ScoreInputs(warehouse, tracks, features, model, cfg.limit, names, current)
 
 
 def _current_tags(warehouse: Warehouse, model: ModelVersion) -> Snapshot | None:

@@ -106,7 +106,7 @@ class TagsDetails(SnapshotDetails):
     tracks_run: RunId
     genre_map_version: RunId | None = None
     model: RecordedLocation = ""  # folder of the model; relative if it is in the warehouse
-    kept: tuple[str, ...] = ()  # columns kept from the source table
+    kept: tuple[str, ...] = ()  # columns copied from `tracks`
     settled_by: RunId | None = None  # run of tags whose labels were kept if they were almost as likely
 
 

@@ -9,6 +9,7 @@ from genremill.infra.warehouse import Warehouse
 from genremill.jobs import model_registry
 from genremill.jobs.catalog.columns import NONE, ROLES, Columns
 from genremill.jobs.catalog.measurements import Chosen
+from genremill.jobs.catalog.tracks import OTHER_CATALOG
 from genremill.jobs.catalog.vectors import set_name
 from genremill.jobs.snapshot_details import ColumnUse, Feature, Kind, TracksDetails
 from genremill.models.features import VECTORS
@@ -106,7 +107,7 @@ def check(
     raise AuditRefused(
         f"{source}: {len(lost):,} of the columns that the current tracks use are lost; expected at "
         f"most --max-lost-columns {limit}. {text}. `tracks` is unchanged. Correct the table, or accept this "
-        f"change by running once with --max-lost-columns {len(lost)}",
+        f"change by running once with --max-lost-columns {len(lost)}. {OTHER_CATALOG}",
         summary,
     )
 

@@ -17,6 +17,7 @@ from genremill.jobs.snapshot_details import Feature
 
 VECTOR_FEATURES = 8
 """Tracks with equal feature vectors are one recording only if there are at least this many features."""
+OTHER_CATALOG = "If this is another catalog, give it a warehouse of its own with --warehouse"
 DEPENDENT = ("recording_id", "artist_id", "split", "source_rows")
 """Columns of a track that can change because other tracks changed."""
 
@@ -38,7 +39,7 @@ class TrackChanges:
             raise AuditRefused(
                 f"{source}: {self.vanished:,} of {self.before:,} current tracks are missing, "
                 f"a share of {share:.3f}; expected at most --max-vanished {max_vanished:g}. "
-                "`tracks` is unchanged",
+                f"`tracks` is unchanged. {OTHER_CATALOG}",
                 summary,
             )
 

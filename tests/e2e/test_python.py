@@ -84,7 +84,8 @@ def test_the_model_in_use_and_its_figures(published: str) -> None:
 
 def test_errors_have_the_exit_codes_of_the_commands(catalog: Catalog, published: str) -> None:
     for wrong, message in (
-        (lambda: genremill.ingest(catalog.uri), r"ingest\(\): the setting tracks is missing"),
+        (lambda: genremill.ingest(catalog.uri), "expected --tracks TABLE or --tracks-from-audio FOLDER"),
+        (lambda: genremill.show(catalog.uri), r"show\(\): the setting track is missing"),
         (lambda: genremill.ingest(catalog.uri, trakcs="x"), r"'trakcs'; did you mean tracks\?"),
         (
             lambda: genremill.train(catalog.uri, epochs="many"),

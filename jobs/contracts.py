@@ -226,5 +226,16 @@ TAGS = Table(
     not_null=("track_id", "status", "inputs", "model_version", "tracks_run"),
 )
 
+TAG_CHANGES = Table(
+    "tag_changes",
+    _schema(
+        track_id=_TEXT,
+        before=_TEXT,  # the label in the tags before; null if the track had none or was not there
+        after=_TEXT,  # the label now; null if the track has none or is not there any more
+    ),
+    key="track_id",
+    not_null=("track_id",),
+)
+
 TABLES = {table.name: table for table in (TRACKS, GENRE_PROFILES, GENRE_MAP, TAGS)}
 """The tables that have snapshots, by name."""

@@ -54,6 +54,7 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
             reasons.check(cfg.train)
     with in_section("publish", cfg):
         cfg.publish.check()
+        cfg.publish.opened(warehouse)
     with in_section("evaluate", cfg):
         for version in cfg.evaluate.model_version:
             model_registry.folder_of(warehouse, version)

@@ -6,7 +6,9 @@ pointers of the tables, or `reports/<run_id>/audit.html` if it refuses the tags.
     spark-submit jobs/publish.py --warehouse file:///data/warehouse
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -19,11 +21,13 @@ from genremill.jobs.audits.audit import Limits, Verdict, has_other_model, resolv
 from genremill.jobs.audits.content import MISSING_TAGS, ROW_COUNT
 from genremill.jobs.contracts import TAGS, ContractError
 from genremill.jobs.generations import members
+from genremill.jobs.lakehouse import following, tag_changes
+from genremill.jobs.lakehouse.following import Format, Formats
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Limits):
+class Config(Limits, Formats):
     """Which tags become current, and how much they may change."""
 
     run: str | None = None
@@ -65,13 +69,15 @@ class Request:
 
     cfg: Config
     is_interrupted: bool
-    """Whether an earlier run of the same command ended before the pointers of all tables had followed."""
+    """Whether an earlier run of the same command ended before the pointers of all tables had followed, or
+    before they were committed in another format."""
 
 
 def ready(warehouse: Warehouse, cfg: Config) -> Request:
     """The request; raises on all errors that can be seen without Spark."""
     cfg.check()
-    if _is_interrupted(warehouse, cfg):
+    formats = cfg.opened(warehouse)
+    if _is_interrupted(warehouse, cfg, formats):
         return Request(cfg, is_interrupted=True)
     if cfg.rollback:
         earlier(warehouse)
@@ -86,9 +92,11 @@ def repair(warehouse: Warehouse, cfg: Config) -> None:
         warehouse.set_aside_damaged(*SNAPSHOT_TABLES)
 
 
-def _is_interrupted(warehouse: Warehouse, cfg: Config) -> bool:
+def _is_interrupted(warehouse: Warehouse, cfg: Config, formats: Sequence[Format]) -> bool:
     generation = warehouse.generation()
-    if generation is None or generation.is_rollback != cfg.rollback or not warehouse.lagging():
+    if generation is None or generation.is_rollback != cfg.rollback:
+        return False
+    if not (warehouse.lagging() or following.lags(warehouse, formats)):
         return False
     return cfg.run == generation.tags.run_id if cfg.run else cfg.rollback or not _unpublished(warehouse)
 
@@ -97,6 +105,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Audits the staged tags and publishes them."""
     if not work.dry_run:
         members.upgrade(work.warehouse)
+        following.follow(work.warehouse, cfg.opened(work.warehouse))  # what an earlier run has left
     candidate = staged(work.warehouse, cfg.run)
     current = work.warehouse.current("tags")
     if current and not cfg.run and (withdrawn := current.withdrew(candidate)):
@@ -137,8 +146,11 @@ def _audit_and_publish(
     if work.dry_run:
         return command.Outcome(summary, f"dry run: the tags of run {candidate.run_id} pass all audits")
     tables = members.generation_of(work.warehouse, candidate)
+    changes = tag_changes.write(spark, work, candidate, current.snapshot if current else None)
     work.warehouse.publish_together(tables, work.run_id, audited_against=current)
     summary["tables"] = {table: snapshot.run_id for table, snapshot in tables.items()}
+    summary["changed_labels"] = changes.rows
+    summary |= following.follow(work.warehouse, cfg.opened(work.warehouse))
     model_registry.allow(work.warehouse, TagsDetails.of(candidate).model_version)
     return command.Outcome(summary, f"tags: run {candidate.run_id} is current, {candidate.rows:,} rows")
 
@@ -178,24 +190,36 @@ def earlier(warehouse: Warehouse) -> tuple[Snapshot, Snapshot]:
     return generation.tags, target.tags
 
 
-def roll_back(work: command.Run) -> command.Outcome:
+def roll_back(work: command.Run, formats: Sequence[Format] = ()) -> command.Outcome:
     """Makes the earlier tags current again with their tracks and genre map, without Spark."""
     current, target = earlier(work.warehouse)
     if not work.dry_run:
         members.upgrade(work.warehouse)
         _refuse_model(work.warehouse, current, target)  # first: a retry must not go back twice
+        tag_changes.invert(work, current, target)
         work.warehouse.roll_back(work.run_id)
-    summary = {"published": target.run_id, "rolled_back": current.run_id, "rows": target.rows}
+    summary: dict[str, Any] = {"published": target.run_id, "rolled_back": current.run_id, "rows": target.rows}
+    if not work.dry_run:
+        summary |= following.follow(work.warehouse, formats)
     return command.Outcome(summary, f"tags: rolled back to run {target.run_id}, {target.rows:,} rows")
 
 
+def catch_up(work: command.Run, formats: Sequence[Format]) -> command.Outcome:
+    """Commits what an earlier run has left; the pointers have followed by now."""
+    current = members.recorded(work.warehouse)
+    summary: dict[str, Any] = {"published": current.tags.run_id, "rows": current.tags.rows} if current else {}
+    commits = {} if work.dry_run else following.follow(work.warehouse, formats)
+    done = ", ".join(f"{name}: {', '.join(tables)}" for name, tables in commits.items())
+    text = f"committed {done}" if done else "nothing was left to do"
+    return command.Outcome(summary | commits, f"tags: run {summary.get('published')} is current; {text}")
+
+
 def _run(work: command.Run, request: Request) -> command.Outcome:
-    current = work.warehouse.generation()
-    if request.is_interrupted and current:  # the pointers have followed by now
-        summary = {"published": current.tags.run_id, "rows": current.tags.rows}
-        return command.Outcome(summary, f"tags: run {current.tags.run_id} is current; nothing was left to do")
+    formats = request.cfg.opened(work.warehouse)
+    if request.is_interrupted:
+        return catch_up(work, formats)
     if request.cfg.rollback:
-        return roll_back(work)
+        return roll_back(work, formats)
     return command.with_spark("publish", run)(work, request.cfg)
 
 

@@ -127,6 +127,18 @@ def region() -> str | None:
     return os.environ.get("AWS_REGION") or boto3.session.Session().region_name
 
 
+def credentials() -> dict[str, str]:
+    """The credentials of the environment, profile or role, by the names of their environment variables."""
+    import boto3
+
+    found = boto3.session.Session().get_credentials()
+    if found is None:
+        return {}
+    frozen = found.get_frozen_credentials()
+    names = {"AWS_ACCESS_KEY_ID": frozen.access_key, "AWS_SECRET_ACCESS_KEY": frozen.secret_key}
+    return names | ({"AWS_SESSION_TOKEN": frozen.token} if frozen.token else {})
+
+
 def forget() -> None:
     """Drops the client, so that the next request reads environment and credentials again."""
     _client.cache_clear()

@@ -112,7 +112,8 @@ def _sample(spark: SparkSession, warehouse: Warehouse) -> list[str]:
     current = warehouse.require("tags", "publish")
     tags = snapshots.read(spark, warehouse, current)
     tracks = snapshots.read_run(spark, warehouse, TRACKS, TagsDetails.of(current).tracks_run)
-    sample = tags.orderBy(F.xxhash64("track_id")).limit(10).join(tracks, "track_id", "inner")
+    sample = tags.orderBy(F.xxhash64("track_id")).limit(10).select("track_id", "label", "confidence")
+    sample = sample.join(tracks, "track_id", "inner")
     rows = sample.select("track_id", "artists", "title", "genres", "label", "confidence").collect()
     heading = "".join(f"{name:<{width}}" for name, width in SAMPLE_COLUMNS.items()) + "confidence"
     where = f"tags: {current.rows:,} rows in {warehouse.path(current.path)}"

@@ -21,6 +21,7 @@ from genremill.jobs.evaluate import Config as EvaluateConfig
 from genremill.jobs.features.extraction_settings import Config as ExtractConfig, Options as ExtractOptions
 from genremill.jobs.flags import in_section
 from genremill.jobs.genres.sources import ClusterInputs, Config as ClusterConfig, resolve as cluster_inputs
+from genremill.jobs.lakehouse import following
 from genremill.jobs.model_registry import ModelVersion
 from genremill.jobs.nights.reasons import Config as TrainConfig, When, changes, lasting_changes, training_due
 from genremill.jobs.nights.record import report_of
@@ -294,13 +295,20 @@ class _Jobs:
         scored, current = self._scored(), self.night.warehouse.current("tags")
         settings = dataclasses.replace(self.cfg.publish, run=scored.run_id if scored else None)
         if current and (scored is None or current.snapshot.inputs == scored.inputs):
-            return None
+            return self._catching_up()
         if current and scored and (withdrawn := current.withdrew(scored)):
             again = f"run `genremill publish --run {withdrawn.run_id}`"
             LOGGER.warning("these tags were rolled back; to publish them again, %s", again)
-            return None
+            return self._catching_up()
         reason = f"run {scored.run_id} is staged" if current and scored else "no tags are current yet"
         return Due(reason, lambda: publish.run(self.spark, self.night, settings))
+
+    def _catching_up(self) -> Due | None:
+        """The commits of the current generation in other formats, if some are missing."""
+        formats = self.cfg.publish.opened(self.night.warehouse)
+        if not following.lags(self.night.warehouse, formats):
+            return None
+        return Due("a table lacks a commit", lambda: publish.catch_up(self.night, formats))
 
     def _scored(self) -> Snapshot | None:
         """The newest complete run of tags that was made from the same inputs."""

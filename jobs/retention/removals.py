@@ -11,6 +11,7 @@ from genremill.infra.errors import DamagedRecord, StorageError
 from genremill.infra.log import LOGGER
 from genremill.infra.stores.objects import StoredObject, Upload
 from genremill.infra.warehouse import POINTER, Snapshot, Warehouse
+from genremill.jobs.lakehouse import following, tag_changes
 from genremill.jobs.retention.listing import Listing
 from genremill.jobs.snapshot_details import SNAPSHOT_TABLES, TagsDetails
 
@@ -95,6 +96,7 @@ def removable(listing: Listing, keep_runs: int) -> list[Removal]:
 def _unneeded(listing: Listing, keep_runs: int) -> list[Removal]:
     """Runs, models, reports and studies beyond the newest, unless something that is kept needs them."""
     runs = listing.folders("|".join(SNAPSHOT_TABLES), "run=[^/]+")
+    changes = listing.folders(tag_changes.NAME, "run=[^/]+")
     models = listing.folders("models", "[^/]+", "[^/]+")
     reports, studies = listing.folders("reports", "[^/]+"), listing.folders("studies", "[^/]+")
     whole_models = _whole(models, "model.json")
@@ -110,10 +112,18 @@ def _unneeded(listing: Listing, keep_runs: int) -> list[Removal]:
     by_age = sorted(studies, key=lambda path: max(stored.modified_s for stored in studies[path]))
     return [
         *_beyond(listing, "run", runs, whole_runs, kept),
+        *_beyond(listing, "run", changes, _whole(changes, "_run.json"), _kept_changes(listing, keep_runs)),
         *old_models,
         *_beyond(listing, "report", reports, set(reports), {*by_time[-keep_runs:], *on_models}),
         *_beyond(listing, "study", studies, set(studies), set(by_age[-keep_runs:])),
     ]
+
+
+def _kept_changes(listing: Listing, keep_runs: int) -> set[str]:
+    """The newest runs of `tag_changes`, and those that are needed for commits in other formats."""
+    name, warehouse = tag_changes.NAME, listing.warehouse
+    kept = {*warehouse.run_ids(name)[-keep_runs:], *following.retained(warehouse, name)}
+    return {f"{name}/run={run_id}" for run_id in kept}
 
 
 def _whole(folders: dict[str, list[StoredObject]], record: str) -> set[str]:
@@ -141,6 +151,8 @@ def _kept_runs_and_models(
         table: _newest(table, runs[table][-keep_runs:], whole_runs) | _in_use(listing, table, keep_runs)
         for table in SNAPSHOT_TABLES
     }
+    for table in SNAPSHOT_TABLES:
+        kept[table] |= following.retained(listing.warehouse, table)
     tags = list(_details(listing, runs["tags"], kept["tags"]))
     models = {f"models/{tag.model_version}" for tag in tags} & whole_models
     for _, versions in itertools.groupby(sorted(whole_models), key=lambda path: path.rpartition("/")[0]):

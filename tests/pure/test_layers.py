@@ -29,6 +29,7 @@ JOB_ROOMS = (
     ("jobs.features",),
     ("jobs.catalog",),
     ("jobs.model_registry",),
+    ("jobs.lakehouse",),
     ("jobs.snapshots",),
     ("jobs.generations",),
     ("jobs.snapshot_details",),

@@ -137,7 +137,7 @@ def test_tracks_of_a_version_that_recorded_no_columns() -> None:
 def _check(folder: Path, table: dict[str, Any], limit: int) -> dict[str, object]:
     summary: dict[str, object] = {}
     warehouse = Warehouse.at(str(folder / "warehouse"))
-    lost_columns.check(warehouse, "t.csv", _details(TABLE), _chosen(table), limit, summary)
+    lost_columns.check(warehouse, "--tracks t.csv", _details(TABLE), _chosen(table), limit, summary)
     return summary
 
 
@@ -147,7 +147,7 @@ def test_the_limit_is_a_number_of_columns(tmp_path: Path) -> None:
         _check(tmp_path, table, 2)
     text = str(refused.value)
     assert text.startswith("--tracks t.csv: 3 of the columns that the current tracks use are lost; expected")
-    assert text.endswith("accept this change by running once with --max-lost-columns 3")
+    assert "accept this change by running once with --max-lost-columns 3. If this is another catalog" in text
     assert refused.value.summary["lost_columns"].keys() == {"tempo", "key", "track_genre"}
     assert _check(tmp_path, table, 3) == refused.value.summary
     assert _check(tmp_path, TABLE, 0) == {}

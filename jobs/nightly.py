@@ -16,7 +16,7 @@ from genremill.jobs import command, ingest, model_registry, score
 from genremill.jobs.features import extraction_settings
 from genremill.jobs.flags import in_section
 from genremill.jobs.genres import sources as genre_sources
-from genremill.jobs.nights import mlflow_export, reasons, runner, steps as night_steps
+from genremill.jobs.nights import mlflow_export, notify, reasons, runner, steps as night_steps
 from genremill.jobs.nights.steps import Config
 
 
@@ -37,6 +37,7 @@ def ready(warehouse: Warehouse, cfg: Config) -> Config:
     if cfg.publish.rollback or cfg.publish.run:
         raise UsageError("--publish.rollback and --publish.run belong to `genremill publish`")
     mlflow_export.check(cfg.mlflow)
+    notify.check(cfg.notify, cfg.notify_command)
     with in_section("ingest", cfg):
         ingest.ready(warehouse, night_steps.ingest_settings(cfg))
     if cfg.audio_roots:

@@ -48,7 +48,7 @@ def _table_of(tracks: Snapshot) -> str:
     except DamagedRecord as err:
         LOGGER.warning("the page does not name the track table: %s", err)
         return ""
-    return str(settings.get("tracks", ""))
+    return str(settings.get("tracks") or settings.get("tracks_from_audio") or "")
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def render(night: Night, earlier: Sequence[Night], header: Header) -> str:
         lead=_lead(night),
         header=header,
         night=night,
-        verdict=_verdict,
+        verdict=verdict,
         changed=_changed,
         tags=next((table for table in night.tables if table.name == "tags"), None),
         changes=ingest.summary.get("changes") if ingest else None,
@@ -60,7 +60,8 @@ def render(night: Night, earlier: Sequence[Night], header: Header) -> str:
     )
 
 
-def _verdict(night: Night) -> str:
+def verdict(night: Night) -> str:
+    """How a night ended, in a few words."""
     return VERDICTS.get(night.exit_code, "failed")
 
 
@@ -69,7 +70,7 @@ def _lead(night: Night) -> str:
     if not night.error and all(step.state is not State.RAN for step in night.steps):
         return "Nothing has changed since the last run, so no step ran and readers get the same tags."
     tags = next((f"{table.rows_after:,} tracks" for table in night.tables if table.name == "tags"), None)
-    ended, time = f"The run {_verdict(night)}", duration(night.seconds)
+    ended, time = f"The run {verdict(night)}", duration(night.seconds)
     if night.error:
         kept = f"readers still get the earlier tags of {tags}" if tags else "there are no tags yet"
         return f"{ended} after {time}, and {kept}."

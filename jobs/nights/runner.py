@@ -16,7 +16,14 @@ from genremill.infra.warehouse import Warehouse
 from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import TRACKS
 from genremill.jobs.flags import in_section
-from genremill.jobs.nights import mlflow_export, page as night_page, record as night_record
+from genremill.jobs.nights import (
+    index_page,
+    mlflow_export,
+    notify,
+    page as night_page,
+    prometheus,
+    record as night_record,
+)
 from genremill.jobs.nights.record import Night, State, StepRecord
 from genremill.jobs.nights.steps import Config, Step
 from genremill.jobs.snapshot_details import TagsDetails
@@ -55,6 +62,9 @@ def run_and_record(
     night_record.keep(work.warehouse, night, page)
     if cfg.mlflow:
         mlflow_export.send(cfg.mlflow, night, page)
+    prometheus.write(work.warehouse, night)
+    index_page.write(work.warehouse, night)
+    notify.send(cfg.notify, cfg.notify_command, work.warehouse, night)
     report = work.warehouse.path("reports", work.run_id, night_record.PAGE)
     LOGGER.info("the report of the night is %s", report)
     if error:

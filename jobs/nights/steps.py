@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+import tyro
 from pyspark.sql import SparkSession
 
 from genremill.infra.errors import UsageError
@@ -58,6 +59,11 @@ class Config(Catalog):
     """Folders or URI prefixes from which audio may be read. [that of --tracks-from-audio, or no audio]"""
     mlflow: OptionalUri = None
     """URI of an MLflow tracking server to which the results are sent. [none]"""
+    notify: Annotated[str | None, tyro.conf.arg(metavar="URL")] = None
+    """URL to which the verdict of the night is posted as JSON, or env:NAME for a URL in an environment
+    variable. [none]"""
+    notify_command: str | None = None
+    """Program that gets the verdict of the night as JSON on its standard input. [none]"""
     ingest: IngestOptions = field(default_factory=IngestOptions)
     extract: ExtractOptions = field(default_factory=ExtractOptions)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)

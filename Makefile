@@ -1,7 +1,7 @@
 # `make help` lists the targets. A target skips work that is already done.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # Each table has a warehouse of its own: build/warehouse-songs for songs.csv.
-WAREHOUSE ?= build/warehouse$(if $(filter $(DEMO),$(TRACKS)),,-$(firstword $(subst ., ,$(notdir $(TRACKS)))))
+WAREHOUSE ?= build/warehouse$(if $(filter $(DEMO),$(TRACKS)),,-$(basename $(notdir $(TRACKS))))
 # A Spark version other than the pinned one gets its own venv: make test SPARK=4.0.0
 SPARK ?=
 VENV := .venv$(if $(SPARK),-spark-$(SPARK))

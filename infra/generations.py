@@ -47,6 +47,14 @@ class Snapshot:
     checked: bool = False
     """Whether all checks of the job passed before this record was written. Version 0.1.0 wrote it earlier."""
 
+    def has_rows_of(self, other: "Snapshot") -> bool:
+        """Whether it was made from the same inputs, apart from the columns that are copied to it."""
+        return _without_copies(self.inputs) == _without_copies(other.inputs)
+
+
+def _without_copies(inputs: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in inputs.items() if name != "keep"}
+
 
 @dataclass(frozen=True)
 class Pointer:
@@ -66,7 +74,7 @@ class Current(Pointer):
 
     def withdrew(self, snapshot: Snapshot) -> Snapshot | None:
         """The run made from the same inputs that was rolled back, if there is one."""
-        return next((run for run in self.withdrawn if run.inputs == snapshot.inputs), None)
+        return next((run for run in self.withdrawn if run.has_rows_of(snapshot)), None)
 
     def to_json(self) -> bytes:
         """The text of the pointer file; the fields of the snapshot are at its top level."""
@@ -118,7 +126,7 @@ class CurrentGeneration(Generation):
     def followed_by(self, new: Generation) -> "CurrentGeneration":
         """The record after a publication; the history no longer has generations with the same tags."""
         previous = [each for each in (self._alone(), *self.previous) if each.tags.run_id != new.tags.run_id]
-        withdrawn = [each for each in self.withdrawn if each.tags.inputs != new.tags.inputs]
+        withdrawn = [each for each in self.withdrawn if not each.tags.has_rows_of(new.tags)]
         return CurrentGeneration(**vars(new), previous=tuple(previous[:HISTORY]), withdrawn=tuple(withdrawn))
 
     def rolled_back(self, published_at: str, published_by: str) -> "CurrentGeneration":

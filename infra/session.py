@@ -30,6 +30,7 @@ _ALWAYS = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.python.worker.reuse": "true",
     "spark.sql.parquet.compression.codec": "zstd",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # Delta and Iceberg cannot read INT96
     "spark.python.sql.dataFrameDebugging.enabled": "false",  # four round trips to the JVM for each column
 }
 _LOCAL = {

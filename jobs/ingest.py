@@ -1,7 +1,7 @@
 """Reads and checks a track table, and writes one row per track with all its genres.
 
-Reads a CSV, Excel or Parquet table, or the tags of the audio files in a folder, and prints what it understood
-of each column. Writes `tracks`, which
+Reads a CSV, Excel or Parquet table, or the tags of the audio files in a folder. Prints what it understood of
+each column. Writes `tracks`, which
 becomes current at the end, or with the tags if tags are current; and `rejects`: the bad rows, each with a
 reason.
 
@@ -26,6 +26,7 @@ from genremill.jobs.catalog.tracks import changes_since, counts, grouped, unique
 from genremill.jobs.catalog.vectors import parquet_sources
 from genremill.jobs.contracts import TRACKS, ContractError, quoted
 from genremill.jobs.snapshot_details import TracksDetails
+from genremill.udfs.decoding.metadata import REVISION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,9 @@ def inputs(cfg: Config) -> dict[str, str]:
         del settings[name]
     if cfg.tracks_from_audio is None:
         del settings["tracks_from_audio"]
-    digests = {"tracks": cfg.source.inventory().digest}
+    source = cfg.source
+    revision = f" metadata {REVISION}" if source.is_folder else ""
+    digests = {"tracks": source.inventory().digest + revision}
     if cfg.split_file is not None:
         digests["split_file"] = file_digest("split_file", cfg.split_file)
     if cfg.vectors:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from genremill.infra.errors import AuditRefused, UsageError
+from genremill.infra.errors import AuditRefused, StorageError, UsageError
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import Current, Snapshot, Warehouse
 from genremill.jobs import command, model_registry, snapshots
@@ -105,7 +105,7 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Audits the staged tags and publishes them."""
     if not work.dry_run:
         members.upgrade(work.warehouse)
-        following.follow(work.warehouse, cfg.opened(work.warehouse))  # what an earlier run has left
+        _follow_earlier(work.warehouse, cfg)
     candidate = staged(work.warehouse, cfg.run)
     current = work.warehouse.current("tags")
     if current and not cfg.run and (withdrawn := current.withdrew(candidate)):
@@ -114,6 +114,14 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
             f"publish them nevertheless, run `genremill publish --run {candidate.run_id}`"
         )
     return _audit_and_publish(spark, work, cfg, candidate, current)
+
+
+def _follow_earlier(warehouse: Warehouse, cfg: Config) -> None:
+    """Makes the commits that an earlier run has left. If they fail, the new tags are published anyway."""
+    try:
+        following.follow(warehouse, cfg.opened(warehouse))
+    except StorageError as err:
+        LOGGER.warning("the commits of the current generation are still missing: %s", err)
 
 
 def _audit_and_publish(
@@ -150,8 +158,8 @@ def _audit_and_publish(
     work.warehouse.publish_together(tables, work.run_id, audited_against=current)
     summary["tables"] = {table: snapshot.run_id for table, snapshot in tables.items()}
     summary["changed_labels"] = changes.rows
-    summary |= following.follow(work.warehouse, cfg.opened(work.warehouse))
     model_registry.allow(work.warehouse, TagsDetails.of(candidate).model_version)
+    summary |= following.follow(work.warehouse, cfg.opened(work.warehouse))
     return command.Outcome(summary, f"tags: run {candidate.run_id} is current, {candidate.rows:,} rows")
 
 
@@ -208,9 +216,11 @@ def catch_up(work: command.Run, formats: Sequence[Format]) -> command.Outcome:
     """Commits what an earlier run has left; the pointers have followed by now."""
     current = members.recorded(work.warehouse)
     summary: dict[str, Any] = {"published": current.tags.run_id, "rows": current.tags.rows} if current else {}
+    if work.dry_run and following.lags(work.warehouse, formats):
+        return command.Outcome(summary, "dry run: missing commits would be made")
     commits = {} if work.dry_run else following.follow(work.warehouse, formats)
     done = ", ".join(f"{name}: {', '.join(tables)}" for name, tables in commits.items())
-    text = f"committed {done}" if done else "nothing was left to do"
+    text = f"completed what an earlier run has left: {done}" if done else "nothing was left to do"
     return command.Outcome(summary | commits, f"tags: run {summary.get('published')} is current; {text}")
 
 

@@ -1,6 +1,5 @@
 """The audio files below a folder or an S3 prefix, recognized by the ends of their names."""
 
-import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -36,7 +35,7 @@ def audio_files(uri: str) -> list[StoredObject]:
         if not os.access(folder, os.R_OK | os.X_OK):
             raise UsageError(f"{uri}: no permission to read this folder")
         found = list(_on_disk(folder))
-    return [file for file in found if is_audio(file.name)]
+    return sorted((file for file in found if is_audio(file.name)), key=lambda file: file.name)
 
 
 def is_audio(name: str) -> bool:
@@ -54,11 +53,16 @@ def _on_disk(root: str) -> Iterator[StoredObject]:
         folders.sort()
         for name in sorted(names):
             path = os.path.join(folder, name)
-            with contextlib.suppress(FileNotFoundError):  # removed while the folder was listed
+            try:
                 # Of a broken link, the link itself: reading it says what is wrong.
                 status = os.stat(path) if os.path.exists(path) else os.lstat(path)
-                version = f"{status.st_size}-{status.st_mtime_ns}"
-                yield StoredObject(os.path.relpath(path, root), status.st_size, version, status.st_mtime)
+            except FileNotFoundError:  # removed while the folder was listed
+                continue
+            except OSError as err:  # in a folder that may be listed, but not entered
+                _warn(err)
+                break
+            version = f"{status.st_size}-{status.st_mtime_ns}"
+            yield StoredObject(os.path.relpath(path, root), status.st_size, version, status.st_mtime)
 
 
 def _warn(err: OSError) -> None:

@@ -5,7 +5,7 @@ import hashlib
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import methodcaller
 from typing import IO
 
@@ -96,10 +96,7 @@ def fetch(location: Location, etag: str, size: int, retries: RetrySettings) -> t
     """
 
     def get(client: Client) -> tuple[IO[bytes], str]:
-        response = client.get_object(Bucket=location.bucket, Key=location.key, IfMatch=etag)
-        with s3_client.body_of(response) as body:
-            if etag_of(response) != etag:  # the server does not support If-Match
-                raise ObjectChanged(f"expected ETag {etag}, found {etag_of(response)}")
+        with _body(client, location, etag) as body:
             return _copy(body, size)
 
     return _with_retries(get, location, retries)
@@ -115,16 +112,10 @@ def fetch_ends(location: Location, etag: str, size: int, retries: RetrySettings)
     hole = START_BYTES, size - END_BYTES
 
     def get(client: Client) -> IO[bytes]:
-        copy = os.fdopen(os.memfd_create("audio"), "w+b")
-        try:
+        with contextlib.ExitStack() as stack:
+            copy = stack.enter_context(os.fdopen(os.memfd_create("audio"), "w+b"))
             for start, end in ((0, hole[0]), (hole[1], size)):
-                part = f"bytes={start}-{end - 1}"
-                response = client.get_object(
-                    Bucket=location.bucket, Key=location.key, IfMatch=etag, Range=part
-                )
-                with s3_client.body_of(response) as body:
-                    if etag_of(response) != etag:
-                        raise ObjectChanged(f"expected ETag {etag}, found {etag_of(response)}")
+                with _body(client, location, etag, Range=f"bytes={start}-{end - 1}") as body:
                     data = body.read(end - start + 1)
                 if len(data) != end - start:
                     raise s3_client.BrokenBody(f"{len(data)} bytes of {end - start}")
@@ -132,12 +123,20 @@ def fetch_ends(location: Location, etag: str, size: int, retries: RetrySettings)
                 copy.write(data)
             copy.flush()
             copy.seek(0)
-        except BaseException:
-            copy.close()
-            raise
+            stack.pop_all()
         return copy
 
     return _with_retries(get, location, retries), hole
+
+
+@contextlib.contextmanager
+def _body(client: Client, location: Location, etag: str, **options: str) -> Iterator[s3_client.Body]:
+    """The body of an object with this ETag."""
+    response = client.get_object(Bucket=location.bucket, Key=location.key, IfMatch=etag, **options)
+    with s3_client.body_of(response) as body:
+        if etag_of(response) != etag:  # the server does not support If-Match
+            raise ObjectChanged(f"expected ETag {etag}, found {etag_of(response)}")
+        yield body
 
 
 def _with_retries(

@@ -12,12 +12,12 @@ from genremill.infra import storage
 from genremill.infra.audio.faults import PASSING, AudioReason, check_allowed
 from genremill.infra.audio.store import AudioStore
 from genremill.infra.log import LOGGER
+from genremill.infra.new_files import write_parquet
 from genremill.infra.progress import progress, reject_counts
 from genremill.infra.readers import warehouse_reader
 from genremill.infra.stores.objects import StoredObject
 from genremill.jobs import command, snapshots
 from genremill.jobs.catalog.catalog_source import CatalogSource
-from genremill.jobs.catalog.converted_files import write_parquet
 from genremill.jobs.catalog.own_columns import BLOCK, FILE, MALFORMED, POSITION
 from genremill.jobs.contracts import FILE_METADATA
 from genremill.udfs import file_metadata
@@ -45,7 +45,7 @@ def rows_of(
     A dry run reads a few files, and keeps nothing. Raises `UsageError` if there are no audio files, and
     `StorageError` if most of them may not be read.
     """
-    files = _listing(spark, work, source, source.audio_files()[: DRY_RUN_FILES if work.dry_run else limit])
+    files = _listing(spark, work, source, source.audio_files[: DRY_RUN_FILES if work.dry_run else limit])
     found = files.join(_metadata(spark, work, source, files, barrier), ["audio_uri", "etag"], "left")
     found = snapshots.checkpoint(work, found, "audio_files")
     is_bad = F.col("reason").isin(*file_metadata.NO_TRACK)
@@ -60,7 +60,7 @@ def without_metadata(
     spark: SparkSession, work: command.Run, source: CatalogSource, tracks: DataFrame | None
 ) -> DataFrame:
     """(track_id, audio_uri) of all files, without reading them; `tracks` has the ids of those it knows."""
-    files = _listing(spark, work, source, source.audio_files())
+    files = _listing(spark, work, source, source.audio_files)
     if tracks is not None:
         files = files.join(tracks.select("audio_uri", "track_id"), "audio_uri", "left")
         return files.select(F.coalesce("track_id", _id_of_path()).alias("track_id"), "audio_uri")
@@ -78,7 +78,7 @@ def _listing(
             len(files) - len(readable),
             next(file.name for file in files if not _is_text(file.name)),
         )
-    root = source.uri if storage.is_s3(source.uri) else str(storage.local_path(source.uri))
+    root = _root(source)
     columns = [
         [file.name for file in readable],
         [f"{root}/{file.name}" for file in readable],
@@ -89,6 +89,11 @@ def _listing(
     folder = work.warehouse.tmp(work.run_id, "listing")
     write_parquet(f"{folder}/files.parquet", _LISTING, table.to_batches(FILES_A_BATCH))
     return warehouse_reader(spark).parquet(folder)
+
+
+def _root(source: CatalogSource) -> str:
+    """The folder as a path, in which nothing is percent-encoded, or the prefix on S3."""
+    return source.uri if storage.is_s3(source.uri) else str(storage.local_path(source.uri))
 
 
 def _is_text(name: str) -> bool:
@@ -111,7 +116,7 @@ def _metadata(
     if not count:
         return known
     counted = reject_counts(spark)
-    read = file_metadata.make_read(AudioStore([source.uri]), barrier, counted)
+    read = file_metadata.make_read(AudioStore([_root(source)]), barrier, counted)
     batches = -(-count // FILES_A_BATCH)
     parts = []
     with progress(spark, "read the tags", count, "files", counted):
@@ -122,7 +127,8 @@ def _metadata(
             parts.append(snapshots.checkpoint(work, rows, f"metadata-{number}"))
             check_allowed(counted.value[AudioReason.DENIED], count)
             if not work.dry_run:
-                lasting = parts[-1].where(F.col("reason").isNull() | ~F.col("reason").isin(*PASSING))
+                passes = F.col("reason").isin(*PASSING, AudioReason.DECODE_CRASHED)
+                lasting = parts[-1].where(~F.coalesce(passes, F.lit(False)))
                 snapshots.append(work, FILE_METADATA, lasting)
     return reduce(DataFrame.unionByName, parts, known)
 
@@ -134,7 +140,7 @@ def _id_of_path() -> Column:
 def _rows(files: DataFrame) -> DataFrame:
     """The rows of the track table. If several files have one ISRC or id, the first of them is that track."""
     own = F.coalesce("isrc", "musicbrainz_id")
-    rank = F.row_number().over(Window.partitionBy(own).orderBy("name"))
+    rank = F.row_number().over(Window.partitionBy(F.coalesce(own, "name")).orderBy("name"))
     ranked = files.withColumn("rank", rank)
     track_id = F.when(own.isNotNull() & (F.col("rank") == 1), own).otherwise(_id_of_path())
     return ranked.select(
@@ -158,4 +164,4 @@ def _warn_of_faults(files: DataFrame) -> None:
     row = files.where(F.col("fault").isNotNull()).agg(F.count("*"), F.min(F.struct("name", "fault"))).first()
     if row and row[0]:
         name, fault = row[1]
-        LOGGER.warning("%s", f"the tags of {row[0]:,} files cannot be read, such as {name}: {fault}")
+        LOGGER.warning("%s", f"tags that cannot be read: {row[0]:,} files, such as {name}: {fault}")

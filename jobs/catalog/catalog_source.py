@@ -1,6 +1,7 @@
 """Where the tracks of a catalog come from: a track table, or a folder of audio files."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from genremill.infra import storage
 from genremill.infra.audio.listing import audio_files
@@ -29,8 +30,9 @@ class CatalogSource:
         """Whether the tracks are the audio files of a folder."""
         return self.flag == FOLDER
 
+    @cached_property
     def audio_files(self) -> list[StoredObject]:
-        """The audio files of the folder; raises `UsageError` if there are none."""
+        """The audio files of the folder at the first call; raises `UsageError` if there are none."""
         try:
             files = audio_files(self.uri)
         except (UsageError, StorageRefused) as err:
@@ -42,7 +44,7 @@ class CatalogSource:
     def inventory(self) -> Inventory:
         """Number, size and digest of the files; raises `UsageError` if there are none."""
         if self.is_folder:
-            return Inventory.of(self.audio_files())
+            return Inventory.of(self.audio_files)
         try:
             return storage.inventory(self.uri)
         except UsageError as err:
@@ -54,7 +56,7 @@ class CatalogSource:
         """Raises `UsageError` on errors that can be seen without Spark."""
         if self.is_folder:
             metadata.require(self.flag)
-            self.audio_files()
+            self.inventory()
         else:
             source_files(self.uri)
 

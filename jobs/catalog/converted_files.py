@@ -9,13 +9,10 @@ import itertools
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, TextIO
+from typing import TextIO
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from genremill.infra import storage
 from genremill.infra.errors import UsageError
+from genremill.infra.new_files import create
 from genremill.jobs.catalog.csv_dialect import reader_of
 from genremill.jobs.catalog.source_files import BLOCK, SourceFile, opened
 
@@ -39,25 +36,6 @@ class ConvertedFiles:
         name = f"{next(self.numbers):06d}.{extension}"
         self.origins[name] = file.uri
         return f"{self.folder}/{name}"
-
-
-@contextlib.contextmanager
-def create(uri: str) -> Iterator[IO[bytes]]:
-    """A new object that is written as a stream."""
-    store, path = storage.arrow(uri)
-    try:
-        if not storage.is_s3(uri):
-            storage.local_path(uri).parent.mkdir(parents=True, exist_ok=True)
-        stream = store.open_output_stream(path)
-    except OSError as err:
-        raise storage.arrow_error("write", uri, err) from err
-    try:
-        with stream:
-            yield stream
-    except OSError as err:
-        if err.errno is None:  # the file that is converted is damaged
-            raise
-        raise storage.arrow_error("write", uri, err) from err
 
 
 def copy_bytes(file: SourceFile, to: str) -> None:
@@ -98,10 +76,3 @@ def decoding(file: SourceFile, encoding: str) -> Iterator[None]:
             f"{file}: the file is not text in the encoding {encoding}: {err}; pass its encoding with "
             "--encoding, for example cp1252 or utf-16"
         ) from err
-
-
-def write_parquet(to: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
-    """Writes record batches as one Parquet file."""
-    with create(to) as out, pq.ParquetWriter(out, schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)

@@ -17,7 +17,8 @@ from openpyxl.workbook.workbook import Workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
 from genremill.infra.errors import UsageError
-from genremill.jobs.catalog.converted_files import ROWS, write_parquet
+from genremill.infra.new_files import write_parquet
+from genremill.jobs.catalog.converted_files import ROWS
 from genremill.jobs.catalog.csv_dialect import clean_name
 from genremill.jobs.catalog.csv_header import header_row
 from genremill.jobs.catalog.source_files import SourceFile, local_copy

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
-from genremill.jobs.catalog.converted_files import ROWS, ConvertedFiles, copy_bytes, write_parquet
+from genremill.infra.new_files import write_parquet
+from genremill.jobs.catalog.converted_files import ROWS, ConvertedFiles, copy_bytes
 from genremill.jobs.catalog.csv_dialect import clean_name
 from genremill.jobs.catalog.file_format import Packing
 from genremill.jobs.catalog.own_columns import MALFORMED, check_names

@@ -96,8 +96,11 @@ def open_table(
     if source.is_folder:
         files, no_tracks = audio_folder.rows_of(spark, work, source, options.limit, options.sandbox)
         shown = FileFormat(Kind.AUDIO, files=files.count() + no_tracks.count())
-        kept = audio_folder.KEPT
-        return SourceTable(source, files, shown, LeftOut(), no_tracks=no_tracks, keep=kept)
+        ignored = tuple(name for name in options.columns.ignore if name in files.columns)
+        keep = tuple(name for name in audio_folder.KEPT if name not in ignored)
+        return SourceTable(
+            source, files.drop(*ignored), shown, LeftOut(ignored), no_tracks=no_tracks, keep=keep
+        )
     table = read_table(spark, work, source, options)
     return dataclasses.replace(table, rows=table.rows.limit(options.limit)) if options.limit else table
 

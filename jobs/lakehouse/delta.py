@@ -4,13 +4,26 @@ import contextlib
 import importlib
 import json
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from genremill.infra import storage
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.stores import s3_client
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs.lakehouse.table_files import PUBLISHED_BY, RUN_ID, TableFiles, native_uri
+from genremill.jobs.lakehouse.table_files import (
+    PUBLISHED_BY,
+    RUN_ID,
+    TableFiles,
+    check_place,
+    native_uri,
+)
 
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+CONFIGURATION = {"delta.logRetentionDuration": "interval 30 days", "delta.checkpointInterval": "10"}
 LOG = "_delta_log"
 """The folder of a log."""
 
@@ -21,11 +34,12 @@ class Delta:
     name = "delta"
 
     def __init__(self, warehouse: Warehouse) -> None:
-        """Raises `UsageError` if deltalake is not installed."""
+        """Raises `UsageError` if deltalake is not installed, or cannot read the path of the warehouse."""
         try:
             importlib.import_module("deltalake")
         except ImportError as err:
             raise UsageError("--delta needs the package deltalake: pip install 'genremill[delta]'") from err
+        check_place("--delta", warehouse)
         self._warehouse = warehouse
 
     def published_by(self, table: str) -> str | None:
@@ -47,37 +61,56 @@ class Delta:
         uri = self._uri(table.name)
         run = table.snapshot.path.partition("/")[2]
         properties = CommitProperties(custom_metadata=table.metadata(published_by))
+        paths = [f"{run}/{file.name}" for file in table.files]
         added = [
             AddAction(
-                f"{run}/{file.name}",
+                path,
                 file.size,
                 {},
                 int(file.modified_s * 1000),
                 data_change=True,
                 stats=json.dumps({"numRecords": rows}),
             )
-            for file, rows in zip(table.files, table.rows, strict=True)
+            for path, file, rows in zip(paths, table.files, table.rows, strict=True)
         ]
-        actions: list[AddAction | RemoveAction] = [*added]
         with _faults(uri):
             options, schema = _storage_options(uri), Schema.from_arrow(table.schema)
             if not DeltaTable.is_deltatable(uri, options):
                 create_table_with_add_actions(
-                    uri, schema, added, storage_options=options, commit_properties=properties
+                    uri,
+                    schema,
+                    added,
+                    configuration=CONFIGURATION,
+                    storage_options=options,
+                    commit_properties=properties,
                 )
                 return 0
             delta = DeltaTable(uri, storage_options=options)
-            if (
-                delta.history(1)[0].get(RUN_ID) == table.snapshot.run_id
-            ):  # a file cannot be replaced by itself
-                delta.create_write_transaction([], "append", schema, [], commit_properties=properties)
-            else:
-                delta.create_write_transaction(actions, "overwrite", schema, [], commit_properties=properties)
+            _add_features(delta, table.schema)
+            actions: list[AddAction | RemoveAction] = [*added]
+            # A commit cannot replace a file by itself.
+            is_same = {*delta.get_add_actions(flatten=True).column("path").to_pylist()} == {*paths}
+            mode = "append" if is_same else "overwrite"
+            delta.create_write_transaction(
+                [] if is_same else actions, mode, schema, [], commit_properties=properties
+            )
             delta.update_incremental()
             return int(delta.version())
 
     def _uri(self, table: str) -> str:
-        return native_uri(self._warehouse.path(table))
+        uri = self._warehouse.path(table)
+        # A path, because deltalake would decode a URI.
+        return native_uri(uri) if storage.is_s3(uri) else str(storage.local_path(uri))
+
+
+def _add_features(delta: "DeltaTable", schema: pa.Schema) -> None:
+    """Adds the feature of the protocol for timestamps without a time zone, if a new column needs it."""
+    from deltalake import TableFeatures
+
+    naive = any(pa.types.is_timestamp(field.type) and field.type.tz is None for field in schema)
+    known = {str(field.type) for field in delta.schema().fields}
+    if naive and not any("timestamp_ntz" in kind for kind in known):
+        delta.alter.add_feature(TableFeatures.TimestampWithoutTimezone, allow_protocol_versions_increase=True)
 
 
 def retained(warehouse: Warehouse, table: str) -> set[str]:

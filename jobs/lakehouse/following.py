@@ -10,6 +10,7 @@ from typing import Annotated, Protocol
 
 import tyro
 
+from genremill.infra import storage
 from genremill.infra.log import LOGGER
 from genremill.infra.warehouse import CurrentGeneration, Snapshot, Warehouse
 from genremill.jobs.lakehouse import delta, iceberg
@@ -50,6 +51,7 @@ class Formats:
 
 def follow(warehouse: Warehouse, formats: Sequence[Format]) -> dict[str, dict[str, int]]:
     """Commits the current generation where it is missing; returns the new versions, by format and table."""
+    _warn_of_forgotten(warehouse, formats)
     commits: dict[str, dict[str, int]] = {}
     while formats and (generation := warehouse.generation()):
         for form, name, snapshot in _lagging(warehouse, formats, generation):
@@ -61,6 +63,14 @@ def follow(warehouse: Warehouse, formats: Sequence[Format]) -> dict[str, dict[st
         if now is None or now.published_by == generation.published_by:
             break  # otherwise another job has published meanwhile
     return commits
+
+
+def _warn_of_forgotten(warehouse: Warehouse, formats: Sequence[Format]) -> None:
+    """Warns if the warehouse has tables in a format that does not follow, because its flag is missing."""
+    made = {"delta": warehouse.path("tags", delta.LOG), "iceberg": warehouse.path(iceberg.FOLDER)}
+    for name, place in made.items():
+        if name not in {form.name for form in formats} and storage.exists(place):
+            LOGGER.warning("the %s tables stay as they are, because --%s is missing", name, name)
 
 
 def lags(warehouse: Warehouse, formats: Sequence[Format]) -> bool:

@@ -16,12 +16,22 @@ from genremill.infra import storage
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.stores import s3_client
 from genremill.infra.warehouse import Warehouse
-from genremill.jobs.lakehouse.table_files import PUBLISHED_BY, RUN_ID, TableFiles, native_uri
+from genremill.jobs.lakehouse.table_files import (
+    PUBLISHED_BY,
+    RUN_ID,
+    TableFiles,
+    check_place,
+    native_uri,
+)
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table, Transaction
 
 FOLDER = "_iceberg"
+PROPERTIES = {
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "100",
+}
 KEPT_DAYS = 30
 """Older snapshots expire with the next commit; deltalake keeps the log of a table as long."""
 
@@ -44,6 +54,7 @@ class Iceberg:
             ) from err
         from pyiceberg.catalog import load_catalog
 
+        check_place("--iceberg", warehouse)
         try:
             self._catalog = load_catalog(name, **_file_settings(warehouse))
         except Exception as err:  # each kind of catalog has errors of its own
@@ -78,18 +89,16 @@ class Iceberg:
         from pyiceberg.io.pyarrow import parquet_files_to_data_files
         from pyiceberg.table import TableProperties
 
-        current = found.current_snapshot()
-        summary = current.summary.additional_properties if current and current.summary else {}
         properties = table.metadata(published_by)
-        if summary.get(RUN_ID) == table.snapshot.run_id:
+        paths = [f"{native_uri(table.folder)}/{file.name}" for file in table.files]
+        before = [task.file for task in found.scan().plan_files()]
+        if {file.file_path for file in before} == {*paths}:  # a commit cannot replace a file by itself
             with transaction.update_snapshot(snapshot_properties=properties).fast_append():
                 return
         _evolve(transaction, table.schema)
         if transaction.table_metadata.name_mapping() is None:
             mapping = transaction.table_metadata.schema().name_mapping.model_dump_json()
             transaction.set_properties({TableProperties.DEFAULT_NAME_MAPPING: mapping})
-        paths = [f"{native_uri(table.folder)}/{file.name}" for file in table.files]
-        before = [task.file for task in found.scan().plan_files()]
         files = parquet_files_to_data_files(found.io, transaction.table_metadata, iter(paths))
         with transaction.update_snapshot(snapshot_properties=properties).overwrite() as replaced:
             for file in before:
@@ -103,9 +112,12 @@ class Iceberg:
 
     def _create(self, table: TableFiles) -> "Table":
         self._catalog.create_namespace_if_not_exists(self._namespace)
-        location = native_uri(self._warehouse.path(FOLDER, *self._namespace.split("."), table.name))
+        folders = (self._catalog.name, *self._namespace.split("."), table.name)
         return self._catalog.create_table(
-            f"{self._namespace}.{table.name}", schema=table.schema, location=location
+            f"{self._namespace}.{table.name}",
+            schema=table.schema,
+            location=native_uri(self._warehouse.path(FOLDER, *folders)),
+            properties=PROPERTIES,
         )
 
     @contextlib.contextmanager
@@ -137,29 +149,27 @@ def _evolve(transaction: "Transaction", schema: pa.Schema) -> None:
     """Adds new columns; a column that has another type now is replaced by a new one of its name."""
     from pyiceberg.exceptions import ValidationError
 
-    names = {field.name for field in transaction.table_metadata.schema().fields}
-    try:
-        with transaction.update_schema() as update:
-            update.union_by_name(schema)
-    except (ValidationError, ValueError):
-        with transaction.update_schema(allow_incompatible_changes=True) as update:
-            for name in names & {*schema.names}:
-                update.delete_column(name)
-        with transaction.update_schema() as update:
-            update.union_by_name(schema)
+    for field in schema:
+        columns = pa.schema([field])
+        try:
+            with transaction.update_schema() as update:
+                update.union_by_name(columns)
+        except (ValidationError, ValueError):
+            with transaction.update_schema(allow_incompatible_changes=True) as update:
+                update.delete_column(field.name)
+            with transaction.update_schema() as update:
+                update.union_by_name(columns)
 
 
 def retained(warehouse: Warehouse, table: str) -> set[str]:
     """The runs whose files the snapshots in the newest metadata of a table need; without pyiceberg."""
-    newest: dict[str, Any] = {}
+    newest: dict[str, str] = {}  # the names begin with increasing numbers
     for file in storage.objects(warehouse.path(FOLDER)):
-        *_, name, kind, document = ("", "", *file.name.split("/"))
-        if name != table or kind != "metadata" or not document.endswith(".metadata.json"):
-            continue
-        place = file.name.rpartition("/")[0]
-        metadata = json.loads(storage.read_bytes(warehouse.path(FOLDER, file.name)))
-        if metadata["last-updated-ms"] >= newest.get(place, {}).get("last-updated-ms", 0):
-            newest[place] = metadata
-    snapshots = (snapshot for metadata in newest.values() for snapshot in metadata.get("snapshots", ()))
+        folder, _, name = file.name.rpartition("/")
+        if folder.endswith(f"/{table}/metadata") and name.endswith(".metadata.json"):
+            newest[folder] = max(newest.get(folder, ""), name)
+    uris = (warehouse.path(FOLDER, folder, name) for folder, name in newest.items())
+    documents: Iterator[dict[str, Any]] = (json.loads(storage.read_bytes(uri)) for uri in uris)
+    snapshots = (snapshot for document in documents for snapshot in document.get("snapshots", ()))
     summaries = (snapshot.get("summary", {}) for snapshot in snapshots)
     return {str(summary[RUN_ID]) for summary in summaries if RUN_ID in summary}

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genremill.infra import storage
+from genremill.infra.errors import UsageError
 from genremill.infra.stores.objects import StoredObject
 from genremill.infra.warehouse import Snapshot, Warehouse
 
@@ -60,3 +61,11 @@ def native_uri(uri: str) -> str:
     ('s3://music/warehouse', 'file:///data/wh')
     """
     return "s3://" + uri.removeprefix("s3a://") if storage.is_s3(uri) else uri
+
+
+def check_place(flag: str, warehouse: Warehouse) -> None:
+    """Raises `UsageError` if the libraries of table formats would decode the path of a warehouse."""
+    if odd := [sign for sign in "%#?" if sign in warehouse.uri]:
+        raise UsageError(
+            f"{flag}: expected a warehouse without {odd[0]!r} in its path, found {warehouse.uri}"
+        )

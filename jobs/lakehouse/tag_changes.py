@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession, functions as F
 
 from genremill.infra import storage
 from genremill.infra.log import LOGGER
+from genremill.infra.new_files import write_parquet
 from genremill.infra.warehouse import Generation, Snapshot, Warehouse
 from genremill.jobs import command, snapshots
 from genremill.jobs.contracts import TAG_CHANGES
@@ -51,16 +52,14 @@ def invert(work: command.Run, withdrawn: Snapshot, target: Snapshot) -> None:
         LOGGER.warning("the changes of the rolled back tags are not there, so %r is not written", NAME)
         return
     store, path = storage.arrow(work.warehouse.path(made.path))
-    names = ["track_id", "after", "before"]
     rows = ds.dataset(path, filesystem=store, format="parquet", partitioning=None)
-    renamed = (
-        pa.RecordBatch.from_arrays(batch.columns, names=["track_id", "before", "after"])
-        for batch in rows.to_batches(columns=names)
+    schema = pa.schema([(name, pa.string()) for name in TAG_CHANGES.schema.names])
+    swapped_rows = (
+        pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+        for batch in rows.to_batches(columns=["track_id", "after", "before"])
     )
-    schema = pa.schema([(name, pa.string()) for name in ("track_id", "before", "after")])
-    folder = work.warehouse.run_path(NAME, work.run_id)
-    store, path = storage.arrow(folder)
-    ds.write_dataset(renamed, path, schema=schema, filesystem=store, format="parquet")
+    # One file, also if there are no rows.
+    write_parquet(f"{work.warehouse.run_path(NAME, work.run_id)}/part-0.parquet", schema, swapped_rows)
     swapped = dataclasses.replace(
         made,
         run_id=work.run_id,

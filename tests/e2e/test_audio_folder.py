@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from pyspark.sql import Row, SparkSession
 
+from genremill.infra.audio import listing
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs import cli
 from tests.audio.tagged_files import write_tagged
@@ -96,6 +98,46 @@ def test_each_file_is_a_track_with_what_its_tags_say(folder: Folder) -> None:
     assert found == {(f"{folder.uri}/page.mp3", "not_audio"), (f"{folder.uri}/empty.wav", "empty")}
 
 
+def test_names_of_files_and_folders_stay_as_they_are(folder: Folder) -> None:
+    folder.root = folder.root.parent / "100%20hits"
+    folder.uri = str(folder.root)
+    names = [unicodedata.normalize("NFD", "Beyoncé.flac"), "a  b.flac", "a b.flac", "x&amp;y.flac", "#?.flac"]
+    for number, name in enumerate(names):
+        write_tagged(folder.root / name, title=f"Title {number}", genres="Jazz")
+    folder.ingest()
+    assert {name: row["title"] for name, row in folder.tracks().items()} == {
+        name: f"Title {number}" for number, name in enumerate(names)
+    }
+    extracted = folder.run("extract", "--audio-root", folder.uri)["features"]["gtzan57"]
+    assert (extracted["decoded"], extracted["rejected"]) == (5, {})
+
+
+def test_a_folder_that_cannot_be_entered_is_left_out(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tagged(folder.root / "a.flac")
+    write_tagged(folder.root / "closed" / "b.flac")
+    stat = os.stat
+
+    def refused(path: Any, **options: Any) -> os.stat_result:
+        if "closed/" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", refused)
+        patch.setattr(os, "lstat", refused)
+        found = listing.audio_files(f"file://{folder.root}")
+    assert [file.name for file in found] == ["a.flac"]
+
+
+def test_columns_of_a_folder_can_be_ignored(folder: Folder) -> None:
+    write_tagged(folder.root / "a.flac", title="Title", album="Album", genres="Jazz", year="1999")
+    folder.ingest("--columns.ignore", "year", "album_name", "track_genre")
+    row = folder.tracks()["a.flac"].asDict()
+    assert (row["title"], row["album"], row["genres"]) == ("Title", None, [])
+    assert {"isrc", "musicbrainz_id"} <= row.keys()
+    assert "year" not in row
+
+
 def test_files_that_share_an_id_stay_tracks_of_their_own(folder: Folder) -> None:
     for name in ("m.flac", "b.flac", "z.flac"):
         write_tagged(folder.root / name, isrc="USRC17607839")
@@ -121,7 +163,7 @@ def test_tags_that_cannot_be_read_cost_only_the_names(folder: Folder) -> None:
     write_tagged(folder.root / "good.flac", title="Good")
     (folder.root / "bad.flac").write_bytes(b"fLaC" + bytes(100))
     folder.ingest()
-    assert "the tags of 1 files cannot be read, such as bad.flac" in folder.log
+    assert "tags that cannot be read: 1 files, such as bad.flac" in folder.log
     assert {name: row["title"] for name, row in folder.tracks().items()} == {
         "bad.flac": None,
         "good.flac": "Good",
@@ -227,6 +269,7 @@ def test_a_prefix_on_s3_is_a_catalog(folder: Folder, server: S3Server, tmp_path:
     assert large.stat().st_size > 2 << 20
     for key, path in {"in/a b/ü.flac": small, "in/large.wav": large, "out/c.flac": small}.items():
         server.client().put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
+    server.client().put_object(Bucket=BUCKET, Key="in/page.m4a", Body=b"<html>no song</html>" * 150_000)
     folder.uri = f"s3a://{BUCKET}/in"
     # A process of its own: the workers of the session have another environment.
     own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -242,3 +285,5 @@ def test_a_prefix_on_s3_is_a_catalog(folder: Folder, server: S3Server, tmp_path:
         "large.wav": ("Large", id_of("large.wav")),
     }
     assert tracks["large.wav"]["duration_s"] == pytest.approx(60.0)
+    rejects = folder.spark.read.parquet(str(folder.warehouse / "rejects")).collect()
+    assert [(row["key"], row["reason"]) for row in rejects] == [(f"{folder.uri}/page.m4a", "not_audio")]

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pyiceberg.catalog import load_catalog
 from pyiceberg.utils.config import Config
 
 import genremill
+from genremill.infra.errors import UsageError
 from genremill.infra.stores import s3_client
 from genremill.infra.warehouse import Snapshot, Warehouse
 from genremill.jobs import cli
@@ -220,6 +222,27 @@ def test_a_night_repairs_what_is_missing(published_twice: Path, catalog: Catalog
     assert catalog.run("nightly", *flags)["steps"]["publish"] == "skipped"
 
 
+def test_a_rollback_without_changed_labels_is_a_commit_too(
+    published_twice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(published_twice / "warehouse", tmp_path / "a ü")
+    shutil.copy(published_twice / "tracks.csv", tmp_path)
+    catalog = Catalog(tmp_path, capsys)
+    catalog.uri = str(tmp_path / "a ü")
+    catalog.run("score", "--keep", "none")  # the same labels
+    assert catalog.run("publish", *LOOSE, "--delta")["changed_labels"] == 0
+    assert catalog.run("publish", "--rollback", "--delta")["delta"].keys() == {*TABLES}
+    assert delta_rows(catalog, "tag_changes").num_rows == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a ü", "tracks.csv"]
+    # The same tags with other copied columns are still those that were rolled back.
+    catalog.run("score", "--keep", "none")
+    assert cli.main(["publish", "--warehouse", catalog.uri]) == 2
+    assert "the same tags were rolled back" in capsys.readouterr().err
+    # Without the flag, a rollback says that the Delta tables stay.
+    assert cli.main(["publish", "--warehouse", catalog.uri, "--rollback"]) == 0
+    assert "the delta tables stay as they are, because --delta is missing" in capsys.readouterr().err
+
+
 def test_vacuum_keeps_the_files_of_retained_commits(catalog: Catalog) -> None:
     run = genremill.Warehouse(catalog.uri).tags.snapshot.run_id
     catalog.run("publish", "--run", run, *FLAGS)
@@ -236,13 +259,24 @@ def test_a_column_of_another_type_becomes_a_new_column(tmp_path: Path) -> None:
     for number, values in enumerate(([1, 2], ["a", "b"])):
         folder = tmp_path / "wh" / "tags" / f"run=r{number}"
         folder.mkdir(parents=True)
-        pq.write_table(pa.table({"track_id": ["x", "y"], "extra": values}), folder / "part.parquet")
+        columns = {"track_id": ["x", "y"], "extra": values}
+        if number:  # without a time zone, which Delta stores since a later version of its protocol
+            columns["at"] = [datetime(2026, 1, 1), None]
+        pq.write_table(pa.table(columns), folder / "part.parquet")
         snapshot = Snapshot(f"20260101T00000{number}-000000", f"tags/run=r{number}", 2, "", {}, "", "")
         for form in formats:
             form.commit(TableFiles.of(warehouse, "tags", snapshot), f"night{number}")
     assert DeltaTable(str(tmp_path / "wh" / "tags")).to_pyarrow_table()["extra"].to_pylist() == ["a", "b"]
     table = iceberg_table("tags")
     assert table.scan().to_arrow()["extra"].to_pylist() == ["a", "b"]
+    (first, _) = table.snapshots()
+    assert table.scan(snapshot_id=first.snapshot_id).to_arrow()["track_id"].to_pylist() == ["x", "y"]
+
+
+@pytest.mark.parametrize("flags", [{"delta": True}, {"iceberg": "local.music"}])
+def test_a_path_that_the_libraries_would_decode_is_refused(flags: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a warehouse without '%' in its path"):
+        Formats(**flags).opened(Warehouse.at(str(tmp_path / "a%20b")))
 
 
 @pytest.mark.parametrize(

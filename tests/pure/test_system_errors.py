@@ -11,8 +11,9 @@ import pytest
 
 from genremill.infra import session, storage
 from genremill.infra.errors import ExitCode, StorageError, StorageRefused
+from genremill.infra.new_files import create
 from genremill.jobs import command
-from genremill.jobs.catalog.converted_files import copy_bytes, create
+from genremill.jobs.catalog.converted_files import copy_bytes
 from genremill.jobs.catalog.file_format import Packing
 from genremill.jobs.catalog.source_files import SourceFile, opened
 

@@ -119,7 +119,7 @@ def track_columns(batch: pa.RecordBatch, form: RowFormat) -> dict[str, pa.Array]
         "row_digest": pa.nulls(batch.num_rows, pa.string()),
         "title": read.name(form.title),
         "album": read.name(form.album),
-        "audio_uri": read.name(form.audio_uri),
+        "audio_uri": read.path(form.audio_uri),
         "artists": read.names(form.artists, pa.array(NAME_MARKERS | form.missing, pa.string())),
         "genres": read.labels(form.genres),
         "popularity": read.optional(form.popularity),
@@ -162,6 +162,14 @@ class _Reader:
 
     def name(self, name: str | None) -> pa.StringArray:
         return without_names(self.text(name), self.form.missing)
+
+    def path(self, name: str | None) -> pa.StringArray:
+        """Paths as they are written, because a file may have any name; without blanks around them."""
+        known = self.name(name)
+        if name is None:
+            return known
+        written = pc.utf8_trim_whitespace(self.batch.column(name).cast(pa.string()))
+        return pc.if_else(pc.is_valid(known), written, pa.scalar(None, pa.string()))
 
     def names(self, column: ListColumn, missing: pa.StringArray) -> pa.ListArray:
         if column.name is None:

@@ -60,7 +60,7 @@ def serve(decode: Decode = decoding.decode) -> None:
             return
         answer = _answer(json.loads(request), fds[0], samples, decode)
         os.close(fds[0])
-        channel.send(json.dumps(answer).encode())
+        channel.send(json.dumps(answer, ensure_ascii=False).encode())
 
 
 def _answer(request: dict[str, Any], fd: int, samples: Signal, decode: Decode) -> dict[str, Any]:

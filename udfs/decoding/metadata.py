@@ -7,7 +7,6 @@ the license GPL-2.0-or-later, so it is no dependency: it is only imported if a u
 import contextlib
 import importlib
 import io
-import math
 import re
 import struct
 from collections.abc import Callable, Iterator
@@ -34,6 +33,8 @@ FAULTS = (EOFError, ValueError, LookupError, ArithmeticError, TypeError, Attribu
 """What mutagen raises for some damaged files besides its own error."""
 MOST_CHARACTERS, MOST_VALUES = 300, 20
 """Longest text, and most artists or genres of a file; the rest is cut off."""
+MOST_SECONDS = 864_000.0
+"""A longer duration, more than ten days, counts as unknown."""
 SEPARATOR = ";"
 """Separates several artists or genres in one text."""
 _KEYS = {
@@ -81,6 +82,7 @@ class Metadata:
         texts += (*self.artists, *self.genres)
         if not all(isinstance(text, str) and len(text) <= MOST_CHARACTERS for text in texts):
             raise ValueError("expected short texts")
+        "".join(texts).encode()  # raises an error for an unpaired surrogate, which no table can hold
         if max(len(self.artists), len(self.genres)) > MOST_VALUES:
             raise ValueError(f"expected at most {MOST_VALUES} artists and genres")
         if self.year is not None and not (isinstance(self.year, int) and 1000 <= self.year < 2100):
@@ -88,8 +90,10 @@ class Metadata:
         for pattern, text in ((_ISRC, self.isrc), (_UUID, self.musicbrainz_id)):
             if text is not None and not pattern.fullmatch(text):
                 raise ValueError("expected an ISRC and a UUID")
-        if self.duration_s is not None and not 0 < self.duration_s < math.inf:
-            raise ValueError("expected a positive duration")
+        if self.duration_s is not None and not (
+            isinstance(self.duration_s, float) and 0 < self.duration_s <= MOST_SECONDS
+        ):
+            raise ValueError("expected a duration")
 
     @classmethod
     def of_json(cls, fields: dict[str, Any]) -> "Metadata":
@@ -118,12 +122,17 @@ def read(fd: int, suffix: str, hole: Range) -> Metadata | None:
     `suffix` is the end of its name, such as `.mp3`, for files that begin like several formats. Raises
     `AudioRejected` with `empty` or `not_audio`. Damaged tags are a `fault`.
     """
+    is_whole = not hole[0] < hole[1]
     try:
-        if not hole[0] < hole[1]:
-            _check_format(fd)
-        return _read(_PartialFile(fd, suffix, hole))
+        _check_format(fd)
+        found = _read(_PartialFile(fd, suffix, hole))
     except InHole:
         return None
+    except AudioRejected:
+        if is_whole:
+            raise
+        return None
+    return found if is_whole or found.duration_s else None
 
 
 def _check_format(fd: int) -> None:
@@ -155,7 +164,7 @@ def _read(file: "_PartialFile") -> Metadata:
         year=int(years[0]) if years else None,
         isrc=_code(_ISRC, found["isrc"], lambda text: re.sub(r"[\s-]", "", text).upper()),
         musicbrainz_id=_code(_UUID, found["musicbrainz_id"], str.lower),
-        duration_s=float(length) if 0 < length < math.inf else None,
+        duration_s=float(length) if 0 < length <= MOST_SECONDS else None,
     )
 
 

@@ -6,10 +6,12 @@ tagger that is in the package.
     genremill tag song.mp3 albums/
 """
 
+import importlib
+import shlex
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import tyro
@@ -59,6 +61,9 @@ class Options:
     lacking."""
     all: bool = False
     """Go on with more than 1,000 files."""
+    batch: Annotated[str | None, tyro.conf.arg(metavar="WAREHOUSE")] = None
+    """Start the batch jobs on one folder instead, with all cores: `nightly` in this warehouse, with --model
+    or with the genres in the files."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,9 @@ def tagged(options: Options) -> Tagged:
 
 
 def tag(common: command.NoFlags, options: Options) -> command.Outcome:
-    """Tags the files, and writes their tags if it was asked to."""
+    """Tags the files, and writes their tags if it was asked to; or starts the batch jobs."""
+    if options.batch is not None:
+        return _batch(options, options.batch)
     done = tagged(options)
     results, note = done.results, done.note
     written, failed = _write(done.files, results) if options.write_tags else ([], 0)
@@ -115,16 +122,39 @@ def _check_files(files: Sequence[SongFile], options: Options) -> None:
         raise UsageError(f"--write-tags: expected local files only, found {on_s3[0]}")
     if len(files) <= MOST_FILES:
         return
-    root, model = files[0].root, f" --score.model {options.model}" if options.model else ""
+    flags = shlex.join(_nightly_flags(options, "wh", files[0].root))
     advice = (
         f"found {len(files):,} audio files. For more than {MOST_FILES:,}, the batch jobs are better suited: "
         "they use all cores and a cluster, and go on where they stopped:\n"
-        f"  genremill nightly --warehouse wh --tracks-from-audio {root}{model}\n"
-        "  genremill tables --warehouse wh"
+        f"  genremill nightly {flags}\n"
+        "`genremill tag --batch wh` starts them"
     )
     if not options.all:
         raise UsageError(f"{advice}\nor use --all to go on with `genremill tag`")
     LOGGER.warning(advice)
+
+
+def _nightly_flags(options: Options, warehouse: str, root: str) -> list[str]:
+    """The flags of `nightly` for the files of a folder."""
+    flags = ["--warehouse", warehouse, "--tracks-from-audio", root]
+    flags += ["--score.model", options.model] if options.model else []
+    flags += ["--extract.ffmpeg"] if options.ffmpeg else []
+    return flags + (["--extract.sandbox", "require"] if options.sandbox is Barrier.REQUIRE else [])
+
+
+def _batch(options: Options, warehouse: str) -> command.Outcome:
+    """Runs `nightly` on one folder."""
+    if len(options.paths) != 1:
+        raise UsageError(f"--batch: expected one folder, found {len(options.paths)} paths")
+    if options.write_tags or options.csv:
+        raise UsageError("--batch: expected neither --csv nor --write-tags; the labels are in a warehouse")
+    if options.model is not None:
+        from genremill.jobs.song_files.model_sets import model_at  # here: numba takes seconds
+
+        options = replace(options, model=model_at(options.model)[0])
+    flags = _nightly_flags(options, warehouse, options.paths[0]) + ["--json"] * options.json
+    nightly = importlib.import_module("genremill.jobs.nightly").main  # here: it imports Spark
+    return command.Outcome({}, exit_code=ExitCode(nightly(flags)))
 
 
 def _tagger(options: Options, reading: Reading) -> Tagger:

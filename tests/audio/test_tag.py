@@ -18,8 +18,10 @@ from mutagen.id3 import ID3, TCON, TIT2
 
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
-from genremill.jobs import cli, tag
-from genremill.jobs.song_files import file_tags
+from genremill.jobs import cli, nightly, tag
+from genremill.jobs.flags import declared as flags_of
+from genremill.jobs.nights import steps
+from genremill.jobs.song_files import file_tags, model_sets
 from genremill.jobs.song_files.published import NOT_GENRES, PREFIX
 from genremill.jobs.synthetic.clips import FORMATS, SR, clip, style_of
 from genremill.udfs.decoding import metadata
@@ -161,6 +163,34 @@ def test_many_files_need_a_flag(
     assert "genremill nightly" in err
     assert "use --all" in err
     assert len(tag_files("--all", str(tmp_path))) == 2
+
+
+def test_the_batch_jobs_can_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    got: list[list[str]] = []
+
+    def main(flags: list[str]) -> int:
+        got.append(flags)
+        return 3
+
+    monkeypatch.setattr(nightly, "main", main)
+    monkeypatch.setattr(model_sets, "model_at", lambda location: (f"file:///{location}", None))
+    flags = ["--batch", "wh", "--model", "m", "--sandbox", "require", "--ffmpeg", "--json"]
+    assert cli.main(["tag", *flags, "my music"]) == 3
+    expected = ["--warehouse", "wh", "--tracks-from-audio", "my music", "--score.model", "file:///m"]
+    assert got == [[*expected, "--extract.ffmpeg", "--extract.sandbox", "require", "--json"]]
+    for wrong, message in (
+        (["a", "b"], "--batch: expected one folder, found 2 paths"),
+        (["--csv", "a"], "expected neither --csv nor --write-tags"),
+    ):
+        assert cli.main(["tag", "--batch", "wh", *wrong]) == 2
+        assert message in capsys.readouterr().err
+    # The flags are those of `nightly`.
+    declared = flags_of(steps.Config)
+    assert {flag.removeprefix("--") for flag in expected if flag.startswith("--")} - {"warehouse"} <= {
+        *declared
+    }
 
 
 @pytest.mark.parametrize("kind", ["mp3", "flac", "ogg", "wav", "m4a"])

@@ -268,14 +268,14 @@ def data_files(uri: str) -> list[StoredObject]:
         hint = "; * ? [ ] { } in a path stand for themselves, not for a pattern" if is_pattern else ""
         raise UsageError(f"{uri}: no such file or folder, or an empty folder{hint}")
     found = [file for file in files if not re.search(r"(^|/)[._]", file.name)]
-    if wrong := [file.name for file in found if _is_not_text(file.name)]:
+    if wrong := [file.name for file in found if not is_text(file.name)]:
         raise UsageError(f"{uri}: the name {wrong[0]!r} is not valid UTF-8; rename the file")
     return found
 
 
-def _is_not_text(name: str) -> bool:
-    """Whether a name has bytes that are not UTF-8, which Java cannot read."""
-    return any("\udc80" <= character <= "\udcff" for character in name)
+def is_text(name: str) -> bool:
+    """Whether a name is valid UTF-8; Java cannot read other names."""
+    return not any("\udc80" <= character <= "\udcff" for character in name)
 
 
 UTC = "%Y-%m-%dT%H:%M:%SZ"

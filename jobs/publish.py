@@ -68,6 +68,7 @@ class Request:
     """A publication or a rollback that can start."""
 
     cfg: Config
+    formats: Sequence[Format]
     is_interrupted: bool
     """Whether an earlier run of the same command ended before the pointers of all tables had followed, or
     before they were committed in another format."""
@@ -78,12 +79,12 @@ def ready(warehouse: Warehouse, cfg: Config) -> Request:
     cfg.check()
     formats = cfg.opened(warehouse)
     if _is_interrupted(warehouse, cfg, formats):
-        return Request(cfg, is_interrupted=True)
+        return Request(cfg, formats, is_interrupted=True)
     if cfg.rollback:
         earlier(warehouse)
     else:
         staged(warehouse, cfg.run)
-    return Request(cfg, is_interrupted=False)
+    return Request(cfg, formats, is_interrupted=False)
 
 
 def repair(warehouse: Warehouse, cfg: Config) -> None:
@@ -103,9 +104,10 @@ def _is_interrupted(warehouse: Warehouse, cfg: Config, formats: Sequence[Format]
 
 def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
     """Audits the staged tags and publishes them."""
+    formats = cfg.opened(work.warehouse)
     if not work.dry_run:
         members.upgrade(work.warehouse)
-        _follow_earlier(work.warehouse, cfg)
+        _follow_earlier(work.warehouse, formats)
     candidate = staged(work.warehouse, cfg.run)
     current = work.warehouse.current("tags")
     if current and not cfg.run and (withdrawn := current.withdrew(candidate)):
@@ -113,19 +115,24 @@ def run(spark: SparkSession, work: command.Run, cfg: Config) -> command.Outcome:
             f"the same tags were rolled back (run {withdrawn.run_id}); the current tags stay current. To "
             f"publish them nevertheless, run `genremill publish --run {candidate.run_id}`"
         )
-    return _audit_and_publish(spark, work, cfg, candidate, current)
+    return _audit_and_publish(spark, work, cfg, formats, candidate, current)
 
 
-def _follow_earlier(warehouse: Warehouse, cfg: Config) -> None:
+def _follow_earlier(warehouse: Warehouse, formats: Sequence[Format]) -> None:
     """Makes the commits that an earlier run has left. If they fail, the new tags are published anyway."""
     try:
-        following.follow(warehouse, cfg.opened(warehouse))
+        following.follow(warehouse, formats)
     except StorageError as err:
         LOGGER.warning("the commits of the current generation are still missing: %s", err)
 
 
 def _audit_and_publish(
-    spark: SparkSession, work: command.Run, cfg: Config, candidate: Snapshot, current: Current | None
+    spark: SparkSession,
+    work: command.Run,
+    cfg: Config,
+    formats: Sequence[Format],
+    candidate: Snapshot,
+    current: Current | None,
 ) -> command.Outcome:
     tags = snapshots.read(spark, work.warehouse, candidate)
     try:
@@ -159,7 +166,7 @@ def _audit_and_publish(
     summary["tables"] = {table: snapshot.run_id for table, snapshot in tables.items()}
     summary["changed_labels"] = changes.rows
     model_registry.allow(work.warehouse, TagsDetails.of(candidate).model_version)
-    summary |= following.follow(work.warehouse, cfg.opened(work.warehouse))
+    summary |= following.follow(work.warehouse, formats)
     return command.Outcome(summary, f"tags: run {candidate.run_id} is current, {candidate.rows:,} rows")
 
 
@@ -225,11 +232,10 @@ def catch_up(work: command.Run, formats: Sequence[Format]) -> command.Outcome:
 
 
 def _run(work: command.Run, request: Request) -> command.Outcome:
-    formats = request.cfg.opened(work.warehouse)
     if request.is_interrupted:
-        return catch_up(work, formats)
+        return catch_up(work, request.formats)
     if request.cfg.rollback:
-        return roll_back(work, formats)
+        return roll_back(work, request.formats)
     return command.with_spark("publish", run)(work, request.cfg)
 
 

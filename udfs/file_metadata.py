@@ -17,33 +17,15 @@ from genremill.udfs.decoding.settings import Barrier
 
 NO_TRACK = (*sorted(OF_THE_STORAGE), AudioReason.EMPTY, AudioReason.NOT_AUDIO)
 """Reasons why a file is no track. Another file with unreadable metadata is a track without names."""
-SCHEMA = pa.schema(
-    [
-        ("audio_uri", pa.string()),
-        ("etag", pa.string()),
-        ("title", pa.string()),
-        ("album", pa.string()),
-        ("artists", pa.list_(pa.string())),
-        ("genres", pa.list_(pa.string())),
-        ("year", pa.int32()),
-        ("isrc", pa.string()),
-        ("musicbrainz_id", pa.string()),
-        ("duration_s", pa.float64()),
-        ("fault", pa.string()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("revision", pa.int32()),
-    ]
-)
 BatchFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 Row = dict[str, object]
 
 
-def make_read(store: AudioStore, barrier: Barrier, counted: RejectCounts) -> BatchFunction:
-    """A `mapInArrow` function from (audio_uri, etag, size) to `SCHEMA`, which counts files by reason.
+def make_read(store: AudioStore, barrier: Barrier, schema: pa.Schema, counted: RejectCounts) -> BatchFunction:
+    """A `mapInArrow` function from (audio_uri, etag, size) to rows of `file_metadata`, of this schema.
 
-    Raises `UsageError` if mutagen is not installed on this machine, or if the kernel lacks a part of a
-    sandbox that is required.
+    It counts files by reason. Raises `UsageError` if mutagen is not installed on this machine, or if the
+    kernel lacks a part of a sandbox that is required.
     """
 
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -53,7 +35,7 @@ def make_read(store: AudioStore, barrier: Barrier, counted: RejectCounts) -> Bat
             columns = (batch.column(name).to_pylist() for name in ("audio_uri", "etag", "size"))
             rows = [_row(store, box, AudioObject(*found)) for found in zip(*columns, strict=True)]
             counted.add(Counter(str(row.get("reason") or DONE) for row in rows))
-            yield pa.RecordBatch.from_pylist(rows, SCHEMA)
+            yield pa.RecordBatch.from_pylist(rows, schema)
 
     return read
 

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from genremill.infra import storage
 from genremill.infra.errors import UsageError
 from genremill.infra.log import LOGGER
+from genremill.infra.stores.local import described
 from genremill.infra.stores.objects import StoredObject
 
 SUFFIXES = frozenset(
@@ -61,8 +62,7 @@ def _on_disk(root: str) -> Iterator[StoredObject]:
             except OSError as err:  # in a folder that may be listed, but not entered
                 _warn(err)
                 break
-            version = f"{status.st_size}-{status.st_mtime_ns}"
-            yield StoredObject(os.path.relpath(path, root), status.st_size, version, status.st_mtime)
+            yield described(status, os.path.relpath(path, root))
 
 
 def _warn(err: OSError) -> None:

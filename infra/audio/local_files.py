@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from genremill.infra.audio.faults import AudioReason, AudioRejected
 from genremill.infra.audio.paths import Location, redacted, refused
 from genremill.infra.errors import StorageError
+from genremill.infra.stores.local import described
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO that replaces the file at the last moment would block forever.
@@ -70,7 +71,7 @@ def _state_of(status: os.stat_result, uri: str) -> tuple[str, int]:
         raise refused(uri, "a link that leads out of the root or to itself, or was created just now")
     if not stat.S_ISREG(status.st_mode):
         raise refused(uri, "not a regular file")
-    return f"{status.st_size}-{status.st_mtime_ns}", status.st_size
+    return described(status, "").version, status.st_size
 
 
 @contextlib.contextmanager

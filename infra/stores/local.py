@@ -33,7 +33,7 @@ class LocalStore:
         path = path_of(uri)
         with _faults("read", uri), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             status = path.stat()
-            return _described(status, path.name) if stat.S_ISREG(status.st_mode) else None
+            return described(status, path.name) if stat.S_ISREG(status.st_mode) else None
         return None
 
     def objects(self, uri: str) -> Iterator[StoredObject]:
@@ -43,7 +43,7 @@ class LocalStore:
             for path in sorted(root.rglob("*")):
                 with contextlib.suppress(FileNotFoundError):  # removed while the folder was listed
                     if path.is_file():
-                        yield _described(path.stat(), str(path.relative_to(root)))
+                        yield described(path.stat(), str(path.relative_to(root)))
 
     def folders(self, uri: str) -> list[str]:
         """Names of the folders directly under a folder, sorted."""
@@ -140,5 +140,6 @@ def system_error(err: OSError) -> StorageError:
     return fault(f"cannot use {err.filename}" if err.filename else "the operating system reports", err)
 
 
-def _described(status: os.stat_result, name: str) -> StoredObject:
+def described(status: os.stat_result, name: str) -> StoredObject:
+    """A file as a stored object; its version is its size and modification time."""
     return StoredObject(name, status.st_size, f"{status.st_size}-{status.st_mtime_ns}", status.st_mtime)

@@ -7,6 +7,7 @@ from functools import reduce
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession, Window, functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
 
 from genremill.infra import storage
 from genremill.infra.audio.faults import PASSING, AudioReason, check_allowed
@@ -71,12 +72,12 @@ def _listing(
     spark: SparkSession, work: command.Run, source: CatalogSource, files: list[StoredObject]
 ) -> DataFrame:
     """(name, audio_uri, etag, size) of each file; names that are not UTF-8 are left out with a warning."""
-    readable = [file for file in files if file.name.isascii() or _is_text(file.name)]
-    if len(readable) < len(files):
+    readable = [file for file in files if storage.is_text(file.name)]
+    if left_out := [file.name for file in files if not storage.is_text(file.name)]:
         LOGGER.warning(
             "%d audio files are left out because their names are not valid UTF-8, such as %r",
-            len(files) - len(readable),
-            next(file.name for file in files if not _is_text(file.name)),
+            len(left_out),
+            left_out[0],
         )
     root = _root(source)
     columns = [
@@ -96,10 +97,6 @@ def _root(source: CatalogSource) -> str:
     return source.uri if storage.is_s3(source.uri) else str(storage.local_path(source.uri))
 
 
-def _is_text(name: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in name)
-
-
 def _metadata(
     spark: SparkSession, work: command.Run, source: CatalogSource, files: DataFrame, barrier: Barrier
 ) -> DataFrame:
@@ -116,7 +113,8 @@ def _metadata(
     if not count:
         return known
     counted = reject_counts(spark)
-    read = file_metadata.make_read(AudioStore([_root(source)]), barrier, counted)
+    store = AudioStore([_root(source)])
+    read = file_metadata.make_read(store, barrier, to_arrow_schema(schema), counted)
     batches = -(-count // FILES_A_BATCH)
     parts = []
     with progress(spark, "read the tags", count, "files", counted):

@@ -1,15 +1,14 @@
 """Commits tables to Delta logs: `<table>/_delta_log` in the warehouse, beside the files that it names."""
 
 import contextlib
-import importlib
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from genremill.infra import storage
-from genremill.infra.errors import StorageError, UsageError
+from genremill.infra import extras, storage
+from genremill.infra.errors import StorageError
 from genremill.infra.stores import s3_client
 from genremill.infra.warehouse import Warehouse
 from genremill.jobs.lakehouse.table_files import (
@@ -35,10 +34,7 @@ class Delta:
 
     def __init__(self, warehouse: Warehouse) -> None:
         """Raises `UsageError` if deltalake is not installed, or cannot read the path of the warehouse."""
-        try:
-            importlib.import_module("deltalake")
-        except ImportError as err:
-            raise UsageError("--delta needs the package deltalake: pip install 'genremill[delta]'") from err
+        extras.require("--delta", "deltalake", "deltalake", "delta")
         check_place("--delta", warehouse)
         self._warehouse = warehouse
 

@@ -4,7 +4,6 @@ pyiceberg finds the catalog by its name in `~/.pyiceberg.yaml` or in environment
 """
 
 import contextlib
-import importlib
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from genremill.infra import storage
+from genremill.infra import extras, storage
 from genremill.infra.errors import StorageError, UsageError
 from genremill.infra.stores import s3_client
 from genremill.infra.warehouse import Warehouse
@@ -46,12 +45,7 @@ class Iceberg:
         name, dot, namespace = place.partition(".")
         if not (name and dot and namespace and all(namespace.split("."))):
             raise UsageError(f"--iceberg {place}: expected CATALOG.namespace, such as prod.music")
-        try:
-            importlib.import_module("pyiceberg.io.pyarrow")
-        except ImportError as err:
-            raise UsageError(
-                "--iceberg needs the package pyiceberg: pip install 'genremill[iceberg]'"
-            ) from err
+        extras.require("--iceberg", "pyiceberg.io.pyarrow", "pyiceberg", "iceberg")
         from pyiceberg.catalog import load_catalog
 
         check_place("--iceberg", warehouse)

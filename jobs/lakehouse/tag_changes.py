@@ -40,7 +40,7 @@ def _between(before: Snapshot | None, after: Snapshot) -> dict[str, str]:
 
 
 def invert(work: command.Run, withdrawn: Snapshot, target: Snapshot) -> None:
-    """Writes the changes of a rollback: those of the publication that is rolled back, the other way round.
+    """Writes the changes of a rollback: the changes of the withdrawn publication, with both labels swapped.
 
     It needs no Spark. If that publication was not from the target, or its changes were removed, nothing is
     written.

@@ -1,9 +1,10 @@
 """The list of all pages of a warehouse, `reports/index.html`: nights, models and studies, newest first."""
 
+import itertools
 from dataclasses import dataclass
 
-from genremill.infra import records, storage
-from genremill.infra.errors import DamagedRecord, StorageError
+from genremill.infra import storage
+from genremill.infra.errors import StorageError
 from genremill.infra.log import LOGGER
 from genremill.infra.pages.formats import duration, percent
 from genremill.infra.pages.rendering import render_template
@@ -55,16 +56,12 @@ def _night(night: Night) -> Entry:
 
 def _models(warehouse: Warehouse) -> list[Entry]:
     """The reports on models; damaged ones are skipped with a warning."""
-    found: list[Entry] = []
-    for run_id in reversed(storage.folders(warehouse.path("reports"))):
-        uri = warehouse.path("reports", run_id, "metrics.json")
-        if len(found) == MOST or not storage.is_object(uri):
-            continue
+    found = []
+    for run_id, metrics in itertools.islice(night_record.reports(warehouse), MOST):
         try:
-            metrics = records.json_object(storage.read_bytes(uri), uri)
             top1 = percent(float(metrics["top1"]["value"]))
-        except (DamagedRecord, KeyError, TypeError, ValueError) as err:
-            LOGGER.warning("%s is damaged and is ignored: %s", uri, err)
+        except (KeyError, TypeError, ValueError) as err:
+            LOGGER.warning("the list leaves out the report of run %s: %r", run_id, err)
             continue
         found.append(Entry(str(metrics.get("model_version")), f"{run_id}/report.html", (top1, run_id)))
     return found

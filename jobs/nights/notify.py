@@ -1,4 +1,4 @@
-"""Tells other systems how a night ended: a POST with a signature, and a program."""
+"""Tells other systems how a night ended: posts a signed JSON document, and runs a program."""
 
 import hashlib
 import hmac

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -164,18 +165,22 @@ def metrics_of(report: str) -> tuple[str, dict[str, Any]]:
     return uri, records.json_object(storage.read_bytes(uri), uri)
 
 
-def report_of(warehouse: Warehouse, version: str) -> str | None:
-    """The newest report on a model version, or None; damaged metrics are skipped with a warning."""
+def reports(warehouse: Warehouse) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The run and the figures of each report on a model, newest first; damaged ones give a warning."""
     for run_id in reversed(storage.folders(warehouse.path("reports"))):
         uri = warehouse.path("reports", run_id, "metrics.json")
         try:
-            if not storage.is_object(uri):
-                continue
-            if records.json_object(storage.read_bytes(uri), uri).get("model_version") == version:
-                return warehouse.path("reports", run_id, "report.html")
+            if storage.is_object(uri):
+                yield run_id, records.json_object(storage.read_bytes(uri), uri)
         except DamagedRecord as err:
             LOGGER.warning("%s is damaged and is ignored: %s", uri, err)
-    return None
+
+
+def report_of(warehouse: Warehouse, version: str) -> str | None:
+    """The newest report on a model version, or None."""
+    runs = (run_id for run_id, figures in reports(warehouse) if figures.get("model_version") == version)
+    run_id = next(runs, None)
+    return None if run_id is None else warehouse.path("reports", run_id, "report.html")
 
 
 def earlier(warehouse: Warehouse, most: int) -> list[Night]:

@@ -53,7 +53,7 @@ def write_audio(path: Path, seconds: float = 1.0, pitch: float = 440.0) -> Path:
 
 
 def write_tagged(path: Path, seconds: float = 1.0, pitch: float = 440.0, **fields: Any) -> Path:
-    """Writes a tone with tags; the fields are those of `Metadata`, artists and genres as lists."""
+    """Writes a tone with tags. The fields have the names of `Metadata`; artists and genres are lists."""
     write_audio(path, seconds, pitch)
     audio: Any = mutagen.File(str(path))
     if audio.tags is None:

@@ -186,7 +186,7 @@ def test_the_batch_jobs_can_be_started(
     ):
         assert cli.main(["tag", "--batch", "wh", *wrong]) == 2
         assert message in capsys.readouterr().err
-    # The flags are those of `nightly`.
+    # `nightly` has all these flags.
     declared = flags_of(steps.Config)
     assert {flag.removeprefix("--") for flag in expected if flag.startswith("--")} - {"warehouse"} <= {
         *declared

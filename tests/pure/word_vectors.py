@@ -32,7 +32,7 @@ def words_of(pieces: dict[str, int]) -> dict[str, int]:
 
 
 def main(wheel: Path) -> None:
-    """Reads all vectors. Keeps those of whole words, and of these the principal components."""
+    """Reads the vectors, keeps whole words only, and reduces them to their principal components."""
     with zipfile.ZipFile(wheel) as files:
         tokenizer = json.loads(files.read("wordllama/tokenizers/l2_supercat_tokenizer_config.json"))
         (all_pieces,) = safetensors.numpy.load(

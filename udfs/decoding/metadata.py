@@ -5,7 +5,6 @@ the license GPL-2.0-or-later, so it is no dependency: it is only imported if a u
 """
 
 import contextlib
-import importlib
 import io
 import re
 import struct
@@ -13,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from genremill.infra import extras
 from genremill.infra.audio.faults import AudioReason, AudioRejected
-from genremill.infra.errors import UsageError
 from genremill.udfs.decoding import formats
 from genremill.udfs.decoding.segments import FileView, Range, SplicedFile
 
@@ -108,12 +107,7 @@ class InHole(BaseException):
 
 def require(flag: str) -> None:
     """Raises `UsageError` if mutagen is not installed; `flag` is what needs it."""
-    try:
-        importlib.import_module("mutagen")
-    except ImportError as err:
-        raise UsageError(
-            f"{flag} needs the package mutagen (license GPL-2.0-or-later): pip install 'genremill[tag]'"
-        ) from err
+    extras.require(flag, "mutagen", "mutagen (license GPL-2.0-or-later)", "tag")
 
 
 def read(fd: int, suffix: str, hole: Range) -> Metadata | None:
